@@ -1,0 +1,37 @@
+"""vaekit: variational autoencoders and conditional variational autoencoders that work.
+
+    import vaekit
+    vae = vaekit.VAE(latent_dim=16).fit(X)
+
+Names are imported when they are first used, so that `import vaekit` and `vaekit --help` are fast.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "VAE": "estimators",
+    "CVAE": "estimators",
+    "load": "run",
+    "read": "sources",
+    "LatentModel": "model",
+    "Draw": "model",
+    "ELBO": "objectives",
+    "UserError": "errors",
+}
+_MODULES = ("deploy", "distributions", "domains", "estimators", "evaluation", "model", "nets", "objectives", "training")
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"vaekit.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"vaekit.{name}")
+    raise AttributeError(f"module 'vaekit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES])

@@ -1,0 +1,191 @@
+"""What is known of a row: named labels and numeric vectors, their schema, and the way to tensors.
+
+The schema is plain values, written to a run's config. A label that is None, or a number that is NaN, is *unknown*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError, near_matches
+
+MAX_WHOLE_FLOAT_CLASSES = 20
+MAX_INTEGER_CLASSES = 64
+
+
+@dataclass
+class Label:
+    """A condition that is one of `classes`."""
+
+    classes: list[Any]
+    kind: ClassVar[str] = "label"
+
+    @property
+    def size(self) -> int:
+        return len(self.classes)
+
+    @classmethod
+    def infer(cls, name: str, values: np.ndarray) -> Label:
+        return cls(sorted({plain(v) for v in values.tolist() if not is_unknown(v)}, key=lambda v: (str(type(v)), v)))
+
+    def pack(self, name: str, values: np.ndarray) -> Tensor:
+        """Labels (N,) -> codes (N,), -1 for unknown. UserError for a label that was never seen."""
+        code = {value: i for i, value in enumerate(self.classes)}
+        try:
+            return torch.tensor([-1 if is_unknown(v) else code[plain(v)] for v in np.ravel(values).tolist()])
+        except KeyError as e:
+            known = [str(c) for c in self.classes]
+            raise UserError(f"condition {name!r} has no class {e.args[0]!r}{near_matches(str(e.args[0]), known)}") from None
+
+    def parse(self, name: str, text: str) -> Any:
+        for value in self.classes:
+            if str(value) == text:
+                return value
+        raise UserError(f"condition {name!r} has no class {text!r}{near_matches(text, [str(c) for c in self.classes])}")
+
+
+@dataclass
+class Number:
+    """A condition that is a vector of numbers; the model sees (value - mean) / scale."""
+
+    mean: list[float]
+    scale: list[float]
+    kind: ClassVar[str] = "number"
+
+    @property
+    def size(self) -> int:
+        return len(self.mean)
+
+    @classmethod
+    def infer(cls, name: str, values: np.ndarray) -> Number:
+        values = as_numbers(name, values)
+        if np.isnan(values).all(0).any():
+            raise UserError(f"condition {name!r} has no known value: leave it out")
+        scale = np.nanstd(values, axis=0)
+        return cls(np.nanmean(values, axis=0).tolist(), np.where(scale > 0, scale, 1.0).tolist())
+
+    def pack(self, name: str, values: np.ndarray) -> Tensor:
+        """Values (N,) or (N, size) -> standardised (N, size) float32, NaN for unknown."""
+        values = as_numbers(name, values)
+        if values.shape[1] != len(self.mean):
+            raise UserError(f"condition {name!r} has {len(self.mean)} numbers a row, got {values.shape[1]}")
+        return torch.from_numpy((values - np.asarray(self.mean)) / np.asarray(self.scale)).float()
+
+    def parse(self, name: str, text: str) -> Any:
+        try:
+            values = [float(part) for part in text.split(",")]
+        except ValueError:
+            raise UserError(f"condition {name!r} is a number, got {text!r}") from None
+        if len(values) != len(self.mean):
+            raise UserError(f"condition {name!r} has {len(self.mean)} numbers, got {len(values)}: separate them by commas")
+        return values
+
+
+KINDS: dict[str, Any] = {"label": Label, "number": Number}
+
+
+@dataclass
+class Schema:
+    """The named conditions of a model, in order."""
+
+    named: dict[str, Label | Number]
+
+    @classmethod
+    def infer(cls, y: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None = None) -> Schema:
+        """Learn the schema from name -> values (N,) or (N, size). `kinds` overrides the guess: "label" or "number"."""
+        named = {}
+        for name, values in y.items():
+            kind = (kinds or {}).get(name) or guess_kind(np.asarray(values))
+            if kind not in KINDS:
+                raise UserError(f"condition {name!r}: {kind!r} is no kind of condition; choose from {', '.join(KINDS)}")
+            named[name] = KINDS[kind].infer(name, np.asarray(values))
+        return cls(named)
+
+    def pack(self, y: Mapping[str, Any], rows: int) -> dict[str, Tensor]:
+        """name -> one value for all rows, or one a row -> name -> tensor. A name left out is left out."""
+        unknown = [name for name in y if name not in self.named]
+        if unknown:
+            raise UserError(f"this model has no condition {unknown[0]!r}{near_matches(unknown[0], list(self.named))}")
+        packed = {}
+        for name, values in y.items():
+            tensor = self.named[name].pack(name, per_row(self.named[name], values, rows))
+            if len(tensor) != rows:
+                raise UserError(f"condition {name!r} has {len(tensor)} values for {rows} rows: give one, or one a row")
+            packed[name] = tensor
+        return packed
+
+    def name(self, y: Any) -> dict[str, Any]:
+        """Any form in which a user gives conditions (None, a dict, a DataFrame, an array for the only one) -> a dict."""
+        if y is None:
+            return {}
+        if isinstance(y, Mapping):
+            return dict(y)
+        if hasattr(y, "columns"):
+            return {str(c): np.asarray(y[c]) for c in y.columns}
+        if len(self.named) != 1:
+            raise UserError(f"this model has the conditions {', '.join(self.named)}: give a dict of values by name")
+        return {next(iter(self.named)): y}
+
+    def parse(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Command-line values, "3" or "name=3", -> name -> value."""
+        out = {}
+        for text in texts:
+            name, equals, value = text.partition("=")
+            if not equals:
+                if len(self.named) != 1:
+                    raise UserError(f"write the condition as NAME={text}; the names are {', '.join(self.named) or 'none'}")
+                name, value = next(iter(self.named)), text
+            if name not in self.named:
+                raise UserError(f"this model has no condition {name!r}{near_matches(name, list(self.named))}")
+            out[name] = self.named[name].parse(name, value)
+        return out
+
+    def to_config(self) -> dict[str, Any]:
+        return {name: {"kind": c.kind, **asdict(c)} for name, c in self.named.items()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Schema:
+        return cls({name: KINDS[c["kind"]](**{k: v for k, v in c.items() if k != "kind"}) for name, c in config.items()})
+
+
+def guess_kind(values: np.ndarray) -> str:
+    """A vector a row is numbers; text and booleans are labels; so are whole numbers of few different values."""
+    if values.ndim > 1 and values.shape[1] > 1:
+        return "number"
+    if values.dtype.kind not in "iuf":
+        return "label"
+    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    limit = MAX_WHOLE_FLOAT_CLASSES if values.dtype.kind == "f" else MAX_INTEGER_CLASSES
+    return "label" if (known == np.floor(known)).all() and len(np.unique(known)) <= limit else "number"
+
+
+def is_unknown(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))
+
+
+def plain(value: Any) -> Any:
+    """A label as YAML writes it; 3.0, as a table reads a column of whole numbers with gaps, is 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def per_row(condition: Label | Number, values: Any, rows: int) -> np.ndarray:
+    array = np.asarray(values, dtype=object if values is None else None)
+    one = 0 if isinstance(condition, Label) or len(condition.mean) == 1 else 1
+    return np.repeat(array[None], rows, axis=0) if array.ndim == one else array
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """(N,) or (N, size) of anything -> (N, size) float64."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"condition {name!r} should be numbers, got {np.ravel(values)[0]!r}") from None
+    if np.isinf(array).any():
+        raise UserError(f"condition {name!r} holds an infinite value: use NaN for unknown")
+    return array.reshape(len(array), -1)

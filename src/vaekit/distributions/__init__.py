@@ -1,0 +1,31 @@
+"""The three conditional distributions of a VAE: q(z|x,y), p(z|y) and p(x|z,y).
+
+A *distribution* holds tensors and answers for a batch of events; a *head* (a posterior, a prior, a likelihood) is the
+module that turns a network's output into one. They are written here, and not taken from `torch.distributions`, for
+three reasons: missing entries are masked inside `log_prob`, noise is passed in (so that it can be the same for every
+row, or shared out over processes), and a training step does not pay for argument checks.
+"""
+
+from vaekit.distributions.base import Distribution, Noise, kl_divergence, kl_per_unit, normal_noise
+from vaekit.distributions.elementwise import Bernoulli, Categorical, Laplace, Normal
+from vaekit.distributions.likelihoods import LIKELIHOODS, Likelihood
+from vaekit.distributions.posteriors import NormalPosterior
+from vaekit.distributions.priors import PRIORS, ConditionalNormalPrior, StandardNormalPrior
+
+__all__ = [
+    "LIKELIHOODS",
+    "PRIORS",
+    "Bernoulli",
+    "Categorical",
+    "ConditionalNormalPrior",
+    "Distribution",
+    "Laplace",
+    "Likelihood",
+    "Noise",
+    "Normal",
+    "NormalPosterior",
+    "StandardNormalPrior",
+    "kl_divergence",
+    "kl_per_unit",
+    "normal_noise",
+]

@@ -1,0 +1,62 @@
+"""What every distribution answers, and the KL divergence between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Noise = Callable[..., Tensor]
+"""`noise(k, B, *event)` gives standard Normal numbers of that shape: k samples for each of B rows."""
+
+
+def normal_noise(generator: torch.Generator | None = None) -> Noise:
+    """Fresh standard Normal noise, from `generator` or from torch's global one."""
+    return lambda *shape: torch.randn(*shape, generator=generator)
+
+
+class Distribution(Protocol):
+    """A batch of distributions over events. Log-probabilities are in nats and summed over the event."""
+
+    @property
+    def mean(self) -> Tensor:
+        """(*batch, *event)"""
+
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Log-probability of `x` (*batch, *event) -> (*batch). Entries where `mask` is False are left out."""
+
+    def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
+        """k reparameterised samples -> (k, *batch, *event)."""
+
+    def tempered(self, temperature: float) -> Distribution:
+        """The same distribution, its spread multiplied by `temperature` (0: its mean; 1: itself)."""
+
+
+def sum_event(values: Tensor, event_ndim: int, mask: Tensor | None = None) -> Tensor:
+    """Sum (*batch, *event) over the event -> (*batch), leaving out entries where `mask` is False."""
+    if mask is not None:
+        values = torch.where(mask, values, 0.0)
+    return values.flatten(-event_ndim).sum(-1)
+
+
+def full_precision(h: Tensor) -> Tensor:
+    """A network's output, back from half precision: networks may run in it, log-probabilities never do."""
+    return h.float() if h.dtype in (torch.bfloat16, torch.float16) else h
+
+
+def kl_per_unit(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q || p) of each unit, (B, d) nats, where both factorise and a closed form exists; else None."""
+    from vaekit.distributions.elementwise import Normal
+
+    if not (isinstance(q, Normal) and isinstance(p, Normal)):
+        return None
+    ratio = q.scale / p.scale
+    return 0.5 * (ratio.square() + ((q.loc - p.loc) / p.scale).square() - 1) - ratio.log()
+
+
+def kl_divergence(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q || p) in nats, (B,), where a closed form exists; else None."""
+    units = kl_per_unit(q, p)
+    return None if units is None else units.flatten(1).sum(-1)

@@ -1,0 +1,58 @@
+"""Domains: the one place that knows what a row of data looks like.
+
+A domain turns rows in the user's own form into tensors and back, and says which likelihood and which networks suit
+them. It is a dataclass of plain values, so that it is written to a run's config and read back. A new kind of data is a
+new file here, named in `DOMAINS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.domains.images import Images
+from vaekit.domains.rows import Rows
+
+
+class Domain(Protocol):
+    kind: ClassVar[str]
+
+    @classmethod
+    def infer(cls, rows: np.ndarray, *, standardize: bool, **options: Any) -> Domain:
+        """Learn the schema from rows (N, ...). `standardize`: the likelihood lets the domain choose scale and origin."""
+
+    @staticmethod
+    def default_likelihood(rows: np.ndarray) -> str:
+        """The name of the likelihood that suits these rows."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one x as the model sees it."""
+
+    @property
+    def unit(self) -> Tensor:
+        """How many of the data's own units one model unit is, for each column or channel: (event_shape[0],)."""
+
+    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+        """Rows -> compact tensors to keep in memory: x (N, *event) and a mask, True where observed (None: all is).
+        UserError where the rows do not fit the schema."""
+
+    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Packed rows (B, *event) -> what the model sees. `uniform(*shape)` gives random numbers in 0..1."""
+
+    def unpack(self, x: Tensor) -> np.ndarray:
+        """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        """(encoder, decoder) classes with their options bound: call as net(in_shape, out_shape, condition_features)."""
+
+    mean_samples: ClassVar[bool]
+    """Whether a generated row is shown as the decoder's mean (pictures) or drawn from its likelihood (numbers)."""
+
+
+DOMAINS: dict[str, type[Any]] = {"images": Images, "rows": Rows}
+
+__all__ = ["DOMAINS", "Domain", "Images", "Rows"]

@@ -1,0 +1,90 @@
+"""Rows of numbers: arrays (N, columns), NaN where a value is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+
+
+@dataclass
+class Rows:
+    """Schema of a table of numbers.
+
+    Attributes:
+        columns: names, or None.
+        mean, scale: of each column; the model sees (x - mean) / scale.
+    """
+
+    columns: list[str] | None
+    mean: list[float]
+    scale: list[float]
+
+    kind: ClassVar[str] = "rows"
+    mean_samples: ClassVar[bool] = False
+
+    @classmethod
+    def infer(cls, rows: np.ndarray, *, standardize: bool = True, columns: list[str] | None = None) -> Rows:
+        infinite = np.argwhere(np.isinf(rows))
+        if len(infinite):
+            row, column = infinite[0].tolist()
+            name = repr(columns[column]) if columns else column
+            raise UserError(
+                f"row {row}, column {name} is {rows[row, column]}: remove it, or use NaN (an empty cell) for a missing value"
+            )
+        width = rows.shape[1]
+        if not standardize:
+            return cls(columns, [0.0] * width, [1.0] * width)
+        observed = ~np.isnan(rows)
+        count = observed.sum(0)
+        if (count == 0).any():
+            empty = [columns[i] if columns else i for i in np.flatnonzero(count == 0)]
+            raise UserError(f"column {empty[0]!r} has no value at all: drop it ({len(empty)} such columns)")
+        rows = rows.astype(np.float64)
+        mean = np.where(observed, rows, 0).sum(0) / count
+        deviation = np.sqrt(np.where(observed, (rows - mean) ** 2, 0).sum(0) / count)
+        # A constant column has no spread of its own to divide by; what is left of it is rounding.
+        scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
+        return cls(columns, mean.tolist(), scale.tolist())
+
+    @staticmethod
+    def default_likelihood(rows: np.ndarray) -> str:
+        return "bernoulli" if ((rows == 0) | (rows == 1) | np.isnan(rows)).all() else "normal"
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (len(self.mean),)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.tensor(self.scale)
+
+    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+        if rows.ndim != 2 or rows.shape[1] != len(self.mean):
+            raise UserError(f"rows of shape {rows.shape[1:]} do not fit a model of {len(self.mean)} columns")
+        if np.isinf(rows).any():
+            row, column = np.argwhere(np.isinf(rows))[0].tolist()
+            raise UserError(f"row {row}, column {column} is {rows[row, column]}: use NaN for a missing value")
+        x = torch.from_numpy(((rows - np.asarray(self.mean)) / np.asarray(self.scale))).to(dtype)
+        missing = x.isnan()
+        return (x.nan_to_num(0.0), ~missing) if missing.any() else (x, None)
+
+    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        return x.to(dtype)
+
+    def unpack(self, x: Tensor) -> np.ndarray:
+        return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        from vaekit.nets import MLP, mlp
+
+        if network == "conv":
+            raise UserError("network 'conv' needs pictures, (N, H, W) or (N, H, W, channels): use 'mlp' for rows")
+        net = partial(MLP, hidden=mlp.SIZES[size])
+        return net, net

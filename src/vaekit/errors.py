@@ -1,0 +1,35 @@
+"""Errors a user can mend. The command line prints their one line and exits with 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake the user can mend: one line that says what was wrong, where, and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(str(message).splitlines()))
+
+
+class MissingExtra(UserError, ImportError):  # noqa: N818
+    """A package that an optional part needs is not installed."""
+
+
+def extra_needed(extra: str, package: str) -> MissingExtra:
+    """The error to raise where `package`, which comes with the extra `extra`, is not installed."""
+    return MissingExtra(f"this needs the package {package}, which is not installed: pip install 'vaekit[{extra}]'")
+
+
+def near_matches(word: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown `word`: "; did you mean 'label'? (known: a, b, label)".
+
+    Names at most 20 of the known words; empty if none is known.
+    """
+    known = list(known)
+    if not known:
+        return ""
+    listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}? (known: {listed})" if near else f" (known: {listed})"

@@ -1,0 +1,451 @@
+"""VAE and CVAE as scikit-learn estimators: the face of vaekit in Python, and what the command line calls."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from vaekit import evaluation
+from vaekit.conditions import Schema
+from vaekit.distributions import LIKELIHOODS, PRIORS
+from vaekit.domains import DOMAINS
+from vaekit.errors import UserError, near_matches
+from vaekit.model import LatentModel
+from vaekit.nets import ConditionEmbedding
+from vaekit.objectives import ELBO
+from vaekit.training import Data, Training, fit
+from vaekit.training.data import generator, split
+from vaekit.uses import generate
+
+ROWS_AT_ONCE = 1024
+NetFactory = Callable[[tuple[int, ...], tuple[int, ...], int], torch.nn.Module]
+
+
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A variational autoencoder.
+
+    Data X is (N, columns) for numbers, NaN where a value is missing, or (N, H, W) or (N, H, W, channels) for pictures.
+
+    Args:
+        latent_dim: number of latent units.
+        size: "small", "base" or "large" networks.
+        network: "auto" (convolutions for pictures, an MLP for numbers), "conv" or "mlp".
+        likelihood: "normal", "laplace", "bernoulli", "categorical", or "auto": "bernoulli" where all values are 0 or 1,
+            else "normal".
+        likelihood_scale: of "normal" and "laplace": None learns one scale per column or channel, which balances
+            reconstruction and KL by itself; a number fixes it (1: squared or absolute error, in model units).
+        binarize: pictures only: "dynamic" or "threshold".
+        prior: "standard", or (CVAE) "conditional": a Normal p(z|y) learned from y.
+        beta, warmup: weight of the KL, and the share of the run over which it grows to that from 0.
+        encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
+        epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`.
+        validation: share of the rows held out to choose the best epoch by.
+        random_state: seed of everything random; None: a new one at each fit.
+        trainer: further fields of `vaekit.training.Training` (precision, devices, ...), as a dict.
+
+    Attributes:
+        model_: the trained `LatentModel`.
+        domain_, schema_: what a row and its condition look like.
+        history_: metrics per epoch, a list of dicts.
+        n_features_in_: columns of X (numbers only).
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        *,
+        size: str = "base",
+        network: str = "auto",
+        likelihood: str = "auto",
+        likelihood_scale: float | None = None,
+        binarize: str | None = None,
+        prior: str = "standard",
+        beta: float = 1.0,
+        warmup: float = 0.0,
+        encoder: NetFactory | None = None,
+        decoder: NetFactory | None = None,
+        epochs: int | None = None,
+        minutes: float | None = None,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        patience: float = 0.2,
+        validation: float = 0.1,
+        random_state: int | None = 0,
+        trainer: Mapping[str, Any] | None = None,
+    ):
+        self.latent_dim = latent_dim
+        self.size = size
+        self.network = network
+        self.likelihood = likelihood
+        self.likelihood_scale = likelihood_scale
+        self.binarize = binarize
+        self.prior = prior
+        self.beta = beta
+        self.warmup = warmup
+        self.encoder = encoder
+        self.decoder = decoder
+        self.epochs = epochs
+        self.minutes = minutes
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.patience = patience
+        self.validation = validation
+        self.random_state = random_state
+        self.trainer = trainer
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> VAE:
+        """Train on X (N, ...). y is ignored."""
+        return self.fit_rows(self._rows(X, reset=True), {})
+
+    def fit_rows(
+        self,
+        rows: np.ndarray,
+        y: Mapping[str, np.ndarray],
+        *,
+        kinds: Mapping[str, str] | None = None,
+        columns: list[str] | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+        source: str | None = None,
+        watchers: Sequence[Any] = (),
+    ) -> VAE:
+        """What `fit` and the command line share: learn the schema, build the model, train it.
+
+        Args:
+            rows: checked data. y: conditions by name. kinds: "label" or "number" by condition, where not to be guessed.
+            columns: names of the columns.
+            folder: the run directory to write to while training. resume: go on from what is there.
+            source: where the rows came from, for the record.
+            watchers: see `vaekit.training`.
+        """
+        self._check_settings()
+        seed = int(np.random.SeedSequence().entropy % 2**31) if self.random_state is None else self.random_state  # type: ignore[operator]
+        kind = "images" if rows.ndim > 2 else "rows"
+        if len(rows) < 2:
+            raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
+        likelihood = DOMAINS[kind].default_likelihood(rows) if self.likelihood == "auto" else self.likelihood
+        options = {"binarize": self.binarize} if kind == "images" else {"columns": columns}
+        if self.binarize and self.likelihood == "auto":
+            likelihood = "bernoulli"
+        self.domain_ = DOMAINS[kind].infer(rows, standardize=LIKELIHOODS[likelihood].real_valued, **options)
+        self.schema_ = Schema.infer(y, kinds)
+        x, mask = self.domain_.pack(rows)
+        data = Data(x, mask, self.schema_.pack(y, len(rows)))
+        train_index, valid_index = split(len(rows), self.validation, seed)
+
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            chunks = Chunks(data, self.domain_, train_index)
+            scale = {"scale": self.likelihood_scale} if LIKELIHOODS[likelihood].real_valued else {}
+            head = LIKELIHOODS[likelihood].from_data(chunks, self.domain_.unit, **scale)
+            for values, observed in Chunks(data, self.domain_, None):
+                head.check(values, observed)
+            self.likelihood_ = {"name": likelihood, **scale}
+            if likelihood == "categorical":
+                self.likelihood_["categories"] = head.categories
+            self.model_ = self._build(head)
+            self.seed_ = seed
+            self.data_ = {"source": source, "rows": len(rows), "fingerprint": fingerprint(data)}
+            if folder:
+                from vaekit import run
+
+                run.prepare(folder, self, resume=resume)
+            training = Training(
+                epochs=self.epochs, minutes=self.minutes, batch_size=self.batch_size, learning_rate=self.learning_rate,
+                patience=self.patience, seed=seed, **{**self._training_extras(), **(self.trainer or {})},
+            )  # fmt: skip
+            if training.tensorboard and folder:
+                from vaekit.training.progress import TensorBoard
+
+                watchers = [*watchers, TensorBoard(folder / "tensorboard")]
+            state = fit(
+                self.model_, ELBO(self.beta, self.warmup), data[train_index], data[valid_index], training,
+                to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers,
+            )  # fmt: skip
+        self.history_ = state.history
+        self.state_ = state
+        self._n_features_out = self.latent_dim
+        return self
+
+    def _training_extras(self) -> dict[str, Any]:
+        return {}
+
+    def _check_settings(self) -> None:
+        for name, known in {
+            "size": ["small", "base", "large"],
+            "network": ["auto", "conv", "mlp"],
+            "likelihood": ["auto", *LIKELIHOODS],
+            "prior": list(PRIORS),
+        }.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise UserError(f"{name}={value!r} is not one of the choices{near_matches(str(value), known)}")
+        for name, least in {"latent_dim": 1, "batch_size": 1, "epochs": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"{name}={value} is too small: at least {least}")
+        for name in ("learning_rate", "minutes", "likelihood_scale"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"{name}={value} has to be a number above 0")
+        if not 0 <= self.validation < 1:
+            raise UserError(f"validation={self.validation} is a share of the rows: from 0 to below 1")
+
+    def _build(self, likelihood: Any) -> LatentModel:
+        """The model for this schema, with fresh weights."""
+        condition = None
+        if self.schema_.named:
+            sizes = {name: c.size for name, c in self.schema_.named.items()}
+            labels = {name: n for name, n in sizes.items() if self.schema_.named[name].kind == "label"}
+            condition = ConditionEmbedding(labels, {name: n for name, n in sizes.items() if name not in labels})
+        features = condition.features if condition else 0
+        encoder, decoder = self.domain_.networks(self.size, self.network)
+        try:
+            prior = PRIORS[self.prior](self.latent_dim, features)
+        except ValueError as e:
+            raise UserError(str(e)) from e
+        model = LatentModel(
+            (self.encoder or encoder)(likelihood.input_shape, (2 * self.latent_dim,), features),
+            (self.decoder or decoder)((self.latent_dim,), likelihood.param_shape, features),
+            likelihood,
+            latent_dim=self.latent_dim,
+            prior=prior,
+            condition=condition,
+        )
+        return check_shapes(model, likelihood, features)
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Latent codes, the posterior means: (N, ...) -> (N, latent_dim) float64. y: the condition, where there is one."""
+        with torch.no_grad():
+            model = self._model()
+            chunks = self._data(X, y).chunks(ROWS_AT_ONCE)
+            return np.concatenate([model.posterior(self._batch(c), c.y or None, c.mask).mean.numpy() for c in chunks])
+
+    def inverse_transform(self, Z: Any, y: Any = None) -> np.ndarray:
+        """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means."""
+        check_is_fitted(self)
+        z = torch.as_tensor(np.asarray(Z, dtype=np.float64))
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise UserError(f"latent codes have shape (N, {self.latent_dim}), got {tuple(z.shape)}")
+        conditions = self.schema_.pack(self.schema_.name(y), len(z))
+        with torch.no_grad():
+            model = self._model()
+            chunks = Data(z, None, conditions).chunks(ROWS_AT_ONCE)
+            return self.domain_.unpack(torch.cat([model.decode(c.x, c.y or None).mean for c in chunks]))
+
+    def reconstruct(self, X: Any, y: Any = None) -> np.ndarray:
+        """X by way of its latent codes, in its own form: (N, ...) -> (N, ...)."""
+        return self.inverse_transform(self.transform(X, y), y)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        y: Any = None,
+        *,
+        temperature: float = 1.0,
+        mean: bool | None = None,
+        random_state: int | None = None,
+    ) -> np.ndarray:
+        """New rows, in the data's own form: (n_samples, ...).
+
+        Args:
+            y: conditions, one for all rows or one a row, or a dict of them by name; what is left out is unknown.
+            temperature: the prior's spread is multiplied by it.
+            mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
+            random_state: seed; None takes the estimator's.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise UserError(f"n_samples is {n_samples}: ask for at least 1")
+        if temperature < 0:
+            raise UserError(f"temperature is {temperature}: it has to be 0 or more")
+        conditions = self.schema_.pack(self.schema_.name(y), n_samples)
+        seed = self.seed_ if random_state is None else random_state
+        x = generate.sample(
+            self._model(), n_samples, conditions, temperature=temperature,
+            mean=self.domain_.mean_samples if mean is None else mean, generator=generator(seed),
+        )  # fmt: skip
+        return self.domain_.unpack(x)
+
+    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None) -> np.ndarray:
+        """The way from row a to row b through the latent space, both ends included: (steps, ...). y: condition held."""
+        if steps < 2:
+            raise UserError(f"steps is {steps}: a path needs at least its 2 ends")
+        ends = torch.from_numpy(self.transform(np.stack([np.asarray(a), np.asarray(b)]), y))
+        return self.inverse_transform(generate.line(ends[0], ends[1], steps), y)
+
+    def score_samples(self, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:
+        """log p(x|y) of each row in nats, by k importance samples with the same noise for each row: (N,) float64."""
+        to_batch = partial(self.domain_.batch, dtype=torch.float64) if hasattr(self, "domain_") else None
+        return evaluation.importance_weighted(self._model(), self._data(X, y), k, to_batch=to_batch).numpy()  # type: ignore[arg-type]
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`: nats a row, more is better."""
+        return float(self.score_samples(X, y).mean())
+
+    def evaluate(self, X: Any, y: Any = None, *, k: int = 500) -> dict[str, Any]:
+        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`."""
+        data = self._data(X, y, torch.float32)
+        return evaluation.evaluate(self.model_, data, k=k, to_batch=self.domain_.batch)
+
+    def save(self, run: str | Path) -> Path:
+        """Write the run directory; `vaekit.load(run)` reads it back."""
+        check_is_fitted(self)
+        from vaekit import run as run_directory
+
+        return run_directory.save(Path(run), self)
+
+    # -- between the user's form and tensors ---------------------------------------------------------------------------
+
+    def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray:
+        if getattr(X, "ndim", 2) <= 2:
+            return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
+        rows = np.asarray(X)
+        if rows.dtype.kind not in "buif":
+            raise UserError(f"pictures have to be numbers, got an array of {rows.dtype}")
+        return rows.astype(np.uint8) if rows.dtype.kind == "b" else rows
+
+    def _data(self, X: Any, y: Any, dtype: torch.dtype = torch.float64) -> Data:
+        check_is_fitted(self)
+        x, mask = self.domain_.pack(self._rows(X), dtype)
+        return Data(x, mask, self.schema_.pack(self.schema_.name(y) if self.schema_.named else {}, len(x)))
+
+    def _batch(self, data: Data) -> Tensor:
+        return self.domain_.batch(data.x, generator_uniform(), dtype=torch.float64)
+
+    def _model(self) -> LatentModel:
+        """The model in float64: what it says of a row then does not depend on the rows beside it."""
+        check_is_fitted(self)
+        return copy.deepcopy(self.model_).double()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class CVAE(VAE):
+    """A conditional variational autoencoder: every part also sees y, and a y that is unknown is one more thing it knows.
+
+    y is (N,) labels or numbers, (N, size) numbers, or a dict or DataFrame of several by name. Unknown is None for a
+    label and NaN for a number. Arguments as for `VAE`, and:
+
+    Args:
+        condition_dropout: probability with which a condition is hidden in training, so that the model also works, and
+            samples, without it.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        *,
+        size: str = "base",
+        network: str = "auto",
+        likelihood: str = "auto",
+        likelihood_scale: float | None = None,
+        binarize: str | None = None,
+        prior: str = "standard",
+        condition_dropout: float = 0.1,
+        beta: float = 1.0,
+        warmup: float = 0.0,
+        encoder: NetFactory | None = None,
+        decoder: NetFactory | None = None,
+        epochs: int | None = None,
+        minutes: float | None = None,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        patience: float = 0.2,
+        validation: float = 0.1,
+        random_state: int | None = 0,
+        trainer: Mapping[str, Any] | None = None,
+    ):
+        super().__init__(
+            latent_dim, size=size, network=network, likelihood=likelihood, likelihood_scale=likelihood_scale,
+            binarize=binarize, prior=prior, beta=beta, warmup=warmup, encoder=encoder, decoder=decoder, epochs=epochs,
+            minutes=minutes, batch_size=batch_size, learning_rate=learning_rate, patience=patience,
+            validation=validation, random_state=random_state, trainer=trainer,
+        )  # fmt: skip
+        self.condition_dropout = condition_dropout
+
+    def fit(self, X: Any, y: Any = None) -> CVAE:
+        """Train on X (N, ...) with the condition y, one a row."""
+        if y is None:
+            raise UserError("CVAE requires y to be passed, but the target y is None: give a condition a row, or use VAE")
+        rows = self._rows(X, reset=True)
+        if not isinstance(y, Mapping) and not hasattr(y, "columns"):
+            y = {"y": np.asarray(y)}
+        named = {str(k): np.asarray(y[k]) for k in y}
+        for name, values in named.items():
+            if len(values) != len(rows):
+                raise UserError(f"X has {len(rows)} rows and condition {name!r} has {len(values)}: give one a row")
+        self.fit_rows(rows, named)
+        return self
+
+    def _training_extras(self) -> dict[str, Any]:
+        return {"condition_dropout": self.condition_dropout}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+class Chunks:
+    """Packed data as the model sees it, in pieces."""
+
+    def __init__(self, data: Data, domain: Any, index: Tensor | None):
+        self.data, self.domain, self.index = data, domain, index
+
+    def __iter__(self) -> Any:
+        data = self.data if self.index is None else self.data[self.index]
+        for chunk in data.chunks(8192):
+            yield self.domain.batch(chunk.x, generator_uniform()), chunk.mask
+
+
+def generator_uniform() -> Callable[..., Tensor]:
+    return partial(torch.rand, generator=generator(0))
+
+
+def check_shapes(model: LatentModel, likelihood: Any, features: int) -> LatentModel:
+    """A network of the user's own that gives the wrong shape is told so before training, with both shapes."""
+    c = [torch.zeros(2, features)] if features else []
+    for name, net, given, wanted in (
+        ("encoder", model.encoder, likelihood.input_shape, (model.posterior_head.features,)),
+        ("decoder", model.decoder, (model.latent_dim,), likelihood.param_shape),
+    ):
+        training = net.training
+        try:
+            with torch.no_grad():
+                got = tuple(net.eval()(torch.zeros(2, *given), *c).shape[1:])  # type: ignore[operator]
+        except (RuntimeError, TypeError) as e:
+            condition = f" and a condition (B, {features})" if features else ""
+            raise UserError(f"the {name} cannot take an input (B, {', '.join(map(str, given))}){condition}: {e}") from e
+        net.train(training)  # type: ignore[operator]
+        if got != tuple(wanted):
+            raise UserError(f"the {name} gives {got} a row, and has to give {tuple(wanted)}")
+    return model
+
+
+def fingerprint(data: Data) -> str:
+    """A hash of the training data, to tell on resuming whether it is the same."""
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in [data.x, *([] if data.mask is None else [data.mask]), *data.y.values()]:
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,148 @@
+"""The core: a latent-variable model is a prior p(z|y), a decoder p(x|z,y) and an encoder q(z|x,y).
+
+    prior p(z|y)  ->  z  ->  decoder p(x|z,y)        y is whatever is known, or nothing
+    encoder q(z|x,y)                                  in training only: at use, z comes from the prior
+
+Shapes: k samples, B rows; `z` is (k, B, latent_dim), `x` is (B, *event). Every log-probability is in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.distributions import (
+    Distribution,
+    Likelihood,
+    Noise,
+    NormalPosterior,
+    StandardNormalPrior,
+    kl_divergence,
+)
+from vaekit.distributions.base import full_precision
+
+Conditions = Tensor | Mapping[str, Tensor] | None
+
+
+@dataclass
+class Draw:
+    """k samples of z for each of B rows, and the three distributions they came from and lead to.
+
+    What costs time is computed when it is first asked for.
+    """
+
+    x: Tensor  # (B, *event)
+    mask: Tensor | None  # (B, *event), True where observed; None: all of x is
+    z: Tensor  # (k, B, *latent)
+    posterior: Distribution  # over (B, *latent)
+    prior: Distribution  # over (B, *latent)
+    likelihood: Distribution  # over (k, B, *event)
+
+    @cached_property
+    def log_px(self) -> Tensor:
+        """log p(x|z,y), (k, B)."""
+        return self.likelihood.log_prob(self.x, self.mask)
+
+    @cached_property
+    def log_pz(self) -> Tensor:
+        """log p(z|y), (k, B)."""
+        return self.prior.log_prob(self.z)
+
+    @cached_property
+    def log_qz(self) -> Tensor:
+        """log q(z|x,y), (k, B)."""
+        return self.posterior.log_prob(self.z)
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """KL(q(z|x,y) || p(z|y)), (B,): in closed form where there is one, else the mean of log q - log p."""
+        analytic = kl_divergence(self.posterior, self.prior)
+        return (self.log_qz - self.log_pz).mean(0) if analytic is None else analytic
+
+    @property
+    def elbo(self) -> Tensor:
+        """The evidence lower bound, (B,)."""
+        return self.log_px.mean(0) - self.kl
+
+
+class LatentModel(nn.Module):
+    """A (conditional) variational autoencoder made of replaceable parts.
+
+    Args:
+        encoder: network, (B, *likelihood.input_shape) -> (B, posterior.features). With a condition it is called
+            as `encoder(x, c)`, c (B, condition.features); without one as `encoder(x)`.
+        decoder: network, (B, latent_dim) -> (B, *likelihood.param_shape), called in the same way.
+        likelihood: head that turns the decoder's output into p(x|z,y).
+        latent_dim: number of latent units.
+        prior: module, (c or None, B) -> distribution over (B, latent_dim). Default: the standard Normal.
+        posterior: head that turns the encoder's output into q(z|x,y). Default: a diagonal Normal.
+        condition: module that turns y into features c, such as `vaekit.nets.ConditionEmbedding`. None: y is nothing.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        *,
+        latent_dim: int,
+        prior: nn.Module | None = None,
+        posterior: nn.Module | None = None,
+        condition: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.prior_head = prior if prior is not None else StandardNormalPrior(latent_dim)
+        self.posterior_head = posterior if posterior is not None else NormalPosterior(latent_dim)
+        self.condition = condition
+
+    def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
+        """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
+        return self._posterior(x, self._features(y, len(x)), mask)
+
+    def prior(self, y: Conditions = None, n: int = 1) -> Distribution:
+        """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` when y is None."""
+        rows = n if y is None else len(next(iter(y.values())) if isinstance(y, Mapping) else y)
+        return self.prior_head(self._features(y, rows), rows)
+
+    def decode(self, z: Tensor, y: Conditions = None) -> Distribution:
+        """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape."""
+        k_z = z if z.ndim == 3 else z.unsqueeze(0)
+        h = self._decode(k_z, self._features(y, k_z.shape[1]))
+        return self.likelihood(h if z.ndim == 3 else h.squeeze(0))
+
+    def draw(
+        self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+    ) -> Draw:
+        """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
+        c = self._features(y, len(x))
+        posterior = self._posterior(x, c, mask)
+        z = posterior.sample(k, noise)
+        return Draw(x, mask, z, posterior, self.prior_head(c, len(x)), self.likelihood(self._decode(z, c)))
+
+    def forward(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Tensor:
+        """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""
+        return self.decode(self.posterior(x, y, mask).mean, y).mean
+
+    def _features(self, y: Conditions, rows: int) -> Tensor | None:
+        return None if self.condition is None else self.condition(y, rows)
+
+    def _posterior(self, x: Tensor, c: Tensor | None, mask: Tensor | None) -> Distribution:
+        if mask is not None:
+            x = torch.where(mask, x, 0.0)
+        x = self.likelihood.features(x)
+        h = self.encoder(x) if c is None else self.encoder(x, c)
+        return self.posterior_head(full_precision(h))
+
+    def _decode(self, z: Tensor, c: Tensor | None) -> Tensor:
+        k, rows = z.shape[:2]
+        flat = z.flatten(0, 1)
+        h = self.decoder(flat) if c is None else self.decoder(flat, c.repeat(k, 1))
+        return full_precision(h).unflatten(0, (k, rows))

@@ -1,0 +1,45 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+SIZES = {"small": (128,), "base": (256, 256), "large": (1024, 1024, 1024)}
+
+
+class MLP(nn.Module):
+    """Linear layers with an activation between them; the condition is added before every activation.
+
+    Args:
+        in_shape, out_shape: shapes of one row, flattened inside.
+        condition_features: size of c; 0 for none.
+        hidden: widths of the hidden layers.
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        condition_features: int = 0,
+        *,
+        hidden: Sequence[int] = SIZES["base"],
+    ):
+        super().__init__()
+        widths = [math.prod(in_shape), *hidden]
+        self.out_shape = tuple(out_shape)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.conditions = nn.ModuleList(nn.Linear(condition_features, b) for b in hidden if condition_features)
+        self.out = nn.Linear(widths[-1], math.prod(out_shape))
+        self.activation = nn.ReLU()
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        h = x.flatten(1)
+        for i, layer in enumerate(self.layers):
+            h = layer(h)
+            if c is not None:
+                h = h + self.conditions[i](c)
+            h = self.activation(h)
+        return self.out(h).unflatten(1, self.out_shape)

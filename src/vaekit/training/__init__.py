@@ -1,0 +1,6 @@
+"""Training: `fit` is the whole story."""
+
+from vaekit.training.data import Data
+from vaekit.training.fit import State, Training, fit
+
+__all__ = ["Data", "State", "Training", "fit"]

@@ -1,0 +1,87 @@
+"""What is written while a run goes on: `checkpoint.safetensors`, everything needed to resume to the bit, in one file;
+`model.safetensors`, the best weights so far; `metrics.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from vaekit.errors import UserError
+from vaekit.files import read_tensors, write_tensors, write_text
+
+CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.csv"
+S = TypeVar("S")
+
+
+def save_checkpoint(folder: Path, state: Any, step: nn.Module, optimizer: Any) -> None:
+    """Write state, weights, best weights, optimiser and random state to `folder`, each file atomically."""
+    plain = {k: v for k, v in asdict_shallow(state).items() if k != "best"}
+    tensors = {f"step.{k}": v for k, v in step.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in state.best.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    tensors |= {f"random.{k}": v for k, v in random_state().items()}
+    write_tensors(folder / CHECKPOINT, tensors, {"vaekit": "checkpoint", "state": json.dumps(plain)})
+    write_tensors(folder / MODEL, state.best or step.model.state_dict(), {"vaekit": "model"})  # type: ignore[union-attr, arg-type]
+    write_text(folder / METRICS, to_csv(state.history))
+
+
+def load_checkpoint(folder: Path, step: nn.Module, optimizer: Any, state_class: type[S]) -> S:
+    """Put everything back and return the state; a new one where there is no checkpoint yet."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return state_class()
+    tensors, metadata = read_tensors(path)
+    groups: dict[str, dict[str, Any]] = {"step": {}, "best": {}, "optimizer": {}, "random": {}}
+    try:
+        state = state_class(**json.loads(metadata["state"]))
+        for key, tensor in tensors.items():
+            group, _, name = key.partition(".")
+            groups[group][name] = tensor
+        step.load_state_dict(groups["step"])
+        moments: dict[int, dict[str, Any]] = {}
+        for key, tensor in groups["optimizer"].items():
+            index, name = key.split(".")
+            moments.setdefault(int(index), {})[name] = tensor
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    except (KeyError, TypeError, ValueError, RuntimeError) as e:
+        reason = str(e).splitlines()[0]
+        raise UserError(f"{path} does not fit this model ({reason}): resume with the settings it was trained with") from e
+    state.best = groups["best"]  # type: ignore[attr-defined]
+    state.interrupted = False  # type: ignore[attr-defined]
+    set_random_state(groups["random"])
+    return state
+
+
+def asdict_shallow(state: Any) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in state.__dataclass_fields__}
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """torch's own generators, which dropout and other random layers of a user's networks draw from."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def set_random_state(states: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    for i in range(torch.cuda.device_count()):
+        if f"cuda{i}" in states:
+            torch.cuda.set_rng_state(states[f"cuda{i}"], i)
+
+
+def to_csv(history: list[dict[str, float]]) -> str:
+    out = io.StringIO()
+    if history:
+        writer = csv.DictWriter(out, list(history[0]))
+        writer.writeheader()
+        writer.writerows({k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()} for row in history)
+    return out.getvalue()

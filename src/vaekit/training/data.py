@@ -1,0 +1,86 @@
+"""Data in memory, fed by slicing tensors; and random numbers that belong to a place in the run.
+
+Every random number of training has an address (seed, purpose, step) and not a history. So a run that was cut short goes
+on with the numbers it would have had, and each of several processes can make the whole batch's numbers and keep its own
+rows of them: the result does not depend on how the batch was shared out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ORDER, STEP, VALIDATION, SPLIT = range(4)  # what random numbers are for
+
+
+@dataclass
+class Data:
+    """Packed rows: x (N, *event), mask (N, *event) or None, and conditions by name, each (N, ...)."""
+
+    x: Tensor
+    mask: Tensor | None = None
+    y: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: Tensor | slice) -> Data:
+        def pick(t: Tensor) -> Tensor:
+            return t[index] if isinstance(index, slice) else t.index_select(0, index)
+
+        return Data(pick(self.x), None if self.mask is None else pick(self.mask), {k: pick(v) for k, v in self.y.items()})
+
+    def to(self, device: torch.device) -> Data:
+        mask = None if self.mask is None else self.mask.to(device)
+        return Data(self.x.to(device), mask, {k: v.to(device) for k, v in self.y.items()})
+
+    def chunks(self, size: int) -> Iterator[Data]:
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+
+class ToBatch(Protocol):
+    """How packed rows become what a model sees; a domain's `batch`."""
+
+    def __call__(self, x: Tensor, uniform: Callable[..., Tensor]) -> Tensor: ...
+
+
+def as_is(x: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
+    return x
+
+
+def generator(seed: int, *address: int) -> torch.Generator:
+    """A generator whose numbers are a function of the seed and the address."""
+    state = np.random.SeedSequence([seed, *address]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
+
+
+class BatchNoise:
+    """The random numbers of one batch of `total` rows, of which this process has `rows`."""
+
+    def __init__(self, gen: torch.Generator, total: int, rows: slice):
+        self.generator, self.total, self.rows = gen, total, rows
+
+    def normal(self, k: int, rows: int, *shape: int) -> Tensor:
+        """(k, rows, *shape), as `draw` asks for it."""
+        return torch.randn(k, self.total, *shape, generator=self.generator)[:, self.rows]
+
+    def uniform(self, rows: int, *shape: int) -> Tensor:
+        """(rows, *shape), as a domain and `forget` ask for it."""
+        return torch.rand(self.total, *shape, generator=self.generator)[self.rows]
+
+
+def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(rows, generator=generator(seed, ORDER, epoch))
+
+
+def split(rows: int, validation: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of the training and of the validation rows. Fewer than 10 rows are not split."""
+    order = torch.randperm(rows, generator=generator(seed, SPLIT))
+    held_out = round(rows * validation) if rows >= 10 else 0
+    return order[held_out:].sort().values, order[:held_out].sort().values

@@ -1,0 +1,258 @@
+"""The whole story of training, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.distributions import Noise
+from vaekit.errors import UserError
+from vaekit.nets.condition import forget
+from vaekit.objectives import Objective
+from vaekit.training.checkpoint import load_checkpoint, save_checkpoint
+from vaekit.training.data import STEP, VALIDATION, BatchNoise, Data, ToBatch, as_is, epoch_order, generator
+from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
+
+VALIDATION_ROWS = 1024  # rows at a time: bounds memory, changes no number
+
+
+@dataclass
+class Training:
+    """How to train.
+
+    Attributes:
+        epochs: passes over the data; None: as many as give 4000 steps, at least 50.
+        minutes: train for this long instead.
+        batch_size: rows a step, over all devices together.
+        learning_rate: peak of Adam's step size; it warms up over 2 % of the run and falls to 0 along a cosine.
+        patience: stop when validation has not improved for this share of the run.
+        condition_dropout: probability with which a condition is hidden in training.
+        seed: of everything random.
+        precision: Fabric's; "auto": bfloat16 autocast where the hardware computes in it, else 32 bits.
+        accelerator, devices, nodes, strategy: Fabric's.
+        checkpoint_seconds: write what is needed to resume this often.
+        tensorboard: log to `tensorboard/` in the run's folder.
+    """
+
+    epochs: int | None = None
+    minutes: float | None = None
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    patience: float = 0.2
+    condition_dropout: float = 0.1
+    seed: int = 0
+    precision: str = "auto"
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    checkpoint_seconds: float = 30.0
+    tensorboard: bool = False
+
+
+@dataclass
+class State:
+    """Where a run stands; with the weights and Adam's moments it is all that is needed to go on."""
+
+    epoch: int = 0
+    batch: int = 0  # of this epoch, done
+    step: int = 0
+    seconds: float = 0.0
+    totals: dict[str, float] = field(default_factory=dict)  # terms summed over this epoch's batches so far
+    history: list[dict[str, float]] = field(default_factory=list)  # a row of metrics per epoch
+    best_elbo: float = -math.inf
+    best_epoch: int = 0
+    best_progress: float = 0.0
+    best: dict[str, Tensor] = field(default_factory=dict)  # the model's weights at the best epoch
+    finished: bool = False
+    stopped_early: bool = False
+    interrupted: bool = False
+
+
+class Watcher(Protocol):
+    def step(self, state: State, progress: float, terms: dict[str, float]) -> None: ...
+    def epoch(self, state: State, progress: float, row: dict[str, float]) -> None: ...
+
+
+class Step(nn.Module):
+    """Model and objective as one module, so that the strategies that wrap a module's forward see all of the step."""
+
+    def __init__(self, model: nn.Module, objective: Objective):
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(
+        self, x: Tensor, y: Mapping[str, Tensor] | None, mask: Tensor | None, noise: Noise, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.objective(self.model.draw(x, y, mask=mask, noise=noise), progress)  # type: ignore[operator]
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    train: Data,
+    valid: Data,
+    options: Training,
+    *,
+    to_batch: ToBatch = as_is,
+    folder: Path | None = None,
+    resume: bool = False,
+    watchers: Sequence[Watcher] = (),
+) -> State:
+    """Train `model` in place; at the end it has the weights of its best epoch by validation ELBO.
+
+    Args:
+        model: anything with `draw`, such as a `LatentModel`.
+        train, valid: packed rows; an empty `valid` keeps the last epoch.
+        to_batch: packed rows -> what the model sees.
+        folder: where checkpoints and `metrics.csv` go; None: nowhere.
+        resume: go on from the checkpoint in `folder`, where there is one.
+
+    Raises:
+        UserError: the loss stopped being a finite number; names the step and the tensor.
+    """
+    fabric = launch(options)
+    train, valid = train.to(fabric.device), valid.to(fabric.device)
+    bare = Step(model, objective)
+    parameters = [p for p in bare.parameters() if p.requires_grad]
+    step, optimizer = fabric.setup(bare, torch.optim.Adam(parameters, options.learning_rate, fused=True))
+    state = load_checkpoint(folder, bare, optimizer, State) if folder and resume else State()
+
+    rows = min(options.batch_size, len(train))
+    if rows % fabric.world_size:
+        raise UserError(f"batch_size {rows} cannot be shared by {fabric.world_size} processes: make it a multiple of it")
+    share = rows // fabric.world_size
+    mine = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+    per_epoch = len(train) // rows
+    epochs = math.inf if options.minutes else options.epochs or max(50, math.ceil(4000 / per_epoch))
+    saved = time.monotonic()
+    started = saved - state.seconds
+
+    def progress() -> float:
+        if options.minutes:
+            return min(1.0, state.seconds / (60 * options.minutes))
+        return min(1.0, state.step / (epochs * per_epoch))
+
+    def save() -> None:
+        if folder and fabric.is_global_zero:
+            reject_nan(bare)
+            save_checkpoint(folder, state, bare, optimizer)
+
+    with Interrupt() as interrupt:
+        while state.epoch < epochs and progress() < 1 and not state.stopped_early:
+            step.train()
+            order = epoch_order(len(train), options.seed, state.epoch).to(fabric.device)
+            while state.batch < per_epoch:
+                for group in optimizer.param_groups:
+                    group["lr"] = options.learning_rate * schedule(progress())
+                noise = BatchNoise(generator(options.seed, STEP, state.step), rows, mine)
+                batch = train[order[state.batch * rows : (state.batch + 1) * rows][mine]]
+                x, y = to_batch(batch.x, noise.uniform), batch.y
+                if y and options.condition_dropout:
+                    y = forget(y, noise.uniform(share, 1 + len(y)).to(x), options.condition_dropout)
+
+                loss, terms = step(x, y or None, batch.mask, noise.normal, progress())
+                loss_value, *values = torch.stack([loss.detach(), *terms.values()]).tolist()
+                if not math.isfinite(loss_value):
+                    raise UserError(explain_nan(model, x, y, batch.mask, noise.normal, state, folder))
+                fabric.backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+
+                state.step += 1
+                state.batch += 1
+                shown = dict(zip(terms, values, strict=True))
+                state.totals = {k: state.totals.get(k, 0.0) + v for k, v in shown.items()}
+                state.seconds = time.monotonic() - started
+                for watcher in watchers:
+                    watcher.step(state, progress(), shown)
+                if fabric.world_size > 1:
+                    interrupt.now = bool(fabric.all_reduce(torch.tensor(float(interrupt.now)), reduce_op="max"))
+                if interrupt.now:
+                    state.interrupted = True
+                    save()
+                    return finish(model, state)
+                if time.monotonic() - saved > options.checkpoint_seconds:
+                    save()
+                    saved = time.monotonic()
+                if options.minutes and progress() >= 1:
+                    break
+
+            row = {k: fabric.all_reduce(torch.tensor(v / state.batch)).item() for k, v in state.totals.items()}
+            row = {"epoch": state.epoch + 1, "step": state.step, "seconds": round(state.seconds, 3), **row}
+            if len(valid):
+                row |= validate(fabric, model, valid, to_batch, options.seed)
+                elbo = row["valid_elbo"]
+                if elbo > state.best_elbo:
+                    state.best_elbo, state.best_epoch, state.best_progress = elbo, state.epoch + 1, progress()
+                    state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            state.history.append(row)
+            state.epoch, state.batch, state.totals = state.epoch + 1, 0, {}
+            state.stopped_early = len(valid) > 0 and progress() - state.best_progress > options.patience
+            for watcher in watchers:
+                watcher.epoch(state, progress(), row)
+
+        state.finished = True
+        save()
+    return finish(model, state)
+
+
+def launch(options: Training) -> Any:
+    """Fabric for these options; imported here because it takes seconds."""
+    from lightning_fabric import Fabric
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every fit
+    keep_freed_memory()
+    precision = options.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if computes_bfloat16() else "32-true"
+    fabric = Fabric(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        num_nodes=options.nodes,
+        strategy=options.strategy,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def computes_bfloat16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def schedule(progress: float) -> float:
+    """Share of the learning rate: up over the first 2 % of the run, then down to 0 along a cosine."""
+    return min(1.0, 0.02 + progress / 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@torch.no_grad()
+def validate(fabric: Any, model: nn.Module, valid: Data, to_batch: ToBatch, seed: int) -> dict[str, float]:
+    """ELBO, reconstruction and KL at full weight, in nats: the same noise at every call, whatever the processes."""
+    model.eval()
+    sums = torch.zeros(2, dtype=torch.float64, device=fabric.device)
+    for i, data in enumerate(valid.chunks(VALIDATION_ROWS)):
+        if i % fabric.world_size == fabric.global_rank:
+            noise = BatchNoise(generator(seed, VALIDATION, i), len(data), slice(None))
+            x = to_batch(data.x, noise.uniform)
+            draw = model.draw(x, data.y or None, mask=data.mask, noise=noise.normal)  # type: ignore[operator]
+            sums += torch.stack([-draw.log_px.double().sum(), draw.kl.double().sum()])
+    reconstruction, kl = (fabric.all_reduce(sums, reduce_op="sum") / len(valid)).tolist()
+    return {"valid_elbo": -reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
+
+
+def finish(model: nn.Module, state: State) -> State:
+    if state.best:
+        model.load_state_dict(state.best)
+    model.eval().cpu()
+    return state
