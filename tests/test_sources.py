@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from vaekit.errors import MissingExtra, UserError, extra_needed, near_matches
-from vaekit.sources import read
+from vaekit.sources import Dataset, read
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 finite = {"allow_nan": False, "allow_infinity": False}
@@ -108,6 +108,7 @@ def test_rows_out_of_range(rows):
 
 def test_indexing_a_dataset():
     data = read("digits", conditions=["label"])
+    assert isinstance(data[3], Dataset)
     assert len(data[3]) == 1
     assert len(data[2:5]) == 3
     assert data[np.array([5, 1])].conditions["label"].tolist() == [5, 1]
@@ -139,6 +140,36 @@ def test_unknown_condition():
     line = mistake("digits", conditions=["lable"])
     assert "'lable'" in line
     assert "did you mean 'label'" in line
+
+
+def test_optional_conditions(tmp_path):
+    def unlabelled(source, *, lacks="label", also=()):
+        data = read(source, conditions=[lacks, *also], optional_conditions=True)
+        assert list(data.conditions) == list(also)
+        assert data.notes == [f"{source} has no {lacks!r}; it is taken as unknown"]
+        assert lacks in mistake(source, conditions=[lacks])
+        return data
+
+    assert unlabelled("digits", lacks="style", also=["label"]).conditions["label"][2] == 2
+    np.savez(tmp_path / "a.npz", x=np.zeros((3, 2)), size=np.arange(3))
+    unlabelled(tmp_path / "a.npz", also=["size"])
+    assert unlabelled(write_csv(tmp_path / "a.csv", "a,b\n1,2\n"), also=["b"]).columns == ["a"]
+    unlabelled(write_idx(tmp_path / "t-images-idx3-ubyte", noise(5, 4, 4)))
+    unlabelled(write_idx(tmp_path / "t-ubyte", noise(5, 4, 4)))
+    picture = save(tmp_path / "loose" / "1.png", noise(4, 4))
+    unlabelled(picture)
+    unlabelled(picture.parent)
+
+
+def test_optional_conditions_that_are_there_must_be_right(tmp_path):
+    data = read("digits[:3]", conditions=["label"], optional_conditions=True)
+    assert (data.conditions["label"].tolist(), data.notes) == ([0, 1, 2], [])
+    save(tmp_path / "a" / "1.png", noise(4, 4))
+    save(tmp_path / "loose.png", noise(4, 4))
+    assert "loose.png" in mistake(tmp_path, conditions=["label"], optional_conditions=True)
+    images = write_idx(tmp_path / "t-images-idx3-ubyte", noise(5, 4, 4))
+    write_idx(tmp_path / "t-labels-idx1-ubyte", np.arange(4, dtype=np.uint8))
+    assert "5 images" in mistake(images, conditions=["label"], optional_conditions=True)
 
 
 def test_files_that_are_not_there(tmp_path):
@@ -436,6 +467,12 @@ def test_unreadable_pictures(tmp_path):
     assert mistake(tmp_path).count(".png") == 5
 
 
+def test_a_disguised_program_is_not_run(tmp_path):
+    Image.fromarray(noise(4, 4)).save(tmp_path / "a.eps")
+    os.rename(tmp_path / "a.eps", tmp_path / "a.png")
+    assert "not a picture" in mistake(tmp_path / "a.png")
+
+
 def test_folders_without_pictures(tmp_path):
     assert "holds no pictures" in mistake(tmp_path)
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
@@ -493,7 +530,7 @@ def test_columns_of_arrays_go_by_number(tmp_path):
 
 def test_text_and_unknown_columns(table):
     line = mistake(table)
-    assert "'city'" in line
+    assert "'city' holds text" in line
     assert "'Bonn'" in line
     assert "--condition city" in line
     assert "did you mean 'city'" in mistake(table, conditions=["cty"])

@@ -23,7 +23,7 @@ from vaekit.errors import UserError, near_matches
 from vaekit.model import LatentModel
 from vaekit.nets import ConditionEmbedding
 from vaekit.objectives import ELBO
-from vaekit.training import Data, Training, fit
+from vaekit.training import Data, Training, fit, launch
 from vaekit.training.data import generator, split
 from vaekit.uses import generate
 
@@ -57,6 +57,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         model_: the trained `LatentModel`.
         domain_, schema_: what a row and its condition look like.
         history_: metrics per epoch, a list of dicts.
+        interrupted_: whether training was stopped by Ctrl-C.
         n_features_in_: columns of X (numbers only).
     """
 
@@ -118,7 +119,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         columns: list[str] | None = None,
         folder: Path | None = None,
         resume: bool = False,
-        source: str | None = None,
+        origin: Mapping[str, Any] | None = None,
         watchers: Sequence[Any] = (),
     ) -> VAE:
         """What `fit` and the command line share: learn the schema, build the model, train it.
@@ -127,7 +128,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             rows: checked data. y: conditions by name. kinds: "label" or "number" by condition, where not to be guessed.
             columns: names of the columns.
             folder: the run directory to write to while training. resume: go on from what is there.
-            source: where the rows came from, for the record.
+            origin: where the rows came from (source, resize), for the record.
             watchers: see `vaekit.training`.
         """
         self._check_settings()
@@ -157,25 +158,27 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 self.likelihood_["categories"] = head.categories
             self.model_ = self._build(head)
             self.seed_ = seed
-            self.data_ = {"source": source, "rows": len(rows), "fingerprint": fingerprint(data)}
-            if folder:
-                from vaekit import run
-
-                run.prepare(folder, self, resume=resume)
+            self.data_ = {**(origin or {}), "rows": len(rows), "fingerprint": fingerprint(data)}
             training = Training(
                 epochs=self.epochs, minutes=self.minutes, batch_size=self.batch_size, learning_rate=self.learning_rate,
                 patience=self.patience, seed=seed, **{**self._training_extras(), **(self.trainer or {})},
             )  # fmt: skip
-            if training.tensorboard and folder:
+            fabric = launch(training)
+            if folder and fabric.is_global_zero:
+                from vaekit import run
+
+                run.prepare(folder, self, resume=resume)
+            if training.tensorboard and folder and fabric.is_global_zero:
                 from vaekit.training.progress import TensorBoard
 
                 watchers = [*watchers, TensorBoard(folder / "tensorboard")]
             state = fit(
-                self.model_, ELBO(self.beta, self.warmup), data[train_index], data[valid_index], training,
+                fabric, self.model_, ELBO(self.beta, self.warmup), data[train_index], data[valid_index], training,
                 to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers,
             )  # fmt: skip
         self.history_ = state.history
-        self.state_ = state
+        self.interrupted_ = state.interrupted
+        self.first_process_ = fabric.is_global_zero
         self._n_features_out = self.latent_dim
         return self
 

@@ -105,7 +105,7 @@ class LatentModel(nn.Module):
 
     def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
-        return self._posterior(x, self._features(y, len(x)), mask)
+        return self._posterior(blank(x, mask), self._features(y, len(x)))
 
     def prior(self, y: Conditions = None, n: int = 1) -> Distribution:
         """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` when y is None."""
@@ -122,8 +122,8 @@ class LatentModel(nn.Module):
         self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
-        c = self._features(y, len(x))
-        posterior = self._posterior(x, c, mask)
+        x, c = blank(x, mask), self._features(y, len(x))
+        posterior = self._posterior(x, c)
         z = posterior.sample(k, noise)
         return Draw(x, mask, z, posterior, self.prior_head(c, len(x)), self.likelihood(self._decode(z, c)))
 
@@ -134,9 +134,7 @@ class LatentModel(nn.Module):
     def _features(self, y: Conditions, rows: int) -> Tensor | None:
         return None if self.condition is None else self.condition(y, rows)
 
-    def _posterior(self, x: Tensor, c: Tensor | None, mask: Tensor | None) -> Distribution:
-        if mask is not None:
-            x = torch.where(mask, x, 0.0)
+    def _posterior(self, x: Tensor, c: Tensor | None) -> Distribution:
         x = self.likelihood.features(x)
         h = self.encoder(x) if c is None else self.encoder(x, c)
         return self.posterior_head(full_precision(h))
@@ -146,3 +144,8 @@ class LatentModel(nn.Module):
         flat = z.flatten(0, 1)
         h = self.decoder(flat) if c is None else self.decoder(flat, c.repeat(k, 1))
         return full_precision(h).unflatten(0, (k, rows))
+
+
+def blank(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Missing entries as 0, whatever stood there: a NaN that is only multiplied away comes back in the gradient."""
+    return x if mask is None else torch.where(mask, x, 0.0)

@@ -138,7 +138,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
         data = values["data"]
         estimator.domain_ = DOMAINS[data["kind"]](**data["schema"])
         estimator.schema_ = Schema.from_config(data["conditions"])
-        estimator.data_ = {k: data[k] for k in ("source", "rows", "fingerprint")}
+        estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions")}
         estimator.likelihood_ = dict(values["likelihood"])
         options = dict(values["likelihood"])
         head = LIKELIHOODS[options.pop("name")](estimator.domain_.event_shape, **options)
@@ -168,5 +168,34 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
-def has_checkpoint(folder: Path) -> bool:
-    return (folder / CHECKPOINT).is_file()
+def describe_run(folder: Path) -> str:
+    """A page on what a run is: data, model, training, files."""
+    values, estimator = read_config(folder), load(folder)
+    data, model, history = values["data"], estimator.model_, estimator.history_
+    parameters = sum(p.numel() for p in model.parameters())
+    shape = "x".join(map(str, estimator.domain_.event_shape))
+    what = "pictures (channels x height x width)" if data["kind"] == "images" else "columns"
+    lines = [
+        f"{values['estimator']} of {data['rows']} rows from {data.get('source') or 'Python'}, vaekit {values['vaekit']}",
+        f"data        {shape} {what}",
+        *[f"condition   {name}: {explain(c)}" for name, c in data["conditions"].items()],
+        f"likelihood  {values['likelihood']['name']}",
+        f"latent      {estimator.latent_dim} units, prior {estimator.prior}",
+        f"networks    {type(model.encoder).__name__} and {type(model.decoder).__name__}, {parameters:,} parameters",
+    ]
+    if history:
+        last = history[-1]
+        lines.append(f"training    {last['epoch']:.0f} epochs, {last['step']:.0f} steps, {last['seconds']:.0f} s")
+        scored = [row for row in history if "valid_elbo" in row]
+        if scored:
+            best = max(scored, key=lambda row: row["valid_elbo"])
+            lines.append(f"best epoch  {best['epoch']:.0f}: validation ELBO {best['valid_elbo']:.2f} nats")
+    files = [name for name in (CONFIG, MODEL, METRICS, CHECKPOINT, EVALUATION, REPORT) if (folder / name).exists()]
+    return "\n".join([*lines, f"files       {', '.join(files)}"])
+
+
+def explain(condition: dict[str, Any]) -> str:
+    if condition["kind"] == "number":
+        return f"{len(condition['mean'])} number(s)"
+    shown = ", ".join(map(str, condition["classes"][:10]))
+    return f"one of {len(condition['classes'])} labels ({shown}{', ...' if len(condition['classes']) > 10 else ''})"

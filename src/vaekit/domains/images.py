@@ -61,6 +61,7 @@ class Images:
         return torch.full((self.channels or 1,), 1.0 if self.binarize else self.high - self.low)
 
     def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+        rows = widen(rows, self.channels)
         shape = (self.height, self.width, *([self.channels] if self.channels else []))
         if rows.shape[1:] != shape:
             raise UserError(f"pictures of shape {rows.shape[1:]} do not fit a model of pictures of shape {shape}")
@@ -94,6 +95,16 @@ class Images:
             net = partial(MLP, hidden=mlp.SIZES[size])
             return net, net
         return partial(ConvEncoder, **conv.SIZES[size]), partial(ConvDecoder, **conv.SIZES[size])
+
+
+def widen(rows: np.ndarray, channels: int) -> np.ndarray:
+    """Grey pictures as colour, pictures without transparency as opaque, where a model of more channels reads them."""
+    if rows.ndim == 3 and channels in (3, 4):
+        rows = np.repeat(rows[..., None], 3, axis=3)
+    if rows.ndim == 4 and rows.shape[3] == 3 and channels == 4:
+        opaque = np.iinfo(rows.dtype).max if rows.dtype.kind in "iu" else 1
+        rows = np.concatenate([rows, np.full_like(rows[..., :1], opaque)], axis=3)
+    return rows
 
 
 def value_range(rows: np.ndarray) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Training: `fit` is the whole story."""
 
 from vaekit.training.data import Data
-from vaekit.training.fit import State, Training, fit
+from vaekit.training.fit import State, Training, fit, launch
 
-__all__ = ["Data", "State", "Training", "fit"]
+__all__ = ["Data", "State", "Training", "fit", "launch"]

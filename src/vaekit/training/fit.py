@@ -96,6 +96,7 @@ class Step(nn.Module):
 
 
 def fit(
+    fabric: Any,
     model: nn.Module,
     objective: Objective,
     train: Data,
@@ -110,6 +111,7 @@ def fit(
     """Train `model` in place; at the end it has the weights of its best epoch by validation ELBO.
 
     Args:
+        fabric: what `launch` gave for the same options.
         model: anything with `draw`, such as a `LatentModel`.
         train, valid: packed rows; an empty `valid` keeps the last epoch.
         to_batch: packed rows -> what the model sees.
@@ -119,7 +121,6 @@ def fit(
     Raises:
         UserError: the loss stopped being a finite number; names the step and the tensor.
     """
-    fabric = launch(options)
     train, valid = train.to(fabric.device), valid.to(fabric.device)
     bare = Step(model, objective)
     parameters = [p for p in bare.parameters() if p.requires_grad]

@@ -1,0 +1,320 @@
+"""The command line: one verb, one short function. Imports that take time are inside the verbs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.errors import UserError
+
+# Every mistake on the command line itself; typer names it only as an ancestor of the errors it does name.
+CommandLineError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="vaekit",
+    help="Variational autoencoders (VAE) and conditional ones (CVAE), from one command.\n\n"
+    "Start with [bold]vaekit fit digits --condition label[/], and open the report it writes.",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SOURCE_HELP = (
+    "What to read: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv or "
+    ".parquet file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz), or hf://name from Hugging Face. "
+    "Rows of it: SOURCE\\[12] or SOURCE\\[10:20]."
+)
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that `vaekit fit` wrote.", show_default=False)]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
+Out = Annotated[Path | None, typer.Option("-o", "--output", help="Where to write; the ending decides the form.", show_default=False)]
+Condition = Annotated[
+    list[str] | None,
+    typer.Option("--condition", "-c", help="VALUE, or NAME=VALUE (several: repeat it). Left out: unknown.", show_default=False),
+]
+
+
+def option(help: str, *names: str, panel: str = "Training") -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False)
+
+
+MODEL, DATA, DEVICE = "Model", "Data", "Devices"
+
+
+@app.command()
+def fit(
+    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
+    condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several.", "--condition", "-c", panel=DATA)] = None,
+    out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
+    resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
+    strict: Annotated[bool, option("A picture that cannot be read is an error.", "--strict", panel=DATA)] = False,
+    validation: Annotated[float | None, option("Share of rows held out to choose the best epoch by. Default: 0.1.", panel=DATA)] = None,
+    latent_dim: Annotated[int | None, option("Number of latent units. Default: 16.", panel=MODEL)] = None,
+    size: Annotated[str | None, option("small, base or large networks. Default: base.", panel=MODEL)] = None,
+    network: Annotated[str | None, option("auto, conv or mlp.", panel=MODEL)] = None,
+    likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli or categorical.", panel=MODEL)] = None,
+    likelihood_scale: Annotated[float | None, option("Fix the scale of normal or laplace; 1 is the squared or absolute error.", panel=MODEL)] = None,
+    binarize: Annotated[str | None, option("Pictures: dynamic or threshold.", panel=MODEL)] = None,
+    prior: Annotated[str | None, option("standard, or conditional: learned from the condition.", panel=MODEL)] = None,
+    condition_dropout: Annotated[float | None, option("How often a condition is hidden in training. Default: 0.1.", panel=MODEL)] = None,
+    beta: Annotated[float | None, option("Weight of the KL. Default: 1.")] = None,
+    warmup: Annotated[float | None, option("Share of the run over which the KL's weight grows from 0. Default: 0.")] = None,
+    epochs: Annotated[int | None, option("Passes over the data. Default: 4000 steps' worth, at least 50.")] = None,
+    minutes: Annotated[float | None, option("Train for this long instead.")] = None,
+    batch_size: Annotated[int | None, option("Rows a step, over all devices. Default: 128.")] = None,
+    learning_rate: Annotated[float | None, option("Peak of the step size. Default: 0.001.")] = None,
+    patience: Annotated[float | None, option("Stop after this share of the run without a better epoch. Default: 0.2.")] = None,
+    seed: Annotated[int | None, option("Of everything random. Default: 0.")] = None,
+    resume: Annotated[bool, option("Go on with the run in --out, to the bit.", "--resume")] = False,
+    tensorboard: Annotated[bool, option("Log to RUN/tensorboard too.", "--tensorboard")] = False,
+    precision: Annotated[str | None, option("auto, 32-true, bf16-mixed, ... (Lightning Fabric's).", panel=DEVICE)] = None,
+    accelerator: Annotated[str | None, option("auto, cpu, cuda, mps, ...", panel=DEVICE)] = None,
+    devices: Annotated[int | None, option("How many on each node.", panel=DEVICE)] = None,
+    nodes: Annotated[int | None, option("How many nodes, under torchrun.", panel=DEVICE)] = None,
+    strategy: Annotated[str | None, option("auto, ddp, fsdp, ...", panel=DEVICE)] = None,
+    config: Annotated[Path | None, option("Settings from a YAML file, or a run's config.yaml; options on the line win.", panel=DATA)] = None,
+    print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,
+    report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
+) -> None:  # fmt: skip
+    """Train a VAE on SOURCE, or with --condition a CVAE, and write a run directory with a report."""
+    from vaekit import recipe as recipes
+    from vaekit import run as runs
+
+    settings = dict(
+        validation=validation, latent_dim=latent_dim, size=size, network=network, likelihood=likelihood,
+        likelihood_scale=likelihood_scale, binarize=binarize, prior=prior, condition_dropout=condition_dropout, beta=beta,
+        warmup=warmup, epochs=epochs, minutes=minutes, batch_size=batch_size, learning_rate=learning_rate,
+        patience=patience, random_state=seed,
+    )  # fmt: skip
+    trainer = dict(precision=precision, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
+    if resume and config is None and out and (out / runs.CONFIG).exists():
+        config = out / runs.CONFIG
+    recipe = recipes.Recipe.read(config) if config else recipes.Recipe()
+    recipe.source = source or recipe.source
+    recipe.conditions = condition or recipe.conditions
+    recipe.resize = parse_size(resize) if resize else recipe.resize
+    recipe.strict = strict or recipe.strict
+    recipe.settings |= given(settings)
+    if chosen := given(trainer) | ({"tensorboard": True} if tensorboard else {}):
+        recipe.settings["trainer"] = {**(recipe.settings.get("trainer") or {}), **chosen}
+    if print_config:
+        recipe.check()
+        print(recipe.to_yaml(), end="")
+        return
+    if resume and out is None:
+        raise UserError("--resume needs --out RUN, the run to go on with")
+    folder, estimator = recipe.train(out, resume=resume, say=say)
+    if not estimator.first_process_:
+        return
+    if estimator.interrupted_:
+        say(f"stopped; go on with: vaekit fit --resume --out {folder}")
+        raise typer.Exit(130)
+    results = recipes.evaluate(folder, estimator, recipes.held_out(estimator, recipes.REPORT_ROWS), recipes.REPORT_SAMPLES)
+    say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
+    if report:
+        say(f"look at {recipes.report(folder, estimator)}")
+
+
+@app.command()
+def sample(
+    run: Run,
+    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    condition: Condition = None,
+    temperature: Annotated[float, typer.Option(help="Spread of z: below 1 more typical, above 1 more varied.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+    output: Out = None,
+) -> None:
+    """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet."""
+    from vaekit.uses.write import write_rows
+
+    estimator, path = opened(run, output, "samples", ".npy", ".npz", ".csv", ".parquet")
+    y = estimator.schema_.parse(condition or [])
+    write_rows(path, estimator.sample(n, y, temperature=temperature, random_state=seed), estimator.domain_)
+    say(f"{n} samples in {path}")
+
+
+@app.command()
+def reconstruct(run: Run, source: Source, output: Out = None) -> None:
+    """Pass SOURCE through the latent and back: .png shows originals beside reconstructions."""
+    import numpy as np
+
+    from vaekit.recipe import read_for
+    from vaekit.uses.write import write_rows
+
+    estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet")
+    data = read_for(estimator, source)
+    rows = estimator.reconstruct(data.x, data.conditions)
+    if path.suffix.lower() == ".png":
+        shown = min(len(rows), 64)
+        pairs = np.stack([data.x[:shown].astype(rows.dtype), rows[:shown]], axis=1).reshape(-1, *rows.shape[1:])
+        write_rows(path, pairs, estimator.domain_, {"columns": 16 if shown > 4 else 2})
+        say(f"{shown} of {len(rows)} pictures, each beside its reconstruction, in {path}")
+    else:
+        write_rows(path, rows, estimator.domain_)
+        say(f"{len(rows)} reconstructions in {path}")
+
+
+@app.command()
+def encode(run: Run, source: Source, output: Out = None) -> None:
+    """Write the latent codes (posterior means) of SOURCE: .npy, .csv or .parquet."""
+    from vaekit.recipe import read_for
+    from vaekit.uses.write import write_rows
+
+    estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False)
+    data = read_for(estimator, source)
+    write_rows(path, estimator.transform(data.x, data.conditions), None)
+    say(f"{len(data)} rows of {estimator.latent_dim} latent units in {path}")
+
+
+@app.command()
+def interpolate(
+    run: Run,
+    a: Annotated[str, typer.Argument(metavar="A", help="A file, or a row of a source: SOURCE\\[12].", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
+    steps: Annotated[int, typer.Option(help="Points on the way, both ends included.")] = 9,
+    condition: Condition = None,
+    output: Out = None,
+) -> None:
+    """Walk through the latent space from A to B: .png (a strip), .gif, .npy or .csv."""
+    from vaekit.recipe import read_for
+    from vaekit.uses.write import write_rows
+
+    estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet")
+    ends = [read_for(estimator, end, conditions=False) for end in (a, b)]
+    for end, text in zip(ends, (a, b), strict=True):
+        if len(end) != 1:
+            raise UserError(f"{text} has {len(end)} rows: choose one, such as {text}[0]")
+    y = estimator.schema_.parse(condition or [])
+    write_rows(path, estimator.interpolate(ends[0].x[0], ends[1].x[0], steps, y), estimator.domain_, {"columns": steps})
+    say(f"{steps} steps in {path}")
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Default: the rows the run held out.", show_default=False)] = None,
+    k: Annotated[int, typer.Option(help="Importance samples for the NLL.")] = 500,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:  # fmt: skip
+    """ELBO, reconstruction, KL, importance-weighted NLL, active units, and a verdict on posterior collapse."""
+    import json
+
+    from vaekit import recipe as recipes
+    from vaekit.run import load
+
+    estimator = load(run)
+    data = recipes.read_for(estimator, source) if source else recipes.held_out(estimator)
+    results = recipes.evaluate(run, estimator, data, k)
+    print(json.dumps(results, indent=2) if as_json else summary(results))
+
+
+@app.command()
+def score(
+    run: Run,
+    source: Source,
+    k: Annotated[int, typer.Option(help="Importance samples a row.")] = 100,
+    output: Out = None,
+) -> None:
+    """Write log p(x) of every row of SOURCE, in nats: .csv, .parquet or .npy. Low scores are odd rows."""
+    import numpy as np
+
+    from vaekit.recipe import read_for
+    from vaekit.uses.write import write_rows, write_table
+
+    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False)
+    data = read_for(estimator, source)
+    scores = estimator.score_samples(data.x, data.conditions, k=k)
+    if path.suffix.lower() == ".npy":
+        write_rows(path, scores, None)
+    else:
+        write_table(path, {"row": np.arange(len(scores)), "log_px": scores})
+    say(f"{len(scores)} scores (mean {scores.mean():.2f} nats) in {path}")
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write report.html again, from the run and its source."""
+    from vaekit import recipe as recipes
+    from vaekit.run import load
+
+    say(f"look at {recipes.report(run, load(run))}")
+
+
+@app.command()
+def info(run: Run) -> None:
+    """What a run is: data, model, training, files."""
+    from vaekit.run import describe_run
+
+    print(describe_run(run))
+
+
+def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True) -> tuple[Any, Path]:
+    """The run's estimator, and a checked path to write to; by default a file in the run directory."""
+    from vaekit.run import load
+    from vaekit.uses.write import check_suffix
+
+    estimator = load(run)
+    allowed = [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
+    path = output or run / (name + (".csv" if ".csv" in allowed and allowed[0] != ".png" else allowed[0]))
+    check_suffix(path, allowed)
+    return estimator, path
+
+
+def summary(results: dict[str, Any]) -> str:
+    lines = [
+        f"rows            {results['rows']}",
+        f"ELBO            {results['elbo']:.2f} nats",
+        f"reconstruction  {results['reconstruction']:.2f} nats",
+        f"KL              {results['kl']:.2f} nats",
+        f"IW-NLL (k={results['k']})  {results['iw_nll']:.2f} ± {results['iw_nll_standard_error']:.2f} nats",
+        f"active units    {results['active_units']} of {results['latent_units']}",
+        "KL per unit     " + " ".join(f"{v:.2f}" for v in sorted(results["kl_per_unit"], reverse=True)),
+        "",
+        results["verdict"],
+    ]
+    return "\n".join(lines)
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def parse_size(text: str) -> list[int]:
+    try:
+        width, _, height = text.lower().partition("x")
+        return [int(width), int(height or width)]
+    except ValueError:
+        raise UserError(f"--resize takes WIDTHxHEIGHT, such as 64x64, not {text!r}") from None
+
+
+def say(line: str) -> None:
+    """Tell the person; of several processes only the first speaks."""
+    if os.environ.get("RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0":
+        print(line, file=sys.stderr)
+
+
+def main() -> None:
+    """Exit codes: 0; 2 for a user's mistake, told in one line; 130 for Ctrl-C; 1 for a fault of ours."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except UserError as e:
+        fail(str(e))
+    except CommandLineError as e:
+        fail(f"{e.format_message()} (see vaekit --help)")
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def fail(message: str) -> None:
+    print(f"vaekit: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

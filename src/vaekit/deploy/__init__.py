@@ -1,0 +1,1 @@
+"""What leaves vaekit: reports and picture files."""

@@ -1,0 +1,577 @@
+"""The report of a run: one HTML file that opens anywhere, without a network and without scripts.
+
+Here the contents are computed, in the order in which they are shown; how they look is `report.html.j2`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+import torch
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.figure import Figure
+
+from vaekit import __version__, run
+from vaekit.conditions import Label, Number, Schema
+from vaekit.deploy.pictures import PLEASANT_SIDE, grid, png_data_uri, shrink
+from vaekit.estimators import VAE
+from vaekit.evaluation.health import ACTIVE_VARIANCE
+from vaekit.files import write_text
+
+ROWS, EVALUATED_ROWS, IW_SAMPLES = 2000, 1000, 100
+CLASSES, COLUMNS, UNITS, MAPS = 20, 12, 8, 3  # at most so many are shown
+LARGEST_SIDE = 64  # larger pictures are shrunk to this, so that the report stays small
+STRIP_WIDTH = 620  # screen pixels that a row of pictures may take
+REACH = 3  # prior standard deviations of a traversal, to each side
+
+# Observable's ten and ten darker ones: told apart on white and on black.
+COLOURS = (
+    "#4269d0 #efb118 #ff725c #6cc5b0 #3ca951 #ff8ab7 #a463f2 #97bbf5 #9c6b4e #9498a0 "
+    "#27408f #a87800 #b53f2c #2f8674 #1f6b2f #c04a7e #6a2fb0 #4f86c6 #62402c #5d6169"
+).split()
+# Figures are drawn in stand-ins, and the page's style sheet says what they are in light and in dark.
+INK, MUTED, RULE, ACCENT, SECOND = (f"#0{i}0{i}0{i}" for i in range(1, 6))
+STAND_INS = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", SECOND: "second"}
+STYLE = {
+    "svg.fonttype": "none", "svg.hashsalt": "vaekit", "text.parse_math": False, "font.size": 9,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": RULE, "axes.labelcolor": MUTED,
+    "axes.grid": True, "axes.grid.axis": "y", "grid.color": RULE, "grid.linewidth": 0.6, "axes.axisbelow": True,
+    "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
+    "ytick.major.size": 0, "xtick.major.size": 3, "text.color": INK, "legend.frameon": False,
+    "lines.linewidth": 1.6, "axes.unicode_minus": True, "axes.formatter.limits": (-4, 5),
+}  # fmt: skip
+# Falls and rises; no change is transparent, so that it looks right on any page.
+CHANGE = LinearSegmentedColormap.from_list("change", [(0.26, 0.41, 0.82, 1), (0.5, 0.5, 0.5, 0), (0.93, 0.45, 0.2, 1)])
+
+
+def write_report(
+    folder: Path,
+    estimator: VAE,
+    x: np.ndarray,
+    y: Mapping[str, np.ndarray],
+    results: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `folder`/report.html.
+
+    Args:
+        folder: the run directory.
+        estimator: trained.
+        x: rows to show, (N, ...) in the user's own form: best those that training did not see.
+        y: their conditions by name. What the model is not conditioned on still colours its latent map.
+        results: of `estimator.evaluate`; None: evaluated here.
+    """
+    folder = Path(folder)
+    chosen = np.random.default_rng(0).permutation(len(x))[:ROWS]
+    shown = Shown(estimator, x[chosen], {name: np.asarray(values)[chosen] for name, values in y.items()})
+    if results is None:
+        first = np.arange(min(len(chosen), EVALUATED_ROWS))
+        results = estimator.evaluate(shown.x[first], shown.given(first), k=IW_SAMPLES)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["number"] = number
+    page = environment.get_template("report.html.j2").render(
+        name=folder.resolve().name,
+        date=datetime.now().strftime("%d %B %Y").lstrip("0"),
+        version=__version__,
+        pictures=shown.pictures,
+        conditional=bool(shown.conditions),
+        about=about(shown),
+        results=results,
+        curves=list(curves(estimator.history_)),
+        reconstructions=reconstructions(shown),
+        samples=samples(shown),
+        maps=list(latent_maps(shown)),
+        interpolations=interpolations(shown),
+        traversals=traversals(shown, results),
+        units=units(shown, results),
+        settings=settings(estimator),
+        commands=commands(folder, shown),
+    )
+    write_text(folder / run.REPORT, page)
+    return folder / run.REPORT
+
+
+@dataclass
+class Shown:
+    """The rows that the report shows, with what the model makes of them."""
+
+    estimator: VAE
+    x: np.ndarray  # (N, ...)
+    y: dict[str, np.ndarray]
+
+    @property
+    def pictures(self) -> bool:
+        return self.estimator.domain_.kind == "images"
+
+    @property
+    def conditions(self) -> dict[str, Label | Number]:
+        """What the model is conditioned on."""
+        return self.estimator.schema_.named
+
+    @cached_property
+    def known(self) -> dict[str, Label | Number]:
+        """All that is known of the rows, what the model is conditioned on first."""
+        rest = {name: values for name, values in self.y.items() if name not in self.conditions}
+        return {name: c for name, c in self.conditions.items() if name in self.y} | Schema.infer(rest).named
+
+    def packed(self, name: str) -> np.ndarray:
+        """A condition: the codes (N,) of a label, -1 for unknown; or the first of its numbers (N,), NaN for unknown."""
+        condition = self.known[name]
+        packed = condition.pack(name, self.y[name]).numpy()
+        return packed if isinstance(condition, Label) else packed[:, 0] * condition.scale[0] + condition.mean[0]
+
+    def first(self, kind: type) -> str | None:
+        """The first known condition of this kind."""
+        return next((name for name, c in self.known.items() if isinstance(c, kind)), None)
+
+    def given(self, rows: np.ndarray) -> dict[str, np.ndarray] | None:
+        """The model's conditions of these rows."""
+        return {name: self.y[name][rows] for name in self.conditions if name in self.y} or None
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Posterior means (N, latent_dim)."""
+        return self.estimator.transform(self.x, self.given(np.arange(len(self.x))))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        domain = self.estimator.domain_
+        return domain.columns or [f"column {i}" for i in range(len(domain.mean))]
+
+    # -- rows of pictures ----------------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """How many pictures a strip has: 9, or as many as have room. Odd, so that it has a middle."""
+        domain = self.estimator.domain_
+        width = domain.width * min(1.0, LARGEST_SIDE / max(domain.height, domain.width))
+        fits = int(STRIP_WIDTH / max(width, PLEASANT_SIDE))
+        return min(9, max(3, fits - 1 + fits % 2))
+
+    def strip(self, images: np.ndarray, columns: int | None = None) -> Strip:
+        """Pictures in the user's own form -> one picture of them all."""
+        domain = self.estimator.domain_
+        small = shrink(images, LARGEST_SIDE, domain.low, domain.high)
+        image = grid(small, columns or len(small), low=0, high=255, background=None)
+        return Strip(png_data_uri(image), *image.size)
+
+
+@dataclass
+class Strip:
+    uri: str
+    width: int
+    height: int
+
+
+def about(shown: Shown) -> dict[str, Any]:
+    """What was trained on what, in words."""
+    estimator, domain = shown.estimator, shown.estimator.domain_
+    if shown.pictures:
+        colours = {0: "grey", 1: "grey", 3: "colour", 4: "colour and transparency"}
+        form = f"pictures of {domain.width}×{domain.height} pixels, {colours.get(domain.channels, f'{domain.channels} channels')}"
+    else:
+        form = f"rows of {len(domain.mean)} number{'s' if len(domain.mean) > 1 else ''}"
+    given = [
+        f"{name} ({c.size} classes)" if isinstance(c, Label) else name if c.size == 1 else f"{name} ({c.size} numbers)"
+        for name, c in shown.conditions.items()
+    ]
+    history = estimator.history_
+    return {
+        "model": "Conditional variational autoencoder" if given else "Variational autoencoder",
+        "source": estimator.data_.get("source"),
+        "rows": f"{estimator.data_['rows']:,} {form}",
+        "given": given,
+        "shown": len(shown.x),
+        "epochs": int(history[-1]["epoch"]) if history else None,
+        "seconds": duration(history[-1]["seconds"]) if history else None,
+        "parameters": f"{sum(p.numel() for p in estimator.model_.parameters()):,}",
+    }
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+
+def svg(draw: Callable[[Axes], object], label: str, width: float = 3.6, height: float = 2.4) -> Markup:
+    """A figure (inches) as SVG to put into the page: in the page's colours and type. label: for those who cannot see it."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that its font lacks, which the browser will draw
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(buffer, format="svg", transparent=True)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", text)  # not referred to, and not unique on the page
+    text = re.sub(r" font-family: [^;\"]*;", "", text)
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', lambda m: f'<svg viewBox="{m[1]}" role="img">', text, count=1)
+    text = re.sub(r"\s*\n\s*", " ", text)
+    for colour, name in STAND_INS.items():
+        text = text.replace(colour, f"var(--{name})")
+    return Markup(text.replace(' role="img">', Markup(' role="img" aria-label="{}">').format(label), 1))
+
+
+def curves(history: list[dict[str, float]]) -> Iterator[dict[str, Any]]:
+    """ELBO, reconstruction and KL over the epochs."""
+    if not history:
+        return
+    epochs = [row["epoch"] for row in history]
+    train = {name: np.array([row[name] for row in history]) for name in ("reconstruction", "kl")}
+    train = {"elbo": -train["reconstruction"] - train["kl"], **train}
+    validated = "valid_elbo" in history[-1]
+    valid = {name: np.array([row.get(f"valid_{name}", np.nan) for row in history]) for name in train} if validated else {}
+    best = int(np.nanargmax(valid["elbo"])) if valid else None
+    titles = {"elbo": "ELBO", "reconstruction": "Reconstruction", "kl": "KL"}
+    for name, title in titles.items():
+
+        def draw(axes: Axes, name: str = name) -> None:
+            marker = "o" if len(history) == 1 else None
+            axes.plot(epochs, train[name], color=SECOND, marker=marker, markersize=4)
+            series = [train[name]]
+            if valid and best is not None:
+                axes.plot(epochs, valid[name], color=ACCENT)
+                axes.axvline(epochs[best], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
+                axes.plot(epochs[best], valid[name][best], "o", color=ACCENT, markersize=5)
+                series.append(valid[name])
+            axes.set_ylim(*view(series))
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+
+        end = valid[name][best] if valid and best is not None else train[name][-1]
+        label = f"{title} in nats over {len(epochs)} epochs; {number(end)} at the {'best' if valid else 'last'} epoch"
+        yield {"title": title, "svg": svg(draw, label), "best": None if best is None else int(epochs[best])}
+
+
+def view(series: list[np.ndarray]) -> tuple[float, float]:
+    """Limits that show the curves from a tenth of the run on, so that the first epochs do not squash the rest."""
+    late = np.concatenate([values[len(values) // 10 :] for values in series])
+    late = late[np.isfinite(late)]
+    low, high = (late.min(), late.max()) if late.size else (0.0, 1.0)
+    margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def reconstructions(shown: Shown) -> dict[str, Any]:
+    """Pictures: originals and what comes back. Numbers: one against the other, for each column."""
+    if shown.pictures:
+        n = 2 * shown.steps
+        rows = np.arange(min(n, len(shown.x)))
+        back = shown.estimator.reconstruct(shown.x[rows], shown.given(rows))
+        halves = [rows[i : i + shown.steps] for i in range(0, len(rows), shown.steps)]
+        return {"pairs": [(shown.strip(shown.x[half]), shown.strip(back[half])) for half in halves]}
+    rows = np.arange(min(250, len(shown.x)))
+    real = shown.x[rows].astype(float)
+    back = shown.estimator.reconstruct(shown.x[rows], shown.given(rows))
+    panels = []
+    for i, name in enumerate(shown.names[:COLUMNS]):
+        seen = np.isfinite(real[:, i])
+        a, b = real[seen, i], back[seen, i]
+        error = np.mean((a - b) ** 2)
+        explained = 1 - error / a.var() if a.size and a.var() > 0 else None
+
+        def draw(axes: Axes, a: np.ndarray = a, b: np.ndarray = b) -> None:
+            if a.size:
+                axes.axline((a[0], a[0]), slope=1, color=MUTED, linewidth=0.8)
+                axes.plot(a, b, ".", color=ACCENT, alpha=0.45, markersize=5, markeredgewidth=0)
+            axes.set_xlabel("real")
+            axes.set_ylabel("reconstructed")
+            few_ticks(axes)
+
+        note = "" if explained is None else f"{max(0.0, explained):.0%} of the variance"
+        panels.append({"title": name, "note": note, "svg": svg(draw, f"{name}: reconstructed against real", 2.5, 2.1)})
+    return {"panels": panels, "columns": len(shown.names)}
+
+
+def groups(shown: Shown) -> list[tuple[str, Mapping[str, Any], np.ndarray]]:
+    """Kinds of conditions to show samples of: what to call it, what all of it share, and rows that are of it.
+
+    One a class of the first label the model is conditioned on; else the rows at some quantiles of the first number.
+    """
+    for name, condition in shown.conditions.items():
+        if isinstance(condition, Label):
+            codes = shown.packed(name) if name in shown.y else np.empty(0)
+            classes = condition.classes[:CLASSES]
+            return [(f"{name} {c}", {name: c}, np.flatnonzero(codes == i)) for i, c in enumerate(classes)]
+    name = next((n for n in shown.conditions if n in shown.y), None)
+    if name is None:
+        return []
+    values = shown.packed(name)
+    order = np.argsort(values)[: np.isfinite(values).sum()]
+    picked = order[np.unique(np.linspace(0.02, 0.98, 6) * (len(order) - 1)).round().astype(int)] if len(order) else order
+    return [(f"{name} {number(values[row])}", {}, np.array([row])) for row in dict.fromkeys(picked.tolist())]
+
+
+def conditions_of(shown: Shown, shared: Mapping[str, Any], rows: np.ndarray, n: int) -> dict[str, np.ndarray]:
+    """n conditions of a group: those of its rows in turn, or where it has none, what it shares alone."""
+    if len(rows):
+        return shown.given(np.resize(rows, n)) or {}
+    return {name: np.array([value] * n, dtype=object) for name, value in shared.items()}
+
+
+def samples(shown: Shown) -> dict[str, Any]:
+    """New rows: a grid of pictures, or a strip for each kind of condition; histograms of numbers and a table."""
+    estimator, n = shown.estimator, shown.steps if shown.pictures else 0
+    if shown.pictures:
+        kinds = groups(shown)
+        if not kinds:
+            return {"grid": shown.strip(estimator.sample(6 * n), n)}
+        strips = [
+            (title, shown.strip(estimator.sample(n, conditions_of(shown, shared, rows, n)))) for title, shared, rows in kinds
+        ]
+        named = next((c for c in shown.conditions.values() if isinstance(c, Label)), None)
+        return {"strips": strips, "left_out": max(0, named.size - CLASSES) if named else 0}
+    rows = np.arange(len(shown.x)) if shown.conditions else np.arange(ROWS)
+    y = shown.given(rows) if shown.conditions else None
+    new = estimator.sample(len(rows), y)
+    panels = []
+    for i, name in enumerate(shown.names[:COLUMNS]):
+        real = shown.x[np.isfinite(shown.x[:, i]), i].astype(float)
+
+        def draw(axes: Axes, real: np.ndarray = real, drawn: np.ndarray = new[:, i]) -> None:
+            low, high = np.quantile(np.concatenate([real, drawn]), [0.005, 0.995])
+            bins = np.linspace(low, high if high > low else low + 1, 31)
+            for values, style in ((real, {"color": MUTED, "alpha": 0.35}), (drawn, {"color": ACCENT, "histtype": "step", "linewidth": 1.5})):
+                inside = values[(values >= bins[0]) & (values <= bins[-1])]
+                axes.hist(inside, bins, weights=np.full(len(inside), 1 / max(1, len(values))), **style)
+            axes.set_yticks([])
+            axes.grid(False)
+            axes.spines["left"].set_visible(False)
+            few_ticks(axes, y=False)
+
+        panels.append({"title": name, "note": "", "svg": svg(draw, f"{name}: real and sampled values", 2.5, 1.6)})
+    head = [*(y or {}), *shown.names[:COLUMNS]]
+    table = [[*(cell(v[i]) for v in (y or {}).values()), *map(number, new[i, :COLUMNS])] for i in range(min(8, len(new)))]
+    return {"panels": panels, "columns": len(shown.names), "head": head, "table": table}
+
+
+def latent_maps(shown: Shown) -> Iterator[dict[str, Any]]:
+    """The latent codes in two dimensions, (1000 wide, 640 high), coloured by what is known of the rows."""
+    codes = shown.codes - shown.codes.mean(0)
+    if codes.shape[1] > 2:
+        left, size, _ = np.linalg.svd(codes, full_matrices=False)
+        spread = size**2 / max((size**2).sum(), 1e-300)
+        where = left[:, :2] * size[:2]
+        axes = [f"principal component {i + 1} ({spread[i]:.0%} of the variance)" for i in range(min(2, len(spread)))]
+        axes += ["nothing"] * (2 - len(axes))
+    elif codes.shape[1] == 2:
+        where, axes = codes, ["latent unit 0", "latent unit 1"]
+    else:
+        jitter = np.random.default_rng(0).uniform(-1, 1, len(codes))
+        where, axes = np.column_stack([codes[:, 0], jitter]), ["latent unit 0", "spread at random, to tell points apart"]
+    if where.shape[1] < 2:
+        where = np.column_stack([where, np.zeros(len(where))])
+    low, high = where.min(0), where.max(0)
+    share = (where - low) / np.where(high > low, high - low, 1)
+    x, y = (12 + 976 * share[:, 0]).round(1), (628 - 616 * share[:, 1]).round(1)
+    for name in list(shown.known)[:MAPS] or [None]:
+        condition = shown.known[name] if name else None
+        colours, titles, legend, bar = ["var(--accent)"] * len(x), [""] * len(x), [], None
+        if isinstance(condition, Label) and name:
+            present = shown.packed(name)
+            colours = [COLOURS[c] if 0 <= c < CLASSES else "var(--muted)" for c in present]
+            titles = [f"{name}: {condition.classes[c] if c >= 0 else 'unknown'}" for c in present]
+            legend = [(str(c), COLOURS[i]) for i, c in enumerate(condition.classes[:CLASSES])]
+            if (present < 0).any() or condition.size > CLASSES:
+                legend.append(("others" if condition.size > CLASSES else "unknown", "var(--muted)"))
+        elif name:
+            values = shown.packed(name)
+            colours, bar = colour_scale(values)
+            titles = [f"{name}: {number(v)}" for v in values]
+        yield {"name": name, "axes": axes, "points": list(zip(x, y, colours, titles, strict=True)), "legend": legend, "bar": bar}
+
+
+def colour_scale(values: np.ndarray) -> tuple[list[str], dict[str, Any]]:
+    """Colours of numbers (N,), NaN being grey, and what a colour bar needs. Few extremes do not decide the range."""
+    low, high = np.nanquantile(values, [0.01, 0.99]) if np.isfinite(values).any() else (0.0, 1.0)
+    colour = lambda share: to_hex(matplotlib.colormaps["viridis"](0.08 + 0.84 * share))  # noqa: E731
+    shares = np.clip((values - low) / (high - low if high > low else 1), 0, 1)
+    colours = ["var(--muted)" if np.isnan(s) else colour(s) for s in shares]
+    return colours, {"low": number(low), "high": number(high), "stops": [colour(s) for s in np.linspace(0, 1, 8)]}
+
+
+def interpolations(shown: Shown) -> list[tuple[str, Strip]]:
+    """Ways between pairs of pictures: of different classes, or, if the model is given the class, of the same one.
+
+    A model that is given the class leaves it out of z, so there is no way in z from a class to another.
+    """
+    if not shown.pictures or len(shown.x) < 2:
+        return []
+    labels = [n for n, c in shown.known.items() if isinstance(c, Label)]
+    held = [n for n in labels if n in shown.conditions]
+    decide = held or labels[:1]
+    kinds = np.array([shown.packed(n) for n in decide]).T if decide else np.zeros((len(shown.x), 0))
+    ways: list[tuple[str, Strip]] = []
+    taken: set[int] = set()
+    for a in range(len(shown.x)):
+        alike = (kinds == kinds[a]).all(1) if decide else np.zeros(len(kinds), bool)
+        others = [int(b) for b in np.flatnonzero(alike if held else ~alike) if b > a and b not in taken]
+        # Each strip is to begin with another class than those before it.
+        title = " and ".join(cell(shown.y[n][a]) for n in decide)
+        if a in taken or not others or (decide and any(t.startswith(title + " ") or t == title for t, _ in ways)):
+            continue
+        b = others[0]
+        taken |= {a, b}
+        share = np.linspace(0, 1, shown.steps)
+        ends = shown.codes[[a, b]]
+        z = ends[0] + share[:, None] * (ends[1] - ends[0])
+        back = shown.estimator.inverse_transform(z, between(shown, a, b, share))
+        if not held and decide:
+            title += " to " + " and ".join(cell(shown.y[n][b]) for n in decide)
+        ways.append((title, shown.strip(back)))
+        if len(ways) == 3:
+            break
+    return ways
+
+
+def between(shown: Shown, a: int, b: int, share: np.ndarray) -> dict[str, np.ndarray] | None:
+    """Conditions on the way from row a to row b: numbers go along, labels stay."""
+    y = {}
+    for name, values in (shown.given(np.array([a, b])) or {}).items():
+        if isinstance(shown.conditions[name], Number):
+            ends = np.asarray(values, float).reshape(2, -1)
+            y[name] = ends[0] + share[:, None] * (ends[1] - ends[0])
+        else:
+            y[name] = np.resize(values[:1], len(share))
+    return y or None
+
+
+def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
+    """What each of the units with the most KL does: it goes from -3 to 3 prior deviations, the others stay at its mean."""
+    estimator, steps = shown.estimator, shown.steps if shown.pictures else 13
+    kl = np.asarray(results["kl_per_unit"] or shown.codes.var(0))
+    group = next(iter(groups(shown)), None)
+    y = conditions_of(shown, group[1], group[2][:1], steps) if group else None
+    prior = estimator.model_.prior(estimator.schema_.pack(y or {}, steps) or None, steps)
+    rows, names = [], []
+    for unit in np.argsort(-kl)[:UNITS]:
+        offsets = torch.zeros(1, steps, estimator.latent_dim)
+        offsets[0, :, unit] = torch.linspace(-REACH, REACH, steps)
+        with torch.no_grad():
+            z = prior.sample(1, partial(torch.Tensor.expand, offsets))[0]
+        rows.append(estimator.inverse_transform(z.double().numpy(), y))
+        names.append((int(unit), number(kl[unit])))
+    found = {"group": group[0] if group else None, "reach": REACH}
+    if shown.pictures:
+        return {**found, "strips": [(*name, shown.strip(row)) for name, row in zip(names, rows, strict=True)]}
+    scale = np.asarray(estimator.domain_.scale)
+    changes = np.stack([(row - row[steps // 2]) / scale for row in rows])  # (units, steps, columns)
+    most = np.sort(np.argsort(-np.abs(changes).max((0, 1)))[:COLUMNS])
+    limit = max(1e-9, float(np.abs(changes[..., most]).max()))
+    panels = []
+    for (unit, nats), change in zip(names, changes, strict=True):
+
+        def draw(axes: Axes, change: np.ndarray = change) -> None:
+            extent = (-REACH, REACH, len(most) - 0.5, -0.5)
+            axes.imshow(change[:, most].T, cmap=CHANGE, vmin=-limit, vmax=limit, aspect="auto", extent=extent, interpolation="none")
+            axes.set_yticks(range(len(most)), [short(shown.names[i]) for i in most])
+            axes.set_xticks([-REACH, 0, REACH])
+            axes.grid(False)
+
+        label = f"change of each column as latent unit {unit} goes from -{REACH} to {REACH}"
+        picture = svg(draw, label, 3.3, 0.6 + 0.19 * len(most))
+        panels.append({"title": f"unit {unit}", "note": f"{nats} nats", "svg": picture})
+    return {**found, "panels": panels, "limit": number(limit)}
+
+
+def units(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """KL of each unit, the most first."""
+    if not results["kl_per_unit"]:
+        return None
+    kl = np.asarray(results["kl_per_unit"])
+    order = np.argsort(-kl)
+    # As many as `results` counts, which may come from more rows than are shown.
+    active = set(np.argsort(-shown.codes.var(0))[: results["active_units"]].tolist())
+
+    def draw(axes: Axes) -> None:
+        axes.bar(range(len(kl)), kl[order], width=0.8, color=[ACCENT if u in active else MUTED for u in order])
+        axes.set_ylabel("nats")
+        axes.set_xlabel("latent unit")
+        axes.set_xticks(range(len(kl)) if len(kl) <= 32 else [])
+        if len(kl) <= 32:
+            axes.set_xticklabels([str(u) for u in order])
+        axes.set_ylim(0, max(0.1, 1.05 * kl.max()))
+        axes.margins(x=0.01)
+
+    label = f"KL of each of {len(kl)} latent units; {results['active_units']} are active"
+    return {"svg": svg(draw, label, 6.4 if len(kl) > 16 else 4.8, 2.3), "threshold": ACTIVE_VARIANCE}
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def settings(estimator: VAE) -> list[tuple[str, str]]:
+    """Every setting that has a value, and the likelihood that "auto" came to."""
+    values = run.config(estimator)
+    likelihood = {f"likelihood ({name})": value for name, value in values["likelihood"].items() if value is not None}
+    chosen = {name: value for name, value in values["settings"].items() if value is not None} | likelihood
+    return [(name, str(value)) for name, value in chosen.items()]
+
+
+def commands(folder: Path, shown: Shown) -> list[tuple[str, str]]:
+    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    here = Path.cwd()
+    path = folder.resolve().relative_to(here) if folder.resolve().is_relative_to(here) else Path(folder.name)
+    name = shlex.quote(path.as_posix())
+    source = str(shown.estimator.data_.get("source") or "SOURCE")
+    rows, a, b = (shlex.quote(text) for text in (source, f"{source}[0]", f"{source}[1]"))
+    ending, back = ("samples.png", "reconstructions.png") if shown.pictures else ("samples.csv", "reconstructions.csv")
+    given = next((f" -c {shlex.quote(f'{n}={c.classes[0]}')}" for n, c in shown.conditions.items() if isinstance(c, Label)), "")
+    return [
+        ("Draw new rows" + (", of one class" if given else ""), f"vaekit sample {name} -n 64{given} -o {ending}"),
+        ("Turn rows into latent codes", f"vaekit encode {name} {rows} -o codes.csv"),
+        ("Pass rows through the latent and back", f"vaekit reconstruct {name} {rows} -o {back}"),
+        ("Walk from one row to another", f"vaekit interpolate {name} {a} {b} -o {'strip.gif' if shown.pictures else 'path.csv'}"),
+        ("Find odd rows: those with the lowest score", f"vaekit score {name} {rows} -o scores.csv"),
+        ("Measure the model with more samples", f"vaekit evaluate {name} -k 5000".replace("-k", "--k")),
+        ("Go on in Python", f'import vaekit; model = vaekit.load("{path.as_posix()}")'),
+    ]
+
+
+def few_ticks(axes: Axes, y: bool = True) -> None:
+    for axis in (axes.xaxis, axes.yaxis) if y else (axes.xaxis,):
+        axis.get_major_locator().set_params(nbins=4)
+
+
+def number(value: Any) -> str:
+    """A number for people: four digits that matter, a true minus."""
+    value = float(value)
+    if not np.isfinite(value):
+        return "–"
+    text = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return text.replace("-", "−")
+
+
+def cell(value: Any) -> str:
+    """A condition in a table or a caption."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "unknown"
+    if np.ndim(value):
+        return ", ".join(number(v) for v in np.ravel(value)[:4]) + (", …" if np.size(value) > 4 else "")
+    return number(value) if isinstance(value, (float, np.floating)) else str(value)
+
+
+def short(name: str, most: int = 14) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,163 @@
+"""From a source to a run: what the verbs of the command line do, callable from Python too."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from vaekit import run as runs
+from vaekit import sources
+from vaekit.errors import UserError, near_matches
+from vaekit.estimators import CVAE, VAE
+from vaekit.files import write_text
+from vaekit.training.data import split
+
+REPORT_ROWS = 1000
+REPORT_SAMPLES = 100
+
+
+@dataclass
+class Recipe:
+    """All that `vaekit fit` is told.
+
+    Attributes:
+        source: what `vaekit.read` takes.
+        conditions: names, or "name:label" or "name:number" where the kind is not to be guessed.
+        resize: (width, height) for pictures of mixed sizes.
+        strict: an unreadable picture is an error.
+        settings: arguments of the estimator.
+    """
+
+    source: str | None = None
+    conditions: list[str] = field(default_factory=list)
+    resize: list[int] | None = None
+    strict: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """From a YAML file: what `--print-config` prints, or a run's config.yaml."""
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as e:
+            raise UserError(f"cannot read {path}: {e.strerror}") from e
+        except (yaml.YAMLError, UnicodeDecodeError) as e:
+            raise UserError(f"{path} is not YAML: {e}") from e
+        if not isinstance(values, dict):
+            raise UserError(f"{path} is no configuration: write one with `vaekit fit SOURCE --print-config`")
+        if "estimator" in values:  # a run's config
+            data = values["data"]
+            kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()]
+            known = cls(data.get("source"), kinds, data.get("resize"), False, values["settings"])
+        else:
+            own = {f: values.pop(f) for f in ("source", "conditions", "resize", "strict") if f in values}
+            known = cls(**own, settings=values)
+        known.check()
+        return known
+
+    def check(self) -> None:
+        parameters = [p for p in inspect.signature(self.estimator).parameters if p not in ("encoder", "decoder")]
+        for name, value in list(self.settings.items()):
+            if name in ("encoder", "decoder") and value is None:
+                del self.settings[name]
+            elif name not in parameters:
+                raise UserError(f"unknown setting {name!r}{near_matches(name, parameters)}")
+
+    @property
+    def estimator(self) -> type[VAE]:
+        return CVAE if self.conditions else VAE
+
+    def to_yaml(self) -> str:
+        """Every setting, those left alone included."""
+        parameters = inspect.signature(self.estimator).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.name not in ("encoder", "decoder")}
+        values = {"source": self.source, "conditions": self.conditions, "resize": self.resize, "strict": self.strict}
+        return yaml.safe_dump({**values, **defaults, **self.settings}, sort_keys=False, allow_unicode=True)
+
+    def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
+        """Read the source, train, write the run directory. `say` shows a line to the user."""
+        from vaekit.training.progress import ProgressBar
+
+        self.check()
+        if self.source is None:
+            raise UserError("name a SOURCE to learn from: `vaekit fit digits` is one that needs no file")
+        names = [c.partition(":")[0] for c in self.conditions]
+        kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
+        size = (self.resize[0], self.resize[1]) if self.resize else None
+        data = sources.read(self.source, conditions=names, resize=size, strict=self.strict)
+        folder = Path(out) if out else free_folder(Path("runs"), data.name)
+        for note in data.notes:
+            say(f"note: {note}")
+        estimator = self.estimator(**self.settings)
+        missing = int(np.isnan(data.x).sum()) if data.x.dtype.kind == "f" else 0
+        if missing:
+            say(f"note: {missing} of {data.x.size} values are missing; the likelihood leaves them out")
+        shape = "x".join(map(str, data.x.shape[1:]))
+        given = f" given {', '.join(names)}" if names else ""
+        say(f"{data.name}: {len(data)} {'pictures' if data.kind == 'images' else 'rows'} of {shape}{given} -> {folder}")
+        with ProgressBar() as bar:
+            estimator.fit_rows(
+                data.x, data.conditions, kinds=kinds, columns=data.columns, folder=folder, resume=resume,
+                origin={"source": str(self.source), "resize": self.resize}, watchers=[bar],
+            )  # fmt: skip
+        return folder, estimator
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """parent/name, or parent/name-2, -3, ... where that is taken."""
+    folder, i = parent / name, 1
+    while folder.exists():
+        i += 1
+        folder = parent / f"{name}-{i}"
+    return folder
+
+
+def read_for(estimator: VAE, source: str, *, conditions: bool = True) -> sources.Dataset:
+    """A source as this model wants it: its columns, its size of pictures, its conditions where the source has them."""
+    resize = estimator.data_.get("resize")
+    return sources.read(
+        source,
+        conditions=list(estimator.schema_.named) if conditions else (),
+        columns=getattr(estimator.domain_, "columns", None),
+        resize=(resize[0], resize[1]) if resize else None,
+        optional_conditions=True,
+    )
+
+
+def held_out(estimator: VAE, limit: int | None = None) -> sources.Dataset:
+    """The validation rows of the run's own source (all its rows, where none were held out)."""
+    source = estimator.data_.get("source")
+    if not source:
+        raise UserError("this run does not know its source (it was trained from Python): name a SOURCE")
+    data = read_for(estimator, source)
+    _, valid = split(len(data), estimator.validation, estimator.seed_)
+    index = valid.numpy() if len(valid) else np.arange(len(data))
+    return data[index[:limit]]
+
+
+def evaluate(folder: Path, estimator: VAE, data: sources.Dataset, k: int) -> dict[str, Any]:
+    """Evaluate on `data` and keep the result in the run directory."""
+    results = estimator.evaluate(data.x, data.conditions, k=k)
+    write_text(folder / runs.EVALUATION, json.dumps(results, indent=2) + "\n")
+    return results
+
+
+def report(folder: Path, estimator: VAE) -> Path:
+    """Write report.html from the run's own validation rows."""
+    from vaekit.deploy.report import write_report
+
+    data = held_out(estimator, REPORT_ROWS)
+    path = folder / runs.EVALUATION
+    results: Mapping[str, Any]
+    try:
+        results = json.loads(path.read_text())
+    except (OSError, ValueError):
+        results = evaluate(folder, estimator, data, REPORT_SAMPLES)
+    return write_report(folder, estimator, data.x, data.conditions, results)

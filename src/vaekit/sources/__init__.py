@@ -1,0 +1,118 @@
+"""Reading data: a source, as the user names it, becomes a `Dataset`.
+
+Here the source is told from its rows and handed to its reader. Every reader ends in one of three builders, which share
+the rest of the work: `arrays` (digits, npy, npz, idx), `pictures` (folders, picture files, Hugging Face images) and
+`tables` (csv, parquet, Hugging Face tables). What a source could be conditioned on is handed over as functions, so that
+only what was asked for is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vaekit.errors import UserError, near_matches
+from vaekit.sources.arrays import read_digits, read_idx, read_npy, read_npz
+from vaekit.sources.base import Ask, Dataset, check, shown
+from vaekit.sources.hugging_face import read_hugging_face
+from vaekit.sources.pictures import PICTURE_SUFFIXES, read_folder, read_picture_file
+from vaekit.sources.tables import read_csv, read_parquet
+
+__all__ = ["Dataset", "read"]
+
+
+def read(
+    source: str | os.PathLike[str],
+    *,
+    conditions: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    resize: tuple[int, int] | None = None,
+    strict: bool = False,
+    optional_conditions: bool = False,
+) -> Dataset:
+    """Read a source into memory.
+
+    source: "digits", a folder of pictures, a file (a picture, .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet) or
+        "hf://name:split"; a trailing [12] or [10:20] picks rows, the first being row 0.
+    conditions: names of what the data is conditioned on; they are taken out of x.
+    columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
+    resize: bring every picture to this (width, height).
+    strict: a picture that cannot be read is an error; otherwise it is skipped, and `notes` says so.
+    optional_conditions: a condition the source does not have is left out of `conditions`, and `notes` says so.
+
+    Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
+    """
+    text = os.fspath(source)
+    conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)
+    if resize is not None and min(resize) < 1:
+        raise UserError(f"cannot resize pictures to {resize[0]}x{resize[1]}: give a width and a height of at least 1")
+    try:
+        text, rows = _split_rows(text)
+        ask = Ask(text, Path(os.path.expanduser(text)), conditions, columns, resize, strict, optional_conditions)
+        data = _reader(ask, named=isinstance(source, str))(ask)
+    except PermissionError as error:
+        raise UserError(f"no permission to read {error.filename or text}: change its permissions") from error
+    except OSError as error:
+        raise UserError(f"{error.filename or text} could not be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise UserError(f"{text} does not fit in memory, or is damaged: give a smaller file") from error
+    check(data, ask)
+    return data if rows is None else data[_bounded(rows, len(data), text)]
+
+
+def _split_rows(text: str) -> tuple[str, tuple[str, str | None] | None]:
+    """Split "digits[10:20]" into "digits" and ("10", "20"); "[12]" gives ("12", None). An existing file wins."""
+    match = re.fullmatch(r"(.+)\[(-?\d*)(?::(-?\d*))?\]", text, re.DOTALL)
+    if match is None or os.path.exists(os.path.expanduser(text)):
+        return text, None
+    return match[1], (match[2], match[3])
+
+
+def _bounded(rows: tuple[str, str | None], length: int, text: str) -> slice:
+    start, stop = rows
+    first = int(start or 0) if stop is not None or start else -1
+    last = int(stop or length) if stop is not None else first + 1
+    if not 0 <= first < last <= length:
+        asked = start if stop is None else f"{start}:{stop}"
+        raise UserError(f"{text} has {length} rows, so there is no [{asked}]: give rows from 0 to {length - 1}")
+    return slice(first, last)
+
+
+def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
+    """The function that reads this source: by its name, by its being a folder, or by how the file's name ends."""
+    if named and ask.text == "digits":
+        return read_digits
+    if named and ask.text.startswith("hf://"):
+        return read_hugging_face
+    if not ask.text:
+        raise UserError("the source is empty: give digits, a folder of pictures, a file or hf://NAME")
+    if not ask.path.exists():
+        part = re.fullmatch(r"(.+\.npz):([^:]+)", str(ask.path), re.IGNORECASE)
+        if part is None or not Path(part[1]).exists():
+            folder = ask.path.parent
+            if not folder.is_dir():
+                raise UserError(f"{ask.text} does not exist, nor does the folder {folder}: check how it is written")
+            known = ["digits"] * (folder == Path()) + shown(folder)
+            raise UserError(f"{ask.text} does not exist{near_matches(ask.path.name, known)}")
+        ask.path, ask.array = Path(part[1]), part[2]
+    if ask.path.is_dir():
+        return read_folder
+    for ending, reader in _READERS.items():
+        if ask.path.name.lower().endswith(ending):
+            return reader
+    endings = ", ".join(_READERS)
+    raise UserError(f"{ask.text} is of no supported kind: give a folder of pictures or a file ending in {endings}")
+
+
+_READERS: dict[str, Callable[[Ask], Dataset]] = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    "-ubyte": read_idx,
+    "-ubyte.gz": read_idx,
+    ".csv": read_csv,
+    ".csv.gz": read_csv,
+    ".parquet": read_parquet,
+    **dict.fromkeys(PICTURE_SUFFIXES, read_picture_file),
+}

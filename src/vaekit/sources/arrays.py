@@ -1,0 +1,140 @@
+"""Arrays as sources: the digits, .npy, .npz and idx files."""
+
+from __future__ import annotations
+
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from vaekit.errors import UserError
+from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoding, take
+from vaekit.sources.pictures import resized
+
+ARRAY_NAMES = ("x", "X", "images", "data", "observations")  # the arrays of an .npz file that are taken to be the data
+IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def _from_array(x: np.ndarray, ask: Ask, name: str, offers: Offers) -> Dataset:
+    """A Dataset of an array: (N, D) is rows, (N, H, W) and (N, H, W, C) are pictures, as is (N, C, H, W)."""
+    notes = []
+    if x.dtype.kind not in "biuf":
+        raise UserError(f"{ask.text} holds values of type {x.dtype}: give an array of numbers")
+    if x.dtype.kind == "f" and x.dtype.itemsize not in (4, 8):
+        x = x.astype(np.float32 if x.dtype.itemsize < 4 else np.float64)
+    x = x.astype(x.dtype.newbyteorder("="), copy=False)  # PyTorch knows the machine's byte order only
+    if x.ndim == 4 and x.shape[3] not in (1, 3, 4) and x.shape[1] in (1, 3, 4):
+        x = np.ascontiguousarray(np.moveaxis(x, 1, 3))
+        notes.append(f"{ask.text} has its channels first; they were moved last, to the shape {x.shape}")
+    if x.ndim == 2:
+        x = x if x.dtype.kind == "f" else x.astype(np.float64)
+        return Dataset(x, "rows", name, None, take(offers, ask), notes)
+    if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3, 4)):
+        raise UserError(
+            f"{ask.text} has the shape {x.shape}: give (N, D) for rows of numbers, "
+            "(N, H, W) or (N, H, W, C) with C of 1, 3 or 4 for pictures"
+        )
+    conditions = take(offers, ask)
+    if ask.resize and x.size:
+        x = np.stack([resized(picture, ask.resize) for picture in x])
+    return Dataset(x, "images", name, None, conditions, notes)
+
+
+def read_digits(ask: Ask) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    data = _from_array(digits.images.astype(np.uint8), ask, "digits", {"label": lambda: digits.target})
+    if ask.path.exists():
+        data.notes.append("digits is the built-in set; to read what is here under that name, write ./digits")
+    return data
+
+
+def _load_array(file: IO[bytes]) -> np.ndarray | None:
+    """The array in an open .npy file; None if it is of pickled Python objects, which are never opened."""
+    try:
+        return np.lib.format.read_array(file, allow_pickle=False)
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            return None
+        raise
+
+
+def read_npy(ask: Ask) -> Dataset:
+    with decoding(ask.text, "a NumPy .npy file"), ask.path.open("rb") as file:
+        x = _load_array(file)
+    if x is None:
+        raise UserError(f"{ask.text} holds pickled Python objects, which are never opened: save numbers")
+    return _from_array(x, ask, ask.path.stem, {})
+
+
+def read_npz(ask: Ask) -> Dataset:
+    found: dict[str, np.ndarray | None] = {}
+    with decoding(ask.text, "a NumPy .npz file"), zipfile.ZipFile(ask.path) as archive:
+        for member in archive.namelist():
+            with archive.open(member) as file:
+                found[member.removesuffix(".npy")] = _load_array(file)
+    arrays = {key: values for key, values in found.items() if values is not None}
+    x = arrays.pop(_main_array(arrays, [key for key in found if key not in arrays], ask))
+    offers = {
+        key: partial(np.asarray, values)
+        for key, values in arrays.items()
+        if values.ndim in (1, 2) and x.ndim and len(values) == len(x) and values.dtype.kind in "biufU"
+    }
+    return _from_array(x, ask, ask.path.stem, offers)
+
+
+def _main_array(arrays: Mapping[str, np.ndarray], pickled: list[str], ask: Ask) -> str:
+    """The name of the array that is the data: the one asked for, else the usual name, else the only one with rows."""
+    shapes = ", ".join(f"{key} {values.shape}" for key, values in arrays.items()) or "none"
+    if pickled:
+        shapes += f"; left out for holding pickled Python objects: {', '.join(pickled)}"
+    if ask.array is not None:
+        if ask.array not in arrays:
+            raise UserError(f"{ask.path} has no array of numbers {ask.array!r}: give one of its arrays ({shapes})")
+        return ask.array
+    named = [key for key in arrays if key in ARRAY_NAMES]
+    wide = [key for key, values in arrays.items() if values.ndim >= 2]
+    choice = named if len(named) == 1 else wide
+    if len(choice) != 1:
+        raise UserError(f"{ask.text} does not tell which array is the data: name it, as in {ask.text}:NAME ({shapes})")
+    return choice[0]
+
+
+def _idx_array(path: Path) -> np.ndarray:
+    """The array of an idx file: two zeros, type, number of dimensions, the big-endian dimensions, the values."""
+    content = content_of(path)
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_TYPES or not content[3]:
+        raise UserError(f"{path} is not an idx file, it begins with {content[:4].hex(' ') or 'nothing'}: get it again")
+    dtype, ndim = np.dtype(IDX_TYPES[content[2]]), content[3]
+    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, 4 + 4 * ndim, 4))
+    size = 4 + 4 * ndim + math.prod(shape) * dtype.itemsize
+    if len(content) != size:
+        what = "truncated" if len(content) < size else "longer than it says"
+        raise UserError(f"{path} is {what}: its header asks for {size} bytes, it has {len(content)}; get it again")
+    return np.frombuffer(content, dtype, offset=4 + 4 * ndim).reshape(shape).copy()
+
+
+def read_idx(ask: Ask) -> Dataset:
+    x = _idx_array(ask.path)
+    if x.ndim == 1:
+        raise UserError(f"{ask.text} holds labels: give the images file beside it; its labels are found by themselves")
+
+    def label() -> np.ndarray:
+        beside = ask.path.with_name(re.sub(r"images([-.])idx\d", r"labels\1idx1", ask.path.name))
+        if beside == ask.path or not beside.exists():
+            raise MissingConditionError(
+                f"{ask.text} has no labels: put them beside it, as train-labels-idx1-ubyte "
+                "beside train-images-idx3-ubyte, or leave out --condition label"
+            )
+        labels = _idx_array(beside)
+        if labels.shape != x.shape[:1]:
+            raise UserError(f"{beside} has the shape {labels.shape} for {len(x)} images: get the two files again")
+        return labels
+
+    return _from_array(x, ask, ask.path.absolute().parent.name, {"label": label})

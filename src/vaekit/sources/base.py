@@ -1,0 +1,123 @@
+"""What every source shares: what was asked of it, the conditions on offer, the `Dataset` it becomes, its checks."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vaekit.errors import UserError, near_matches
+
+Offers = Mapping[str, Callable[[], np.ndarray]]  # what a source could be conditioned on: name -> values, one a row
+
+
+@dataclass
+class Dataset:
+    """Pictures or rows of numbers, with the conditions that belong to them."""
+
+    x: np.ndarray  # pictures: (N, H, W) or (N, H, W, C); numbers: (N, D) float, NaN where a value is missing
+    kind: str  # "images" or "rows"
+    name: str  # a short name of the source, for run folders
+    columns: list[str] | None  # rows: the names of the D columns, if the source has them
+    conditions: dict[str, np.ndarray]  # each (N,) or (N, n)
+    notes: list[str]  # what the user should know about the reading
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> Dataset:
+        """The chosen rows; an int gives a Dataset of one row. IndexError if a row is out of range."""
+        index = [rows] if isinstance(rows, (int, np.integer)) else rows
+        return replace(self, x=self.x[index], conditions={name: c[index] for name, c in self.conditions.items()})
+
+
+@dataclass
+class Ask:
+    """What `read` was asked for."""
+
+    text: str  # the source without its rows: what messages call it
+    path: Path
+    conditions: Sequence[str]
+    columns: Sequence[str] | None
+    resize: tuple[int, int] | None
+    strict: bool
+    optional_conditions: bool
+    array: str | None = None  # the NAME of file.npz:NAME
+
+
+class MissingConditionError(UserError):
+    """A source of this kind could have the condition, and this one does not."""
+
+
+def take(offers: Offers, ask: Ask) -> dict[str, np.ndarray]:
+    """The conditions asked for, out of those on offer; if they are optional, those the source has."""
+    for name in ask.conditions:
+        if name not in offers and not ask.optional_conditions:
+            known = near_matches(name, offers) or ", or anything else: leave the condition out"
+            raise UserError(f"{ask.text} has no {name!r} to condition on{known}")
+    taken = {}
+    for name in ask.conditions:
+        if name in offers:
+            try:
+                taken[name] = offers[name]()
+            except MissingConditionError:
+                if not ask.optional_conditions:
+                    raise
+    return taken
+
+
+def check(data: Dataset, ask: Ask) -> None:
+    """What holds for every source: it has rows, no infinities, and suits the columns and the size asked for."""
+    if not len(data):
+        raise UserError(f"{ask.text} has no rows: give a source that has some")
+    if not data.x.size:
+        raise UserError(f"{ask.text} has rows of nothing, its shape is {data.x.shape}: give a source with values")
+    if ask.resize and data.kind == "rows":
+        raise UserError(f"{ask.text} holds rows of numbers, and only pictures can be resized: leave out --resize")
+    if ask.columns is not None and data.columns is None:
+        if data.kind == "images" or data.x.shape[1] != len(ask.columns):
+            held = "pictures" if data.kind == "images" else f"{data.x.shape[1]} columns without names"
+            raise UserError(f"{ask.text} holds {held}: give a table with the columns {', '.join(ask.columns)}")
+        data.columns = list(ask.columns)
+        data.notes.append(f"{ask.text} does not name its columns; they were taken to be {', '.join(ask.columns)}")
+    data.notes += [
+        f"{ask.text} has no {name!r}; it is taken as unknown" for name in ask.conditions if name not in data.conditions
+    ]
+    for name, values in {"x": data.x, **data.conditions}.items():
+        if values.dtype.kind == "f" and np.isinf(values).any():
+            row, *rest = (int(i) for i in np.argwhere(np.isinf(values))[0])
+            place = f", pixel {tuple(rest)}" if data.kind == "images" else ""
+            if data.kind == "rows" and rest:
+                place = f", column {data.columns[rest[0]]!r}" if data.columns else f", column {rest[0]}"
+            place = place if name == "x" else f" of the condition {name!r}"
+            raise UserError(
+                f"{ask.text} holds an infinity at row {row} (the first is 0){place}: "
+                "put a number in its place, or NaN if it is missing"
+            )
+
+
+@contextmanager
+def decoding(text: str, kind: str) -> Iterator[None]:
+    """Turns whatever a decoder raises into a UserError: damaged bytes can make it raise anything."""
+    try:
+        yield
+    except (UserError, PermissionError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error)[:200] or type(error).__name__
+        raise UserError(f"{text} is damaged, truncated or not {kind} ({reason}): get it or save it again") from error
+
+
+def content_of(path: Path) -> bytes:
+    """All bytes of a file, unpacked if it is gzipped, whatever its name says."""
+    content = path.read_bytes()
+    with decoding(str(path), "gzipped"):
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+
+
+def shown(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

@@ -1,0 +1,63 @@
+"""Rows to files; the form is told by the file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError
+from vaekit.files import write_atomically
+
+
+def check_suffix(path: Path, allowed: Sequence[str]) -> str:
+    """The file's suffix; UserError where it is not one of those. Called before time is spent."""
+    suffix = path.suffix.lower()
+    if suffix not in allowed:
+        raise UserError(f"cannot write {path.name}: choose a name that ends in {', '.join(allowed)}")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: the folder {path.parent} does not exist")
+    return suffix
+
+
+def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Columns (N,) as .csv or .parquet."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    table = pa.table({name: np.asarray(values) for name, values in columns.items()})
+    writer: Any = csv.write_csv if path.suffix.lower() == ".csv" else parquet.write_table
+    write_atomically(path, lambda p: writer(table, str(p)))
+
+
+def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) -> None:
+    """Rows in the user's own form as .npy, .npz, .csv, .parquet, or, for pictures, .png (a grid) or .gif (frames).
+
+    `pictures`: options of the grid, such as its columns.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".png", ".gif"):
+        from vaekit.deploy.pictures import grid, save_gif
+
+        options = {"low": domain.low, "high": domain.high}
+        if suffix == ".png":
+            image = grid(rows, **options, **(pictures or {}))
+            write_atomically(path, lambda p: image.save(p, format="PNG"))
+        else:
+            frames = [grid(row[None], columns=1, **options) for row in rows]
+            write_atomically(path, lambda p: save_gif(frames, p))
+    elif suffix == ".npy":
+        write_atomically(path, lambda p: save_with(np.save, p, rows))
+    elif suffix == ".npz":
+        write_atomically(path, lambda p: save_with(np.savez_compressed, p, x=rows))
+    else:
+        flat = rows.reshape(len(rows), -1)
+        names = getattr(domain, "columns", None) or [f"{'z' if domain is None else 'x'}{i}" for i in range(flat.shape[1])]
+        write_table(path, dict(zip(names, flat.T, strict=True)))
+
+
+def save_with(save: Any, path: Path, *args: Any, **kwargs: Any) -> None:
+    with path.open("wb") as file:  # numpy adds a suffix to a path, not to a file
+        save(file, *args, **kwargs)
