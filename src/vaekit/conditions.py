@@ -84,7 +84,7 @@ class Number:
             raise UserError(f"condition {name!r} is a number, got {text!r}") from None
         if len(values) != len(self.mean):
             raise UserError(f"condition {name!r} has {len(self.mean)} numbers, got {len(values)}: separate them by commas")
-        return values
+        return values if len(values) > 1 else values[0]
 
 
 KINDS: dict[str, Any] = {"label": Label, "number": Number}

@@ -122,13 +122,15 @@ def free_folder(parent: Path, name: str) -> Path:
 def read_for(estimator: VAE, source: str, *, conditions: bool = True) -> sources.Dataset:
     """A source as this model wants it: its columns, its size of pictures, its conditions where the source has them."""
     resize = estimator.data_.get("resize")
-    return sources.read(
+    data = sources.read(
         source,
         conditions=list(estimator.schema_.named) if conditions else (),
         columns=getattr(estimator.domain_, "columns", None),
         resize=(resize[0], resize[1]) if resize else None,
         optional_conditions=True,
     )
+    data.x = estimator.domain_.conform(data.x)
+    return data
 
 
 def held_out(estimator: VAE, limit: int | None = None) -> sources.Dataset:

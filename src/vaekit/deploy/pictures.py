@@ -1,20 +1,45 @@
-"""Arrays of pictures to files: grids, data URIs, animations."""
+"""Pictures and figures: arrays to grids, animations and data URIs; drawings to SVG in the colours of the page."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from vaekit.domains.images import value_range
 
+if TYPE_CHECKING:  # matplotlib takes long to import, and only figures need it
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+
 PLEASANT_SIDE = 56  # screen pixels: smaller pictures are enlarged to about this
 MISSING = 128  # the grey of a pixel that is NaN
+
+# Observable's ten colours and ten darker ones: told apart on white and on black.
+COLOURS = [
+    "#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0",
+    "#27408f", "#a87800", "#b53f2c", "#2f8674", "#1f6b2f", "#c04a7e", "#6a2fb0", "#4f86c6", "#62402c", "#5d6169",
+]  # fmt: skip
+FALL, RISE = (66, 105, 208), (237, 115, 51)
+# Figures are drawn in stand-ins, and the page's style sheet says what they are in light and in dark.
+INK, MUTED, RULE, ACCENT, SECOND = (f"#0{i}0{i}0{i}" for i in range(1, 6))
+STAND_INS = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", SECOND: "second"}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none", "svg.hashsalt": "vaekit", "text.parse_math": False, "font.size": 9, "text.color": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": RULE, "axes.labelcolor": MUTED,
+    "axes.grid": True, "axes.grid.axis": "y", "grid.color": RULE, "grid.linewidth": 0.6, "axes.axisbelow": True,
+    "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
+    "ytick.major.size": 0, "xtick.major.size": 3, "lines.linewidth": 1.6, "axes.formatter.limits": (-4, 6),
+    "axes.formatter.useoffset": False,
+}  # fmt: skip
 
 
 def grid(
@@ -77,7 +102,7 @@ def to_bytes(images: np.ndarray, low: float | None = None, high: float | None = 
 
 
 def shrink(images: np.ndarray, side: int, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """Pictures (N, H, W[, C]) as bytes (N, h, w, C) whose longer side is at most `side`; smaller ones stay as they are."""
+    """Pictures (N, H, W[, C]) as bytes (N, h, w, C), their longer side at most `side`; smaller ones keep their size."""
     pixels = to_bytes(images, low, high)
     height, width = pixels.shape[1:3]
     share = side / max(height, width)
@@ -90,9 +115,18 @@ def shrink(images: np.ndarray, side: int, low: float | None = None, high: float 
 
 def png_data_uri(image: Image.Image) -> str:
     """The picture itself as an address, for a page that needs no other file."""
+    return _data_uri(image, "PNG", optimize=True)
+
+
+def webp_data_uri(image: Image.Image) -> str:
+    """The same at about a third of the size, with losses that are hard to see."""
+    return _data_uri(image, "WEBP", quality=85)
+
+
+def _data_uri(image: Image.Image, form: str, **options: Any) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    image.save(buffer, form, **options)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path, ms: int = 120) -> None:
@@ -104,3 +138,47 @@ def save_gif(frames: Sequence[Image.Image], path: Path, ms: int = 120) -> None:
         opaque.append(frame)
     loop = [*opaque, *opaque[-2:0:-1]]
     loop[0].save(path, format="GIF", save_all=True, append_images=loop[1:], duration=ms, loop=0)
+
+
+def svg(draw: Callable[[Axes], object], label: str, width: float, height: float) -> Markup:
+    """A figure (inches) as SVG to put into a page, in the page's colours. label: says it in words."""
+    import matplotlib
+    from markupsafe import Markup, escape
+    from matplotlib.figure import Figure
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that its font lacks, which the browser will draw
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(buffer, format="svg", transparent=True)
+    text = buffer.getvalue()
+    box = re.search(r'viewBox="[^"]*"', text)
+    assert box
+    text = text[text.index("</metadata>") + len("</metadata>") :]
+    text = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", text)  # not referred to, and not unique on the page
+    text = re.sub(r" font-family: [^;\"]*;", "", text)
+    text = re.sub(r"\s*\n\s*", " ", text)
+    for colour, name in STAND_INS.items():
+        text = text.replace(colour, f"var(--{name})")
+    return Markup(f'<svg {box[0]} role="img" aria-label="{escape(label)}">{text}')
+
+
+def change_colours(change: np.ndarray) -> np.ndarray:
+    """Changes (H, W) in -1..1 -> RGBA (H, W, 4) bytes: falls, rises. No change is transparent: it suits any page."""
+    hue = np.where(change[..., None] < 0, FALL, RISE)
+    return np.concatenate([hue, np.abs(change[..., None]).clip(0, 1) * 255], axis=-1).round().astype(np.uint8)
+
+
+def colour_scale(values: np.ndarray) -> tuple[list[str], tuple[float, float], list[str]]:
+    """Numbers (N,) as colours, grey for NaN; the range, which a few extremes do not decide; and its colours."""
+    import matplotlib
+    from matplotlib.colors import to_hex
+
+    def colour(share: float) -> str:
+        # The darkest and the lightest are left out: they are hard to see on black and on white.
+        return "var(--muted)" if np.isnan(share) else to_hex(matplotlib.colormaps["viridis"](0.12 + 0.8 * share))
+
+    low, high = np.nanquantile(values, [0.01, 0.99]) if np.isfinite(values).any() else (0.0, 1.0)
+    shares = ((values - low) / (high - low if high > low else 1)).clip(0, 1)
+    return [colour(s) for s in shares], (float(low), float(high)), [colour(s) for s in np.linspace(0, 1, 8)]

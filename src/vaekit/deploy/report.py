@@ -5,11 +5,8 @@ Here the contents are computed, in the order in which they are shown; how they l
 
 from __future__ import annotations
 
-import io
-import re
 import shlex
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -17,17 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import numpy as np
 import torch
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vaekit import __version__, run
 from vaekit.conditions import Label, Number, Schema
-from vaekit.deploy.pictures import PLEASANT_SIDE, grid, png_data_uri, shrink
+from vaekit.deploy.pictures import (
+    ACCENT,
+    COLOURS,
+    MUTED,
+    PLEASANT_SIDE,
+    SECOND,
+    change_colours,
+    colour_scale,
+    grid,
+    png_data_uri,
+    shrink,
+    svg,
+    webp_data_uri,
+)
 from vaekit.estimators import VAE
 from vaekit.evaluation.health import ACTIVE_VARIANCE
 from vaekit.files import write_text
@@ -37,25 +45,6 @@ CLASSES, COLUMNS, UNITS, MAPS = 20, 12, 8, 3  # at most so many are shown
 LARGEST_SIDE = 64  # larger pictures are shrunk to this, so that the report stays small
 STRIP_WIDTH = 620  # screen pixels that a row of pictures may take
 REACH = 3  # prior standard deviations of a traversal, to each side
-
-# Observable's ten and ten darker ones: told apart on white and on black.
-COLOURS = (
-    "#4269d0 #efb118 #ff725c #6cc5b0 #3ca951 #ff8ab7 #a463f2 #97bbf5 #9c6b4e #9498a0 "
-    "#27408f #a87800 #b53f2c #2f8674 #1f6b2f #c04a7e #6a2fb0 #4f86c6 #62402c #5d6169"
-).split()
-# Figures are drawn in stand-ins, and the page's style sheet says what they are in light and in dark.
-INK, MUTED, RULE, ACCENT, SECOND = (f"#0{i}0{i}0{i}" for i in range(1, 6))
-STAND_INS = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", SECOND: "second"}
-STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "vaekit", "text.parse_math": False, "font.size": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": RULE, "axes.labelcolor": MUTED,
-    "axes.grid": True, "axes.grid.axis": "y", "grid.color": RULE, "grid.linewidth": 0.6, "axes.axisbelow": True,
-    "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
-    "ytick.major.size": 0, "xtick.major.size": 3, "text.color": INK, "legend.frameon": False,
-    "lines.linewidth": 1.6, "axes.unicode_minus": True, "axes.formatter.limits": (-4, 5),
-}  # fmt: skip
-# Falls and rises; no change is transparent, so that it looks right on any page.
-CHANGE = LinearSegmentedColormap.from_list("change", [(0.26, 0.41, 0.82, 1), (0.5, 0.5, 0.5, 0), (0.93, 0.45, 0.2, 1)])
 
 
 def write_report(
@@ -84,7 +73,7 @@ def write_report(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["number"] = number
+    environment.filters["nats"] = nats
     page = environment.get_template("report.html.j2").render(
         name=folder.resolve().name,
         date=datetime.now().strftime("%d %B %Y").lstrip("0"),
@@ -93,7 +82,7 @@ def write_report(
         conditional=bool(shown.conditions),
         about=about(shown),
         results=results,
-        curves=list(curves(estimator.history_)),
+        curves=curves(estimator.history_),
         reconstructions=reconstructions(shown),
         samples=samples(shown),
         maps=list(latent_maps(shown)),
@@ -136,10 +125,6 @@ class Shown:
         packed = condition.pack(name, self.y[name]).numpy()
         return packed if isinstance(condition, Label) else packed[:, 0] * condition.scale[0] + condition.mean[0]
 
-    def first(self, kind: type) -> str | None:
-        """The first known condition of this kind."""
-        return next((name for name, c in self.known.items() if isinstance(c, kind)), None)
-
     def given(self, rows: np.ndarray) -> dict[str, np.ndarray] | None:
         """The model's conditions of these rows."""
         return {name: self.y[name][rows] for name in self.conditions if name in self.y} or None
@@ -168,9 +153,13 @@ class Shown:
     def strip(self, images: np.ndarray, columns: int | None = None) -> Strip:
         """Pictures in the user's own form -> one picture of them all."""
         domain = self.estimator.domain_
+        if domain.channels not in (0, 1, 3, 4):  # no colours: the first channel is shown
+            images = images[..., :1]
         small = shrink(images, LARGEST_SIDE, domain.low, domain.high)
         image = grid(small, columns or len(small), low=0, high=255, background=None)
-        return Strip(png_data_uri(image), *image.size)
+        # Colour pictures of some size would make a report of many megabytes; small ones have to stay sharp.
+        large = small.shape[3] > 1 and max(small.shape[1:3]) > 40
+        return Strip(webp_data_uri(image) if large else png_data_uri(image), *image.size)
 
 
 @dataclass
@@ -180,12 +169,21 @@ class Strip:
     height: int
 
 
+@dataclass
+class Panel:
+    """A small figure, one of several beside each other."""
+
+    title: str
+    svg: Markup
+    note: str = ""
+
+
 def about(shown: Shown) -> dict[str, Any]:
     """What was trained on what, in words."""
     estimator, domain = shown.estimator, shown.estimator.domain_
     if shown.pictures:
         colours = {0: "grey", 1: "grey", 3: "colour", 4: "colour and transparency"}
-        form = f"pictures of {domain.width}×{domain.height} pixels, {colours.get(domain.channels, f'{domain.channels} channels')}"
+        form = f"pictures of {domain.width}×{domain.height} pixels, {colours.get(domain.channels, 'many channels')}"
     else:
         form = f"rows of {len(domain.mean)} number{'s' if len(domain.mean) > 1 else ''}"
     given = [
@@ -208,38 +206,19 @@ def about(shown: Shown) -> dict[str, Any]:
 # -- figures -----------------------------------------------------------------------------------------------------------
 
 
-def svg(draw: Callable[[Axes], object], label: str, width: float = 3.6, height: float = 2.4) -> Markup:
-    """A figure (inches) as SVG to put into the page: in the page's colours and type. label: for those who cannot see it."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that its font lacks, which the browser will draw
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.subplots())
-        figure.savefig(buffer, format="svg", transparent=True)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", text)  # not referred to, and not unique on the page
-    text = re.sub(r" font-family: [^;\"]*;", "", text)
-    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', lambda m: f'<svg viewBox="{m[1]}" role="img">', text, count=1)
-    text = re.sub(r"\s*\n\s*", " ", text)
-    for colour, name in STAND_INS.items():
-        text = text.replace(colour, f"var(--{name})")
-    return Markup(text.replace(' role="img">', Markup(' role="img" aria-label="{}">').format(label), 1))
-
-
-def curves(history: list[dict[str, float]]) -> Iterator[dict[str, Any]]:
+def curves(history: list[dict[str, float]]) -> dict[str, Any] | None:
     """ELBO, reconstruction and KL over the epochs."""
     if not history:
-        return
+        return None
     epochs = [row["epoch"] for row in history]
     train = {name: np.array([row[name] for row in history]) for name in ("reconstruction", "kl")}
     train = {"elbo": -train["reconstruction"] - train["kl"], **train}
-    validated = "valid_elbo" in history[-1]
-    valid = {name: np.array([row.get(f"valid_{name}", np.nan) for row in history]) for name in train} if validated else {}
+    valid = {name: np.array([row.get(f"valid_{name}", np.nan) for row in history]) for name in train}
+    if np.isnan(valid["elbo"]).all():
+        valid = {}
     best = int(np.nanargmax(valid["elbo"])) if valid else None
-    titles = {"elbo": "ELBO", "reconstruction": "Reconstruction", "kl": "KL"}
-    for name, title in titles.items():
+    panels = []
+    for name, title in {"elbo": "ELBO", "reconstruction": "Reconstruction", "kl": "KL"}.items():
 
         def draw(axes: Axes, name: str = name) -> None:
             marker = "o" if len(history) == 1 else None
@@ -250,20 +229,22 @@ def curves(history: list[dict[str, float]]) -> Iterator[dict[str, Any]]:
                 axes.axvline(epochs[best], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
                 axes.plot(epochs[best], valid[name][best], "o", color=ACCENT, markersize=5)
                 series.append(valid[name])
-            axes.set_ylim(*view(series))
+            # From a tenth of the run on, so that the first epochs do not squash the rest.
+            axes.set_ylim(*view([values[len(values) // 10 :] for values in series]))
             axes.set_xlabel("epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
         end = valid[name][best] if valid and best is not None else train[name][-1]
-        label = f"{title} in nats over {len(epochs)} epochs; {number(end)} at the {'best' if valid else 'last'} epoch"
-        yield {"title": title, "svg": svg(draw, label), "best": None if best is None else int(epochs[best])}
+        label = f"{title} in nats over {len(epochs)} epochs; {nats(end)} at the {'best' if valid else 'last'} epoch"
+        panels.append(Panel(title, svg(draw, label, 2.9, 2.2)))
+    return {"panels": panels, "best": None if best is None else int(epochs[best])}
 
 
 def view(series: list[np.ndarray]) -> tuple[float, float]:
-    """Limits that show the curves from a tenth of the run on, so that the first epochs do not squash the rest."""
-    late = np.concatenate([values[len(values) // 10 :] for values in series])
-    late = late[np.isfinite(late)]
-    low, high = (late.min(), late.max()) if late.size else (0.0, 1.0)
+    """The range of these values, with a margin."""
+    values = np.concatenate(series)
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
     return low - margin, high + margin
 
@@ -287,15 +268,16 @@ def reconstructions(shown: Shown) -> dict[str, Any]:
         explained = 1 - error / a.var() if a.size and a.var() > 0 else None
 
         def draw(axes: Axes, a: np.ndarray = a, b: np.ndarray = b) -> None:
-            if a.size:
-                axes.axline((a[0], a[0]), slope=1, color=MUTED, linewidth=0.8)
-                axes.plot(a, b, ".", color=ACCENT, alpha=0.45, markersize=5, markeredgewidth=0)
+            low, high = view([a])
+            axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8)
+            axes.plot(a, b, ".", color=ACCENT, alpha=0.45, markersize=5, markeredgewidth=0)
+            axes.set(xlim=(low, high), ylim=(low, high))
             axes.set_xlabel("real")
             axes.set_ylabel("reconstructed")
-            few_ticks(axes)
+            axes.locator_params(nbins=3)
 
-        note = "" if explained is None else f"{max(0.0, explained):.0%} of the variance"
-        panels.append({"title": name, "note": note, "svg": svg(draw, f"{name}: reconstructed against real", 2.5, 2.1)})
+        note = "" if explained is None else f"{max(0.0, explained):.0%}"
+        panels.append(Panel(name, svg(draw, f"{name}: reconstructed against real", 2.5, 2.1), note))
     return {"panels": panels, "columns": len(shown.names)}
 
 
@@ -309,13 +291,13 @@ def groups(shown: Shown) -> list[tuple[str, Mapping[str, Any], np.ndarray]]:
             codes = shown.packed(name) if name in shown.y else np.empty(0)
             classes = condition.classes[:CLASSES]
             return [(f"{name} {c}", {name: c}, np.flatnonzero(codes == i)) for i, c in enumerate(classes)]
-    name = next((n for n in shown.conditions if n in shown.y), None)
-    if name is None:
-        return []
-    values = shown.packed(name)
-    order = np.argsort(values)[: np.isfinite(values).sum()]
-    picked = order[np.unique(np.linspace(0.02, 0.98, 6) * (len(order) - 1)).round().astype(int)] if len(order) else order
-    return [(f"{name} {number(values[row])}", {}, np.array([row])) for row in dict.fromkeys(picked.tolist())]
+    for name in shown.conditions:
+        if name in shown.y:
+            values = shown.packed(name)
+            order = np.argsort(values)[: np.isfinite(values).sum()]
+            places = np.unique((np.linspace(0.02, 0.98, 6) * (len(order) - 1)).round().clip(0).astype(int))
+            return [(f"{name} {number(values[row])}", {}, np.array([row])) for row in order[places[: len(order)]]]
+    return []
 
 
 def conditions_of(shown: Shown, shared: Mapping[str, Any], rows: np.ndarray, n: int) -> dict[str, np.ndarray]:
@@ -332,9 +314,9 @@ def samples(shown: Shown) -> dict[str, Any]:
         kinds = groups(shown)
         if not kinds:
             return {"grid": shown.strip(estimator.sample(6 * n), n)}
-        strips = [
-            (title, shown.strip(estimator.sample(n, conditions_of(shown, shared, rows, n)))) for title, shared, rows in kinds
-        ]
+        strips = []
+        for title, shared, rows in kinds:
+            strips.append((title, shown.strip(estimator.sample(n, conditions_of(shown, shared, rows, n)))))
         named = next((c for c in shown.conditions.values() if isinstance(c, Label)), None)
         return {"strips": strips, "left_out": max(0, named.size - CLASSES) if named else 0}
     rows = np.arange(len(shown.x)) if shown.conditions else np.arange(ROWS)
@@ -347,18 +329,23 @@ def samples(shown: Shown) -> dict[str, Any]:
         def draw(axes: Axes, real: np.ndarray = real, drawn: np.ndarray = new[:, i]) -> None:
             low, high = np.quantile(np.concatenate([real, drawn]), [0.005, 0.995])
             bins = np.linspace(low, high if high > low else low + 1, 31)
-            for values, style in ((real, {"color": MUTED, "alpha": 0.35}), (drawn, {"color": ACCENT, "histtype": "step", "linewidth": 1.5})):
-                inside = values[(values >= bins[0]) & (values <= bins[-1])]
-                axes.hist(inside, bins, weights=np.full(len(inside), 1 / max(1, len(values))), **style)
+            shares = [np.histogram(values, bins)[0] / max(1, len(values)) for values in (real, drawn)]
+            axes.stairs(shares[0], bins, fill=True, color=MUTED, alpha=0.35)
+            axes.stairs(shares[1], bins, color=ACCENT, linewidth=1.5)
+            axes.set_ylim(0)
             axes.set_yticks([])
             axes.grid(False)
             axes.spines["left"].set_visible(False)
-            few_ticks(axes, y=False)
+            axes.locator_params(axis="x", nbins=4)
 
-        panels.append({"title": name, "note": "", "svg": svg(draw, f"{name}: real and sampled values", 2.5, 1.6)})
-    head = [*(y or {}), *shown.names[:COLUMNS]]
-    table = [[*(cell(v[i]) for v in (y or {}).values()), *map(number, new[i, :COLUMNS])] for i in range(min(8, len(new)))]
-    return {"panels": panels, "columns": len(shown.names), "head": head, "table": table}
+        panels.append(Panel(name, svg(draw, f"{name}: real and sampled values", 2.5, 1.6)))
+    known = y or {}
+    return {
+        "panels": panels,
+        "columns": len(shown.names),
+        "head": [*known, *shown.names[:COLUMNS]],
+        "table": [[*(cell(v[i]) for v in known.values()), *map(number, new[i, :COLUMNS])] for i in rows[:8]],
+    }
 
 
 def latent_maps(shown: Shown) -> Iterator[dict[str, Any]]:
@@ -374,36 +361,31 @@ def latent_maps(shown: Shown) -> Iterator[dict[str, Any]]:
         where, axes = codes, ["latent unit 0", "latent unit 1"]
     else:
         jitter = np.random.default_rng(0).uniform(-1, 1, len(codes))
-        where, axes = np.column_stack([codes[:, 0], jitter]), ["latent unit 0", "spread at random, to tell points apart"]
+        where = np.column_stack([codes[:, 0], jitter])
+        axes = ["latent unit 0", "spread at random, to tell points apart"]
     if where.shape[1] < 2:
         where = np.column_stack([where, np.zeros(len(where))])
-    low, high = where.min(0), where.max(0)
-    share = (where - low) / np.where(high > low, high - low, 1)
+    # A few far points are moved to the edge, so that they do not squash the rest.
+    low, high = np.quantile(where, [0.003, 0.997], axis=0)
+    share = ((where - low) / np.where(high > low, high - low, 1)).clip(0, 1)
     x, y = (12 + 976 * share[:, 0]).round(1), (628 - 616 * share[:, 1]).round(1)
-    for name in list(shown.known)[:MAPS] or [None]:
-        condition = shown.known[name] if name else None
+    for name in list(shown.known)[:MAPS] or [""]:
+        condition = shown.known.get(name)
         colours, titles, legend, bar = ["var(--accent)"] * len(x), [""] * len(x), [], None
-        if isinstance(condition, Label) and name:
+        if isinstance(condition, Label):
             present = shown.packed(name)
             colours = [COLOURS[c] if 0 <= c < CLASSES else "var(--muted)" for c in present]
             titles = [f"{name}: {condition.classes[c] if c >= 0 else 'unknown'}" for c in present]
             legend = [(str(c), COLOURS[i]) for i, c in enumerate(condition.classes[:CLASSES])]
             if (present < 0).any() or condition.size > CLASSES:
                 legend.append(("others" if condition.size > CLASSES else "unknown", "var(--muted)"))
-        elif name:
+        elif condition:
             values = shown.packed(name)
-            colours, bar = colour_scale(values)
+            colours, low_high, stops = colour_scale(values)
+            bar = {"low": number(low_high[0]), "high": number(low_high[1]), "stops": stops}
             titles = [f"{name}: {number(v)}" for v in values]
-        yield {"name": name, "axes": axes, "points": list(zip(x, y, colours, titles, strict=True)), "legend": legend, "bar": bar}
-
-
-def colour_scale(values: np.ndarray) -> tuple[list[str], dict[str, Any]]:
-    """Colours of numbers (N,), NaN being grey, and what a colour bar needs. Few extremes do not decide the range."""
-    low, high = np.nanquantile(values, [0.01, 0.99]) if np.isfinite(values).any() else (0.0, 1.0)
-    colour = lambda share: to_hex(matplotlib.colormaps["viridis"](0.08 + 0.84 * share))  # noqa: E731
-    shares = np.clip((values - low) / (high - low if high > low else 1), 0, 1)
-    colours = ["var(--muted)" if np.isnan(s) else colour(s) for s in shares]
-    return colours, {"low": number(low), "high": number(high), "stops": [colour(s) for s in np.linspace(0, 1, 8)]}
+        points = list(zip(x, y, colours, titles, strict=True))
+        yield {"name": name, "axes": axes, "points": points, "legend": legend, "bar": bar}
 
 
 def interpolations(shown: Shown) -> list[tuple[str, Strip]]:
@@ -423,7 +405,7 @@ def interpolations(shown: Shown) -> list[tuple[str, Strip]]:
         alike = (kinds == kinds[a]).all(1) if decide else np.zeros(len(kinds), bool)
         others = [int(b) for b in np.flatnonzero(alike if held else ~alike) if b > a and b not in taken]
         # Each strip is to begin with another class than those before it.
-        title = " and ".join(cell(shown.y[n][a]) for n in decide)
+        title = " and ".join(f"{n} {cell(shown.y[n][a])}" for n in decide)
         if a in taken or not others or (decide and any(t.startswith(title + " ") or t == title for t, _ in ways)):
             continue
         b = others[0]
@@ -433,7 +415,7 @@ def interpolations(shown: Shown) -> list[tuple[str, Strip]]:
         z = ends[0] + share[:, None] * (ends[1] - ends[0])
         back = shown.estimator.inverse_transform(z, between(shown, a, b, share))
         if not held and decide:
-            title += " to " + " and ".join(cell(shown.y[n][b]) for n in decide)
+            title += " to " + cell(shown.y[decide[0]][b])
         ways.append((title, shown.strip(back)))
         if len(ways) == 3:
             break
@@ -453,7 +435,7 @@ def between(shown: Shown, a: int, b: int, share: np.ndarray) -> dict[str, np.nda
 
 
 def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
-    """What each of the units with the most KL does: it goes from -3 to 3 prior deviations, the others stay at its mean."""
+    """What the units with the most KL do: each goes from -3 to 3 prior deviations, the others stay at its mean."""
     estimator, steps = shown.estimator, shown.steps if shown.pictures else 13
     kl = np.asarray(results["kl_per_unit"] or shown.codes.var(0))
     group = next(iter(groups(shown)), None)
@@ -466,7 +448,7 @@ def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
         with torch.no_grad():
             z = prior.sample(1, partial(torch.Tensor.expand, offsets))[0]
         rows.append(estimator.inverse_transform(z.double().numpy(), y))
-        names.append((int(unit), number(kl[unit])))
+        names.append((int(unit), nats(kl[unit])))
     found = {"group": group[0] if group else None, "reach": REACH}
     if shown.pictures:
         return {**found, "strips": [(*name, shown.strip(row)) for name, row in zip(names, rows, strict=True)]}
@@ -475,19 +457,18 @@ def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
     most = np.sort(np.argsort(-np.abs(changes).max((0, 1)))[:COLUMNS])
     limit = max(1e-9, float(np.abs(changes[..., most]).max()))
     panels = []
-    for (unit, nats), change in zip(names, changes, strict=True):
+    for (unit, said), change in zip(names, changes, strict=True):
 
         def draw(axes: Axes, change: np.ndarray = change) -> None:
             extent = (-REACH, REACH, len(most) - 0.5, -0.5)
-            axes.imshow(change[:, most].T, cmap=CHANGE, vmin=-limit, vmax=limit, aspect="auto", extent=extent, interpolation="none")
+            axes.imshow(change_colours(change[:, most].T / limit), aspect="auto", extent=extent, interpolation="none")
             axes.set_yticks(range(len(most)), [short(shown.names[i]) for i in most])
             axes.set_xticks([-REACH, 0, REACH])
             axes.grid(False)
 
         label = f"change of each column as latent unit {unit} goes from -{REACH} to {REACH}"
-        picture = svg(draw, label, 3.3, 0.6 + 0.19 * len(most))
-        panels.append({"title": f"unit {unit}", "note": f"{nats} nats", "svg": picture})
-    return {**found, "panels": panels, "limit": number(limit)}
+        panels.append(Panel(f"unit {unit}", svg(draw, label, 3.3, 0.6 + 0.19 * len(most)), f"{said} nats"))
+    return {**found, "panels": panels, "limit": f"{limit:.1f}"}
 
 
 def units(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -510,7 +491,7 @@ def units(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any] | None:
         axes.margins(x=0.01)
 
     label = f"KL of each of {len(kl)} latent units; {results['active_units']} are active"
-    return {"svg": svg(draw, label, 6.4 if len(kl) > 16 else 4.8, 2.3), "threshold": ACTIVE_VARIANCE}
+    return {"svg": svg(draw, label, 5.6, 2), "threshold": ACTIVE_VARIANCE}
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -531,22 +512,18 @@ def commands(folder: Path, shown: Shown) -> list[tuple[str, str]]:
     name = shlex.quote(path.as_posix())
     source = str(shown.estimator.data_.get("source") or "SOURCE")
     rows, a, b = (shlex.quote(text) for text in (source, f"{source}[0]", f"{source}[1]"))
-    ending, back = ("samples.png", "reconstructions.png") if shown.pictures else ("samples.csv", "reconstructions.csv")
-    given = next((f" -c {shlex.quote(f'{n}={c.classes[0]}')}" for n, c in shown.conditions.items() if isinstance(c, Label)), "")
+    ending, way = (".png", "strip.gif") if shown.pictures else (".csv", "path.csv")
+    known = [shlex.quote(f"{n}={c.classes[0]}") for n, c in shown.conditions.items() if isinstance(c, Label)]
+    given = f" -c {known[0]}" if known else ""
     return [
-        ("Draw new rows" + (", of one class" if given else ""), f"vaekit sample {name} -n 64{given} -o {ending}"),
+        (f"Draw new rows{', of one class' if given else ''}", f"vaekit sample {name} -n 64{given} -o samples{ending}"),
         ("Turn rows into latent codes", f"vaekit encode {name} {rows} -o codes.csv"),
-        ("Pass rows through the latent and back", f"vaekit reconstruct {name} {rows} -o {back}"),
-        ("Walk from one row to another", f"vaekit interpolate {name} {a} {b} -o {'strip.gif' if shown.pictures else 'path.csv'}"),
+        ("Pass rows through the latent and back", f"vaekit reconstruct {name} {rows} -o reconstructions{ending}"),
+        ("Walk from one row to another", f"vaekit interpolate {name} {a} {b} -o {way}"),
         ("Find odd rows: those with the lowest score", f"vaekit score {name} {rows} -o scores.csv"),
-        ("Measure the model with more samples", f"vaekit evaluate {name} -k 5000".replace("-k", "--k")),
-        ("Go on in Python", f'import vaekit; model = vaekit.load("{path.as_posix()}")'),
+        ("Measure the model with more samples", f"vaekit evaluate {name} --k 5000"),
+        ("Go on in Python", f'import vaekit; model = vaekit.load({path.as_posix()!r})'),
     ]
-
-
-def few_ticks(axes: Axes, y: bool = True) -> None:
-    for axis in (axes.xaxis, axes.yaxis) if y else (axes.xaxis,):
-        axis.get_major_locator().set_params(nbins=4)
 
 
 def number(value: Any) -> str:
@@ -556,6 +533,11 @@ def number(value: Any) -> str:
         return "–"
     text = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
     return text.replace("-", "−")
+
+
+def nats(value: float) -> str:
+    digits = 2 if abs(value) < 1000 else 1
+    return f"{value:,.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
 
 
 def cell(value: Any) -> str:

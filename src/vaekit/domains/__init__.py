@@ -36,9 +36,12 @@ class Domain(Protocol):
     def unit(self) -> Tensor:
         """How many of the data's own units one model unit is, for each column or channel: (event_shape[0],)."""
 
+    def conform(self, rows: np.ndarray) -> np.ndarray:
+        """Rows in the form the model was trained on (such as grey pictures for a model of colour); UserError where they
+        do not fit the schema."""
+
     def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
-        """Rows -> compact tensors to keep in memory: x (N, *event) and a mask, True where observed (None: all is).
-        UserError where the rows do not fit the schema."""
+        """Rows -> compact tensors to keep in memory: x (N, *event) and a mask, True where observed (None: all is)."""
 
     def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """Packed rows (B, *event) -> what the model sees. `uniform(*shape)` gives random numbers in 0..1."""

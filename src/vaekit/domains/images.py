@@ -60,11 +60,15 @@ class Images:
     def unit(self) -> Tensor:
         return torch.full((self.channels or 1,), 1.0 if self.binarize else self.high - self.low)
 
-    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+    def conform(self, rows: np.ndarray) -> np.ndarray:
         rows = widen(rows, self.channels)
         shape = (self.height, self.width, *([self.channels] if self.channels else []))
         if rows.shape[1:] != shape:
             raise UserError(f"pictures of shape {rows.shape[1:]} do not fit a model of pictures of shape {shape}")
+        return rows
+
+    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+        rows = self.conform(rows)
         if rows.dtype != np.uint8:  # bytes stay bytes until a batch of them is used: a quarter of the memory
             rows = rows.astype(np.float64 if dtype == torch.float64 else np.float32)
         x = torch.from_numpy(np.ascontiguousarray(rows))

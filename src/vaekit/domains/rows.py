@@ -65,12 +65,16 @@ class Rows:
     def unit(self) -> Tensor:
         return torch.tensor(self.scale)
 
-    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+    def conform(self, rows: np.ndarray) -> np.ndarray:
         if rows.ndim != 2 or rows.shape[1] != len(self.mean):
             raise UserError(f"rows of shape {rows.shape[1:]} do not fit a model of {len(self.mean)} columns")
         if np.isinf(rows).any():
             row, column = np.argwhere(np.isinf(rows))[0].tolist()
             raise UserError(f"row {row}, column {column} is {rows[row, column]}: use NaN for a missing value")
+        return rows
+
+    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+        rows = self.conform(rows)
         x = torch.from_numpy(((rows - np.asarray(self.mean)) / np.asarray(self.scale))).to(dtype)
         missing = x.isnan()
         return (x.nan_to_num(0.0), ~missing) if missing.any() else (x, None)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import Noise, kl_per_unit
+from vaekit.errors import UserError
 from vaekit.evaluation.health import ACTIVE_VARIANCE, verdict
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator
 
@@ -27,7 +28,9 @@ def shared_noise(seed: int = 0) -> Noise:
 
 
 @torch.no_grad()
-def importance_weighted(model: nn.Module, data: Data, k: int, *, to_batch: ToBatch = as_is, seed: int = 0) -> Tensor:
+def importance_weighted(
+    model: nn.Module, data: Data, k: int, *, to_batch: ToBatch = as_is, seed: int = 0, shared: bool = True
+) -> Tensor:
     """log p(x|y) of each row by k importance samples from the posterior (Burda et al. 2016, arXiv 1509.00519).
 
     A lower bound in expectation, tight as k grows. Memory is bounded whatever k.
@@ -37,18 +40,21 @@ def importance_weighted(model: nn.Module, data: Data, k: int, *, to_batch: ToBat
         data: packed rows (N, *event).
         k: samples.
         to_batch: packed rows -> what the model sees.
-        seed: of the noise, which is the same for every row.
+        seed: of the noise.
+        shared: the same noise for every row, so that a row's score does not depend on its company. False: noise of its
+            own for each row, whose errors average out in the mean.
 
     Returns:
         (N,) float64, nats.
     """
     if k < 1:
-        raise ValueError(f"k is {k}: at least 1 sample is needed")
+        raise UserError(f"k is {k}: at least 1 sample is needed")
     rows = max(1, VALUES_AT_ONCE // (min(k, SAMPLES_AT_ONCE) * math.prod(data.x.shape[1:])))
     scores = []
     for i, chunk in enumerate(data.chunks(rows)):
-        x = to_batch(chunk.x, BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None)).uniform)
-        noise = shared_noise(seed)
+        own = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))
+        x = to_batch(chunk.x, own.uniform)
+        noise = shared_noise(seed) if shared else own.normal
         total = torch.full((len(chunk),), -math.inf, dtype=torch.float64, device=x.device)
         for done in range(0, k, SAMPLES_AT_ONCE):
             draw = model.draw(x, chunk.y or None, k=min(SAMPLES_AT_ONCE, k - done), mask=chunk.mask, noise=noise)  # type: ignore[operator]
@@ -81,7 +87,7 @@ def evaluate(model: nn.Module, data: Data, *, k: int = 500, to_batch: ToBatch = 
         means.append(draw.posterior.mean.double())
     rows = len(data)
     elbo = -(reconstruction + kl) / rows
-    score = importance_weighted(model, data, k, to_batch=to_batch, seed=seed)
+    score = importance_weighted(model, data, k, to_batch=to_batch, seed=seed, shared=False)
     active = (torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum().item()
     results: dict[str, Any] = {
         "rows": rows,

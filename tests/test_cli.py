@@ -1,0 +1,276 @@
+"""The command line as a person uses it: real processes, real files, exit codes, one-line errors."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+import yaml
+from conftest import real, vaekit
+from PIL import Image
+
+import vaekit as vk
+
+QUICK = ["--size", "small", "--epochs", 3, "--latent-dim", 3]
+
+
+def fails(*args, **kwargs) -> str:
+    """The one line of an error that a user can mend."""
+    done = vaekit(*args, check=2, **kwargs)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("note:", "epoch")) and " -> " not in line]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("vaekit: error: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def pictures_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures") / "run"
+    done = vaekit("fit", "digits", "--condition", "label", *QUICK, "--out", folder, check=0)
+    assert "ELBO" in done.stderr
+    assert "report.html" in done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("table") / "people.csv"
+    age, height = rng.integers(18, 90, 300), rng.normal(170, 10, 300)
+    lines = [f"{a},{h:.2f},{'' if i % 9 == 0 else h / 2:.5},{'ab'[i % 2]}" for i, (a, h) in enumerate(zip(age, height, strict=True))]
+    path.write_text("age,height,half,group\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def table_run(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows") / "run"
+    vaekit("fit", table, "-c", "group", "-c", "age:number", *QUICK, "--out", folder, check=0)
+    return folder
+
+
+def test_a_run_holds_what_it_should(pictures_run):
+    names = {p.name for p in pictures_run.iterdir()}
+    assert names >= {"config.yaml", "model.safetensors", "metrics.csv", "checkpoint.safetensors", "report.html", "evaluation.json"}
+    rows = (pictures_run / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert {"reconstruction", "kl", "valid_elbo"} <= set(rows[0].split(","))
+
+
+@pytest.mark.parametrize("verb", ["", "fit", "sample", "reconstruct", "encode", "interpolate", "evaluate", "score", "report", "info"])
+def test_help_is_a_page(verb):
+    done = vaekit(*[verb] if verb else [], "--help", check=0)
+    assert "Usage" in done.stdout
+    assert 5 < len(done.stdout.splitlines()) < 120
+
+
+def test_help_starts_without_the_heavy_imports():
+    """Under half a second is a matter of what is imported; the time itself is measured in benchmarks/."""
+    code = "import sys; sys.argv = ['vaekit', '--help']\nfrom vaekit.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+    code += "print('HEAVY', [m for m in ('torch', 'numpy', 'sklearn', 'matplotlib', 'yaml', 'pyarrow') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
+
+
+def test_sample_in_every_form(pictures_run, tmp_path):
+    for ending in ("png", "npy", "npz", "csv", "parquet"):
+        vaekit("sample", pictures_run, "-n", 12, "--condition", 3, "-o", tmp_path / f"s.{ending}", check=0)
+    assert np.load(tmp_path / "s.npy").shape == (12, 8, 8)
+    np.testing.assert_array_equal(np.load(tmp_path / "s.npz")["x"], np.load(tmp_path / "s.npy"))
+    np.testing.assert_array_equal(np.load(tmp_path / "s.npy"), vk.load(pictures_run).sample(12, {"label": 3}))
+    assert pyarrow.parquet.read_table(tmp_path / "s.parquet").shape == (12, 64)
+    assert pyarrow.csv.read_csv(tmp_path / "s.csv").shape == (12, 64)
+    assert min(Image.open(tmp_path / "s.png").size) > 50
+
+
+def test_the_other_verbs_on_pictures(pictures_run, tmp_path):
+    vaekit("reconstruct", pictures_run, "digits[:10]", "-o", tmp_path / "r.png", check=0)
+    vaekit("reconstruct", pictures_run, "digits[:10]", "-o", tmp_path / "r.npy", check=0)
+    assert np.load(tmp_path / "r.npy").shape == (10, 8, 8)
+    vaekit("encode", pictures_run, "digits[:7]", "-o", tmp_path / "z.parquet", check=0)
+    latents = pyarrow.parquet.read_table(tmp_path / "z.parquet")
+    assert latents.column_names == ["z0", "z1", "z2"]
+    assert latents.num_rows == 7
+    for ending in ("png", "gif", "npy"):
+        vaekit("interpolate", pictures_run, "digits[0]", "digits[1]", "--steps", 5, "-o", tmp_path / f"i.{ending}", check=0)
+    assert np.load(tmp_path / "i.npy").shape == (5, 8, 8)
+    assert Image.open(tmp_path / "i.gif").n_frames == 8  # there and back
+    vaekit("score", pictures_run, "digits[:4]", "--k", 5, "-o", tmp_path / "s.csv", check=0)
+    assert pyarrow.csv.read_csv(tmp_path / "s.csv").column_names == ["row", "log_px"]
+    assert "Conv" in vaekit("info", pictures_run, check=0).stdout
+    (pictures_run / "report.html").unlink()
+    vaekit("report", pictures_run, check=0)
+    assert (pictures_run / "report.html").stat().st_size > 10_000
+
+
+def test_default_output_lands_in_the_run(pictures_run):
+    vaekit("sample", pictures_run, "-n", 4, check=0)
+    assert (pictures_run / "samples.png").exists()
+
+
+def test_evaluate_prints_and_saves(pictures_run):
+    done = vaekit("evaluate", pictures_run, "--k", 10, "--json", check=0)
+    results = json.loads(done.stdout)
+    assert results["elbo"] == pytest.approx(-results["reconstruction"] - results["kl"])
+    assert results["rows"] == 180
+    assert results == json.loads((pictures_run / "evaluation.json").read_text())
+    text = vaekit("evaluate", pictures_run, "digits[:50]", "--k", 5, check=0).stdout
+    assert "IW-NLL (k=5)" in text
+    assert "active units" in text
+
+
+def test_tables(table, table_run, tmp_path):
+    vaekit("sample", table_run, "-n", 9, "-c", "group=a", "-c", "age=40", "-o", tmp_path / "s.csv", check=0)
+    new = pyarrow.csv.read_csv(tmp_path / "s.csv")
+    assert new.column_names == ["height", "half"]
+    assert 100 < np.mean(new["height"].to_numpy()) < 240
+    vaekit("encode", table_run, table, "-o", tmp_path / "z.csv", check=0)
+    shuffled = tmp_path / "other.csv"  # other order, one more column, no condition
+    shuffled.write_text("extra,half,height\n1,80,160\n2,90,180\n")
+    vaekit("reconstruct", table_run, shuffled, "-o", tmp_path / "r.npy", check=0)
+    assert np.load(tmp_path / "r.npy").shape == (2, 2)
+    (tmp_path / "short.csv").write_text("height\n160\n")
+    assert "half" in fails("encode", table_run, tmp_path / "short.csv", "-o", tmp_path / "z.csv")
+
+
+def test_print_config_round_trip(tmp_path):
+    printed = vaekit("fit", "digits", "-c", "label", *QUICK, "--seed", 7, "--print-config", check=0).stdout
+    assert yaml.safe_load(printed)["latent_dim"] == 3
+    config = tmp_path / "settings.yaml"
+    config.write_text(printed)
+    vaekit("fit", "--config", config, "--epochs", 1, "--out", tmp_path / "run", "--no-report", check=0)
+    settings = yaml.safe_load((tmp_path / "run/config.yaml").read_text())["settings"]
+    assert (settings["latent_dim"], settings["random_state"], settings["epochs"]) == (3, 7, 1)
+    again = vaekit("fit", "--config", tmp_path / "run/config.yaml", "--print-config", check=0).stdout
+    assert yaml.safe_load(again)["random_state"] == 7
+
+
+def test_tensorboard_logs(tmp_path):
+    vaekit("fit", "digits", *QUICK, "--tensorboard", "--no-report", "--out", tmp_path / "run", check=0)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
+    assert len(events.Scalars("valid_elbo")) == 3
+
+
+def test_runs_are_not_overwritten(tmp_path):
+    for _ in range(2):
+        vaekit("fit", "digits", *QUICK, "--no-report", cwd=tmp_path, check=0)
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"digits", "digits-2"}
+
+
+MISTAKES = {
+    "no source": (["fit"], "vaekit fit digits"),
+    "source absent": (["fit", "nowhere.csv"], "does not exist"),
+    "verb unknown": (["fitt", "digits"], "Did you mean 'fit'"),
+    "option unknown": (["fit", "digits", "--epoch", 3], "--epochs"),
+    "value no number": (["fit", "digits", "--epochs", "many"], "--epochs"),
+    "size unknown": (["fit", "digits", "--size", "huge"], "small, base, large"),
+    "condition unknown": (["fit", "digits", "--condition", "lable"], "did you mean 'label'"),
+    "condition kind unknown": (["fit", "digits", "--condition", "label:colour"], "label, number"),
+    "conditional prior alone": (["fit", "digits", "--prior", "conditional"], "needs a condition"),
+    "support": (["fit", "digits", "--network", "mlp", "--likelihood", "categorical", "--epochs", 1], "whole numbers"),
+    "config absent": (["fit", "--config", "no.yaml"], "no.yaml"),
+    "resume without out": (["fit", "digits", "--resume"], "--out"),
+    "no run": (["sample", "nowhere"], "no run directory"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told_in_one_line(mistake, tmp_path):
+    args, word = MISTAKES[mistake]
+    assert word in fails(*args, cwd=tmp_path)
+
+
+USE_MISTAKES = {
+    "label never seen": (["sample", "RUN", "--condition", "12"], "no class '12'"),
+    "condition by another name": (["sample", "RUN", "--condition", "lable=1"], "did you mean 'label'"),
+    "form unknown": (["sample", "RUN", "-o", "x.bmp"], ".png"),
+    "no such folder": (["sample", "RUN", "-o", "no/such/x.png"], "does not exist"),
+    "none": (["sample", "RUN", "-n", "0"], "at least 1"),
+    "temperature": (["sample", "RUN", "--temperature", "-1"], "0 or more"),
+    "row out of range": (["encode", "RUN", "digits[5000]"], "1797 rows"),
+    "too many rows": (["interpolate", "RUN", "digits", "digits[1]"], "choose one"),
+    "one step": (["interpolate", "RUN", "digits[0]", "digits[1]", "--steps", "1"], "2 ends"),
+    "other shape": (["reconstruct", "RUN", "SMALL"], "do not fit"),
+    "k": (["score", "RUN", "digits[:2]", "--k", "0"], "at least 1"),
+}
+
+
+@pytest.mark.parametrize("mistake", USE_MISTAKES)
+def test_mistakes_at_use_are_told_in_one_line(mistake, pictures_run, tmp_path):
+    args, word = USE_MISTAKES[mistake]
+    np.save(tmp_path / "small.npy", np.zeros((2, 5, 5), dtype=np.uint8))
+    places = {"RUN": pictures_run, "SMALL": tmp_path / "small.npy"}
+    assert word in fails(*[places.get(a, a) for a in args], cwd=tmp_path)
+
+
+def test_bad_pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    assert "pictures" in fails("fit", folder, cwd=tmp_path)
+    for i in range(30):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (9, 9, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes((folder / "3.png").read_bytes()[:60])
+    done = vaekit("fit", folder, *QUICK, "--no-report", "--out", tmp_path / "run", check=0)
+    assert "broken.png" in done.stderr
+    assert "1 of 31" in done.stderr
+    assert "broken.png" in fails("fit", folder, *QUICK, "--strict", cwd=tmp_path)
+    Image.new("RGB", (20, 9)).save(folder / "wide.png")
+    assert "--resize" in fails("fit", folder, cwd=tmp_path)
+    vaekit("fit", folder, *QUICK, "--resize", "9x9", "--no-report", "--out", tmp_path / "resized", check=0)
+    Image.new("L", (40, 40)).save(tmp_path / "one.png")  # another size, grey: brought to the run's form
+    vaekit("reconstruct", tmp_path / "resized", tmp_path / "one.png", "-o", tmp_path / "out.png", check=0)
+
+
+def test_no_permission(tmp_path):
+    if os.geteuid() == 0:  # root may write anywhere, but not below a file
+        (tmp_path / "file").write_text("")
+        assert "cannot make the folder" in fails("fit", "digits", *QUICK, "--out", tmp_path / "file/run")
+    else:
+        tmp_path.chmod(0o500)
+        assert "cannot make the folder" in fails("fit", "digits", *QUICK, "--out", tmp_path / "run")
+
+
+def test_a_fault_of_ours_is_exit_code_1(monkeypatch, tmp_path):
+    """With a broken package underneath, the traceback is shown and the code is 1."""
+    (tmp_path / "yaml.py").write_text("raise RuntimeError('broken')")
+    done = vaekit("info", "x", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "RuntimeError: broken" in done.stderr
+
+
+def test_fashion_mnist_idx(tmp_path):
+    source = real("fashion_mnist/t10k-images-idx3-ubyte.gz")
+    vaekit("fit", f"{source}[:500]", "-c", "label", *QUICK, "--out", tmp_path / "run", check=0)
+    assert "28x28" in vaekit("info", tmp_path / "run", check=0).stdout
+
+
+def test_a_terminal_sees_a_bar(tmp_path):
+    """In a pseudo-terminal the bar shows ELBO, reconstruction, KL and the time left."""
+    import pty
+
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "vaekit", "fit", "digits", "--size", "small", "--epochs", "60", "--no-report", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=slave, stderr=slave, env={**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": "1"})
+    os.close(slave)
+    seen = b""
+    deadline = time.time() + 120
+    while time.time() < deadline:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
+    assert re.search(r"ELBO -?\d.*reconstruction -?\d.*KL \d.*nats", text)
+    assert "left" in text
