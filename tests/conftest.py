@@ -39,7 +39,9 @@ def vaekit(*args, check=None, cwd=None, env=None, **kwargs) -> subprocess.Comple
 def start(*args, cwd=None, env=None) -> subprocess.Popen:
     command = [sys.executable, "-m", "vaekit", *map(str, args)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def kill(process: subprocess.Popen) -> None:

@@ -12,10 +12,10 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import yaml
-from conftest import real, vaekit
 from PIL import Image
 
 import vaekit as vk
+from conftest import real, vaekit
 
 QUICK = ["--size", "small", "--epochs", 3, "--latent-dim", 3]
 
@@ -23,7 +23,9 @@ QUICK = ["--size", "small", "--epochs", 3, "--latent-dim", 3]
 def fails(*args, **kwargs) -> str:
     """The one line of an error that a user can mend."""
     done = vaekit(*args, check=2, **kwargs)
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(("note:", "epoch")) and " -> " not in line]
+    lines = [
+        line for line in done.stderr.splitlines() if not line.startswith(("note:", "epoch")) and " -> " not in line
+    ]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("vaekit: error: ")
     return lines[0]
@@ -43,7 +45,10 @@ def table(tmp_path_factory):
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("table") / "people.csv"
     age, height = rng.integers(18, 90, 300), rng.normal(170, 10, 300)
-    lines = [f"{a},{h:.2f},{'' if i % 9 == 0 else h / 2:.5},{'ab'[i % 2]}" for i, (a, h) in enumerate(zip(age, height, strict=True))]
+    lines = [
+        f"{a},{h:.2f},{'' if i % 9 == 0 else h / 2:.5},{'ab'[i % 2]}"
+        for i, (a, h) in enumerate(zip(age, height, strict=True))
+    ]
     path.write_text("age,height,half,group\n" + "\n".join(lines) + "\n")
     return path
 
@@ -57,13 +62,22 @@ def table_run(table, tmp_path_factory):
 
 def test_a_run_holds_what_it_should(pictures_run):
     names = {p.name for p in pictures_run.iterdir()}
-    assert names >= {"config.yaml", "model.safetensors", "metrics.csv", "checkpoint.safetensors", "report.html", "evaluation.json"}
+    assert names >= {
+        "config.yaml",
+        "model.safetensors",
+        "metrics.csv",
+        "checkpoint.safetensors",
+        "report.html",
+        "evaluation.json",
+    }
     rows = (pictures_run / "metrics.csv").read_text().splitlines()
     assert len(rows) == 4
     assert {"reconstruction", "kl", "valid_elbo"} <= set(rows[0].split(","))
 
 
-@pytest.mark.parametrize("verb", ["", "fit", "sample", "reconstruct", "encode", "interpolate", "evaluate", "score", "report", "info"])
+@pytest.mark.parametrize(
+    "verb", ["", "fit", "sample", "reconstruct", "encode", "interpolate", "evaluate", "score", "report", "info"]
+)
 def test_help_is_a_page(verb):
     done = vaekit(*[verb] if verb else [], "--help", check=0)
     assert "Usage" in done.stdout
@@ -98,7 +112,9 @@ def test_the_other_verbs_on_pictures(pictures_run, tmp_path):
     assert latents.column_names == ["z0", "z1", "z2"]
     assert latents.num_rows == 7
     for ending in ("png", "gif", "npy"):
-        vaekit("interpolate", pictures_run, "digits[0]", "digits[1]", "--steps", 5, "-o", tmp_path / f"i.{ending}", check=0)
+        vaekit(
+            "interpolate", pictures_run, "digits[0]", "digits[1]", "--steps", 5, "-o", tmp_path / f"i.{ending}", check=0
+        )
     assert np.load(tmp_path / "i.npy").shape == (5, 8, 8)
     assert Image.open(tmp_path / "i.gif").n_frames == 8  # there and back
     vaekit("score", pictures_run, "digits[:4]", "--k", 5, "-o", tmp_path / "s.csv", check=0)
@@ -257,8 +273,23 @@ def test_a_terminal_sees_a_bar(tmp_path):
     import pty
 
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "vaekit", "fit", "digits", "--size", "small", "--epochs", "60", "--no-report", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stdout=slave, stderr=slave, env={**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "vaekit",
+        "fit",
+        "digits",
+        "--size",
+        "small",
+        "--epochs",
+        "60",
+        "--no-report",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    process = subprocess.Popen(
+        command, stdout=slave, stderr=slave, env={**os.environ, "COLUMNS": "160", "OMP_NUM_THREADS": "1"}
+    )
     os.close(slave)
     seen = b""
     deadline = time.time() + 120

@@ -167,7 +167,12 @@ def test_categorical_shapes_and_one_hot(event):
 
 @pytest.mark.parametrize(
     ("name", "bad", "word"),
-    [("bernoulli", 16.0, "0 to 1"), ("bernoulli", -0.1, "0 to 1"), ("categorical", 2.5, "whole numbers"), ("normal", math.inf, "finite")],
+    [
+        ("bernoulli", 16.0, "0 to 1"),
+        ("bernoulli", -0.1, "0 to 1"),
+        ("categorical", 2.5, "whole numbers"),
+        ("normal", math.inf, "finite"),
+    ],
 )
 def test_data_outside_the_support_is_named(name, bad, word):
     x = torch.zeros(4, 3)

@@ -114,7 +114,11 @@ def test_several_conditions_by_name_and_unknown():
 
 @pytest.mark.parametrize(
     ("y", "word"),
-    [({"kind": "zebra"}, "no class 'zebra'"), ({"kinds": "a"}, "did you mean 'kind'"), ({"kind": ["a", "b"]}, "2 values for 3 rows")],
+    [
+        ({"kind": "zebra"}, "no class 'zebra'"),
+        ({"kinds": "a"}, "did you mean 'kind'"),
+        ({"kind": ["a", "b"]}, "2 values for 3 rows"),
+    ],
 )
 def test_wrong_conditions_are_told(y, word):
     vae = vk.CVAE(1, **QUICK).fit(np.random.default_rng(0).normal(size=(30, 2)), {"kind": ["a", "b", "c"] * 10})
@@ -208,7 +212,9 @@ def test_own_networks_with_their_own_randomness_are_reproducible(digits):
     images, _ = digits
 
     def encoder(in_shape, out_shape, condition_features):
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Dropout(0.3), nn.ReLU(), nn.Linear(32, *out_shape))
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Dropout(0.3), nn.ReLU(), nn.Linear(32, *out_shape)
+        )
 
     a, b = (vk.VAE(2, encoder=encoder, **QUICK).fit(images).transform(images[:9]) for _ in range(2))
     np.testing.assert_array_equal(a, b)
@@ -219,7 +225,9 @@ def test_own_networks_with_their_own_randomness_are_reproducible(digits):
 def test_clone_and_pipeline(digits):
     images, labels = digits
     flat = images.reshape(len(images), -1)
-    pipe = make_pipeline(vk.VAE(8, size="small", epochs=60, batch_size=32), LogisticRegression(max_iter=1000)).fit(flat, labels)
+    pipe = make_pipeline(vk.VAE(8, size="small", epochs=60, batch_size=32), LogisticRegression(max_iter=1000)).fit(
+        flat, labels
+    )
     assert pipe.score(flat, labels) > 0.7
     assert clone(vk.CVAE(3, beta=2.0)).get_params()["beta"] == 2.0
 

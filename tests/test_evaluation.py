@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from conftest import LinearGaussian
 from torch import nn
 
+from conftest import LinearGaussian
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.evaluation import evaluate, importance_weighted, shared_noise, verdict
 from vaekit.model import LatentModel
@@ -84,7 +84,9 @@ def test_a_dead_latent_is_told_with_a_remedy():
     with torch.no_grad():
         encoder.weight.zero_()
         encoder.bias.zero_()
-    results = evaluate(LatentModel(encoder, decoder, NormalLikelihood((5,)), latent_dim=2), Data(torch.randn(100, 5)), k=5)
+    results = evaluate(
+        LatentModel(encoder, decoder, NormalLikelihood((5,)), latent_dim=2), Data(torch.randn(100, 5)), k=5
+    )
     assert results["kl"] == pytest.approx(0, abs=1e-6)
     assert results["active_units"] == 0
     assert "collapsed" in results["verdict"]

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import kill, start, vaekit
 from safetensors.torch import load_file
 
 import vaekit as vk
+from conftest import kill, start, vaekit
 from vaekit.errors import UserError
 from vaekit.training.data import BatchNoise, Data, epoch_order, generator, split
 from vaekit.training.fit import schedule
@@ -138,7 +138,9 @@ def test_nan_stops_with_step_and_tensor_and_keeps_the_last_good_state(tmp_path, 
         4, epochs=2, decoder=lambda i, o, c: torch.nn.Sequential(Spoiler(4, 64), torch.nn.Unflatten(1, (1, 8, 8))),
         trainer={"checkpoint_seconds": 0.0},
     )  # fmt: skip
-    with pytest.raises(UserError, match=r"step 10 \(epoch 1\): weight decoder.0.weight is not finite; the last good state"):
+    with pytest.raises(
+        UserError, match=r"step 10 \(epoch 1\): weight decoder.0.weight is not finite; the last good state"
+    ):
         vae.fit_rows(images, {}, folder=tmp_path / "run")
     kept = load_file(tmp_path / "run/checkpoint.safetensors")
     assert all(v.isfinite().all() for v in kept.values() if v.is_floating_point())

@@ -29,12 +29,18 @@ SOURCE_HELP = (
     ".parquet file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz), or hf://name from Hugging Face. "
     "Rows of it: SOURCE\\[12] or SOURCE\\[10:20]."
 )
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory that `vaekit fit` wrote.", show_default=False)]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The run directory that `vaekit fit` wrote.", show_default=False)
+]
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
-Out = Annotated[Path | None, typer.Option("-o", "--output", help="Where to write; the ending decides the form.", show_default=False)]
+Out = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Where to write; the ending decides the form.", show_default=False)
+]
 Condition = Annotated[
     list[str] | None,
-    typer.Option("--condition", "-c", help="VALUE, or NAME=VALUE (several: repeat it). Left out: unknown.", show_default=False),
+    typer.Option(
+        "--condition", "-c", help="VALUE, or NAME=VALUE (several: repeat it). Left out: unknown.", show_default=False
+    ),
 ]
 
 
@@ -113,7 +119,9 @@ def fit(
     if estimator.interrupted_:
         say(f"stopped; go on with: vaekit fit --resume --out {folder}")
         raise typer.Exit(130)
-    results = recipes.evaluate(folder, estimator, recipes.held_out(estimator, recipes.REPORT_ROWS), recipes.REPORT_SAMPLES)
+    results = recipes.evaluate(
+        folder, estimator, recipes.held_out(estimator, recipes.REPORT_ROWS), recipes.REPORT_SAMPLES
+    )
     say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
     if report:
         say(f"look at {recipes.report(folder, estimator)}")
@@ -173,7 +181,9 @@ def encode(run: Run, source: Source, output: Out = None) -> None:
 @app.command()
 def interpolate(
     run: Run,
-    a: Annotated[str, typer.Argument(metavar="A", help="A file, or a row of a source: SOURCE\\[12].", show_default=False)],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A file, or a row of a source: SOURCE\\[12].", show_default=False)
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
     steps: Annotated[int, typer.Option(help="Points on the way, both ends included.")] = 9,
     condition: Condition = None,
@@ -258,7 +268,9 @@ def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: 
     from vaekit.uses.write import check_suffix
 
     estimator = load(run)
-    allowed = [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
+    allowed = (
+        [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
+    )
     path = output or run / (name + (".csv" if ".csv" in allowed and allowed[0] != ".png" else allowed[0]))
     check_suffix(path, allowed)
     return estimator, path

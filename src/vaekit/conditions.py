@@ -41,7 +41,9 @@ class Label:
             return torch.tensor([-1 if is_unknown(v) else code[plain(v)] for v in np.ravel(values).tolist()])
         except KeyError as e:
             known = [str(c) for c in self.classes]
-            raise UserError(f"condition {name!r} has no class {e.args[0]!r}{near_matches(str(e.args[0]), known)}") from None
+            raise UserError(
+                f"condition {name!r} has no class {e.args[0]!r}{near_matches(str(e.args[0]), known)}"
+            ) from None
 
     def parse(self, name: str, text: str) -> Any:
         for value in self.classes:
@@ -83,7 +85,9 @@ class Number:
         except ValueError:
             raise UserError(f"condition {name!r} is a number, got {text!r}") from None
         if len(values) != len(self.mean):
-            raise UserError(f"condition {name!r} has {len(self.mean)} numbers, got {len(values)}: separate them by commas")
+            raise UserError(
+                f"condition {name!r} has {len(self.mean)} numbers, got {len(values)}: separate them by commas"
+            )
         return values if len(values) > 1 else values[0]
 
 
@@ -139,7 +143,9 @@ class Schema:
             name, equals, value = text.partition("=")
             if not equals:
                 if len(self.named) != 1:
-                    raise UserError(f"write the condition as NAME={text}; the names are {', '.join(self.named) or 'none'}")
+                    raise UserError(
+                        f"write the condition as NAME={text}; the names are {', '.join(self.named) or 'none'}"
+                    )
                 name, value = next(iter(self.named)), text
             if name not in self.named:
                 raise UserError(f"this model has no condition {name!r}{near_matches(name, list(self.named))}")
@@ -151,7 +157,9 @@ class Schema:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Schema:
-        return cls({name: KINDS[c["kind"]](**{k: v for k, v in c.items() if k != "kind"}) for name, c in config.items()})
+        return cls(
+            {name: KINDS[c["kind"]](**{k: v for k, v in c.items() if k != "kind"}) for name, c in config.items()}
+        )
 
 
 def guess_kind(values: np.ndarray) -> str:

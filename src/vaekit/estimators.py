@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from vaekit import evaluation
+from vaekit.build import Chunks, NetFactory, build_model, fingerprint, fixed_uniform
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, PRIORS
 from vaekit.domains import DOMAINS
 from vaekit.errors import UserError, near_matches
 from vaekit.model import LatentModel
-from vaekit.nets import ConditionEmbedding
 from vaekit.objectives import ELBO
 from vaekit.training import Data, Training, fit, launch
 from vaekit.training.data import generator, split
 from vaekit.uses import generate
 
 ROWS_AT_ONCE = 1024
-NetFactory = Callable[[tuple[int, ...], tuple[int, ...], int], torch.nn.Module]
 
 
+@dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A variational autoencoder.
 
@@ -61,48 +61,26 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_features_in_: columns of X (numbers only).
     """
 
-    def __init__(
-        self,
-        latent_dim: int = 16,
-        *,
-        size: str = "base",
-        network: str = "auto",
-        likelihood: str = "auto",
-        likelihood_scale: float | None = None,
-        binarize: str | None = None,
-        prior: str = "standard",
-        beta: float = 1.0,
-        warmup: float = 0.0,
-        encoder: NetFactory | None = None,
-        decoder: NetFactory | None = None,
-        epochs: int | None = None,
-        minutes: float | None = None,
-        batch_size: int = 128,
-        learning_rate: float = 1e-3,
-        patience: float = 0.2,
-        validation: float = 0.1,
-        random_state: int | None = 0,
-        trainer: Mapping[str, Any] | None = None,
-    ):
-        self.latent_dim = latent_dim
-        self.size = size
-        self.network = network
-        self.likelihood = likelihood
-        self.likelihood_scale = likelihood_scale
-        self.binarize = binarize
-        self.prior = prior
-        self.beta = beta
-        self.warmup = warmup
-        self.encoder = encoder
-        self.decoder = decoder
-        self.epochs = epochs
-        self.minutes = minutes
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.patience = patience
-        self.validation = validation
-        self.random_state = random_state
-        self.trainer = trainer
+    latent_dim: int = 16
+    _: KW_ONLY
+    size: str = "base"
+    network: str = "auto"
+    likelihood: str = "auto"
+    likelihood_scale: float | None = None
+    binarize: str | None = None
+    prior: str = "standard"
+    beta: float = 1.0
+    warmup: float = 0.0
+    encoder: NetFactory | None = None
+    decoder: NetFactory | None = None
+    epochs: int | None = None
+    minutes: float | None = None
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    patience: float = 0.2
+    validation: float = 0.1
+    random_state: int | None = 0
+    trainer: Mapping[str, Any] | None = None
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
@@ -208,26 +186,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _build(self, likelihood: Any) -> LatentModel:
         """The model for this schema, with fresh weights."""
-        condition = None
-        if self.schema_.named:
-            sizes = {name: c.size for name, c in self.schema_.named.items()}
-            labels = {name: n for name, n in sizes.items() if self.schema_.named[name].kind == "label"}
-            condition = ConditionEmbedding(labels, {name: n for name, n in sizes.items() if name not in labels})
-        features = condition.features if condition else 0
-        encoder, decoder = self.domain_.networks(self.size, self.network)
-        try:
-            prior = PRIORS[self.prior](self.latent_dim, features)
-        except ValueError as e:
-            raise UserError(str(e)) from e
-        model = LatentModel(
-            (self.encoder or encoder)(likelihood.input_shape, (2 * self.latent_dim,), features),
-            (self.decoder or decoder)((self.latent_dim,), likelihood.param_shape, features),
-            likelihood,
-            latent_dim=self.latent_dim,
-            prior=prior,
-            condition=condition,
-        )
-        return check_shapes(model, likelihood, features)
+        networks = self.domain_.networks(self.size, self.network)
+        return build_model(
+            likelihood, self.schema_, self.latent_dim, PRIORS[self.prior],
+            self.encoder or networks[0], self.decoder or networks[1],
+        )  # fmt: skip
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
@@ -328,7 +291,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return Data(x, mask, self.schema_.pack(self.schema_.name(y) if self.schema_.named else {}, len(x)))
 
     def _batch(self, data: Data) -> Tensor:
-        return self.domain_.batch(data.x, generator_uniform(), dtype=torch.float64)
+        return self.domain_.batch(data.x, fixed_uniform(), dtype=torch.float64)
 
     def _model(self) -> LatentModel:
         """The model in float64: what it says of a row then does not depend on the rows beside it."""
@@ -344,6 +307,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+@dataclass(eq=False, repr=False)
 class CVAE(VAE):
     """A conditional variational autoencoder: every part also sees y, and a y that is unknown is one more thing it knows.
 
@@ -355,42 +319,14 @@ class CVAE(VAE):
             samples, without it.
     """
 
-    def __init__(
-        self,
-        latent_dim: int = 16,
-        *,
-        size: str = "base",
-        network: str = "auto",
-        likelihood: str = "auto",
-        likelihood_scale: float | None = None,
-        binarize: str | None = None,
-        prior: str = "standard",
-        condition_dropout: float = 0.1,
-        beta: float = 1.0,
-        warmup: float = 0.0,
-        encoder: NetFactory | None = None,
-        decoder: NetFactory | None = None,
-        epochs: int | None = None,
-        minutes: float | None = None,
-        batch_size: int = 128,
-        learning_rate: float = 1e-3,
-        patience: float = 0.2,
-        validation: float = 0.1,
-        random_state: int | None = 0,
-        trainer: Mapping[str, Any] | None = None,
-    ):
-        super().__init__(
-            latent_dim, size=size, network=network, likelihood=likelihood, likelihood_scale=likelihood_scale,
-            binarize=binarize, prior=prior, beta=beta, warmup=warmup, encoder=encoder, decoder=decoder, epochs=epochs,
-            minutes=minutes, batch_size=batch_size, learning_rate=learning_rate, patience=patience,
-            validation=validation, random_state=random_state, trainer=trainer,
-        )  # fmt: skip
-        self.condition_dropout = condition_dropout
+    condition_dropout: float = 0.1
 
     def fit(self, X: Any, y: Any = None) -> CVAE:
         """Train on X (N, ...) with the condition y, one a row."""
         if y is None:
-            raise UserError("CVAE requires y to be passed, but the target y is None: give a condition a row, or use VAE")
+            raise UserError(
+                "CVAE requires y to be passed, but the target y is None: give a condition a row, or use VAE"
+            )
         rows = self._rows(X, reset=True)
         if not isinstance(y, Mapping) and not hasattr(y, "columns"):
             y = {"y": np.asarray(y)}
@@ -408,47 +344,3 @@ class CVAE(VAE):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-
-class Chunks:
-    """Packed data as the model sees it, in pieces."""
-
-    def __init__(self, data: Data, domain: Any, index: Tensor | None):
-        self.data, self.domain, self.index = data, domain, index
-
-    def __iter__(self) -> Any:
-        data = self.data if self.index is None else self.data[self.index]
-        for chunk in data.chunks(8192):
-            yield self.domain.batch(chunk.x, generator_uniform()), chunk.mask
-
-
-def generator_uniform() -> Callable[..., Tensor]:
-    return partial(torch.rand, generator=generator(0))
-
-
-def check_shapes(model: LatentModel, likelihood: Any, features: int) -> LatentModel:
-    """A network of the user's own that gives the wrong shape is told so before training, with both shapes."""
-    c = [torch.zeros(2, features)] if features else []
-    for name, net, given, wanted in (
-        ("encoder", model.encoder, likelihood.input_shape, (model.posterior_head.features,)),
-        ("decoder", model.decoder, (model.latent_dim,), likelihood.param_shape),
-    ):
-        training = net.training
-        try:
-            with torch.no_grad():
-                got = tuple(net.eval()(torch.zeros(2, *given), *c).shape[1:])  # type: ignore[operator]
-        except (RuntimeError, TypeError) as e:
-            condition = f" and a condition (B, {features})" if features else ""
-            raise UserError(f"the {name} cannot take an input (B, {', '.join(map(str, given))}){condition}: {e}") from e
-        net.train(training)  # type: ignore[operator]
-        if got != tuple(wanted):
-            raise UserError(f"the {name} gives {got} a row, and has to give {tuple(wanted)}")
-    return model
-
-
-def fingerprint(data: Data) -> str:
-    """A hash of the training data, to tell on resuming whether it is the same."""
-    digest = hashlib.blake2b(digest_size=8)
-    for tensor in [data.x, *([] if data.mask is None else [data.mask]), *data.y.values()]:
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()

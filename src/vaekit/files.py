@@ -65,4 +65,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as e:
-        raise UserError(f"{path} is damaged or no safetensors file ({e}): restore it from a copy, or train again") from e
+        raise UserError(
+            f"{path} is damaged or no safetensors file ({e}): restore it from a copy, or train again"
+        ) from e

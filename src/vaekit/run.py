@@ -71,7 +71,9 @@ def prepare(folder: Path, estimator: VAE, *, resume: bool) -> None:
             raise UserError(f"the data is not what {folder} was trained on: resume with the same data")
         for name, value in new["settings"].items():
             if name not in MAY_CHANGE_ON_RESUME and old["settings"].get(name) != value:
-                raise UserError(f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with that")
+                raise UserError(
+                    f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with that"
+                )
     write_config(folder, new)
 
 
@@ -81,7 +83,9 @@ def write_config(folder: Path, values: dict[str, Any]) -> None:
     except OSError as e:
         raise UserError(f"cannot make the folder {folder}: {e.strerror}") from e
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
-    write_text(folder / CONFIG, "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n" + text)
+    write_text(
+        folder / CONFIG, "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n" + text
+    )
 
 
 def save(folder: Path, estimator: VAE) -> Path:
@@ -100,7 +104,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
         raise UserError(f"{path} cannot be read as YAML: {e}") from e
-    missing = {"vaekit", "estimator", "settings", "data", "likelihood"} - set(values if isinstance(values, dict) else ())
+    missing = {"vaekit", "estimator", "settings", "data", "likelihood"} - set(
+        values if isinstance(values, dict) else ()
+    )
     if missing:
         raise UserError(f"{path} is no config of a vaekit run: it lacks {', '.join(sorted(missing))}")
     return values
@@ -123,15 +129,21 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
     for name, given in {"encoder": encoder, "decoder": decoder}.items():
         if isinstance(settings.get(name), dict):
             if given is None:
-                raise UserError(f"{folder} was trained with your own {name}, {settings[name]['custom']}: pass {name}= to vaekit.load")
+                raise UserError(
+                    f"{folder} was trained with your own {name}, {settings[name]['custom']}: pass {name}= to vaekit.load"
+                )
             settings[name] = given
     estimator_class = ESTIMATORS.get(values["estimator"])
     if estimator_class is None:
-        raise UserError(f"{folder / CONFIG}: unknown estimator {values['estimator']!r}{near_matches(str(values['estimator']), ESTIMATORS)}")
+        raise UserError(
+            f"{folder / CONFIG}: unknown estimator {values['estimator']!r}{near_matches(str(values['estimator']), ESTIMATORS)}"
+        )
     known = inspect.signature(estimator_class.__init__).parameters
     for name in settings:
         if name not in known:
-            raise UserError(f"{folder / CONFIG}: unknown setting {name!r}{near_matches(name, [k for k in known if k != 'self'])}")
+            raise UserError(
+                f"{folder / CONFIG}: unknown setting {name!r}{near_matches(name, [k for k in known if k != 'self'])}"
+            )
     tensors, _ = read_tensors(folder / MODEL)
     estimator = estimator_class(**settings)
     try:
@@ -149,7 +161,9 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
         reason = " ".join(str(e).split())[:200]
-        raise UserError(f"{folder}: {CONFIG} and {MODEL} do not fit each other or were changed ({type(e).__name__}: {reason})") from e
+        raise UserError(
+            f"{folder}: {CONFIG} and {MODEL} do not fit each other or were changed ({type(e).__name__}: {reason})"
+        ) from e
     estimator.model_ = model.eval()
     estimator.history_ = read_metrics(folder)
     estimator._n_features_out = estimator.latent_dim

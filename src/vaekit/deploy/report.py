@@ -522,7 +522,7 @@ def commands(folder: Path, shown: Shown) -> list[tuple[str, str]]:
         ("Walk from one row to another", f"vaekit interpolate {name} {a} {b} -o {way}"),
         ("Find odd rows: those with the lowest score", f"vaekit score {name} {rows} -o scores.csv"),
         ("Measure the model with more samples", f"vaekit evaluate {name} --k 5000"),
-        ("Go on in Python", f'import vaekit; model = vaekit.load({path.as_posix()!r})'),
+        ("Go on in Python", f"import vaekit; model = vaekit.load({path.as_posix()!r})"),
     ]
 
 

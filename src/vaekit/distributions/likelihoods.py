@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions.base import Distribution
-from vaekit.distributions.elementwise import Bernoulli, Categorical, Elementwise, Laplace, Normal
+from vaekit.distributions.elementwise import Bernoulli, Categorical, Laplace, Normal
 from vaekit.errors import UserError
 
 MIN_SCALE = 1e-3  # of a model unit: no column or channel may be explained ever more exactly without end
@@ -103,7 +103,7 @@ class ScaledLikelihood(Likelihood):
 
     raw_scale: Tensor
     log_unit: Tensor
-    distribution: type[Elementwise]
+    distribution: Any
 
     def __init__(self, event_shape: tuple[int, ...], scale: float | None = None):
         super().__init__(event_shape)
@@ -130,7 +130,7 @@ class ScaledLikelihood(Likelihood):
         return (self.raw_scale * SCALE_SPEED).exp() + MIN_SCALE * isinstance(self.raw_scale, nn.Parameter)
 
     def forward(self, h: Tensor) -> Distribution:
-        return self.distribution(len(self.event_shape), h, self.scale, self.log_unit)  # type: ignore[call-arg]
+        return self.distribution(len(self.event_shape), h, self.scale, self.log_unit)
 
 
 class NormalLikelihood(ScaledLikelihood):
@@ -179,7 +179,7 @@ def event_shape(chunks: Chunks) -> tuple[int, ...]:
 
 def spread(chunks: Chunks) -> Tensor:
     """Standard deviation of each column or channel -> (event[0], 1, ...), over what is not missing."""
-    count, total, squares = 0.0, 0.0, 0.0
+    count = total = squares = torch.zeros((), dtype=torch.float64)
     for x, mask in chunks:
         dims = [0, *range(2, x.ndim)]
         x = x.double()
@@ -187,8 +187,8 @@ def spread(chunks: Chunks) -> Tensor:
         count = count + seen.sum(dims, keepdim=True).squeeze(0)
         total = total + (x * seen).sum(dims, keepdim=True).squeeze(0)
         squares = squares + (x.square() * seen).sum(dims, keepdim=True).squeeze(0)
-    mean = total / torch.as_tensor(count).clamp_min(1)
-    return (squares / torch.as_tensor(count).clamp_min(1) - mean.square()).clamp_min(0).sqrt()
+    mean = total / count.clamp_min(1)
+    return (squares / count.clamp_min(1) - mean.square()).clamp_min(0).sqrt()
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {

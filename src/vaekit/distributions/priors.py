@@ -33,11 +33,10 @@ class ConditionalNormalPrior(nn.Module):
         super().__init__()
         if not condition_features:
             raise ValueError("prior 'conditional' needs a condition: use CVAE, or prior='standard'")
-        self.net = nn.Sequential(
-            nn.Linear(condition_features, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latent_dim)
-        )
-        nn.init.zeros_(self.net[-1].weight)
-        nn.init.zeros_(self.net[-1].bias)
+        last = nn.Linear(hidden, 2 * latent_dim)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.net = nn.Sequential(nn.Linear(condition_features, hidden), nn.SiLU(), last)
 
     def forward(self, condition: Tensor | None, n: int) -> Normal:
         assert condition is not None

@@ -98,7 +98,8 @@ class Images:
         if network == "mlp":
             net = partial(MLP, hidden=mlp.SIZES[size])
             return net, net
-        return partial(ConvEncoder, **conv.SIZES[size]), partial(ConvDecoder, **conv.SIZES[size])
+        options: Any = conv.SIZES[size]
+        return partial(ConvEncoder, **options), partial(ConvDecoder, **options)
 
 
 def widen(rows: np.ndarray, channels: int) -> np.ndarray:
@@ -117,7 +118,9 @@ def value_range(rows: np.ndarray) -> tuple[float, float]:
     low, high = float(np.nanmin(rows)), float(np.nanmax(rows))
     if not np.isfinite([low, high]).all():
         where = tuple(np.argwhere(~np.isfinite(rows))[0].tolist())
-        raise UserError(f"picture {where[0]} holds {rows[where]} at {where[1:]}: remove it, or use NaN for a missing pixel")
+        raise UserError(
+            f"picture {where[0]} holds {rows[where]} at {where[1:]}: remove it, or use NaN for a missing pixel"
+        )
     if low >= 0 and high <= 1:
         return 0.0, 1.0
     if rows.dtype == np.uint8 and high > 127:

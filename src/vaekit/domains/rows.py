@@ -75,7 +75,7 @@ class Rows:
 
     def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
         rows = self.conform(rows)
-        x = torch.from_numpy(((rows - np.asarray(self.mean)) / np.asarray(self.scale))).to(dtype)
+        x = torch.from_numpy((rows - np.asarray(self.mean)) / np.asarray(self.scale)).to(dtype)
         missing = x.isnan()
         return (x.nan_to_num(0.0), ~missing) if missing.any() else (x, None)
 

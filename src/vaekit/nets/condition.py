@@ -21,33 +21,36 @@ class ConditionEmbedding(nn.Module):
     Unknown labels have an embedding of their own, and every unknown number is told by a flag, so both are learned.
     """
 
-    def __init__(self, classes: Mapping[str, int] | None = None, numbers: Mapping[str, int] | None = None, width: int = 32):
+    def __init__(
+        self, classes: Mapping[str, int] | None = None, numbers: Mapping[str, int] | None = None, width: int = 32
+    ):
         super().__init__()
         classes, numbers = dict(classes or {}), dict(numbers or {})
         # A ModuleDict takes no dots in its keys, and a column may well be named so: keep the names apart.
         self.class_names, self.number_names = list(classes), list(numbers)
         self.embeddings = nn.ModuleList(nn.Embedding(n + 1, width) for n in classes.values())
         self.projections = nn.ModuleList(nn.Linear(2 * size, width) for size in numbers.values())
-        self.sizes = list(numbers.values())
+        self.classes, self.sizes = list(classes.values()), list(numbers.values())
         self.features = width * (len(classes) + len(numbers))
 
     def forward(self, y: Tensor | Mapping[str, Tensor] | None, rows: int) -> Tensor:
         """Conditions of B rows -> (B, features). A name left out, or y None, is unknown for every row."""
         named = self.named(y)
+        dtype, device = self._like.dtype, self._like.device
         parts = []
-        for name, embedding in zip(self.class_names, self.embeddings, strict=True):
+        for name, classes, embedding in zip(self.class_names, self.classes, self.embeddings, strict=True):
             code = named.get(name)
             if code is None:
-                code = torch.full((rows,), UNKNOWN, device=embedding.weight.device)
-            parts.append(embedding(torch.where(code < 0, embedding.num_embeddings - 1, code)))
+                code = torch.full((rows,), UNKNOWN, device=device)
+            parts.append(embedding(torch.where(code < 0, classes, code)))
         for name, size, projection in zip(self.number_names, self.sizes, self.projections, strict=True):
             value = named.get(name)
             if value is None:
-                value = torch.full((rows, size), torch.nan, device=projection.weight.device)
+                value = torch.full((rows, size), torch.nan, device=device)
             unknown = value.isnan()
-            known_value = torch.where(unknown, 0.0, value).to(projection.weight)
+            known_value = torch.where(unknown, 0.0, value).to(dtype)
             parts.append(projection(torch.cat([known_value, unknown.to(known_value)], dim=1)))
-        return torch.cat(parts, dim=1).to(self._dtype)
+        return torch.cat(parts, dim=1)
 
     def named(self, y: Tensor | Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
         if y is None:
@@ -60,8 +63,8 @@ class ConditionEmbedding(nn.Module):
         return {names[0]: y}
 
     @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+    def _like(self) -> Tensor:
+        return next(self.parameters())
 
 
 def forget(y: Mapping[str, Tensor], uniform: Tensor, rate: float) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ class MLP(nn.Module):
         super().__init__()
         widths = [math.prod(in_shape), *hidden]
         self.out_shape = tuple(out_shape)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.conditions = nn.ModuleList(nn.Linear(condition_features, b) for b in hidden if condition_features)
         self.out = nn.Linear(widths[-1], math.prod(out_shape))
         self.activation = nn.ReLU()

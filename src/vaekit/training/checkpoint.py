@@ -52,7 +52,9 @@ def load_checkpoint(folder: Path, step: nn.Module, optimizer: Any, state_class: 
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
         reason = str(e).splitlines()[0]
-        raise UserError(f"{path} does not fit this model ({reason}): resume with the settings it was trained with") from e
+        raise UserError(
+            f"{path} does not fit this model ({reason}): resume with the settings it was trained with"
+        ) from e
     state.best = groups["best"]  # type: ignore[attr-defined]
     state.interrupted = False  # type: ignore[attr-defined]
     set_random_state(groups["random"])

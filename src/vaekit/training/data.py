@@ -33,7 +33,9 @@ class Data:
         def pick(t: Tensor) -> Tensor:
             return t[index] if isinstance(index, slice) else t.index_select(0, index)
 
-        return Data(pick(self.x), None if self.mask is None else pick(self.mask), {k: pick(v) for k, v in self.y.items()})
+        return Data(
+            pick(self.x), None if self.mask is None else pick(self.mask), {k: pick(v) for k, v in self.y.items()}
+        )
 
     def to(self, device: torch.device) -> Data:
         mask = None if self.mask is None else self.mask.to(device)

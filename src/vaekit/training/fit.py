@@ -129,7 +129,9 @@ def fit(
 
     rows = min(options.batch_size, len(train))
     if rows % fabric.world_size:
-        raise UserError(f"batch_size {rows} cannot be shared by {fabric.world_size} processes: make it a multiple of it")
+        raise UserError(
+            f"batch_size {rows} cannot be shared by {fabric.world_size} processes: make it a multiple of it"
+        )
     share = rows // fabric.world_size
     mine = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     per_epoch = len(train) // rows

@@ -54,7 +54,9 @@ def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) 
         write_atomically(path, lambda p: save_with(np.savez_compressed, p, x=rows))
     else:
         flat = rows.reshape(len(rows), -1)
-        names = getattr(domain, "columns", None) or [f"{'z' if domain is None else 'x'}{i}" for i in range(flat.shape[1])]
+        names = getattr(domain, "columns", None) or [
+            f"{'z' if domain is None else 'x'}{i}" for i in range(flat.shape[1])
+        ]
         write_table(path, dict(zip(names, flat.T, strict=True)))
 
 

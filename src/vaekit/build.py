@@ -1,0 +1,96 @@
+"""From a schema to a model with fresh weights, and the checks that belong before training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.conditions import Schema
+from vaekit.distributions import Likelihood
+from vaekit.errors import UserError
+from vaekit.model import LatentModel
+from vaekit.nets import ConditionEmbedding
+from vaekit.training import Data
+from vaekit.training.data import generator
+
+NetFactory = Callable[[tuple[int, ...], tuple[int, ...], int], nn.Module]
+"""`net(in_shape, out_shape, condition_features)` gives a network."""
+
+
+def build_model(
+    likelihood: Likelihood,
+    schema: Schema,
+    latent_dim: int,
+    prior: Callable[[int, int], nn.Module],
+    encoder: NetFactory,
+    decoder: NetFactory,
+) -> LatentModel:
+    """Put the parts together. UserError where a network of the user's own does not fit the others."""
+    condition, features = None, 0
+    if schema.named:
+        labels = {name: c.size for name, c in schema.named.items() if c.kind == "label"}
+        numbers = {name: c.size for name, c in schema.named.items() if c.kind == "number"}
+        condition = ConditionEmbedding(labels, numbers)
+        features = condition.features
+    try:
+        prior_head = prior(latent_dim, features)
+    except ValueError as e:
+        raise UserError(str(e)) from e
+    model = LatentModel(
+        encoder(likelihood.input_shape, (2 * latent_dim,), features),
+        decoder((latent_dim,), likelihood.param_shape, features),
+        likelihood,
+        latent_dim=latent_dim,
+        prior=prior_head,
+        condition=condition,
+    )
+    check_shapes(model, likelihood, features)
+    return model
+
+
+def check_shapes(model: LatentModel, likelihood: Likelihood, features: int) -> None:
+    """A network of the user's own that gives the wrong shape is told so before training, with both shapes."""
+    c = [torch.zeros(2, features)] if features else []
+    for name, net, given, wanted in (
+        ("encoder", model.encoder, likelihood.input_shape, (model.posterior_head.features,)),
+        ("decoder", model.decoder, (model.latent_dim,), likelihood.param_shape),
+    ):
+        training = net.training
+        try:
+            with torch.no_grad():
+                got = tuple(net.eval()(torch.zeros(2, *given), *c).shape[1:])  # type: ignore[operator]
+        except (RuntimeError, TypeError) as e:
+            condition = f" and a condition (B, {features})" if features else ""
+            raise UserError(f"the {name} cannot take an input (B, {', '.join(map(str, given))}){condition}: {e}") from e
+        net.train(training)  # type: ignore[operator]
+        if got != tuple(wanted):
+            raise UserError(f"the {name} gives {got} a row, and has to give {tuple(wanted)}")
+
+
+def fingerprint(data: Data) -> str:
+    """A hash of the training data, to tell on resuming whether it is the same."""
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in [data.x, *([] if data.mask is None else [data.mask]), *data.y.values()]:
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+class Chunks:
+    """Packed data as the model sees it, in pieces."""
+
+    def __init__(self, data: Data, domain: Any, index: Tensor | None):
+        self.data, self.domain, self.index = data, domain, index
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        data = self.data if self.index is None else self.data[self.index]
+        for chunk in data.chunks(8192):
+            yield self.domain.batch(chunk.x, fixed_uniform()), chunk.mask
+
+
+def fixed_uniform() -> Callable[..., Tensor]:
+    return partial(torch.rand, generator=generator(0))
