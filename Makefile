@@ -1,0 +1,41 @@
+# Everything a newcomer needs: `make demo` and `make test`. Python 3.11+, pip and make have to be there.
+
+PYTHON ?= python3
+VENV := .venv
+UV := $(VENV)/bin/uv
+
+.PHONY: demo test slow lint clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/vaekit fit digits --condition label --size small
+	@echo "Open the report.html in a browser."
+
+test: $(VENV)/installed-test
+	$(VENV)/bin/python -m pytest
+
+slow: $(VENV)/installed-test
+	$(VENV)/bin/python -m pytest -m slow
+
+lint: $(VENV)/installed-test
+	$(VENV)/bin/ruff check src tests benchmarks
+	$(VENV)/bin/ruff format --check src tests benchmarks
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV)
+
+# uv does in seconds what pip does in a minute. It does not read pip's settings, so what pip is told of local wheels is
+# handed on; constraints.txt is what keeps an install reproducible.
+export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet uv
+
+$(VENV)/installed: $(UV) pyproject.toml constraints.txt
+	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-test: $(UV) pyproject.toml constraints.txt
+	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[test]'
+	@touch $@
