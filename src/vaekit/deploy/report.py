@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +21,24 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from vaekit import __version__, run
-from vaekit.conditions import Label, Number, Schema
+from vaekit.conditions import Label, Number
 from vaekit.deploy.pictures import (
     ACCENT,
     COLOURS,
     MUTED,
-    PLEASANT_SIDE,
     SECOND,
     change_colours,
     colour_scale,
-    grid,
-    png_data_uri,
-    shrink,
     svg,
-    webp_data_uri,
 )
+from vaekit.deploy.shown import CLASSES, Shown, Strip, conditions_of, groups
+from vaekit.deploy.words import cell, duration, nats, number, short
 from vaekit.estimators import VAE
 from vaekit.evaluation.health import ACTIVE_VARIANCE
 from vaekit.files import write_text
 
 ROWS, EVALUATED_ROWS, IW_SAMPLES = 2000, 1000, 100
-CLASSES, COLUMNS, UNITS, MAPS = 20, 12, 8, 3  # at most so many are shown
-LARGEST_SIDE = 64  # larger pictures are shrunk to this, so that the report stays small
-STRIP_WIDTH = 620  # screen pixels that a row of pictures may take
+COLUMNS, UNITS, MAPS = 12, 8, 3  # at most so many are shown
 REACH = 3  # prior standard deviations of a traversal, to each side
 
 
@@ -94,79 +89,6 @@ def write_report(
     )
     write_text(folder / run.REPORT, page)
     return folder / run.REPORT
-
-
-@dataclass
-class Shown:
-    """The rows that the report shows, with what the model makes of them."""
-
-    estimator: VAE
-    x: np.ndarray  # (N, ...)
-    y: dict[str, np.ndarray]
-
-    @property
-    def pictures(self) -> bool:
-        return self.estimator.domain_.kind == "images"
-
-    @property
-    def conditions(self) -> dict[str, Label | Number]:
-        """What the model is conditioned on."""
-        return self.estimator.schema_.named
-
-    @cached_property
-    def known(self) -> dict[str, Label | Number]:
-        """All that is known of the rows, what the model is conditioned on first."""
-        rest = {name: values for name, values in self.y.items() if name not in self.conditions}
-        return {name: c for name, c in self.conditions.items() if name in self.y} | Schema.infer(rest).named
-
-    def packed(self, name: str) -> np.ndarray:
-        """A condition: the codes (N,) of a label, -1 for unknown; or the first of its numbers (N,), NaN for unknown."""
-        condition = self.known[name]
-        packed = condition.pack(name, self.y[name]).numpy()
-        return packed if isinstance(condition, Label) else packed[:, 0] * condition.scale[0] + condition.mean[0]
-
-    def given(self, rows: np.ndarray) -> dict[str, np.ndarray] | None:
-        """The model's conditions of these rows."""
-        return {name: self.y[name][rows] for name in self.conditions if name in self.y} or None
-
-    @cached_property
-    def codes(self) -> np.ndarray:
-        """Posterior means (N, latent_dim)."""
-        return self.estimator.transform(self.x, self.given(np.arange(len(self.x))))
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Of the columns."""
-        domain = self.estimator.domain_
-        return domain.columns or [f"column {i}" for i in range(len(domain.mean))]
-
-    # -- rows of pictures ----------------------------------------------------------------------------------------------
-
-    @property
-    def steps(self) -> int:
-        """How many pictures a strip has: 9, or as many as have room. Odd, so that it has a middle."""
-        domain = self.estimator.domain_
-        width = domain.width * min(1.0, LARGEST_SIDE / max(domain.height, domain.width))
-        fits = int(STRIP_WIDTH / max(width, PLEASANT_SIDE))
-        return min(9, max(3, fits - 1 + fits % 2))
-
-    def strip(self, images: np.ndarray, columns: int | None = None) -> Strip:
-        """Pictures in the user's own form -> one picture of them all."""
-        domain = self.estimator.domain_
-        if domain.channels not in (0, 1, 3, 4):  # no colours: the first channel is shown
-            images = images[..., :1]
-        small = shrink(images, LARGEST_SIDE, domain.low, domain.high)
-        image = grid(small, columns or len(small), low=0, high=255, background=None)
-        # Colour pictures of some size would make a report of many megabytes; small ones have to stay sharp.
-        large = small.shape[3] > 1 and max(small.shape[1:3]) > 40
-        return Strip(webp_data_uri(image) if large else png_data_uri(image), *image.size)
-
-
-@dataclass
-class Strip:
-    uri: str
-    width: int
-    height: int
 
 
 @dataclass
@@ -279,32 +201,6 @@ def reconstructions(shown: Shown) -> dict[str, Any]:
         note = "" if explained is None else f"{max(0.0, explained):.0%}"
         panels.append(Panel(name, svg(draw, f"{name}: reconstructed against real", 2.5, 2.1), note))
     return {"panels": panels, "columns": len(shown.names)}
-
-
-def groups(shown: Shown) -> list[tuple[str, Mapping[str, Any], np.ndarray]]:
-    """Kinds of conditions to show samples of: what to call it, what all of it share, and rows that are of it.
-
-    One a class of the first label the model is conditioned on; else the rows at some quantiles of the first number.
-    """
-    for name, condition in shown.conditions.items():
-        if isinstance(condition, Label):
-            codes = shown.packed(name) if name in shown.y else np.empty(0)
-            classes = condition.classes[:CLASSES]
-            return [(f"{name} {c}", {name: c}, np.flatnonzero(codes == i)) for i, c in enumerate(classes)]
-    for name in shown.conditions:
-        if name in shown.y:
-            values = shown.packed(name)
-            order = np.argsort(values)[: np.isfinite(values).sum()]
-            places = np.unique((np.linspace(0.02, 0.98, 6) * (len(order) - 1)).round().clip(0).astype(int))
-            return [(f"{name} {number(values[row])}", {}, np.array([row])) for row in order[places[: len(order)]]]
-    return []
-
-
-def conditions_of(shown: Shown, shared: Mapping[str, Any], rows: np.ndarray, n: int) -> dict[str, np.ndarray]:
-    """n conditions of a group: those of its rows in turn, or where it has none, what it shares alone."""
-    if len(rows):
-        return shown.given(np.resize(rows, n)) or {}
-    return {name: np.array([value] * n, dtype=object) for name, value in shared.items()}
 
 
 def samples(shown: Shown) -> dict[str, Any]:
@@ -524,36 +420,3 @@ def commands(folder: Path, shown: Shown) -> list[tuple[str, str]]:
         ("Measure the model with more samples", f"vaekit evaluate {name} --k 5000"),
         ("Go on in Python", f"import vaekit; model = vaekit.load({path.as_posix()!r})"),
     ]
-
-
-def number(value: Any) -> str:
-    """A number for people: four digits that matter, a true minus."""
-    value = float(value)
-    if not np.isfinite(value):
-        return "–"
-    text = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
-    return text.replace("-", "−")
-
-
-def nats(value: float) -> str:
-    digits = 2 if abs(value) < 1000 else 1
-    return f"{value:,.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
-
-
-def cell(value: Any) -> str:
-    """A condition in a table or a caption."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "unknown"
-    if np.ndim(value):
-        return ", ".join(number(v) for v in np.ravel(value)[:4]) + (", …" if np.size(value) > 4 else "")
-    return number(value) if isinstance(value, (float, np.floating)) else str(value)
-
-
-def short(name: str, most: int = 14) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,40 @@
+"""Numbers and names as a person reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def number(value: Any) -> str:
+    """A number for people: four digits that matter, a true minus."""
+    value = float(value)
+    if not np.isfinite(value):
+        return "–"
+    text = f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return text.replace("-", "−")
+
+
+def nats(value: float) -> str:
+    digits = 2 if abs(value) < 1000 else 1
+    return f"{value:,.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def cell(value: Any) -> str:
+    """A condition in a table or a caption."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "unknown"
+    if np.ndim(value):
+        return ", ".join(number(v) for v in np.ravel(value)[:4]) + (", …" if np.size(value) > 4 else "")
+    return number(value) if isinstance(value, (float, np.floating)) else str(value)
+
+
+def short(name: str, most: int = 14) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
