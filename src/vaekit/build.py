@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.conditions import Schema
-from vaekit.distributions import Likelihood
+from vaekit.distributions import LIKELIHOODS, Likelihood
 from vaekit.errors import UserError
 from vaekit.model import LatentModel
 from vaekit.nets import ConditionEmbedding
@@ -81,15 +81,22 @@ def fingerprint(data: Data) -> str:
 
 
 class Chunks:
-    """Packed data as the model sees it, in pieces."""
+    """Packed data as the model sees it, in pieces; it can be walked more than once."""
 
-    def __init__(self, data: Data, domain: Any, index: Tensor | None):
-        self.data, self.domain, self.index = data, domain, index
+    def __init__(self, data: Data, domain: Any):
+        self.data, self.domain = data, domain
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        data = self.data if self.index is None else self.data[self.index]
-        for chunk in data.chunks(8192):
+        for chunk in self.data.chunks(8192):
             yield self.domain.batch(chunk.x, fixed_uniform()), chunk.mask
+
+
+def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, scale: float | None) -> Likelihood:
+    """The likelihood of this name for this data. UserError where the data holds what it cannot explain."""
+    likelihood = LIKELIHOODS[name].from_data(chunks, unit, **({} if scale is None else {"scale": scale}))
+    for x, mask in chunks:
+        likelihood.check(x, mask)
+    return likelihood
 
 
 def fixed_uniform() -> Callable[..., Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -16,10 +17,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from vaekit import evaluation
-from vaekit.build import Chunks, NetFactory, build_model, fingerprint, fixed_uniform
+from vaekit.build import Chunks, NetFactory, build_model, fingerprint, fixed_uniform, learn_likelihood
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, PRIORS
-from vaekit.domains import DOMAINS
+from vaekit.domains import domain_for
 from vaekit.errors import UserError, near_matches
 from vaekit.model import LatentModel
 from vaekit.objectives import ELBO
@@ -110,50 +111,48 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             watchers: see `vaekit.training`.
         """
         self._check_settings()
-        seed = int(np.random.SeedSequence().entropy % 2**31) if self.random_state is None else self.random_state  # type: ignore[operator]
-        kind = "images" if rows.ndim > 2 else "rows"
         if len(rows) < 2:
             raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
-        likelihood = DOMAINS[kind].default_likelihood(rows) if self.likelihood == "auto" else self.likelihood
-        options = {"binarize": self.binarize} if kind == "images" else {"columns": columns}
-        if self.binarize and self.likelihood == "auto":
-            likelihood = "bernoulli"
-        self.domain_ = DOMAINS[kind].infer(rows, standardize=LIKELIHOODS[likelihood].real_valued, **options)
+        self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(self.seed_)
+            data = self._learn_schema(rows, y, kinds, columns)
+            self.data_ = {**(origin or {}), "rows": len(rows), "fingerprint": fingerprint(data)}
+            return self._train(data, folder, resume, list(watchers))
+
+    def _learn_schema(self, rows: np.ndarray, y: Mapping[str, Any], kinds: Any, columns: list[str] | None) -> Data:
+        """What a row and its condition look like, which likelihood explains them, and the model for that."""
+        domain = domain_for(rows)
+        name = domain.default_likelihood(rows, self.binarize) if self.likelihood == "auto" else self.likelihood
+        real_valued = LIKELIHOODS[name].real_valued
+        self.domain_ = domain.infer(rows, standardize=real_valued, columns=columns, binarize=self.binarize)
         self.schema_ = Schema.infer(y, kinds)
         x, mask = self.domain_.pack(rows)
         data = Data(x, mask, self.schema_.pack(y, len(rows)))
-        train_index, valid_index = split(len(rows), self.validation, seed)
+        likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, self.likelihood_scale)
+        self.likelihood_ = {"name": name, **likelihood.options}
+        self.model_ = self._build(likelihood)
+        return data
 
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(seed)
-            chunks = Chunks(data, self.domain_, train_index)
-            scale = {"scale": self.likelihood_scale} if LIKELIHOODS[likelihood].real_valued else {}
-            head = LIKELIHOODS[likelihood].from_data(chunks, self.domain_.unit, **scale)
-            for values, observed in Chunks(data, self.domain_, None):
-                head.check(values, observed)
-            self.likelihood_ = {"name": likelihood, **scale}
-            if likelihood == "categorical":
-                self.likelihood_["categories"] = head.categories
-            self.model_ = self._build(head)
-            self.seed_ = seed
-            self.data_ = {**(origin or {}), "rows": len(rows), "fingerprint": fingerprint(data)}
-            training = Training(
-                epochs=self.epochs, minutes=self.minutes, batch_size=self.batch_size, learning_rate=self.learning_rate,
-                patience=self.patience, seed=seed, **{**self._training_extras(), **(self.trainer or {})},
-            )  # fmt: skip
-            fabric = launch(training)
-            if folder and fabric.is_global_zero:
-                from vaekit import run
+    def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
+        training = Training(
+            epochs=self.epochs, minutes=self.minutes, batch_size=self.batch_size, learning_rate=self.learning_rate,
+            patience=self.patience, seed=self.seed_, **{**self._training_extras(), **(self.trainer or {})},
+        )  # fmt: skip
+        fabric = launch(training)
+        if folder and fabric.is_global_zero:
+            from vaekit import run
 
-                run.prepare(folder, self, resume=resume)
-            if training.tensorboard and folder and fabric.is_global_zero:
+            run.prepare(folder, self, resume=resume)
+            if training.tensorboard:
                 from vaekit.training.progress import TensorBoard
 
-                watchers = [*watchers, TensorBoard(folder / "tensorboard")]
-            state = fit(
-                fabric, self.model_, ELBO(self.beta, self.warmup), data[train_index], data[valid_index], training,
-                to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers,
-            )  # fmt: skip
+                watchers.append(TensorBoard(folder / run.TENSORBOARD))
+        train, valid = split(len(data), self.validation, self.seed_)
+        state = fit(
+            fabric, self.model_, ELBO(self.beta, self.warmup), data[train], data[valid], training,
+            to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers,
+        )  # fmt: skip
         self.history_ = state.history
         self.interrupted_ = state.interrupted
         self.first_process_ = fabric.is_global_zero
@@ -181,6 +180,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{name}={value} has to be a number above 0")
+        if self.likelihood_scale is not None and self.likelihood not in ("normal", "laplace"):
+            raise UserError("likelihood_scale goes with likelihood='normal' or 'laplace': name one of them")
         if not 0 <= self.validation < 1:
             raise UserError(f"validation={self.validation} is a share of the rows: from 0 to below 1")
 

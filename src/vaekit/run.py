@@ -26,7 +26,7 @@ from vaekit.estimators import CVAE, VAE
 from vaekit.files import read_tensors, write_tensors, write_text
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
 
-CONFIG, REPORT, EVALUATION = "config.yaml", "report.html", "evaluation.json"
+CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
 ESTIMATORS = {"VAE": VAE, "CVAE": CVAE}
 MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
 

@@ -32,6 +32,7 @@ class Likelihood(nn.Module):
         event_shape: the shape of one x, (columns,) or (channels, height, width).
 
     Attributes:
+        options: what the constructor needs beside the shape; plain values, for a run's config.
         input_shape: the shape of what the encoder sees of one x.
         param_shape: the shape of what the decoder must give for one x.
     """
@@ -41,6 +42,7 @@ class Likelihood(nn.Module):
     def __init__(self, event_shape: tuple[int, ...]):
         super().__init__()
         self.event_shape = tuple(event_shape)
+        self.options: dict[str, Any] = {}
         self.input_shape = self.event_shape
         self.param_shape = self.event_shape
 
@@ -107,6 +109,7 @@ class ScaledLikelihood(Likelihood):
 
     def __init__(self, event_shape: tuple[int, ...], scale: float | None = None):
         super().__init__(event_shape)
+        self.options = {"scale": scale}
         shape = (event_shape[0], *[1] * (len(event_shape) - 1))
         raw = torch.zeros(shape) if scale is None else torch.full(shape, float(scale)).log() / SCALE_SPEED
         if scale is None:
@@ -150,6 +153,7 @@ class CategoricalLikelihood(Likelihood):
     def __init__(self, event_shape: tuple[int, ...], categories: int):
         super().__init__(event_shape)
         self.categories = categories
+        self.options = {"categories": categories}
         self.param_shape = self.input_shape = (event_shape[0] * categories, *event_shape[1:])
         self.support_text = f"whole numbers from 0 to {categories - 1}"
         self.support_fix = "recode the data, or use likelihood 'normal'"

@@ -21,11 +21,14 @@ class Domain(Protocol):
     kind: ClassVar[str]
 
     @classmethod
-    def infer(cls, rows: np.ndarray, *, standardize: bool, **options: Any) -> Domain:
-        """Learn the schema from rows (N, ...). `standardize`: the likelihood lets the domain choose scale and origin."""
+    def infer(cls, rows: np.ndarray, *, standardize: bool, columns: list[str] | None, binarize: str | None) -> Domain:
+        """Learn the schema from rows (N, ...).
+
+        `standardize`: the likelihood lets the domain choose scale and origin. `columns`: their names.
+        """
 
     @staticmethod
-    def default_likelihood(rows: np.ndarray) -> str:
+    def default_likelihood(rows: np.ndarray, binarize: str | None) -> str:
         """The name of the likelihood that suits these rows."""
 
     @property
@@ -58,4 +61,10 @@ class Domain(Protocol):
 
 DOMAINS: dict[str, type[Any]] = {"images": Images, "rows": Rows}
 
-__all__ = ["DOMAINS", "Domain", "Images", "Rows"]
+
+def domain_for(rows: np.ndarray) -> type[Any]:
+    """The domain of an array."""
+    return Images if rows.ndim > 2 else Rows
+
+
+__all__ = ["DOMAINS", "Domain", "Images", "Rows", "domain_for"]

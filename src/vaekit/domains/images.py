@@ -39,7 +39,7 @@ class Images:
     mean_samples: ClassVar[bool] = True
 
     @classmethod
-    def infer(cls, rows: np.ndarray, *, standardize: bool = True, binarize: str | None = None) -> Images:
+    def infer(cls, rows: np.ndarray, *, standardize: bool = True, binarize: str | None = None, **_: Any) -> Images:
         if rows.ndim not in (3, 4):
             raise UserError(f"pictures need an array (N, H, W) or (N, H, W, channels), got shape {rows.shape}")
         if binarize not in (None, *BINARIZE):
@@ -49,8 +49,8 @@ class Images:
         return cls(rows.shape[1], rows.shape[2], channels, low, high, str(rows.dtype), binarize)
 
     @staticmethod
-    def default_likelihood(rows: np.ndarray) -> str:
-        return "bernoulli" if ((rows == rows.min()) | (rows == rows.max())).all() else "normal"
+    def default_likelihood(rows: np.ndarray, binarize: str | None = None) -> str:
+        return "bernoulli" if binarize or ((rows == rows.min()) | (rows == rows.max())).all() else "normal"
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -30,7 +30,16 @@ class Rows:
     mean_samples: ClassVar[bool] = False
 
     @classmethod
-    def infer(cls, rows: np.ndarray, *, standardize: bool = True, columns: list[str] | None = None) -> Rows:
+    def infer(
+        cls,
+        rows: np.ndarray,
+        *,
+        standardize: bool = True,
+        columns: list[str] | None = None,
+        binarize: str | None = None,
+    ) -> Rows:
+        if binarize:
+            raise UserError("binarize is for pictures: leave it out for rows of numbers")
         infinite = np.argwhere(np.isinf(rows))
         if len(infinite):
             row, column = infinite[0].tolist()
@@ -54,7 +63,7 @@ class Rows:
         return cls(columns, mean.tolist(), scale.tolist())
 
     @staticmethod
-    def default_likelihood(rows: np.ndarray) -> str:
+    def default_likelihood(rows: np.ndarray, binarize: str | None = None) -> str:
         return "bernoulli" if ((rows == 0) | (rows == 1) | np.isnan(rows)).all() else "normal"
 
     @property
