@@ -16,19 +16,35 @@ from PIL import Image
 
 import vaekit as vk
 from conftest import real, vaekit
+from vaekit.cli import main
 
 QUICK = ["--size", "small", "--epochs", 3, "--latent-dim", 3]
 
 
-def fails(*args, **kwargs) -> str:
-    """The one line of an error that a user can mend."""
-    done = vaekit(*args, check=2, **kwargs)
-    lines = [
-        line for line in done.stderr.splitlines() if not line.startswith(("note:", "epoch")) and " -> " not in line
-    ]
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("vaekit: error: ")
-    return lines[0]
+@pytest.fixture
+def fails(monkeypatch, capsys):
+    """Run the command line in this process; it has to exit with 2 and say one line, which is returned."""
+
+    def run(*args, cwd=None) -> str:
+        if cwd:
+            monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        said = capsys.readouterr().err.splitlines()
+        lines = [line for line in said if not line.startswith(("note:", "epoch")) and " -> " not in line]
+        assert exit_.value.code == 2, said
+        assert len(lines) == 1, said
+        assert lines[0].startswith("vaekit: error: ")
+        return lines[0]
+
+    return run
+
+
+def test_a_mistake_in_a_process_of_its_own():
+    done = vaekit("fit", "nowhere.csv", check=2)
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +157,7 @@ def test_evaluate_prints_and_saves(pictures_run):
     assert "active units" in text
 
 
-def test_tables(table, table_run, tmp_path):
+def test_tables(table, table_run, tmp_path, fails):
     vaekit("sample", table_run, "-n", 9, "-c", "group=a", "-c", "age=40", "-o", tmp_path / "s.csv", check=0)
     new = pyarrow.csv.read_csv(tmp_path / "s.csv")
     assert new.column_names == ["height", "half"]
@@ -199,7 +215,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_told_in_one_line(mistake, tmp_path):
+def test_mistakes_are_told_in_one_line(mistake, tmp_path, fails):
     args, word = MISTAKES[mistake]
     assert word in fails(*args, cwd=tmp_path)
 
@@ -220,14 +236,14 @@ USE_MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", USE_MISTAKES)
-def test_mistakes_at_use_are_told_in_one_line(mistake, pictures_run, tmp_path):
+def test_mistakes_at_use_are_told_in_one_line(mistake, pictures_run, tmp_path, fails):
     args, word = USE_MISTAKES[mistake]
     np.save(tmp_path / "small.npy", np.zeros((2, 5, 5), dtype=np.uint8))
     places = {"RUN": pictures_run, "SMALL": tmp_path / "small.npy"}
     assert word in fails(*[places.get(a, a) for a in args], cwd=tmp_path)
 
 
-def test_bad_pictures(tmp_path):
+def test_bad_pictures(tmp_path, fails):
     folder = tmp_path / "pictures"
     folder.mkdir()
     assert "pictures" in fails("fit", folder, cwd=tmp_path)
@@ -245,7 +261,7 @@ def test_bad_pictures(tmp_path):
     vaekit("reconstruct", tmp_path / "resized", tmp_path / "one.png", "-o", tmp_path / "out.png", check=0)
 
 
-def test_no_permission(tmp_path):
+def test_no_permission(tmp_path, fails):
     if os.geteuid() == 0:  # root may write anywhere, but not below a file
         (tmp_path / "file").write_text("")
         assert "cannot make the folder" in fails("fit", "digits", *QUICK, "--out", tmp_path / "file/run")

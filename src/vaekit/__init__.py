@@ -20,7 +20,18 @@ _HOME = {
     "ELBO": "objectives",
     "UserError": "errors",
 }
-_MODULES = ("deploy", "distributions", "domains", "estimators", "evaluation", "model", "nets", "objectives", "training")
+_MODULES = (
+    "deploy",
+    "distributions",
+    "domains",
+    "estimators",
+    "evaluation",
+    "model",
+    "nets",
+    "objectives",
+    "sources",
+    "training",
+)
 
 __all__ = [*_HOME, "__version__"]
 
