@@ -151,7 +151,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         train, valid = split(len(data), self.validation, self.seed_)
         state = fit(
             fabric, self.model_, ELBO(self.beta, self.warmup), data[train], data[valid], training,
-            to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers,
+            to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers if fabric.is_global_zero else [],
         )  # fmt: skip
         self.history_ = state.history
         self.interrupted_ = state.interrupted

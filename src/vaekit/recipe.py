@@ -19,7 +19,7 @@ from vaekit.estimators import CVAE, VAE
 from vaekit.files import write_text
 from vaekit.training.data import split
 
-REPORT_ROWS = 1000
+REPORT_ROWS = 500
 REPORT_SAMPLES = 100
 
 

@@ -33,17 +33,15 @@ class ProgressBar:
         self.valid = ""
 
     def __enter__(self) -> ProgressBar:
-        if self.console.is_terminal:
-            self.bar.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.console.is_terminal:
-            self.bar.stop()
+        self.bar.stop()
 
     def step(self, state: Any, progress: float, terms: dict[str, float]) -> None:
-        if not self.console.is_terminal or self.bar.finished:
+        if not self.console.is_terminal:
             return
+        self.bar.start()  # only now: of several processes only the first is watched
         reconstruction, kl = terms.get("reconstruction", 0.0), terms.get("kl", 0.0)
         text = f"ELBO {-reconstruction - kl:.1f} = -reconstruction {reconstruction:.1f} - KL {kl:.2f} nats{self.valid}"
         self.bar.update(self.task, completed=progress, epoch=state.epoch + 1, text=text)
@@ -55,7 +53,7 @@ class ProgressBar:
             self.tenth = int(10 * progress)
             elbo = -row["reconstruction"] - row["kl"]
             text = f"epoch {row['epoch']}: ELBO {elbo:.2f}, reconstruction {row['reconstruction']:.2f}, KL {row['kl']:.2f} nats"
-            self.console.print(text + self.valid, highlight=False)
+            self.console.print(text + self.valid, highlight=False, soft_wrap=True)
 
 
 class TensorBoard:
