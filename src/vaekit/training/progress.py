@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class ProgressBar:
             refresh_per_second=4,
         )
         self.task = self.bar.add_task("fit", total=1.0, epoch=1, text="")
+        self.shown = 0.0
         self.tenth = -1
         self.valid = ""
 
@@ -39,8 +41,9 @@ class ProgressBar:
         self.bar.stop()
 
     def step(self, state: Any, progress: float, terms: dict[str, float]) -> None:
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or time.monotonic() - self.shown < 0.1:
             return
+        self.shown = time.monotonic()
         self.bar.start()  # only now: of several processes only the first is watched
         reconstruction, kl = terms.get("reconstruction", 0.0), terms.get("kl", 0.0)
         text = f"ELBO {-reconstruction - kl:.1f} = -reconstruction {reconstruction:.1f} - KL {kl:.2f} nats{self.valid}"
