@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "VAE": "estimators",
     "CVAE": "estimators",
-    "load": "run",
+    "load": "loading",
     "read": "sources",
     "LatentModel": "model",
     "Draw": "model",

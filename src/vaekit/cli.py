@@ -214,7 +214,7 @@ def evaluate(
     import json
 
     from vaekit import recipe as recipes
-    from vaekit.run import load
+    from vaekit.loading import load
 
     estimator = load(run)
     data = recipes.read_for(estimator, source) if source else recipes.held_out(estimator)
@@ -249,7 +249,7 @@ def score(
 def report(run: Run) -> None:
     """Write report.html again, from the run and its source."""
     from vaekit import recipe as recipes
-    from vaekit.run import load
+    from vaekit.loading import load
 
     say(f"look at {recipes.report(run, load(run))}")
 
@@ -257,14 +257,14 @@ def report(run: Run) -> None:
 @app.command()
 def info(run: Run) -> None:
     """What a run is: data, model, training, files."""
-    from vaekit.run import describe_run
+    from vaekit.loading import describe_run
 
     print(describe_run(run))
 
 
 def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True) -> tuple[Any, Path]:
     """The run's estimator, and a checked path to write to; by default a file in the run directory."""
-    from vaekit.run import load
+    from vaekit.loading import load
     from vaekit.uses.write import check_suffix
 
     estimator = load(run)

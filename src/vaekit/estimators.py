@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from vaekit import evaluation
+from vaekit import run as run_directory
 from vaekit.build import Chunks, NetFactory, build_model, fingerprint, fixed_uniform, learn_likelihood
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, PRIORS
@@ -141,13 +142,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )  # fmt: skip
         fabric = launch(training)
         if folder and fabric.is_global_zero:
-            from vaekit import run
-
-            run.prepare(folder, self, resume=resume)
+            run_directory.prepare(folder, self, resume=resume)
             if training.tensorboard:
                 from vaekit.training.progress import TensorBoard
 
-                watchers.append(TensorBoard(folder / run.TENSORBOARD))
+                watchers.append(TensorBoard(folder / run_directory.TENSORBOARD))
         train, valid = split(len(data), self.validation, self.seed_)
         state = fit(
             fabric, self.model_, ELBO(self.beta, self.warmup), data[train], data[valid], training,
@@ -272,8 +271,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def save(self, run: str | Path) -> Path:
         """Write the run directory; `vaekit.load(run)` reads it back."""
         check_is_fitted(self)
-        from vaekit import run as run_directory
-
         return run_directory.save(Path(run), self)
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------

@@ -6,8 +6,9 @@ three reasons: missing entries are masked inside `log_prob`, noise is passed in 
 row, or shared out over processes), and a training step does not pay for argument checks.
 """
 
-from vaekit.distributions.base import Distribution, Noise, kl_divergence, kl_per_unit, normal_noise
+from vaekit.distributions.base import Distribution, Noise, normal_noise
 from vaekit.distributions.elementwise import Bernoulli, Categorical, Laplace, Normal
+from vaekit.distributions.kl import kl_divergence, kl_per_unit
 from vaekit.distributions.likelihoods import LIKELIHOODS, Likelihood
 from vaekit.distributions.posteriors import NormalPosterior
 from vaekit.distributions.priors import PRIORS, ConditionalNormalPrior, StandardNormalPrior

@@ -1,4 +1,4 @@
-"""What every distribution answers, and the KL divergence between two of them."""
+"""What every distribution answers."""
 
 from __future__ import annotations
 
@@ -44,19 +44,3 @@ def sum_event(values: Tensor, event_ndim: int, mask: Tensor | None = None) -> Te
 def full_precision(h: Tensor) -> Tensor:
     """A network's output, back from half precision: networks may run in it, log-probabilities never do."""
     return h.float() if h.dtype in (torch.bfloat16, torch.float16) else h
-
-
-def kl_per_unit(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) of each unit, (B, d) nats, where both factorise and a closed form exists; else None."""
-    from vaekit.distributions.elementwise import Normal
-
-    if not (isinstance(q, Normal) and isinstance(p, Normal)):
-        return None
-    ratio = q.scale / p.scale
-    return 0.5 * (ratio.square() + ((q.loc - p.loc) / p.scale).square() - 1) - ratio.log()
-
-
-def kl_divergence(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) in nats, (B,), where a closed form exists; else None."""
-    units = kl_per_unit(q, p)
-    return None if units is None else units.flatten(1).sum(-1)

@@ -1,0 +1,111 @@
+"""From a run directory back to a trained estimator."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from vaekit.conditions import Schema
+from vaekit.distributions import LIKELIHOODS
+from vaekit.domains import DOMAINS
+from vaekit.errors import UserError, near_matches
+from vaekit.estimators import CVAE, VAE
+from vaekit.files import read_tensors
+from vaekit.run import CONFIG, EVALUATION, REPORT, read_config, read_metrics
+from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL
+
+ESTIMATORS = {"VAE": VAE, "CVAE": CVAE}
+
+
+def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
+    """The trained estimator of a run directory.
+
+    Args:
+        run: the directory.
+        encoder, decoder: the factories it was trained with, where they were the user's own: code is never loaded from
+            a run.
+
+    Raises:
+        UserError: the directory is missing something, was cut short, tampered with, or is of something else.
+    """
+    folder = Path(run)
+    values = read_config(folder)
+    settings = dict(values["settings"])
+    for name, given in {"encoder": encoder, "decoder": decoder}.items():
+        if isinstance(settings.get(name), dict):
+            if given is None:
+                raise UserError(
+                    f"{folder} was trained with your own {name}, {settings[name]['custom']}: pass {name}= to vaekit.load"
+                )
+            settings[name] = given
+    estimator_class = ESTIMATORS.get(values["estimator"])
+    if estimator_class is None:
+        raise UserError(
+            f"{folder / CONFIG}: unknown estimator {values['estimator']!r}{near_matches(str(values['estimator']), ESTIMATORS)}"
+        )
+    known = inspect.signature(estimator_class.__init__).parameters
+    for name in settings:
+        if name not in known:
+            raise UserError(
+                f"{folder / CONFIG}: unknown setting {name!r}{near_matches(name, [k for k in known if k != 'self'])}"
+            )
+    tensors, _ = read_tensors(folder / MODEL)
+    estimator = estimator_class(**settings)
+    try:
+        data = values["data"]
+        estimator.domain_ = DOMAINS[data["kind"]](**data["schema"])
+        estimator.schema_ = Schema.from_config(data["conditions"])
+        estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions")}
+        estimator.likelihood_ = dict(values["likelihood"])
+        options = dict(values["likelihood"])
+        head = LIKELIHOODS[options.pop("name")](estimator.domain_.event_shape, **options)
+        estimator.seed_ = settings["random_state"]
+        model = estimator._build(head)
+        model.load_state_dict(tensors)
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
+        reason = " ".join(str(e).split())[:200]
+        raise UserError(
+            f"{folder}: {CONFIG} and {MODEL} do not fit each other or were changed ({type(e).__name__}: {reason})"
+        ) from e
+    estimator.model_ = model.eval()
+    estimator.history_ = read_metrics(folder)
+    estimator._n_features_out = estimator.latent_dim
+    if estimator.domain_.kind == "rows":
+        estimator.n_features_in_ = estimator.domain_.event_shape[0]
+    return estimator
+
+
+def describe_run(folder: Path) -> str:
+    """A page on what a run is: data, model, training, files."""
+    values, estimator = read_config(folder), load(folder)
+    data, model, history = values["data"], estimator.model_, estimator.history_
+    parameters = sum(p.numel() for p in model.parameters())
+    shape = "x".join(map(str, estimator.domain_.event_shape))
+    what = "pictures (channels x height x width)" if data["kind"] == "images" else "columns"
+    lines = [
+        f"{values['estimator']} of {data['rows']} rows from {data.get('source') or 'Python'}, vaekit {values['vaekit']}",
+        f"data        {shape} {what}",
+        *[f"condition   {name}: {explain(c)}" for name, c in data["conditions"].items()],
+        f"likelihood  {values['likelihood']['name']}",
+        f"latent      {estimator.latent_dim} units, prior {estimator.prior}",
+        f"networks    {type(model.encoder).__name__} and {type(model.decoder).__name__}, {parameters:,} parameters",
+    ]
+    if history:
+        last = history[-1]
+        lines.append(f"training    {last['epoch']:.0f} epochs, {last['step']:.0f} steps, {last['seconds']:.0f} s")
+        scored = [row for row in history if "valid_elbo" in row]
+        if scored:
+            best = max(scored, key=lambda row: row["valid_elbo"])
+            lines.append(f"best epoch  {best['epoch']:.0f}: validation ELBO {best['valid_elbo']:.2f} nats")
+    files = [name for name in (CONFIG, MODEL, METRICS, CHECKPOINT, EVALUATION, REPORT) if (folder / name).exists()]
+    return "\n".join([*lines, f"files       {', '.join(files)}"])
+
+
+def explain(condition: dict[str, Any]) -> str:
+    if condition["kind"] == "number":
+        return f"{len(condition['mean'])} number(s)"
+    shown = ", ".join(map(str, condition["classes"][:10]))
+    return f"one of {len(condition['classes'])} labels ({shown}{', ...' if len(condition['classes']) > 10 else ''})"
