@@ -233,11 +233,12 @@ def score(
     import numpy as np
 
     from vaekit.recipe import read_for
+    from vaekit.training.progress import track
     from vaekit.uses.write import write_rows, write_table
 
     estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False)
     data = read_for(estimator, source)
-    scores = estimator.score_samples(data.x, data.conditions, k=k)
+    scores = estimator.score_samples(data.x, data.conditions, k=k, track=track)
     if path.suffix.lower() == ".npy":
         write_rows(path, scores, None)
     else:

@@ -254,19 +254,22 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ends = torch.from_numpy(self.transform(np.stack([np.asarray(a), np.asarray(b)]), y))
         return self.inverse_transform(generate.line(ends[0], ends[1], steps), y)
 
-    def score_samples(self, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:
+    def score_samples(self, X: Any, y: Any = None, *, k: int = 100, track: Any = list) -> np.ndarray:
         """log p(x|y) of each row in nats, by k importance samples with the same noise for each row: (N,) float64."""
-        to_batch = partial(self.domain_.batch, dtype=torch.float64) if hasattr(self, "domain_") else None
-        return evaluation.importance_weighted(self._model(), self._data(X, y), k, to_batch=to_batch).numpy()  # type: ignore[arg-type]
+        data = self._data(X, y)
+        to_batch = partial(self.domain_.batch, dtype=torch.float64)
+        return evaluation.importance_weighted(self._model(), data, k, to_batch=to_batch, track=track).numpy()
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: nats a row, more is better."""
         return float(self.score_samples(X, y).mean())
 
-    def evaluate(self, X: Any, y: Any = None, *, k: int = 500) -> dict[str, Any]:
-        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`."""
-        data = self._data(X, y, torch.float32)
-        return evaluation.evaluate(self.model_, data, k=k, to_batch=self.domain_.batch)
+    def evaluate(self, X: Any, y: Any = None, *, k: int = 500, track: Any = list) -> dict[str, Any]:
+        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`. On a GPU if one is there."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        data = self._data(X, y, torch.float32).to(device)
+        model = copy.deepcopy(self.model_).to(device)
+        return evaluation.evaluate(model, data, k=k, to_batch=self.domain_.batch, track=track)
 
     def save(self, run: str | Path) -> Path:
         """Write the run directory; `vaekit.load(run)` reads it back."""

@@ -18,6 +18,7 @@ from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.files import write_text
 from vaekit.training.data import split
+from vaekit.training.progress import ProgressBar, track
 
 REPORT_ROWS = 500
 REPORT_SAMPLES = 100
@@ -83,8 +84,6 @@ class Recipe:
 
     def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
         """Read the source, train, write the run directory. `say` shows a line to the user."""
-        from vaekit.training.progress import ProgressBar
-
         self.check()
         if self.source is None:
             raise UserError("name a SOURCE to learn from: `vaekit fit digits` is one that needs no file")
@@ -146,7 +145,7 @@ def held_out(estimator: VAE, limit: int | None = None) -> sources.Dataset:
 
 def evaluate(folder: Path, estimator: VAE, data: sources.Dataset, k: int) -> dict[str, Any]:
     """Evaluate on `data` and keep the result in the run directory."""
-    results = estimator.evaluate(data.x, data.conditions, k=k)
+    results = estimator.evaluate(data.x, data.conditions, k=k, track=track)
     write_text(folder / runs.EVALUATION, json.dumps(results, indent=2) + "\n")
     return results
 

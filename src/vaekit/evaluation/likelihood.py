@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, g
 
 SAMPLES_AT_ONCE = 50  # the noise of each row is drawn in blocks of this many samples
 VALUES_AT_ONCE = 1 << 23  # decoder outputs held at a time: bounds memory, changes no number
+
+Track = Callable[[list[Data]], Iterable[Data]]
 
 
 def shared_noise(seed: int = 0) -> Noise:
@@ -29,7 +32,14 @@ def shared_noise(seed: int = 0) -> Noise:
 
 @torch.no_grad()
 def importance_weighted(
-    model: nn.Module, data: Data, k: int, *, to_batch: ToBatch = as_is, seed: int = 0, shared: bool = True
+    model: nn.Module,
+    data: Data,
+    k: int,
+    *,
+    to_batch: ToBatch = as_is,
+    seed: int = 0,
+    shared: bool = True,
+    track: Track = list,
 ) -> Tensor:
     """log p(x|y) of each row by k importance samples from the posterior (Burda et al. 2016, arXiv 1509.00519).
 
@@ -43,6 +53,7 @@ def importance_weighted(
         seed: of the noise.
         shared: the same noise for every row, so that a row's score does not depend on its company. False: noise of its
             own for each row, whose errors average out in the mean.
+        track: wraps the list of pieces of work, to show how far it has come.
 
     Returns:
         (N,) float64, nats.
@@ -51,7 +62,7 @@ def importance_weighted(
         raise UserError(f"k is {k}: at least 1 sample is needed")
     rows = max(1, VALUES_AT_ONCE // (min(k, SAMPLES_AT_ONCE) * math.prod(data.x.shape[1:])))
     scores = []
-    for i, chunk in enumerate(data.chunks(rows)):
+    for i, chunk in enumerate(track(list(data.chunks(rows)))):
         own = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))
         x = to_batch(chunk.x, own.uniform)
         noise = shared_noise(seed) if shared else own.normal
@@ -61,11 +72,13 @@ def importance_weighted(
             log_weight = (draw.log_px + draw.log_pz - draw.log_qz).double()
             total = torch.logaddexp(total, log_weight.logsumexp(0))
         scores.append(total - math.log(k))
-    return torch.cat(scores)
+    return torch.cat(scores).cpu()
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Data, *, k: int = 500, to_batch: ToBatch = as_is, seed: int = 0) -> dict[str, Any]:
+def evaluate(
+    model: nn.Module, data: Data, *, k: int = 500, to_batch: ToBatch = as_is, seed: int = 0, track: Track = list
+) -> dict[str, Any]:
     """Everything that is said of a model on `data`, means over its rows, in nats.
 
     Returns:
@@ -87,7 +100,7 @@ def evaluate(model: nn.Module, data: Data, *, k: int = 500, to_batch: ToBatch = 
         means.append(draw.posterior.mean.double())
     rows = len(data)
     elbo = -(reconstruction + kl) / rows
-    score = importance_weighted(model, data, k, to_batch=to_batch, seed=seed, shared=False)
+    score = importance_weighted(model, data, k, to_batch=to_batch, seed=seed, shared=False, track=track)
     active = (torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum().item()
     results: dict[str, Any] = {
         "rows": rows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,15 @@ class ProgressBar:
             elbo = -row["reconstruction"] - row["kl"]
             text = f"epoch {row['epoch']}: ELBO {elbo:.2f}, reconstruction {row['reconstruction']:.2f}, KL {row['kl']:.2f} nats"
             self.console.print(text + self.valid, highlight=False, soft_wrap=True)
+
+
+def track(work: list[Any]) -> Iterable[Any]:
+    """The items of `work`, one by one, with a bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    console = Console(stderr=True)
+    return rich_track(work, "evaluate", console=console, transient=True, disable=not console.is_terminal)
 
 
 class TensorBoard:
