@@ -232,3 +232,23 @@ def test_minutes_are_kept(minutes, digits):
     images, _ = digits
     vae = vk.VAE(2, size="small", minutes=minutes).fit(images)
     assert vae.history_[-1]["seconds"] == pytest.approx(60 * minutes, abs=0.5)
+
+
+def test_data_is_not_rounded_where_networks_run_in_half_precision():
+    """log p(x|z) is of x itself: what reaches the objective has all its digits in every precision."""
+    x = 1 + torch.rand(64, 8) * 1e-3  # bfloat16 would make most of these 1
+    seen = []
+
+    class Look:
+        def __call__(self, draw, progress):
+            seen.append(draw.x.clone())
+            return -draw.elbo.mean(), {"reconstruction": -draw.log_px.mean().detach(), "kl": draw.kl.mean().detach()}
+
+    from vaekit.distributions.likelihoods import NormalLikelihood
+    from vaekit.nets import MLP
+    from vaekit.training import Training, fit, launch
+
+    options = Training(epochs=1, batch_size=64, precision="bf16-mixed", accelerator="cpu")
+    model = vk.LatentModel(MLP((8,), (4,)), MLP((2,), (8,)), NormalLikelihood((8,)), latent_dim=2)
+    fit(launch(options), model, Look(), Data(x), Data(x[:0]), options)
+    assert seen[0].sort(0).values.equal(x.sort(0).values)

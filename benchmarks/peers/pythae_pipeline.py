@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import time
@@ -39,7 +40,7 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.net(z).unflatten(1, (1, 28, 28)))
 
 
-class Done(Exception):
+class TimeIsUp(Exception):  # noqa: N818
     pass
 
 
@@ -57,7 +58,7 @@ class Clock(TrainingCallback):
         self.epochs += 1
         if now - self.start >= self.seconds:
             report(rows=self.epochs * self.rows, seconds=now - self.start)
-            raise Done
+            raise TimeIsUp
 
 
 def main() -> None:
@@ -73,10 +74,8 @@ def main() -> None:
         training = BaseTrainerConfig(
             output_dir=folder, num_epochs=10**6, learning_rate=1e-3, per_device_train_batch_size=given["batch"]
         )
-        try:
+        with contextlib.suppress(TimeIsUp):
             TrainingPipeline(model, training)(x, callbacks=[Clock(len(x), given["seconds"])])
-        except Done:
-            pass
 
 
 main()

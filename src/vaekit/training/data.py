@@ -81,6 +81,11 @@ def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(rows, generator=generator(seed, ORDER, epoch))
 
 
+def batch_seeds(batches: int, seed: int, epoch: int) -> list[int]:
+    """The seed of each batch's noise, all at once: a SeedSequence a step takes as long as gathering the step's rows."""
+    return torch.randint(2**63 - 1, (batches,), generator=generator(seed, STEP, epoch)).tolist()
+
+
 def split(rows: int, validation: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of the training and of the validation rows. Fewer than 10 rows are not split."""
     order = torch.randperm(rows, generator=generator(seed, SPLIT))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import Noise
 from vaekit.errors import UserError
+from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Objective
 from vaekit.training.checkpoint import load_checkpoint, save_checkpoint
-from vaekit.training.data import STEP, VALIDATION, BatchNoise, Data, ToBatch, as_is, epoch_order, generator
+from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, batch_seeds, epoch_order, generator
 from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
 
 VALIDATION_ROWS = 1024  # rows at a time: bounds memory, changes no number
@@ -83,16 +84,18 @@ class Watcher(Protocol):
 
 
 class Step(nn.Module):
-    """Model and objective as one module, so that the strategies that wrap a module's forward see all of the step."""
+    """Model and objective as one module, so that the strategies that wrap a module's forward see all of the step.
+
+    Data goes in inside a function: Fabric rounds the tensors it is handed to the precision that networks run in, and
+    log p(x|z) has to be of x as it is.
+    """
 
     def __init__(self, model: nn.Module, objective: Objective):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(
-        self, x: Tensor, y: Mapping[str, Tensor] | None, mask: Tensor | None, noise: Noise, progress: float
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.objective(self.model.draw(x, y, mask=mask, noise=noise), progress)  # type: ignore[operator]
+    def forward(self, draw: Callable[[], Draw], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.objective(draw(), progress)
 
 
 def fit(
@@ -153,16 +156,18 @@ def fit(
         while state.epoch < epochs and progress() < 1 and not state.stopped_early:
             step.train()
             order = epoch_order(len(train), options.seed, state.epoch).to(fabric.device)
+            seeds = batch_seeds(per_epoch, options.seed, state.epoch)
             while state.batch < per_epoch:
                 for group in optimizer.param_groups:
                     group["lr"] = options.learning_rate * schedule(progress())
-                noise = BatchNoise(generator(options.seed, STEP, state.step), rows, mine)
+                noise = BatchNoise(torch.Generator().manual_seed(seeds[state.batch]), rows, mine)
                 batch = train[order[state.batch * rows : (state.batch + 1) * rows][mine]]
                 x, y = to_batch(batch.x, noise.uniform), batch.y
                 if y and options.condition_dropout:
                     y = forget(y, noise.uniform(share, 1 + len(y)).to(x), options.condition_dropout)
 
-                loss, terms = step(x, y or None, batch.mask, noise.normal, progress())
+                draw = partial(model.draw, x, y or None, mask=batch.mask, noise=noise.normal)  # type: ignore[arg-type]
+                loss, terms = step(draw, progress())
                 loss_value, *values = torch.stack([loss.detach(), *terms.values()]).tolist()
                 if not math.isfinite(loss_value):
                     raise UserError(explain_nan(model, x, y, batch.mask, noise.normal, state, folder))
