@@ -166,7 +166,7 @@ def fit(
                 if y and options.condition_dropout:
                     y = forget(y, noise.uniform(share, 1 + len(y)).to(x), options.condition_dropout)
 
-                draw = partial(model.draw, x, y or None, mask=batch.mask, noise=noise.normal)  # type: ignore[arg-type]
+                draw = partial(model.draw, x, y or None, mask=batch.mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
                 loss, terms = step(draw, progress())
                 loss_value, *values = torch.stack([loss.detach(), *terms.values()]).tolist()
                 if not math.isfinite(loss_value):
