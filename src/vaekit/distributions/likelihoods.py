@@ -111,11 +111,10 @@ class ScaledLikelihood(Likelihood):
         super().__init__(event_shape)
         self.options = {"scale": scale}
         shape = (event_shape[0], *[1] * (len(event_shape) - 1))
-        raw = torch.zeros(shape) if scale is None else torch.full(shape, float(scale)).log() / SCALE_SPEED
         if scale is None:
-            self.raw_scale = nn.Parameter(raw)
+            self.raw_scale = nn.Parameter(torch.zeros(shape))
         else:
-            self.register_buffer("raw_scale", raw)
+            self.register_buffer("raw_scale", torch.full(shape, float(scale)))
         self.register_buffer("log_unit", torch.zeros(shape))
 
     @classmethod
@@ -130,7 +129,9 @@ class ScaledLikelihood(Likelihood):
     @property
     def scale(self) -> Tensor:
         """(event[0], 1, ...), in model units."""
-        return (self.raw_scale * SCALE_SPEED).exp() + MIN_SCALE * isinstance(self.raw_scale, nn.Parameter)
+        if self.options["scale"] is not None:
+            return self.raw_scale
+        return (self.raw_scale * SCALE_SPEED).exp() + MIN_SCALE
 
     def forward(self, h: Tensor) -> Distribution:
         return self.distribution(len(self.event_shape), h, self.scale, self.log_unit)
