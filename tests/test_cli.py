@@ -100,6 +100,10 @@ def test_help_is_a_page(verb):
     assert 5 < len(done.stdout.splitlines()) < 120
 
 
+def test_version():
+    assert vaekit("--version", check=0).stdout.strip() == f"vaekit {vk.__version__}"
+
+
 def test_help_starts_without_the_heavy_imports():
     """Under half a second is a matter of what is imported; the time itself is measured in benchmarks/."""
     code = "import sys; sys.argv = ['vaekit', '--help']\nfrom vaekit.cli import main\ntry: main()\nexcept SystemExit: pass\n"

@@ -156,6 +156,9 @@ def test_resume_refuses_other_settings_and_other_data(tmp_path):
     more = vaekit("fit", "--resume", "--out", run, "--epochs", 2, "--no-report", check=0)
     assert "ELBO" in more.stderr
     assert len(timeless(run)) == 2
+    checkpoint = run / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert "damaged" in vaekit("fit", "--resume", "--out", run, check=2).stderr
 
 
 def test_fit_leaves_the_global_random_state_alone(digits):

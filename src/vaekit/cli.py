@@ -51,6 +51,22 @@ def option(help: str, *names: str, panel: str = "Training") -> Any:
 MODEL, DATA, DEVICE = "Model", "Data", "Devices"
 
 
+def show_version(asked: bool) -> None:
+    if asked:
+        from vaekit import __version__
+
+        print(f"vaekit {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def vaekit(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
+
 @app.command()
 def fit(
     source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
