@@ -59,7 +59,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         model_: the trained `LatentModel`.
         domain_, schema_: what a row and its condition look like.
         history_: metrics per epoch, a list of dicts.
-        interrupted_: whether training was stopped by Ctrl-C.
+        interrupted_: whether Ctrl-C stopped a training that writes a run directory.
         n_features_in_: columns of X (numbers only).
     """
 

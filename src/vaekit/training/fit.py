@@ -152,7 +152,7 @@ def fit(
             reject_nan(bare)
             save_checkpoint(folder, state, bare, optimizer)
 
-    with Interrupt() as interrupt:
+    with Interrupt(saves=folder is not None) as interrupt:
         while state.epoch < epochs and progress() < 1 and not state.stopped_early:
             step.train()
             order = epoch_order(len(train), options.seed, state.epoch).to(fabric.device)

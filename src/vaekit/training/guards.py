@@ -17,14 +17,15 @@ from vaekit.errors import UserError
 
 class Interrupt:
     """Within it, the first Ctrl-C (or SIGTERM) only sets `now`, for the loop to stop between two steps; the second
-    one stops at once."""
+    one stops at once. Where nothing would be saved (`saves` False) signals are left alone."""
 
-    def __init__(self) -> None:
-        self.now = False
+    def __init__(self, saves: bool) -> None:
+        self.now, self.saves = False, saves
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():  # only there may signals be handled
+        main = threading.current_thread() is threading.main_thread()  # only there may signals be handled
+        if self.saves and main:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._handle)
         return self
