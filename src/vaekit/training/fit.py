@@ -87,15 +87,18 @@ class Step(nn.Module):
     """Model and objective as one module, so that the strategies that wrap a module's forward see all of the step.
 
     Data goes in inside a function: Fabric rounds the tensors it is handed to the precision that networks run in, and
-    log p(x|z) has to be of x as it is.
+    log p(x|z) has to be of x as it is. The loss alone comes out, because it walks through what comes out as well.
     """
+
+    terms: dict[str, Tensor]  # of the last step
 
     def __init__(self, model: nn.Module, objective: Objective):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, draw: Callable[[], Draw], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.objective(draw(), progress)
+    def forward(self, draw: Callable[[], Draw], progress: float) -> Tensor:
+        loss, self.terms = self.objective(draw(), progress)
+        return loss
 
 
 def fit(
@@ -167,17 +170,18 @@ def fit(
                     y = forget(y, noise.uniform(share, 1 + len(y)).to(x), options.condition_dropout)
 
                 draw = partial(model.draw, x, y or None, mask=batch.mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
-                loss, terms = step(draw, progress())
-                loss_value, *values = torch.stack([loss.detach(), *terms.values()]).tolist()
+                loss = step(draw, progress())
+                loss_value, *values = torch.stack([loss.detach(), *bare.terms.values()]).tolist()
                 if not math.isfinite(loss_value):
                     raise UserError(explain_nan(model, x, y, batch.mask, noise.normal, state, folder))
                 fabric.backward(loss)
                 optimizer.step()
-                optimizer.zero_grad()
+                for p in parameters:
+                    p.grad = None
 
                 state.step += 1
                 state.batch += 1
-                shown = dict(zip(terms, values, strict=True))
+                shown = dict(zip(bare.terms, values, strict=True))
                 state.totals = {k: state.totals.get(k, 0.0) + v for k, v in shown.items()}
                 state.seconds = time.monotonic() - started
                 for watcher in watchers:

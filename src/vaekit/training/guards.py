@@ -79,6 +79,6 @@ def keep_freed_memory() -> None:
     except (OSError, AttributeError):  # another C library
         return
     trim_threshold, top_pad, mmap_threshold, gibibyte = -1, -2, -3, 1 << 30
-    mallopt(mmap_threshold, gibibyte)
+    mallopt(mmap_threshold, gibibyte) or mallopt(mmap_threshold, 32 << 20)  # the most that an older glibc takes
     mallopt(trim_threshold, gibibyte)
     mallopt(top_pad, 64 << 20)
