@@ -98,6 +98,8 @@ def test_forget_hides_at_the_asked_rate_and_all_together():
     assert label.float().mean().item() == pytest.approx(1 - 0.8**2, abs=0.01)  # for itself, or with all
     assert (label & pose).float().mean().item() == pytest.approx(0.2 + 0.8 * 0.04, abs=0.01)
     assert not forget(y, torch.rand(n, 3), 0.0)["label"].any()
+    alone = forget({"label": y["label"]}, torch.rand(n, 2), 0.2)["label"] == UNKNOWN
+    assert alone.float().mean().item() == pytest.approx(0.2, abs=0.01)
 
 
 def test_plain_modules_serve_as_networks():

@@ -72,10 +72,12 @@ def forget(y: Mapping[str, Tensor], uniform: Tensor, rate: float) -> dict[str, T
 
     Args:
         y: name -> codes (B,) or values (B, size).
-        uniform: (B, 1 + conditions) numbers in 0..1; the first column decides for all conditions of a row together.
-        rate: probability.
+        uniform: (B, 1 + conditions) numbers in 0..1; the first column decides for all conditions of a row together,
+            the others, where there are several conditions, for each by itself.
+        rate: probability of either.
     """
-    drop = (uniform < rate) | (uniform[:, :1] < rate)
+    drop = uniform[:, :1] < rate
+    drop = drop | (uniform < rate) if len(y) > 1 else drop.expand_as(uniform)
     out = {}
     for i, (name, value) in enumerate(y.items(), start=1):
         unknown = UNKNOWN if not value.is_floating_point() else torch.nan
