@@ -39,7 +39,8 @@ class ProgressBar:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.bar.stop()
+        if self.shown:  # stopping a bar that never started would print an empty line
+            self.bar.stop()
 
     def step(self, state: Any, progress: float, terms: dict[str, float]) -> None:
         if not self.console.is_terminal or time.monotonic() - self.shown < 0.1:
