@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 from vaekit.distributions.likelihoods import NormalLikelihood
@@ -17,6 +18,14 @@ from vaekit.model import LatentModel
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 torch.set_num_threads(1)
+settings.register_profile("loaded", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("loaded")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Each test has its own random numbers, whatever ran before it."""
+    torch.manual_seed(0)
 
 
 def real(path: str) -> Path:
