@@ -86,8 +86,8 @@ def test_normal_kl_is_the_reference(a, s, b, t):
 def test_unit_changes_the_density_as_a_change_of_variable_does(unit):
     x, loc = torch.randn(4, 5).double(), torch.randn(4, 5).double()
     for ours, reference in ((Normal, td.Normal), (Laplace, td.Laplace)):
-        scale = torch.tensor(0.8).double()
-        got = ours(1, loc, scale, torch.tensor(unit).double().log()).log_prob(x)
+        scale = torch.tensor(0.8, dtype=torch.float64)
+        got = ours(1, loc, scale, torch.tensor(unit, dtype=torch.float64).log()).log_prob(x)
         torch.testing.assert_close(got, reference(loc * unit, scale * unit).log_prob(x * unit).sum(-1))
 
 
