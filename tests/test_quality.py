@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import real
 from sklearn.neural_network import MLPClassifier
 
 import vaekit as vk
+from conftest import real
 
 
 @pytest.mark.slow
