@@ -1,7 +1,6 @@
 """Distributions whose elements are independent given their parameters.
 
-`event_ndim` says how many of the last dimensions are one event; the dimensions before them are the batch. Each can be
-told apart by one method, `log_prob_elements`: the log-probability of every element, before masking and summing.
+`event_ndim` says how many of the last dimensions are one event; the dimensions before them are the batch.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Normal(Elementwise):
         return self.loc
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        # As squares and constants: two passes over the data in place of five, a tenth of a small training step.
+        # As squares and constants: two passes over the data in place of five.
         x, loc = torch.broadcast_tensors(x, self.loc)
         squares = F.mse_loss(loc, x, reduction="none") * (-0.5 / self.scale.square())
         constants = self.scale.log() + HALF_LOG_2PI + self.log_unit

@@ -82,7 +82,7 @@ def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
 
 
 def batch_seeds(batches: int, seed: int, epoch: int) -> list[int]:
-    """The seed of each batch's noise, all at once: a SeedSequence a step takes as long as gathering the step's rows."""
+    """The seed of each batch's noise, all at once: a SeedSequence is too dear to make at every step."""
     return torch.randint(2**63 - 1, (batches,), generator=generator(seed, STEP, epoch)).tolist()
 
 

@@ -71,7 +71,7 @@ def explain_nan(model: Any, x: Tensor, y: Any, mask: Any, noise: Any, state: Any
 
 def keep_freed_memory() -> None:
     """Tell glibc to keep memory that is freed. By default it gives every tensor of over 128 KiB back to the system and
-    faults its pages in again at the next step, a fifth of the time of a small step (benchmarks/README.md)."""
+    faults its pages in again at the next step."""
     if sys.platform != "linux":
         return
     try:
