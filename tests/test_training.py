@@ -59,9 +59,9 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
                 time.sleep(wait)
                 kills += process.poll() is None
                 kill(process)
-        assert not list(run.glob(".*.tmp"))
     assert kills >= 2, "training was over before it could be killed: the test tests nothing"
     vaekit("fit", "--resume", "--out", run, "--no-report", check=0)
+    assert not list(run.glob(".*"))  # nothing half-written is left
     assert_same(weights(tmp_path / "whole"), weights(run))
     assert_same(load_file(tmp_path / "whole/model.safetensors"), load_file(run / "model.safetensors"))
     assert timeless(tmp_path / "whole") == timeless(run)

@@ -100,4 +100,5 @@ def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, scale: float | Non
 
 
 def fixed_uniform() -> Callable[..., Tensor]:
+    """`uniform(*shape)`: numbers in 0..1, the same at every call of this function."""
     return partial(torch.rand, generator=generator(0))

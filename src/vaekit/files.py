@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,26 +20,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Whatever happens on the way (a kill, a full disk), `path` holds its old content or its new, whole.
     """
     path = Path(path)
-    temporary = None
+    temporary = path.with_name(f".{path.name}.tmp")  # always the same, so that kills leave no heap of them
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as e:
         raise UserError(
             f"cannot write {path}: {e.strerror or e}; what was there before is kept. Free space or choose another place"
         ) from e
     finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -73,7 +73,6 @@ class State:
     best_epoch: int = 0
     best_progress: float = 0.0
     best: dict[str, Tensor] = field(default_factory=dict)  # the model's weights at the best epoch
-    finished: bool = False
     stopped_early: bool = False
     interrupted: bool = False
 
@@ -212,7 +211,6 @@ def fit(
             for watcher in watchers:
                 watcher.epoch(state, progress(), row)
 
-        state.finished = True
         save()
     return finish(model, state)
 
