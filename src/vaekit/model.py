@@ -8,7 +8,7 @@ Shapes: k samples, B rows; `z` is (k, B, latent_dim), `x` is (B, *event). Every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,6 +41,8 @@ class Draw:
     posterior: Distribution  # over (B, *latent)
     prior: Distribution  # over (B, *latent)
     likelihood: Distribution  # over (k, B, *event)
+    decode: Callable[[Tensor], Distribution]  # other latents of these rows (k, B, *latent) -> p(x|z,y)
+    penalty: Tensor | float = 0.0  # what the model asks to be minimised beside any objective, such as a codebook's loss
 
     @cached_property
     def log_px(self) -> Tensor:
@@ -125,7 +127,11 @@ class LatentModel(nn.Module):
         x, c = blank(x, mask), self._features(y, len(x))
         posterior = self._posterior(x, c)
         z = posterior.sample(k, noise)
-        return Draw(x, mask, z, posterior, self.prior_head(c, len(x)), self.likelihood(self._decode(z, c)))
+
+        def decode(z: Tensor) -> Distribution:
+            return self.likelihood(self._decode(z, c))
+
+        return Draw(x, mask, z, posterior, self.prior_head(c, len(x)), decode(z), decode)
 
     def forward(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Tensor:
         """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""

@@ -96,8 +96,9 @@ class Step(nn.Module):
         self.model, self.objective = model, objective
 
     def forward(self, draw: Callable[[], Draw], progress: float) -> Tensor:
-        loss, self.terms = self.objective(draw(), progress)
-        return loss
+        drawn = draw()
+        loss, self.terms = self.objective(drawn, progress)
+        return loss + drawn.penalty
 
 
 def fit(
