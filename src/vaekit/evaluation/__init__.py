@@ -1,6 +1,21 @@
-"""What a trained model is worth, in nats and in words."""
+"""What a trained model is worth: in nats, in distances of its samples, in the factors its code takes apart; in words."""
 
+from vaekit.evaluation.disentanglement import disentanglement
+from vaekit.evaluation.distances import compare, frechet_distance, kernel_distance, precision_recall
+from vaekit.evaluation.features import FeatureNetwork, train_features
 from vaekit.evaluation.health import verdict
 from vaekit.evaluation.likelihood import evaluate, importance_weighted, shared_noise
 
-__all__ = ["evaluate", "importance_weighted", "shared_noise", "verdict"]
+__all__ = [
+    "FeatureNetwork",
+    "compare",
+    "disentanglement",
+    "evaluate",
+    "frechet_distance",
+    "importance_weighted",
+    "kernel_distance",
+    "precision_recall",
+    "shared_noise",
+    "train_features",
+    "verdict",
+]

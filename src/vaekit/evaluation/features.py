@@ -1,0 +1,206 @@
+"""Features for generative metrics: the inside of a small classifier that is trained on labelled pictures.
+
+The usual choice, Inception's features, needs weights to be downloaded and knows photographs. A classifier of the user's
+own pictures knows what tells them apart, and is trained in about a minute. Distances in its features compare models only
+under the same network: its `hash` says which one it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaekit.conditions import Label
+from vaekit.domains.images import Images
+from vaekit.errors import UserError
+from vaekit.files import read_tensors, write_tensors
+from vaekit.nets import ConvEncoder
+from vaekit.training.data import epoch_order, split
+
+FORMAT = "vaekit features 1"
+FEATURES, WIDTH = 64, 16
+BATCH, STEPS, PEAK_RATE = 128, 1000, 3e-3
+ROWS_AT_ONCE = 1024
+
+
+class FeatureNetwork(nn.Module):
+    """Pictures -> features, and from them one linear head per column of labels.
+
+    Attributes:
+        images: what the pictures look like, and the values that become 0 and 1: one map for real and generated ones.
+        labels: the classes of each column of labels.
+        accuracy: share of the held-out rows whose label is recognised, by column; None where none was held out.
+    """
+
+    def __init__(self, images: Images, labels: Mapping[str, Label], features: int = FEATURES, width: int = WIDTH):
+        super().__init__()
+        self.images, self.labels, self.width, self.size = images, dict(labels), width, features
+        self.accuracy: dict[str, float | None] = dict.fromkeys(labels)
+        self.encoder = ConvEncoder(images.event_shape, (features,), width=width, blocks=1)
+        self.heads = nn.ModuleList(nn.Linear(features, label.size) for label in labels.values())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) with values in 0..1 -> the penultimate activations (B, features)."""
+        return F.silu(self.encoder(x))
+
+    def logits(self, x: Tensor) -> list[Tensor]:
+        """(B, channels, H, W) -> (B, classes) for each column of labels."""
+        h = self(x)
+        return [head(h) for head in self.heads]
+
+    def pack(self, pictures: np.ndarray) -> Tensor:
+        """Pictures as the user has them -> (N, channels, H, W). UserError where they are not like those learned from."""
+        pictures = np.asarray(pictures)
+        pictures = pictures.astype(np.uint8) if pictures.dtype.kind == "b" else pictures
+        if pictures.ndim not in (3, 4):
+            raise UserError(f"pictures need an array (N, H, W) or (N, H, W, channels), got shape {pictures.shape}")
+        learned = np.dtype(self.images.dtype)
+        if (pictures.dtype.kind == "f") != (learned.kind == "f"):  # 0..1 would pass for almost black bytes
+            raise UserError(
+                f"the feature network learned from pictures of {learned} and these are {pictures.dtype}: "
+                "bring them to the same form, or train features on pictures of this one"
+            )
+        x, mask = self.images.pack(pictures)
+        if mask is not None:
+            raise UserError("the pictures have missing pixels (NaN), which features cannot be taken of: fill them in")
+        return x
+
+    @torch.no_grad()
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures (N, H, W) or (N, H, W, channels), in the form that was learned from -> (N, features) float32."""
+        chunks = self.pack(pictures).split(ROWS_AT_ONCE)
+        return np.concatenate([self(self.images.batch(x)).numpy() for x in chunks])
+
+    @property
+    def hash(self) -> str:
+        """Of all weights (BLAKE2b, 16 hex digits): the same hash, the same features."""
+        digest = hashlib.blake2b(digest_size=8)
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> Path:
+        """Write a safetensors file with all that `load` needs, in one step."""
+        described = {
+            "images": asdict(self.images),
+            "labels": {name: label.classes for name, label in self.labels.items()},
+            "accuracy": self.accuracy,
+            "features": self.size,
+            "width": self.width,
+            "hash": self.hash,
+        }
+        write_tensors(Path(path), self.state_dict(), {"format": FORMAT, "network": json.dumps(described)})
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> FeatureNetwork:
+        """Read what `save` wrote. UserError where the file is missing, cut short, changed or another thing."""
+        if not Path(path).is_file():
+            raise UserError(f"{path} is not there: write a feature network with `vaekit features SOURCE -o {path}`")
+        tensors, metadata = read_tensors(Path(path))
+        if metadata.get("format") != FORMAT:
+            raise UserError(f"{path} is no feature network: write one with `vaekit features SOURCE --label NAME`")
+        try:
+            described = json.loads(metadata["network"])
+            labels = {name: Label(classes) for name, classes in described["labels"].items()}
+            network = cls(Images(**described["images"]), labels, described["features"], described["width"])
+            network.load_state_dict(tensors)
+            network.accuracy = described["accuracy"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as e:
+            raise UserError(f"{path} does not fit together ({e}): train the features again") from e
+        if network.hash != described.get("hash"):
+            raise UserError(
+                f"{path} was changed, its weights are not those it was saved with: train the features again"
+            )
+        return network
+
+
+def train_features(
+    pictures: np.ndarray,
+    labels: Mapping[str, Sequence[Any] | np.ndarray],
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    validation: float = 0.1,
+) -> FeatureNetwork:
+    """Train a feature network, on the CPU: the same arguments give the same weights.
+
+    Args:
+        pictures: (N, H, W) or (N, H, W, channels), numbers of any type.
+        labels: columns of labels by name, each (N,); None or NaN is unknown and not learned from.
+        seed: of the weights, the order of the rows and the split.
+        epochs: passes over the data. None: 1000 steps' worth, half a minute for pictures of 28x28 on one core.
+        validation: share of the rows held out for `accuracy`.
+
+    Raises:
+        UserError: for pictures of a wrong shape, and for labels that do not fit them or of fewer than 2 classes.
+    """
+    pictures = np.asarray(pictures)
+    pictures = pictures.astype(np.uint8) if pictures.dtype.kind == "b" else pictures
+    if pictures.ndim not in (3, 4) or len(pictures) < 2:
+        raise UserError(f"features need pictures (N, H, W) or (N, H, W, channels), N at least 2, not {pictures.shape}")
+    kinds, codes = label_codes(labels, len(pictures))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = FeatureNetwork(Images.infer(pictures), kinds)
+    x = network.pack(pictures)
+    train, held_out = split(len(x), validation, seed)
+    steps = math.ceil(len(train) / BATCH)
+    epochs = max(1, round(STEPS / steps)) if epochs is None else epochs
+    optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, max(2, epochs * steps), pct_start=0.2)
+    for epoch in range(epochs):
+        for rows in train[epoch_order(len(train), seed, epoch)].split(BATCH):
+            logits = network.logits(network.images.batch(x[rows]))
+            losses = [
+                F.cross_entropy(h, c[rows], ignore_index=-1, reduction="sum")
+                for h, c in zip(logits, codes, strict=True)
+            ]
+            optimizer.zero_grad()
+            (torch.stack(losses).sum() / len(rows)).backward()
+            optimizer.step()
+            schedule.step()
+    if len(held_out):
+        shares = accuracies(network, x[held_out], [c[held_out] for c in codes])
+        network.accuracy = dict(zip(kinds, shares, strict=True))
+    return network.requires_grad_(False)
+
+
+def label_codes(labels: Mapping[str, Any], rows: int) -> tuple[dict[str, Label], list[Tensor]]:
+    """The classes of each column, and its codes (N,), -1 where unknown."""
+    if not labels:
+        raise UserError("features are learned from labels: give at least one column of them")
+    kinds, codes = {}, []
+    for name, column in labels.items():
+        values = np.asarray(column)
+        if values.shape != (rows,):
+            raise UserError(
+                f"label {name!r} has the shape {values.shape} for {rows} pictures: give one label a picture"
+            )
+        kinds[name] = Label.infer(name, values)
+        if kinds[name].size < 2:
+            raise UserError(f"label {name!r} has {kinds[name].size} classes: features need at least 2 to tell apart")
+        codes.append(kinds[name].pack(name, values))
+    return kinds, codes
+
+
+@torch.no_grad()
+def accuracies(network: FeatureNetwork, x: Tensor, codes: list[Tensor]) -> list[float | None]:
+    """Share of the rows with a known label whose label is recognised, for each column."""
+    chunks = [network.logits(network.images.batch(part)) for part in x.split(ROWS_AT_ONCE)]
+    shares: list[float | None] = []
+    for logits, truth in zip(zip(*chunks, strict=True), codes, strict=True):
+        known = truth >= 0
+        right = torch.cat(logits).argmax(1)[known] == truth[known]
+        shares.append(right.double().mean().item() if len(right) else None)
+    return shares
