@@ -1,0 +1,119 @@
+"""Paths between two latents, and how smooth what they decode to is.
+
+Every path is called as `path(a, b, steps, decode_mean)` and gives `steps` points from a to b, both included:
+a, b (d,) -> (steps, d). `decode_mean` (n, d) -> (n, *event) is the decoder, which only `geodesic` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+
+Decode = Callable[[Tensor], Tensor]
+ITERATIONS = 200  # of L-BFGS
+HIGH = 1e6  # of an energy that is 1 on the straight line
+PARALLEL = 1e-6  # radians: directions this close, or this close to opposite, have no arc of their own between them
+
+
+def linear(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None) -> Tensor:
+    """The straight line, in equal steps."""
+    share = shares(a, steps)
+    # As a sum of shares and not as a step from a: both ends are exact, and there and back are the same points.
+    return (1 - share) * a + share * b
+
+
+def spherical(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None) -> Tensor:
+    """Directions turn at a constant rate while the norm goes from |a| to |b| in equal steps (slerp; White 2016, arXiv
+    1609.04468): under a Normal prior every point is then as far out as samples are. Where a or b is zero, or their
+    directions are parallel or opposite, the straight line.
+    """
+    share, norms = shares(a, steps), torch.stack([a.norm(), b.norm()])
+    if (norms == 0).any():
+        return linear(a, b, steps)
+    u, v = a / norms[0], b / norms[1]
+    # Not the arc cosine, which is blind to small angles.
+    angle = 2 * torch.atan2((u - v).norm(), (u + v).norm())
+    if angle < PARALLEL or torch.pi - angle < PARALLEL:
+        return linear(a, b, steps)
+    direction = (((1 - share) * angle).sin() * u + (share * angle).sin() * v) / angle.sin()
+    path = ((1 - share) * norms[0] + share * norms[1]) * direction
+    path[0], path[-1] = a, b
+    return path
+
+
+def geodesic(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None) -> Tensor:
+    """The path along which what is decoded changes least: a shortest path under the decoder's pull-back metric
+    (Arvanitidis et al. 2018, arXiv 1710.11379; Shao et al. 2018, arXiv 1711.08014).
+
+    Its points minimise the energy sum |g(z_i+1) - g(z_i)|^2 of the decoded path, from the straight line on and with the
+    ends fixed; so decoded steps are also even. It never has more energy than the straight line, and it is a local
+    minimum: where the decoder folds there may be a shorter one elsewhere.
+
+    Raises:
+        UserError: no decoder is given.
+    """
+    if decode_mean is None:
+        raise UserError("a geodesic follows the decoder: give decode_mean, (n, d) -> (n, *event)")
+    line = linear(a, b, steps).detach()
+    if steps < 3 or torch.equal(a, b):
+        return line
+    inner = line[1:-1].clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([inner], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def path() -> Tensor:
+        return torch.cat([line[:1], inner, line[-1:]])
+
+    with torch.enable_grad():
+        # In units of the straight line's energy, so that the optimiser's tolerances mean the same for all data.
+        unit = energy(decode_mean(line)).detach().clamp_min(torch.finfo(line.dtype).tiny)
+
+        def closure() -> Tensor:
+            loss = energy(decode_mean(path())) / unit
+            (gradient,) = torch.autograd.grad(loss, [inner])
+            # Where the decoder gives no number the line search must turn back, and can on a high finite one only.
+            inner.grad = gradient.nan_to_num(0.0, 0.0, 0.0)
+            return loss.detach().nan_to_num(HIGH, HIGH)
+
+        optimizer.step(closure)  # type: ignore[arg-type]
+    found = path().detach()
+    with torch.no_grad():
+        better = energy(decode_mean(found)) <= energy(decode_mean(line))  # False for NaN as well
+    return found if better else line
+
+
+PATHS: dict[str, Callable[..., Tensor]] = {"linear": linear, "spherical": spherical, "geodesic": geodesic}
+
+
+def smoothness(points: Tensor) -> dict[str, float]:
+    """How a decoded path (steps, *event) gets from one end to the other; at least 2 steps.
+
+    Returns:
+        length: sum of the Euclidean lengths of its steps, in the units of `points`.
+        detour: length / straight distance of the ends; 1 is straight, infinite for a path that ends where it began.
+        evenness: largest step / mean step; 1 is perfectly even, steps - 1 is one jump.
+    """
+    if len(points) < 2:
+        raise UserError(f"a path of {len(points)} points has no steps: give at least 2")
+    flat = points.double().flatten(1)
+    steps, straight = flat.diff(dim=0).norm(dim=1), (flat[-1] - flat[0]).norm().item()
+    length = steps.sum().item()
+    still = length == 0
+    return {
+        "length": length,
+        "detour": 1.0 if still else length / straight if straight else float("inf"),
+        "evenness": 1.0 if still else (steps.max() / steps.mean()).item(),
+    }
+
+
+def energy(decoded: Tensor) -> Tensor:
+    """sum |x_i+1 - x_i|^2 of a decoded path (steps, *event)."""
+    return decoded.diff(dim=0).square().sum()
+
+
+def shares(a: Tensor, steps: int) -> Tensor:
+    """0 to 1 in equal steps -> (steps, 1)."""
+    return torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]
