@@ -30,7 +30,7 @@ from vaekit.training.data import epoch_order, split
 FORMAT = "vaekit features 1"
 FEATURES, WIDTH = 64, 16
 BATCH, STEPS, PEAK_RATE = 128, 1000, 3e-3
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = UNIT_ROWS = 1024
 
 
 class FeatureNetwork(nn.Module):
@@ -45,8 +45,10 @@ class FeatureNetwork(nn.Module):
     def __init__(self, images: Images, labels: Mapping[str, Label], features: int = FEATURES, width: int = WIDTH):
         super().__init__()
         self.images, self.labels, self.width, self.size = images, dict(labels), width, features
+        self.unit: Tensor
         self.accuracy: dict[str, float | None] = dict.fromkeys(labels)
         self.encoder = ConvEncoder(images.event_shape, (features,), width=width, blocks=1)
+        self.register_buffer("unit", torch.ones(()))  # the features' spread over the rows learned from
         self.heads = nn.ModuleList(nn.Linear(features, label.size) for label in labels.values())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,9 +79,12 @@ class FeatureNetwork(nn.Module):
 
     @torch.no_grad()
     def features(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures (N, H, W) or (N, H, W, channels), in the form that was learned from -> (N, features) float32."""
+        """Pictures (N, H, W) or (N, H, W, channels), in the form that was learned from -> (N, features) float32.
+
+        In units in which the variance of a feature over the rows learned from is 1, on average over the features.
+        """
         chunks = self.pack(pictures).split(ROWS_AT_ONCE)
-        return np.concatenate([self(self.images.batch(x)).numpy() for x in chunks])
+        return np.concatenate([(self(self.images.batch(x)) / self.unit).numpy() for x in chunks])
 
     @property
     def hash(self) -> str:
@@ -170,6 +175,9 @@ def train_features(
             (torch.stack(losses).sum() / len(rows)).backward()
             optimizer.step()
             schedule.step()
+    some = x[train[epoch_order(len(train), seed, epochs)[:UNIT_ROWS]]]
+    with torch.no_grad():
+        network.unit.copy_(network(network.images.batch(some)).var(0, correction=0).mean().sqrt().clamp(min=1e-6))
     if len(held_out):
         shares = accuracies(network, x[held_out], [c[held_out] for c in codes])
         network.accuracy = dict(zip(kinds, shares, strict=True))

@@ -1,4 +1,4 @@
-"""Is the latent alive? A verdict in plain words."""
+"""Is the latent alive, and does the prior find it? A verdict in plain words."""
 
 from __future__ import annotations
 
@@ -7,15 +7,34 @@ from typing import Any
 
 ACTIVE_VARIANCE = 0.01  # a unit is active when its posterior mean varies more than this over the data
 DEAD_KL = 0.1  # nats
+DEAD_GAP = 0.1  # nats that the decoder loses when it is given the z of another row
+MISSED_NATS, MISSED_SHARE = (
+    1.0,
+    0.25,
+)  # a prior that misses more than both, in nats and as a share of the KL, is told of
+NEAR_LIMIT = 1.0  # nats below log N: mutual information this near it is cut off by the number of rows
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """What the numbers of `evaluate` say of posterior collapse, and the remedy."""
+    """What the numbers of `evaluate` say of posterior collapse and of the prior, and the remedy."""
     active, units, kl = results["active_units"], results["latent_units"], results["kl"]
     if active == 0 or kl < DEAD_KL:
         return (
             f"The posterior has collapsed: {active} of {units} units are active and z carries {kl:.2f} nats, so the "
-            "decoder ignores z. Train with a KL warm-up (--warmup 0.3) or --beta below 1, with a smaller decoder, or for longer."
+            "decoder ignores z. Train with a KL warm-up (--objective.warmup 0.3) or --objective.beta below 1, with a smaller decoder, or for longer."
+        )
+    gap = results.get("shuffle_gap")
+    if gap is not None and gap < DEAD_GAP:
+        return (
+            f"The decoder ignores z: it explains a row as well with the z of another (a gap of {gap:.2f} nats), though z "
+            f"carries {kl:.1f} nats. Train for longer, with a smaller decoder or with a KL warm-up (--warmup 0.3)."
+        )
+    missed = missed_by_prior(results)
+    if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
+        return (
+            f"The latent is alive, but the prior misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
+            "codes together from the prior, so samples will be poor though reconstructions are good. Train with "
+            "--prior flow, or draw samples with --sampler flow."
         )
     if active < units:
         return (
@@ -26,3 +45,11 @@ def verdict(results: Mapping[str, Any]) -> str:
         f"The latent is alive: all {units} units are active and z carries {kl:.1f} nats. When every unit is in use, "
         f"more of them may help: try --latent-dim {2 * units}."
     )
+
+
+def missed_by_prior(results: Mapping[str, Any]) -> float:
+    """KL(q(z) || p(z)) as far as the rows can tell: near the limit of mutual information only the moments count."""
+    information, marginal = results.get("mutual_information"), results.get("marginal_kl")
+    if marginal is not None and information < results["mutual_information_limit"] - NEAR_LIMIT:
+        return marginal
+    return results.get("marginal_kl_at_least") or 0.0

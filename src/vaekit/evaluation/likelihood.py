@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vaekit.distributions import Noise, kl_per_unit
 from vaekit.errors import UserError
 from vaekit.evaluation.health import ACTIVE_VARIANCE, verdict
+from vaekit.evaluation.latent import latent_health
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator
 
 SAMPLES_AT_ONCE = 50  # the noise of each row is drawn in blocks of this many samples
@@ -84,7 +85,7 @@ def evaluate(
     Returns:
         elbo, reconstruction, kl; iw_nll (with `k` samples) and its standard error over rows; kl_per_unit, and
         active_units: how many have a posterior mean that varies over the data by more than 0.01 (Burda et al. 2016);
-        verdict: a sentence or two.
+        what `latent_health` says of at most 2000 of the rows; verdict: a sentence or two.
     """
     elbo = reconstruction = 0.0
     kl, units, means = 0.0, [], []
@@ -97,7 +98,7 @@ def evaluate(
         per_unit = kl_per_unit(draw.posterior, draw.prior)
         if per_unit is not None:
             units.append(per_unit.double())
-        means.append(draw.posterior.mean.double())
+        means.append(draw.posterior.mean.double().flatten(1))
     rows = len(data)
     elbo = -(reconstruction + kl) / rows
     score = importance_weighted(model, data, k, to_batch=to_batch, seed=seed, shared=False, track=track)
@@ -113,5 +114,6 @@ def evaluate(
         "kl_per_unit": torch.cat(units).mean(0).tolist() if units else [],
         "active_units": int(active),
         "latent_units": means[0].shape[1],
+        **latent_health(model, data, to_batch=to_batch, seed=seed),
     }
     return {**results, "verdict": verdict(results)}

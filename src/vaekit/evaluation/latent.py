@@ -1,0 +1,113 @@
+"""What the KL is made of, and whether the decoder listens to z.
+
+Averaged over rows, KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || p(z)), q(z) being the mean of all rows' posteriors (Hoffman &
+Johnson 2016, "ELBO surgery"). The first part is what z says of x; the second is what the prior misses: samples start from
+z that no row has.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.distributions import Distribution, Normal
+from vaekit.model import Draw
+from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator
+
+ROWS = 2000  # every row's z is held against every row's posterior
+ROWS_AT_ONCE = 256
+VALUES_AT_ONCE = 1 << 22
+
+
+@torch.no_grad()
+def latent_health(
+    model: nn.Module, data: Data, *, to_batch: ToBatch = as_is, seed: int = 0, rows: int = ROWS
+) -> dict[str, Any]:
+    """Information in the latent, in nats, from one z of each of at most `rows` rows chosen at random.
+
+    Args:
+        model: anything with `draw`. data: packed rows. to_batch: packed rows -> what the model sees.
+        seed: of the rows and of z.
+
+    Returns:
+        mutual_information: I(x; z) under q. Of N rows it can never exceed log N, which is given as
+            mutual_information_limit: near it, it only says "at least", and marginal_kl "at most".
+        marginal_kl: KL(q(z) || p(z)); with a condition p(z) is the mean of all rows' priors, as q(z) is of posteriors.
+        marginal_kl_at_least: what the mean and covariance of q(z) alone contribute to it, which needs no such limit; for
+            priors that are the same Normal for every row.
+        shuffle_gap: mean of log p(x|z,y) - log p(x|z',y), z' being the z of another row: 0 where the decoder ignores z.
+        None for whatever has no closed form for this posterior or prior, or needs a second row.
+    """
+    order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 0))[:rows]
+    draws, gap, compared = [], 0.0, 0
+    for i, chunk in enumerate(data[order.to(data.x.device)].chunks(ROWS_AT_ONCE)):
+        noise = BatchNoise(generator(seed, VALIDATION, i, 1), len(chunk), slice(None))
+        x = to_batch(chunk.x, noise.uniform)
+        draw = model.draw(x, chunk.y or None, mask=chunk.mask, noise=noise.normal)  # type: ignore[operator]
+        if len(chunk) > 1:
+            others = draw.decode(draw.z.roll(1, dims=1)).log_prob(draw.x, draw.mask)
+            gap += (draw.log_px - others).double().sum().item()
+            compared += len(chunk)
+        draws.append(draw)
+    return {
+        **information(draws, conditioned=bool(data.y)),
+        "shuffle_gap": gap / compared if compared else None,
+    }
+
+
+def information(draws: list[Draw], conditioned: bool) -> dict[str, float | None]:
+    """Mutual information and marginal KL, where all posteriors are Normals over (B, d)."""
+    posteriors, priors = [d.posterior for d in draws], [d.prior for d in draws]
+    rows = sum(d.z.shape[1] for d in draws)
+    found: dict[str, float | None] = {
+        "mutual_information": None,
+        "mutual_information_limit": math.log(rows),
+        "marginal_kl": None,
+        "marginal_kl_at_least": None,
+    }
+    if not all(isinstance(q, Normal) and q.loc.ndim == 2 for q in posteriors):
+        return found
+    z = torch.cat([d.z[0] for d in draws])
+    log_q = log_mean(posteriors, z)
+    found["mutual_information"] = (torch.cat([d.log_qz[0] for d in draws]).double() - log_q).mean().item()
+    if not conditioned:
+        found["marginal_kl"] = (log_q - torch.cat([d.log_pz[0] for d in draws]).double()).mean().item()
+    elif all(isinstance(p, Normal) for p in priors):
+        found["marginal_kl"] = (log_q - log_mean(priors, z)).mean().item()
+    if all(isinstance(p, Normal) for p in priors):
+        found["marginal_kl_at_least"] = moment_kl(posteriors, priors)
+    return found
+
+
+def log_mean(distributions: list[Distribution], z: Tensor) -> Tensor:
+    """The log-density of the mean of all rows' distributions at each z (N, d) -> (N,) float64.
+
+    Args:
+        distributions: over (B, d) each, of N rows in all.
+    """
+    size = max(1, VALUES_AT_ONCE // (ROWS_AT_ONCE * z.shape[1]))
+    parts = []
+    for some in z.split(size):
+        each = [q.log_prob(some[:, None, :].expand(-1, len(q.mean), -1)) for q in distributions]
+        parts.append(torch.cat(each, dim=1).double().logsumexp(1))
+    return torch.cat(parts) - math.log(sum(len(q.mean) for q in distributions))
+
+
+def moment_kl(posteriors: list[Any], priors: list[Any]) -> float | None:
+    """KL of the Normal with the mean and covariance of q(z) from p(z); None where p(z) differs between rows.
+
+    For a Normal p, KL(q || p) = KL(q || fitted) + KL(fitted || p), so that this part is a lower bound. What N rows make of
+    chance alone, about d (d + 3) / 4N, is taken off.
+    """
+    p_loc, p_scale = (torch.cat([getattr(p, n).expand_as(p.loc) for p in priors]) for n in ("loc", "scale"))
+    if not (p_loc.eq(p_loc[0]).all() and p_scale.eq(p_scale[0]).all()):
+        return None
+    means = (torch.cat([q.loc for q in posteriors]) - p_loc).div(p_scale).double()
+    scales = torch.cat([q.scale.expand_as(q.loc) for q in posteriors]).div(p_scale).double()
+    rows, d = means.shape
+    covariance = torch.atleast_2d(means.T.cov(correction=0)) + scales.square().mean(0).diag()
+    kl = 0.5 * (covariance.trace() - d + means.mean(0).square().sum() - torch.linalg.slogdet(covariance).logabsdet)
+    return max(0.0, kl.item() - d * (d + 3) / (4 * rows))
