@@ -60,7 +60,7 @@ def test_shapes(x, condition, blocks):
     assert model.prior(y, 5).sample(2).shape == (2, 5, model.latent_dim)
 
 
-@pytest.mark.parametrize("likelihood", [NormalLikelihood((7,)), CategoricalLikelihood((2,), 3)])
+@pytest.mark.parametrize("likelihood", [NormalLikelihood((7,)), CategoricalLikelihood((2,), categories=3)])
 def test_rows_of_numbers(likelihood):
     model = build_ladder(likelihood, width=8)
     draw = model.draw(torch.randint(0, 3, (4, *likelihood.event_shape)).float(), k=2)

@@ -37,10 +37,9 @@ class BottomUp(nn.Module):
 
     def __init__(self, in_shape: Sequence[int], condition_features: int, width: int):
         super().__init__()
-        sizes = sizes_of(in_shape)
         channels, *_ = self.in_shape = picture_shape(in_shape)
         self.downs, self.blocks = nn.ModuleList(), nn.ModuleList()
-        for wider in widths_of(width, sizes):
+        for wider in widths_of(width, sizes_of(in_shape)):
             self.downs.append(nn.Conv2d(channels, wider, 3, stride=2, padding=1))
             self.blocks.append(ResidualBlock(wider, condition_features))
             channels = wider
