@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,34 +118,61 @@ def free_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def read_for(estimator: VAE, source: str, *, conditions: bool = True) -> sources.Dataset:
-    """A source as this model wants it: its columns, its size of pictures, its conditions where the source has them."""
+def read_for(estimator: VAE, source: str, *, conditions: bool = True, also: Sequence[str] = ()) -> sources.Dataset:
+    """A source as this model wants it: its columns, its size of pictures, its conditions where the source has them.
+
+    `also`: names to be read as conditions are, which the model need not know.
+    """
+    names = [*(estimator.schema_.named if conditions else ()), *also]
     resize = estimator.data_.get("resize")
     data = sources.read(
         source,
-        conditions=list(estimator.schema_.named) if conditions else (),
+        conditions=list(dict.fromkeys(names)),
         columns=getattr(estimator.domain_, "columns", None),
         resize=(resize[0], resize[1]) if resize else None,
         optional_conditions=True,
     )
+    if missing := [name for name in also if name not in data.conditions]:
+        sources.read(source, conditions=missing)  # its error says what there is
     data.x = estimator.domain_.conform(data.x)
     return data
 
 
-def held_out(estimator: VAE, limit: int | None = None) -> sources.Dataset:
+def held_out(estimator: VAE, limit: int | None = None, *, also: Sequence[str] = ()) -> sources.Dataset:
     """The validation rows of the run's own source (all its rows, where none were held out)."""
     source = estimator.data_.get("source")
     if not source:
         raise UserError("this run does not know its source (it was trained from Python): name a SOURCE")
-    data = read_for(estimator, source)
+    data = read_for(estimator, source, also=also)
     _, valid = split(len(data), estimator.validation, estimator.seed_)
     index = valid.numpy() if len(valid) else np.arange(len(data))
     return data[index[:limit]]
 
 
-def evaluate(folder: Path, estimator: VAE, data: sources.Dataset, k: int) -> dict[str, Any]:
-    """Evaluate on `data` and keep the result in the run directory."""
-    results = estimator.evaluate(data.x, data.conditions, k=k, track=track)
+def evaluate(
+    folder: Path,
+    estimator: VAE,
+    data: sources.Dataset,
+    k: int,
+    *,
+    features: Path | None = None,
+    factors: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Evaluate on `data` and keep the result in the run directory.
+
+    Args:
+        features: file of a feature network: distances of samples from `data` are added.
+        factors: names among the data's conditions: disentanglement scores are added.
+    """
+    from vaekit import measures
+
+    added = {}
+    if features:
+        added["distances"] = measures.distances(estimator, data, measures.FeatureNetwork.load(features))
+    if factors:
+        added["disentanglement"] = measures.factor_scores(estimator, data, factors)
+    own = {name: values for name, values in data.conditions.items() if name in estimator.schema_.named}
+    results = {**estimator.evaluate(data.x, own, k=k, track=track), **added}
     write_text(folder / runs.EVALUATION, json.dumps(results, indent=2) + "\n")
     return results
 

@@ -33,8 +33,8 @@ def verdict(results: Mapping[str, Any]) -> str:
     if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
         return (
             f"The latent is alive, but the prior misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
-            "codes together from the prior, so samples will be poor though reconstructions are good. Train with "
-            "--prior flow, or draw samples with --sampler flow."
+            "codes together from the prior, so samples will be poor though reconstructions are good. Train for longer or "
+            "with --prior flow, or draw samples with --sampler flow."
         )
     if active < units:
         return (
