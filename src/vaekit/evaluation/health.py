@@ -27,7 +27,7 @@ def verdict(results: Mapping[str, Any]) -> str:
     if gap is not None and gap < DEAD_GAP:
         return (
             f"The decoder ignores z: it explains a row as well with the z of another (a gap of {gap:.2f} nats), though z "
-            f"carries {kl:.1f} nats. Train for longer, with a smaller decoder or with a KL warm-up (--warmup 0.3)."
+            f"carries {kl:.1f} nats. Train for longer, with a smaller decoder or with a KL warm-up (--objective.warmup 0.3)."
         )
     missed = missed_by_prior(results)
     if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
