@@ -16,7 +16,6 @@ import json
 import platform
 import shlex
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,10 +43,12 @@ class Lines:
         print({k: round(v, 2) for k, v in row.items()}, file=sys.stderr, flush=True)
 
 
-def train(estimator: vaekit.VAE, data: Any) -> tuple[vaekit.VAE, float]:
-    start = time.time()
-    estimator.fit_rows(data.x, data.conditions if isinstance(estimator, vaekit.CVAE) else {}, watchers=[Lines()])
-    return estimator, time.time() - start
+def train(estimator: vaekit.VAE, data: Any, options: argparse.Namespace, name: str = "run") -> tuple[vaekit.VAE, float]:
+    """Trained, in a run directory where one is asked for: a table that was cut short goes on where it was."""
+    folder = options.runs / f"{options.table}{options.suffix}-{name}-{estimator.random_state}" if options.runs else None
+    conditions = data.conditions if isinstance(estimator, vaekit.CVAE) else {}
+    estimator.fit_rows(data.x, conditions, watchers=[Lines()], folder=folder, resume=True)
+    return estimator, estimator.history_[-1]["seconds"]
 
 
 def likelihood(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ def likelihood(options: argparse.Namespace) -> list[dict[str, Any]]:
                 "random_state": seed,
                 **({"epochs": options.epochs} if options.epochs else {}),
             }
-            vae, seconds = train(vaekit.VAE(**settings, **options.settings), data)
+            vae, seconds = train(vaekit.VAE(**settings, **options.settings), data, options, name)
             found = vae.evaluate(test.x[: options.rows], k=options.k)
             rows.append({
                 "data": NAMES[name], "seed": seed, "epochs": len(vae.history_), "minutes": round(seconds / 60, 1),
@@ -86,7 +87,7 @@ def precision(options: argparse.Namespace) -> list[dict[str, Any]]:
                         16, encoder=net, decoder=net, binarize="dynamic", epochs=options.epochs or 50, random_state=seed,
                         trainer={"precision": kind},
                     ),
-                    data,
+                    data, options, f"{name}-{kind}",
                 )  # fmt: skip
                 found = vae.evaluate(test.x[: options.rows], k=options.k)
                 rows.append({
@@ -112,7 +113,7 @@ def conditional(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for seed in options.seeds:
         settings = {"random_state": seed, **({"epochs": options.epochs} if options.epochs else {})}
-        cvae, seconds = train(vaekit.CVAE(**settings, **options.settings), data)
+        cvae, seconds = train(vaekit.CVAE(**settings, **options.settings), data, options)
         asked = np.repeat(np.arange(10), 1000)
         read = judge.predict(flat(cvae.sample(len(asked), y=asked).astype(np.float64)))
         worst = min((read[asked == c] == c).mean() for c in range(10))
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=500)
     parser.add_argument("--settings", type=json.loads, default={}, help='further settings, e.g. \'{"size": "small"}\'')
     parser.add_argument("--suffix", default="", help="end of the result's name")
+    parser.add_argument("--runs", type=Path, help="keep run directories here, and go on with those that are there")
     parser.add_argument("--folder", type=Path, default=HERE.parents[1] / "shared" / "data")
     options = parser.parse_args()
     for row in globals()[options.table](options):

@@ -229,7 +229,8 @@ def test_clone_and_pipeline(digits):
         flat, labels
     )
     assert pipe.score(flat, labels) > 0.7
-    assert clone(vk.CVAE(3, beta=2.0)).get_params()["beta"] == 2.0
+    flow = {"name": "flow", "transforms": 2}
+    assert clone(vk.CVAE(3, prior=flow)).get_params()["prior"] == flow
 
 
 def test_random_state_none_differs_from_fit_to_fit():

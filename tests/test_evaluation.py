@@ -90,7 +90,7 @@ def test_a_dead_latent_is_told_with_a_remedy():
     assert results["kl"] == pytest.approx(0, abs=1e-6)
     assert results["active_units"] == 0
     assert "collapsed" in results["verdict"]
-    assert "--warmup" in results["verdict"]
+    assert "--objective.warmup" in results["verdict"]
 
 
 def test_verdict_counts():

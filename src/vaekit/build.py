@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ def build_model(
     schema: Schema,
     latent_dim: int,
     prior: Callable[[int, int], nn.Module],
+    posterior: Callable[[int], nn.Module],
     encoder: NetFactory,
     decoder: NetFactory,
 ) -> LatentModel:
@@ -37,16 +38,14 @@ def build_model(
         numbers = {name: c.size for name, c in schema.named.items() if c.kind == "number"}
         condition = ConditionEmbedding(labels, numbers)
         features = condition.features
-    try:
-        prior_head = prior(latent_dim, features)
-    except ValueError as e:
-        raise UserError(str(e)) from e
+    prior_head, posterior_head = prior(latent_dim, features), posterior(latent_dim)
     model = LatentModel(
-        encoder(likelihood.input_shape, (2 * latent_dim,), features),
+        encoder(likelihood.input_shape, (posterior_head.features,), features),  # type: ignore[arg-type]
         decoder((latent_dim,), likelihood.param_shape, features),
         likelihood,
         latent_dim=latent_dim,
         prior=prior_head,
+        posterior=posterior_head,
         condition=condition,
     )
     check_shapes(model, likelihood, features)
@@ -91,9 +90,9 @@ class Chunks:
             yield self.domain.batch(chunk.x, fixed_uniform()), chunk.mask
 
 
-def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, scale: float | None) -> Likelihood:
+def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, options: Mapping[str, Any]) -> Likelihood:
     """The likelihood of this name for this data. UserError where the data holds what it cannot explain."""
-    likelihood = LIKELIHOODS[name].from_data(chunks, unit, **({} if scale is None else {"scale": scale}))
+    likelihood = LIKELIHOODS[name].from_data(chunks, unit, **options)
     for x, mask in chunks:
         likelihood.check(x, mask)
     return likelihood

@@ -78,13 +78,13 @@ def fit(
     latent_dim: Annotated[int | None, option("Number of latent units. Default: 16.", panel=MODEL)] = None,
     size: Annotated[str | None, option("small, base or large networks. Default: base.", panel=MODEL)] = None,
     network: Annotated[str | None, option("auto, conv or mlp.", panel=MODEL)] = None,
-    likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli or categorical.", panel=MODEL)] = None,
-    likelihood_scale: Annotated[float | None, option("Fix the scale of normal or laplace; 1 is the squared or absolute error.", panel=MODEL)] = None,
+    likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli, continuous_bernoulli, logistic or categorical.", panel=MODEL)] = None,
     binarize: Annotated[str | None, option("Pictures: dynamic or threshold.", panel=MODEL)] = None,
-    prior: Annotated[str | None, option("standard, or conditional: learned from the condition.", panel=MODEL)] = None,
+    prior: Annotated[str | None, option("standard, mixture, vamp, flow, or conditional: a Normal learned from the condition.", panel=MODEL)] = None,
+    posterior: Annotated[str | None, option("normal, full (covariance), iaf or maf (flows).", panel=MODEL)] = None,
     condition_dropout: Annotated[float | None, option("How often a condition is hidden in training. Default: 0.1.", panel=MODEL)] = None,
-    beta: Annotated[float | None, option("Weight of the KL. Default: 1.")] = None,
-    warmup: Annotated[float | None, option("Share of the run over which the KL's weight grows from 0. Default: 0.")] = None,
+    objective: Annotated[str | None, option("elbo, free_bits, capacity, kl_target, geco, beta_tc, factor_vae, info_vae, iwae, dreg or vae_gan.")] = None,
+    set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL)] = None,
     epochs: Annotated[int | None, option("Passes over the data. Default: 4000 steps' worth, at least 50.")] = None,
     minutes: Annotated[float | None, option("Train for this long instead.")] = None,
     batch_size: Annotated[int | None, option("Rows a step, over all devices. Default: 128.")] = None,
@@ -107,11 +107,11 @@ def fit(
     from vaekit import run as runs
 
     settings = dict(
-        validation=validation, latent_dim=latent_dim, size=size, network=network, likelihood=likelihood,
-        likelihood_scale=likelihood_scale, binarize=binarize, prior=prior, condition_dropout=condition_dropout, beta=beta,
-        warmup=warmup, epochs=epochs, minutes=minutes, batch_size=batch_size, learning_rate=learning_rate,
-        patience=patience, random_state=seed,
+        validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
+        condition_dropout=condition_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
+        learning_rate=learning_rate, patience=patience, random_state=seed,
     )  # fmt: skip
+    parts = dict(likelihood=likelihood, prior=prior, posterior=posterior, objective=objective)
     trainer = dict(precision=precision, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
     if resume and config is None and out and (out / runs.CONFIG).exists():
         config = out / runs.CONFIG
@@ -121,6 +121,7 @@ def fit(
     recipe.resize = parse_size(resize) if resize else recipe.resize
     recipe.strict = strict or recipe.strict
     recipe.settings |= given(settings)
+    recipe.choose_parts(given(parts), set_ or [])
     if chosen := given(trainer) | ({"tensorboard": True} if tensorboard else {}):
         recipe.settings["trainer"] = {**(recipe.settings.get("trainer") or {}), **chosen}
     if print_config:
@@ -132,6 +133,8 @@ def fit(
     folder, estimator = recipe.train(out, resume=resume, say=say)
     if not estimator.first_process_:
         return
+    for note in estimator.notes_:
+        say(f"note: {note}")
     if estimator.interrupted_:
         say(f"stopped; go on with: vaekit fit --resume --out {folder}")
         raise typer.Exit(130)
@@ -353,10 +356,21 @@ def say(line: str) -> None:
         print(line, file=sys.stderr)
 
 
+def dotted(arguments: list[str]) -> list[str]:
+    """`--objective.beta 4` and `--objective.beta=4` as `--set objective.beta=4`: options of parts are not known here."""
+    out, rest = [], iter(arguments)
+    for argument in rest:
+        key, equals, value = argument.partition("=")
+        if key.startswith("--") and "." in key:
+            argument = f"{key[2:]}={value if equals else next(rest, '')}"
+            out.append("--set")
+        out.append(argument)
+    return out
+
+
 def main() -> None:
     """Exit codes: 0; 2 for a user's mistake, told in one line; 130 for Ctrl-C; 1 for a fault of ours."""
-    if len(sys.argv) == 1:
-        sys.argv.append("--help")
+    sys.argv[1:] = dotted(sys.argv[1:]) or ["--help"]
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except UserError as e:

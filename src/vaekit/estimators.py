@@ -20,16 +20,18 @@ from vaekit import evaluation
 from vaekit import run as run_directory
 from vaekit.build import Chunks, NetFactory, build_model, fingerprint, fixed_uniform, learn_likelihood
 from vaekit.conditions import Schema
-from vaekit.distributions import LIKELIHOODS, PRIORS
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.domains import domain_for
 from vaekit.errors import UserError, near_matches
 from vaekit.model import LatentModel
-from vaekit.objectives import ELBO
+from vaekit.objectives import OBJECTIVES, Objective
+from vaekit.parts import Part, check_options, choose
 from vaekit.training import Data, Training, fit, launch
 from vaekit.training.data import generator, split
 from vaekit.uses import generate
 
 ROWS_AT_ONCE = 1024
+PARTS: dict[str, Mapping[str, Any]] = {"prior": PRIORS, "posterior": POSTERIORS, "objective": OBJECTIVES}
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
@@ -38,17 +40,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Data X is (N, columns) for numbers, NaN where a value is missing, or (N, H, W) or (N, H, W, channels) for pictures.
 
+    A likelihood, prior, posterior or objective is a name, or a dict of its name and options, such as
+    `prior={"name": "mixture", "components": 100}`, `likelihood={"name": "normal", "scale": 1}` (a fixed scale, squared
+    error, in place of one that is learned) or `objective={"name": "elbo", "beta": 4, "warmup": 0.3}`.
+
     Args:
         latent_dim: number of latent units.
         size: "small", "base" or "large" networks.
         network: "auto" (convolutions for pictures, an MLP for numbers), "conv" or "mlp".
-        likelihood: "normal", "laplace", "bernoulli", "categorical", or "auto": "bernoulli" where all values are 0 or 1,
-            else "normal".
-        likelihood_scale: of "normal" and "laplace": None learns one scale per column or channel, which balances
-            reconstruction and KL by itself; a number fixes it (1: squared or absolute error, in model units).
+        likelihood: "normal", "laplace", "bernoulli", "continuous_bernoulli", "logistic", "categorical", or "auto":
+            "bernoulli" where all values are 0 or 1, else "normal".
         binarize: pictures only: "dynamic" or "threshold".
-        prior: "standard", or (CVAE) "conditional": a Normal p(z|y) learned from y.
-        beta, warmup: weight of the KL, and the share of the run over which it grows to that from 0.
+        prior: "standard", "mixture", "vamp", "flow", or (CVAE) "conditional": a Normal p(z|y) learned from y.
+        posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
+        objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
         epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`.
         validation: share of the rows held out to choose the best epoch by.
@@ -59,6 +64,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         model_: the trained `LatentModel`.
         domain_, schema_: what a row and its condition look like.
         history_: metrics per epoch, a list of dicts.
+        notes_: what to know of how training went, a sentence each.
         interrupted_: whether Ctrl-C stopped a training that writes a run directory.
         n_features_in_: columns of X (numbers only).
     """
@@ -67,12 +73,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     _: KW_ONLY
     size: str = "base"
     network: str = "auto"
-    likelihood: str = "auto"
-    likelihood_scale: float | None = None
+    likelihood: Part = "auto"
     binarize: str | None = None
-    prior: str = "standard"
-    beta: float = 1.0
-    warmup: float = 0.0
+    prior: Part = "standard"
+    posterior: Part = "normal"
+    objective: Part = "elbo"
     encoder: NetFactory | None = None
     decoder: NetFactory | None = None
     epochs: int | None = None
@@ -124,15 +129,23 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _learn_schema(self, rows: np.ndarray, y: Mapping[str, Any], kinds: Any, columns: list[str] | None) -> Data:
         """What a row and its condition look like, which likelihood explains them, and the model for that."""
         domain = domain_for(rows)
-        name = domain.default_likelihood(rows, self.binarize) if self.likelihood == "auto" else self.likelihood
+        name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
+        if name == "auto":
+            name = domain.default_likelihood(rows, self.binarize)
+        check_options("likelihood", name, options, LIKELIHOODS[name])
         real_valued = LIKELIHOODS[name].real_valued
         self.domain_ = domain.infer(rows, standardize=real_valued, columns=columns, binarize=self.binarize)
         self.schema_ = Schema.infer(y, kinds)
         x, mask = self.domain_.pack(rows)
         data = Data(x, mask, self.schema_.pack(y, len(rows)))
-        likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, self.likelihood_scale)
+        likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
         self.likelihood_ = {"name": name, **likelihood.options}
         self.model_ = self._build(likelihood)
+        if hasattr(self.model_.prior_head, "learn"):
+            train, _ = split(len(data), self.validation, self.seed_)
+            some = data[train[torch.randperm(len(train))[:1024]]]
+            x, _ = next(iter(Chunks(some, self.domain_)))
+            self.model_.prior_head.learn(likelihood.features(x))  # type: ignore[operator]
         return data
 
     def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
@@ -148,11 +161,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
                 watchers.append(TensorBoard(folder / run_directory.TENSORBOARD))
         train, valid = split(len(data), self.validation, self.seed_)
+        objective = self._objective()
         state = fit(
-            fabric, self.model_, ELBO(self.beta, self.warmup), data[train], data[valid], training,
+            fabric, self.model_, objective, data[train], data[valid], training,
             to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers if fabric.is_global_zero else [],
         )  # fmt: skip
         self.history_ = state.history
+        self.notes_ = objective.notes(state.history)
         self.interrupted_ = state.interrupted
         self.first_process_ = fabric.is_global_zero
         self._n_features_out = self.latent_dim
@@ -165,32 +180,42 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name, known in {
             "size": ["small", "base", "large"],
             "network": ["auto", "conv", "mlp"],
-            "likelihood": ["auto", *LIKELIHOODS],
-            "prior": list(PRIORS),
         }.items():
             value = getattr(self, name)
             if value not in known:
                 raise UserError(f"{name}={value!r} is not one of the choices{near_matches(str(value), known)}")
+        choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
+        for what, registry in PARTS.items():
+            name, options = choose(what, getattr(self, what), registry)
+            check_options(what, name, options, registry[name])
+        self._objective()
         for name, least in {"latent_dim": 1, "batch_size": 1, "epochs": 1}.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserError(f"{name}={value} is too small: at least {least}")
-        for name in ("learning_rate", "minutes", "likelihood_scale"):
+        for name in ("learning_rate", "minutes"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{name}={value} has to be a number above 0")
-        if self.likelihood_scale is not None and self.likelihood not in ("normal", "laplace"):
-            raise UserError("likelihood_scale goes with likelihood='normal' or 'laplace': name one of them")
         if not 0 <= self.validation < 1:
             raise UserError(f"validation={self.validation} is a share of the rows: from 0 to below 1")
 
     def _build(self, likelihood: Any) -> LatentModel:
         """The model for this schema, with fresh weights."""
         networks = self.domain_.networks(self.size, self.network)
+        prior, posterior = (self._part(what) for what in ("prior", "posterior"))
         return build_model(
-            likelihood, self.schema_, self.latent_dim, PRIORS[self.prior],
+            likelihood, self.schema_, self.latent_dim, prior, posterior,
             self.encoder or networks[0], self.decoder or networks[1],
         )  # fmt: skip
+
+    def _part(self, what: str) -> Any:
+        """The class of a part, its options bound."""
+        name, options = choose(what, getattr(self, what), PARTS[what])
+        return partial(PARTS[what][name], **options)
+
+    def _objective(self) -> Objective:
+        return self._part("objective")()
 
     # -- using ---------------------------------------------------------------------------------------------------------
 

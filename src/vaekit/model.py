@@ -104,6 +104,8 @@ class LatentModel(nn.Module):
         self.prior_head = prior if prior is not None else StandardNormalPrior(latent_dim)
         self.posterior_head = posterior if posterior is not None else NormalPosterior(latent_dim)
         self.condition = condition
+        if hasattr(self.prior_head, "attach"):
+            self.prior_head.attach(self)  # type: ignore[operator]
 
     def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
@@ -141,8 +143,11 @@ class LatentModel(nn.Module):
         return None if self.condition is None else self.condition(y, rows)
 
     def _posterior(self, x: Tensor, c: Tensor | None) -> Distribution:
-        x = self.likelihood.features(x)
-        h = self.encoder(x) if c is None else self.encoder(x, c)
+        return self.encode(self.likelihood.features(x), c)
+
+    def encode(self, features: Tensor, c: Tensor | None) -> Distribution:
+        """q(z) for what the encoder sees of x, (B, *likelihood.input_shape), and of y, (B, condition.features)."""
+        h = self.encoder(features) if c is None else self.encoder(features, c)
         return self.posterior_head(full_precision(h))
 
     def _decode(self, z: Tensor, c: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ import yaml
 from vaekit import run as runs
 from vaekit import sources
 from vaekit.errors import UserError, near_matches
-from vaekit.estimators import CVAE, VAE
+from vaekit.estimators import CVAE, PARTS, VAE
 from vaekit.files import write_text
 from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
@@ -62,6 +62,27 @@ class Recipe:
             known = cls(**own, settings=values)
         known.check()
         return known
+
+    def choose_parts(self, names: Mapping[str, str], options: Sequence[str]) -> None:
+        """Parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML."""
+        for part, name in names.items():
+            self.settings[part] = name
+        parameters = inspect.signature(self.estimator).parameters
+        for text in options:
+            where, _, value = text.partition("=")
+            part, _, key = where.partition(".")
+            if part not in (*PARTS, "likelihood") or not key:
+                raise UserError(
+                    f"--{where}: no part of a model is named {part!r}{near_matches(part, [*PARTS, 'likelihood'])}"
+                )
+            if not value:
+                raise UserError(f"--{where} needs a value")
+            chosen = self.settings.get(part, parameters[part].default)
+            chosen = dict(chosen) if isinstance(chosen, Mapping) else {"name": chosen}
+            try:
+                self.settings[part] = {**chosen, key.replace("-", "_"): yaml.safe_load(value)}
+            except yaml.YAMLError as e:
+                raise UserError(f"--{where} {value!r} is no value: {e}") from e
 
     def check(self) -> None:
         parameters = [p for p in inspect.signature(self.estimator).parameters if p not in ("encoder", "decoder")]

@@ -12,6 +12,7 @@ No pickle: a run from a stranger can be opened without running the stranger's co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def config(estimator: Any) -> dict[str, Any]:
         if settings[net] is not None:
             settings[net] = {"custom": describe(settings[net])}
     settings["random_state"] = estimator.seed_
-    settings["trainer"] = dict(settings["trainer"]) if settings["trainer"] else None
+    settings = {name: dict(v) if isinstance(v, Mapping) else v for name, v in settings.items()}
     return {
         "vaekit": __version__,
         "estimator": type(estimator).__name__,

@@ -7,21 +7,37 @@ row, or shared out over processes), and a training step does not pay for argumen
 """
 
 from vaekit.distributions.base import Distribution, Noise, normal_noise
-from vaekit.distributions.elementwise import Bernoulli, Categorical, Laplace, Normal
+from vaekit.distributions.elementwise import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    Laplace,
+    LogisticMixture,
+    Normal,
+)
+from vaekit.distributions.flows import Flow
 from vaekit.distributions.kl import kl_divergence, kl_per_unit
 from vaekit.distributions.likelihoods import LIKELIHOODS, Likelihood
-from vaekit.distributions.posteriors import NormalPosterior
+from vaekit.distributions.mixtures import Mixture
+from vaekit.distributions.multivariate import MultivariateNormal
+from vaekit.distributions.posteriors import POSTERIORS, NormalPosterior
 from vaekit.distributions.priors import PRIORS, ConditionalNormalPrior, StandardNormalPrior
 
 __all__ = [
     "LIKELIHOODS",
+    "POSTERIORS",
     "PRIORS",
     "Bernoulli",
     "Categorical",
     "ConditionalNormalPrior",
+    "ContinuousBernoulli",
     "Distribution",
+    "Flow",
     "Laplace",
     "Likelihood",
+    "LogisticMixture",
+    "Mixture",
+    "MultivariateNormal",
     "Noise",
     "Normal",
     "NormalPosterior",

@@ -110,6 +110,93 @@ class Bernoulli(Elementwise):
 
 
 @dataclass
+class ContinuousBernoulli(Elementwise):
+    """The density on [0, 1] that is proportional to the Bernoulli's formula (Loaiza-Ganem & Cunningham 2019, arXiv
+    1907.06845), by `logits` (*batch, *event); `log_unit` as for `Normal`."""
+
+    logits: Tensor
+    log_unit: Tensor | float = 0.0
+
+    @property
+    def mean(self) -> Tensor:
+        near_zero, logits = self._away_from_zero()
+        return torch.where(
+            near_zero, 0.5 + self.logits / 12, logits.sigmoid() / (0.5 * logits).tanh() - logits.reciprocal()
+        )
+
+    def log_prob_elements(self, x: Tensor) -> Tensor:
+        near_zero, logits = self._away_from_zero()
+        squares = self.logits.square()
+        log_constant = torch.where(  # log of logits / tanh(logits / 2); its series where that is 0 / 0
+            near_zero, math.log(2) + squares / 12, (logits / (0.5 * logits).tanh()).log()
+        )
+        return x * self.logits - F.softplus(self.logits) + log_constant - self.log_unit
+
+    def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
+        normal = noise(k, *self.logits.shape).to(self.logits)
+        near_zero, logits = self._away_from_zero()
+        log_u, log_rest = torch.special.log_ndtr(normal), torch.special.log_ndtr(-normal)
+        inverse_cdf = torch.logaddexp(log_u + logits, log_rest) / logits
+        return torch.where(near_zero, torch.special.ndtr(normal), inverse_cdf).clamp(0, 1)
+
+    def tempered(self, temperature: float) -> ContinuousBernoulli:
+        return replace(self, logits=self.logits / max(temperature, 1e-6))
+
+    def _away_from_zero(self) -> tuple[Tensor, Tensor]:
+        near_zero = self.logits.abs() < 1e-2
+        return near_zero, torch.where(near_zero, 1.0, self.logits)
+
+
+@dataclass
+class LogisticMixture(Elementwise):
+    """A mixture of K logistic densities, rounded to a grid (Salimans et al. 2017, arXiv 1701.05517): a probability of
+    each value `low`, `low + step`, ..., `high`. `logits`, `loc`, `log_scale` are (*batch, *event, K); `step`, `low`, `high`
+    broadcast to an event. Its first and last value have the tails too, so that all add to 1."""
+
+    logits: Tensor
+    loc: Tensor
+    log_scale: Tensor
+    step: Tensor
+    low: Tensor
+    high: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the mixture before it is rounded, kept within the range."""
+        return (self.logits.softmax(-1) * self.loc).sum(-1).clamp(self.low, self.high)
+
+    def log_prob_elements(self, x: Tensor) -> Tensor:
+        inverse, half = (-self.log_scale).exp(), 0.5 * self.step
+        x = x.expand(self.loc.shape[:-1])
+        centred = x.unsqueeze(-1) - self.loc
+        above = inverse * (centred + half.unsqueeze(-1))
+        below = inverse * (centred - half.unsqueeze(-1))
+        # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), which neither cancels nor underflows.
+        inside = F.logsigmoid(above) + F.logsigmoid(-below) + log1mexp(inverse * self.step.unsqueeze(-1))
+        first, last = (x < self.low + half).unsqueeze(-1), (x > self.high - half).unsqueeze(-1)
+        log_p = torch.where(first, F.logsigmoid(above), torch.where(last, F.logsigmoid(-below), inside))
+        return (self.logits.log_softmax(-1) + log_p).logsumexp(-1)
+
+    def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
+        n = noise(2 * k, *self.loc.shape[:-1]).to(self.loc).unflatten(0, (2, k))
+        edges = self.logits.softmax(-1).cumsum(-1)
+        component = (torch.special.ndtr(n[0]).unsqueeze(-1) > edges).sum(-1).clamp_max(edges.shape[-1] - 1)
+        index = component.unsqueeze(-1)
+        loc, log_scale = (t.expand(k, *t.shape).gather(-1, index).squeeze(-1) for t in (self.loc, self.log_scale))
+        logistic = torch.special.log_ndtr(n[1]) - torch.special.log_ndtr(-n[1])
+        steps = ((loc + log_scale.exp() * logistic - self.low) / self.step).round()
+        return (self.low + steps * self.step).clamp(self.low, self.high)
+
+    def tempered(self, temperature: float) -> LogisticMixture:
+        return replace(self, log_scale=self.log_scale + math.log(max(temperature, 1e-6)))
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - e^-x) for x > 0, without cancellation (Maechler 2012)."""
+    return torch.where(x > math.log(2), torch.log1p(-(-x).exp()), (-torch.expm1(-x)).clamp_min(1e-30).log())
+
+
+@dataclass
 class Categorical(Elementwise):
     """Independent categories 0..K-1 (as floats) by `logits` (*batch, *event, K). Its mean is the likeliest category:
     an average of codes means nothing."""

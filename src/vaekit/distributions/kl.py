@@ -6,10 +6,16 @@ from torch import Tensor
 
 from vaekit.distributions.base import Distribution
 from vaekit.distributions.elementwise import Normal
+from vaekit.distributions.multivariate import MultivariateNormal
 
 
 def kl_per_unit(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) of each unit, (B, d) nats, where both factorise and a closed form exists; else None."""
+    """KL(q || p) of each unit, (B, d) nats, where both factorise and a closed form exists; else None.
+
+    A distribution that is no product of Normals but knows its own answer offers `kl_per_unit(p)`.
+    """
+    if hasattr(q, "kl_per_unit"):
+        return q.kl_per_unit(p)
     if not (isinstance(q, Normal) and isinstance(p, Normal)):
         return None
     ratio = q.scale / p.scale
@@ -19,4 +25,11 @@ def kl_per_unit(q: Distribution, p: Distribution) -> Tensor | None:
 def kl_divergence(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q || p) in nats, (B,), where a closed form exists; else None."""
     units = kl_per_unit(q, p)
-    return None if units is None else units.flatten(1).sum(-1)
+    if units is not None:
+        return units.flatten(1).sum(-1)
+    if isinstance(q, MultivariateNormal) and isinstance(p, Normal):
+        scale = p.scale.expand_as(q.loc)
+        spread = (q.factor / scale.unsqueeze(-1)).square().flatten(-2).sum(-1)
+        distance = ((q.loc - p.loc) / scale).square().sum(-1)
+        return 0.5 * (spread + distance - q.loc.shape[-1]) + scale.log().sum(-1) - q.log_det
+    return None

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions.base import Distribution
-from vaekit.distributions.elementwise import Bernoulli, Categorical, Laplace, Normal
+from vaekit.distributions.elementwise import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    Laplace,
+    LogisticMixture,
+    Normal,
+)
 from vaekit.errors import UserError
 
 MIN_SCALE = 1e-3  # of a model unit: no column or channel may be explained ever more exactly without end
@@ -95,6 +102,26 @@ class BernoulliLikelihood(Likelihood):
         return (x >= 0) & (x <= 1)
 
 
+class ContinuousBernoulliLikelihood(BernoulliLikelihood):
+    """Greys as what they are: a density on [0, 1], of the Bernoulli's form and with its missing constant (Loaiza-Ganem
+    & Cunningham 2019). Densities are in the data's own units."""
+
+    log_unit: Tensor
+
+    def __init__(self, event_shape: tuple[int, ...]):
+        super().__init__(event_shape)
+        self.register_buffer("log_unit", per_channel(event_shape))
+
+    @classmethod
+    def from_data(cls, chunks: Chunks, unit: Tensor, **options: Any) -> Likelihood:
+        self = cls(event_shape(chunks), **options)
+        self.log_unit += unit.log().reshape(-1, *self.log_unit.shape[1:])
+        return self
+
+    def forward(self, h: Tensor) -> ContinuousBernoulli:  # type: ignore[override]
+        return ContinuousBernoulli(len(self.event_shape), h, self.log_unit)
+
+
 class ScaledLikelihood(Likelihood):
     """A location from the decoder and one scale per column or channel, shared by all rows: learned when `scale` is
     None (sigma-VAE's shared sigma, Rybkin et al. 2021, arXiv 2006.13202: it balances reconstruction and KL with no
@@ -107,15 +134,14 @@ class ScaledLikelihood(Likelihood):
     log_unit: Tensor
     distribution: Any
 
-    def __init__(self, event_shape: tuple[int, ...], scale: float | None = None):
+    def __init__(self, event_shape: tuple[int, ...], *, scale: float | None = None):
         super().__init__(event_shape)
         self.options = {"scale": scale}
-        shape = (event_shape[0], *[1] * (len(event_shape) - 1))
         if scale is None:
-            self.raw_scale = nn.Parameter(torch.zeros(shape))
+            self.raw_scale = nn.Parameter(per_channel(event_shape))
         else:
-            self.register_buffer("raw_scale", torch.full(shape, float(scale)))
-        self.register_buffer("log_unit", torch.zeros(shape))
+            self.register_buffer("raw_scale", torch.full_like(per_channel(event_shape), float(scale)))
+        self.register_buffer("log_unit", per_channel(event_shape))
 
     @classmethod
     def from_data(cls, chunks: Chunks, unit: Tensor, **options: Any) -> Likelihood:
@@ -145,13 +171,66 @@ class LaplaceLikelihood(ScaledLikelihood):
     distribution = Laplace
 
 
+class LogisticLikelihood(Likelihood):
+    """A mixture of discretised logistics for each value (Salimans et al. 2017), for whole numbers such as the bytes of a
+    picture: its log-probabilities are of the values themselves.
+
+    Args:
+        components: logistics per value.
+    """
+
+    step: Tensor
+    low: Tensor
+    high: Tensor
+    support_text = "whole numbers"
+    support_fix = "use likelihood 'normal'"
+
+    def __init__(self, event_shape: tuple[int, ...], *, components: int = 5):
+        super().__init__(event_shape)
+        self.components = components
+        self.options = {"components": components}
+        self.param_shape = (3 * components * event_shape[0], *event_shape[1:])
+        for name, value in {"step": 1.0, "low": 0.0, "high": 1.0}.items():
+            self.register_buffer(name, per_channel(event_shape) + value)
+
+    @classmethod
+    def from_data(cls, chunks: Chunks, unit: Tensor, **options: Any) -> Likelihood:
+        self = cls(event_shape(chunks), **options)
+        self.step /= unit.reshape(-1, *self.step.shape[1:])
+        self.low += torch.inf
+        self.high -= torch.inf
+        for x, mask in chunks:
+            dims = [0, *range(2, x.ndim)]
+            low, high = (x, x) if mask is None else (x.where(mask, torch.inf), x.where(mask, -torch.inf))
+            self.low = torch.minimum(self.low, low.amin(dims, keepdim=True)[0])
+            self.high = torch.maximum(self.high, high.amax(dims, keepdim=True)[0])
+        return self
+
+    def forward(self, h: Tensor) -> LogisticMixture:
+        batch = h.ndim - len(self.event_shape)
+        logits, loc, log_scale = h.unflatten(batch, (3, self.components, -1)).movedim(batch + 1, -1).unbind(batch)
+        # At first spread over the range, each as wide as its share of it.
+        span = (self.high - self.low + self.step).unsqueeze(-1)
+        centres = (torch.arange(self.components, device=h.device) + 0.5) / self.components
+        loc = self.low.unsqueeze(-1) + span * (centres + loc)
+        log_scale = (span / (2 * self.components)).log() + log_scale
+        narrow = (self.step / 64).log().unsqueeze(-1)  # narrower than that, all of it is in one value
+        return LogisticMixture(
+            len(self.event_shape), logits, loc, log_scale.clamp_min(narrow), self.step, self.low, self.high
+        )
+
+    def support(self, x: Tensor) -> Tensor:
+        steps = (x - self.low) / self.step
+        return (steps - steps.round()).abs() < 0.02
+
+
 class CategoricalLikelihood(Likelihood):
     """One of `categories` codes 0..K-1 for every element. The encoder sees one-hot codes; both networks have the codes
     along the first dimension of an event: (K * event[0], *event[1:])."""
 
     real_valued = False
 
-    def __init__(self, event_shape: tuple[int, ...], categories: int):
+    def __init__(self, event_shape: tuple[int, ...], *, categories: int = 2):
         super().__init__(event_shape)
         self.categories = categories
         self.options = {"categories": categories}
@@ -178,6 +257,11 @@ class CategoricalLikelihood(Likelihood):
         return (x >= 0) & (x < self.categories) & (x == x.floor())
 
 
+def per_channel(event_shape: tuple[int, ...]) -> Tensor:
+    """Zeros, one per column or channel, that broadcast to an event."""
+    return torch.zeros(event_shape[0], *[1] * (len(event_shape) - 1))
+
+
 def event_shape(chunks: Chunks) -> tuple[int, ...]:
     return tuple(next(iter(chunks))[0].shape[1:])
 
@@ -198,7 +282,9 @@ def spread(chunks: Chunks) -> Tensor:
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": BernoulliLikelihood,
+    "continuous_bernoulli": ContinuousBernoulliLikelihood,
     "normal": NormalLikelihood,
     "laplace": LaplaceLikelihood,
+    "logistic": LogisticLikelihood,
     "categorical": CategoricalLikelihood,
 }

@@ -1,6 +1,14 @@
-"""Priors p(z|y): a module that turns the condition's features into a distribution over z."""
+"""Priors p(z|y): a module that turns the condition's features into a distribution over z.
+
+Every one is called as `prior(c, n)`: c (n, condition_features), or None without a condition. To add one, write a class
+and name it in `PRIORS`. One that needs more than sizes has `attach(model)`, called once when the model is put
+together, and `learn(x)`, called once with rows of the training data.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +16,12 @@ from torch import Tensor, nn
 
 from vaekit.distributions.base import full_precision
 from vaekit.distributions.elementwise import Normal
-from vaekit.distributions.posteriors import MIN_SCALE, SOFTPLUS_OF_ONE
+from vaekit.distributions.flows import Flow, start_at_identity
+from vaekit.distributions.mixtures import Mixture
+from vaekit.distributions.posteriors import MIN_SCALE, SOFTPLUS_OF_ONE, NormalPosterior
+from vaekit.errors import UserError
+
+HIDDEN = 64  # width of the network from a condition to a prior's numbers
 
 
 class StandardNormalPrior(nn.Module):
@@ -29,14 +42,11 @@ class StandardNormalPrior(nn.Module):
 class ConditionalNormalPrior(nn.Module):
     """N(mu(y), sigma(y)^2) with mu and sigma learned from the condition; it starts as N(0, I)."""
 
-    def __init__(self, latent_dim: int, condition_features: int = 0, hidden: int = 64):
+    def __init__(self, latent_dim: int, condition_features: int = 0, *, hidden: int = HIDDEN):
         super().__init__()
         if not condition_features:
-            raise ValueError("prior 'conditional' needs a condition: use CVAE, or prior='standard'")
-        last = nn.Linear(hidden, 2 * latent_dim)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.net = nn.Sequential(nn.Linear(condition_features, hidden), nn.SiLU(), last)
+            raise UserError("prior 'conditional' needs a condition: use CVAE, or prior='standard'")
+        self.net = numbers_from(condition_features, torch.zeros(2 * latent_dim), hidden)
 
     def forward(self, condition: Tensor | None, n: int) -> Normal:
         assert condition is not None
@@ -44,4 +54,116 @@ class ConditionalNormalPrior(nn.Module):
         return Normal(1, loc, F.softplus(raw + SOFTPLUS_OF_ONE) + MIN_SCALE)
 
 
-PRIORS: dict[str, type[nn.Module]] = {"standard": StandardNormalPrior, "conditional": ConditionalNormalPrior}
+class MixturePrior(nn.Module):
+    """A mixture of diagonal Normals, all its numbers learned; with a condition, learned from it.
+
+    Args:
+        components: how many.
+        hidden: width of the network from the condition.
+    """
+
+    def __init__(self, latent_dim: int, condition_features: int = 0, *, components: int = 50, hidden: int = HIDDEN):
+        super().__init__()
+        self.components, self.latent_dim = components, latent_dim
+        loc = torch.randn(components, latent_dim)  # apart from each other, or they would stay alike
+        start = torch.cat([torch.zeros(components), loc.flatten(), torch.zeros(components * latent_dim)])
+        if condition_features:
+            self.net = numbers_from(condition_features, start, hidden)
+        else:
+            self.numbers = nn.Parameter(start)
+
+    def forward(self, condition: Tensor | None, n: int) -> Mixture:
+        numbers = self.numbers if condition is None else full_precision(self.net(condition))
+        logits, loc, raw = numbers.split([self.components, *[self.components * self.latent_dim] * 2], dim=-1)
+        loc, raw = (t.unflatten(-1, (self.components, self.latent_dim)) for t in (loc, raw))
+        return Mixture(logits.log_softmax(-1), loc, F.softplus(raw + SOFTPLUS_OF_ONE) + MIN_SCALE, n)
+
+
+class VampPrior(nn.Module):
+    """A mixture of the posteriors of learned pseudo-inputs (Tomczak & Welling 2018, arXiv 1705.07120).
+
+    Pseudo-inputs are in the space of what the encoder sees. With a condition, each has a learned condition of its own,
+    and the condition asked for decides their weights.
+
+    Args:
+        components: how many pseudo-inputs. Each is encoded anew at every step, so training slows with their number.
+    """
+
+    def __init__(self, latent_dim: int, condition_features: int = 0, *, components: int = 128, hidden: int = HIDDEN):
+        super().__init__()
+        self.components, self.condition_features = components, condition_features
+        if condition_features:
+            self.weights = numbers_from(condition_features, torch.zeros(components), hidden)
+            self.pseudo_conditions = nn.Parameter(0.1 * torch.randn(components, condition_features))
+        else:
+            self.logits = nn.Parameter(torch.zeros(components))
+
+    def attach(self, model: Any) -> None:
+        if not isinstance(model.posterior_head, NormalPosterior):
+            raise UserError("prior 'vamp' needs posterior 'normal', whose mixture has a density in closed form")
+        self.pseudo_inputs = nn.Parameter(torch.rand(self.components, *model.likelihood.input_shape))
+        self._encode = model.encode  # a method, and so no part of this module: the encoder has one owner
+
+    def learn(self, x: Tensor) -> None:
+        """Start at rows of the data, as the encoder sees them: (n, *input_shape)."""
+        with torch.no_grad():
+            self.pseudo_inputs.copy_(x[torch.arange(self.components) % len(x)])
+
+    def forward(self, condition: Tensor | None, n: int) -> Mixture:
+        if condition is None:
+            components = self._encode(self.pseudo_inputs, None)
+            logits: Tensor = self.logits
+        else:
+            components = self._encode(self.pseudo_inputs, self.pseudo_conditions)
+            logits = full_precision(self.weights(condition))
+        assert isinstance(components, Normal)
+        return Mixture(logits.log_softmax(-1), components.loc, components.scale, n)
+
+
+class FlowPrior(nn.Module):
+    """A Normal pushed through affine coupling layers (RealNVP, Dinh et al. 2017, arXiv 1605.08803), which also see the
+    condition. It starts as N(0, I).
+
+    Args:
+        transforms: how many layers.
+        hidden: widths of each layer's network.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        condition_features: int = 0,
+        *,
+        transforms: int = 6,
+        hidden: Sequence[int] = (256, 256),
+    ):
+        super().__init__()
+        from zuko.flows import RealNVP  # zuko takes a second to import
+
+        self.flow = start_at_identity(
+            RealNVP(
+                latent_dim, condition_features, transforms=transforms, hidden_features=tuple(hidden), activation=nn.SiLU
+            ).transform
+        )
+        self.base = StandardNormalPrior(latent_dim)
+
+    def forward(self, condition: Tensor | None, n: int) -> Flow:
+        return Flow(self.base(None, n), self.flow(condition).inv)
+
+
+def numbers_from(condition_features: int, start: Tensor, hidden: int) -> nn.Sequential:
+    """A network from a condition to the numbers of a distribution, which are `start` whatever the condition at first."""
+    last = nn.Linear(hidden, len(start))
+    nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(start)
+    return nn.Sequential(nn.Linear(condition_features, hidden), nn.SiLU(), last)
+
+
+PRIORS: dict[str, type[nn.Module]] = {
+    "standard": StandardNormalPrior,
+    "conditional": ConditionalNormalPrior,
+    "mixture": MixturePrior,
+    "vamp": VampPrior,
+    "flow": FlowPrior,
+}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vaekit.errors import UserError
 from vaekit.model import Draw
 from vaekit.nets.condition import forget
-from vaekit.objectives import Objective
+from vaekit.objectives import Function, Objective
 from vaekit.training.checkpoint import load_checkpoint, save_checkpoint
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, batch_seeds, epoch_order, generator
 from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
@@ -69,7 +69,7 @@ class State:
     seconds: float = 0.0
     totals: dict[str, float] = field(default_factory=dict)  # terms summed over this epoch's batches so far
     history: list[dict[str, float]] = field(default_factory=list)  # a row of metrics per epoch
-    best_elbo: float = -math.inf
+    best_score: float = -math.inf  # the objective's own, on the validation rows
     best_epoch: int = 0
     best_progress: float = 0.0
     best: dict[str, Tensor] = field(default_factory=dict)  # the model's weights at the best epoch
@@ -104,7 +104,7 @@ class Step(nn.Module):
 def fit(
     fabric: Any,
     model: nn.Module,
-    objective: Objective,
+    objective: Objective | Callable[[Draw, float], Any],
     train: Data,
     valid: Data,
     options: Training,
@@ -114,7 +114,8 @@ def fit(
     resume: bool = False,
     watchers: Sequence[Watcher] = (),
 ) -> State:
-    """Train `model` in place; at the end it has the weights of its best epoch by validation ELBO.
+    """Train `model` in place; at the end it has the weights of its best epoch by what the objective makes of the
+    validation rows, or of the last epoch where it does not say.
 
     Args:
         fabric: what `launch` gave for the same options.
@@ -128,6 +129,9 @@ def fit(
         UserError: the loss stopped being a finite number; names the step and the tensor.
     """
     train, valid = train.to(fabric.device), valid.to(fabric.device)
+    if not isinstance(objective, Objective):
+        objective = Function(objective)
+    objective.attach(model, len(train))
     bare = Step(model, objective)
     parameters = [p for p in bare.parameters() if p.requires_grad]
     step, optimizer = fabric.setup(bare, torch.optim.Adam(parameters, options.learning_rate, fused=True))
@@ -169,7 +173,7 @@ def fit(
                 if y and options.condition_dropout:
                     y = forget(y, noise.uniform(share, 1 + len(y)).to(x), options.condition_dropout)
 
-                draw = partial(model.draw, x, y or None, mask=batch.mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
+                draw = partial(model.draw, x, y or None, k=objective.k, mask=batch.mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
                 loss = step(draw, progress())
                 loss_value, *values = torch.stack([loss.detach(), *bare.terms.values()]).tolist()
                 if not math.isfinite(loss_value):
@@ -201,10 +205,11 @@ def fit(
             row = {k: fabric.all_reduce(torch.tensor(v / state.batch)).item() for k, v in state.totals.items()}
             row = {"epoch": state.epoch + 1, "step": state.step, "seconds": round(state.seconds, 3), **row}
             if len(valid):
-                row |= validate(fabric, model, valid, to_batch, options.seed)
-                elbo = row["valid_elbo"]
-                if elbo > state.best_elbo:
-                    state.best_elbo, state.best_epoch, state.best_progress = elbo, state.epoch + 1, progress()
+                found, score = validate(fabric, model, objective, valid, to_batch, options.seed)
+                row |= found
+                if score is None or score > state.best_score:
+                    state.best_score = -math.inf if score is None else score
+                    state.best_epoch, state.best_progress = state.epoch + 1, progress()
                     state.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
             state.history.append(row)
             state.epoch, state.batch, state.totals = state.epoch + 1, 0, {}
@@ -248,18 +253,25 @@ def schedule(progress: float) -> float:
 
 
 @torch.no_grad()
-def validate(fabric: Any, model: nn.Module, valid: Data, to_batch: ToBatch, seed: int) -> dict[str, float]:
-    """ELBO, reconstruction and KL at full weight, in nats: the same noise at every call, whatever the processes."""
+def validate(
+    fabric: Any, model: nn.Module, objective: Objective, valid: Data, to_batch: ToBatch, seed: int
+) -> tuple[dict[str, float], float | None]:
+    """ELBO, reconstruction and KL at full weight, in nats, and the objective's own score: the same noise at every call,
+    whatever the processes."""
     model.eval()
-    sums = torch.zeros(2, dtype=torch.float64, device=fabric.device)
+    sums = torch.zeros(4, dtype=torch.float64, device=fabric.device)
     for i, data in enumerate(valid.chunks(VALIDATION_ROWS)):
         if i % fabric.world_size == fabric.global_rank:
             noise = BatchNoise(generator(seed, VALIDATION, i), len(data), slice(None))
             x = to_batch(data.x, noise.uniform)
-            draw = model.draw(x, data.y or None, mask=data.mask, noise=noise.normal)  # type: ignore[operator]
-            sums += torch.stack([-draw.log_px.double().sum(), draw.kl.double().sum()])
-    reconstruction, kl = (fabric.all_reduce(sums, reduce_op="sum") / len(valid)).tolist()
-    return {"valid_elbo": -reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
+            draw = model.draw(x, data.y or None, k=objective.k, mask=data.mask, noise=noise.normal)  # type: ignore[operator]
+            score = objective.validation(draw)
+            scored = torch.zeros_like(draw.kl) if score is None else torch.ones_like(draw.kl)
+            rows = -draw.log_px.mean(0), draw.kl, draw.kl if score is None else score, scored
+            sums += torch.stack([r.double().sum() for r in rows])
+    reconstruction, kl, score, scored = (fabric.all_reduce(sums, reduce_op="sum") / len(valid)).tolist()
+    found = {"valid_elbo": -reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
+    return found, score if scored else None
 
 
 def finish(model: nn.Module, state: State) -> State:

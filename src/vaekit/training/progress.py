@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,7 +54,8 @@ class ProgressBar:
 
     def epoch(self, state: Any, progress: float, row: dict[str, float]) -> None:
         if "valid_elbo" in row:
-            self.valid = f"  (validation {row['valid_elbo']:.1f}, best {state.best_elbo:.1f})"
+            best = f", best {state.best_score:.1f}" if math.isfinite(state.best_score) else ""
+            self.valid = f"  (validation {row['valid_elbo']:.1f}{best})"
         if not self.console.is_terminal and int(10 * progress) > self.tenth:
             self.tenth = int(10 * progress)
             elbo = -row["reconstruction"] - row["kl"]

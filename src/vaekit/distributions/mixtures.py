@@ -1,0 +1,55 @@
+"""Mixtures of Normals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vaekit.distributions.base import Noise
+from vaekit.distributions.elementwise import HALF_LOG_2PI
+
+
+@dataclass
+class Mixture:
+    """K diagonal Normals over (B, d): `log_weights` (B, K) or (K,), normalised; `loc` and `scale` (B, K, d), or (K, d)
+    where all rows share them. `rows` is B."""
+
+    log_weights: Tensor
+    loc: Tensor
+    scale: Tensor
+    rows: int
+
+    @property
+    def mean(self) -> Tensor:
+        weights = self.log_weights.exp().unsqueeze(-1)
+        return (weights * self.loc).sum(-2).expand(self.rows, -1)
+
+    def log_prob_components(self, z: Tensor) -> Tensor:
+        """log weight + log density of each component at z (..., B, d) -> (..., B, K)."""
+        # |z - loc|^2 / scale^2 multiplied out, so that no (..., B, K, d) is made; in float64, since its terms cancel.
+        z, loc, precision = z.double(), self.loc.double(), self.scale.double().pow(-2)
+        with torch.autocast(z.device.type, enabled=False):
+            if self.loc.ndim == 2:
+                squares = z.square() @ precision.T - 2 * z @ (loc * precision).T
+            else:
+                squares = torch.einsum("...bd,bkd->...bk", z.square(), precision)
+                squares = squares - 2 * torch.einsum("...bd,bkd->...bk", z, loc * precision)
+        constants = (loc.square() * precision).sum(-1) + 2 * (self.scale.double().log() + HALF_LOG_2PI).sum(-1)
+        return self.log_weights - 0.5 * (squares + constants)
+
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.log_prob_components(x).logsumexp(-1).to(x)
+
+    def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
+        edges = self.log_weights.double().exp().cumsum(-1).expand(self.rows, -1)
+        uniform = torch.special.ndtr(noise(k, self.rows, 1).to(edges))
+        component = (uniform > edges).sum(-1).clamp_max(edges.shape[-1] - 1)  # (k, B)
+        row = torch.arange(self.rows, device=component.device)
+        loc, scale = (t[component] if t.ndim == 2 else t[row, component] for t in (self.loc, self.scale))
+        return loc + scale * noise(k, self.rows, self.loc.shape[-1]).to(loc)
+
+    def tempered(self, temperature: float) -> Mixture:
+        """Every component's spread is multiplied; which component is drawn stays as it is."""
+        return replace(self, scale=self.scale * temperature)

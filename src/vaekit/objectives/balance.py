@@ -1,0 +1,148 @@
+"""Objectives that hold reconstruction and KL in another balance than the bound's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.distributions import kl_per_unit
+from vaekit.errors import UserError
+from vaekit.model import Draw
+from vaekit.objectives.base import Objective, Terms, ramp
+
+LARGEST_LOG_WEIGHT = 12.0
+MULTIPLIER_SPEED = 10.0  # the log of a multiplier moves this much faster than a weight
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeBits(Objective):
+    """A KL below `nats` per unit costs no less than that, so no unit is switched off to save it (Kingma et al. 2016,
+    arXiv 1606.04934). Where the KL has no closed form per unit, the floor is of their sum.
+
+    Args:
+        nats: per unit, mean over the batch.
+        warmup: share of the run over which the KL's weight grows from 0.
+    """
+
+    nats: float = 0.25
+    warmup: float = 0.0
+
+    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
+        units = kl_per_unit(draw.posterior, draw.prior)
+        if units is None:
+            charged = kl.clamp_min(self.nats * draw.z.flatten(2).shape[-1])
+        else:
+            charged = units.flatten(1).mean(0).clamp_min(self.nats).sum()
+        loss = reconstruction + ramp(progress, self.warmup) * charged
+        return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity(Objective):
+    """Pulls the KL to a capacity that grows over the run (Burgess et al. 2018, arXiv 1804.03599).
+
+    Args:
+        nats: capacity at the end.
+        gamma: weight of the distance to it.
+        warmup: share of the run over which it grows from 0.
+    """
+
+    nats: float = 25.0
+    gamma: float = 30.0
+    warmup: float = 0.8
+
+    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
+        capacity = self.nats * ramp(progress, self.warmup)
+        loss = reconstruction + self.gamma * (kl - capacity).abs()
+        return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+
+    def validation(self, draw: Draw) -> None:
+        return None
+
+    def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
+        return missed_kl(history, self.nats, "raise --objective.gamma, or ask for another --objective.nats")
+
+
+class KLTarget(nn.Module, Objective):
+    """Steers the KL's weight so that the KL comes to a target, by ControlVAE's PI controller (Shao et al. 2020, arXiv
+    2004.05988).
+
+    Args:
+        nats: the KL asked for.
+        proportional, integral: gains of the controller.
+        warmup: share of the run over which the target grows from 0.
+    """
+
+    sum_of_errors: Tensor
+
+    def __init__(self, *, nats: float = 20.0, proportional: float = 0.01, integral: float = 1e-3, warmup: float = 0.0):
+        super().__init__()
+        self.nats, self.proportional, self.integral, self.warmup = nats, proportional, integral, warmup
+        self.register_buffer("sum_of_errors", torch.zeros(()))
+
+    def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
+        error = self.nats * ramp(progress, self.warmup) - kl.detach()
+        # The sum stops where the weight is at its bounds, or it would take as long to come back.
+        total = (self.sum_of_errors + error).clamp(-100 / self.integral, 0)
+        if self.training:
+            self.sum_of_errors.copy_(total)
+        beta = (self.proportional * (-error).sigmoid() - self.integral * total).clamp_min(0)
+        return reconstruction + beta * kl, {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "beta": beta}
+
+    def validation(self, draw: Draw) -> None:
+        return None
+
+    def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
+        return missed_kl(history, self.nats, "train longer, or ask for another --objective.nats")
+
+
+class GECO(nn.Module, Objective):
+    """The least KL at which the reconstruction reaches a target: a Lagrange multiplier instead of a weight (Rezende &
+    Viola 2018, arXiv 1810.00597).
+
+    Args:
+        target: reconstruction asked for, -log p(x|z) in nats a row: what "reconstruction" shows while training.
+    """
+
+    def __init__(self, *, target: float | None = None):
+        super().__init__()
+        if target is None:
+            raise UserError(
+                "objective 'geco' needs a target: --objective.target NATS, the reconstruction (nats a row) to reach"
+            )
+        self.target = target
+        self.log_multiplier = nn.Parameter(torch.zeros(()))
+
+    def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
+        # The optimiser goes down; the multiplier has to go up where the target is missed: same value, gradient turned.
+        ascending = 2 * self.log_multiplier.detach() - self.log_multiplier
+        multiplier = (MULTIPLIER_SPEED * ascending).clamp(-LARGEST_LOG_WEIGHT, LARGEST_LOG_WEIGHT).exp()
+        loss = kl + multiplier * (reconstruction - self.target)
+        terms = {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "multiplier": multiplier.detach()}
+        return loss, terms
+
+    def validation(self, draw: Draw) -> None:
+        return None
+
+    def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
+        reached = history[-1]["reconstruction"] if history else self.target
+        if reached <= self.target + 0.05 * abs(self.target):
+            return []
+        return [
+            f"the target was not reached: reconstruction {reached:.1f} nats, asked for {self.target:g}, with a multiplier "
+            f"of {history[-1]['multiplier']:.3g}. Ask for less, or use a larger network or more latent units"
+        ]
+
+
+def missed_kl(history: Sequence[Mapping[str, float]], nats: float, remedy: str) -> list[str]:
+    kl = history[-1]["kl"] if history else nats
+    if abs(kl - nats) <= 0.1 * nats:
+        return []
+    return [f"the KL asked for was not reached: {kl:.1f} nats, asked for {nats:g}: {remedy}"]

@@ -1,0 +1,69 @@
+"""What an objective is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.errors import UserError
+from vaekit.model import Draw
+
+Terms = dict[str, Tensor]
+
+
+class Objective:
+    """Called as `objective(draw, progress) -> (loss, terms)`: `progress` is the share of the run that is done, 0..1;
+    `loss` is a scalar to minimise; `terms` are scalars to show. Sums over the event, means over the batch, nats.
+
+    One with parameters of its own (an adversary, a multiplier) is an `nn.Module` too. There is one loss and one
+    optimiser: what an adversary learns from is detached from the model, and what the model learns from an adversary
+    is detached from that.
+    """
+
+    k = 1
+    """Samples of z per row that it wants."""
+
+    def __call__(self, draw: Draw, progress: float) -> tuple[Tensor, Terms]:
+        raise NotImplementedError
+
+    def attach(self, model: Any, rows: int) -> None:
+        """Called once before training: the model, and how many rows it learns from."""
+
+    def validation(self, draw: Draw) -> Tensor | None:
+        """What the best epoch is chosen by, (B,), higher is better; None: the last epoch is kept."""
+        return draw.elbo
+
+    def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
+        """What the user should know of how it went, a sentence each."""
+        return []
+
+
+class Function(Objective):
+    """A bare function as an objective."""
+
+    def __init__(self, function: Callable[[Draw, float], tuple[Tensor, Terms]]):
+        self.function = function
+
+    def __call__(self, draw: Draw, progress: float) -> tuple[Tensor, Terms]:
+        return self.function(draw, progress)
+
+
+def ramp(progress: float, share: float) -> float:
+    """From 0 to 1 over the first `share` of the run."""
+    return min(1.0, progress / share) if share else 1.0
+
+
+def frozen(net: nn.Module) -> Callable[..., Tensor]:
+    """`net` as a function whose weights take no gradient."""
+    weights = {name: p.detach() for name, p in net.named_parameters()}
+    return lambda *args: torch.func.functional_call(net, weights, args)
+
+
+def require_normal_posterior(model: Any, name: str) -> None:
+    from vaekit.distributions import NormalPosterior
+
+    if not isinstance(getattr(model, "posterior_head", None), NormalPosterior):
+        raise UserError(f"objective {name!r} needs a model of one latent with posterior 'normal'")

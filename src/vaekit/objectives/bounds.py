@@ -1,0 +1,96 @@
+"""Lower bounds of log p(x)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+from vaekit.model import Draw
+from vaekit.objectives.base import Objective, Terms, ramp, require_normal_posterior
+
+
+@dataclass(frozen=True, kw_only=True)
+class ELBO(Objective):
+    """The negative evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114).
+
+    Args:
+        beta: weight of the KL (Higgins et al. 2017); 1 is the bound itself.
+        warmup: share of a cycle over which the weight grows from 0 to `beta`.
+        cycles: how often it does so (Fu et al. 2019, arXiv 1903.10145); 1 is a plain linear warm-up.
+    """
+
+    beta: float = 1.0
+    warmup: float = 0.0
+    cycles: int = 1
+
+    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        cycle = progress * self.cycles % 1 if progress < 1 else 1.0
+        reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
+        loss = reconstruction + self.beta * ramp(cycle, self.warmup) * kl
+        return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+
+    def validation(self, draw: Draw) -> Tensor:
+        return draw.log_px.mean(0) - self.beta * draw.kl
+
+
+@dataclass(frozen=True, kw_only=True)
+class IWAE(Objective):
+    """The importance-weighted bound (Burda et al. 2016, arXiv 1509.00519): nearer to log p(x) the more samples; a
+    better decoder, and a posterior that is looser than the ELBO's.
+
+    Args:
+        k: samples per row.
+    """
+
+    k: int = 8
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise UserError(f"objective.k={self.k} is too small: at least 1 sample")
+
+    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        return -importance_bound(log_weights(draw)).mean(), plain_terms(draw)
+
+    def validation(self, draw: Draw) -> Tensor:
+        return importance_bound(log_weights(draw))
+
+
+class DReG(IWAE):
+    """The same bound with doubly reparameterised gradients (Tucker et al. 2019, arXiv 1810.04152), whose signal for the
+    encoder does not fade as k grows."""
+
+    def attach(self, model: Any, rows: int) -> None:
+        require_normal_posterior(model, "dreg")
+
+    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        q = draw.posterior
+        fixed = dataclasses.replace(q, **{n: v.detach() for n, v in vars(q).items() if isinstance(v, Tensor)})  # type: ignore[type-var]
+        log_weight = draw.log_px + draw.log_pz - fixed.log_prob(draw.z)
+        share = log_weight.detach().softmax(0)
+        if draw.z.requires_grad:  # the encoder's gradient goes through z alone, with the weights squared
+            draw.z.register_hook(lambda gradient: gradient * share.unsqueeze(-1))
+        terms = plain_terms(draw)
+        # Its value is the bound's; its gradient that of the weighted sum.
+        loss = -(share * log_weight).sum(0)
+        return (loss - loss.detach() - importance_bound(log_weight.detach())).mean(), terms
+
+
+def log_weights(draw: Draw) -> Tensor:
+    """log p(x|z) + log p(z) - log q(z|x), (k, B)."""
+    return draw.log_px + draw.log_pz - draw.log_qz
+
+
+def importance_bound(log_weight: Tensor) -> Tensor:
+    """(k, B) -> (B,)."""
+    return log_weight.logsumexp(0) - math.log(len(log_weight))
+
+
+def plain_terms(draw: Draw) -> Terms:
+    with torch.no_grad():
+        return {"reconstruction": -draw.log_px.mean(), "kl": draw.kl.mean()}

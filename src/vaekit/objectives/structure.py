@@ -1,0 +1,134 @@
+"""Objectives that shape the aggregated posterior q(z) = mean of q(z|x): independent units, or near to the prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaekit.distributions import Normal
+from vaekit.model import Draw
+from vaekit.nets import MLP
+from vaekit.objectives.base import Objective, Terms, frozen, ramp, require_normal_posterior
+
+
+class BetaTC(Objective):
+    """The KL in three parts, mutual information, total correlation and the KL of each unit, with the weights alpha,
+    beta and gamma (beta-TCVAE, Chen et al. 2018, arXiv 1802.04942), estimated by minibatch-weighted sampling.
+
+    Args:
+        alpha, beta, gamma: weights; all 1 is the ELBO.
+        warmup: share of the run over which beta grows from 1.
+    """
+
+    def __init__(self, *, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0, warmup: float = 0.0):
+        self.alpha, self.beta, self.gamma, self.warmup = alpha, beta, gamma, warmup
+        self.rows = 0
+
+    def attach(self, model: Any, rows: int) -> None:
+        require_normal_posterior(model, "beta_tc")
+        self.rows = rows
+
+    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        information, correlation, units = kl_parts(draw, self.rows)
+        reconstruction = -draw.log_px.mean()
+        beta = 1 + (self.beta - 1) * ramp(progress, self.warmup)
+        loss = reconstruction + self.alpha * information + beta * correlation + self.gamma * units
+        kl = draw.kl.mean().detach()
+        return loss, {"reconstruction": reconstruction.detach(), "kl": kl, "total_correlation": correlation.detach()}
+
+    def validation(self, draw: Draw) -> None:
+        return None
+
+
+def kl_parts(draw: Draw, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mutual information, total correlation and the sum of the units' KL, each a scalar, nats; `rows`: of the dataset."""
+    q, z = draw.posterior, draw.z[0]
+    assert isinstance(q, Normal)
+    each = Normal(1, q.loc, q.scale.expand_as(q.loc))
+    # log q(z_i|x_j) of every unit: (i, j, d)
+    pairs = -0.5 * ((z[:, None] - each.loc) / each.scale).square() - each.scale.log() - 0.5 * math.log(2 * math.pi)
+    log_rows = math.log(max(rows, len(z)) * len(z))
+    log_q = pairs.sum(-1).logsumexp(1) - log_rows
+    log_q_units = (pairs.logsumexp(1) - log_rows).sum(-1)
+    log_q_given_x = pairs.sum(-1).diagonal()
+    return (log_q_given_x - log_q).mean(), (log_q - log_q_units).mean(), (log_q_units - draw.log_pz[0]).mean()
+
+
+class FactorVAE(nn.Module, Objective):
+    """The ELBO and gamma times the total correlation, as told by a discriminator between codes and codes whose units
+    were shuffled among rows (Kim & Mnih 2018, arXiv 1802.05983).
+
+    Args:
+        gamma: weight of the total correlation.
+        hidden: widths of the discriminator.
+    """
+
+    def __init__(self, *, gamma: float = 10.0, hidden: Sequence[int] = (256, 256, 256)):
+        super().__init__()
+        self.gamma, self.hidden = gamma, tuple(hidden)
+
+    def attach(self, model: Any, rows: int) -> None:
+        self.discriminator = MLP((model.latent_dim,), (1,), hidden=self.hidden)
+
+    def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        reconstruction, kl, z = -draw.log_px.mean(), draw.kl.mean(), draw.z[0]
+        correlation = frozen(self.discriminator)(z).mean()
+        real, shuffled = z.detach(), z.detach().gather(0, torch.rand_like(z).argsort(0))
+        adversary = F.softplus(-self.discriminator(real)).mean() + F.softplus(self.discriminator(shuffled)).mean()
+        loss = reconstruction + kl + self.gamma * correlation + adversary
+        return loss, {
+            "reconstruction": reconstruction.detach(), "kl": kl.detach(), "total_correlation": correlation.detach(),
+        }  # fmt: skip
+
+    def validation(self, draw: Draw) -> None:
+        return None
+
+
+class InfoVAE(Objective):
+    """Reconstruction, (1 - alpha) KL and (alpha + scale - 1) MMD between q(z) and the prior (Zhao et al. 2019, arXiv
+    1706.02262); alpha 1 is a Wasserstein autoencoder (Tolstikhin et al. 2018) with a random encoder.
+
+    Args:
+        alpha: how much of the KL's mutual information is let off.
+        scale: weight of the MMD, whose kernel is a sum of inverse multiquadrics.
+    """
+
+    def __init__(self, *, alpha: float = 0.0, scale: float = 100.0):
+        self.alpha, self.scale = alpha, scale
+
+    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
+        discrepancy = mmd(draw.z[0].flatten(1), draw.prior.sample(1)[0].flatten(1))
+        loss = reconstruction + (1 - self.alpha) * kl + (self.alpha + self.scale - 1) * discrepancy
+        return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "mmd": discrepancy.detach()}
+
+    def validation(self, draw: Draw) -> None:
+        return None
+
+
+def mmd(a: Tensor, b: Tensor) -> Tensor:
+    """Squared maximum mean discrepancy of samples a (n, d) and b (m, d), unbiased: 0 in expectation for equals."""
+    n, m = len(a), len(b)
+    within = (imq(a, a).sum() - imq_at_0(n, a)) / (n * (n - 1)) + (imq(b, b).sum() - imq_at_0(m, b)) / (m * (m - 1))
+    return within - 2 * imq(a, b).mean()
+
+
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def imq(a: Tensor, b: Tensor) -> Tensor:
+    """Inverse multiquadrics over a range of widths, (n, m): tails that an RBF would not see."""
+    squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
+    return sum(
+        (c / (c + squares.clamp_min(0)) for c in (2 * a.shape[1] * s for s in SCALES)), torch.zeros_like(squares)
+    )
+
+
+def imq_at_0(n: int, like: Tensor) -> Tensor:
+    """The sum of n diagonal entries, which an unbiased estimate leaves out."""
+    return like.new_tensor(float(n * len(SCALES)))

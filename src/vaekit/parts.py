@@ -1,0 +1,54 @@
+"""A part chosen by name, with options: "flow", or {"name": "flow", "transforms": 8}.
+
+The options of a part are the keyword-only arguments of its class, so a new part needs no entry anywhere but in its
+registry.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from vaekit.errors import UserError, near_matches
+
+Part = str | Mapping[str, Any]
+
+
+def choose(what: str, part: Part, known: Iterable[str]) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part. UserError where the name is not one of `known`: the near matches and all of them."""
+    options = dict(part) if isinstance(part, Mapping) else {"name": part}
+    if "name" not in options:
+        raise UserError(f"{what}={dict(options)} names no {what}: add 'name'{near_matches('', known)}")
+    name = str(options.pop("name")).lower().replace("-", "_")
+    if name not in known:
+        raise UserError(f"{what}={name!r} is not one of the choices{near_matches(name, known)}")
+    return name, options
+
+
+def check_options(what: str, name: str, options: Mapping[str, Any], factory: Callable[..., Any]) -> None:
+    """UserError for an option that `factory` has not, or whose value is of another kind than its default."""
+    defaults = {
+        p.name: p.default
+        for p in inspect.signature(factory).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    }
+    for key, value in options.items():
+        if key not in defaults:
+            known = near_matches(key, defaults) if defaults else "; it has none"
+            raise UserError(f"{what} {name!r} has no option {key!r}{known}")
+        default = defaults[key]
+        numbers, wanted = (int, float), None
+        if isinstance(value, bool) and not isinstance(default, bool):
+            wanted = "not yes or no"
+        elif isinstance(default, float) or default is None:
+            wanted = None if isinstance(value, numbers) or value is None else "a number"
+        elif isinstance(default, int):
+            wanted = None if isinstance(value, int) and value >= 0 else "a whole number, 0 or more"
+        elif isinstance(default, tuple):
+            fits = isinstance(value, list | tuple) and all(isinstance(v, int) and v > 0 for v in value)
+            wanted = None if fits else "a list of whole numbers, such as [128, 128]"
+        if wanted:
+            raise UserError(f"{what}.{key}={value!r}: it has to be {wanted}")
+        if isinstance(value, float) and not abs(value) < float("inf"):
+            raise UserError(f"{what}.{key}={value!r}: it has to be a finite number")
