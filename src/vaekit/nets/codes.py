@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from vaekit.nets.conv import MAX_WIDTH, ResidualBlock
 from vaekit.nets.mlp import MLP
 
+LOGIT_SPEED = 5.0  # logits of codes move this much faster than a weight: codes move while it learns, and it must follow
+
 
 def map_sizes(shape: Sequence[int], side: int) -> list[tuple[int, int]]:
     """(height, width) from the picture down: halved, rounding up, at least once and until no side is over `side`."""
@@ -92,8 +94,8 @@ class CausalNetwork(nn.Module):
     """Codes (n, positions) of a map, row after row -> logits (n, positions, codes): each from the codes before it.
 
     Causal convolutions over the sequence, by turns along the row and along the column (a dilation of the map's width),
-    as many as it takes for the last code to depend on all others. Residual branches start at zero, and so do the
-    logits: every code is equally likely at first.
+    as many as it takes for the last code to depend on all others. The logits start at zero: every code is equally
+    likely at first.
 
     Args:
         height, width: of the map.
@@ -118,7 +120,7 @@ class CausalNetwork(nn.Module):
         h = F.pad(self.embedding(codes).mT[:, :, :-1], (1, 0)) + self.position[:, : codes.shape[1]]
         for block in self.blocks:
             h = block(h, c)
-        return self.out(F.silu(h)).mT
+        return LOGIT_SPEED * self.out(F.silu(h)).mT
 
 
 class CausalBlock(nn.Module):
@@ -128,8 +130,6 @@ class CausalBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv1d(channels, channels, 3, dilation=dilation)
         self.second = nn.Conv1d(channels, channels, 1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
         self.past = 2 * dilation
         self.condition = nn.Linear(condition_features, 2 * channels) if condition_features else None
 
