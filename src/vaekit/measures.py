@@ -12,6 +12,7 @@ from vaekit import sources
 from vaekit.errors import UserError
 from vaekit.estimators import VAE
 from vaekit.evaluation import FeatureNetwork, compare, disentanglement, train_features
+from vaekit.evaluation.health import NEAR_LIMIT
 
 SAMPLES = 5000  # the most that are generated to be compared
 SAMPLES_AT_ONCE = 500
@@ -85,27 +86,34 @@ def distance_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def factor_lines(found: Mapping[str, Any]) -> list[str]:
-    return [
-        "",
-        f"disentanglement   MIG {found['mig']:.3f}, DCI {found['dci_disentanglement']:.3f} / completeness "
-        f"{found['dci_completeness']:.3f} / informativeness {found['dci_informativeness']:.3f}, "
-        f"FactorVAE {found['factor_vae']:.3f} (chance {found['factor_vae_chance']:.3f}), SAP {found['sap']:.3f}",
-        *(
-            f"  {name:16}MIG {scores['mig']:.3f}, informativeness {scores['informativeness']:.3f}"
-            for name, scores in found["factors"].items()
-        ),
+    lines = ["", f"disentanglement   MIG {found['mig']:.3f}, SAP {found['sap']:.3f}"]
+    if found["factor_vae"] is not None:
+        lines[1] += f", FactorVAE {found['factor_vae']:.3f} (by guessing {found['factor_vae_chance']:.3f})"
+        lines.append(f"DCI               disentanglement {found['dci_disentanglement']:.3f}")
+    else:
+        lines.append("DCI               of one factor no disentanglement")
+    lines[2] += f", completeness {found['dci_completeness']:.3f}, informativeness {found['dci_informativeness']:.3f}"
+    return lines + [
+        f"  {name:16}MIG {scores['mig']:.3f}, SAP {scores['sap']:.3f}, informativeness {scores['informativeness']:.3f}"
+        for name, scores in found["factors"].items()
     ]
 
 
 def latent_lines(results: Mapping[str, Any]) -> list[str]:
+    """Where information is cut off by the number of rows, it and what the prior misses are bounds, and say so."""
+    information, missed, gap = (results[name] for name in ("mutual_information", "marginal_kl", "shuffle_gap"))
     lines = []
-    if results["mutual_information"] is not None:
+    if information is not None:
         limit = results["mutual_information_limit"]
-        lines.append(
-            f"I(x; z)         {results['mutual_information']:.2f} nats (never above {limit:.2f} of these rows)"
+        cut_off = information > limit - NEAR_LIMIT
+        least = (
+            f"at least {information:.2f} nats, the most these rows can show" if cut_off else f"{information:.2f} nats"
         )
-    if results["marginal_kl"] is not None:
-        lines.append(f"KL(q(z)||p(z))  {results['marginal_kl']:.2f} nats, what the prior misses")
-    if results["shuffle_gap"] is not None:
-        lines.append(f"shuffle gap     {results['shuffle_gap']:.2f} nats lost with the z of another row")
+        lines.append(f"I(x; z)         {least}")
+        if missed is not None and cut_off:
+            lines.append(f"KL(q(z)||p(z))  {results['marginal_kl_at_least'] or 0:.2f} to {missed:.2f} nats")
+        elif missed is not None:
+            lines.append(f"KL(q(z)||p(z))  {missed:.2f} nats, what the prior misses")
+    if gap is not None:
+        lines.append(f"shuffle gap     {gap:.2f} nats, lost when z is that of another row")
     return lines

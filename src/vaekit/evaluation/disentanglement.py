@@ -31,7 +31,8 @@ def disentanglement(
 
     Returns:
         rows; mig; dci_disentanglement, dci_completeness, dci_informativeness; factor_vae and factor_vae_chance, what it
-        would be by guessing; sap; and factors: for each by name its mig, sap and informativeness.
+        would be by guessing; sap; and factors: for each by name its mig, sap and informativeness. Of a lone factor
+        dci_disentanglement and factor_vae are None: there is nothing to take it apart from.
 
     Raises:
         UserError: where shapes do not fit, codes are not finite, or a factor has only one value.
@@ -50,13 +51,14 @@ def disentanglement(
             )
     gaps, sap_gaps = mig(codes, factors), sap(codes, factors, seed)
     importance, informativeness = dci_importance(codes, factors, seed)
+    several = factors.shape[1] > 1
     return {
         "rows": len(codes),
         "mig": float(gaps.mean()),
-        "dci_disentanglement": dci_disentanglement(importance),
+        "dci_disentanglement": dci_disentanglement(importance) if several else None,
         "dci_completeness": dci_completeness(importance),
         "dci_informativeness": float(informativeness.mean()),
-        "factor_vae": factor_vae(codes, factors, seed),
+        "factor_vae": factor_vae(codes, factors, seed) if several else None,
         "factor_vae_chance": 1 / factors.shape[1],
         "sap": float(sap_gaps.mean()),
         "factors": {
