@@ -1,1 +1,6 @@
 """Models of other structures than one Normal z: they keep the members of `vaekit.model.LatentModel`, not its class."""
+
+from vaekit.structures.ladder import LadderVAE, build_ladder
+from vaekit.structures.quantised import QuantisedVAE, build_quantised
+
+__all__ = ["LadderVAE", "QuantisedVAE", "build_ladder", "build_quantised"]
