@@ -142,5 +142,7 @@ def test_smoothness_in_closed_form():
 def test_what_is_missing_is_told():
     with pytest.raises(UserError, match="decode_mean"):
         geodesic(torch.zeros(2), torch.ones(2), 5)
+    with pytest.raises(UserError, match="categories"):
+        geodesic(torch.zeros(2), torch.ones(2), 5, lambda z: z.argmax(-1, keepdim=True).float())
     with pytest.raises(UserError, match="at least 2"):
         smoothness(torch.zeros(1, 3))

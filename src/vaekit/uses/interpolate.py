@@ -54,7 +54,7 @@ def geodesic(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None
     minimum: where the decoder folds there may be a shorter one elsewhere.
 
     Raises:
-        UserError: no decoder is given.
+        UserError: no decoder is given, or what it gives does not change with z by degrees (categories).
     """
     if decode_mean is None:
         raise UserError("a geodesic follows the decoder: give decode_mean, (n, d) -> (n, *event)")
@@ -73,6 +73,11 @@ def geodesic(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None
 
         def closure() -> Tensor:
             loss = energy(decode_mean(path())) / unit
+            if not loss.requires_grad:
+                raise UserError(
+                    "a geodesic needs a decoder whose output changes by degrees, and this one's is categories: "
+                    "use path 'linear' or 'spherical'"
+                )
             (gradient,) = torch.autograd.grad(loss, [inner])
             # Where the decoder gives no number the line search must turn back, and can on a high finite one only.
             inner.grad = gradient.nan_to_num(0.0, 0.0, 0.0)
