@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from conftest import LinearGaussian
-from vaekit.distributions import Normal
+from vaekit.distributions import MultivariateNormal, Normal
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.evaluation import evaluate, latent_health, verdict
 from vaekit.evaluation.latent import log_mean, moment_kl
@@ -191,6 +191,32 @@ def test_other_posteriors_have_no_number_rather_than_a_wrong_one(linear_gaussian
     assert found["latent_units"] == found["active_units"] == 3
     assert found["kl_per_unit"] == []
     assert "alive" in found["verdict"]
+
+
+class TurnedHead(nn.Module):
+    """The posterior N(loc, scale²) of its head, with z turned: a full covariance, and every information the same."""
+
+    def __init__(self, head, turn):
+        super().__init__()
+        self.head, self.turn = head, turn
+
+    def forward(self, h):
+        q = self.head(h)
+        covariance = self.turn @ q.scale.square().diag_embed() @ self.turn.T
+        return MultivariateNormal(q.loc @ self.turn.T, torch.linalg.cholesky(covariance))
+
+
+def test_a_full_covariance_and_the_same_code_turned_say_the_same(linear_gaussian):
+    x = Data(linear_gaussian.rows(1500))
+    by = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    straight, turned = (shifted(linear_gaussian.model(), by) for _ in range(2))
+    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
+    turned.posterior_head = TurnedHead(turned.posterior_head, turn)
+    turned.decoder.weight.data = turned.decoder.weight @ turn.T
+    one, other = latent_health(straight, x), latent_health(turned, x)
+    assert other["marginal_kl_at_least"] == pytest.approx(one["marginal_kl_at_least"], rel=1e-6)
+    for name in ("mutual_information", "marginal_kl", "shuffle_gap"):
+        assert other[name] == pytest.approx(one[name], abs=0.1, rel=0.04), name
 
 
 def test_one_row_has_no_gap(linear_gaussian):

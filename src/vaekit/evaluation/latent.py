@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import Distribution, Normal
+from vaekit.distributions import Distribution, MultivariateNormal, Normal
 from vaekit.model import Draw
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator
 
@@ -59,7 +59,7 @@ def latent_health(
 
 
 def information(draws: list[Draw], conditioned: bool) -> dict[str, float | None]:
-    """Mutual information and marginal KL, where all posteriors are Normals over (B, d)."""
+    """Mutual information and marginal KL, where all posteriors are Normals over (B, d), of any covariance."""
     posteriors, priors = [d.posterior for d in draws], [d.prior for d in draws]
     rows = sum(d.z.shape[1] for d in draws)
     found: dict[str, float | None] = {
@@ -68,7 +68,7 @@ def information(draws: list[Draw], conditioned: bool) -> dict[str, float | None]
         "marginal_kl": None,
         "marginal_kl_at_least": None,
     }
-    if not all(isinstance(q, Normal) and q.loc.ndim == 2 for q in posteriors):
+    if not all(isinstance(q, (Normal, MultivariateNormal)) and q.loc.ndim == 2 for q in posteriors):
         return found
     z = torch.cat([d.z[0] for d in draws])
     log_q = log_mean(posteriors, z)
@@ -88,7 +88,8 @@ def log_mean(distributions: list[Distribution], z: Tensor) -> Tensor:
     Args:
         distributions: over (B, d) each, of N rows in all.
     """
-    size = max(1, VALUES_AT_ONCE // (ROWS_AT_ONCE * z.shape[1]))
+    full = any(isinstance(q, MultivariateNormal) for q in distributions)  # whose matrices are expanded with z
+    size = max(1, VALUES_AT_ONCE // (ROWS_AT_ONCE * z.shape[1] ** (2 if full else 1)))
     parts = []
     for some in z.split(size):
         each = [q.log_prob(some[:, None, :].expand(-1, len(q.mean), -1)) for q in distributions]
@@ -106,8 +107,15 @@ def moment_kl(posteriors: list[Any], priors: list[Any]) -> float | None:
     if not (p_loc.eq(p_loc[0]).all() and p_scale.eq(p_scale[0]).all()):
         return None
     means = (torch.cat([q.loc for q in posteriors]) - p_loc).div(p_scale).double()
-    scales = torch.cat([q.scale.expand_as(q.loc) for q in posteriors]).div(p_scale).double()
     rows, d = means.shape
-    covariance = torch.atleast_2d(means.T.cov(correction=0)) + scales.square().mean(0).diag()
+    within = torch.stack([covariances(q).sum(0) for q in posteriors]).sum(0) / rows
+    covariance = torch.atleast_2d(means.T.cov(correction=0)) + within / p_scale[0].outer(p_scale[0])
     kl = 0.5 * (covariance.trace() - d + means.mean(0).square().sum() - torch.linalg.slogdet(covariance).logabsdet)
     return max(0.0, kl.item() - d * (d + 3) / (4 * rows))
+
+
+def covariances(q: Any) -> Tensor:
+    """(B, d, d) float64"""
+    if isinstance(q, MultivariateNormal):
+        return (q.factor @ q.factor.mT).double()
+    return q.scale.expand_as(q.loc).square().double().diag_embed()
