@@ -239,6 +239,7 @@ def test_verdict_in_order_of_what_matters():
     assert "prior misses" in verdict(base)
     assert "ignores z" in verdict({**base, "shuffle_gap": 0.01})
     assert "collapsed" in verdict({**base, "active_units": 0, "shuffle_gap": 0.0})
+    assert "loses 12.0 nats" in verdict({**base, "active_units": 0})
     assert "all 8" in verdict({**base, "marginal_kl": 0.5})
     assert "all 8" in verdict({**base, "mutual_information": 7.5})
     assert "all 8" in verdict({**base, "mutual_information": None, "marginal_kl": None, "marginal_kl_at_least": None})

@@ -7,7 +7,7 @@ from typing import Any
 
 ACTIVE_VARIANCE = 0.01  # a unit is active when its posterior mean varies more than this over the data
 DEAD_KL = 0.1  # nats
-DEAD_GAP = 0.1  # nats that the decoder loses when it is given the z of another row
+DEAD_GAP, LIVE_GAP = 0.1, 1.0  # nats the decoder loses when given the z of another row: z is ignored; z is used
 MISSED_NATS, MISSED_SHARE = (
     1.0,
     0.25,
@@ -18,12 +18,17 @@ NEAR_LIMIT = 1.0  # nats below log N: mutual information this near it is cut off
 def verdict(results: Mapping[str, Any]) -> str:
     """What the numbers of `evaluate` say of posterior collapse and of the prior, and the remedy."""
     active, units, kl = results["active_units"], results["latent_units"], results["kl"]
+    gap = results.get("shuffle_gap")
+    if active == 0 and kl >= DEAD_KL and gap is not None and gap > LIVE_GAP:  # such as codes that are all short
+        return (
+            f"The latent is alive: the decoder loses {gap:.1f} nats when it is given the z of another row, though each of "
+            f"the {units} units varies too little to be counted as active."
+        )
     if active == 0 or kl < DEAD_KL:
         return (
             f"The posterior has collapsed: {active} of {units} units are active and z carries {kl:.2f} nats, so the "
             "decoder ignores z. Train with a KL warm-up (--objective.warmup 0.3) or --objective.beta below 1, with a smaller decoder, or for longer."
         )
-    gap = results.get("shuffle_gap")
     if gap is not None and gap < DEAD_GAP:
         return (
             f"The decoder ignores z: it explains a row as well with the z of another (a gap of {gap:.2f} nats), though z "
