@@ -1,13 +1,14 @@
 """Distances of samples against closed forms, plain loops and toy sets whose answer can be seen."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaekit.errors import UserError
+from vaekit.errors import MissingExtra, UserError
 from vaekit.evaluation import compare, frechet_distance, kernel_distance, precision_recall
 
 
@@ -162,3 +163,11 @@ def test_mistakes_are_told():
         kernel_distance(np.full((4, 2), np.nan), np.zeros((4, 2)))
     with pytest.raises(UserError, match="k is 4"):
         precision_recall(np.zeros((4, 2)), np.zeros((4, 2)), k=4)
+
+
+def test_without_the_extra_its_name_is_told(monkeypatch):
+    for module in ("torchmetrics.image.fid", "torchmetrics.image.kid"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for distance in (frechet_distance, kernel_distance):
+        with pytest.raises(MissingExtra, match=r"vaekit\[metrics\]"):
+            distance(np.zeros((4, 2)), np.zeros((4, 2)))

@@ -108,3 +108,8 @@ def test_pictures_unlike_those_learned_from_are_told(trained, digits):
         trained.features(digits[0] / 16)
     with pytest.raises(UserError, match=r"\(N, H, W\)"):
         trained.features(np.zeros((3, 64), np.uint8))
+
+
+def test_no_epochs_are_told(digits):
+    with pytest.raises(UserError, match="epochs is 0"):
+        train_features(digits[0], {"y": digits[1]}, epochs=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vaekit.errors import UserError
 from vaekit.estimators import VAE
 from vaekit.evaluation import FeatureNetwork, compare, disentanglement, train_features
 from vaekit.evaluation.health import NEAR_LIMIT
+from vaekit.training.progress import track
 
 SAMPLES = 5000  # the most that are generated to be compared
 SAMPLES_AT_ONCE = 500
@@ -31,7 +33,8 @@ def features_of_source(
     data = sources.read(source, conditions=labels, resize=resize)
     if data.kind != "images":
         raise UserError(f"{source} holds rows of numbers: a feature network is of pictures")
-    network = train_features(data.x, columns(data.conditions, labels), seed=seed, epochs=epochs)
+    shown = partial(track, what="features")
+    network = train_features(data.x, columns(data.conditions, labels), seed=seed, epochs=epochs, track=shown)
     network.save(out)
     return network
 

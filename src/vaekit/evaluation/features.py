@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,7 @@ def train_features(
     seed: int = 0,
     epochs: int | None = None,
     validation: float = 0.1,
+    track: Callable[[list[Any]], Iterable[Any]] = list,
 ) -> FeatureNetwork:
     """Train a feature network, on the CPU: the same arguments give the same weights.
 
@@ -146,6 +147,7 @@ def train_features(
         seed: of the weights, the order of the rows and the split.
         epochs: passes over the data. None: 1000 steps' worth, half a minute for pictures of 28x28 on one core.
         validation: share of the rows held out for `accuracy`.
+        track: wraps the list of steps, to show how far it has come.
 
     Raises:
         UserError: for pictures of a wrong shape, and for labels that do not fit them or of fewer than 2 classes.
@@ -160,21 +162,22 @@ def train_features(
         network = FeatureNetwork(Images.infer(pictures), kinds)
     x = network.pack(pictures)
     train, held_out = split(len(x), validation, seed)
+    if epochs is not None and epochs < 1:
+        raise UserError(f"epochs is {epochs}: at least 1 pass over the data is needed")
     steps = math.ceil(len(train) / BATCH)
     epochs = max(1, round(STEPS / steps)) if epochs is None else epochs
     optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, max(2, epochs * steps), pct_start=0.2)
-    for epoch in range(epochs):
-        for rows in train[epoch_order(len(train), seed, epoch)].split(BATCH):
-            logits = network.logits(network.images.batch(x[rows]))
-            losses = [
-                F.cross_entropy(h, c[rows], ignore_index=-1, reduction="sum")
-                for h, c in zip(logits, codes, strict=True)
-            ]
-            optimizer.zero_grad()
-            (torch.stack(losses).sum() / len(rows)).backward()
-            optimizer.step()
-            schedule.step()
+    orders = [train[epoch_order(len(train), seed, epoch)] for epoch in range(epochs)]
+    for rows in track([batch for order in orders for batch in order.split(BATCH)]):
+        logits = network.logits(network.images.batch(x[rows]))
+        losses = [
+            F.cross_entropy(h, c[rows], ignore_index=-1, reduction="sum") for h, c in zip(logits, codes, strict=True)
+        ]
+        optimizer.zero_grad()
+        (torch.stack(losses).sum() / len(rows)).backward()
+        optimizer.step()
+        schedule.step()
     some = x[train[epoch_order(len(train), seed, epochs)[:UNIT_ROWS]]]
     with torch.no_grad():
         network.unit.copy_(network(network.images.batch(some)).var(0, correction=0).mean().sqrt().clamp(min=1e-6))

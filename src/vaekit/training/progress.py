@@ -63,13 +63,13 @@ class ProgressBar:
             self.console.print(text + self.valid, highlight=False, soft_wrap=True)
 
 
-def track(work: list[Any]) -> Iterable[Any]:
+def track(work: list[Any], what: str = "evaluate") -> Iterable[Any]:
     """The items of `work`, one by one, with a bar on a terminal."""
     from rich.console import Console
     from rich.progress import track as rich_track
 
     console = Console(stderr=True)
-    return rich_track(work, "evaluate", console=console, transient=True, disable=not console.is_terminal)
+    return rich_track(work, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 class TensorBoard:
