@@ -167,7 +167,6 @@ class LogisticMixture(Elementwise):
 
     def log_prob_elements(self, x: Tensor) -> Tensor:
         inverse, half = (-self.log_scale).exp(), 0.5 * self.step
-        x = x.expand(self.loc.shape[:-1])
         centred = x.unsqueeze(-1) - self.loc
         above = inverse * (centred + half.unsqueeze(-1))
         below = inverse * (centred - half.unsqueeze(-1))
@@ -175,6 +174,7 @@ class LogisticMixture(Elementwise):
         inside = F.logsigmoid(above) + F.logsigmoid(-below) + log1mexp(inverse * self.step.unsqueeze(-1))
         first, last = (x < self.low + half).unsqueeze(-1), (x > self.high - half).unsqueeze(-1)
         log_p = torch.where(first, F.logsigmoid(above), torch.where(last, F.logsigmoid(-below), inside))
+        log_p = log_p.masked_fill(first & last, 0.0)  # a range of one value
         return (self.logits.log_softmax(-1) + log_p).logsumexp(-1)
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
@@ -193,7 +193,9 @@ class LogisticMixture(Elementwise):
 
 def log1mexp(x: Tensor) -> Tensor:
     """log(1 - e^-x) for x > 0, without cancellation (Maechler 2012)."""
-    return torch.where(x > math.log(2), torch.log1p(-(-x).exp()), (-torch.expm1(-x)).clamp_min(1e-30).log())
+    small, half = x < math.log(2), math.log(2)  # each formula sees the x that it is for: elsewhere its slope is NaN
+    below, above = torch.where(small, x, half), torch.where(small, half, x)
+    return torch.where(small, (-torch.expm1(-below)).clamp_min(1e-30).log(), torch.log1p(-(-above).exp()))
 
 
 @dataclass

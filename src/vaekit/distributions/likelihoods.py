@@ -136,6 +136,8 @@ class ScaledLikelihood(Likelihood):
 
     def __init__(self, event_shape: tuple[int, ...], *, scale: float | None = None):
         super().__init__(event_shape)
+        if scale is not None and not 0 < scale < float("inf"):
+            raise UserError(f"likelihood.scale={scale!r}: a fixed scale has to be above 0")
         self.options = {"scale": scale}
         if scale is None:
             self.raw_scale = nn.Parameter(per_channel(event_shape))
@@ -204,6 +206,8 @@ class LogisticLikelihood(Likelihood):
             low, high = (x, x) if mask is None else (x.where(mask, torch.inf), x.where(mask, -torch.inf))
             self.low = torch.minimum(self.low, low.amin(dims, keepdim=True)[0])
             self.high = torch.maximum(self.high, high.amax(dims, keepdim=True)[0])
+        unseen = self.low > self.high  # no value of it is there
+        self.low[unseen] = self.high[unseen] = 0.0
         return self
 
     def forward(self, h: Tensor) -> LogisticMixture:
@@ -221,7 +225,8 @@ class LogisticLikelihood(Likelihood):
 
     def support(self, x: Tensor) -> Tensor:
         steps = (x - self.low) / self.step
-        return (steps - steps.round()).abs() < 0.02
+        rounding = 2e-7 * (self.high - self.low) / self.step  # of 32 bits, where the range is large
+        return (steps - steps.round()).abs() < 0.02 + rounding
 
 
 class CategoricalLikelihood(Likelihood):

@@ -34,7 +34,7 @@ class MultivariateNormal:
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
         u = noise(k, *self.loc.shape).to(self.loc)
-        return self.loc + (self.factor @ u.unsqueeze(-1)).squeeze(-1)
+        return self.loc + (self.factor * u.unsqueeze(-2)).sum(-1)  # a product by @ would be rounded under autocast
 
     def tempered(self, temperature: float) -> MultivariateNormal:
         return replace(self, factor=self.factor * temperature)
