@@ -19,7 +19,7 @@ from vaekit.errors import UserError, extra_needed
 from vaekit.model import Conditions, Draw, blank
 from vaekit.nets.codes import CausalNetwork, MapDecoder, MapEncoder, RowDecoder, RowEncoder, map_sizes
 
-DECAY = 0.99  # of the codebook's moving averages
+DECAY = 0.9  # of the codebook's moving averages: the last ten batches, so that it keeps up with the encoder
 DEAD = 2.0  # vectors a batch, on the average: a code with fewer is replaced by one of the encoder's outputs
 COLLAPSED = 0.1  # a perplexity below this share of the codes
 
@@ -251,7 +251,7 @@ def build_quantised(
     condition: nn.Module | None = None,
     condition_features: int = 0,
     *,
-    codes: int = 128,
+    codes: int = 64,
     code_dim: int = 16,
     side: int = 8,
     width: int = 32,
