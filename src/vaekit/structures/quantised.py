@@ -19,7 +19,7 @@ from vaekit.errors import UserError, extra_needed
 from vaekit.model import Conditions, Draw, blank
 from vaekit.nets.codes import CausalNetwork, MapDecoder, MapEncoder, RowDecoder, RowEncoder, map_sizes
 
-DECAY = 0.9  # of the codebook's moving averages: the last ten batches, so that it keeps up with the encoder
+DECAY = 0.8  # of the codebook's moving averages: a slower one lags behind the encoder, and the prior behind both
 DEAD = 2.0  # vectors a batch, on the average: a code with fewer is replaced by one of the encoder's outputs
 COLLAPSED = 0.1  # a perplexity below this share of the codes
 
