@@ -15,6 +15,7 @@ from vaekit.distributions import LIKELIHOODS, Likelihood
 from vaekit.errors import UserError
 from vaekit.model import LatentModel
 from vaekit.nets import ConditionEmbedding
+from vaekit.structures import build_ladder, build_quantised
 from vaekit.training import Data
 from vaekit.training.data import generator
 
@@ -22,22 +23,28 @@ NetFactory = Callable[[tuple[int, ...], tuple[int, ...], int], nn.Module]
 """`net(in_shape, out_shape, condition_features)` gives a network."""
 
 
-def build_model(
+def condition_module(schema: Schema) -> tuple[ConditionEmbedding | None, int]:
+    """What turns this schema's conditions into features, and how many; None and 0 without conditions."""
+    if not schema.named:
+        return None, 0
+    labels = {name: c.size for name, c in schema.named.items() if c.kind == "label"}
+    numbers = {name: c.size for name, c in schema.named.items() if c.kind == "number"}
+    condition = ConditionEmbedding(labels, numbers)
+    return condition, condition.features
+
+
+def build_flat(
     likelihood: Likelihood,
-    schema: Schema,
+    condition: nn.Module | None,
+    features: int,
+    *,
     latent_dim: int,
     prior: Callable[[int, int], nn.Module],
     posterior: Callable[[int], nn.Module],
     encoder: NetFactory,
     decoder: NetFactory,
 ) -> LatentModel:
-    """Put the parts together. UserError where a network of the user's own does not fit the others."""
-    condition, features = None, 0
-    if schema.named:
-        labels = {name: c.size for name, c in schema.named.items() if c.kind == "label"}
-        numbers = {name: c.size for name, c in schema.named.items() if c.kind == "number"}
-        condition = ConditionEmbedding(labels, numbers)
-        features = condition.features
+    """A model of one latent. UserError where a network of the user's own does not fit the others."""
     prior_head, posterior_head = prior(latent_dim, features), posterior(latent_dim)
     model = LatentModel(
         encoder(likelihood.input_shape, (posterior_head.features,), features),  # type: ignore[arg-type]
@@ -50,6 +57,9 @@ def build_model(
     )
     check_shapes(model, likelihood, features)
     return model
+
+
+STRUCTURES: dict[str, Callable[..., Any]] = {"flat": build_flat, "ladder": build_ladder, "vq": build_quantised}
 
 
 def check_shapes(model: LatentModel, likelihood: Likelihood, features: int) -> None:

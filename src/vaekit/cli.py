@@ -83,6 +83,8 @@ def fit(
     prior: Annotated[str | None, option("standard, mixture, vamp, flow, or conditional: a Normal learned from the condition.", panel=MODEL)] = None,
     posterior: Annotated[str | None, option("normal, full (covariance), iaf or maf (flows).", panel=MODEL)] = None,
     condition_dropout: Annotated[float | None, option("How often a condition is hidden in training. Default: 0.1.", panel=MODEL)] = None,
+    structure: Annotated[str | None, option("flat (one latent), ladder (a hierarchy) or vq (quantised).", panel=MODEL)] = None,
+    sampler: Annotated[str | None, option("Where samples' z comes from: prior, or gmm or flow, learned on the codes after training.", panel=MODEL)] = None,
     objective: Annotated[str | None, option("elbo, free_bits, capacity, kl_target, geco, beta_tc, factor_vae, info_vae, iwae, dreg or vae_gan.")] = None,
     set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL)] = None,
     epochs: Annotated[int | None, option("Passes over the data. Default: 4000 steps' worth, at least 50.")] = None,
@@ -111,7 +113,14 @@ def fit(
         condition_dropout=condition_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
         learning_rate=learning_rate, patience=patience, random_state=seed,
     )  # fmt: skip
-    parts = dict(likelihood=likelihood, prior=prior, posterior=posterior, objective=objective)
+    parts = dict(
+        likelihood=likelihood,
+        prior=prior,
+        posterior=posterior,
+        structure=structure,
+        sampler=sampler,
+        objective=objective,
+    )
     trainer = dict(precision=precision, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
     if resume and config is None and out and (out / runs.CONFIG).exists():
         config = out / runs.CONFIG
@@ -152,15 +161,21 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
     condition: Condition = None,
     temperature: Annotated[float, typer.Option(help="Spread of z: below 1 more typical, above 1 more varied.")] = 1.0,
+    sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
     output: Out = None,
-) -> None:
+) -> None:  # fmt: skip
     """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet."""
+    from vaekit.recipe import learn_sampler
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "samples", ".npy", ".npz", ".csv", ".parquet")
     y = estimator.schema_.parse(condition or [])
-    write_rows(path, estimator.sample(n, y, temperature=temperature, random_state=seed), estimator.domain_)
+    if sampler and sampler not in ("prior", *estimator.samplers_):
+        say(f"learning where the codes lie: sampler {sampler}")
+        learn_sampler(run, estimator, sampler)
+    rows = estimator.sample(n, y, sampler=sampler, temperature=temperature, random_state=seed)
+    write_rows(path, rows, estimator.domain_)
     say(f"{n} samples in {path}")
 
 
@@ -194,7 +209,7 @@ def encode(run: Run, source: Source, output: Out = None) -> None:
     estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False)
     data = read_for(estimator, source)
     write_rows(path, estimator.transform(data.x, data.conditions), None)
-    say(f"{len(data)} rows of {estimator.latent_dim} latent units in {path}")
+    say(f"{len(data)} rows of {estimator.model_.latent_dim} latent units in {path}")
 
 
 @app.command()
@@ -205,11 +220,15 @@ def interpolate(
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
     steps: Annotated[int, typer.Option(help="Points on the way, both ends included.")] = 9,
+    path_: Annotated[str, typer.Option("--path", help="linear, spherical or geodesic (what is decoded changes least).")] = "linear",
     condition: Condition = None,
     output: Out = None,
-) -> None:
+) -> None:  # fmt: skip
     """Walk through the latent space from A to B: .png (a strip), .gif, .npy or .csv."""
+    import torch
+
     from vaekit.recipe import read_for
+    from vaekit.uses.interpolate import smoothness
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet")
@@ -218,8 +237,13 @@ def interpolate(
         if len(end) != 1:
             raise UserError(f"{text} has {len(end)} rows: choose one, such as {text}[0]")
     y = estimator.schema_.parse(condition or [])
-    write_rows(path, estimator.interpolate(ends[0].x[0], ends[1].x[0], steps, y), estimator.domain_, {"columns": steps})
-    say(f"{steps} steps in {path}")
+    rows = estimator.interpolate(ends[0].x[0], ends[1].x[0], steps, y, path=path_)
+    write_rows(path, rows, estimator.domain_, {"columns": steps})
+    found = smoothness(torch.from_numpy(rows.astype("float64")))
+    say(
+        f"{steps} steps in {path}: length {found['length']:.4g}, {found['detour']:.2f} times the straight way; "
+        f"the largest step is {found['evenness']:.2f} times the mean"
+    )
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -14,24 +15,40 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaekit import evaluation
 from vaekit import run as run_directory
-from vaekit.build import Chunks, NetFactory, build_model, fingerprint, fixed_uniform, learn_likelihood
+from vaekit.build import (
+    STRUCTURES,
+    Chunks,
+    NetFactory,
+    condition_module,
+    fingerprint,
+    fixed_uniform,
+    learn_likelihood,
+)
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.domains import domain_for
 from vaekit.errors import UserError, near_matches
-from vaekit.model import LatentModel
 from vaekit.objectives import OBJECTIVES, Objective
-from vaekit.parts import Part, check_options, choose
+from vaekit.parts import Part, check_options, choose, options_of
 from vaekit.training import Data, Training, fit, launch
 from vaekit.training.data import generator, split
 from vaekit.uses import generate
+from vaekit.uses.interpolate import PATHS
+from vaekit.uses.samplers import SAMPLERS, fit_sampler
 
 ROWS_AT_ONCE = 1024
-PARTS: dict[str, Mapping[str, Any]] = {"prior": PRIORS, "posterior": POSTERIORS, "objective": OBJECTIVES}
+PARTS: dict[str, Mapping[str, Any]] = {
+    "structure": STRUCTURES,
+    "prior": PRIORS,
+    "posterior": POSTERIORS,
+    "objective": OBJECTIVES,
+    "sampler": {"prior": lambda: None, **SAMPLERS},
+}
+FLAT_ONLY = ("latent_dim", "size", "network", "prior", "posterior", "encoder", "decoder")
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
@@ -53,6 +70,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         binarize: pictures only: "dynamic" or "threshold".
         prior: "standard", "mixture", "vamp", "flow", or (CVAE) "conditional": a Normal p(z|y) learned from y.
         posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
+        structure: "flat" (one latent), "ladder" (a hierarchy of them) or "vq" (quantised), which have networks, priors and
+            posteriors of their own: the arguments for those stay at their defaults.
+        sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training.
         objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
         epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`.
@@ -61,7 +81,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         trainer: further fields of `vaekit.training.Training` (precision, devices, ...), as a dict.
 
     Attributes:
-        model_: the trained `LatentModel`.
+        model_: the trained `LatentModel`, or a `LadderVAE` or `QuantisedVAE`.
+        samplers_: what was learned of the codes after training, by name.
         domain_, schema_: what a row and its condition look like.
         history_: metrics per epoch, a list of dicts.
         notes_: what to know of how training went, a sentence each.
@@ -77,6 +98,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     binarize: str | None = None
     prior: Part = "standard"
     posterior: Part = "normal"
+    structure: Part = "flat"
+    sampler: Part = "prior"
     objective: Part = "elbo"
     encoder: NetFactory | None = None
     decoder: NetFactory | None = None
@@ -141,11 +164,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
         self.likelihood_ = {"name": name, **likelihood.options}
         self.model_ = self._build(likelihood)
-        if hasattr(self.model_.prior_head, "learn"):
+        prior = getattr(self.model_, "prior_head", None)
+        if prior is not None and hasattr(prior, "learn"):
             train, _ = split(len(data), self.validation, self.seed_)
             some = data[train[torch.randperm(len(train))[:1024]]]
             x, _ = next(iter(Chunks(some, self.domain_)))
-            self.model_.prior_head.learn(likelihood.features(x))  # type: ignore[operator]
+            prior.learn(likelihood.features(x))
         return data
 
     def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
@@ -170,7 +194,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.notes_ = objective.notes(state.history)
         self.interrupted_ = state.interrupted
         self.first_process_ = fabric.is_global_zero
-        self._n_features_out = self.latent_dim
+        self._n_features_out = self.model_.latent_dim
+        self.samplers_: dict[str, nn.Module] = {}
+        self.sampler_options_: dict[str, dict[str, Any]] = {}
+        if self._sampler_name() != "prior" and not state.interrupted:
+            self._fit_sampler(self.sampler, data[train], data[valid])
+            if folder and fabric.is_global_zero:
+                run_directory.save_samplers(folder, self)
         return self
 
     def _training_extras(self) -> dict[str, Any]:
@@ -188,6 +218,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for what, registry in PARTS.items():
             name, options = choose(what, getattr(self, what), registry)
             check_options(what, name, options, registry[name])
+        structure = choose("structure", self.structure, STRUCTURES)[0]
+        if structure != "flat":
+            for name in FLAT_ONLY:
+                if getattr(self, name) != inspect.signature(type(self)).parameters[name].default:
+                    raise UserError(
+                        f"{name} is of structure 'flat': leave it out, structure {structure!r} has options of its own "
+                        f"({', '.join(options_of(STRUCTURES[structure]))})"
+                    )
+            if self._sampler_name() != "prior":
+                raise UserError(
+                    f"structure {structure!r} samples from a prior it learns while it trains: leave sampler out"
+                )
         self._objective()
         for name, least in {"latent_dim": 1, "batch_size": 1, "epochs": 1}.items():
             value = getattr(self, name)
@@ -200,13 +242,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not 0 <= self.validation < 1:
             raise UserError(f"validation={self.validation} is a share of the rows: from 0 to below 1")
 
-    def _build(self, likelihood: Any) -> LatentModel:
+    def _build(self, likelihood: Any) -> Any:
         """The model for this schema, with fresh weights."""
-        networks = self.domain_.networks(self.size, self.network)
-        prior, posterior = (self._part(what) for what in ("prior", "posterior"))
-        return build_model(
-            likelihood, self.schema_, self.latent_dim, prior, posterior,
-            self.encoder or networks[0], self.decoder or networks[1],
+        condition, features = condition_module(self.schema_)
+        build = self._part("structure")
+        if build.func is not STRUCTURES["flat"]:
+            return build(likelihood, condition, features)
+        encoder, decoder = self.domain_.networks(self.size, self.network)
+        return build(
+            likelihood, condition, features, latent_dim=self.latent_dim, prior=self._part("prior"),
+            posterior=self._part("posterior"), encoder=self.encoder or encoder, decoder=self.decoder or decoder,
         )  # fmt: skip
 
     def _part(self, what: str) -> Any:
@@ -216,6 +261,34 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _objective(self) -> Objective:
         return self._part("objective")()
+
+    def _sampler_name(self) -> str:
+        return choose("sampler", self.sampler, PARTS["sampler"])[0]
+
+    def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> VAE:
+        """Learn where the codes of X lie, for `sample(sampler=...)`: "gmm", a mixture, or "flow", both given y.
+
+        Args:
+            sampler: name, or dict of name and options: `{"name": "gmm", "components": 100}`.
+            X, y: what the model was trained on.
+        """
+        name, options = choose("sampler", sampler, SAMPLERS)
+        check_options("sampler", name, options, SAMPLERS[name])
+        data = self._data(X, y)
+        train, valid = split(len(data), self.validation, self.seed_)
+        return self._fit_sampler(sampler, data[train], data[valid])
+
+    def _fit_sampler(self, sampler: Part, train: Data, valid: Data) -> VAE:
+        name, options = choose("sampler", sampler, SAMPLERS)
+        model = self.model_
+
+        def encode(rows: Data) -> Any:
+            x = self.domain_.batch(rows.x, fixed_uniform())
+            return model.posterior(x.float(), rows.y or None, rows.mask)
+
+        self.samplers_[name] = fit_sampler(model, partial(SAMPLERS[name], **options), train, valid, encode, self.seed_)
+        self.sampler_options_[name] = options
+        return self
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
@@ -230,8 +303,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means."""
         check_is_fitted(self)
         z = torch.as_tensor(np.asarray(Z, dtype=np.float64))
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise UserError(f"latent codes have shape (N, {self.latent_dim}), got {tuple(z.shape)}")
+        width = self.model_.latent_dim
+        if z.ndim != 2 or z.shape[1] != width:
+            raise UserError(f"latent codes have shape (N, {width}), got {tuple(z.shape)}")
         conditions = self.schema_.pack(self.schema_.name(y), len(z))
         with torch.no_grad():
             model = self._model()
@@ -247,6 +321,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_samples: int = 1,
         y: Any = None,
         *,
+        sampler: str | None = None,
         temperature: float = 1.0,
         mean: bool | None = None,
         random_state: int | None = None,
@@ -255,6 +330,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Args:
             y: conditions, one for all rows or one a row, or a dict of them by name; what is left out is unknown.
+            sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
+                `fit_sampler` or as the estimator's `sampler`.
             temperature: the prior's spread is multiplied by it.
             mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
             random_state: seed; None takes the estimator's.
@@ -265,19 +342,36 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if temperature < 0:
             raise UserError(f"temperature is {temperature}: it has to be 0 or more")
         conditions = self.schema_.pack(self.schema_.name(y), n_samples)
+        name, _ = choose("sampler", self.sampler if sampler is None else sampler, PARTS["sampler"])
+        if name != "prior" and name not in self.samplers_:
+            raise UserError(f"sampler {name!r} has not been learned: call fit_sampler({name!r}, X) first")
         seed = self.seed_ if random_state is None else random_state
         x = generate.sample(
             self._model(), n_samples, conditions, temperature=temperature,
+            sampler=None if name == "prior" else copy.deepcopy(self.samplers_[name]).double(),
             mean=self.domain_.mean_samples if mean is None else mean, generator=generator(seed),
         )  # fmt: skip
         return self.domain_.unpack(x)
 
-    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None) -> np.ndarray:
-        """The way from row a to row b through the latent space, both ends included: (steps, ...). y: condition held."""
+    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, *, path: str = "linear") -> np.ndarray:
+        """The way from row a to row b through the latent space, both ends included: (steps, ...).
+
+        Args:
+            steps: points, both ends included. y: condition, held on the way.
+            path: "linear", "spherical" or "geodesic" (along which what is decoded changes least); see
+                `vaekit.uses.interpolate`, whose `smoothness` measures the result.
+        """
         if steps < 2:
             raise UserError(f"steps is {steps}: a path needs at least its 2 ends")
-        ends = torch.from_numpy(self.transform(np.stack([np.asarray(a), np.asarray(b)]), y))
-        return self.inverse_transform(generate.line(ends[0], ends[1], steps), y)
+        if path not in PATHS:
+            raise UserError(f"path={path!r} is not one of the choices{near_matches(path, PATHS)}")
+        z = torch.from_numpy(self.transform(np.stack([np.asarray(a), np.asarray(b)]), y))
+        model = self._model()
+
+        def decode_mean(z: Tensor) -> Tensor:
+            return model.decode(z, self.schema_.pack(self.schema_.name(y), len(z)) or None).mean
+
+        return self.inverse_transform(PATHS[path](z[0], z[1], steps, decode_mean), y)
 
     def score_samples(self, X: Any, y: Any = None, *, k: int = 100, track: Any = list) -> np.ndarray:
         """log p(x|y) of each row in nats, by k importance samples with the same noise for each row: (N,) float64."""
@@ -319,7 +413,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _batch(self, data: Data) -> Tensor:
         return self.domain_.batch(data.x, fixed_uniform(), dtype=torch.float64)
 
-    def _model(self) -> LatentModel:
+    def _model(self) -> Any:
         """The model in float64: what it says of a row then does not depend on the rows beside it."""
         check_is_fitted(self)
         return copy.deepcopy(self.model_).double()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from vaekit.domains import DOMAINS
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.files import read_tensors
-from vaekit.run import CONFIG, EVALUATION, REPORT, read_config, read_metrics
+from vaekit.run import CONFIG, EVALUATION, REPORT, SAMPLER, read_config, read_metrics
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL
+from vaekit.uses.samplers import SAMPLERS, new_sampler
 
 ESTIMATORS = {"VAE": VAE, "CVAE": CVAE}
 
@@ -72,10 +75,27 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
         ) from e
     estimator.model_ = model.eval()
     estimator.history_ = read_metrics(folder)
-    estimator._n_features_out = estimator.latent_dim
+    estimator._n_features_out = model.latent_dim
+    load_samplers(folder, estimator)
     if estimator.domain_.kind == "rows":
         estimator.n_features_in_ = estimator.domain_.event_shape[0]
     return estimator
+
+
+def load_samplers(folder: Path, estimator: VAE) -> None:
+    estimator.samplers_, estimator.sampler_options_ = {}, {}
+    for name, build in SAMPLERS.items():
+        path = folder / SAMPLER.format(name)
+        if not path.exists():
+            continue
+        tensors, about = read_tensors(path)
+        try:
+            options = json.loads(about["options"])
+            sampler = new_sampler(estimator.model_, partial(build, **options))
+            sampler.load_state_dict(tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError) as e:
+            raise UserError(f"{path} does not fit this run ({' '.join(str(e).split())[:200]}): delete it") from e
+        estimator.samplers_[name], estimator.sampler_options_[name] = sampler.eval(), options
 
 
 def describe_run(folder: Path) -> str:
@@ -90,8 +110,11 @@ def describe_run(folder: Path) -> str:
         f"data        {shape} {what}",
         *[f"condition   {name}: {explain(c)}" for name, c in data["conditions"].items()],
         f"likelihood  {values['likelihood']['name']}",
-        f"latent      {estimator.latent_dim} units, prior {estimator.prior}",
-        f"networks    {type(model.encoder).__name__} and {type(model.decoder).__name__}, {parameters:,} parameters",
+        f"model       {estimator.structure}, {parameters:,} parameters",
+        f"latent      {model.latent_dim} units"
+        + (f", prior {estimator.prior}, posterior {estimator.posterior}" if estimator.structure == "flat" else ""),
+        f"objective   {estimator.objective}",
+        f"samplers    {', '.join(['prior', *estimator.samplers_])}",
     ]
     if history:
         last = history[-1]

@@ -26,25 +26,35 @@ def choose(what: str, part: Part, known: Iterable[str]) -> tuple[str, dict[str, 
     return name, options
 
 
+def options_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The options of a part, by name."""
+    parameters = inspect.signature(factory).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+
+
 def check_options(what: str, name: str, options: Mapping[str, Any], factory: Callable[..., Any]) -> None:
     """UserError for an option that `factory` has not, or whose value is of another kind than its default."""
-    defaults = {
-        p.name: p.default
-        for p in inspect.signature(factory).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
-    }
+    known_options = options_of(factory)
     for key, value in options.items():
-        if key not in defaults:
-            known = near_matches(key, defaults) if defaults else "; it has none"
+        if key not in known_options:
+            known = near_matches(str(key), known_options) if known_options else "; it has none"
             raise UserError(f"{what} {name!r} has no option {key!r}{known}")
-        default = defaults[key]
-        numbers, wanted = (int, float), None
+        default = known_options[key].default
+        whole = isinstance(default, int) or "int" in str(known_options[key].annotation)
+        wanted = None
         if isinstance(value, bool) and not isinstance(default, bool):
             wanted = "not yes or no"
-        elif isinstance(default, float) or default is None:
-            wanted = None if isinstance(value, numbers) or value is None else "a number"
-        elif isinstance(default, int):
-            wanted = None if isinstance(value, int) and value >= 0 else "a whole number, 0 or more"
+        elif value is None and default is None:
+            pass
+        elif key == "warmup":
+            fits = isinstance(value, int | float) and 0 <= value <= 1
+            wanted = None if fits else "a share of the run, from 0 to 1"
+        elif isinstance(default, float):
+            wanted = None if isinstance(value, int | float) and not value < 0 else "a number, 0 or more"
+        elif default is None and not whole:
+            wanted = None if isinstance(value, int | float) else "a number"
+        elif whole and not isinstance(default, tuple):
+            wanted = None if isinstance(value, int) and value >= 1 else "a whole number, 1 or more"
         elif isinstance(default, tuple):
             fits = isinstance(value, list | tuple) and all(isinstance(v, int) and v > 0 for v in value)
             wanted = None if fits else "a list of whole numbers, such as [128, 128]"

@@ -159,6 +159,16 @@ def read_for(estimator: VAE, source: str, *, conditions: bool = True, also: Sequ
     return data
 
 
+def learn_sampler(folder: Path, estimator: VAE, sampler: str) -> None:
+    """Learn where the codes of the run's own source lie, and keep it in the run directory."""
+    source = estimator.data_.get("source")
+    if not source:
+        raise UserError("this run does not know its source (it was trained from Python): use fit_sampler there")
+    data = read_for(estimator, source)
+    estimator.fit_sampler(sampler, data.x, data.conditions)
+    runs.save_samplers(folder, estimator)
+
+
 def held_out(estimator: VAE, limit: int | None = None, *, also: Sequence[str] = ()) -> sources.Dataset:
     """The validation rows of the run's own source (all its rows, where none were held out)."""
     source = estimator.data_.get("source")

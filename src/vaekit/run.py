@@ -4,6 +4,7 @@
     model.safetensors        the weights of the best epoch
     metrics.csv              a row per epoch
     checkpoint.safetensors   what `--resume` goes on from
+    sampler-*.safetensors    what `--sampler` learned of the codes after training
     evaluation.json          what `vaekit evaluate` found last
     report.html              to look at
 
@@ -12,6 +13,7 @@ No pickle: a run from a stranger can be opened without running the stranger's co
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from vaekit.files import write_tensors, write_text
 from vaekit.training.checkpoint import METRICS, MODEL, to_csv
 
 CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
+SAMPLER = "sampler-{}.safetensors"
 MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
 
 
@@ -87,7 +90,15 @@ def save(folder: Path, estimator: Any) -> Path:
     write_config(folder, config(estimator))
     write_tensors(folder / MODEL, estimator.model_.state_dict(), {"vaekit": "model"})
     write_text(folder / METRICS, to_csv(estimator.history_))
+    save_samplers(folder, estimator)
     return folder
+
+
+def save_samplers(folder: Path, estimator: Any) -> None:
+    """What was learned of the codes after training, a file each."""
+    for name, module in estimator.samplers_.items():
+        about = {"vaekit": "sampler", "options": json.dumps(estimator.sampler_options_[name])}
+        write_tensors(folder / SAMPLER.format(name), module.state_dict(), about)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

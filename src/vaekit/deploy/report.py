@@ -9,13 +9,11 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-import torch
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -39,7 +37,7 @@ from vaekit.files import write_text
 
 ROWS, EVALUATED_ROWS, IW_SAMPLES = 2000, 1000, 100
 COLUMNS, UNITS, MAPS = 12, 8, 3  # at most so many are shown
-REACH = 3  # prior standard deviations of a traversal, to each side
+REACH = 3  # standard deviations of the codes of a traversal, to each side
 
 
 def write_report(
@@ -331,19 +329,17 @@ def between(shown: Shown, a: int, b: int, share: np.ndarray) -> dict[str, np.nda
 
 
 def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
-    """What the units with the most KL do: each goes from -3 to 3 prior deviations, the others stay at its mean."""
+    """What the units with the most KL do: each goes from -3 to 3 deviations of the codes, the others stay at their mean."""
     estimator, steps = shown.estimator, shown.steps if shown.pictures else 13
     kl = np.asarray(results["kl_per_unit"] or shown.codes.var(0))
     group = next(iter(groups(shown)), None)
     y = conditions_of(shown, group[1], group[2][:1], steps) if group else None
-    prior = estimator.model_.prior(estimator.schema_.pack(y or {}, steps) or None, steps)
+    codes = shown.codes[group[2]] if group and len(group[2]) > 1 else shown.codes
     rows, names = [], []
     for unit in np.argsort(-kl)[:UNITS]:
-        offsets = torch.zeros(1, steps, estimator.latent_dim)
-        offsets[0, :, unit] = torch.linspace(-REACH, REACH, steps)
-        with torch.no_grad():
-            z = prior.sample(1, partial(torch.Tensor.expand, offsets))[0]
-        rows.append(estimator.inverse_transform(z.double().numpy(), y))
+        z = np.tile(codes.mean(0), (steps, 1))
+        z[:, unit] += np.linspace(-REACH, REACH, steps) * codes[:, unit].std()
+        rows.append(estimator.inverse_transform(z, y))
         names.append((int(unit), nats(kl[unit])))
     found = {"group": group[0] if group else None, "reach": REACH}
     if shown.pictures:

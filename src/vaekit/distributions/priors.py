@@ -67,13 +67,22 @@ class MixturePrior(nn.Module):
         self.components, self.latent_dim = components, latent_dim
         loc = torch.randn(components, latent_dim)  # apart from each other, or they would stay alike
         start = torch.cat([torch.zeros(components), loc.flatten(), torch.zeros(components * latent_dim)])
-        if condition_features:
-            self.net = numbers_from(condition_features, start, hidden)
-        else:
+        self.net = numbers_from(condition_features, start, hidden) if condition_features else None
+        if self.net is None:
             self.numbers = nn.Parameter(start)
 
+    def start_at(self, codes: Tensor) -> None:
+        """Put the components on codes (n, latent_dim), chosen at random, each as wide as its share of their spread."""
+        loc = codes[torch.randint(len(codes), (self.components,))]
+        spread = codes.std(0, correction=0).clamp_min(MIN_SCALE) * self.components ** (-1 / self.latent_dim)
+        raw = torch.expm1(spread.clamp_max(20)).log() - SOFTPLUS_OF_ONE
+        start = torch.cat([torch.zeros(self.components), loc.flatten(), raw.repeat(self.components)])
+        with torch.no_grad():
+            where = self.numbers if self.net is None else self.net[-1].bias
+            where.copy_(start)  # type: ignore[operator]
+
     def forward(self, condition: Tensor | None, n: int) -> Mixture:
-        numbers = self.numbers if condition is None else full_precision(self.net(condition))
+        numbers = self.numbers if self.net is None else full_precision(self.net(condition))
         logits, loc, raw = numbers.split([self.components, *[self.components * self.latent_dim] * 2], dim=-1)
         loc, raw = (t.unflatten(-1, (self.components, self.latent_dim)) for t in (loc, raw))
         return Mixture(logits.log_softmax(-1), loc, F.softplus(raw + SOFTPLUS_OF_ONE) + MIN_SCALE, n)

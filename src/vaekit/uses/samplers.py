@@ -1,0 +1,119 @@
+"""Priors that are learned after training, on the codes of the data: where the aggregated posterior q(z|y) is not the
+prior, draws from q(z|y) decode to better rows (Ghosh et al. 2020, arXiv 1903.12436).
+
+They are the same modules as the priors that are trained jointly, and they are trained by the same loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaekit.distributions import Distribution, Noise, Normal
+from vaekit.distributions.priors import FlowPrior, MixturePrior
+from vaekit.errors import UserError
+from vaekit.model import Draw, LatentModel
+from vaekit.objectives import Objective
+from vaekit.training import Data, Training, fit, launch
+
+SAMPLERS: dict[str, type[nn.Module]] = {"gmm": MixturePrior, "flow": FlowPrior}
+"""Beside "prior", which is the model's own."""
+STEPS, BATCH = 3000, 512
+NARROW = 1e-4  # spread of a code that is known by a draw alone
+
+
+@dataclass
+class Nothing:
+    """A likelihood that says nothing of x: what remains of an ELBO is the code's own part."""
+
+    shape: tuple[int, ...]
+
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x.new_zeros(self.shape)
+
+
+class Codes(nn.Module):
+    """What is trained: a prior over codes x = (loc, scale) of q(z|x,y), (B, 2, latent_dim)."""
+
+    def __init__(self, prior: nn.Module, condition: nn.Module | None):
+        super().__init__()
+        self.prior = prior
+        self._condition = [condition]  # in a list: it stays as it was trained, and is no part of this module
+
+    def draw(
+        self, x: Tensor, y: Any = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+    ) -> Draw:
+        posterior = Normal(1, x[:, 0], x[:, 1])
+        z, likelihood = posterior.sample(k, noise), Nothing((k, len(x)))
+        prior = self.prior(features(self._condition[0], y, len(x)), len(x))
+        return Draw(x, None, z, posterior, prior, likelihood, lambda z: likelihood)  # type: ignore[arg-type, return-value]
+
+
+class CodeLikelihood(Objective):
+    """-log p(z|y) of the codes."""
+
+    def __call__(self, draw: Draw, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = -draw.log_pz.mean()
+        return loss, {"code_nll": loss.detach()}
+
+    def validation(self, draw: Draw) -> Tensor:
+        return draw.log_pz.mean(0)
+
+
+def features(condition: nn.Module | None, y: Any, rows: int) -> Tensor | None:
+    if condition is None:
+        return None
+    with torch.no_grad():
+        return condition(y, rows)
+
+
+def new_sampler(model: nn.Module, build: Callable[[int, int], nn.Module]) -> nn.Module:
+    """A sampler with fresh weights for this model. UserError where its latents have a structure of their own."""
+    if not isinstance(model, LatentModel):
+        raise UserError(
+            f"a {type(model).__name__} learns how its latents hang together while it trains: use sampler 'prior'"
+        )
+    return build(model.latent_dim, 0 if model.condition is None else model.condition.features)  # type: ignore[arg-type]
+
+
+def fit_sampler(
+    model: LatentModel,
+    build: Callable[[int, int], nn.Module],
+    train: Data,
+    valid: Data,
+    encode: Callable[[Data], Distribution],
+    seed: int,
+) -> nn.Module:
+    """Learn q(z|y) of a trained model.
+
+    Args:
+        build: (latent_dim, condition_features) -> one of `SAMPLERS`.
+        train, valid: packed rows.
+        encode: rows -> q(z|x,y) by this model.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        prior = new_sampler(model, build)
+        codes = [codes_of(data, encode) for data in (train, valid)]
+        if isinstance(prior, MixturePrior):
+            prior.start_at(codes[0].x[:, 0])
+        passes = max(1, round(STEPS * BATCH / max(BATCH, len(train))))
+        options = Training(epochs=passes, batch_size=BATCH, seed=seed, precision="32-true", condition_dropout=0.1)
+        fit(launch(options), Codes(prior, model.condition), CodeLikelihood(), codes[0], codes[1], options)
+    return prior.eval()
+
+
+@torch.no_grad()
+def codes_of(data: Data, encode: Callable[[Data], Distribution]) -> Data:
+    """Location and scale of each row's q(z|x,y); where it is not Normal, a draw and next to no scale."""
+    out = []
+    for chunk in data.chunks(1024):
+        q = encode(chunk)
+        loc, scale = (q.loc, q.scale) if isinstance(q, Normal) else (q.sample(1)[0], torch.tensor(NARROW))
+        out.append(torch.stack([loc, scale.expand_as(loc)], dim=1).float())
+    width = out[0].shape[1:] if out else (2, 1)
+    return Data(torch.cat(out) if out else torch.zeros(0, *width), None, data.y)
