@@ -13,6 +13,7 @@ from vaekit.distributions import (
     Bernoulli,
     Categorical,
     ConditionalNormalPrior,
+    ContinuousBernoulli,
     Laplace,
     Normal,
     StandardNormalPrior,
@@ -32,8 +33,11 @@ PAIRS = {  # ours, the reference, data
     "normal": (Normal(1, LOC, SCALE), td.Normal(LOC, SCALE), torch.randn(SHAPE, dtype=torch.float64)),
     "laplace": (Laplace(1, LOC, SCALE), td.Laplace(LOC, SCALE), torch.randn(SHAPE, dtype=torch.float64)),
     "bernoulli": (Bernoulli(1, LOC), td.Bernoulli(logits=LOC), torch.randint(0, 2, SHAPE).double()),
+    "continuous bernoulli": (
+        ContinuousBernoulli(1, 3 * LOC), td.ContinuousBernoulli(logits=3 * LOC), torch.rand(SHAPE, dtype=torch.float64),
+    ),
     "categorical": (Categorical(1, LOGITS), td.Categorical(logits=LOGITS), torch.randint(0, 7, SHAPE).double()),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -42,8 +42,9 @@ def check_options(what: str, name: str, options: Mapping[str, Any], factory: Cal
         default = known_options[key].default
         whole = isinstance(default, int) or "int" in str(known_options[key].annotation)
         wanted = None
-        if isinstance(value, bool) and not isinstance(default, bool):
-            wanted = "not yes or no"
+        if isinstance(value, bool) or isinstance(default, bool):
+            alike = isinstance(value, bool) and isinstance(default, bool)
+            wanted = None if alike else "true or false" if isinstance(default, bool) else "not yes or no"
         elif value is None and default is None:
             pass
         elif key == "warmup":

@@ -7,6 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaekit.distributions.likelihoods import CategoricalLikelihood
+from vaekit.errors import UserError
 from vaekit.model import Draw
 from vaekit.nets import MLP, ConvEncoder
 from vaekit.objectives.base import Objective, Terms, frozen
@@ -28,6 +30,8 @@ class VAEGAN(nn.Module, Objective):
         self.weight, self.feature_weight = weight, feature_weight
 
     def attach(self, model: Any, rows: int) -> None:
+        if isinstance(model.likelihood, CategoricalLikelihood):
+            raise UserError("objective 'vae_gan' cannot learn from likelihood 'categorical', whose mean is a choice")
         shape = model.likelihood.event_shape
         net = ConvEncoder(shape, (FEATURES,)) if len(shape) == 3 else MLP(shape, (FEATURES,))
         self.features = nn.Sequential(net, nn.LayerNorm(FEATURES, elementwise_affine=False))

@@ -89,7 +89,7 @@ class KLTarget(nn.Module, Objective):
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
         error = self.nats * ramp(progress, self.warmup) - kl.detach()
         # The sum stops where the weight is at its bounds, or it would take as long to come back.
-        total = (self.sum_of_errors + error).clamp(-100 / self.integral, 0)
+        total = (self.sum_of_errors + error).clamp(-100 / max(self.integral, 1e-6), 0)
         if self.training:
             self.sum_of_errors.copy_(total)
         beta = (self.proportional * (-error).sigmoid() - self.integral * total).clamp_min(0)
@@ -122,8 +122,10 @@ class GECO(nn.Module, Objective):
     def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
         # The optimiser goes down; the multiplier has to go up where the target is missed: same value, gradient turned.
+        with torch.no_grad():  # held back here and not by a clamp below, behind which no gradient would bring it back
+            self.log_multiplier.clamp_(-LARGEST_LOG_WEIGHT / MULTIPLIER_SPEED, LARGEST_LOG_WEIGHT / MULTIPLIER_SPEED)
         ascending = 2 * self.log_multiplier.detach() - self.log_multiplier
-        multiplier = (MULTIPLIER_SPEED * ascending).clamp(-LARGEST_LOG_WEIGHT, LARGEST_LOG_WEIGHT).exp()
+        multiplier = (MULTIPLIER_SPEED * ascending).exp()
         loss = kl + multiplier * (reconstruction - self.target)
         terms = {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "multiplier": multiplier.detach()}
         return loss, terms
