@@ -182,6 +182,19 @@ def test_a_fixed_scale_has_to_be_above_zero(scale):
         NormalLikelihood((3,), scale=scale)
 
 
+@pytest.mark.parametrize("kind", ["bytes", "numbers"])
+def test_continuous_bernoulli_scores_in_the_units_of_the_data(digits, kind):
+    """A decoder that says logit 0 everywhere is the uniform density: 1 over the range, for each value."""
+    images, _ = digits
+    x = images if kind == "bytes" else images.reshape(-1, 64) / 16
+    vae = vk.VAE(2, size="small", network="mlp", likelihood="continuous_bernoulli", epochs=1).fit(x)
+    with torch.no_grad():
+        for p in (*vae.model_.encoder.parameters(), *vae.model_.decoder.parameters()):
+            p.zero_()
+    expected = -64 * math.log(16) if kind == "bytes" else 0
+    assert vae.score(x[:20]) == pytest.approx(expected, abs=1e-2)
+
+
 def test_vae_of_pictures_by_logistics_gives_bytes_back(digits):
     images, _ = digits
     vae = vk.VAE(4, size="small", likelihood="logistic", epochs=2).fit(images)

@@ -298,6 +298,11 @@ def test_info_vae_weighs_kl_and_mmd(linear_gaussian):
         torch.testing.assert_close(loss, expected)
 
 
+def test_info_vae_needs_rows_to_compare(linear_gaussian):
+    with pytest.raises(UserError, match="batch_size has to be at least 2"):
+        objective("info_vae")(linear_gaussian.model().draw(linear_gaussian.rows(1)), 1.0)
+
+
 # -- adversaries -------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -138,7 +139,7 @@ def test_a_value_that_is_none_is_said(value):
 def test_options_are_stored_with_the_run_and_rebuild_it(tmp_path):
     run = tmp_path / "run"
     vaekit(
-        "fit", "digits[:200]", "--condition", "label", "--out", run, "--epochs", 1, "--size", "small", "--no-report",
+        "fit", "digits[:100]", "--condition", "label", "--out", run, "--epochs", 1, "--size", "small", "--no-report",
         "--latent-dim", 2, "--prior", "vamp", "--prior.components", 7, "--objective", "free_bits",
         "--objective.nats=0.5", "--likelihood", "laplace", "--likelihood.scale", 0.5, check=0,
     )  # fmt: skip
@@ -149,8 +150,6 @@ def test_options_are_stored_with_the_run_and_rebuild_it(tmp_path):
     assert loaded.model_.prior_head.components == 7
     assert loaded.model_.likelihood.scale.item() == 0.5
     assert loaded.sample(3, 4).shape == (3, 8, 8)
-    again = vaekit("fit", "--resume", "--out", run, "--prior.components", 8, check=2)
-    assert "prior" in again.stderr
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
@@ -161,9 +160,11 @@ def test_every_pair_of_prior_and_posterior_trains_saves_and_loads(tmp_path, digi
         pytest.skip("it says so")
     options = {"vamp": {"components": 5}, "mixture": {"components": 5}, "flow": {"transforms": 2, "hidden": [8]}}
     cvae = vk.CVAE(
-        2, size="small", network="mlp", epochs=1, posterior=posterior, prior={"name": prior, **options.get(prior, {})}
-    )
+        2, size="small", network="mlp", epochs=1, posterior=posterior, prior={"name": prior, **options.get(prior, {})},
+        trainer={"precision": "bf16-mixed"},
+    )  # fmt: skip
     cvae.fit(images[:200], labels[:200])
+    assert all(np.isfinite(list(row.values())).all() for row in cvae.history_)
     again = vk.load(cvae.save(tmp_path / "run"))
     assert (again.sample(4, 3, random_state=1) == cvae.sample(4, 3, random_state=1)).all()
     assert again.score_samples(images[:5], labels[:5], k=5) == pytest.approx(

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaekit.distributions import Normal
+from vaekit.errors import UserError
 from vaekit.model import Draw
 from vaekit.nets import MLP
 from vaekit.objectives.base import Objective, Terms, frozen, ramp, require_normal_posterior
@@ -103,6 +104,8 @@ class InfoVAE(Objective):
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
+        if len(draw.x) < 2:
+            raise UserError("objective 'info_vae' compares the rows of a batch: batch_size has to be at least 2")
         discrepancy = mmd(draw.z[0].flatten(1), draw.prior.sample(1)[0].flatten(1))
         loss = reconstruction + (1 - self.alpha) * kl + (self.alpha + self.scale - 1) * discrepancy
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "mmd": discrepancy.detach()}
