@@ -91,6 +91,20 @@ def test_dreg_has_the_value_of_iwae_and_its_gradient_for_the_decoder(linear_gaus
     torch.testing.assert_close(iwae, dreg)
 
 
+def test_dreg_and_iwae_teach_a_learned_prior_alike():
+    model = LatentModel(
+        MLP((6,), (4,), hidden=(16,)), MLP((2,), (6,)), NormalLikelihood((6,)),
+        latent_dim=2, prior=PRIORS["mixture"](2, components=3),
+    )  # fmt: skip
+    x, noise = torch.randn(10, 6), torch.randn(4, 10, 2)
+    iwae, dreg = (
+        gradients(objective(n, k=4)(model.draw(x, k=4, noise=lambda *s: noise), 1.0)[0], model.prior_head.parameters())
+        for n in ("iwae", "dreg")
+    )
+    torch.testing.assert_close(iwae, dreg)
+    assert size(iwae) > 0
+
+
 def test_dreg_has_the_expected_gradient_of_iwae_for_the_encoder_with_less_noise(linear_gaussian):
     row, repeats, k = linear_gaussian.rows(1), 20_000, 4
     model = linear_gaussian.model(widen=1.2)

@@ -165,6 +165,8 @@ def test_every_pair_of_prior_and_posterior_trains_saves_and_loads(tmp_path, digi
     )  # fmt: skip
     cvae.fit(images[:200], labels[:200])
     assert all(np.isfinite(list(row.values())).all() for row in cvae.history_)
+    found = cvae.evaluate(images[:40], labels[:40], k=5)
+    assert found["elbo"] == pytest.approx(-found["reconstruction"] - found["kl"], abs=1e-3)
     again = vk.load(cvae.save(tmp_path / "run"))
     assert (again.sample(4, 3, random_state=1) == cvae.sample(4, 3, random_state=1)).all()
     assert again.score_samples(images[:5], labels[:5], k=5) == pytest.approx(

@@ -307,3 +307,25 @@ def test_posterior_gradients_reach_every_weight_and_copies_agree(name):
     other = model_with(posterior=name, prior="flow")
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(other.posterior(x).log_prob(z), log_q)
+
+
+@pytest.mark.parametrize(("name", "draw", "density"), [("iaf", 2, 2 * 5), ("maf", 2 * 5, 2)])
+def test_flow_posteriors_are_quick_the_way_they_say(name, draw, density):
+    """Passes through the maps' networks: one per map the quick way; the other, one per unit too."""
+    model = model_with(posterior=name, d=4)
+    q = model.posterior(torch.randn(3, 4))
+    passes = 0
+
+    def count(*_):
+        nonlocal passes
+        passes += 1
+
+    for key, module in model.posterior_head.named_modules():
+        if key.endswith("hyper"):
+            module.register_forward_hook(count)
+    z = q.sample(5)
+    assert passes == draw
+    q.log_prob(z)  # just drawn: known
+    assert passes == draw
+    q.log_prob(z.clone())
+    assert passes == draw + density
