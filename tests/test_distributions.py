@@ -102,6 +102,12 @@ def test_tempering_scales_the_spread():
     assert (Bernoulli(1, LOC).tempered(0).sample(1)[0] == (LOC > 0)).all()
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_temperature_one_changes_nothing(name):
+    ours, _, x = PAIRS[name]
+    torch.testing.assert_close(ours.tempered(1).log_prob(x), ours.log_prob(x))
+
+
 def test_standard_prior_and_a_fresh_conditional_prior_are_the_standard_normal():
     c = torch.randn(4, 8)
     for prior in (StandardNormalPrior(3), ConditionalNormalPrior(3, 8)):

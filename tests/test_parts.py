@@ -1,7 +1,5 @@
 """Parts by name with options: what is refused and how it is said; and the way from the command line to a run and back."""
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
@@ -12,17 +10,13 @@ from conftest import vaekit
 from vaekit.cli import dotted
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.errors import UserError
+from vaekit.estimators import PARTS
 from vaekit.objectives import OBJECTIVES
-from vaekit.parts import check_options, choose
+from vaekit.parts import check_options, choose, options_of
 from vaekit.recipe import Recipe
 
-REGISTRIES = {"likelihood": LIKELIHOODS, "prior": PRIORS, "posterior": POSTERIORS, "objective": OBJECTIVES}
+REGISTRIES = {**PARTS, "likelihood": LIKELIHOODS}
 EVERY = [(what, name) for what, registry in REGISTRIES.items() for name in registry]
-
-
-def options_of(factory):
-    parameters = inspect.signature(factory).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def test_a_part_is_a_name_or_a_name_with_options():
@@ -37,12 +31,20 @@ def test_a_part_is_a_name_or_a_name_with_options():
 @pytest.mark.parametrize(("what", "name"), EVERY)
 def test_every_option_has_a_default_that_is_accepted_and_a_line_of_its_own(what, name):
     factory = REGISTRIES[what][name]
-    defaults = options_of(factory)
-    assert inspect.Parameter.empty not in defaults.values()
+    defaults = {key: parameter.default for key, parameter in options_of(factory).items()}
     check_options(what, name, defaults, factory)
     with pytest.raises(UserError, match="has no option 'nonsense'") as e:
         check_options(what, name, {"nonsense": 1}, factory)
     assert all(option in str(e.value) for option in defaults) or not defaults
+
+
+def test_an_option_may_be_one_number_or_one_for_each_level():
+    ladder = PARTS["structure"]["ladder"]
+    for value in (4, [4, 8]):
+        check_options("structure", "ladder", {"latent_channels": value}, ladder)
+    for value in (0, [4, 0], "4"):
+        with pytest.raises(UserError, match="whole number"):
+            check_options("structure", "ladder", {"latent_channels": value}, ladder)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def check_options(what: str, name: str, options: Mapping[str, Any], factory: Cal
             known = near_matches(str(key), known_options) if known_options else "; it has none"
             raise UserError(f"{what} {name!r} has no option {key!r}{known}")
         default = known_options[key].default
-        whole = isinstance(default, int) or "int" in str(known_options[key].annotation)
+        annotation = str(known_options[key].annotation)
+        whole = isinstance(default, int) or "int" in annotation
         wanted = None
         if isinstance(value, bool) or isinstance(default, bool):
             alike = isinstance(value, bool) and isinstance(default, bool)
@@ -54,11 +55,11 @@ def check_options(what: str, name: str, options: Mapping[str, Any], factory: Cal
             wanted = None if isinstance(value, int | float) and not value < 0 else "a number, 0 or more"
         elif default is None and not whole:
             wanted = None if isinstance(value, int | float) else "a number"
-        elif whole and not isinstance(default, tuple):
-            wanted = None if isinstance(value, int) and value >= 1 else "a whole number, 1 or more"
-        elif isinstance(default, tuple):
+        elif isinstance(default, tuple) or (isinstance(value, list | tuple) and "Sequence" in annotation):
             fits = isinstance(value, list | tuple) and all(isinstance(v, int) and v > 0 for v in value)
             wanted = None if fits else "a list of whole numbers, such as [128, 128]"
+        elif whole:
+            wanted = None if isinstance(value, int) and value >= 1 else "a whole number, 1 or more"
         if wanted:
             raise UserError(f"{what}.{key}={value!r}: it has to be {wanted}")
         if isinstance(value, float) and not abs(value) < float("inf"):
