@@ -19,7 +19,8 @@ from vaekit.objectives.base import Objective, Terms, frozen, ramp, require_norma
 
 class BetaTC(Objective):
     """The KL in three parts, mutual information, total correlation and the KL of each unit, with the weights alpha,
-    beta and gamma (beta-TCVAE, Chen et al. 2018, arXiv 1802.04942), estimated by minibatch-weighted sampling.
+    beta and gamma (beta-TCVAE, Chen et al. 2018, arXiv 1802.04942), with the batch's mixture of q(z|x) for q(z). It has
+    the gradient of their minibatch-weighted sampling, whose values are off by a constant, (units - 1) log rows.
 
     Args:
         alpha, beta, gamma: weights; all 1 is the ELBO.
@@ -28,14 +29,12 @@ class BetaTC(Objective):
 
     def __init__(self, *, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0, warmup: float = 0.0):
         self.alpha, self.beta, self.gamma, self.warmup = alpha, beta, gamma, warmup
-        self.rows = 0
 
     def attach(self, model: Any, rows: int) -> None:
         require_normal_posterior(model, "beta_tc")
-        self.rows = rows
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
-        information, correlation, units = kl_parts(draw, self.rows)
+        information, correlation, units = kl_parts(draw)
         reconstruction = -draw.log_px.mean()
         beta = 1 + (self.beta - 1) * ramp(progress, self.warmup)
         loss = reconstruction + self.alpha * information + beta * correlation + self.gamma * units
@@ -46,16 +45,15 @@ class BetaTC(Objective):
         return None
 
 
-def kl_parts(draw: Draw, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mutual information, total correlation and the sum of the units' KL, each a scalar, nats; `rows`: of the dataset."""
+def kl_parts(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+    """Mutual information, total correlation and the sum of the units' KL, each a scalar, nats."""
     q, z = draw.posterior, draw.z[0]
     assert isinstance(q, Normal)
     each = Normal(1, q.loc, q.scale.expand_as(q.loc))
     # log q(z_i|x_j) of every unit: (i, j, d)
     pairs = -0.5 * ((z[:, None] - each.loc) / each.scale).square() - each.scale.log() - 0.5 * math.log(2 * math.pi)
-    log_rows = math.log(max(rows, len(z)) * len(z))
-    log_q = pairs.sum(-1).logsumexp(1) - log_rows
-    log_q_units = (pairs.logsumexp(1) - log_rows).sum(-1)
+    log_q = pairs.sum(-1).logsumexp(1) - math.log(len(z))
+    log_q_units = (pairs.logsumexp(1) - math.log(len(z))).sum(-1)
     log_q_given_x = pairs.sum(-1).diagonal()
     return (log_q_given_x - log_q).mean(), (log_q - log_q_units).mean(), (log_q_units - draw.log_pz[0]).mean()
 
