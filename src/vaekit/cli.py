@@ -352,7 +352,11 @@ def summary(results: dict[str, Any]) -> str:
         f"KL              {results['kl']:.2f} nats",
         f"IW-NLL (k={results['k']})  {results['iw_nll']:.2f} ± {results['iw_nll_standard_error']:.2f} nats",
         f"active units    {results['active_units']} of {results['latent_units']}",
-        "KL per unit     " + " ".join(f"{v:.2f}" for v in sorted(results["kl_per_unit"], reverse=True)),
+        *(
+            ["KL per unit     " + " ".join(f"{v:.2f}" for v in largest)]
+            if (largest := sorted(results["kl_per_unit"], reverse=True)[:64])
+            else []
+        ),
         *latent_lines(results),
         *(distance_lines(results["distances"]) if "distances" in results else []),
         *(factor_lines(results["disentanglement"]) if "disentanglement" in results else []),

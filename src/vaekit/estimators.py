@@ -139,7 +139,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             origin: where the rows came from (source, resize), for the record.
             watchers: see `vaekit.training`.
         """
-        self._check_settings()
+        self.check_settings()
         if len(rows) < 2:
             raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
         self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
@@ -206,7 +206,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _training_extras(self) -> dict[str, Any]:
         return {}
 
-    def _check_settings(self) -> None:
+    def check_settings(self) -> None:
+        """UserError for the first argument that cannot be right, whatever the data."""
         for name, known in {
             "size": ["small", "base", "large"],
             "network": ["auto", "conv", "mlp"],

@@ -110,9 +110,8 @@ def describe_run(folder: Path) -> str:
         f"data        {shape} {what}",
         *[f"condition   {name}: {explain(c)}" for name, c in data["conditions"].items()],
         f"likelihood  {values['likelihood']['name']}",
-        f"model       {estimator.structure}, {parameters:,} parameters",
-        f"latent      {model.latent_dim} units"
-        + (f", prior {estimator.prior}, posterior {estimator.posterior}" if estimator.structure == "flat" else ""),
+        f"model       {type(model).__name__} of {', '.join(type(part).__name__ for part in model.children())}",
+        f"size        {model.latent_dim} latent units, {parameters:,} parameters",
         f"objective   {estimator.objective}",
         f"samplers    {', '.join(['prior', *estimator.samplers_])}",
     ]

@@ -75,14 +75,11 @@ class Recipe:
                 raise UserError(
                     f"--{where}: no part of a model is named {part!r}{near_matches(part, [*PARTS, 'likelihood'])}"
                 )
-            if not value:
+            if not value or value.startswith("--"):
                 raise UserError(f"--{where} needs a value")
             chosen = self.settings.get(part, parameters[part].default)
             chosen = dict(chosen) if isinstance(chosen, Mapping) else {"name": chosen}
-            try:
-                self.settings[part] = {**chosen, key.replace("-", "_"): yaml.safe_load(value)}
-            except yaml.YAMLError as e:
-                raise UserError(f"--{where} {value!r} is no value: {e}") from e
+            self.settings[part] = {**chosen, key.replace("-", "_"): parse_value(where, value)}
 
     def check(self) -> None:
         parameters = [p for p in inspect.signature(self.estimator).parameters if p not in ("encoder", "decoder")]
@@ -91,6 +88,7 @@ class Recipe:
                 del self.settings[name]
             elif name not in parameters:
                 raise UserError(f"unknown setting {name!r}{near_matches(name, parameters)}")
+        self.estimator(**self.settings).check_settings()
 
     @property
     def estimator(self) -> type[VAE]:
@@ -128,6 +126,16 @@ class Recipe:
                 origin={"source": str(self.source), "resize": self.resize}, watchers=[bar],
             )  # fmt: skip
         return folder, estimator
+
+
+def parse_value(where: str, text: str) -> Any:
+    """A number, a list or a word, as in YAML."""
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+    except ValueError:
+        return text
+    except yaml.YAMLError as e:
+        raise UserError(f"--{where} {text!r} is no value: {e}") from e
 
 
 def free_folder(parent: Path, name: str) -> Path:

@@ -208,6 +208,9 @@ class LogisticLikelihood(Likelihood):
             self.high = torch.maximum(self.high, high.amax(dims, keepdim=True)[0])
         unseen = self.low > self.high  # no value of it is there
         self.low[unseen] = self.high[unseen] = 0.0
+        if len(self.event_shape) == 3:  # pictures come in their type's range, whether or not they fill it
+            self.low.clamp_max_(0.0)
+            self.high.clamp_min_(1.0)
         return self
 
     def forward(self, h: Tensor) -> LogisticMixture:

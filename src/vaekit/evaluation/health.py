@@ -8,15 +8,28 @@ from typing import Any
 ACTIVE_VARIANCE = 0.01  # a unit is active when its posterior mean varies more than this over the data
 DEAD_KL = 0.1  # nats
 DEAD_GAP, LIVE_GAP = 0.1, 1.0  # nats the decoder loses when given the z of another row: z is ignored; z is used
-MISSED_NATS, MISSED_SHARE = (
-    1.0,
-    0.25,
-)  # a prior that misses more than both, in nats and as a share of the KL, is told of
+MISSED_NATS, MISSED_SHARE = 1.0, 0.25  # a prior that misses more than both, nats and a share of the KL, is told of
+DEAD_COMPONENT = 0.01  # of an equal share of the rows: a mixture's component with less is used by none
 NEAR_LIMIT = 1.0  # nats below log N: mutual information this near it is cut off by the number of rows
 
 
-def verdict(results: Mapping[str, Any]) -> str:
-    """What the numbers of `evaluate` say of posterior collapse and of the prior, and the remedy."""
+def verdict(results: Mapping[str, Any], flat: bool = True) -> str:
+    """What the numbers of `evaluate` say of posterior collapse and of the prior, and the remedy. `flat`: the number of
+    units is the user's to choose."""
+    return " ".join([latent_verdict(results, flat), *prior_verdict(results)])
+
+
+def prior_verdict(results: Mapping[str, Any]) -> list[str]:
+    components, used = results.get("prior_components"), results.get("prior_components_used")
+    if components is None or used == components:
+        return []
+    return [
+        f"{used} of the prior's {components} components are used; the others have lost their weight, so samples do not "
+        "come from them, and fewer would do as well."
+    ]
+
+
+def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
     active, units, kl = results["active_units"], results["latent_units"], results["kl"]
     gap = results.get("shuffle_gap")
     if active == 0 and kl >= DEAD_KL and gap is not None and gap > LIVE_GAP:  # such as codes that are all short
@@ -26,29 +39,29 @@ def verdict(results: Mapping[str, Any]) -> str:
         )
     if active == 0 or kl < DEAD_KL:
         return (
-            f"The posterior has collapsed: {active} of {units} units are active and z carries {kl:.2f} nats, so the "
-            "decoder ignores z. Train with a KL warm-up (--objective.warmup 0.3) or --objective.beta below 1, with a smaller decoder, or for longer."
+            f"The posterior has collapsed: z carries {kl:.2f} nats and {active} of {units} units are active, so the decoder "
+            "ignores z. Train with a KL warm-up (--objective elbo --objective.warmup 0.3), with --objective free_bits, with a "
+            "smaller decoder, or for longer."
         )
     if gap is not None and gap < DEAD_GAP:
         return (
             f"The decoder ignores z: it explains a row as well with the z of another (a gap of {gap:.2f} nats), though z "
-            f"carries {kl:.1f} nats. Train for longer, with a smaller decoder or with a KL warm-up (--objective.warmup 0.3)."
+            f"carries {kl:.1f} nats. Train for longer, with a smaller decoder, or with a KL warm-up (--objective elbo --objective.warmup 0.3)."
         )
     missed = missed_by_prior(results)
     if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
         return (
             f"The latent is alive, but the prior misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
-            "codes together from the prior, so samples will be poor though reconstructions are good. Train for longer or "
-            "with --prior flow, or draw samples with --sampler flow."
+            "codes together from the prior, so samples will be poor though reconstructions are good. Train for longer"
+            + (" or with --prior flow, or draw samples with --sampler flow." if flat else ".")
         )
     if active < units:
         return (
             f"The latent is alive: {active} of {units} units are active and z carries {kl:.1f} nats. The others are "
-            f"switched off, which costs nothing; --latent-dim {active} would do as well."
+            "switched off, which costs nothing" + (f"; --latent-dim {active} would do as well." if flat else ".")
         )
-    return (
-        f"The latent is alive: all {units} units are active and z carries {kl:.1f} nats. When every unit is in use, "
-        f"more of them may help: try --latent-dim {2 * units}."
+    return f"The latent is alive: all {units} units are active and z carries {kl:.1f} nats." + (
+        f" When every unit is in use, more of them may help: try --latent-dim {2 * units}." if flat else ""
     )
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import Noise, kl_per_unit
+from vaekit.distributions import Mixture, Noise, kl_per_unit
 from vaekit.errors import UserError
-from vaekit.evaluation.health import ACTIVE_VARIANCE, verdict
+from vaekit.evaluation.health import ACTIVE_VARIANCE, DEAD_COMPONENT, verdict
 from vaekit.evaluation.latent import latent_health
+from vaekit.model import LatentModel
+from vaekit.structures import QuantisedVAE
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator
 
 SAMPLES_AT_ONCE = 50  # the noise of each row is drawn in blocks of this many samples
@@ -84,11 +86,13 @@ def evaluate(
 
     Returns:
         elbo, reconstruction, kl; iw_nll (with `k` samples) and its standard error over rows; kl_per_unit, and
-        active_units: how many have a posterior mean that varies over the data by more than 0.01 (Burda et al. 2016);
+        active_units: how many have a posterior mean whose variance over the data is above 0.01 (Burda et al. 2016), or
+        above 0.01 of z's own where a learned prior made that small; prior_components and how many of them are used, of a
+        mixture;
         what `latent_health` says of at most 2000 of the rows; verdict: a sentence or two.
     """
     elbo = reconstruction = 0.0
-    kl, units, means = 0.0, [], []
+    kl, units, means, codes, shares = 0.0, [], [], [], []
     for i, chunk in enumerate(data.chunks(1024)):
         noise = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))
         x = to_batch(chunk.x, noise.uniform)
@@ -99,10 +103,14 @@ def evaluate(
         if per_unit is not None:
             units.append(per_unit.double())
         means.append(draw.posterior.mean.double().flatten(1))
+        codes.append(draw.z[0].double().flatten(1))
+        if isinstance(draw.prior, Mixture):
+            shares.append(draw.prior.log_prob_components(draw.z[0]).softmax(-1))
     rows = len(data)
     elbo = -(reconstruction + kl) / rows
     score = importance_weighted(model, data, k, to_batch=to_batch, seed=seed, shared=False, track=track)
-    active = (torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE).sum().item()
+    spread = torch.cat(codes).var(0, correction=0).clamp_max(1.0)
+    active = (torch.cat(means).var(0, correction=0) > ACTIVE_VARIANCE * spread).sum().item()
     results: dict[str, Any] = {
         "rows": rows,
         "elbo": elbo,
@@ -116,4 +124,11 @@ def evaluate(
         "latent_units": means[0].shape[1],
         **latent_health(model, data, to_batch=to_batch, seed=seed),
     }
-    return {**results, "verdict": verdict(results)}
+    if shares:
+        share = torch.cat(shares).mean(0)
+        results["prior_components"] = len(share)
+        results["prior_components_used"] = int((share > DEAD_COMPONENT / len(share)).sum())
+    said = [verdict(results, flat=isinstance(model, LatentModel))]
+    if isinstance(model, QuantisedVAE):
+        said.append(model.codebook_verdict())
+    return {**results, "verdict": " ".join(said)}
