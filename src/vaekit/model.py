@@ -71,7 +71,52 @@ class Draw:
         return self.log_px.mean(0) - self.kl
 
 
-class LatentModel(nn.Module):
+class Model(nn.Module):
+    """What models of every latent structure share. Each adds `posterior`, `draw`, and the two steps that it is used by:
+    `_prior` and `_decode`."""
+
+    latent_dim: int  # length of z, flat
+    likelihood: Likelihood
+    condition: nn.Module | None
+
+    def prior(self, y: Conditions = None, n: int = 1) -> Distribution:
+        """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` when y is None."""
+        rows = n if y is None else len(next(iter(y.values())) if isinstance(y, Mapping) else y)
+        return self._prior(self._features(y, rows), rows)
+
+    def decode(self, z: Tensor, y: Conditions = None) -> Distribution:
+        """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape."""
+        k_z = z if z.ndim == 3 else z.unsqueeze(0)
+        h = self._decode(k_z, self._features(y, k_z.shape[1]))
+        return self.likelihood(h if z.ndim == 3 else h.squeeze(0))
+
+    def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
+        """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
+        raise NotImplementedError
+
+    def draw(
+        self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+    ) -> Draw:
+        """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Tensor:
+        """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""
+        return self.decode(self.posterior(x, y, mask).mean, y).mean
+
+    def _features(self, y: Conditions, rows: int) -> Tensor | None:
+        return None if self.condition is None else self.condition(y, rows)
+
+    def _prior(self, c: Tensor | None, rows: int) -> Distribution:
+        """c: the condition's features (rows, condition.features)."""
+        raise NotImplementedError
+
+    def _decode(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """z (k, B, latent_dim) -> (k, B, *likelihood.param_shape)."""
+        raise NotImplementedError
+
+
+class LatentModel(Model):
     """A (conditional) variational autoencoder made of replaceable parts.
 
     Args:
@@ -111,17 +156,6 @@ class LatentModel(nn.Module):
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
         return self._posterior(blank(x, mask), self._features(y, len(x)))
 
-    def prior(self, y: Conditions = None, n: int = 1) -> Distribution:
-        """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` when y is None."""
-        rows = n if y is None else len(next(iter(y.values())) if isinstance(y, Mapping) else y)
-        return self.prior_head(self._features(y, rows), rows)
-
-    def decode(self, z: Tensor, y: Conditions = None) -> Distribution:
-        """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape."""
-        k_z = z if z.ndim == 3 else z.unsqueeze(0)
-        h = self._decode(k_z, self._features(y, k_z.shape[1]))
-        return self.likelihood(h if z.ndim == 3 else h.squeeze(0))
-
     def draw(
         self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
@@ -135,12 +169,8 @@ class LatentModel(nn.Module):
 
         return Draw(x, mask, z, posterior, self.prior_head(c, len(x)), decode(z), decode)
 
-    def forward(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Tensor:
-        """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""
-        return self.decode(self.posterior(x, y, mask).mean, y).mean
-
-    def _features(self, y: Conditions, rows: int) -> Tensor | None:
-        return None if self.condition is None else self.condition(y, rows)
+    def _prior(self, c: Tensor | None, rows: int) -> Distribution:
+        return self.prior_head(c, rows)
 
     def _posterior(self, x: Tensor, c: Tensor | None) -> Distribution:
         return self.encode(self.likelihood.features(x), c)

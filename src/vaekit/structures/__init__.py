@@ -1,4 +1,4 @@
-"""Models of other structures than one Normal z: they keep the members of `vaekit.model.LatentModel`, not its class."""
+"""Models of other structures than one Normal z: a `vaekit.model.Model` each."""
 
 from vaekit.structures.ladder import LadderVAE, build_ladder
 from vaekit.structures.quantised import QuantisedVAE, build_quantised

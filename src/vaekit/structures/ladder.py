@@ -8,7 +8,7 @@ arXiv 1602.02282; as a residual network, Kingma et al. 2016, arXiv 1606.04934; d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,7 @@ from vaekit.distributions import Distribution, Likelihood, Noise, Normal, kl_per
 from vaekit.distributions.base import full_precision
 from vaekit.distributions.posteriors import MIN_SCALE, SOFTPLUS_OF_ONE
 from vaekit.errors import UserError
-from vaekit.model import Conditions, Draw, blank
+from vaekit.model import Conditions, Draw, Model, blank
 from vaekit.nets.ladder import BottomUp, TopDown, sizes_of
 
 Choose = Callable[[int, Normal], Tensor]
@@ -76,7 +76,7 @@ class Levels:
         return torch.cat([u.mean(0) for u in units if u is not None], dim=-1)
 
 
-class LadderVAE(nn.Module):
+class LadderVAE(Model):
     """z in levels, coarsest first and flattened into (k, B, latent_dim). Members as of `vaekit.model.LatentModel`.
 
     Args:
@@ -113,17 +113,6 @@ class LadderVAE(nn.Module):
         c = self._features(y, len(x))
         return Levels(self._walk(c, len(x), self._climb(blank(x, mask), c)), self.units)
 
-    def prior(self, y: Conditions = None, n: int = 1) -> Levels:
-        """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` when y is None."""
-        rows = n if y is None else len(next(iter(y.values())) if isinstance(y, Mapping) else y)
-        return Levels(self._walk(self._features(y, rows), rows), self.units)
-
-    def decode(self, z: Tensor, y: Conditions = None) -> Distribution:
-        """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape."""
-        k_z = z if z.ndim == 3 else z.unsqueeze(0)
-        h = self._decode(k_z, self._features(y, k_z.shape[1]))
-        return self.likelihood(h if z.ndim == 3 else h.squeeze(0))
-
     def draw(
         self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
@@ -146,12 +135,8 @@ class LadderVAE(nn.Module):
             x, mask, z, posterior, prior, self.likelihood(h), lambda other: self.likelihood(self._decode(other, c))
         )
 
-    def forward(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Tensor:
-        """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""
-        return self.decode(self.posterior(x, y, mask).mean, y).mean
-
-    def _features(self, y: Conditions, rows: int) -> Tensor | None:
-        return None if self.condition is None else self.condition(y, rows)
+    def _prior(self, c: Tensor | None, rows: int) -> Levels:
+        return Levels(self._walk(c, rows), self.units)
 
     def _climb(self, x: Tensor, c: Tensor | None) -> list[Tensor]:
         return self.bottom_up(self.likelihood.features(x), c)

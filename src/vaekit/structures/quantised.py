@@ -6,7 +6,6 @@ true bound on log p(x|y), for p(codes|y) is learned, by an autoregressive networ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from vaekit.distributions import Distribution, Likelihood, Noise
 from vaekit.distributions.base import full_precision
 from vaekit.errors import UserError, extra_needed
-from vaekit.model import Conditions, Draw, blank
+from vaekit.model import Conditions, Draw, Model, blank
 from vaekit.nets.codes import CausalNetwork, MapDecoder, MapEncoder, RowDecoder, RowEncoder, map_sizes
 
 DECAY = 0.8  # of the codebook's moving averages: a slower one lags behind the encoder, and the prior behind both
@@ -98,7 +97,7 @@ class CodePrior:
         return self._log_p(codes, c).gather(-1, codes[..., None]).squeeze(-1).sum(-1)
 
 
-class QuantisedVAE(nn.Module):
+class QuantisedVAE(Model):
     """z is the code vectors of all places, flattened: (k, B, latent_dim), latent_dim = code_dim * positions. So
     decoding needs no codebook, and paths between two z lead somewhere. Members as of `vaekit.model.LatentModel`.
 
@@ -155,17 +154,6 @@ class QuantisedVAE(nn.Module):
         """q(z|x,y) for x (B, *event): certain of one z, (B, latent_dim). Missing entries (mask False) are not read."""
         return Certain(self.vectors(self.codes(self._encode(blank(x, mask), self._features(y, len(x))))))
 
-    def prior(self, y: Conditions = None, n: int = 1) -> CodePrior:
-        """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` when y is None."""
-        rows = n if y is None else len(next(iter(y.values())) if isinstance(y, Mapping) else y)
-        return CodePrior(self, self._features(y, rows), rows)
-
-    def decode(self, z: Tensor, y: Conditions = None) -> Distribution:
-        """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape."""
-        k_z = z if z.ndim == 3 else z.unsqueeze(0)
-        h = self._decode(k_z, self._features(y, k_z.shape[1]))
-        return self.likelihood(h if z.ndim == 3 else h.squeeze(0))
-
     def draw(
         self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
@@ -181,10 +169,6 @@ class QuantisedVAE(nn.Module):
 
         likelihood = self.likelihood(h.expand(k, *h.shape[1:]))
         return Draw(x, mask, many, Certain(z), prior, likelihood, decode, penalty)
-
-    def forward(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Tensor:
-        """The mean of the reconstruction of x, by way of its codes: (B, *event)."""
-        return self.decode(self.posterior(x, y, mask).mean, y).mean
 
     # -- the codebook --------------------------------------------------------------------------------------------------
 
@@ -234,8 +218,8 @@ class QuantisedVAE(nn.Module):
             z, codes, distance = self.quantiser(sequence)
         return z.mT.flatten(1), codes, self.commitment * self.latent_dim * distance.squeeze()
 
-    def _features(self, y: Conditions, rows: int) -> Tensor | None:
-        return None if self.condition is None else self.condition(y, rows)
+    def _prior(self, c: Tensor | None, rows: int) -> CodePrior:
+        return CodePrior(self, c, rows)
 
     def _encode(self, x: Tensor, c: Tensor | None) -> Tensor:
         return full_precision(self.encoder(self.likelihood.features(x), c)).flatten(1)
