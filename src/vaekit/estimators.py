@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -29,11 +28,12 @@ from vaekit.build import (
     learn_likelihood,
 )
 from vaekit.conditions import Schema
-from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
+from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import domain_for
 from vaekit.errors import UserError, near_matches
-from vaekit.objectives import OBJECTIVES, Objective
-from vaekit.parts import Part, check_options, choose, options_of
+from vaekit.objectives import Objective
+from vaekit.parts import Part, check_options, choose
+from vaekit.settings import PARTS, check_settings
 from vaekit.training import Data, Training, fit, launch
 from vaekit.training.data import generator, split
 from vaekit.uses import generate
@@ -41,14 +41,6 @@ from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, fit_sampler
 
 ROWS_AT_ONCE = 1024
-PARTS: dict[str, Mapping[str, Any]] = {
-    "structure": STRUCTURES,
-    "prior": PRIORS,
-    "posterior": POSTERIORS,
-    "objective": OBJECTIVES,
-    "sampler": {"prior": lambda: None, **SAMPLERS},
-}
-FLAT_ONLY = ("latent_dim", "size", "network", "prior", "posterior", "encoder", "decoder")
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
@@ -139,7 +131,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             origin: where the rows came from (source, resize), for the record.
             watchers: see `vaekit.training`.
         """
-        self.check_settings()
+        check_settings(self)
         if len(rows) < 2:
             raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
         self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
@@ -197,51 +189,19 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._n_features_out = self.model_.latent_dim
         self.samplers_: dict[str, nn.Module] = {}
         self.sampler_options_: dict[str, dict[str, Any]] = {}
-        if self._sampler_name() != "prior" and not state.interrupted:
+        sampler = choose("sampler", self.sampler, PARTS["sampler"])[0]
+        if sampler != "prior" and fabric.world_size > 1:
+            self.notes_.append(
+                f"sampler {sampler} is learned by one process: `vaekit sample --sampler {sampler}` does so"
+            )
+        elif sampler != "prior" and not state.interrupted:
             self._fit_sampler(self.sampler, data[train], data[valid])
-            if folder and fabric.is_global_zero:
+            if folder:
                 run_directory.save_samplers(folder, self)
         return self
 
     def _training_extras(self) -> dict[str, Any]:
         return {}
-
-    def check_settings(self) -> None:
-        """UserError for the first argument that cannot be right, whatever the data."""
-        for name, known in {
-            "size": ["small", "base", "large"],
-            "network": ["auto", "conv", "mlp"],
-        }.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise UserError(f"{name}={value!r} is not one of the choices{near_matches(str(value), known)}")
-        choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
-        for what, registry in PARTS.items():
-            name, options = choose(what, getattr(self, what), registry)
-            check_options(what, name, options, registry[name])
-        structure = choose("structure", self.structure, STRUCTURES)[0]
-        if structure != "flat":
-            for name in FLAT_ONLY:
-                if getattr(self, name) != inspect.signature(type(self)).parameters[name].default:
-                    raise UserError(
-                        f"{name} is of structure 'flat': leave it out, structure {structure!r} has options of its own "
-                        f"({', '.join(options_of(STRUCTURES[structure]))})"
-                    )
-            if self._sampler_name() != "prior":
-                raise UserError(
-                    f"structure {structure!r} samples from a prior it learns while it trains: leave sampler out"
-                )
-        self._objective()
-        for name, least in {"latent_dim": 1, "batch_size": 1, "epochs": 1}.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"{name}={value} is too small: at least {least}")
-        for name in ("learning_rate", "minutes"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise UserError(f"{name}={value} has to be a number above 0")
-        if not 0 <= self.validation < 1:
-            raise UserError(f"validation={self.validation} is a share of the rows: from 0 to below 1")
 
     def _build(self, likelihood: Any) -> Any:
         """The model for this schema, with fresh weights."""
@@ -262,9 +222,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _objective(self) -> Objective:
         return self._part("objective")()
-
-    def _sampler_name(self) -> str:
-        return choose("sampler", self.sampler, PARTS["sampler"])[0]
 
     def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> VAE:
         """Learn where the codes of X lie, for `sample(sampler=...)`: "gmm", a mixture, or "flow", both given y.

@@ -15,8 +15,9 @@ import yaml
 from vaekit import run as runs
 from vaekit import sources
 from vaekit.errors import UserError, near_matches
-from vaekit.estimators import CVAE, PARTS, VAE
+from vaekit.estimators import CVAE, VAE
 from vaekit.files import write_text
+from vaekit.settings import PARTS, check_settings
 from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
 
@@ -88,7 +89,7 @@ class Recipe:
                 del self.settings[name]
             elif name not in parameters:
                 raise UserError(f"unknown setting {name!r}{near_matches(name, parameters)}")
-        self.estimator(**self.settings).check_settings()
+        check_settings(self.estimator(**self.settings))
 
     @property
     def estimator(self) -> type[VAE]:

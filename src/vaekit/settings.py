@@ -1,0 +1,65 @@
+"""Which arguments of an estimator can be right, whatever the data: told before any time is spent."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from vaekit.build import STRUCTURES
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
+from vaekit.errors import UserError, near_matches
+from vaekit.objectives import OBJECTIVES
+from vaekit.parts import check_options, choose, options_of
+from vaekit.uses.samplers import SAMPLERS
+
+PARTS: dict[str, Mapping[str, Any]] = {
+    "structure": STRUCTURES,
+    "prior": PRIORS,
+    "posterior": POSTERIORS,
+    "objective": OBJECTIVES,
+    "sampler": {"prior": lambda: None, **SAMPLERS},
+}
+CHOICES = {"size": ["small", "base", "large"], "network": ["auto", "conv", "mlp"]}
+FLAT_ONLY = ("latent_dim", "size", "network", "prior", "posterior", "encoder", "decoder")
+
+
+def check_settings(estimator: Any) -> None:
+    """UserError for the first argument that cannot be right."""
+    for name, known in CHOICES.items():
+        value = getattr(estimator, name)
+        if value not in known:
+            raise UserError(f"{name}={value!r} is not one of the choices{near_matches(str(value), known)}")
+    choose("likelihood", estimator.likelihood, ["auto", *LIKELIHOODS])
+    for what, registry in PARTS.items():
+        name, options = choose(what, getattr(estimator, what), registry)
+        check_options(what, name, options, registry[name])
+    check_structure(estimator)
+    objective, options = choose("objective", estimator.objective, OBJECTIVES)
+    OBJECTIVES[objective](**options)
+    for name, least in {"latent_dim": 1, "batch_size": 1, "epochs": 1}.items():
+        value = getattr(estimator, name)
+        if value is not None and value < least:
+            raise UserError(f"{name}={value} is too small: at least {least}")
+    for name in ("learning_rate", "minutes"):
+        value = getattr(estimator, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"{name}={value} has to be a number above 0")
+    if not 0 <= estimator.validation < 1:
+        raise UserError(f"validation={estimator.validation} is a share of the rows: from 0 to below 1")
+
+
+def check_structure(estimator: Any) -> None:
+    """A structure that is not flat has networks, priors and posteriors of its own."""
+    structure, _ = choose("structure", estimator.structure, STRUCTURES)
+    if structure == "flat":
+        return
+    defaults = {p.name: p.default for p in inspect.signature(type(estimator)).parameters.values()}
+    for name in FLAT_ONLY:
+        if getattr(estimator, name) != defaults[name]:
+            raise UserError(
+                f"{name} is of structure 'flat': leave it out, structure {structure!r} has options of its own "
+                f"({', '.join(options_of(STRUCTURES[structure]))})"
+            )
+    if choose("sampler", estimator.sampler, PARTS["sampler"])[0] != "prior":
+        raise UserError(f"structure {structure!r} samples from a prior it learns while it trains: leave sampler out")
