@@ -21,6 +21,7 @@ from vaekit.distributions.mixtures import Mixture
 from vaekit.distributions.posteriors import MIN_SCALE, SOFTPLUS_OF_ONE, NormalPosterior
 from vaekit.errors import UserError
 
+SPEED = 10.0  # a mixture's numbers move this much faster than a weight: they have as far to go as the codes are wide
 HIDDEN = 64  # width of the network from a condition to a prior's numbers
 
 
@@ -66,7 +67,7 @@ class MixturePrior(nn.Module):
         super().__init__()
         self.components, self.latent_dim = components, latent_dim
         loc = torch.randn(components, latent_dim)  # apart from each other, or they would stay alike
-        start = torch.cat([torch.zeros(components), loc.flatten(), torch.zeros(components * latent_dim)])
+        start = torch.cat([torch.zeros(components), loc.flatten(), torch.zeros(components * latent_dim)]) / SPEED
         self.net = numbers_from(condition_features, start, hidden) if condition_features else None
         if self.net is None:
             self.numbers = nn.Parameter(start)
@@ -79,10 +80,10 @@ class MixturePrior(nn.Module):
         start = torch.cat([torch.zeros(self.components), loc.flatten(), raw.repeat(self.components)])
         with torch.no_grad():
             where = self.numbers if self.net is None else self.net[-1].bias
-            where.copy_(start)  # type: ignore[operator]
+            where.copy_(start / SPEED)  # type: ignore[operator]
 
     def forward(self, condition: Tensor | None, n: int) -> Mixture:
-        numbers = self.numbers if self.net is None else full_precision(self.net(condition))
+        numbers = SPEED * (self.numbers if self.net is None else full_precision(self.net(condition)))
         logits, loc, raw = numbers.split([self.components, *[self.components * self.latent_dim] * 2], dim=-1)
         loc, raw = (t.unflatten(-1, (self.components, self.latent_dim)) for t in (loc, raw))
         return Mixture(logits.log_softmax(-1), loc, F.softplus(raw + SOFTPLUS_OF_ONE) + MIN_SCALE, n)

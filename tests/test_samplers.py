@@ -1,0 +1,145 @@
+"""Samplers that are learned after training, against codes whose distribution is known; and the other structures, as a
+user meets them."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import vaekit as vk
+from conftest import kill, start, vaekit
+from test_training import assert_same, weights, write_settings
+from vaekit.distributions import Normal
+from vaekit.distributions.likelihoods import NormalLikelihood
+from vaekit.distributions.priors import FlowPrior, MixturePrior
+from vaekit.model import LatentModel
+from vaekit.nets import ConditionEmbedding
+from vaekit.training import Data
+from vaekit.uses.samplers import fit_sampler
+
+CENTRES = torch.tensor([[-3.0, 0.0], [3.0, 2.0], [0.0, -3.0]])
+
+
+def grouped(n):
+    """Codes in three groups, told apart by a label: z ~ N(centre of the label, 0.3^2)."""
+    label = torch.randint(0, 3, (n,))
+    return CENTRES[label] + 0.3 * torch.randn(n, 2), label
+
+
+def model(condition=None):
+    features = condition.features if condition else 0
+    encoder = nn.Linear(2, 4) if not condition else nn.Bilinear(2, features, 4)
+    return LatentModel(encoder, nn.Linear(2, 2), NormalLikelihood((2,)), latent_dim=2, condition=condition)
+
+
+def exact(rows: Data) -> Normal:
+    """The codes are the rows."""
+    return Normal(1, rows.x, torch.full_like(rows.x, 1e-3))
+
+
+@pytest.mark.parametrize("build", [MixturePrior, FlowPrior])
+def test_a_sampler_learns_where_codes_lie(build):
+    """A crescent: z1 ~ N(0, 1), z2 ~ N(z1^2 - 1, 0.3^2)."""
+
+    def crescent(n):
+        z = torch.randn(n, 2)
+        return torch.stack([z[:, 0], z[:, 0] ** 2 - 1 + 0.3 * z[:, 1]], dim=1)
+
+    x = crescent(4000)
+    sampler = fit_sampler(model(), build, Data(x[:3600]), Data(x[3600:]), exact, seed=0)
+    z = sampler(None, 4000).sample(1)[0]
+    assert (z[:, 1] - z[:, 0] ** 2 + 1).abs().lt(1.2).float().mean() > 0.95  # four standard deviations
+    assert z[:, 0].std().item() == pytest.approx(1, abs=0.1)
+    # Its likelihood comes near the truth's, which is minus the entropy of the two Normals.
+    truth = -0.5 * (2 * math.log(2 * math.pi * math.e) + 2 * math.log(0.3))
+    assert sampler(None, 4000).log_prob(crescent(4000)).mean().item() == pytest.approx(truth, abs=0.25)
+
+
+@pytest.mark.parametrize("build", [MixturePrior, FlowPrior])
+def test_given_a_label_it_draws_of_that_label(build):
+    condition = ConditionEmbedding({"label": 3})
+    x, label = grouped(4000)
+    rows = Data(x, None, {"label": label})
+    before = {k: v.clone() for k, v in condition.state_dict().items()}
+    small = {"components": 5} if build is MixturePrior else {"transforms": 4, "hidden": (64,)}
+    sampler = fit_sampler(
+        model(condition), lambda d, c: build(d, c, **small), rows[:3600], rows[slice(3600, None)], exact, seed=0
+    )
+    asked = torch.arange(3).repeat_interleave(500)
+    z = sampler(condition({"label": asked}, 1500), 1500).sample(1)[0]
+    assert (torch.cdist(z, CENTRES).argmin(1) == asked).float().mean() > 0.95
+    assert all(torch.equal(v, before[k]) for k, v in condition.state_dict().items())  # the model itself is not touched
+
+
+def test_estimators_learn_keep_and_name_samplers(tmp_path, digits):
+    images, labels = digits
+    cvae = vk.CVAE(4, network="mlp", size="small", epochs=5).fit(images, labels)
+    with pytest.raises(vk.UserError, match=r"has not been learned: call fit_sampler\('flow', X\)"):
+        cvae.sample(3, sampler="flow")
+    with pytest.raises(vk.UserError, match=r"'flwo'.*did you mean 'flow'"):
+        cvae.fit_sampler("flwo", images, labels)
+    prior = cvae.sample(20, y=3)
+    cvae.fit_sampler({"name": "gmm", "components": 7}, images, labels)
+    assert np.array_equal(cvae.sample(20, y=3), prior)  # the estimator's own way stays as it was
+    again = vk.load(cvae.save(tmp_path / "run"))
+    assert np.array_equal(again.sample(20, y=3, sampler="gmm"), cvae.sample(20, y=3, sampler="gmm"))
+    path = tmp_path / "run" / "sampler-gmm.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(vk.UserError, match="sampler-gmm"):
+        vk.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("structure", ["ladder", "vq"])
+def test_other_structures_from_the_command_line(tmp_path, structure):
+    """Killed while it writes checkpoints it resumes to the same bits; and every verb works on it."""
+    config = write_settings(tmp_path / "settings.yaml")
+    narrow = {"ladder": ["--structure.latent-channels", 2], "vq": ["--structure.codes", 8, "--structure.side", 2]}
+    fit = [
+        "fit",
+        "digits",
+        "--condition",
+        "label",
+        "--structure",
+        structure,
+        "--structure.width",
+        8,
+        *narrow[structure],
+    ]
+    fit += ["--epochs", 3, "--config", config]
+    vaekit(*fit, "--out", tmp_path / "whole", "--no-report", check=0)
+    run = tmp_path / "killed"
+    process = start(*fit, "--no-report", "--out", run)
+    while not (run / "checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.1)
+    kill(process)
+    vaekit("fit", "--resume", "--out", run, check=0)
+    assert_same(weights(tmp_path / "whole"), weights(run))
+    assert_same(load_file(tmp_path / "whole/model.safetensors"), load_file(run / "model.safetensors"))
+    assert (run / "report.html").stat().st_size > 10_000
+    vaekit("sample", run, "-n", 4, "-c", 3, "-o", tmp_path / "s.png", check=0)
+    vaekit("reconstruct", run, "digits[:4]", "-o", tmp_path / "r.png", check=0)
+    vaekit("score", run, "digits[:4]", "--k", 5, "-o", tmp_path / "s.csv", check=0)
+    said = vaekit(
+        "interpolate", run, "digits[0]", "digits[1]", "--path", "spherical", "-o", tmp_path / "i.png", check=0
+    )
+    assert "times the straight way" in said.stderr
+    said = vaekit("sample", run, "--sampler", "flow", check=2).stderr
+    assert "use sampler 'prior'" in said
+    assert len(said.splitlines()) <= 2
+
+
+def test_what_is_of_flat_models_is_refused_with_the_options_there_are(digits):
+    for settings, word in (
+        ({"prior": "flow"}, "prior is of structure 'flat'.*width, blocks, latent_channels"),
+        ({"latent_dim": 3}, "latent_dim is of structure 'flat'"),
+        ({"sampler": "flow"}, "leave sampler out"),
+        ({"structure": {"name": "ladder", "widht": 8}}, "did you mean 'width'"),
+    ):
+        with pytest.raises(vk.UserError, match=word):
+            vk.VAE(**{"structure": "ladder", **settings}).fit(digits[0])
