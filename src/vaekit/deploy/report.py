@@ -14,13 +14,13 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import torch
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from vaekit import __version__, run
-from vaekit.conditions import Label, Number
+from vaekit.conditions import Label
+from vaekit.deploy.paths import interpolations
 from vaekit.deploy.pictures import (
     ACCENT,
     COLOURS,
@@ -30,17 +30,14 @@ from vaekit.deploy.pictures import (
     colour_scale,
     svg,
 )
-from vaekit.deploy.shown import CLASSES, Shown, Strip, conditions_of, groups
+from vaekit.deploy.shown import CLASSES, Shown, conditions_of, groups
 from vaekit.deploy.words import cell, duration, nats, number, short
-from vaekit.distributions.likelihoods import CategoricalLikelihood
 from vaekit.estimators import VAE
 from vaekit.evaluation.health import ACTIVE_VARIANCE
 from vaekit.files import write_text
-from vaekit.uses.interpolate import PATHS, smoothness
 
 ROWS, EVALUATED_ROWS, IW_SAMPLES = 2000, 1000, 100
 COLUMNS, UNITS, MAPS = 12, 8, 3  # at most so many are shown
-WAYS = 5  # interpolations shown
 REACH = 3  # standard deviations of the codes of a traversal, to each side
 
 
@@ -284,66 +281,6 @@ def latent_maps(shown: Shown) -> Iterator[dict[str, Any]]:
             titles = [f"{name}: {number(v)}" for v in values]
         points = list(zip(x, y, colours, titles, strict=True))
         yield {"name": name, "axes": axes, "points": points, "legend": legend, "bar": bar}
-
-
-def interpolations(shown: Shown) -> list[tuple[str, Strip]]:
-    """Ways between pairs of pictures: of different classes, or, if the model is given the class, of the same one.
-
-    A model that is given the class leaves it out of z, so there is no way in z from a class to another.
-    """
-    if not shown.pictures or len(shown.x) < 2:
-        return []
-    labels = [n for n, c in shown.known.items() if isinstance(c, Label)]
-    held = [n for n in labels if n in shown.conditions]
-    decide = held or labels[:1]
-    kinds = np.array([shown.packed(n) for n in decide]).T if decide else np.zeros((len(shown.x), 0))
-    ways: list[tuple[str, Strip]] = []
-    taken: set[int] = set()
-    begun: set[str] = set()
-    for a in range(len(shown.x)):
-        alike = (kinds == kinds[a]).all(1) if decide else np.zeros(len(kinds), bool)
-        others = [int(b) for b in np.flatnonzero(alike if held else ~alike) if b > a and b not in taken]
-        # Each strip is to begin with another class than those before it.
-        title = " and ".join(f"{n} {cell(shown.y[n][a])}" for n in decide)
-        if a in taken or not others or (decide and title in begun):
-            continue
-        begun.add(title)
-        b = others[0]
-        taken |= {a, b}
-        if not held and decide:
-            title += " to " + cell(shown.y[decide[0]][b])
-        # All ways for the first pair, the straight one for the others.
-        several = not ways and not isinstance(shown.estimator.model_.likelihood, CategoricalLikelihood)
-        for path in list(PATHS) if several else ["linear"]:
-            back, said = walk(shown, a, b, path)
-            ways.append((f"{title}: {path}, {said}" if title else f"{path}, {said}", shown.strip(back)))
-        if len(ways) == WAYS:
-            break
-    return ways
-
-
-def walk(shown: Shown, a: int, b: int, path: str) -> tuple[np.ndarray, str]:
-    """The rows on the way from row a to row b, and how smooth it is in words."""
-    y = between(shown, a, b, np.linspace(0, 1, shown.steps))
-    model = shown.estimator.model_
-    packed = shown.estimator.schema_.pack(y or {}, shown.steps) or None
-    ends = torch.from_numpy(shown.codes[[a, b]]).to(next(model.parameters()).dtype)
-    z = PATHS[path](ends[0], ends[1], shown.steps, lambda z: model.decode(z, packed).mean)
-    back = shown.estimator.inverse_transform(z.double().numpy(), y)
-    found = smoothness(torch.from_numpy(back.astype(float)))
-    return back, f"{found['detour']:.2f} times the straight way, largest step {found['evenness']:.2f} times the mean"
-
-
-def between(shown: Shown, a: int, b: int, share: np.ndarray) -> dict[str, np.ndarray] | None:
-    """Conditions on the way from row a to row b: numbers go along, labels stay."""
-    y = {}
-    for name, values in (shown.given(np.array([a, b])) or {}).items():
-        if isinstance(shown.conditions[name], Number):
-            ends = np.asarray(values, float).reshape(2, -1)
-            y[name] = ends[0] + share[:, None] * (ends[1] - ends[0])
-        else:
-            y[name] = np.resize(values[:1], len(share))
-    return y or None
 
 
 def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
