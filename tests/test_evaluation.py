@@ -8,6 +8,7 @@ from torch import nn
 
 from conftest import LinearGaussian
 from vaekit.distributions.likelihoods import NormalLikelihood
+from vaekit.distributions.priors import SPEED, MixturePrior
 from vaekit.evaluation import evaluate, importance_weighted, shared_noise, verdict
 from vaekit.model import LatentModel
 from vaekit.training.data import Data
@@ -97,3 +98,31 @@ def test_verdict_counts():
     base = {"latent_units": 16, "kl": 12.0}
     assert "all 16" in verdict({**base, "active_units": 16})
     assert "7 of 16" in verdict({**base, "active_units": 7})
+
+
+def test_components_that_no_row_uses_are_counted_and_told():
+    """Codes in two places; of the prior's four components two lie there, and two far away."""
+    places = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 90.0], [0.0, -90.0]])
+    x = places[torch.randint(0, 2, (500,))] + 0.1 * torch.randn(500, 2)
+    encoder = nn.Linear(2, 4)
+    prior = MixturePrior(2, components=4)
+    model = LatentModel(encoder, nn.Linear(2, 2), NormalLikelihood((2,)), latent_dim=2, prior=prior)
+    with torch.no_grad():
+        encoder.weight.copy_(torch.cat([torch.eye(2), torch.zeros(2, 2)]))
+        encoder.bias.zero_()
+        prior.start_at(places)
+        prior.numbers[4:12] = places.flatten() / SPEED
+    results = evaluate(model, Data(x), k=5)
+    assert (results["prior_components"], results["prior_components_used"]) == (4, 2)
+    assert "2 of the prior's 4 components are used" in results["verdict"]
+
+
+def test_a_code_is_as_active_in_small_units_as_in_large_ones():
+    """With a learned prior the scale of z is anybody's: a thousandth of it says the same."""
+    for scale in (1.0, 1e-3):
+        encoder, decoder = nn.Linear(2, 4), nn.Linear(2, 2)
+        with torch.no_grad():
+            encoder.weight.copy_(torch.cat([torch.tensor([[scale, 0.0], [0.0, 0.0]]), torch.zeros(2, 2)]))
+            encoder.bias.copy_(torch.tensor([0.0, 0.0, -12.0, -12.0]))
+        model = LatentModel(encoder, decoder, NormalLikelihood((2,)), latent_dim=2, prior=MixturePrior(2, components=2))
+        assert evaluate(model, Data(torch.randn(500, 2)), k=2)["active_units"] == 1
