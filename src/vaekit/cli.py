@@ -84,7 +84,7 @@ def fit(
     posterior: Annotated[str | None, option("normal, full (covariance), iaf or maf (flows).", panel=MODEL)] = None,
     condition_dropout: Annotated[float | None, option("How often a condition is hidden in training. Default: 0.1.", panel=MODEL)] = None,
     structure: Annotated[str | None, option("flat (one latent), ladder (a hierarchy) or vq (quantised).", panel=MODEL)] = None,
-    sampler: Annotated[str | None, option("Where samples' z comes from: prior, or gmm or flow, learned on the codes after training.", panel=MODEL)] = None,
+    sampler: Annotated[str | None, option("Where samples' z comes from: prior, or gmm (default) or flow, learned on the codes after training.", panel=MODEL)] = None,
     objective: Annotated[str | None, option("elbo, free_bits, capacity, kl_target, geco, beta_tc, factor_vae, info_vae, iwae, dreg or vae_gan.")] = None,
     set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL)] = None,
     epochs: Annotated[int | None, option("Passes over the data. Default: 4000 steps' worth, at least 50.")] = None,
@@ -171,7 +171,7 @@ def sample(
 
     estimator, path = opened(run, output, "samples", ".npy", ".npz", ".csv", ".parquet")
     y = estimator.schema_.parse(condition or [])
-    if sampler and sampler not in ("prior", *estimator.samplers_):
+    if sampler and sampler not in ("auto", "prior", *estimator.samplers_):
         say(f"learning where the codes lie: sampler {sampler}")
         learn_sampler(run, estimator, sampler)
     rows = estimator.sample(n, y, sampler=sampler, temperature=temperature, random_state=seed)

@@ -64,7 +64,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
         structure: "flat" (one latent), "ladder" (a hierarchy of them) or "vq" (quantised), which have networks, priors and
             posteriors of their own: the arguments for those stay at their defaults.
-        sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training.
+        sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training;
+            "auto" is "gmm" for a flat model, and "prior" for the others, which learn theirs while they train.
         objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
         epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`.
@@ -91,7 +92,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     prior: Part = "standard"
     posterior: Part = "normal"
     structure: Part = "flat"
-    sampler: Part = "prior"
+    sampler: Part = "auto"
     objective: Part = "elbo"
     encoder: NetFactory | None = None
     decoder: NetFactory | None = None
@@ -189,13 +190,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._n_features_out = self.model_.latent_dim
         self.samplers_: dict[str, nn.Module] = {}
         self.sampler_options_: dict[str, dict[str, Any]] = {}
-        sampler = choose("sampler", self.sampler, PARTS["sampler"])[0]
+        sampler, options = self._sampler(self.sampler)
         if sampler != "prior" and fabric.world_size > 1:
             self.notes_.append(
                 f"sampler {sampler} is learned by one process: `vaekit sample --sampler {sampler}` does so"
             )
         elif sampler != "prior" and not state.interrupted:
-            self._fit_sampler(self.sampler, data[train], data[valid])
+            self._fit_sampler(sampler, options, data[train], data[valid])
             if folder:
                 run_directory.save_samplers(folder, self)
         return self
@@ -234,10 +235,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_options("sampler", name, options, SAMPLERS[name])
         data = self._data(X, y)
         train, valid = split(len(data), self.validation, self.seed_)
-        return self._fit_sampler(sampler, data[train], data[valid])
+        return self._fit_sampler(name, options, data[train], data[valid])
 
-    def _fit_sampler(self, sampler: Part, train: Data, valid: Data) -> VAE:
-        name, options = choose("sampler", sampler, SAMPLERS)
+    def _sampler(self, sampler: Part) -> tuple[str, dict[str, Any]]:
+        """Name and options of a sampler; "auto" decided."""
+        name, options = choose("sampler", sampler, PARTS["sampler"])
+        if name == "auto":
+            name = "gmm" if choose("structure", self.structure, PARTS["structure"])[0] == "flat" else "prior"
+        return name, options
+
+    def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data) -> VAE:
         model = self.model_
 
         def encode(rows: Data) -> Any:
@@ -290,7 +297,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             y: conditions, one for all rows or one a row, or a dict of them by name; what is left out is unknown.
             sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
                 `fit_sampler` or as the estimator's `sampler`.
-            temperature: the prior's spread is multiplied by it.
+            temperature: the spread of what z is drawn from is multiplied by it.
             mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
             random_state: seed; None takes the estimator's.
         """
@@ -300,7 +307,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if temperature < 0:
             raise UserError(f"temperature is {temperature}: it has to be 0 or more")
         conditions = self.schema_.pack(self.schema_.name(y), n_samples)
-        name, _ = choose("sampler", self.sampler if sampler is None else sampler, PARTS["sampler"])
+        name, _ = self._sampler(self.sampler if sampler is None else sampler)
+        if name != "prior" and name not in self.samplers_ and sampler is None:
+            name = "prior"  # training was stopped before it could be learned
         if name != "prior" and name not in self.samplers_:
             raise UserError(f"sampler {name!r} has not been learned: call fit_sampler({name!r}, X) first")
         seed = self.seed_ if random_state is None else random_state

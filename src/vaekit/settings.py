@@ -18,7 +18,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "prior": PRIORS,
     "posterior": POSTERIORS,
     "objective": OBJECTIVES,
-    "sampler": {"prior": lambda: None, **SAMPLERS},
+    "sampler": {"auto": lambda: None, "prior": lambda: None, **SAMPLERS},
 }
 CHOICES = {"size": ["small", "base", "large"], "network": ["auto", "conv", "mlp"]}
 FLAT_ONLY = ("latent_dim", "size", "network", "prior", "posterior", "encoder", "decoder")
@@ -61,5 +61,5 @@ def check_structure(estimator: Any) -> None:
                 f"{name} is of structure 'flat': leave it out, structure {structure!r} has options of its own "
                 f"({', '.join(options_of(STRUCTURES[structure]))})"
             )
-    if choose("sampler", estimator.sampler, PARTS["sampler"])[0] != "prior":
+    if choose("sampler", estimator.sampler, PARTS["sampler"])[0] not in ("auto", "prior"):
         raise UserError(f"structure {structure!r} samples from a prior it learns while it trains: leave sampler out")

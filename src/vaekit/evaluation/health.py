@@ -52,8 +52,10 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
     if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
         return (
             f"The latent is alive, but the prior misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
-            "codes together from the prior, so samples will be poor though reconstructions are good. Train for longer"
-            + (" or with --prior flow, or draw samples with --sampler flow." if flat else ".")
+            "codes together from the prior, so draws from the prior are poor though reconstructions are good."
+            + (" Samples are better from what was learned of the codes (--sampler gmm or flow)." if flat else "")
+            + " For a prior that fits train for longer"
+            + (", or with --prior flow." if flat else ".")
         )
     if active < units:
         return (

@@ -22,7 +22,7 @@ from vaekit.training import Data, Training, fit, launch
 
 SAMPLERS: dict[str, type[nn.Module]] = {"gmm": MixturePrior, "flow": FlowPrior}
 """Beside "prior", which is the model's own."""
-STEPS, BATCH = 3000, 512
+STEPS, BATCH, PASSES = 3000, 512, 200  # steps, or passes where the rows are few
 NARROW = 1e-4  # spread of a code that is known by a draw alone
 
 
@@ -101,7 +101,7 @@ def fit_sampler(
         codes = [codes_of(data, encode) for data in (train, valid)]
         if isinstance(prior, MixturePrior):
             prior.start_at(codes[0].x[:, 0])
-        passes = max(1, round(STEPS * BATCH / max(BATCH, len(train))))
+        passes = min(PASSES, max(1, round(STEPS * BATCH / len(train))))
         options = Training(epochs=passes, batch_size=BATCH, seed=seed, precision="32-true", condition_dropout=0.1)
         fit(launch(options), Codes(prior, model.condition), CodeLikelihood(), codes[0], codes[1], options)
     return prior.eval()
