@@ -61,11 +61,13 @@ def cifar10(folder: Path, part: str) -> tuple[np.ndarray, dict[str, np.ndarray]]
 def write(options: argparse.Namespace, title: str | None, rows: list[dict[str, Any]], notes: str = "") -> None:
     """The table so far, as Markdown and JSON."""
     script = Path(sys.argv[0]).stem
-    command = f"python benchmarks/{script}.py " + shlex.join(sys.argv[1:])
+    # Where data and runs lie is this machine's own affair.
+    places = {i + j for i, a in enumerate(sys.argv) if a in ("--folder", "--runs") for j in (0, 1)}
+    command = f"python benchmarks/{script}.py " + shlex.join(a for i, a in enumerate(sys.argv) if i and i not in places)
     machine = f"{torch.get_num_threads()} threads, {platform.machine()}, torch {torch.__version__}, vaekit {vaekit.__version__}"
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     lines += ["| " + " | ".join(str(v) for v in row.values()) + " |" for row in rows]
-    text = "\n\n".join(part for part in (f"# {title}", f"`{command}`", machine, notes, "\n".join(lines)) if part)
+    text = "\n\n".join(part for part in (f"# {' '.join((title or '').split())}", f"`{command}`", machine, notes, "\n".join(lines)) if part)
     out = HERE / "results" / f"{script}-{options.table}{options.suffix}"
     out.with_suffix(".md").write_text(text + "\n")
     found = {"command": command, "machine": machine, "notes": notes, "rows": rows}
