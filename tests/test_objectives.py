@@ -466,5 +466,5 @@ def test_a_nan_is_named_by_where_it_is_first_seen(gaussian_data):
     )  # fmt: skip
     with torch.no_grad():
         prior.flow.transforms[0].hyper[-1].bias.fill_(1e30)
-    with pytest.raises(UserError, match=r"step 1 \(epoch 1\): KL is not finite"):
+    with pytest.raises(UserError, match=r"step 1 \(epoch 1\): the prior's log p\(z\) is not finite"):
         train(model, objective("elbo"), gaussian_data)

@@ -61,7 +61,12 @@ def explain_nan(model: Any, x: Tensor, y: Any, mask: Any, noise: Any, state: Any
         draw = model.draw(x, y or None, mask=mask, noise=noise)
         parts = {"posterior": draw.posterior, "prior": draw.prior, "likelihood": draw.likelihood}
         inside = {f"{part} {k}": v for part, d in parts.items() for k, v in vars(d).items()}
-        bad = first_bad({**inside, "z": draw.z, "log p(x|z)": draw.log_px, "KL": draw.kl}) or "the objective"
+        densities = {
+            "log p(x|z)": draw.log_px,
+            "the posterior's log q(z)": draw.log_qz,
+            "the prior's log p(z)": draw.log_pz,
+        }
+        bad = first_bad({**inside, "z": draw.z, **densities, "KL": draw.kl}) or "the objective"
     kept = f"the last good state is kept in {folder}" if folder else "no weights were kept"
     return (
         f"training stopped at step {state.step + 1} (epoch {state.epoch + 1}): {bad} is not finite; {kept}. "
