@@ -67,7 +67,11 @@ def write(options: argparse.Namespace, title: str | None, rows: list[dict[str, A
     machine = f"{torch.get_num_threads()} threads, {platform.machine()}, torch {torch.__version__}, vaekit {vaekit.__version__}"
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     lines += ["| " + " | ".join(str(v) for v in row.values()) + " |" for row in rows]
-    text = "\n\n".join(part for part in (f"# {' '.join((title or '').split())}", f"`{command}`", machine, notes, "\n".join(lines)) if part)
+    text = "\n\n".join(
+        part
+        for part in (f"# {' '.join((title or '').split())}", f"`{command}`", machine, notes, "\n".join(lines))
+        if part
+    )
     out = HERE / "results" / f"{script}-{options.table}{options.suffix}"
     out.with_suffix(".md").write_text(text + "\n")
     found = {"command": command, "machine": machine, "notes": notes, "rows": rows}
