@@ -34,7 +34,7 @@ from vaekit.errors import UserError, near_matches
 from vaekit.objectives import Objective
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
-from vaekit.training import Data, Training, fit, launch
+from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import generator, split
 from vaekit.uses import generate
 from vaekit.uses.interpolate import PATHS
@@ -183,6 +183,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             fabric, self.model_, objective, data[train], data[valid], training,
             to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers if fabric.is_global_zero else [],
         )  # fmt: skip
+        disband(fabric)
         self.history_ = state.history
         self.notes_ = objective.notes(state.history)
         self.interrupted_ = state.interrupted

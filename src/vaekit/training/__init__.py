@@ -1,6 +1,6 @@
 """Training: `fit` is the whole story."""
 
 from vaekit.training.data import Data
-from vaekit.training.fit import State, Training, fit, launch
+from vaekit.training.fit import State, Training, disband, fit, launch
 
-__all__ = ["Data", "State", "Training", "fit", "launch"]
+__all__ = ["Data", "State", "Training", "disband", "fit", "launch"]

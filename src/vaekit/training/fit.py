@@ -241,6 +241,13 @@ def launch(options: Training) -> Any:
     return fabric
 
 
+def disband(fabric: Any) -> None:
+    """End what `launch` began: a process that leaves while its group's threads still run may be aborted."""
+    if fabric.world_size > 1:
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def computes_bfloat16() -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
