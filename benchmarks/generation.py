@@ -212,7 +212,7 @@ OBJECTIVES: dict[str, Any] = {
 
 
 def scores(options: argparse.Namespace) -> None:
-    """Disentanglement of the known factors: medians over seeds are below the table's rows"""
+    """Disentanglement of the known factors: medians over seeds stand above the rows"""
     rows: list[dict[str, Any]] = []
     for name in options.data:
         train, factors = data(options, name, "train")

@@ -32,9 +32,7 @@ PAIRED = 200  # rows on which the gap between few and many importance samples is
 
 
 def pictures(folder: Path, name: str, part: str) -> vaekit.sources.Dataset:
-    if (
-        name == "mnist_static"
-    ):  # 50,000 rows to learn from and 10,000 to choose by, together, as `validation` splits them
+    if name == "mnist_static":  # 50,000 rows to learn from and 10,000 to choose by; `validation` splits them anew
         parts = np.load(folder / "mnist_static" / "mnist_static_binarized.npz")
         packed = np.concatenate([parts["train"], parts["valid"]]) if part == "train" else parts["test"]
         x = np.unpackbits(packed, axis=1)[:, :784].reshape(-1, 28, 28)

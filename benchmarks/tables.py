@@ -41,7 +41,7 @@ def sprites(folder: Path, part: str, side: int) -> tuple[np.ndarray, dict[str, n
     file = np.load(folder / "lpc_sprites" / "lpc_sprites.npz")
     names = [str(n) for n in file["factor_names"]]
     order = np.random.default_rng(0).permutation(len(file["images"]))
-    chosen = np.sort(order[len(order) // 5 :] if part == "train" else order[: len(order) // 5])
+    chosen = order[len(order) // 5 :] if part == "train" else order[: len(order) // 5]  # the file is sorted by factor
     x, by = file["images"][chosen], 64 // side
     x = x.reshape(len(x), side, by, side, by, 3).mean((2, 4)).round().astype(np.uint8)
     return x, {name: file["factors"][chosen, i] for i, name in enumerate(names)}

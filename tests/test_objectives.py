@@ -285,7 +285,7 @@ def test_beta_tc_with_weights_of_one_is_the_elbo_and_of_more_charges_the_correla
     draw = model.draw(linear_gaussian.rows(16))
     one, six = objective("beta_tc", beta=1.0), objective("beta_tc", beta=6.0, warmup=0.5)
     for o in (one, six):
-        o.attach(model, 500)
+        o.attach(model)
     elbo = (draw.log_px + draw.log_pz - draw.log_qz).mean()
     torch.testing.assert_close(one(draw, 1.0)[0], -elbo)
     torch.testing.assert_close(six(draw, 0.0)[0], -elbo)
@@ -334,7 +334,7 @@ def test_factor_vae_trains_model_and_adversary_each_by_its_own(linear_gaussian):
     try:
         model = mlp_model()
         factor = objective("factor_vae", gamma=3.0)
-        factor.attach(model, 100)
+        factor.attach(model)
         torch.manual_seed(5)
         draw = model.draw(linear_gaussian.rows(40))
         seen = {}
@@ -359,7 +359,7 @@ def test_factor_vae_learns_the_total_correlation_of_a_normal():
     """For codes from a correlated Normal the total correlation is -log(1 - rho^2) / 2."""
     factor = objective("factor_vae", hidden=(64, 64))
     model = mlp_model()
-    factor.attach(model, 100)
+    factor.attach(model)
     optimizer = torch.optim.Adam(factor.parameters(), 3e-3)
     draw, rho = model.draw(torch.randn(1000, 6)), 0.8
     for _ in range(400):
@@ -377,7 +377,7 @@ def test_vae_gan_trains_model_and_adversary_each_by_its_own(shape):
     columns = math.prod(shape)
     model = LatentModel(MLP(shape, (4,), hidden=(16,)), MLP((2,), shape), BernoulliLikelihood(shape), latent_dim=2)
     gan = objective("vae_gan")
-    gan.attach(model, 100)
+    gan.attach(model)
     draw = model.draw(torch.rand(20, *shape))
     assert draw.x[0].numel() == columns
     seen = {}

@@ -132,11 +132,13 @@ class Recipe:
 def parse_value(where: str, text: str) -> Any:
     """A number, a list or a word, as in YAML."""
     try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
-    except ValueError:
-        return text
+        value = yaml.safe_load(text)
     except yaml.YAMLError as e:
         raise UserError(f"--{where} {text!r} is no value: {e}") from e
+    try:
+        return float(value) if isinstance(value, str) else value  # YAML takes 1e-3 for a word
+    except ValueError:
+        return value
 
 
 def free_folder(parent: Path, name: str) -> Path:

@@ -29,7 +29,7 @@ class VAEGAN(nn.Module, Objective):
         super().__init__()
         self.weight, self.feature_weight = weight, feature_weight
 
-    def attach(self, model: Any, rows: int) -> None:
+    def attach(self, model: Any) -> None:
         if isinstance(model.likelihood, CategoricalLikelihood):
             raise UserError("objective 'vae_gan' cannot learn from likelihood 'categorical', whose mean is a choice")
         shape = model.likelihood.event_shape

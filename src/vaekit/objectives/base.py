@@ -29,8 +29,8 @@ class Objective:
     def __call__(self, draw: Draw, progress: float) -> tuple[Tensor, Terms]:
         raise NotImplementedError
 
-    def attach(self, model: Any, rows: int) -> None:
-        """Called once before training: the model, and how many rows it learns from."""
+    def attach(self, model: Any) -> None:
+        """Called once with the model, before training."""
 
     def validation(self, draw: Draw) -> Tensor | None:
         """What the best epoch is chosen by, (B,), higher is better; None: the last epoch is kept."""

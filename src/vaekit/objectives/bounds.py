@@ -65,7 +65,7 @@ class DReG(IWAE):
     """The same bound with doubly reparameterised gradients (Tucker et al. 2019, arXiv 1810.04152), whose signal for the
     encoder does not fade as k grows."""
 
-    def attach(self, model: Any, rows: int) -> None:
+    def attach(self, model: Any) -> None:
         require_normal_posterior(model, "dreg")
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:

@@ -30,7 +30,7 @@ class BetaTC(Objective):
     def __init__(self, *, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0, warmup: float = 0.0):
         self.alpha, self.beta, self.gamma, self.warmup = alpha, beta, gamma, warmup
 
-    def attach(self, model: Any, rows: int) -> None:
+    def attach(self, model: Any) -> None:
         require_normal_posterior(model, "beta_tc")
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
@@ -71,7 +71,7 @@ class FactorVAE(nn.Module, Objective):
         super().__init__()
         self.gamma, self.hidden = gamma, tuple(hidden)
 
-    def attach(self, model: Any, rows: int) -> None:
+    def attach(self, model: Any) -> None:
         self.discriminator = MLP((model.latent_dim,), (1,), hidden=self.hidden)
 
     def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:

@@ -131,7 +131,7 @@ def fit(
     train, valid = train.to(fabric.device), valid.to(fabric.device)
     if not isinstance(objective, Objective):
         objective = Function(objective)
-    objective.attach(model, len(train))
+    objective.attach(model)
     bare = Step(model, objective)
     parameters = [p for p in bare.parameters() if p.requires_grad]
     step, optimizer = fabric.setup(bare, torch.optim.Adam(parameters, options.learning_rate, fused=True))
