@@ -1,0 +1,225 @@
+"""Transformers (Vaswani et al. 2017, arXiv 1706.03762): tokens in, tokens out, as DETR and ACT use them.
+
+Positions are added to queries and keys at every layer, never to values (DETR, Carion et al. 2020, arXiv 2005.12872).
+Parameters are named and shaped as those of `nn.TransformerEncoder` and `nn.TransformerDecoder`, so that state dicts
+load both ways; ACT's load too (Zhao et al. 2023, arXiv 2304.13705).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+
+
+def attended(keys: Tensor, padding: Tensor | None, causal: bool = False) -> Tensor | None:
+    """The mask for `Attention`: True where a query may look at a key; None where it may look everywhere.
+
+    Args:
+        keys: (B, T, D). padding: (B, T) bool, True where a key is padding.
+        causal: queries are the keys' own tokens, and look at none later than themselves.
+
+    Returns:
+        bool, broadcastable to (B, heads, S, T). A query with only padding to look at looks at the padding: what comes
+        out means nothing, but is no NaN.
+    """
+    if padding is not None and padding.dtype != torch.bool:
+        raise ValueError(f"padding is {padding.dtype}: give bool (batch, tokens), True where a token is padding")
+    if padding is None and not causal:
+        return None
+    tokens = keys.shape[1]
+    allowed = torch.ones(1, tokens, dtype=torch.bool, device=keys.device)  # (1, T)
+    if causal:
+        allowed = allowed.expand(tokens, tokens).tril()  # (T, T)
+    if padding is None:
+        return allowed
+    mask = allowed & ~padding[:, None, None]  # (B, 1, 1 or T, T)
+    return mask | (allowed & ~mask.any(-1, keepdim=True))
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries (B, S, width) over keys and values (B, T, width) -> (B, S, width).
+
+    The projections of queries, keys and values are one parameter, as in `nn.MultiheadAttention`.
+
+    Args:
+        width: features of a token. heads: a divisor of width. dropout: rate for the attention weights.
+    """
+
+    def __init__(self, width: int, heads: int = 8, dropout: float = 0.0):
+        super().__init__()
+        if heads < 1 or width % heads:
+            raise ValueError(f"width {width} does not divide into {heads} heads: choose a number that divides {width}")
+        self.heads, self.dropout = heads, dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`mask` is bool, broadcastable to (B, heads, S, T), True where a query may look at a key."""
+        q, k, v = self.project(query, key, value)  # 3 of (B, S or T, D)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # (B, heads, S or T, D/heads)
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(q, k, v, mask, dropout)  # (B, heads, S, D/heads)
+        return self.out_proj(out.transpose(1, 2).flatten(2))  # (B, S, D)
+
+    def project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values, with one product for inputs that are the same tensor."""
+        weight, bias, width = self.in_proj_weight, self.in_proj_bias, self.in_proj_weight.shape[1]
+        if query is key and key is value:
+            return F.linear(query, weight, bias).chunk(3, dim=-1)
+        if query is key:
+            (w_qk, w_v), (b_qk, b_v) = (p.split([2 * width, width]) for p in (weight, bias))
+            return *F.linear(query, w_qk, b_qk).chunk(2, dim=-1), F.linear(value, w_v, b_v)
+        if key is value:
+            (w_q, w_kv), (b_q, b_kv) = (p.split([width, 2 * width]) for p in (weight, bias))
+            return F.linear(query, w_q, b_q), *F.linear(key, w_kv, b_kv).chunk(2, dim=-1)
+        return tuple(map(F.linear, (query, key, value), weight.chunk(3), bias.chunk(3)))
+
+
+def add(x: Tensor, positions: Tensor | None) -> Tensor:
+    return x if positions is None else x + positions
+
+
+class Layer(nn.Module):
+    """What the layers of encoder and decoder share: self-attention and a network of one hidden layer."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, activation: str, norm_first: bool):
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}")
+        self.activation, self.norm_first = ACTIVATIONS[activation], norm_first
+        self.self_attn = Attention(width, heads, dropout)
+        self.linear1, self.linear2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def attend(self, x: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+        q = add(x, positions)  # (B, T, D)
+        return self.dropout(self.self_attn(q, q, x, mask))  # (B, T, D)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        h = self.dropout(self.activation(self.linear1(x)))  # (B, T, hidden)
+        return self.dropout(self.linear2(h))  # (B, T, D)
+
+
+class TransformerEncoderLayer(Layer):
+    def forward(self, x: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+        if self.norm_first:
+            x = x + self.attend(self.norm1(x), positions, mask)  # (B, T, D)
+            return x + self.feed_forward(self.norm2(x))  # (B, T, D)
+        x = self.norm1(x + self.attend(x, positions, mask))  # (B, T, D)
+        return self.norm2(x + self.feed_forward(x))  # (B, T, D)
+
+
+class TransformerDecoderLayer(Layer):
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, activation: str, norm_first: bool):
+        super().__init__(width, heads, hidden, dropout, activation, norm_first)
+        self.multihead_attn = Attention(width, heads, dropout)
+        self.norm3 = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        x: Tensor,
+        keys: Tensor,
+        memory: Tensor,
+        positions: Tensor | None,
+        mask: Tensor | None,
+        memory_mask: Tensor | None,
+    ) -> Tensor:
+        """x (B, S, D), keys and memory (B, T, D): the memory with and without its positions -> (B, S, D)."""
+        if self.norm_first:
+            x = x + self.attend(self.norm1(x), positions, mask)  # (B, S, D)
+            x = x + self.cross(self.norm2(x), keys, memory, positions, memory_mask)  # (B, S, D)
+            return x + self.feed_forward(self.norm3(x))  # (B, S, D)
+        x = self.norm1(x + self.attend(x, positions, mask))  # (B, S, D)
+        x = self.norm2(x + self.cross(x, keys, memory, positions, memory_mask))  # (B, S, D)
+        return self.norm3(x + self.feed_forward(x))  # (B, S, D)
+
+    def cross(self, x: Tensor, keys: Tensor, memory: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+        return self.dropout(self.multihead_attn(add(x, positions), keys, memory, mask))  # (B, S, D)
+
+
+class TransformerEncoder(nn.Module):
+    """Layers of self-attention. With `norm_first` a LayerNorm ends them; without, each layer ends in its own.
+
+    Args:
+        width: features of a token, D. heads: a divisor of width. layers: how many.
+        hidden: features of the hidden layer after each attention; 4 * width if None.
+        dropout: rate. activation: "relu" or "gelu".
+        norm_first: normalise the input of each branch (pre-norm) rather than its sum with the branch (post-norm).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        heads: int = 8,
+        layers: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        activation: str = "relu",
+        norm_first: bool = False,
+    ):
+        super().__init__()
+        options = (width, heads, hidden or 4 * width, dropout, activation, norm_first)
+        self.layers = nn.ModuleList(TransformerEncoderLayer(*options) for _ in range(layers))
+        self.norm = nn.LayerNorm(width) if norm_first else nn.Identity()
+
+    def forward(self, x: Tensor, positions: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
+        """Tokens x (B, T, D), positions (B or 1, T, D), padding (B, T) bool, True = padding -> (B, T, D)."""
+        mask = attended(x, padding)  # (B, 1, 1, T)
+        for layer in self.layers:
+            x = layer(x, positions, mask)  # (B, T, D)
+        return self.norm(x)  # (B, T, D)
+
+
+class TransformerDecoder(nn.Module):
+    """Layers of self-attention and of attention to a memory, ended by a LayerNorm; arguments as for the encoder."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        heads: int = 8,
+        layers: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        activation: str = "relu",
+        norm_first: bool = False,
+    ):
+        super().__init__()
+        options = (width, heads, hidden or 4 * width, dropout, activation, norm_first)
+        self.layers = nn.ModuleList(TransformerDecoderLayer(*options) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        positions: Tensor | None = None,
+        memory_positions: Tensor | None = None,
+        padding: Tensor | None = None,
+        memory_padding: Tensor | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """Tokens x (B, S, D) look at memory (B, T, D) -> (B, S, D).
+
+        Args:
+            positions: (B or 1, S, D), added to the queries of both attentions and the keys of the first.
+            memory_positions: (B or 1, T, D), added to the memory where it is a key.
+            padding, memory_padding: (B, S) and (B, T) bool, True = padding.
+            causal: tokens look at no later token of x.
+        """
+        mask = attended(x, padding, causal)  # (B, 1, 1 or S, S)
+        memory_mask = attended(memory, memory_padding)  # (B, 1, 1, T)
+        keys = add(memory, memory_positions)  # (B, T, D)
+        for layer in self.layers:
+            x = layer(x, keys, memory, positions, mask, memory_mask)  # (B, S, D)
+        return self.norm(x)  # (B, S, D)
