@@ -1,0 +1,110 @@
+"""ResNet-18 gives the features of torchvision's, and takes its weights from any file that holds them."""
+
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vaekit.errors import UserError
+from vaekit.nets import ResNet18
+
+DATA = Path(__file__).parent / "data"
+
+
+def closed_form(name, shape):
+    """The weights the reference was made with: waves over the flat index, shifted by the tensor's name."""
+    phase = 2 * math.pi * (zlib.crc32(name.encode()) % 1000) / 1000
+    angle = 0.37 * np.arange(math.prod(shape)) + phase
+    kind = name.rsplit(".", 1)[1]
+    if kind == "running_var":
+        value = 1 + 0.1 * np.cos(angle)
+    elif len(shape) == 4:
+        value = np.sin(angle) * math.sqrt(2) * math.sqrt(2 / math.prod(shape[1:]))
+    elif kind == "weight":
+        value = 1 + 0.1 * np.sin(angle)
+    else:
+        value = 0.05 * np.sin(angle)
+    return torch.from_numpy(value.reshape(shape)).float()
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return {name: closed_form(name, value.shape) for name, value in ResNet18().state_dict().items()}
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_features_are_the_reference(weights, frozen):
+    net = ResNet18(frozen).eval()
+    net.load_state_dict(weights, strict=frozen)
+    reference = np.load(DATA / "lerobot_images_resnet18.io.npz")
+    for i, camera in enumerate(("top", "wrist")):
+        with torch.no_grad():
+            features = net(torch.from_numpy(reference[f"in/observation.images.{camera}"]))
+        torch.testing.assert_close(features, torch.from_numpy(reference[f"mid/cam_features_{i}"]), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (33, 70), (1, 31)])
+def test_sizes_and_what_learns(height, width):
+    net = ResNet18()
+    before = [b.clone() for b in net.buffers()]
+    out = net(torch.randn(2, 3, height, width))
+    assert out.shape == (2, 512, math.ceil(height / 32), math.ceil(width / 32))
+    out.square().sum().backward()
+    assert len(list(net.parameters())) == 20  # convolutions: the stem, 16 in blocks, 3 in shortcuts
+    assert all(p.grad.abs().sum() > 0 for p in net.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, net.buffers(), strict=True))
+
+
+def test_names_are_torchvisions():
+    names = list(ResNet18(frozen=False).state_dict())
+    assert len(names) == 120  # torchvision's resnet18 has 122 with fc.weight and fc.bias
+    for name in ("conv1.weight", "bn1.running_var", "layer1.0.conv1.weight", "layer4.1.bn2.bias",
+                 "layer2.0.downsample.0.weight", "layer3.0.downsample.1.num_batches_tracked"):  # fmt: skip
+        assert name in names
+    assert "layer1.0.downsample.0.weight" not in names
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "backbone.0.body.", "model.backbone."])
+def test_weights_load_after_any_prefix(weights, prefix, frozen, tmp_path):
+    tensors = {prefix + name: value for name, value in weights.items()}
+    tensors |= {f"{prefix}fc.weight": torch.zeros(10, 512), f"{prefix}bn1.num_batches_tracked": torch.tensor(7)}
+    tensors |= {"model.action_head.weight": torch.zeros(3, 4)}
+    save_file(tensors, tmp_path / "a.safetensors")
+    torch.save(tensors, tmp_path / "a.pth")
+    torch.save({"epoch": 3, "state_dict": tensors}, tmp_path / "a.pt")
+    for file in ("a.safetensors", "a.pth", "a.pt"):
+        net = ResNet18(frozen)
+        net.load_weights(tmp_path / file)
+        state = net.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in weights.items())
+
+
+def test_mistakes_are_told(weights, tmp_path):
+    net = ResNet18()
+    before = net.conv1.weight.clone()
+
+    def told(tensors, message):
+        torch.save(tensors, tmp_path / "a.pth")
+        with pytest.raises(UserError, match=message):
+            net.load_weights(tmp_path / "a.pth")
+
+    lacking = {k: v for k, v in weights.items() if k not in ("layer2.0.conv1.weight", "bn1.bias")}
+    told(lacking, r"a.pth lacks bn1.bias, layer2.0.conv1.weight of a ResNet-18")
+    told({"weight": torch.zeros(3)}, r"lacks conv1.weight, bn1.weight, bn1.bias and 97 more tensors")
+    told({**weights, "conv1.weight": torch.zeros(64, 1, 7, 7)}, r"holds conv1.weight in another shape")
+    told([1, 2], r"holds a list: give a state dict")
+    with pytest.raises(UserError, match=r"no weights at .*b\.pth"):
+        net.load_weights(tmp_path / "b.pth")
+    for name in ("c.pth", "c.safetensors"):
+        (tmp_path / name).write_bytes(b"no weights")
+        with pytest.raises(UserError, match=name):
+            net.load_weights(tmp_path / name)
+    (tmp_path / "empty.pth").write_bytes(b"")
+    with pytest.raises(UserError, match=r"cannot read .*empty.pth"):
+        net.load_weights(tmp_path / "empty.pth")
+    assert torch.equal(net.conv1.weight, before)
