@@ -13,7 +13,11 @@ __version__ = "0.1.0"
 _HOME = {
     "VAE": "estimators",
     "CVAE": "estimators",
+    "Policy": "robots.policy",
+    "Demonstrations": "robots.demonstrations",
+    "read_demonstrations": "robots.demonstrations",
     "load": "loading",
+    "preset": "recipe",
     "read": "sources",
     "LatentModel": "model",
     "Draw": "model",
@@ -29,6 +33,7 @@ _MODULES = (
     "model",
     "nets",
     "objectives",
+    "robots",
     "sources",
     "training",
 )

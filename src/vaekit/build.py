@@ -29,6 +29,8 @@ def condition_module(schema: Schema) -> tuple[ConditionEmbedding | None, int]:
         return None, 0
     labels = {name: c.size for name, c in schema.named.items() if c.kind == "label"}
     numbers = {name: c.size for name, c in schema.named.items() if c.kind == "number"}
+    if pictures := schema.named.keys() - labels.keys() - numbers.keys():
+        raise UserError(f"condition {min(pictures)!r} is a picture, which only policies (--kind actions) can see")
     condition = ConditionEmbedding(labels, numbers)
     return condition, condition.features
 

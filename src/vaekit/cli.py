@@ -73,6 +73,7 @@ def fit(
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several.", "--condition", "-c", panel=DATA)] = None,
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
+    kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, ACT's HDF5 episodes or an .npz of observations, actions and episode_ends), and a policy is learned.", panel=DATA)] = None,
     strict: Annotated[bool, option("A picture that cannot be read is an error.", "--strict", panel=DATA)] = False,
     validation: Annotated[float | None, option("Share of rows held out to choose the best epoch by. Default: 0.1.", panel=DATA)] = None,
     latent_dim: Annotated[int | None, option("Number of latent units. Default: 16.", panel=MODEL)] = None,
@@ -86,6 +87,9 @@ def fit(
     structure: Annotated[str | None, option("flat (one latent), ladder (a hierarchy) or vq (quantised).", panel=MODEL)] = None,
     sampler: Annotated[str | None, option("Where samples' z comes from: prior, or gmm (default) or flow, learned on the codes after training.", panel=MODEL)] = None,
     objective: Annotated[str | None, option("elbo, free_bits, capacity, kl_target, geco, beta_tc, factor_vae, info_vae, iwae, dreg or vae_gan.")] = None,
+    preset: Annotated[str | None, option("Settings by name; act: ACT as published, for --kind actions.", panel=MODEL)] = None,
+    chunk_size: Annotated[int | None, option("Policies: actions decided on at a time. Default: two seconds of them.", panel=MODEL)] = None,
+    z: Annotated[str | None, option("Policies: z at use: episode (drawn once an episode, default), chunk or mean.", panel=MODEL)] = None,
     set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL)] = None,
     epochs: Annotated[int | None, option("Passes over the data. Default: 4000 steps' worth, at least 50.")] = None,
     minutes: Annotated[float | None, option("Train for this long instead.")] = None,
@@ -111,7 +115,7 @@ def fit(
     settings = dict(
         validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
         condition_dropout=condition_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
-        learning_rate=learning_rate, patience=patience, random_state=seed,
+        learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z,
     )  # fmt: skip
     parts = dict(
         likelihood=likelihood,
@@ -126,6 +130,8 @@ def fit(
         config = out / runs.CONFIG
     recipe = recipes.Recipe.read(config) if config else recipes.Recipe()
     recipe.source = source or recipe.source
+    recipe.kind = kind or recipe.kind
+    recipe.settings |= recipes.preset(preset) if preset else {}
     recipe.conditions = condition or recipe.conditions
     recipe.resize = parse_size(resize) if resize else recipe.resize
     recipe.strict = strict or recipe.strict
@@ -309,6 +315,54 @@ def score(
     else:
         write_table(path, {"row": np.arange(len(scores)), "log_px": scores})
     say(f"{len(scores)} scores (mean {scores.mean():.2f} nats) in {path}")
+
+
+@app.command()
+def demonstrate(
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="two-routes, fetch-reach, fetch-push, fetch-pick-and-place, aloha-transfer or aloha-insertion.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The LeRobot folder to write.", show_default=False)],
+    episodes: Annotated[int, typer.Option(help="How many, of those that succeed by the strict rule.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the first; the next one has the next seed.")] = 0,
+    cameras: Annotated[bool, typer.Option("--cameras", help="Record the cameras too.")] = False,
+) -> None:  # fmt: skip
+    """Let the scripted expert of an environment show how it is done, and write a dataset."""
+    from functools import partial
+
+    from vaekit.robots.demonstrations import write_demonstrations
+    from vaekit.robots.environments import demonstrate as show
+    from vaekit.training.progress import track
+
+    demonstrations = show(environment, episodes, seed, cameras=cameras, track=partial(track, what="episodes"))
+    for note in demonstrations.notes:
+        say(f"note: {note}")
+    write_demonstrations(demonstrations, output)
+    say(f"{demonstrations.describe()} in {output}")
+
+
+@app.command()
+def rollout(
+    run: Run,
+    environment: Annotated[str, typer.Option("--env", help="Where to act; see `vaekit demonstrate --help`.", show_default=False)],
+    episodes: Annotated[int, typer.Option(help="How many.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the first; choose others than the demonstrations'.")] = 1000,
+    execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
+    z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
+    video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:  # fmt: skip
+    """Put a policy to the test in an environment: success with its interval, return, latency."""
+    import json
+    from functools import partial
+
+    from vaekit.robots.environments import make
+    from vaekit.robots.rollout import load_policy, rollout_lines
+    from vaekit.robots.rollout import rollout as roll
+    from vaekit.training.progress import track
+
+    policy = load_policy(run, execute=execute, z=z)
+    env = make(environment, cameras=policy.sees_cameras)
+    found = roll(policy, env, episodes, seed, video=video, track=partial(track, what="episodes"))
+    print(json.dumps(found, indent=2) if as_json else "\n".join(rollout_lines(found)))
 
 
 @app.command()

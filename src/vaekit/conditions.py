@@ -69,8 +69,7 @@ class Number:
         values = as_numbers(name, values)
         if np.isnan(values).all(0).any():
             raise UserError(f"condition {name!r} has no known value: leave it out")
-        scale = np.nanstd(values, axis=0)
-        return cls(np.nanmean(values, axis=0).tolist(), np.where(scale > 0, scale, 1.0).tolist())
+        return cls(np.nanmean(values, axis=0).tolist(), scales(values).tolist())
 
     def pack(self, name: str, values: np.ndarray) -> Tensor:
         """Values (N,) or (N, size) -> standardised (N, size) float32, NaN for unknown."""
@@ -91,14 +90,44 @@ class Number:
         return values if len(values) > 1 else values[0]
 
 
-KINDS: dict[str, Any] = {"label": Label, "number": Number}
+@dataclass
+class Picture:
+    """A condition that is a colour picture of bytes, such as what a robot's camera sees."""
+
+    height: int
+    width: int
+    kind: ClassVar[str] = "picture"
+
+    @property
+    def size(self) -> int:
+        return 3 * self.height * self.width
+
+    @classmethod
+    def infer(cls, name: str, values: np.ndarray) -> Picture:
+        return cls(*values.shape[1:3])
+
+    def pack(self, name: str, values: np.ndarray) -> Tensor:
+        """Bytes (N, height, width, 3) -> the same, uint8."""
+        values = np.asarray(values)
+        if values.shape[1:] != (self.height, self.width, 3) or values.dtype != np.uint8:
+            raise UserError(
+                f"condition {name!r} is {values.dtype} {values.shape[1:]}: give bytes ({self.height}, {self.width}, 3)"
+            )
+        return torch.from_numpy(np.ascontiguousarray(values))
+
+    def parse(self, name: str, text: str) -> Any:
+        raise UserError(f"condition {name!r} is a picture, and cannot be given as text")
+
+
+Condition = Label | Number | Picture
+KINDS: dict[str, Any] = {"label": Label, "number": Number, "picture": Picture}
 
 
 @dataclass
 class Schema:
     """The named conditions of a model, in order."""
 
-    named: dict[str, Label | Number]
+    named: dict[str, Condition]
 
     @classmethod
     def infer(cls, y: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None = None) -> Schema:
@@ -182,7 +211,17 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def per_row(condition: Label | Number, values: Any, rows: int) -> np.ndarray:
+def scales(values: np.ndarray) -> np.ndarray:
+    """What to divide each column of (N, size) by, (size,): its standard deviation, but no less than a hundredth of the
+    widest one's, so that a column that hardly moved (a joint at rest) does not explode when it does."""
+    deviation = np.nanstd(values, axis=0)
+    widest = deviation.max()
+    return np.maximum(deviation, 0.01 * widest) if widest > 0 else np.ones_like(deviation)
+
+
+def per_row(condition: Condition, values: Any, rows: int) -> np.ndarray:
+    if isinstance(condition, Picture):
+        return np.asarray(values)
     array = np.asarray(values, dtype=object if values is None else None)
     one = 0 if isinstance(condition, Label) or len(condition.mean) == 1 else 1
     return np.repeat(array[None], rows, axis=0) if array.ndim == one else array

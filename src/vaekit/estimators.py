@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaekit import evaluation
 from vaekit import run as run_directory
@@ -23,19 +22,18 @@ from vaekit.build import (
     Chunks,
     NetFactory,
     condition_module,
-    fingerprint,
     fixed_uniform,
-    learn_likelihood,
 )
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import domain_for
 from vaekit.errors import UserError, near_matches
-from vaekit.objectives import Objective
+from vaekit.learner import Learner
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
-from vaekit.training import Data, Training, disband, fit, launch
-from vaekit.training.data import generator, split
+from vaekit.sources.base import Dataset
+from vaekit.training import Data
+from vaekit.training.data import generator
 from vaekit.uses import generate
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, fit_sampler
@@ -43,8 +41,8 @@ from vaekit.uses.samplers import SAMPLERS, fit_sampler
 ROWS_AT_ONCE = 1024
 
 
-@dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+@dataclass(eq=False, repr=False, kw_only=True)
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     """A variational autoencoder.
 
     Data X is (N, columns) for numbers, NaN where a value is missing, or (N, H, W) or (N, H, W, channels) for pictures.
@@ -83,33 +81,22 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_features_in_: columns of X (numbers only).
     """
 
-    latent_dim: int = 16
-    _: KW_ONLY
-    size: str = "base"
     network: str = "auto"
-    likelihood: Part = "auto"
     binarize: str | None = None
-    prior: Part = "standard"
-    posterior: Part = "normal"
     structure: Part = "flat"
     sampler: Part = "auto"
-    objective: Part = "elbo"
     encoder: NetFactory | None = None
     decoder: NetFactory | None = None
-    epochs: int | None = None
-    minutes: float | None = None
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    patience: float = 0.2
-    validation: float = 0.1
-    random_state: int | None = 0
-    trainer: Mapping[str, Any] | None = None
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> VAE:
         """Train on X (N, ...). y is ignored."""
         return self.fit_rows(self._rows(X, reset=True), {})
+
+    def fit_data(self, data: Dataset, **options: Any) -> VAE:
+        """Train on what `vaekit.read` gave; options as for `fit_rows`."""
+        return self.fit_rows(data.x, data.conditions, columns=data.columns, **options)
 
     def fit_rows(
         self,
@@ -135,80 +122,50 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_settings(self)
         if len(rows) < 2:
             raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
-        self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(self.seed_)
-            data = self._learn_schema(rows, y, kinds, columns)
-            self.data_ = {**(origin or {}), "rows": len(rows), "fingerprint": fingerprint(data)}
-            return self._train(data, folder, resume, list(watchers))
+        with self._seeded():
+            data = self._learn_schema(rows, y, kinds, columns, {**(origin or {}), "rows": len(rows)})
+            return self._learn(data, folder, resume, list(watchers))
 
-    def _learn_schema(self, rows: np.ndarray, y: Mapping[str, Any], kinds: Any, columns: list[str] | None) -> Data:
+    def _learn_schema(
+        self, rows: np.ndarray, y: Mapping[str, Any], kinds: Any, columns: list[str] | None, origin: Mapping[str, Any]
+    ) -> Data:
         """What a row and its condition look like, which likelihood explains them, and the model for that."""
         domain = domain_for(rows)
         name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
         if name == "auto":
             name = domain.default_likelihood(rows, self.binarize)
-        check_options("likelihood", name, options, LIKELIHOODS[name])
         real_valued = LIKELIHOODS[name].real_valued
         self.domain_ = domain.infer(rows, standardize=real_valued, columns=columns, binarize=self.binarize)
         self.schema_ = Schema.infer(y, kinds)
         x, mask = self.domain_.pack(rows)
         data = Data(x, mask, self.schema_.pack(y, len(rows)))
-        likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
-        self.likelihood_ = {"name": name, **likelihood.options}
-        self.model_ = self._build(likelihood)
+        self._assemble(name, options, data, origin)
         prior = getattr(self.model_, "prior_head", None)
         if prior is not None and hasattr(prior, "learn"):
-            train, _ = split(len(data), self.validation, self.seed_)
+            train, _ = self._split(data)
             some = data[train[torch.randperm(len(train))[:1024]]]
             x, _ = next(iter(Chunks(some, self.domain_)))
-            prior.learn(likelihood.features(x))
+            prior.learn(self.model_.likelihood.features(x))
         return data
 
-    def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
-        training = Training(
-            epochs=self.epochs, minutes=self.minutes, batch_size=self.batch_size, learning_rate=self.learning_rate,
-            patience=self.patience, seed=self.seed_, **{**self._training_extras(), **(self.trainer or {})},
-        )  # fmt: skip
-        fabric = launch(training)
-        if folder and fabric.is_global_zero:
-            run_directory.prepare(folder, self, resume=resume)
-            if training.tensorboard:
-                from vaekit.training.progress import TensorBoard
-
-                watchers.append(TensorBoard(folder / run_directory.TENSORBOARD))
-        train, valid = split(len(data), self.validation, self.seed_)
-        objective = self._objective()
-        state = fit(
-            fabric, self.model_, objective, data[train], data[valid], training,
-            to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers if fabric.is_global_zero else [],
-        )  # fmt: skip
-        disband(fabric)
-        self.history_ = state.history
-        self.notes_ = objective.notes(state.history)
-        self.interrupted_ = state.interrupted
-        self.first_process_ = fabric.is_global_zero
-        self._n_features_out = self.model_.latent_dim
-        self.samplers_: dict[str, nn.Module] = {}
-        self.sampler_options_: dict[str, dict[str, Any]] = {}
+    def _learn(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
+        """Train the model, then the sampler of its codes."""
+        trained = self._train(data, folder, resume, watchers)
         sampler, options = self._sampler(self.sampler)
-        if sampler != "prior" and fabric.world_size > 1:
+        if sampler != "prior" and trained:
+            self._fit_sampler(sampler, options, *trained)
+            if folder:
+                run_directory.save_samplers(folder, self)
+        elif sampler != "prior" and not self.interrupted_:
             self.notes_.append(
                 f"sampler {sampler} is learned by one process: `vaekit sample --sampler {sampler}` does so"
             )
-        elif sampler != "prior" and not state.interrupted:
-            self._fit_sampler(sampler, options, data[train], data[valid])
-            if folder:
-                run_directory.save_samplers(folder, self)
         return self
-
-    def _training_extras(self) -> dict[str, Any]:
-        return {}
 
     def _build(self, likelihood: Any) -> Any:
         """The model for this schema, with fresh weights."""
         condition, features = condition_module(self.schema_)
-        build = self._part("structure")
+        build: Any = self._part("structure")
         if build.func is not STRUCTURES["flat"]:
             return build(likelihood, condition, features)
         encoder, decoder = self.domain_.networks(self.size, self.network)
@@ -216,14 +173,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             likelihood, condition, features, latent_dim=self.latent_dim, prior=self._part("prior"),
             posterior=self._part("posterior"), encoder=self.encoder or encoder, decoder=self.decoder or decoder,
         )  # fmt: skip
-
-    def _part(self, what: str) -> Any:
-        """The class of a part, its options bound."""
-        name, options = choose(what, getattr(self, what), PARTS[what])
-        return partial(PARTS[what][name], **options)
-
-    def _objective(self) -> Objective:
-        return self._part("objective")()
 
     def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> VAE:
         """Learn where the codes of X lie, for `sample(sampler=...)`: "gmm", a mixture, or "flow", both given y.
@@ -235,7 +184,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         name, options = choose("sampler", sampler, SAMPLERS)
         check_options("sampler", name, options, SAMPLERS[name])
         data = self._data(X, y)
-        train, valid = split(len(data), self.validation, self.seed_)
+        train, valid = self._split(data)
         return self._fit_sampler(name, options, data[train], data[valid])
 
     def _sampler(self, sampler: Part) -> tuple[str, dict[str, Any]]:
@@ -358,11 +307,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         model = copy.deepcopy(self.model_).to(device)
         return evaluation.evaluate(model, data, k=k, to_batch=self.domain_.batch, track=track)
 
-    def save(self, run: str | Path) -> Path:
-        """Write the run directory; `vaekit.load(run)` reads it back."""
-        check_is_fitted(self)
-        return run_directory.save(Path(run), self)
-
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 
     def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray:
@@ -381,21 +325,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _batch(self, data: Data) -> Tensor:
         return self.domain_.batch(data.x, fixed_uniform(), dtype=torch.float64)
 
-    def _model(self) -> Any:
-        """The model in float64: what it says of a row then does not depend on the rows beside it."""
-        check_is_fitted(self)
-        return copy.deepcopy(self.model_).double()
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, kw_only=True)
 class CVAE(VAE):
     """A conditional variational autoencoder: every part also sees y, and a y that is unknown is one more thing it knows.
 

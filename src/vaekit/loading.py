@@ -14,11 +14,12 @@ from vaekit.domains import DOMAINS
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.files import read_tensors
+from vaekit.robots.policy import Policy
 from vaekit.run import CONFIG, EVALUATION, REPORT, SAMPLER, read_config, read_metrics
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL
 from vaekit.uses.samplers import SAMPLERS, new_sampler
 
-ESTIMATORS = {"VAE": VAE, "CVAE": CVAE}
+ESTIMATORS: dict[str, Any] = {"VAE": VAE, "CVAE": CVAE, "Policy": Policy}
 
 
 def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ from vaekit.distributions import (
 from vaekit.distributions.base import full_precision
 
 Conditions = Tensor | Mapping[str, Tensor] | None
+Features = Tensor | Mapping[str, Tensor]
+"""What networks see of y: a tensor (B, features), or several by name, each (B, ...), such as the tokens of a picture."""
 
 
 @dataclass
@@ -104,14 +107,14 @@ class Model(nn.Module):
         """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""
         return self.decode(self.posterior(x, y, mask).mean, y).mean
 
-    def _features(self, y: Conditions, rows: int) -> Tensor | None:
+    def _features(self, y: Conditions, rows: int) -> Any:
         return None if self.condition is None else self.condition(y, rows)
 
-    def _prior(self, c: Tensor | None, rows: int) -> Distribution:
-        """c: the condition's features (rows, condition.features)."""
+    def _prior(self, c: Any, rows: int) -> Distribution:
+        """c: the condition's `Features`, or None."""
         raise NotImplementedError
 
-    def _decode(self, z: Tensor, c: Tensor | None) -> Tensor:
+    def _decode(self, z: Tensor, c: Any) -> Tensor:
         """z (k, B, latent_dim) -> (k, B, *likelihood.param_shape)."""
         raise NotImplementedError
 
@@ -121,7 +124,8 @@ class LatentModel(Model):
 
     Args:
         encoder: network, (B, *likelihood.input_shape) -> (B, posterior.features). With a condition it is called
-            as `encoder(x, c)`, c (B, condition.features); without one as `encoder(x)`.
+            as `encoder(x, c)`, c the condition's features; without one as `encoder(x)`. One whose attribute `sees_mask`
+            is true is also handed `mask=`.
         decoder: network, (B, latent_dim) -> (B, *likelihood.param_shape), called in the same way.
         likelihood: head that turns the decoder's output into p(x|z,y).
         latent_dim: number of latent units.
@@ -154,14 +158,14 @@ class LatentModel(Model):
 
     def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
-        return self._posterior(blank(x, mask), self._features(y, len(x)))
+        return self._posterior(blank(x, mask), self._features(y, len(x)), mask)
 
     def draw(
         self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
         x, c = blank(x, mask), self._features(y, len(x))
-        posterior = self._posterior(x, c)
+        posterior = self._posterior(x, c, mask)
         z = posterior.sample(k, noise)
 
         def decode(z: Tensor) -> Distribution:
@@ -169,22 +173,30 @@ class LatentModel(Model):
 
         return Draw(x, mask, z, posterior, self.prior_head(c, len(x)), decode(z), decode)
 
-    def _prior(self, c: Tensor | None, rows: int) -> Distribution:
+    def _prior(self, c: Features | None, rows: int) -> Distribution:
         return self.prior_head(c, rows)
 
-    def _posterior(self, x: Tensor, c: Tensor | None) -> Distribution:
-        return self.encode(self.likelihood.features(x), c)
+    def _posterior(self, x: Tensor, c: Features | None, mask: Tensor | None) -> Distribution:
+        return self.encode(self.likelihood.features(x), c, mask)
 
-    def encode(self, features: Tensor, c: Tensor | None) -> Distribution:
-        """q(z) for what the encoder sees of x, (B, *likelihood.input_shape), and of y, (B, condition.features)."""
-        h = self.encoder(features) if c is None else self.encoder(features, c)
+    def encode(self, features: Tensor, c: Features | None, mask: Tensor | None = None) -> Distribution:
+        """q(z) for what the encoder sees of x, (B, *likelihood.input_shape), of y, and of what is missing in x."""
+        seen = {"mask": mask} if getattr(self.encoder, "sees_mask", False) else {}
+        h = self.encoder(features, **seen) if c is None else self.encoder(features, c, **seen)
         return self.posterior_head(full_precision(h))
 
-    def _decode(self, z: Tensor, c: Tensor | None) -> Tensor:
+    def _decode(self, z: Tensor, c: Features | None) -> Tensor:
         k, rows = z.shape[:2]
         flat = z.flatten(0, 1)
-        h = self.decoder(flat) if c is None else self.decoder(flat, c.repeat(k, 1))
+        h = self.decoder(flat) if c is None else self.decoder(flat, repeated(c, k))
         return full_precision(h).unflatten(0, (k, rows))
+
+
+def repeated(c: Features, k: int) -> Features:
+    """Features of B rows -> of k * B rows, the rows in turn."""
+    if isinstance(c, Mapping):
+        return {name: t.repeat(k, *[1] * (t.ndim - 1)) for name, t in c.items()}
+    return c.repeat(k, 1)
 
 
 def blank(x: Tensor, mask: Tensor | None) -> Tensor:

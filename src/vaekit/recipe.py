@@ -17,10 +17,13 @@ from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.files import write_text
-from vaekit.settings import PARTS, check_settings
+from vaekit.robots.demonstrations import CAMERA, Demonstrations, read_demonstrations
+from vaekit.robots.policy import Policy
+from vaekit.settings import check_settings
 from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
 
+ESTIMATORS = {"actions": Policy}  # by kind, of what is no plain row or picture
 REPORT_ROWS = 500
 REPORT_SAMPLES = 100
 
@@ -34,6 +37,7 @@ class Recipe:
         conditions: names, or "name:label" or "name:number" where the kind is not to be guessed.
         resize: (width, height) for pictures of mixed sizes.
         strict: an unreadable picture is an error.
+        kind: "actions" for demonstrations of a robot; None: told from the source.
         settings: arguments of the estimator.
     """
 
@@ -41,6 +45,7 @@ class Recipe:
     conditions: list[str] = field(default_factory=list)
     resize: list[int] | None = None
     strict: bool = False
+    kind: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -56,10 +61,11 @@ class Recipe:
             raise UserError(f"{path} is no configuration: write one with `vaekit fit SOURCE --print-config`")
         if "estimator" in values:  # a run's config
             data = values["data"]
-            kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()]
-            known = cls(data.get("source"), kinds, data.get("resize"), False, values["settings"])
+            kind = data["kind"] if data["kind"] in ESTIMATORS else None
+            kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()] if kind is None else []
+            known = cls(data.get("source"), kinds, data.get("resize"), False, kind, values["settings"])
         else:
-            own = {f: values.pop(f) for f in ("source", "conditions", "resize", "strict") if f in values}
+            own = {f: values.pop(f) for f in ("source", "conditions", "resize", "strict", "kind") if f in values}
             known = cls(**own, settings=values)
         known.check()
         return known
@@ -72,10 +78,9 @@ class Recipe:
         for text in options:
             where, _, value = text.partition("=")
             part, _, key = where.partition(".")
-            if part not in (*PARTS, "likelihood") or not key:
-                raise UserError(
-                    f"--{where}: no part of a model is named {part!r}{near_matches(part, [*PARTS, 'likelihood'])}"
-                )
+            known = [*self.estimator.parts, "likelihood"]
+            if part not in known or not key:
+                raise UserError(f"--{where}: no part of a model is named {part!r}{near_matches(part, known)}")
             if not value or value.startswith("--"):
                 raise UserError(f"--{where} needs a value")
             chosen = self.settings.get(part, parameters[part].default)
@@ -92,14 +97,24 @@ class Recipe:
         check_settings(self.estimator(**self.settings))
 
     @property
-    def estimator(self) -> type[VAE]:
+    def estimator(self) -> type[Any]:
+        if self.kind is not None:
+            if self.kind not in ESTIMATORS:
+                raise UserError(f"--kind {self.kind!r} is none that is known{near_matches(self.kind, ESTIMATORS)}")
+            return ESTIMATORS[self.kind]
         return CVAE if self.conditions else VAE
 
     def to_yaml(self) -> str:
         """Every setting, those left alone included."""
         parameters = inspect.signature(self.estimator).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.name not in ("encoder", "decoder")}
-        values = {"source": self.source, "conditions": self.conditions, "resize": self.resize, "strict": self.strict}
+        values = {
+            "source": self.source,
+            "conditions": self.conditions,
+            "resize": self.resize,
+            "strict": self.strict,
+            "kind": self.kind,
+        }
         return yaml.safe_dump({**values, **defaults, **self.settings}, sort_keys=False, allow_unicode=True)
 
     def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
@@ -107,26 +122,40 @@ class Recipe:
         self.check()
         if self.source is None:
             raise UserError("name a SOURCE to learn from: `vaekit fit digits` is one that needs no file")
-        names = [c.partition(":")[0] for c in self.conditions]
-        kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
-        size = (self.resize[0], self.resize[1]) if self.resize else None
-        data = sources.read(self.source, conditions=names, resize=size, strict=self.strict)
+        data = self.read_source()
         folder = Path(out) if out else free_folder(Path("runs"), data.name)
         for note in data.notes:
             say(f"note: {note}")
+        kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
+        say(f"{data.name}: {data.describe()} -> {folder}")
         estimator = self.estimator(**self.settings)
-        missing = int(np.isnan(data.x).sum()) if data.x.dtype.kind == "f" else 0
-        if missing:
-            say(f"note: {missing} of {data.x.size} values are missing; the likelihood leaves them out")
-        shape = "x".join(map(str, data.x.shape[1:]))
-        given = f" given {', '.join(names)}" if names else ""
-        say(f"{data.name}: {len(data)} {'pictures' if data.kind == 'images' else 'rows'} of {shape}{given} -> {folder}")
         with ProgressBar() as bar:
-            estimator.fit_rows(
-                data.x, data.conditions, kinds=kinds, columns=data.columns, folder=folder, resume=resume,
+            estimator.fit_data(
+                data, kinds=kinds, folder=folder, resume=resume,
                 origin={"source": str(self.source), "resize": self.resize}, watchers=[bar],
             )  # fmt: skip
         return folder, estimator
+
+    def read_source(self) -> Any:
+        """The source: a `Dataset`, or `Demonstrations` where it is of actions."""
+        assert self.source is not None
+        size = (self.resize[0], self.resize[1]) if self.resize else None
+        if self.kind == "actions":
+            names = self.settings.get("observations")
+            cameras = True if names is None else [name for name in names if name.startswith(CAMERA)]
+            return read_demonstrations(self.source, cameras=cameras, resize=size)
+        names = [c.partition(":")[0] for c in self.conditions]
+        return sources.read(self.source, conditions=names, resize=size, strict=self.strict)
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Settings by name, such as "act" for `vaekit.Policy`: ACT as published."""
+    folder = Path(__file__).parent / "presets"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = [p.stem for p in folder.glob("*.yaml")]
+        raise UserError(f"there is no preset {name!r}{near_matches(name, known)}")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def parse_value(where: str, text: str) -> Any:
@@ -150,11 +179,13 @@ def free_folder(parent: Path, name: str) -> Path:
     return folder
 
 
-def read_for(estimator: VAE, source: str, *, conditions: bool = True, also: Sequence[str] = ()) -> sources.Dataset:
+def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequence[str] = ()) -> Any:
     """A source as this model wants it: its columns, its size of pictures, its conditions where the source has them.
 
     `also`: names to be read as conditions are, which the model need not know.
     """
+    if isinstance(estimator, Policy):
+        return estimator.read(source)
     names = [*(estimator.schema_.named if conditions else ()), *also]
     resize = estimator.data_.get("resize")
     data = sources.read(
@@ -180,21 +211,22 @@ def learn_sampler(folder: Path, estimator: VAE, sampler: str) -> None:
     runs.save_samplers(folder, estimator)
 
 
-def held_out(estimator: VAE, limit: int | None = None, *, also: Sequence[str] = ()) -> sources.Dataset:
-    """The validation rows of the run's own source (all its rows, where none were held out)."""
+def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = ()) -> Any:
+    """The validation rows, or episodes, of the run's own source (all of them, where none were held out)."""
     source = estimator.data_.get("source")
     if not source:
         raise UserError("this run does not know its source (it was trained from Python): name a SOURCE")
     data = read_for(estimator, source, also=also)
-    _, valid = split(len(data), estimator.validation, estimator.seed_)
-    index = valid.numpy() if len(valid) else np.arange(len(data))
+    rows = data.episodes if isinstance(data, Demonstrations) else len(data)
+    _, valid = split(rows, estimator.validation, estimator.seed_)
+    index = valid.numpy() if len(valid) else np.arange(rows)
     return data[index[:limit]]
 
 
 def evaluate(
     folder: Path,
-    estimator: VAE,
-    data: sources.Dataset,
+    estimator: Any,
+    data: Any,
     k: int,
     *,
     features: Path | None = None,
@@ -213,8 +245,11 @@ def evaluate(
         added["distances"] = measures.distances(estimator, data, measures.FeatureNetwork.load(features))
     if factors:
         added["disentanglement"] = measures.factor_scores(estimator, data, factors)
-    own = {name: values for name, values in data.conditions.items() if name in estimator.schema_.named}
-    results = {**estimator.evaluate(data.x, own, k=k, track=track), **added}
+    if isinstance(data, Demonstrations):
+        results = estimator.evaluate(data, k=k, track=track)
+    else:
+        own = {name: values for name, values in data.conditions.items() if name in estimator.schema_.named}
+        results = {**estimator.evaluate(data.x, own, k=k, track=track), **added}
     write_text(folder / runs.EVALUATION, json.dumps(results, indent=2) + "\n")
     return results
 

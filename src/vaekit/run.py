@@ -35,7 +35,7 @@ def config(estimator: Any) -> dict[str, Any]:
 
     settings = estimator.get_params(deep=False)
     for net in ("encoder", "decoder"):
-        if settings[net] is not None:
+        if settings.get(net) is not None:
             settings[net] = {"custom": describe(settings[net])}
     settings["random_state"] = estimator.seed_
     settings = {name: dict(v) if isinstance(v, Mapping) else v for name, v in settings.items()}

@@ -20,25 +20,31 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "objective": OBJECTIVES,
     "sampler": {"auto": lambda: None, "prior": lambda: None, **SAMPLERS},
 }
-CHOICES = {"size": ["small", "base", "large"], "network": ["auto", "conv", "mlp"]}
+CHOICES = {"network": ["auto", "conv", "mlp"], "z": ["episode", "chunk", "mean"]}
 FLAT_ONLY = ("latent_dim", "size", "network", "prior", "posterior", "encoder", "decoder")
 
 
 def check_settings(estimator: Any) -> None:
     """UserError for the first argument that cannot be right."""
-    for name, known in CHOICES.items():
-        value = getattr(estimator, name)
+    for name, known in {"size": list(estimator.sizes), **CHOICES}.items():
+        value = getattr(estimator, name, known[0])
         if value not in known:
             raise UserError(f"{name}={value!r} is not one of the choices{near_matches(str(value), known)}")
     choose("likelihood", estimator.likelihood, ["auto", *LIKELIHOODS])
-    for what, registry in PARTS.items():
+    for what, registry in estimator.parts.items():
         name, options = choose(what, getattr(estimator, what), registry)
         check_options(what, name, options, registry[name])
-    check_structure(estimator)
+    if "structure" in estimator.parts:
+        check_structure(estimator)
     objective, options = choose("objective", estimator.objective, OBJECTIVES)
     OBJECTIVES[objective](**options)
-    for name, least in {"latent_dim": 1, "batch_size": 1, "epochs": 1}.items():
-        value = getattr(estimator, name)
+    for name, least in {
+        "latent_dim": estimator.least_latent_dim,
+        "batch_size": 1,
+        "epochs": 1,
+        "chunk_size": 1,
+    }.items():
+        value = getattr(estimator, name, None)
         if value is not None and value < least:
             raise UserError(f"{name}={value} is too small: at least {least}")
     for name in ("learning_rate", "minutes"):

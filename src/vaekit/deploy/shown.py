@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.conditions import Label, Number, Schema
+from vaekit.conditions import Condition, Label, Number, Schema
 from vaekit.deploy.pictures import PLEASANT_SIDE, grid, png_data_uri, shrink, webp_data_uri
 from vaekit.deploy.words import number
 from vaekit.estimators import VAE
@@ -32,12 +32,12 @@ class Shown:
         return self.estimator.domain_.kind == "images"
 
     @property
-    def conditions(self) -> dict[str, Label | Number]:
+    def conditions(self) -> dict[str, Condition]:
         """What the model is conditioned on."""
         return self.estimator.schema_.named
 
     @cached_property
-    def known(self) -> dict[str, Label | Number]:
+    def known(self) -> dict[str, Condition]:
         """All that is known of the rows, what the model is conditioned on first."""
         rest = {name: values for name, values in self.y.items() if name not in self.conditions}
         return {name: c for name, c in self.conditions.items() if name in self.y} | Schema.infer(rest).named
@@ -46,7 +46,7 @@ class Shown:
         """A condition: the codes (N,) of a label, -1 for unknown; or the first of its numbers (N,), NaN for unknown."""
         condition = self.known[name]
         packed = condition.pack(name, self.y[name]).numpy()
-        return packed if isinstance(condition, Label) else packed[:, 0] * condition.scale[0] + condition.mean[0]
+        return packed[:, 0] * condition.scale[0] + condition.mean[0] if isinstance(condition, Number) else packed
 
     def given(self, rows: np.ndarray) -> dict[str, np.ndarray] | None:
         """The model's conditions of these rows."""

@@ -125,7 +125,7 @@ class ContinuousBernoulliLikelihood(BernoulliLikelihood):
 class ScaledLikelihood(Likelihood):
     """A location from the decoder and one scale per column or channel, shared by all rows: learned when `scale` is
     None (sigma-VAE's shared sigma, Rybkin et al. 2021, arXiv 2006.13202: it balances reconstruction and KL with no
-    weight to tune), else fixed at `scale` model units.
+    weight to tune), else fixed at `scale` model units. `shared`: one scale for all columns or channels.
 
     Densities are in the data's own units: `unit` says how many of them one model unit is.
     """
@@ -134,15 +134,16 @@ class ScaledLikelihood(Likelihood):
     log_unit: Tensor
     distribution: Any
 
-    def __init__(self, event_shape: tuple[int, ...], *, scale: float | None = None):
+    def __init__(self, event_shape: tuple[int, ...], *, scale: float | None = None, shared: bool = False):
         super().__init__(event_shape)
         if scale is not None and not 0 < scale < float("inf"):
             raise UserError(f"likelihood.scale={scale!r}: a fixed scale has to be above 0")
-        self.options = {"scale": scale}
+        self.options = {"scale": scale, "shared": shared}
+        raw_scale = per_channel((1, *event_shape[1:]) if shared else event_shape)
         if scale is None:
-            self.raw_scale = nn.Parameter(per_channel(event_shape))
+            self.raw_scale = nn.Parameter(raw_scale)
         else:
-            self.register_buffer("raw_scale", torch.full_like(per_channel(event_shape), float(scale)))
+            self.register_buffer("raw_scale", torch.full_like(raw_scale, float(scale)))
         self.register_buffer("log_unit", per_channel(event_shape))
 
     @classmethod
@@ -151,12 +152,14 @@ class ScaledLikelihood(Likelihood):
         self.log_unit += unit.log().reshape(-1, *self.log_unit.shape[1:])
         if isinstance(self.raw_scale, nn.Parameter):
             with torch.no_grad():  # start at the spread of the data, where a decoder that knows nothing is right
-                self.raw_scale.copy_(spread(chunks).clamp_min(2 * MIN_SCALE).log() / SCALE_SPEED)
+                start = spread(chunks)
+                start = start.square().mean(0, keepdim=True).sqrt() if options.get("shared") else start
+                self.raw_scale.copy_(start.clamp_min(2 * MIN_SCALE).log() / SCALE_SPEED)
         return self
 
     @property
     def scale(self) -> Tensor:
-        """(event[0], 1, ...), in model units."""
+        """(event[0], 1, ...), or (1, 1, ...) where it is shared, in model units."""
         if self.options["scale"] is not None:
             return self.raw_scale
         return (self.raw_scale * SCALE_SPEED).exp() + MIN_SCALE

@@ -31,6 +31,15 @@ class NormalPosterior(nn.Module):
         return Normal(1, loc, F.softplus(raw + SOFTPLUS_OF_ONE) + MIN_SCALE)
 
 
+class LogVariancePosterior(NormalPosterior):
+    """The same by its log-variance, as Kingma & Welling (2014) and most published models have it: what loads their
+    weights. It can overflow, and nothing bounds it away from 0."""
+
+    def forward(self, h: Tensor) -> Normal:
+        loc, log_variance = h.chunk(2, dim=-1)
+        return Normal(1, loc, (0.5 * log_variance).exp())
+
+
 class FullPosterior(nn.Module):
     """A Normal with a full covariance, by its Cholesky factor: encoder output (B, d + d (d + 1) / 2)."""
 
@@ -96,6 +105,7 @@ class MaskedFlowPosterior(FlowPosterior):
 
 POSTERIORS: dict[str, type[nn.Module]] = {
     "normal": NormalPosterior,
+    "log_variance": LogVariancePosterior,
     "full": FullPosterior,
     "iaf": FlowPosterior,
     "maf": MaskedFlowPosterior,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.domains.actions import Actions
 from vaekit.domains.images import Images
 from vaekit.domains.rows import Rows
 
@@ -59,7 +60,7 @@ class Domain(Protocol):
     """Whether a generated row is shown as the decoder's mean (pictures) or drawn from its likelihood (numbers)."""
 
 
-DOMAINS: dict[str, type[Any]] = {"images": Images, "rows": Rows}
+DOMAINS: dict[str, type[Any]] = {"images": Images, "rows": Rows, "actions": Actions}
 
 
 def domain_for(rows: np.ndarray) -> type[Any]:
@@ -67,4 +68,4 @@ def domain_for(rows: np.ndarray) -> type[Any]:
     return Images if rows.ndim > 2 else Rows
 
 
-__all__ = ["DOMAINS", "Domain", "Images", "Rows", "domain_for"]
+__all__ = ["DOMAINS", "Actions", "Domain", "Images", "Rows", "domain_for"]

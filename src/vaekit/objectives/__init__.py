@@ -5,7 +5,7 @@ from typing import Any
 from vaekit.objectives.adversarial import VAEGAN
 from vaekit.objectives.balance import GECO, Capacity, FreeBits, KLTarget
 from vaekit.objectives.base import Function, Objective
-from vaekit.objectives.bounds import ELBO, IWAE, DReG
+from vaekit.objectives.bounds import ACT, ELBO, IWAE, DReG
 from vaekit.objectives.structure import BetaTC, FactorVAE, InfoVAE
 
 OBJECTIVES: dict[str, type[Any]] = {
@@ -20,6 +20,7 @@ OBJECTIVES: dict[str, type[Any]] = {
     "iwae": IWAE,
     "dreg": DReG,
     "vae_gan": VAEGAN,
+    "act": ACT,
 }
 
 __all__ = ["ELBO", "OBJECTIVES", "Function", "Objective"]

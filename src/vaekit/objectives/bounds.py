@@ -40,6 +40,40 @@ class ELBO(Objective):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ACT(Objective):
+    """The loss of ACT as published (Zhao et al. 2023, arXiv 2304.13705): the absolute error averaged over the elements of
+    a chunk, plus the KL times `kl_weight`. An average over E elements makes that a beta of E * kl_weight of the ELBO with
+    a Laplace scale of 1: 14,000 at the published sizes, at which no latent stays alive. Here to compare with.
+
+    Args:
+        kl_weight: of the KL, summed over units.
+        padding: whether elements that are missing count in the average, as 0: True in the original code and in LeRobot up
+            to 0.4, False in LeRobot from 0.6 on.
+    """
+
+    kl_weight: float = 10.0
+    padding: bool = True
+
+    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+        error, kl = self.error(draw), draw.kl.mean()
+        return error + self.kl_weight * kl, {**plain_terms(draw), "l1": error.detach()}
+
+    def error(self, draw: Draw) -> Tensor:
+        error = (draw.likelihood.mean - draw.x).abs()
+        if draw.mask is None:
+            return error.mean()
+        error = torch.where(draw.mask, error, 0.0)
+        return error.mean() if self.padding else error.sum() / (len(error) * draw.mask.sum()).clamp_min(1)
+
+    def beta(self, draw: Draw) -> float:
+        """The weight of the KL in the ELBO that this is a multiple of."""
+        return self.kl_weight * draw.x[0].numel()
+
+    def validation(self, draw: Draw) -> None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
 class IWAE(Objective):
     """The importance-weighted bound (Burda et al. 2016, arXiv 1509.00519): nearer to log p(x) the more samples; a
     better decoder, and a posterior that is looser than the ELBO's.

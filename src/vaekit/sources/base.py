@@ -29,6 +29,13 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.x)
 
+    def describe(self) -> str:
+        shape = "x".join(map(str, self.x.shape[1:]))
+        given = f" given {', '.join(self.conditions)}" if self.conditions else ""
+        missing = int(np.isnan(self.x).sum()) if self.x.dtype.kind == "f" else 0
+        gaps = f", {missing} of {self.x.size} values missing (the likelihood leaves them out)" if missing else ""
+        return f"{len(self)} {'pictures' if self.kind == 'images' else 'rows'} of {shape}{given}{gaps}"
+
     def __getitem__(self, rows: int | slice | np.ndarray) -> Dataset:
         """The chosen rows; an int gives a Dataset of one row. IndexError if a row is out of range."""
         index = [rows] if isinstance(rows, (int, np.integer)) else rows

@@ -35,6 +35,7 @@ class Training:
         batch_size: rows a step, over all devices together.
         learning_rate: peak of Adam's step size; it warms up over 2 % of the run and falls to 0 along a cosine.
         patience: stop when validation has not improved for this share of the run.
+        keep: weights at the end: "best", of the best epoch on the validation rows, or "last".
         condition_dropout: probability with which a condition is hidden in training.
         seed: of everything random.
         precision: Fabric's; "auto": bfloat16 autocast where the hardware computes in it, else 32 bits.
@@ -48,6 +49,7 @@ class Training:
     batch_size: int = 128
     learning_rate: float = 1e-3
     patience: float = 0.2
+    keep: str = "best"
     condition_dropout: float = 0.1
     seed: int = 0
     precision: str = "auto"
@@ -207,6 +209,7 @@ def fit(
             if len(valid):
                 found, score = validate(fabric, model, objective, valid, to_batch, options.seed)
                 row |= found
+                score = None if options.keep == "last" else score
                 if score is None or score > state.best_score:
                     state.best_score = -math.inf if score is None else score
                     state.best_epoch, state.best_progress = state.epoch + 1, progress()

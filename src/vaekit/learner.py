@@ -1,0 +1,143 @@
+"""What every estimator shares: the settings of parts and of training, the training itself, and saving."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from vaekit import run as run_directory
+from vaekit.build import Chunks, fingerprint, learn_likelihood
+from vaekit.conditions import Schema
+from vaekit.distributions import LIKELIHOODS
+from vaekit.nets.mlp import SIZES
+from vaekit.objectives import Objective
+from vaekit.parts import Part, check_options, choose
+from vaekit.settings import PARTS
+from vaekit.training import Data, Training, disband, fit, launch
+from vaekit.training.data import split
+
+
+@dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
+class Learner(BaseEstimator):
+    """Base of the estimators; see `VAE` for the arguments.
+
+    A subclass sets `domain_`, `schema_` and `data_` in `_describe`, says in `_build` which model that makes, and calls
+    `_fit`.
+    """
+
+    latent_dim: int = 16
+    _: KW_ONLY
+    size: str = "base"
+    likelihood: Part = "auto"
+    prior: Part = "standard"
+    posterior: Part = "normal"
+    objective: Part = "elbo"
+    epochs: int | None = None
+    minutes: float | None = None
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    patience: float = 0.2
+    validation: float = 0.1
+    random_state: int | None = 0
+    trainer: Mapping[str, Any] | None = None
+
+    parts: ClassVar[Mapping[str, Mapping[str, Any]]] = PARTS
+    sizes: ClassVar[Mapping[str, Any]] = SIZES
+    least_latent_dim: ClassVar[int] = 1
+
+    if TYPE_CHECKING:  # learned, and so no arguments
+        domain_: Any
+        schema_: Schema
+        model_: Any
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def _build(self, likelihood: Any) -> Any:
+        """The model for this schema, with fresh weights."""
+        raise NotImplementedError
+
+    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+        """Indices of the training and of the validation rows."""
+        return split(len(data), self.validation, self.seed_)
+
+    def _training_extras(self) -> dict[str, Any]:
+        return {}
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Within it torch's own generator starts at the seed; outside nothing of it is seen."""
+        self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(self.seed_)
+            yield
+
+    def _assemble(self, name: str, options: Mapping[str, Any], data: Data, origin: Mapping[str, Any]) -> None:
+        """The likelihood that explains the data, and the model with it."""
+        check_options("likelihood", name, options, LIKELIHOODS[name])
+        self.data_ = {**origin, "fingerprint": fingerprint(data)}
+        likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
+        self.likelihood_ = {"name": name, **likelihood.options}
+        self.model_ = self._build(likelihood)
+
+    def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> tuple[Data, Data] | None:
+        """Train `model_`; returns the training and the validation rows where this process may go on by itself."""
+        training = Training(
+            epochs=self.epochs, minutes=self.minutes, batch_size=self.batch_size, learning_rate=self.learning_rate,
+            patience=self.patience, seed=self.seed_, **{**self._training_extras(), **(self.trainer or {})},
+        )  # fmt: skip
+        fabric = launch(training)
+        if folder and fabric.is_global_zero:
+            run_directory.prepare(folder, self, resume=resume)
+            if training.tensorboard:
+                from vaekit.training.progress import TensorBoard
+
+                watchers.append(TensorBoard(folder / run_directory.TENSORBOARD))
+        train, valid = (data[rows] for rows in self._split(data))
+        objective = self._objective()
+        state = fit(
+            fabric, self.model_, objective, train, valid, training,
+            to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers if fabric.is_global_zero else [],
+        )  # fmt: skip
+        disband(fabric)
+        self.history_ = state.history
+        self.notes_ = objective.notes(state.history)
+        self.interrupted_ = state.interrupted
+        self.first_process_ = fabric.is_global_zero
+        self.samplers_: dict[str, nn.Module] = {}
+        self.sampler_options_: dict[str, dict[str, Any]] = {}
+        self._n_features_out = self.model_.latent_dim
+        return None if state.interrupted or fabric.world_size > 1 else (train, valid)
+
+    def _part(self, what: str) -> Callable[..., Any]:
+        """The class of a part, its options bound."""
+        name, options = choose(what, getattr(self, what), self.parts[what])
+        return partial(self.parts[what][name], **options)
+
+    def _objective(self) -> Objective:
+        return self._part("objective")()
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def save(self, run: str | Path) -> Path:
+        """Write the run directory; `vaekit.load(run)` reads it back."""
+        check_is_fitted(self)
+        return run_directory.save(Path(run), self)
+
+    def _model(self) -> Any:
+        """The model in float64: what it says of a row then does not depend on the rows beside it."""
+        check_is_fitted(self)
+        return copy.deepcopy(self.model_).double()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")

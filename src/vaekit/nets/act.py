@@ -1,0 +1,192 @@
+"""The networks of ACT (Zhao et al. 2023, arXiv 2304.13705): what a robot sees -> tokens -> a chunk of actions.
+
+    y  joints ("state"), what is around ("environment_state"), cameras ("images.NAME"): any of them
+    x  the actions that follow, (B, actions, time)
+    z  the way it is done
+
+`Observation` is the condition, `ActionEncoder` the encoder (training only), `ActionDecoder` the decoder of a `LatentModel`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaekit.nets.mlp import MLP
+from vaekit.nets.positions import PositionEmbeddingSine, sinusoid_table
+from vaekit.nets.resnet import ResNet18
+from vaekit.nets.transformer import TransformerDecoder, TransformerEncoder
+
+STRIDE = 32  # of the backbone: a token is so many pixels wide
+PICTURE_MEAN, PICTURE_SCALE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, what backbones are trained on
+
+
+class Observation(nn.Module):
+    """y -> what the networks see of it, by name: vectors as they are, and "pictures", the tokens of all cameras.
+
+    Args:
+        vectors: name -> length.
+        cameras: name -> (height, width).
+        width: features of a token.
+        shared_backbone: one backbone for all cameras, as in the published code, in place of one for each.
+    """
+
+    def __init__(
+        self,
+        vectors: Mapping[str, int],
+        cameras: Mapping[str, tuple[int, int]],
+        width: int,
+        *,
+        shared_backbone: bool = False,
+    ):
+        super().__init__()
+        self.vectors, self.cameras = dict(vectors), dict(cameras)
+        count = 1 if shared_backbone else len(self.cameras)
+        self.backbones = nn.ModuleList(ResNet18() for _ in range(count if cameras else 0))
+        self.project = nn.Conv2d(512, width, 1) if cameras else None
+        self.register_buffer("mean", torch.tensor(PICTURE_MEAN).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(PICTURE_SCALE).reshape(3, 1, 1), persistent=False)
+
+    def forward(self, y: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+        """Vectors (B, length), pictures uint8 (B, height, width, 3), or floats (B, 3, height, width) that enter as they
+        are -> vectors, and pictures (B, tokens, width)."""
+        seen = {name: y[name] for name in self.vectors}
+        if self.project is not None:
+            maps = []
+            for i, name in enumerate(self.cameras):
+                backbone = self.backbones[i % len(self.backbones)]
+                maps.append(self.project(backbone(self.pixels(y[name]))).flatten(2))  # (B, width, h * w)
+            seen["pictures"] = torch.cat(maps, dim=2).transpose(1, 2)  # (B, tokens, width)
+        return seen
+
+    def pixels(self, picture: Tensor) -> Tensor:
+        if picture.dtype != torch.uint8:
+            return picture
+        x = picture.permute(0, 3, 1, 2) / 255  # (B, 3, height, width)
+        return (x - self.mean) / self.scale  # type: ignore[operator]
+
+
+class ActionEncoder(nn.Module):
+    """What q(z|x,y) is computed from: tokens [CLS, vectors of y, actions], of which CLS is read. It sees no pictures.
+
+    Args:
+        actions, chunk_size: numbers of an action, and how many actions.
+        features: numbers that are asked for.
+        vectors: name -> length, of the vectors of y that it sees.
+        width, heads, layers, hidden, dropout, norm_first: of the transformer.
+    """
+
+    sees_mask = True
+
+    def __init__(
+        self,
+        actions: int,
+        chunk_size: int,
+        features: int,
+        vectors: Mapping[str, int],
+        width: int,
+        *,
+        heads: int = 8,
+        layers: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        norm_first: bool = False,
+    ):
+        super().__init__()
+        self.cls = nn.Parameter(torch.randn(1, 1, width))
+        self.vectors = nn.ModuleDict({name: nn.Linear(size, width) for name, size in vectors.items()})
+        self.action = nn.Linear(actions, width)
+        self.transformer = TransformerEncoder(
+            width, heads=heads, layers=layers, hidden=hidden, dropout=dropout, norm_first=norm_first
+        )
+        self.head = nn.Linear(width, features)
+        table = sinusoid_table(1 + len(vectors) + chunk_size, width)
+        self.register_buffer("positions", table.unsqueeze(0), persistent=False)  # (1, tokens, D)
+
+    def forward(self, x: Tensor, c: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
+        """x and mask (B, actions, chunk_size), True where observed -> (B, features)."""
+        known = [self.cls.expand(len(x), -1, -1)]  # (B, 1, D)
+        known += [project(c[name]).unsqueeze(1) for name, project in self.vectors.items()]  # (B, 1, D) each
+        tokens = torch.cat([*known, self.action(x.transpose(1, 2))], dim=1)  # (B, tokens, D)
+        padding = None if mask is None else F.pad(~mask[:, 0], (len(known), 0))  # (B, tokens), False for what is known
+        return self.head(self.transformer(tokens, self.positions, padding)[:, 0])  # (B, features)
+
+
+class ActionDecoder(nn.Module):
+    """z and y -> a chunk: an encoder over tokens [z, vectors, pictures], and a decoder whose queries are the time steps.
+
+    Args:
+        latent_dim, actions, chunk_size: sizes; a latent_dim of 0 makes it the same network without z.
+        vectors: name -> length.
+        cameras: name -> (height, width), for the positions of their tokens.
+        width, heads, layers, decoder_layers, hidden, dropout, norm_first: of the transformers.
+    """
+
+    picture_positions: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int,
+        actions: int,
+        chunk_size: int,
+        vectors: Mapping[str, int],
+        cameras: Mapping[str, tuple[int, int]],
+        width: int,
+        *,
+        heads: int = 8,
+        layers: int = 4,
+        decoder_layers: int = 1,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        norm_first: bool = False,
+    ):
+        super().__init__()
+        options = dict(heads=heads, hidden=hidden, dropout=dropout, norm_first=norm_first)
+        self.latent = nn.Linear(latent_dim, width)
+        self.vectors = nn.ModuleDict({name: nn.Linear(size, width) for name, size in vectors.items()})
+        self.token_positions = nn.Parameter(torch.randn(1, 1 + len(vectors), width))  # (1, z and vectors, D)
+        self.queries = nn.Parameter(torch.randn(1, chunk_size, width))  # (1, S, D)
+        self.encoder = TransformerEncoder(width, layers=layers, **options)  # type: ignore[arg-type]
+        self.decoder = TransformerDecoder(width, layers=decoder_layers, **options)  # type: ignore[arg-type]
+        self.head = nn.Linear(width, actions)
+        for p in [*self.encoder.parameters(), *self.decoder.parameters()]:
+            if p.ndim > 1:
+                nn.init.xavier_uniform_(p)
+        sine = PositionEmbeddingSine(width // 2, normalize=True)
+        grids = [sine.grid(math.ceil(h / STRIDE), math.ceil(w / STRIDE)).flatten(2) for h, w in cameras.values()]
+        places = torch.cat(grids, dim=2).transpose(1, 2) if grids else torch.zeros(1, 0, width)
+        self.register_buffer("picture_positions", places, persistent=False)  # (1, tokens of pictures, D)
+
+    def forward(self, z: Tensor, c: Mapping[str, Tensor]) -> Tensor:
+        """z (B, latent_dim), c as of `Observation` -> (B, actions, chunk_size)."""
+        tokens = [self.latent(z).unsqueeze(1)]  # (B, 1, D)
+        tokens += [project(c[name]).unsqueeze(1) for name, project in self.vectors.items()]  # (B, 1, D) each
+        if "pictures" in c:
+            tokens.append(c["pictures"])  # (B, tokens of pictures, D)
+        positions = torch.cat([self.token_positions, self.picture_positions], dim=1)  # (1, T, D)
+        memory = self.encoder(torch.cat(tokens, dim=1), positions)  # (B, T, D)
+        start = torch.zeros_like(self.queries).expand(len(z), -1, -1)  # (B, S, D)
+        h = self.decoder(start, memory, positions=self.queries, memory_positions=positions)  # (B, S, D)
+        return self.head(h).transpose(1, 2)  # (B, actions, S)
+
+
+class ObservationPrior(nn.Module):
+    """p(z|y) from a summary of the observation: its vectors, and the mean of its pictures' tokens.
+
+    Args:
+        prior: (latent_dim, condition_features) -> a prior head that reads (B, condition_features).
+        features: numbers of an observation: of its vectors together, and `width` more where there are cameras.
+    """
+
+    def __init__(self, prior: Callable[[int, int], nn.Module], latent_dim: int, features: int, hidden: int = 128):
+        super().__init__()
+        self.summary = MLP((features,), (hidden,), hidden=(hidden,))
+        self.prior = prior(latent_dim, hidden)
+
+    def forward(self, c: Mapping[str, Tensor], n: int) -> object:
+        parts = [values.mean(1) if name == "pictures" else values for name, values in c.items()]
+        return self.prior(self.summary(torch.cat(parts, dim=1)), n)

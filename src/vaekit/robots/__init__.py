@@ -1,0 +1,1 @@
+"""Robots: demonstrations, the conditional VAE as a policy (ACT), and environments to try it in."""

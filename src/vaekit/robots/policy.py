@@ -1,0 +1,290 @@
+"""A conditional VAE as a policy: p(actions | observation), learned from demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from vaekit import evaluation
+from vaekit.conditions import Number, Picture, Schema
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, StandardNormalPrior
+from vaekit.domains import Actions
+from vaekit.errors import UserError, near_matches
+from vaekit.learner import Learner
+from vaekit.model import LatentModel
+from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
+from vaekit.objectives import OBJECTIVES
+from vaekit.parts import Part, choose
+from vaekit.robots.demonstrations import CAMERA, Demonstrations, read_demonstrations
+from vaekit.robots.execution import Execution, execution
+from vaekit.settings import check_settings
+from vaekit.training import Data
+from vaekit.training.data import generator, split
+
+CHUNK_SECONDS = 2.0
+SIZES: dict[str, dict[str, Any]] = {
+    "small": dict(width=64, heads=4, hidden=256, layers=2, decoder_layers=1, posterior_layers=1),
+    "base": dict(width=128, heads=8, hidden=512, layers=2, decoder_layers=1, posterior_layers=2),
+    "large": dict(width=256, heads=8, hidden=1024, layers=4, decoder_layers=2, posterior_layers=2),
+    "published": dict(width=512, heads=8, hidden=3200, layers=4, decoder_layers=1, posterior_layers=4, dropout=0.1),
+}
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class Policy(Learner):
+    """A conditional VAE of action chunks given what the robot sees: ACT, with a latent that is alive.
+
+    In the training stage the encoder reads the actions that followed; in use z comes from p(z|y), y being the observation.
+
+    Args:
+        latent_dim: number of latent units; 0 is the same network without a latent.
+        chunk_size: actions decided on at a time. None: two seconds of them, and no more than the shortest episode has.
+        size: "small", "base", "large", or "published", that of the paper.
+        observations: names of what the policy is to see, such as ["state", "images.top"]. None: all there is.
+        likelihood: "auto" is a Laplace with one learned scale; {"name": "laplace", "scale": 1} is the plain absolute error.
+        prior: "mixture", "conditional" (Normal) and "flow" are learned from the observation; "standard" is N(0, I).
+        posterior, objective, epochs, minutes, batch_size, learning_rate, random_state, trainer: as for `vaekit.CVAE`.
+        validation: share of the episodes held out to watch the training by; the last weights are kept, whatever it says.
+        z: at use: "episode" (drawn once and held for an episode), "chunk" (drawn for every chunk) or "mean" of p(z|y).
+        execute: how chunks become actions: "ensemble" (temporal ensembling), or K, to play K actions of each chunk.
+        backbone: file of weights for the cameras' ResNet-18, .safetensors or as torchvision names them. None: fresh ones.
+        shared_backbone: one backbone for all cameras.
+
+    Attributes:
+        model_: the trained `LatentModel`. domain_: `Actions`. schema_: of the observation.
+        history_, notes_, interrupted_: as for `vaekit.VAE`.
+    """
+
+    chunk_size: int | None = None
+    observations: Sequence[str] | None = None
+    prior: Part = field(default_factory=lambda: {"name": "mixture", "components": 8})
+    objective: Part = "elbo"
+    batch_size: int = 64
+    patience: float = 1.0
+    z: str = "episode"
+    execute: str | int = "ensemble"
+    backbone: str | None = None
+    shared_backbone: bool = False
+
+    parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "prior": {name: PRIORS[name] for name in ("mixture", "conditional", "flow", "standard")},
+        "posterior": POSTERIORS,
+        "objective": OBJECTIVES,
+    }
+    sizes: ClassVar[Mapping[str, Any]] = SIZES
+    least_latent_dim: ClassVar[int] = 0
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, demonstrations: Demonstrations, y: None = None) -> Policy:
+        """Learn from demonstrations. y is ignored: what the robot saw is in them."""
+        return self.fit_data(demonstrations)
+
+    def fit_data(
+        self,
+        demonstrations: Demonstrations,
+        *,
+        kinds: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+        origin: Mapping[str, Any] | None = None,
+        watchers: Sequence[Any] = (),
+    ) -> Policy:
+        """Learn from demonstrations. folder, resume, origin, watchers: as for `VAE.fit_rows`; kinds is not used."""
+        check_settings(self)
+        demonstrations.check()
+        chunk_size = self._chunk_size(demonstrations)
+        self._new_execution(chunk_size)
+        with self._seeded():
+            self.domain_ = Actions.infer(
+                demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
+            )
+            seen = self._observations(demonstrations)
+            kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen}
+            self.schema_ = Schema.infer(seen, kinds)
+            self.episode_ends_ = demonstrations.episode_ends
+            data = self._data(demonstrations)
+            name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
+            if name == "auto":
+                name, options = "laplace", {"shared": True, **options}
+            about = {"rows": len(demonstrations), "episodes": demonstrations.episodes}
+            self._assemble(name, options, data, {**(origin or {}), **about})
+            if self.backbone:
+                for network in self.model_.condition.backbones:
+                    network.load_weights(self.backbone)
+            self._train(data, folder, resume, list(watchers))
+        self.reset()
+        return self
+
+    def read(self, source: str) -> Demonstrations:
+        """Demonstrations as this policy wants them: its observations, its size of pictures."""
+        cameras = [name for name in self.schema_.named if name.startswith(CAMERA)]
+        resize = self.data_.get("resize")
+        return read_demonstrations(source, cameras=cameras, resize=(resize[0], resize[1]) if resize else None)
+
+    def _chunk_size(self, demonstrations: Demonstrations) -> int:
+        shortest = int(demonstrations.lengths.min())
+        if self.chunk_size is None:
+            return max(1, min(round(CHUNK_SECONDS * demonstrations.fps), shortest))
+        if self.chunk_size > shortest:
+            episode = int(demonstrations.lengths.argmin())
+            raise UserError(
+                f"{demonstrations.name}: episode {episode} has {shortest} frames, fewer than chunk_size={self.chunk_size}: "
+                f"use chunk_size={shortest}, or leave that episode out"
+            )
+        return self.chunk_size
+
+    def _observations(self, demonstrations: Demonstrations) -> dict[str, np.ndarray]:
+        there = demonstrations.observations
+        for name in self.observations or ():
+            if name not in there:
+                raise UserError(f"{demonstrations.name} has no observation {name!r}{near_matches(name, there)}")
+        return {name: there[name] for name in self.observations or there}
+
+    def _data(self, demonstrations: Demonstrations) -> Data:
+        x, mask = self.domain_.pack(demonstrations.actions, demonstrations.episode_ends)
+        seen = {name: demonstrations.observations[name] for name in self.schema_.named}
+        return Data(x, mask, self.schema_.pack(seen, len(demonstrations)))
+
+    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+        """By episode: frames of one episode are near-copies of each other."""
+        _, valid = split(len(self.episode_ends_), self.validation, self.seed_)
+        episode = torch.from_numpy(np.searchsorted(self.episode_ends_, np.arange(len(data)), side="right"))
+        held_out = torch.isin(episode, valid)
+        return (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
+
+    def _training_extras(self) -> dict[str, Any]:
+        return {"condition_dropout": 0.0, "keep": "last"}
+
+    def _build(self, likelihood: Any) -> LatentModel:
+        network = dict(SIZES[self.size])
+        posterior_layers, width = network.pop("posterior_layers"), network.pop("width")
+        actions, chunk_size = self.domain_.event_shape
+        vectors = {name: c.size for name, c in self.schema_.named.items() if isinstance(c, Number)}
+        cameras = {name: (c.height, c.width) for name, c in self.schema_.named.items() if isinstance(c, Picture)}
+        prior, posterior = self._part("prior"), self._part("posterior")(self.latent_dim)
+        features = sum(vectors.values()) + (width if cameras else 0)
+        options = {k: v for k, v in network.items() if k != "decoder_layers"}
+        return LatentModel(
+            ActionEncoder(
+                actions, chunk_size, posterior.features, vectors, width, **{**options, "layers": posterior_layers}
+            ),
+            ActionDecoder(self.latent_dim, actions, chunk_size, vectors, cameras, width, **network),
+            likelihood,
+            latent_dim=self.latent_dim,
+            prior=StandardNormalPrior(self.latent_dim)
+            if self._prior_name() == "standard"
+            else ObservationPrior(prior, self.latent_dim, features),
+            posterior=posterior,
+            condition=Observation(vectors, cameras, width, shared_backbone=self.shared_backbone),
+        )
+
+    def _prior_name(self) -> str:
+        """A prior has nothing to say of a latent of no units."""
+        return choose("prior", self.prior, self.parts["prior"])[0] if self.latent_dim else "standard"
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def reset(self, seed: int | None = None, *, z: Any = None) -> None:
+        """Begin an episode.
+
+        Args:
+            seed: of z; None: the next one of a row of them that begins at the policy's own.
+            z: (latent_dim,) to use throughout, in place of one that is drawn.
+        """
+        check_is_fitted(self)
+        self._episode = getattr(self, "_episode", -1) + 1
+        self._seed = (self.seed_, self._episode) if seed is None else (seed,)
+        self._chunks = 0
+        self._z = None if z is None else self._given_z(z)
+        self._execution = self._new_execution(self.domain_.chunk_size)
+
+    def _new_execution(self, chunk_size: int) -> Execution:
+        try:
+            return execution(str(self.execute), chunk_size)
+        except ValueError as e:
+            raise UserError(f"execute={self.execute!r}: {e}") from e
+
+    @property
+    def deciding(self) -> bool:
+        """Whether the next `act` decides on a new chunk."""
+        return self._execution.wants_chunk()
+
+    def act(self, observation: Mapping[str, Any]) -> np.ndarray:
+        """The action for now: observation by name, without a row axis -> (A,), in the robot's own units.
+
+        Raises:
+            UserError: something that the policy was trained to see is missing, or has another shape, or is not finite.
+        """
+        if not hasattr(self, "_execution"):
+            self.reset()
+        if self._execution.wants_chunk():
+            self._execution.add(self._decide(observation))
+        return self._execution.next()
+
+    def _decide(self, observation: Mapping[str, Any]) -> np.ndarray:
+        """The chunk that begins now, (chunk_size, A)."""
+        rows = {name: np.asarray(observation[name])[None] for name in observation}
+        place = 0 if self.z == "episode" else self._chunks
+        self._chunks += 1
+        return self.predict(rows, z=self._z, noise_seed=(*self._seed, place))[0]
+
+    @torch.inference_mode()
+    def predict(
+        self, observations: Mapping[str, Any], *, z: Any = None, noise_seed: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Chunks for N observations, each (N, ...) by name -> (N, chunk_size, A).
+
+        Args:
+            z: (latent_dim,) or (N, latent_dim) to use; None: by the policy's rule.
+            noise_seed: of the z that are drawn; None: the policy's own.
+        """
+        y = self._packed(observations)
+        model, rows = self.model_, len(next(iter(y.values())))
+        c = model.condition(y, rows)
+        if z is not None:
+            chosen = torch.as_tensor(np.asarray(z), dtype=torch.float32).expand(rows, -1)
+        else:
+            prior = model.prior_head(c, rows)
+            gen = generator(*(noise_seed or (self.seed_,)))
+            chosen = prior.mean if self.z == "mean" else prior.sample(1, partial(torch.randn, generator=gen))[0]
+        return self.domain_.unpack(model.decoder(chosen, c))
+
+    def _packed(self, observations: Mapping[str, Any]) -> dict[str, Tensor]:
+        check_is_fitted(self)
+        for name in self.schema_.named:
+            if name not in observations:
+                raise UserError(
+                    f"the observation has no {name!r}, which the policy was trained to see{near_matches(name, observations)}"
+                )
+        arrays = {name: np.asarray(observations[name]) for name in self.schema_.named}
+        y = self.schema_.pack(arrays, len(next(iter(arrays.values()))))
+        for name, values in y.items():
+            if values.is_floating_point() and not values.isfinite().all():
+                raise UserError(f"observation {name!r} is not finite: {arrays[name].tolist()}")
+        return y
+
+    @property
+    def sees_cameras(self) -> bool:
+        return any(name.startswith(CAMERA) for name in self.schema_.named)
+
+    def _given_z(self, z: Any) -> np.ndarray:
+        z = np.asarray(z, dtype=np.float64)
+        if z.shape != (self.latent_dim,):
+            raise UserError(f"z has the shape {z.shape}: this policy's is ({self.latent_dim},)")
+        return z
+
+    def evaluate(self, demonstrations: Demonstrations, *, k: int = 100, track: Any = list) -> dict[str, Any]:
+        """ELBO, KL, active units and a verdict on demonstrations, which training had better not have seen."""
+        check_is_fitted(self)
+        return evaluation.evaluate(
+            self.model_, self._data(demonstrations), k=k, to_batch=self.domain_.batch, track=track
+        )

@@ -1,0 +1,152 @@
+"""A policy put to the test: episodes in an environment, on seeds that no demonstration came from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vaekit.errors import UserError, extra_needed
+from vaekit.robots.environments import Environment, Observation
+
+Z_95 = 1.959964  # of a Normal, two-sided
+
+
+class Acting(Protocol):
+    """What can be put to the test: a `Policy`, or its exported form."""
+
+    @property
+    def deciding(self) -> bool:
+        """Whether the next action asks for a new chunk."""
+
+    def reset(self, seed: int | None = None) -> None: ...
+
+    def act(self, observation: Observation) -> np.ndarray: ...
+
+
+def load_policy(run: Path, *, execute: str | None = None, z: str | None = None) -> Any:
+    """The policy of a run directory, to act as it was saved or otherwise. UserError if the run is of something else."""
+    from vaekit.loading import load
+    from vaekit.robots.policy import Policy
+    from vaekit.settings import check_settings
+
+    policy = load(run)
+    if not isinstance(policy, Policy):
+        raise UserError(f"{run} is no policy but a {type(policy).__name__}: train one with --kind actions")
+    policy.set_params(**{name: value for name, value in {"execute": execute, "z": z}.items() if value is not None})
+    check_settings(policy)
+    policy.reset()
+    return policy
+
+
+def rollout(
+    policy: Acting,
+    environment: Environment,
+    episodes: int = 50,
+    seed: int = 1000,
+    *,
+    video: Path | None = None,
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> dict[str, Any]:
+    """Run a policy on the seeds `seed`, `seed` + 1, ...
+
+    Args:
+        video: a folder to write an .mp4 of each episode to.
+        track: wraps the range of episodes, to show how far it has come.
+
+    Returns:
+        episodes, seed; strict_success and success: shares of the episodes, each with its Wilson interval at 95 %;
+        return_mean and return_std; steps_mean; decision_ms: median milliseconds from an observation to an action, where a
+        chunk was decided on, and decision_ms_p95; episodes_strict: whether each succeeded; route: of environments that tell.
+    """
+    if episodes < 1:
+        raise UserError(f"{episodes} episodes were asked for: give 1 or more")
+    strict, lenient, returns, steps, seconds, routes = [], [], [], [], [], []
+    for i in track(range(episodes)):
+        observation, total, over = environment.reset(seed + i), 0.0, False
+        policy.reset(seed + i)
+        frames = [environment.frame()] if video else []
+        while not over:
+            deciding, started = policy.deciding, time.perf_counter()
+            action = policy.act(observation)
+            if deciding:
+                seconds.append(time.perf_counter() - started)
+            observation, reward, over = environment.step(action)
+            total += reward
+            if video:
+                frames.append(environment.frame())
+        strict.append(environment.strict_success)
+        lenient.append(environment.success)
+        returns.append(total)
+        steps.append(environment.steps)
+        routes.append(getattr(environment, "route", None))
+        if video:
+            write_video(Path(video) / f"{environment.name}-{seed + i}.mp4", frames, environment.fps)
+    decided = np.array(seconds) * 1e3
+    found: dict[str, Any] = {
+        "environment": environment.name,
+        "episodes": episodes,
+        "seed": seed,
+        "strict_success": float(np.mean(strict)),
+        "strict_interval": wilson(sum(strict), episodes),
+        "success": float(np.mean(lenient)),
+        "interval": wilson(sum(lenient), episodes),
+        "return_mean": float(np.mean(returns)),
+        "return_std": float(np.std(returns)),
+        "steps_mean": float(np.mean(steps)),
+        "decision_ms": float(np.median(decided)),
+        "decision_ms_p95": float(np.quantile(decided, 0.95)),
+        "episodes_strict": [bool(s) for s in strict],
+    }
+    if routes[0] is not None:
+        found["routes"] = routes
+    return found
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The interval of a share at 95 % (Wilson 1927), which holds for 0 and n successes too."""
+    p, z = successes / n, Z_95
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
+    """H.264 from frames (height, width, 3) uint8, whose sides are cut to even numbers."""
+    try:
+        import av
+    except ImportError as e:
+        raise extra_needed("robots", "av") from e
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    with av.open(str(part), "w", format="mp4") as container:
+        height, width = (n - n % 2 for n in frames[0].shape[:2])
+        stream = container.add_stream("libx264", rate=round(fps))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]))))
+        container.mux(stream.encode())
+    part.replace(path)
+
+
+def rollout_lines(found: dict[str, Any]) -> list[str]:
+    """For people."""
+
+    def share(value: float, interval: tuple[float, float]) -> str:
+        return f"{value:.0%} [{interval[0]:.0%}, {interval[1]:.0%}]"
+
+    lines = [
+        f"{found['environment']}: {found['episodes']} episodes from seed {found['seed']}",
+        f"success (strict)  {share(found['strict_success'], found['strict_interval'])}",
+        f"success (its own) {share(found['success'], found['interval'])}",
+        f"return            {found['return_mean']:.2f} ± {found['return_std']:.2f}, {found['steps_mean']:.0f} steps",
+        f"a decision        {found['decision_ms']:.2f} ms (95 %: {found['decision_ms_p95']:.2f})",
+    ]
+    if "routes" in found:
+        routes = np.asarray(found["routes"])
+        lines.append(f"routes            {np.mean(routes > 0):.0%} above, {np.mean(routes < 0):.0%} below")
+    return lines
