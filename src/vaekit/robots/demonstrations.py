@@ -1,0 +1,342 @@
+"""Demonstrations: what a robot saw and did, frame by frame, episode after episode.
+
+`read_demonstrations` tells the kind of a source and hands it to its reader (`lerobot`, `hdf5`, or .npz, here);
+`write_demonstrations` writes the folder that LeRobot reads.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from vaekit.errors import UserError, near_matches
+from vaekit.sources import _split_rows
+from vaekit.sources.arrays import _load_array
+from vaekit.sources.base import decoding, shown
+from vaekit.sources.pictures import resized
+
+VECTORS = ("state", "environment_state")
+CAMERA = "images."
+
+
+@dataclass
+class Demonstrations:
+    """Episodes one after another, T frames in all.
+
+    Attributes:
+        actions: (T, A) float, in the robot's own units.
+        observations: by name, as LeRobot calls them without its prefix: "state" (T, n), "environment_state" (T, n), and
+            cameras "images.NAME" (T, height, width, 3) uint8. Any subset of them.
+        episode_ends: (E,) int64, rising: the frame after the last one of each episode; the last is T.
+        fps: frames a second.
+        name: a short name, for run folders.
+        notes: what the user should know about the reading.
+        action_names: a name for each of the A numbers, where they are known.
+    """
+
+    actions: np.ndarray
+    observations: dict[str, np.ndarray]
+    episode_ends: np.ndarray
+    fps: float = 50.0
+    name: str = "demonstrations"
+    notes: list[str] = field(default_factory=list)
+    action_names: list[str] | None = None
+
+    def __len__(self) -> int:
+        """Frames."""
+        return len(self.actions)
+
+    @property
+    def episodes(self) -> int:
+        return len(self.episode_ends)
+
+    @property
+    def episode_starts(self) -> np.ndarray:
+        """(E,), the first frame of each."""
+        return np.concatenate([[0], self.episode_ends[:-1]])
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(E,), frames of each episode."""
+        return self.episode_ends - self.episode_starts
+
+    def describe(self) -> str:
+        seen = ", ".join(f"{name} ({'x'.join(map(str, v.shape[1:]))})" for name, v in self.observations.items())
+        return f"{self.episodes} episodes, {len(self)} frames of {self.actions.shape[1]} actions given {seen}"
+
+    def __getitem__(self, episodes: int | slice | Sequence[int] | np.ndarray) -> Demonstrations:
+        """The chosen episodes, in that order; an int gives Demonstrations of one. IndexError if one is out of range."""
+        chosen = np.atleast_1d(np.arange(self.episodes)[episodes])
+        spans = [np.arange(self.episode_starts[i], self.episode_ends[i]) for i in chosen]
+        frames = np.concatenate([np.empty(0, np.int64), *spans])  # the empty one: of no episodes, there are no frames
+        return replace(
+            self,
+            actions=self.actions[frames],
+            observations={name: values[frames] for name, values in self.observations.items()},
+            episode_ends=np.cumsum(self.lengths[chosen]),
+        )
+
+    def check(self) -> None:
+        """UserError for what no policy could be learned from: where it is, and what to do."""
+        if self.actions.ndim != 2 or not self.actions.size:
+            raise UserError(f"{self.name}: actions have the shape {self.actions.shape}: give (frames, numbers)")
+        self._check_ends()
+        if not self.observations:
+            raise UserError(
+                f"{self.name} holds no observations: a policy needs a state, an environment state or a camera"
+            )
+        if not 0 < self.fps < float("inf"):
+            raise UserError(f"{self.name}: fps is {self.fps}: give frames a second, above 0")
+        for name, values in {"actions": self.actions, **self.observations}.items():
+            self._check_array(name, values)
+
+    def _check_ends(self) -> None:
+        ends = self.episode_ends
+        if ends.ndim != 1 or not ends.size or ends.dtype.kind not in "iu":
+            raise UserError(f"{self.name}: episode_ends is {ends.dtype} {ends.shape}: give a whole number an episode")
+        if (self.lengths <= 0).any():
+            i = int(np.flatnonzero(self.lengths <= 0)[0])
+            if self.lengths[i] == 0:
+                raise UserError(f"{self.name}: episode {i} is empty: remove its end, {ends[i]}, from episode_ends")
+            raise UserError(
+                f"{self.name}: episode_ends falls from {self.episode_starts[i]} to {ends[i]} at episode {i}: "
+                "give for each episode the frame after its last, counted from the beginning of the first"
+            )
+        if ends[-1] != len(self):
+            raise UserError(
+                f"{self.name}: the last episode ends at {ends[-1]}, and there are {len(self)} frames: "
+                "the last of episode_ends must be the number of frames"
+            )
+
+    def _check_array(self, name: str, values: np.ndarray) -> None:
+        if not values.ndim or len(values) != len(self):
+            frames = len(values) if values.ndim else "no"
+            raise UserError(f"{self.name}: {name!r} has {frames} frames and the actions {len(self)}: save them again")
+        if name.startswith(CAMERA):
+            if values.ndim != 4 or values.shape[3] != 3 or values.dtype != np.uint8 or not values.size:
+                raise UserError(
+                    f"{self.name}: camera {name!r} is {values.dtype} {values.shape}: give bytes (frames, height, width, 3)"
+                )
+            return
+        if name != "actions" and name not in VECTORS:
+            raise UserError(f"{self.name}: {name!r} is no observation: name it {', '.join(VECTORS)} or {CAMERA}NAME")
+        if values.ndim != 2 or values.dtype.kind != "f" or not values.size:
+            raise UserError(f"{self.name}: {name!r} is {values.dtype} {values.shape}: give floats (frames, numbers)")
+        if not np.isfinite(values).all():
+            frame, column = np.argwhere(~np.isfinite(values))[0].tolist()
+            episode = int(np.searchsorted(self.episode_ends, frame, side="right"))
+            raise UserError(
+                f"{self.name}: {name!r} is {values[frame, column]} at frame {frame} (episode {episode}, frame "
+                f"{frame - self.episode_starts[episode]}), column {column}: mend it, or leave that episode out"
+            )
+
+
+def read_demonstrations(
+    source: str | os.PathLike[str],
+    *,
+    cameras: bool | Sequence[str] = True,
+    resize: tuple[int, int] | None = None,
+) -> Demonstrations:
+    """Read demonstrations into memory.
+
+    source: a folder of LeRobot v3 (it has meta/info.json), a folder of ACT's episode_N.hdf5, one such file, or an .npz
+        file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n), which become the state, or arrays
+        named as in `Demonstrations.observations`; `fps` may be there too. A trailing [3] or [0:10] picks episodes.
+    cameras: True for all of them, False for none, or their names, with or without "images." in front.
+    resize: bring every picture to this (width, height).
+
+    Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
+    """
+    text = os.fspath(source)
+    if resize is not None and min(resize) < 1:
+        raise UserError(f"cannot resize pictures to {resize[0]}x{resize[1]}: give a width and a height of at least 1")
+    cameras = (cameras,) if isinstance(cameras, str) else cameras
+    try:
+        text, episodes = _split_rows(text)
+        asked = Asked(text, Path(text).expanduser(), cameras, resize, episodes)
+        demonstrations = _reader(asked)(asked)
+    except PermissionError as error:
+        raise UserError(f"no permission to read {error.filename or text}: change its permissions") from error
+    except OSError as error:
+        raise UserError(f"{error.filename or text} could not be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise UserError(f"{text} does not fit in memory: give fewer cameras or episodes, or a smaller size") from error
+    demonstrations.actions = _floats(demonstrations.actions)
+    observations = demonstrations.observations
+    demonstrations.observations = {
+        name: values if name.startswith(CAMERA) else _floats(values) for name, values in observations.items()
+    }
+    demonstrations.check()
+    if resize and not any(name.startswith(CAMERA) for name in observations):
+        raise UserError(f"no camera of {text} was read, and only pictures can be resized: leave out the size")
+    return demonstrations
+
+
+def write_demonstrations(demonstrations: Demonstrations, folder: str | os.PathLike[str]) -> None:
+    """Write a folder of LeRobot v3: numbers as float32, cameras as nearly lossless mp4 videos.
+
+    UserError if the folder is there already and holds something, or cannot be written; then nothing is left of it.
+    """
+    from vaekit.robots.lerobot import write_lerobot
+
+    write_lerobot(demonstrations, Path(folder).expanduser())
+
+
+def split_episodes(
+    demonstrations: Demonstrations | int, share: float = 0.1, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and of the validation episodes, whole ones: frames of one episode are much alike.
+
+    demonstrations: or how many episodes there are. Fewer than 10 are not split, as in `vaekit.training.data.split`.
+    """
+    from vaekit.training.data import split
+
+    count = demonstrations if isinstance(demonstrations, int) else demonstrations.episodes
+    training, validation = split(count, share, seed)
+    return training.numpy(), validation.numpy()
+
+
+@dataclass
+class Asked:
+    """What `read_demonstrations` was asked for; for the readers."""
+
+    text: str  # the source without its episodes: what messages call it
+    path: Path
+    cameras: bool | Sequence[str]
+    resize: tuple[int, int] | None
+    rows: tuple[str, str | None] | None
+
+    @property
+    def name(self) -> str:
+        """A short one, for run folders."""
+        path = self.path.absolute()
+        return path.name if path.is_dir() else path.stem
+
+    def episodes(self, count: int) -> range:
+        """Those to read of the `count` that are there."""
+        if self.rows is None:
+            return range(count)
+        start, stop = self.rows
+        first = int(start or 0) if stop is not None or start else -1
+        last = int(stop or count) if stop is not None else first + 1
+        if not 0 <= first < last <= count:
+            place = start if stop is None else f"{start}:{stop}"
+            raise UserError(f"{self.text} has {count} episodes, so there is no [{place}]: the last one is {count - 1}")
+        return range(first, last)
+
+    def wanted(self, held: Iterable[str]) -> list[str]:
+        """Those of the cameras "images.NAME" to read. UserError for one that is not there."""
+        held = list(held)
+        if isinstance(self.cameras, bool):
+            return held if self.cameras else []
+        wanted = [CAMERA + name.removeprefix(CAMERA) for name in self.cameras]
+        for name in wanted:
+            if name not in held:
+                known = near_matches(name.removeprefix(CAMERA), [camera.removeprefix(CAMERA) for camera in held])
+                raise UserError(f"{self.text} has no camera {name.removeprefix(CAMERA)!r}{known or ', nor any other'}")
+        return wanted
+
+    def pictures(self, pictures: np.ndarray) -> np.ndarray:
+        """(T, height, width, 3) bytes, resized; an array of another kind is left to `check`."""
+        if self.resize is None or pictures.ndim != 4 or pictures.dtype != np.uint8 or not pictures.size:
+            return pictures
+        return np.stack([resized(picture, self.resize) for picture in pictures])
+
+
+def joined(asked: Asked, parts: Sequence[dict[str, np.ndarray]], episodes: Sequence[int], fps: float) -> Demonstrations:
+    """Demonstrations of `parts`, one an episode: "actions" and observations by name. `episodes`: their numbers."""
+    first = parts[0]
+    for part, i in zip(parts, episodes, strict=True):
+        for name in {**first, **part}:
+            if name not in part or name not in first:
+                lacks = i if name not in part else episodes[0]
+                raise UserError(
+                    f"{asked.text}: episode {lacks} has no {name!r}, others do: leave it out of all, or add it"
+                )
+            if part[name].shape[1:] != first[name].shape[1:]:
+                shapes = f"{first[name].shape[1:]} in episode {episodes[0]} and {part[name].shape[1:]} in episode {i}"
+                raise UserError(f"{asked.text}: a frame of {name!r} has the shape {shapes}: give episodes of one robot")
+            if len(part[name]) != len(part["actions"]):
+                frames = f"{len(part[name])} frames and the actions {len(part['actions'])}"
+                raise UserError(
+                    f"{asked.text}: in episode {i}, {name!r} has {frames}: record it again, or leave it out"
+                )
+    ends = np.cumsum([len(part["actions"]) for part in parts])
+    # A name's parts are let go as soon as they are joined, so that only one camera is held twice.
+    whole = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(first)}
+    return Demonstrations(whole.pop("actions"), whole, ends, fps, asked.name)
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    """Numbers of any kind as floats that PyTorch knows."""
+    known = values.dtype in (np.float32, np.float64) or values.dtype.kind not in "biuf"
+    return values if known else values.astype(np.float64)
+
+
+def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
+    from vaekit.robots.hdf5 import FILES, read_hdf5  # these two need what is defined here
+    from vaekit.robots.lerobot import read_lerobot
+
+    path = asked.path
+    if not asked.text or not path.exists():
+        known = shown(path.parent) if path.parent.is_dir() else []
+        raise UserError(f"{asked.text or 'the source'} does not exist{near_matches(path.name, known)}")
+    if path.is_dir():
+        if (path / "meta" / "info.json").exists():
+            return read_lerobot
+        if any(FILES.fullmatch(name) for name in shown(path)):
+            return read_hdf5
+        raise UserError(
+            f"{asked.text} is no folder of demonstrations: give one that has meta/info.json (LeRobot) or episode_0.hdf5 (ACT)"
+        )
+    if path.suffix.lower() in (".hdf5", ".h5"):
+        return read_hdf5
+    if path.suffix.lower() == ".npz":
+        return _read_npz
+    raise UserError(f"{asked.text} is of no supported kind: give a folder, or a file ending in .hdf5, .h5 or .npz")
+
+
+def _read_npz(asked: Asked) -> Demonstrations:
+    with decoding(asked.text, "a NumPy .npz file"), zipfile.ZipFile(asked.path) as archive:
+        held = [member.removesuffix(".npy") for member in archive.namelist()]
+        cameras = asked.wanted(name for name in held if name.startswith(CAMERA))
+        observations = [name for name in held if name in ("observations", *VECTORS)] + cameras
+        for name in ("actions", "episode_ends"):
+            if name not in held:
+                raise UserError(
+                    f"{asked.text} has no array {name!r}{near_matches(name, held)}: save it under that name"
+                )
+        if not observations:
+            names = f"observations, {', '.join(VECTORS)} or {CAMERA}NAME"
+            raise UserError(f"{asked.text} has no observations (known: {', '.join(held)}): save them as {names}")
+        if "observations" in held and "state" in held:
+            raise UserError(f"{asked.text} has both observations and state, which are the same here: save one of them")
+
+        def load(name: str) -> np.ndarray:
+            with archive.open(f"{name}.npy") as file:
+                values = _load_array(file)
+            if values is None:
+                raise UserError(f"{asked.text}: {name!r} holds pickled Python objects, never opened: save numbers")
+            return asked.pictures(values) if name.startswith(CAMERA) else values
+
+        demonstrations = Demonstrations(
+            load("actions"),
+            {"state" if name == "observations" else name: load(name) for name in observations},
+            load("episode_ends"),
+            name=asked.name,
+        )
+        if "fps" in held:
+            demonstrations.fps = float(load("fps"))
+    left_out = [name for name in held if name not in ("actions", "episode_ends", "fps", *observations)]
+    left_out = [name for name in left_out if not name.startswith(CAMERA)]
+    if left_out:
+        demonstrations.notes.append(f"{asked.text}: left out {', '.join(left_out)}")
+    if asked.rows is None:
+        return demonstrations
+    demonstrations.check()  # the ends must be sound before episodes can be told by them
+    return demonstrations[np.asarray(asked.episodes(demonstrations.episodes))]

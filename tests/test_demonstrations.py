@@ -1,0 +1,706 @@
+"""Demonstrations: what they refuse, and the formats they are read from and written to, from real files."""
+
+import builtins
+import io
+import json
+import pickle
+import shutil
+
+import av
+import datasets
+import h5py
+import numpy as np
+import pandas
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from conftest import real
+from vaekit.errors import MissingExtra, UserError
+from vaekit.robots.demonstrations import Demonstrations, read_demonstrations, split_episodes, write_demonstrations
+
+SIZE = (24, 34)  # height and width of the test pictures
+LENGTHS = [7, 5, 6, 4]  # episodes of the LeRobot folder written by hand
+
+
+def mistake(do, *args, **kwargs) -> str:
+    """The one line of a UserError."""
+    with pytest.raises(UserError) as caught:
+        do(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def pictures(frames, first=0):
+    """Smooth pictures whose left half is as bright as their frame's number says, which survives compression."""
+    result = np.full((frames, *SIZE, 3), 90, np.uint8)
+    result[:, :, : SIZE[1] // 2] = (20 + 8 * (first + np.arange(frames)))[:, None, None, None]
+    return result
+
+
+def some(lengths=(3, 4), numbers=2, cameras=(), dtype=np.float32, seed=0):
+    rng = np.random.default_rng(seed)
+    frames = sum(lengths)
+    return Demonstrations(
+        rng.normal(size=(frames, numbers)).astype(dtype),
+        {
+            "state": rng.normal(size=(frames, 3)).astype(dtype),
+            **{f"images.{name}": pictures(frames) for name in cameras},
+        },
+        np.cumsum(lengths),
+        fps=30.0,
+    )
+
+
+def assert_same(a, b):
+    np.testing.assert_array_equal(a.actions, b.actions)
+    np.testing.assert_array_equal(a.episode_ends, b.episode_ends)
+    assert a.observations.keys() == b.observations.keys()
+    for name in a.observations:
+        if name.startswith("images."):
+            assert_alike(a.observations[name], b.observations[name])
+        else:
+            np.testing.assert_array_equal(a.observations[name], b.observations[name])
+
+
+def assert_alike(a, b, within=3):
+    """Pictures that went through a video."""
+    assert a.shape == b.shape
+    assert a.dtype == b.dtype == np.uint8
+    difference = np.abs(a.astype(int) - b.astype(int))
+    assert difference.mean() < within
+    assert difference[:, 4:-4, 4 : SIZE[1] // 2 - 4].max() <= 2 * within  # away from edges: the right frame
+
+
+# --- the class
+
+
+def test_episodes_can_be_taken():
+    data = some([3, 4, 2])
+    assert (len(data), data.episodes, data.lengths.tolist()) == (9, 3, [3, 4, 2])
+    np.testing.assert_array_equal(data[1].actions, data.actions[3:7])
+    np.testing.assert_array_equal(data[[2, 0]].actions, data.actions[[7, 8, 0, 1, 2]])
+    assert data[[2, 0]].episode_ends.tolist() == [2, 5]
+    assert data[-1].lengths.tolist() == [2]
+    assert len(data[[]]) == 0
+    with pytest.raises(IndexError):
+        data[3]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (dict(actions=np.zeros(7)), "actions have the shape (7,)"),
+        (dict(observations={}), "holds no observations"),
+        (dict(fps=0.0), "fps is 0.0"),
+        (dict(fps=float("nan")), "fps is nan"),
+        (dict(episode_ends=np.array([], int)), "episode_ends is int64 (0,)"),
+        (dict(episode_ends=np.array([3.0, 7.0])), "episode_ends is float64 (2,)"),
+        (dict(episode_ends=np.array([3, 3, 7])), "episode 1 is empty"),
+        (dict(episode_ends=np.array([0, 7])), "episode 0 is empty"),
+        (dict(episode_ends=np.array([5, 3, 7])), "falls from 5 to 3 at episode 1"),
+        (dict(episode_ends=np.array([3, 6])), "the last episode ends at 6, and there are 7 frames"),
+        (dict(observations={"state": np.zeros((6, 3))}), "'state' has 6 frames and the actions 7"),
+        (dict(observations={"state": np.zeros((7, 0))}), "'state' is float64 (7, 0)"),
+        (dict(observations={"state": np.array(3.0)}), "'state' has no frames"),
+        (dict(observations={"qpos": np.zeros((7, 3))}), "'qpos' is no observation"),
+        (dict(observations={"images.top": np.zeros((7, 4, 4, 3))}), "camera 'images.top' is float64 (7, 4, 4, 3)"),
+        (dict(observations={"images.top": np.zeros((7, 4, 4), np.uint8)}), "camera 'images.top' is uint8 (7, 4, 4)"),
+    ],
+)
+def test_what_no_policy_can_learn_from_is_told(change, says):
+    data = some()
+    for name, value in change.items():
+        setattr(data, name, value)
+    assert says in mistake(data.check)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_none_is_told_with_its_place(bad):
+    data = some()
+    data.observations["state"][5, 1] = bad
+    assert f"'state' is {bad} at frame 5 (episode 1, frame 2), column 1" in mistake(data.check)
+
+
+@pytest.mark.parametrize("count", [9, 10, 50])
+def test_whole_episodes_are_held_out(count):
+    training, validation = split_episodes(count, 0.2, seed=1)
+    assert sorted([*training, *validation]) == list(range(count))
+    assert len(validation) == (0 if count < 10 else count // 5)
+    assert all(
+        np.array_equal(a, b) for a, b in zip(split_episodes(count, 0.2, seed=1), (training, validation), strict=True)
+    )
+    data = some([2] * count)
+    for mine, same in zip(split_episodes(data, 0.2, seed=1), (training, validation), strict=True):
+        np.testing.assert_array_equal(mine, same)
+    assert len(data[training]) + len(data[validation]) == len(data)
+
+
+# --- .npz
+
+
+def npz(path, **change):
+    arrays = dict(observations=np.zeros((7, 3)), actions=np.zeros((7, 2)), episode_ends=np.array([3, 7]))
+    arrays |= change
+    np.savez(path, **{name: values for name, values in arrays.items() if values is not None})
+    return path
+
+
+def test_real_human_demonstrations():
+    path = real("robot/door_human_demos.npz")
+    data, raw = read_demonstrations(path), np.load(path)
+    assert (len(data), data.episodes, data.name) == (6729, 25, "door_human_demos")
+    np.testing.assert_array_equal(data.actions, raw["actions"])
+    np.testing.assert_array_equal(data.observations["state"], raw["observations"])
+    assert "left out rewards, init_qpos" in data.notes[0]
+    two = read_demonstrations(f"{path}[3:5]")
+    np.testing.assert_array_equal(two.actions, raw["actions"][raw["episode_ends"][2] : raw["episode_ends"][4]])
+    assert read_demonstrations(f"{path}[24]").episodes == 1
+    for part in ("[25]", "[5:3]", "[0:26]", "[-1]", "[]"):
+        assert f"has 25 episodes, so there is no {part}" in mistake(read_demonstrations, f"{path}{part}")
+
+
+def test_npz_with_all_there_can_be(tmp_path):
+    top = pictures(7)
+    path = npz(
+        tmp_path / "a.npz",
+        **{"observations": None, "state": np.arange(7)[:, None], "environment_state": np.ones((7, 2), np.float16)},
+        **{"images.top": top, "images.side": top, "fps": np.array(20)},
+    )
+    data = read_demonstrations(path)
+    assert (data.fps, list(data.observations)) == (20.0, ["state", "environment_state", "images.top", "images.side"])
+    assert data.observations["state"].dtype == np.float64  # whole numbers become floats
+    np.testing.assert_array_equal(data.observations["images.top"], top)
+    small = read_demonstrations(path, cameras=["side"], resize=(8, 6))
+    assert list(small.observations) == ["state", "environment_state", "images.side"]
+    assert small.observations["images.side"].shape == (7, 6, 8, 3)
+    assert read_demonstrations(path, cameras="images.top").observations.keys() >= {"images.top"}
+    assert not any("images" in name for name in read_demonstrations(path, cameras=False).observations)
+    assert "no camera 'tpo'; did you mean 'top'" in mistake(read_demonstrations, path, cameras=["tpo"])
+    assert "cannot resize" in mistake(read_demonstrations, path, resize=(0, 4))
+    assert "only pictures can be resized" in mistake(read_demonstrations, path, cameras=False, resize=(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (dict(actions=None), "has no array 'actions'"),
+        (dict(episode_ends=None), "has no array 'episode_ends'"),
+        (dict(observations=None), "has no observations"),
+        (dict(state=np.zeros((7, 1))), "both observations and state"),
+        (dict(actions=np.zeros((6, 2))), "the last episode ends at 7, and there are 6 frames"),
+        (dict(observations=np.zeros((6, 2))), "'state' has 6 frames and the actions 7"),
+        (dict(actions=np.full((7, 2), np.nan)), "'actions' is nan at frame 0 (episode 0, frame 0), column 0"),
+        (dict(actions=np.full((7, 2), "a")), "'actions' is <U1 (7, 2)"),
+        (dict(actions=np.full((7, 2), None)), "'actions' holds pickled Python objects"),
+        (dict(episode_ends=np.array([3, 3, 7])), "episode 1 is empty: remove its end, 3"),
+        (dict(fps=np.array([])), "is damaged, truncated or not a NumPy .npz file"),
+    ],
+)
+def test_npz_mistakes(tmp_path, change, says):
+    path = npz(tmp_path / "a.npz", **change)
+    assert says in mistake(read_demonstrations, path)
+    assert mistake(read_demonstrations, f"{path}[0]")
+
+
+def test_no_pickle_is_opened(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('opened')",))
+
+    np.savez(tmp_path / "a.npz", actions=np.array([Bomb()]), observations=np.zeros((1, 1)), episode_ends=np.array([1]))
+    assert "never opened" in mistake(read_demonstrations, tmp_path / "a.npz")
+    (tmp_path / "b.npz").write_bytes(pickle.dumps(Bomb()))
+    assert "damaged" in mistake(read_demonstrations, tmp_path / "b.npz")
+
+
+def test_what_is_no_source(tmp_path):
+    (tmp_path / "a.csv").write_text("1")
+    assert "does not exist; did you mean 'a.csv'" in mistake(read_demonstrations, tmp_path / "b.csv")
+    assert "does not exist" in mistake(read_demonstrations, tmp_path / "no" / "b.npz")
+    assert "the source does not exist" in mistake(read_demonstrations, "")
+    assert "of no supported kind" in mistake(read_demonstrations, tmp_path / "a.csv")
+    assert "is no folder of demonstrations" in mistake(read_demonstrations, tmp_path)
+
+
+# --- ACT's HDF5
+
+
+def hdf5(path, frames=5, first=0, numbers=14, compress=False, **extra):
+    """An episode as ACT's scripts write it."""
+    top = pictures(frames, first)
+    with h5py.File(path, "w") as file:
+        file.attrs["sim"] = True
+        file["action"] = (first + np.arange(frames * numbers, dtype=np.float32)).reshape(frames, numbers)
+        file["observations/qpos"] = np.full((frames, numbers), first, np.float64)
+        file["observations/qvel"] = np.zeros((frames, numbers))
+        if compress:
+            file.attrs["compress"] = True
+            jpegs = []
+            for picture in top:
+                buffer = io.BytesIO()
+                Image.fromarray(picture).save(buffer, "jpeg", quality=95)
+                jpegs.append(np.frombuffer(buffer.getvalue(), np.uint8))
+            longest = max(map(len, jpegs))
+            file["observations/images/top"] = np.stack([np.pad(jpeg, (0, longest - len(jpeg))) for jpeg in jpegs])
+            file["compress_len"] = np.array([[len(jpeg) for jpeg in jpegs]])
+        else:
+            file["observations/images/top"] = top
+        for name, values in extra.items():
+            file[name] = values
+    return path
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_act_episodes_in_the_order_of_their_numbers(tmp_path, compress):
+    for i in (10, 9, 2):
+        hdf5(tmp_path / f"episode_{i}.hdf5", frames=i, first=i, compress=compress)
+    (tmp_path / "dataset_stats.pkl").write_bytes(b"")
+    data = read_demonstrations(tmp_path)
+    assert data.lengths.tolist() == [2, 9, 10]
+    assert data.observations["state"][data.episode_starts, 0].tolist() == [2, 9, 10]
+    assert (data.fps, data.actions.shape, data.actions.dtype) == (50.0, (21, 14), np.float32)
+    assert any("frames a second" in note for note in data.notes)
+    assert any(note.endswith("left out observations/qvel") for note in data.notes)
+    assert_alike(data[1].observations["images.top"], pictures(9, 9))
+    if not compress:
+        np.testing.assert_array_equal(data[1].observations["images.top"], pictures(9, 9))
+    one = read_demonstrations(f"{tmp_path}[1:2]", resize=(8, 6))
+    assert one.observations["images.top"].shape == (9, 6, 8, 3)
+    alone = read_demonstrations(tmp_path / "episode_9.hdf5", cameras=False)
+    assert (alone.name, list(alone.observations)) == ("episode_9", ["state"])
+    assert "so there is no [3]" in mistake(read_demonstrations, f"{tmp_path}[3]")
+
+
+def test_act_pictures_of_varying_length(tmp_path):
+    path = hdf5(tmp_path / "episode_0.hdf5", frames=2, compress=True)
+    with h5py.File(path, "a") as file:
+        jpegs = file["observations/images/top"][()]
+        ragged = file.create_dataset("observations/images/side", (2,), h5py.vlen_dtype(np.uint8))
+        for i in range(2):
+            ragged[i] = jpegs[i]
+    data = read_demonstrations(path)
+    np.testing.assert_array_equal(data.observations["images.side"], data.observations["images.top"])
+
+
+def test_act_mistakes(tmp_path):
+    first = hdf5(tmp_path / "episode_0.hdf5")
+    other = tmp_path / "episode_1.hdf5"
+    hdf5(other, numbers=7)
+    line = mistake(read_demonstrations, tmp_path)
+    assert "a frame of 'actions' has the shape (14,) in episode 0 and (7,) in episode 1" in line
+    hdf5(other)
+    with h5py.File(other, "a") as file:
+        del file["observations/qpos"]
+    assert "episode 1 has no 'state'" in mistake(read_demonstrations, tmp_path)
+    with h5py.File(other, "a") as file:
+        file["observations/qpos"] = np.zeros((4, 14))
+    assert "in episode 1, 'state' has 4 frames and the actions 5" in mistake(read_demonstrations, tmp_path)
+    with h5py.File(other, "a") as file:
+        del file["action"]
+    assert "has no /action" in mistake(read_demonstrations, tmp_path)
+    with h5py.File(other, "a") as file:
+        file["action"] = np.zeros((0, 14))
+    assert "/action has no frames" in mistake(read_demonstrations, tmp_path)
+    assert "no camera 'tpo'; did you mean 'top'" in mistake(read_demonstrations, first, cameras=["tpo"])
+    content = first.read_bytes()
+    for length in (0, 100, len(content) // 2, len(content) - 10):
+        other.write_bytes(content[:length])
+        assert "damaged, truncated or not an HDF5 file" in mistake(read_demonstrations, tmp_path)
+    other.unlink()
+    hdf5(first, compress=True)
+    with h5py.File(first, "a") as file:
+        file["observations/images/top"][1] = 0
+    assert "damaged" in mistake(read_demonstrations, first)
+
+
+@pytest.mark.parametrize("package", ["h5py", "av"])
+def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
+    hdf5(tmp_path / "episode_0.hdf5")
+    write_demonstrations(some(cameras=["top"]), tmp_path / "le")
+
+    def without(name, *args, real_import=builtins.__import__, **kwargs):
+        if name == package:
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    source = tmp_path / "episode_0.hdf5" if package == "h5py" else tmp_path / "le"
+    with pytest.raises(MissingExtra, match=rf"{package}.*pip install 'vaekit\[robots\]'"):
+        read_demonstrations(source)
+    assert read_demonstrations(tmp_path / "le", cameras=False).episodes == 2  # without pictures, no package is needed
+
+
+# --- LeRobot, written by hand
+
+
+def mp4(path, frames, fps=10, codec="mpeg4", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        if codec == "mpeg4":  # its quality is set by this alone
+            stream.bit_rate = 4_000_000
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def by_hand(root):
+    """Four episodes as LeRobot stores them, made without the code under test.
+
+    Two files of data in two chunks, two files of episodes, a video file of two episodes and two of one, pictures in the
+    table, a path template of its own, and features nobody here knows.
+    """
+    frames = sum(LENGTHS)
+    starts = [0, *np.cumsum(LENGTHS).tolist()]
+    rng = np.random.default_rng(1)
+    actions = rng.normal(size=(frames, 2)).astype(np.float32)
+    state = rng.normal(size=(frames, 3))
+    top, wrist = pictures(frames), pictures(frames)[::-1]
+    features = {
+        "observation.state": {"dtype": "float64", "shape": [3], "names": {"motors": ["a", "b", "c"]}},
+        "observation.environment_state": {"dtype": "float32", "shape": [1], "names": None},
+        "observation.effort": {"dtype": "float32", "shape": [2], "names": None},
+        "action": {"dtype": "float32", "shape": [2], "names": {"motors": ["shoulder", "elbow"]}},
+        "observation.images.top": {"dtype": "video", "shape": [*SIZE, 3], "names": ["height", "width", "channel"]},
+        "observation.images.deep": {"dtype": "video", "shape": [*SIZE, 1], "info": {"video.is_depth_map": True}},
+        "observation.image": {"dtype": "image", "shape": [*SIZE, 3], "names": ["height", "width", "channel"]},
+        "next.reward": {"dtype": "float32", "shape": [1], "names": None},
+        **{name: {"dtype": "int64", "shape": [1]} for name in ("frame_index", "episode_index", "index", "task_index")},
+        "timestamp": {"dtype": "float32", "shape": [1], "names": None},
+    }
+    info = {
+        "codebase_version": "v3.0",
+        "robot_type": "aloha",
+        "total_episodes": 4,
+        "total_frames": frames,
+        "total_tasks": 1,
+        "chunks_size": 1000,
+        "fps": 10,
+        "splits": {"train": "0:4"},
+        "data_path": "frames/chunk-{chunk_index:03d}/part-{file_index:03d}.parquet",
+        "video_path": "films/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+        "features": features,
+    }
+    (root / "meta").mkdir(parents=True)
+    (root / "meta" / "info.json").write_text(json.dumps(info))
+    (root / "meta" / "stats.json").write_text("{}")
+
+    def png(picture):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "png")
+        return {"bytes": buffer.getvalue(), "path": None}
+
+    for (chunk, file), episodes in {(0, 0): [0, 1], (1, 2): [2, 3]}.items():
+        first, last = starts[episodes[0]], starts[episodes[-1] + 1]
+        index = np.arange(first, last)
+        episode = np.repeat(episodes, [LENGTHS[i] for i in episodes])
+        table = pa.table(
+            {
+                "observation.state": pa.array(state[first:last].tolist(), pa.list_(pa.float64())),
+                "observation.environment_state": pa.array(index, pa.float32()),
+                "observation.effort": pa.array(actions[first:last].tolist(), pa.list_(pa.float32(), 2)),
+                "action": pa.array(actions[first:last].tolist(), pa.list_(pa.float32(), 2)),
+                "observation.image": pa.array([png(picture) for picture in wrist[first:last]]),
+                "next.reward": pa.array(index, pa.float32()),
+                "episode_index": episode,
+                "index": index,
+                "frame_index": index - np.array(starts)[episode],
+            }
+        )
+        path = root / f"frames/chunk-{chunk:03d}/part-{file:03d}.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(table, path, row_group_size=4)
+        rows = [
+            {
+                "episode_index": i,
+                "tasks": ["put it there"],
+                "length": LENGTHS[i],
+                "dataset_from_index": starts[i],
+                "dataset_to_index": starts[i + 1],
+                "data/chunk_index": chunk,
+                "data/file_index": file,
+                "videos/observation.images.top/chunk_index": 0,
+                "videos/observation.images.top/file_index": [0, 1, 2, 1][i],
+                "videos/observation.images.top/from_timestamp": [0.0, LENGTHS[3] / 10, 0.0, 0.0][i],
+                "videos/observation.images.top/to_timestamp": 99.0,
+            }
+            for i in episodes
+        ]
+        path = root / f"meta/episodes/chunk-000/file-{file:03d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows[::-1]), path)
+    e = [top[starts[i] : starts[i + 1]] for i in range(4)]
+    films = root / "films/observation.images.top/chunk-000"
+    mp4(films / "file-000.mp4", e[0])
+    mp4(films / "file-001.mp4", np.concatenate([e[3], e[1]]), codec="libx264", bf="2")  # the later episode comes first
+    mp4(films / "file-002.mp4", e[2], codec="libx264", g="2")
+    return actions, state, top, wrist
+
+
+def test_a_lerobot_folder_made_by_hand(tmp_path):
+    root = tmp_path / "a=b" / "le.robot"  # folders may be named so
+    actions, state, top, wrist = by_hand(root)
+    data = read_demonstrations(root)
+    assert data.name == "le.robot"
+    assert (data.lengths.tolist(), data.fps, data.action_names) == (LENGTHS, 10.0, ["shoulder", "elbow"])
+    np.testing.assert_array_equal(data.actions, actions)
+    np.testing.assert_array_equal(data.observations["state"], state)
+    np.testing.assert_array_equal(data.observations["environment_state"], np.arange(sum(LENGTHS))[:, None])
+    np.testing.assert_array_equal(data.observations["images.image"], wrist)
+    assert_alike(data.observations["images.top"], top)
+    assert [note.split(": ")[1] for note in data.notes] == [
+        "left out observation.effort, observation.images.deep, next.reward"
+    ]
+    some_of_it = read_demonstrations(f"{root}[1:3]", cameras=["top"], resize=SIZE[::-1])
+    assert some_of_it.lengths.tolist() == LENGTHS[1:3]
+    assert_alike(some_of_it.observations["images.top"], top[7:18])
+    np.testing.assert_array_equal(some_of_it.actions, actions[7:18])
+    (root / "meta" / "stats.json").unlink()
+    data = read_demonstrations(root, resize=(8, 6))
+    assert {data.observations[name].shape for name in ("images.top", "images.image")} == {(22, 6, 8, 3)}
+    assert "no meta/stats.json" in data.notes[-1]
+
+
+def change_info(root, **change):
+    path = root / "meta" / "info.json"
+    info = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({key: value for key, value in info.items() if value is not None}))
+
+
+def change_table(path, **columns):
+    table = pq.read_table(path, partitioning=None)
+    for name, values in columns.items():
+        i = table.column_names.index(name)
+        table = table.remove_column(i) if values is None else table.set_column(i, name, values)
+    pq.write_table(table, path)
+
+
+def test_lerobot_mistakes(tmp_path):
+    good = tmp_path / "good"
+    by_hand(good)
+    data, episodes = "frames/chunk-001/part-002.parquet", "meta/episodes/chunk-000/file-002.parquet"
+    film = "films/observation.images.top/chunk-000/file-001.mp4"
+    parquet = {path: pq.read_table(good / path, partitioning=None) for path in (data, episodes)}
+    action = parquet[data]["action"].to_pylist()
+
+    def said(path, spoil, **asked):
+        root = tmp_path / "bad"
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(good, root)
+        spoil(root / path)
+        return mistake(read_demonstrations, root, **asked)
+
+    def info(**change):
+        return said("", lambda root: change_info(root, **change))
+
+    def cells(path, **columns):
+        return said(path, lambda file: change_table(file, **columns))
+
+    def remove(file):
+        file.unlink()
+
+    assert "has no 'features'" in info(features=None)
+    assert "has no 'codebase_version'" in info(codebase_version=None)
+    line = info(codebase_version="v2.1")
+    assert "older format v2.1" in line
+    assert "convert_dataset_v21_to_v30" in line
+    assert "format v4.0, and only v3 is read" in info(codebase_version="v4.0")
+    assert "tells of 9 episodes, meta/episodes lists 4" in info(total_episodes=9)
+    assert "has no feature 'action'" in info(features={"timestamp": {"dtype": "float32", "shape": [1]}})
+    assert "damaged" in info(features=[1, 2])
+    assert "fps is 'fast'" in info(fps="fast")
+    assert "damaged" in info(data_path="data/{episode_chunk}.parquet")
+    assert "fps is 0" in info(fps=0)
+    assert "damaged" in said("meta/info.json", lambda file: file.write_text("{"))
+    assert "has no 'codebase_version'" in said("meta/info.json", lambda file: file.write_text("[]"))
+
+    assert f"{data} is missing" in said(data, remove)
+    assert "holds no parquet file" in said("meta/episodes", shutil.rmtree)
+    assert "tells of 4 episodes, meta/episodes lists 2" in said(episodes, remove)
+    line = said(film, remove)
+    assert "file-001.mp4 is missing, a video of the camera 'top'" in line
+    assert "leave out that camera" in line
+    for path, kind in {data: "a parquet file", episodes: "a parquet file", film: "a video"}.items():
+        content = (good / path).read_bytes()
+        for length in (0, 50, len(content) // 2, len(content) - 500):
+            line = said(path, lambda file, cut=content[:length]: file.write_bytes(cut))
+            assert f"{file_name(path)} is damaged, truncated or not {kind}" in line
+    noise = np.random.default_rng(0).integers(0, 255, (9, *SIZE, 3), dtype=np.uint8)
+
+    def scratch(file):
+        mp4(file, noise)
+        content = bytearray(file.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 200] = bytes(200)
+        file.write_bytes(content)
+
+    assert "file-001.mp4 is damaged at 0." in said(film, scratch)
+    frames = pictures(8)
+    assert "has 3 of the 5 frames of episode 1 at 10 a second" in said(film, lambda file: mp4(file, frames[:7]))
+    assert "pictures of the shape" in said(film, lambda file: mp4(file, frames[:, :20]))
+    assert "no camera 'tpo'; did you mean 'top'" in said("", lambda root: None, cameras=["tpo"])
+    assert "no camera 'deep'" in said("", lambda root: None, cameras=["deep"])  # depth is no picture
+
+    assert "has no column 'action'" in cells(data, action=None)
+    assert "has no column 'length'" in cells(episodes, length=None)
+    assert "a length of 3 frames and goes from 18 to 22" in cells(episodes, length=pa.array([3, 6]))
+    assert "length of episode 3 is empty" in cells(episodes, length=pa.array([None, 6]))
+    assert "has 3 of the 4 frames of episode 3" in cells(data, index=pa.array([*range(12, 21), 99]))
+    line = cells(data, episode_index=pa.array([2] * 5 + [3] * 5))
+    assert "gives a frame of episode 3 to episode 2" in line
+    assert "'action' is empty in some frames" in cells(data, action=pa.array([None, *action[1:]]))
+    assert "'action' has 2 numbers in one frame and 1 in another" in cells(data, action=pa.array([*action[:-1], [1.0]]))
+    line = cells(data, action=pa.array([[*numbers, 0.0] for numbers in action]))
+    assert "'actions' has the shape (2,) in episode 0 and (3,) in episode 2" in line
+    line = cells(data, action=pa.array([*action[:-1], [1.0, None]]))
+    assert "'actions' is nan at frame 21 (episode 3, frame 3), column 1" in line
+    assert "'actions' is object" in cells(data, action=pa.array([["a", "b"]] * 10))
+    pictures_lost = pa.array([{"bytes": b"no picture", "path": None}] * 10)
+    assert "damaged" in cells(data, **{"observation.image": pictures_lost})
+    assert read_demonstrations(good).episodes == 4  # nothing above touched it
+
+
+def file_name(path):
+    return path.rsplit("/", 1)[1]
+
+
+def test_lerobots_own_codec(tmp_path):
+    write_demonstrations(some([4, 5], cameras=["top"]), tmp_path / "le")
+    film = next((tmp_path / "le").rglob("*.mp4"))
+    frames = np.repeat(np.repeat(pictures(9), 4, axis=1), 4, axis=2)  # AV1 encoders want more than a few pixels
+    mp4(film, frames, fps=30, codec="libsvtav1", g="2", crf="30", preset="12")
+    assert_alike(read_demonstrations(tmp_path / "le").observations["images.top"], frames)
+
+
+# --- LeRobot, written by us
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=8),
+    numbers=st.integers(1, 4),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    fps=st.sampled_from([1, 29.97, 50.0]),
+)
+def test_round_trip(tmp_path, lengths, numbers, dtype, fps):
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    data = some(lengths, numbers, dtype=dtype)
+    data.fps = fps
+    write_demonstrations(data, tmp_path / "out")
+    back = read_demonstrations(tmp_path / "out")
+    assert (back.fps, back.actions.dtype, back.notes) == (fps, np.float32, [])
+    data.actions, data.observations["state"] = data.actions.astype("f4"), data.observations["state"].astype("f4")
+    assert_same(back, data)
+
+
+@pytest.mark.parametrize("fps", [50.0, 29.97, 7.5])
+def test_round_trip_with_cameras(tmp_path, fps):
+    data = some([3, 1, 5, 9], cameras=["top", "wrist.left"])
+    data.fps, data.action_names = fps, ["a", "b"]
+    write_demonstrations(data, tmp_path / "new" / "out")
+    back = read_demonstrations(tmp_path / "new" / "out")
+    assert_same(back, data)
+    assert (back.fps, back.action_names, back.name) == (fps, ["a", "b"], "out")
+    assert_same(read_demonstrations(f"{tmp_path}/new/out[1:3]"), data[1:3])
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+
+
+def test_pictures_of_odd_size(tmp_path):
+    data = some([4])
+    data.observations = {"images.top": np.full((4, 5, 7, 3), (200, 30, 60), np.uint8)}
+    write_demonstrations(data, tmp_path / "out")
+    pixels = read_demonstrations(tmp_path / "out").observations["images.top"]
+    assert pixels.shape == (4, 5, 7, 3)
+    assert np.abs(pixels.astype(int) - (200, 30, 60)).max() <= 4
+
+
+def test_a_written_folder_is_what_lerobot_loads(tmp_path):
+    """Each step of LeRobotDataset's own loading, with the packages it uses: pandas, datasets, timestamps of frames."""
+    data = some([3, 4, 2], numbers=1, cameras=["top"])
+    write_demonstrations(data, tmp_path / "out")
+    root = tmp_path / "out"
+    info = json.loads((root / "meta/info.json").read_text())
+    assert info["codebase_version"] == "v3.0"
+    assert (info["fps"], type(info["fps"])) == (30, int)
+    assert (info["total_episodes"], info["total_frames"], info["splits"]) == (3, 9, {"train": "0:3"})
+    known = {"codebase_version", "fps", "features", "total_episodes", "total_frames", "total_tasks", "chunks_size"}
+    known |= {"data_files_size_in_mb", "video_files_size_in_mb", "data_path", "video_path", "robot_type", "splits"}
+    assert info.keys() == known
+
+    tasks = pandas.read_parquet(root / "meta/tasks.parquet")
+    assert tasks.iloc[0].name == "demonstrations"
+    assert int(tasks.loc["demonstrations"].task_index) == 0
+
+    columns = {}
+    for key, feature in info["features"].items():
+        value = datasets.Value(feature["dtype"]) if feature["dtype"] != "video" else None
+        if value is not None:
+            count = feature["shape"][0]
+            columns[key] = value if feature["shape"] == [1] else datasets.Sequence(length=count, feature=value)
+    cache = str(tmp_path / "cache")
+    files = [str(path) for path in (root / "data").glob("*/*.parquet")]
+    frames = datasets.Dataset.from_parquet(files, features=datasets.Features(columns), cache_dir=cache)
+    np.testing.assert_array_equal(np.array(frames["action"], np.float32)[:, None], data.actions)
+    np.testing.assert_array_equal(np.array(frames["observation.state"], np.float32), data.observations["state"])
+    assert frames["index"][:] == list(range(9))
+    assert frames["frame_index"][:] == [0, 1, 2, 0, 1, 2, 3, 0, 1]
+    assert pq.ParquetFile(files[0]).num_row_groups == 3
+
+    episodes = datasets.Dataset.from_parquet(
+        [str(path) for path in (root / "meta/episodes").glob("*/*.parquet")], cache_dir=cache
+    )
+    assert episodes["dataset_to_index"][:] == [3, 7, 9]
+    assert episodes["tasks"][0] == ["demonstrations"]
+    film = root / info["video_path"].format(video_key="observation.images.top", chunk_index=0, file_index=0)
+    with av.open(str(film)) as container:
+        shown = np.array([float(frame.pts * frame.time_base) for frame in container.decode(video=0)])
+    asked = [
+        episodes[int(frame["episode_index"])]["videos/observation.images.top/from_timestamp"] + frame["timestamp"]
+        for frame in frames
+    ]
+    assert np.abs(np.array(asked) - shown).max() < 1e-4  # LeRobot's tolerance_s
+
+    stats = json.loads((root / "meta/stats.json").read_text())
+    assert stats.keys() == info["features"].keys()
+    state = data.observations["state"].astype(float)
+    np.testing.assert_allclose(stats["observation.state"]["mean"], state.mean(0))
+    np.testing.assert_allclose(stats["observation.state"]["std"], state.std(0))
+    np.testing.assert_allclose(stats["observation.state"]["q90"], np.quantile(state, 0.9, axis=0))
+    assert stats["action"]["count"] == [9]
+    image = stats["observation.images.top"]
+    assert np.shape(image["mean"]) == (3, 1, 1)
+    np.testing.assert_allclose(np.ravel(image["mean"]), data.observations["images.top"].mean((0, 1, 2)) / 255)
+    np.testing.assert_allclose(episodes[1]["stats/action/max"], data.actions[3:7].max(0))
+    assert np.shape(episodes[0]["stats/observation.images.top/min"]) == (3, 1, 1)
+
+
+def test_nothing_is_overwritten_and_nothing_is_left_behind(tmp_path, monkeypatch):
+    data = some()
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    write_demonstrations(data, taken)  # an empty folder is no loss
+    before = sorted((path, path.stat().st_mtime_ns) for path in taken.rglob("*"))
+    assert "is there already" in mistake(write_demonstrations, data, taken)
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in taken.rglob("*"))
+    (tmp_path / "file").write_text("mine")
+    assert "is there already" in mistake(write_demonstrations, data, tmp_path / "file")
+    assert "cannot write" in mistake(write_demonstrations, data, tmp_path / "file" / "below")
+
+    data.actions = np.full((7, 2), 1e300)
+    assert "'actions' is inf" in mistake(write_demonstrations, data, tmp_path / "out")
+    data = some()
+    data.observations["images.a/b"] = pictures(7)
+    assert "without '/'" in mistake(write_demonstrations, data, tmp_path / "out")
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / ".out.tmp" / "data").mkdir(parents=True)  # what a kill left of an earlier try
+    monkeypatch.setattr(pq, "write_table", full)
+    assert "No space left on device" in mistake(write_demonstrations, some(cameras=["top"]), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
