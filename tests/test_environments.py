@@ -1,6 +1,9 @@
 """The environments: the same seed gives the same episode, experts do their tasks, and mistakes are told."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from importlib import metadata
 
 import numpy as np
@@ -133,6 +136,43 @@ def test_demonstrations_are_the_strict_successes():
         demonstrate("two-routes", 0)
 
 
+def test_a_recording_replays_to_the_same_success():
+    pytest.importorskip("gym_aloha")
+    data = demonstrate("aloha-transfer", 1, seed=7)
+    data.check()
+    env = make("gym_aloha/AlohaTransferCube-v0")
+    seen = [env.reset(7)] + [env.step(action)[0] for action in data.actions]
+    assert np.array_equal([each["state"] for each in seen[:-1]], data.observations["state"])
+    assert env.strict_success
+    assert env.success
+
+
+def test_holding_on_with_both_hands_is_no_strict_transfer():
+    pytest.importorskip("gym_aloha")
+    env = make("aloha-transfer")
+    env.reset(0)
+    expert = env.expert(0)
+    while not env.success:
+        assert not env.strict_success
+        env.step(expert())
+    assert not env.strict_success
+
+
+def test_a_machine_that_cannot_draw_is_told():
+    pytest.importorskip("gymnasium_robotics")
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from vaekit.robots.environments import make; make('fetch-reach', cameras=True).reset(0)",
+        ],
+        env={**os.environ, "MUJOCO_GL": "disabled"},
+        capture_output=True,
+        text=True,
+    )
+    assert "UserError: MuJoCo could not draw a picture" in run.stderr
+
+
 def test_wrong_names_and_actions_are_told():
     with pytest.raises(UserError, match="did you mean 'fetch-push'"):
         make("fetch-pusch")
@@ -150,7 +190,7 @@ def test_wrong_names_and_actions_are_told():
 def test_a_simulator_that_would_fail_is_told(monkeypatch, name):
     monkeypatch.setattr(metadata, "version", lambda package: "3.13.0" if package == "mujoco" else "1.0")
     for known in (name, ENVIRONMENTS[name].gym_id):
-        with pytest.raises(UserError, match=r"fails on MuJoCo 3\.13\.0.*pip install 'mujoco==3\.8\.1'"):
+        with pytest.raises(UserError, match=r"3\.13\.0 is installed: pip install 'mujoco==3\.8\.1'"):
             make(known)
 
     def missing(package):
@@ -164,4 +204,4 @@ def test_a_simulator_that_would_fail_is_told(monkeypatch, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [needs(name) for name in SHAPES])
 def test_the_expert_succeeds_on_many_seeds(name):
-    assert strict_share(name, range(100, 150)) >= 0.94
+    assert strict_share(name, range(100, 150)) >= 0.98

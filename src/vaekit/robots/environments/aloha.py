@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.robots.environments.base import Environment, Expert, Observation, check_simulator
+from vaekit.robots.environments.base import Environment, Expert, Observation, check_simulator, drawn
 
 ARMS = ("left", "right")
 JOINTS = ["waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper"]
@@ -69,7 +69,7 @@ class Aloha(Environment):
 
     def frame(self) -> np.ndarray:
         """(480, 640, 3) uint8, from the front."""
-        return self.physics.render(height=480, width=640, camera_id="angle")
+        return self._draw((480, 640), "angle")
 
     def close(self) -> None:
         self.env.close()
@@ -92,9 +92,11 @@ class Aloha(Environment):
             "environment_state": self.physics.data.qpos[16:].astype(np.float32),
         }
         if self.cameras:
-            height, width = self.camera_size
-            observation["images.top"] = self.physics.render(height=height, width=width, camera_id="top")
+            observation["images.top"] = self._draw(self.camera_size, "top")
         return observation
+
+    def _draw(self, size: tuple[int, int], camera: str) -> np.ndarray:
+        return drawn(lambda: self.physics.render(*size, camera_id=camera))
 
     def _touch(self, first: str, second: str) -> bool:
         """Whether geometries whose names begin so touch each other."""
@@ -219,7 +221,7 @@ class AlohaTransfer(Aloha):
         hands = Hands(self.physics)
         cube = self.physics.data.qpos[16:18]
         pick = np.array([*cube, 0.02]) + rng.uniform(-0.003, 0.003, 3)
-        meet = np.array([0, 0.5, 0.27]) + rng.uniform(-0.02, 0.02, 3)
+        meet = np.array([0, 0.5, 0.27]) + rng.uniform(-0.01, 0.01, 3)
         back = 0.12 * (np.cos(DOWN) * X + np.sin(DOWN) * UP)
         wait = pose(meet - 0.12 * X, OPEN, 0, 90 * DEGREES)
         yield from hands.swing(int(rng.integers(75, 90)), wait, pose(pick + 0.1 * UP, OPEN))
@@ -266,16 +268,17 @@ class AlohaInsertion(Aloha):
         peg, socket = self.physics.data.qpos[16:18], self.physics.data.qpos[23:25]
         right = np.array([*peg + rng.uniform(-0.003, 0.003, 2), 0.012])
         left = np.array([*socket + rng.uniform(-0.003, 0.003, 2), 0.02])
-        meet = np.array([0, 0.5, 0.2]) + rng.uniform(-0.02, 0.02, 3)
+        meet = np.array([0, 0.5, 0.2]) + rng.uniform(-0.01, 0.01, 3)
         yield from hands.swing(int(rng.integers(80, 95)), pose(left + 0.1 * UP, OPEN), pose(right + 0.1 * UP, OPEN))
         yield from hands.move(int(rng.integers(40, 50)), pose(left, OPEN), pose(right, OPEN))
         yield from hands.move(30, pose(left, CLOSED), pose(right, CLOSED))
         left, right = meet - 0.1 * X, meet + 0.1 * X
         yield from hands.move(int(rng.integers(70, 80)), pose(left, CLOSED), pose(right, CLOSED))
         yield from hands.move(10)
-        off = self.physics.data.qpos[23:26] - self.physics.data.qpos[16:19]  # what the grasps left between the two
-        right = right + off * [0, 1, 1]
+        off = self.physics.data.qpos[23:26] - self.physics.data.qpos[16:19] + 0.2 * X  # what the grasps left
+        right = right + off
         yield from hands.move(20, None, pose(right, CLOSED))
-        yield from hands.move(int(rng.integers(60, 70)), pose(left + 0.05 * X, CLOSED), pose(right - 0.055 * X, CLOSED))
+        left, right = left + 0.05 * X, right - 0.058 * X  # 8 mm further than the peg goes: it keeps pressing the pin
+        yield from hands.move(int(rng.integers(60, 70)), pose(left, CLOSED), pose(right, CLOSED))
         while True:
             yield from hands.move(1)

@@ -7,6 +7,7 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from ctypes.util import find_library
 from importlib import metadata
 from typing import ClassVar
 
@@ -114,19 +115,33 @@ class Environment(ABC):
     def _observe(self) -> Observation: ...
 
 
-def check_simulator(task: str, package: str, fails_from: tuple[int, int]) -> None:
-    """UserError unless `package` is installed beside a MuJoCo below version `fails_from`; loads neither.
+def check_simulator(task: str, package: str, before: tuple[int, int]) -> None:
+    """UserError unless `package` is installed, and a MuJoCo older than version `before`; loads neither.
 
-    On a Linux machine without a display it has MuJoCo draw by EGL.
+    On a Linux machine without a display it also chooses what MuJoCo draws with, unless MUJOCO_GL says so.
     """
     for needed in (package, "mujoco"):
         try:
             version = metadata.version(needed)
         except metadata.PackageNotFoundError as error:
             raise extra_needed("robots", needed) from error
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= fails_from:
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= before:
         raise UserError(
-            f"{task} fails on MuJoCo {version} ({fails_from[0]}.{fails_from[1]} and later): pip install 'mujoco==3.8.1'"
+            f"{task} needs a MuJoCo before {before[0]}.{before[1]}, and {version} is installed: "
+            "pip install 'mujoco==3.8.1'"
         )
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")
+        for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+            if find_library(library):
+                os.environ.setdefault("MUJOCO_GL", backend)
+
+
+def drawn(render: Callable[[], np.ndarray]) -> np.ndarray:
+    """The picture that `render` gives; UserError where MuJoCo cannot draw."""
+    try:
+        return render()
+    except Exception as error:  # of whichever library could not open a context
+        raise UserError(
+            f"MuJoCo could not draw a picture ({error}): install libegl1 or libosmesa6, and set MUJOCO_GL to egl or "
+            "osmesa before Python starts, or use no cameras"
+        ) from error

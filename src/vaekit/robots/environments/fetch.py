@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vaekit.robots.environments.base import Environment, Expert, Observation, check_simulator
+from vaekit.robots.environments.base import Environment, Expert, Observation, check_simulator, drawn
 
 OBJECT = slice(3, 6)  # its position, in the simulator's observation
 ROBOT = [0, 1, 2, 9, 10, 20, 21, 22, 23, 24]  # of its 25 numbers; the others are the object's
@@ -70,7 +70,7 @@ class Fetch(Environment):
         import mujoco
 
         before = copy.copy(self.env.data)  # drawing changes it, and with it what would happen next
-        image = self.env.render()
+        image = drawn(self.env.render)
         mujoco.mj_copyData(self.env.data, self.env.model, before)
         return image
 
@@ -129,14 +129,10 @@ class FetchReach(Fetch):
 
 
 class FetchPush(Fetch):
-    """Push the block to the goal on the table.
-
-    The episode lasts 100 steps; gymnasium-robotics stops at 50, in which the expert manages about half.
-    """
+    """Push the block to the goal on the table."""
 
     name = "fetch-push"
     gym_id = "FetchPush-v4"
-    max_steps = 100
 
     def _script(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         gain, above = rng.uniform(8, 12), rng.uniform(0.08, 0.11)
