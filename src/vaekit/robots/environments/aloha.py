@@ -127,8 +127,8 @@ class Hands:
         self.data.qpos[:] = physics.data.qpos
         self.bodies = [self.model.body(f"vx300s_{arm}/gripper_link").id for arm in ARMS]
         mujoco.mj_forward(self.model, self.data)
-        pitch = -self.data.qpos[1:3].sum() - self.data.qpos[4]
-        self.poses = [np.array([*self._tip(body), -pitch, 0, CLOSED]) for body in self.bodies]
+        pitch = self.data.qpos[[1, 2, 4]].sum()  # of both arms, which start alike: shoulder, elbow and wrist
+        self.poses = [at(self._tip(body), CLOSED, pitch) for body in self.bodies]
 
     def move(self, steps: int, left: np.ndarray | None = None, right: np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Actions (14,) that bring the hands to these poses in so many steps, gently and along a line; None stays."""
@@ -160,11 +160,10 @@ class Hands:
         """Joint angles (6,) for the pose: inverse kinematics by damped least squares from where the arm was last."""
         joints, body = slice(8 * arm, 8 * arm + 6), self.bodies[arm]
         (cp, sp), (cr, sr) = ((np.cos(angle), np.sin(angle)) for angle in pose[3:5])
-        side = 1 - 2 * arm
-        turn = np.diag([side, side, 1.0])
-        wanted = (
-            turn @ np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]]) @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-        )
+        turn = np.diag([1.0, 1.0, 1.0] if arm == 0 else [-1.0, -1.0, 1.0])
+        pitched = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+        rolled = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+        wanted = turn @ pitched @ rolled
         position, rotation = np.zeros((3, self.model.nv)), np.zeros((3, self.model.nv))
         for _ in range(100):
             self.mujoco.mj_kinematics(self.model, self.data)
@@ -176,9 +175,8 @@ class Hands:
             self.mujoco.mj_jac(self.model, self.data, position, rotation, tip, body)
             jacobian = np.concatenate([position, rotation])[:, joints]
             change = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-4 * np.eye(6), error)
-            self.data.qpos[joints] += change * min(
-                1, 0.1 / np.abs(change).max()
-            )  # small enough not to turn a wrist over
+            # no more than 0.1 radians at once: a longer step may turn a wrist over
+            self.data.qpos[joints] += change * min(1, 0.1 / np.abs(change).max())
         return self.data.qpos[joints].copy()
 
 
@@ -188,7 +186,7 @@ def _gently(steps: int) -> np.ndarray:
     return t**3 * (10 - 15 * t + 6 * t**2)
 
 
-def pose(position: np.ndarray, gripper: float, pitch: float = DOWN, roll: float = 0.0) -> np.ndarray:
+def at(position: np.ndarray, gripper: float, pitch: float = DOWN, roll: float = 0.0) -> np.ndarray:
     """(6,), as `Hands` takes it."""
     return np.array([*position, pitch, roll, gripper])
 
@@ -223,16 +221,16 @@ class AlohaTransfer(Aloha):
         pick = np.array([*cube, 0.02]) + rng.uniform(-0.003, 0.003, 3)
         meet = np.array([0, 0.5, 0.27]) + rng.uniform(-0.01, 0.01, 3)
         back = 0.12 * (np.cos(DOWN) * X + np.sin(DOWN) * UP)
-        wait = pose(meet - 0.12 * X, OPEN, 0, 90 * DEGREES)
-        yield from hands.swing(int(rng.integers(75, 90)), wait, pose(pick + 0.1 * UP, OPEN))
-        yield from hands.move(int(rng.integers(35, 45)), None, pose(pick, OPEN))
-        yield from hands.move(25, None, pose(pick, CLOSED))
-        yield from hands.move(int(rng.integers(60, 75)), None, pose(meet, CLOSED))
+        wait = at(meet - 0.12 * X, OPEN, 0, 90 * DEGREES)
+        yield from hands.swing(int(rng.integers(75, 90)), wait, at(pick + 0.1 * UP, OPEN))
+        yield from hands.move(int(rng.integers(35, 45)), None, at(pick, OPEN))
+        yield from hands.move(25, None, at(pick, CLOSED))
+        yield from hands.move(int(rng.integers(60, 75)), None, at(meet, CLOSED))
         held = self.physics.data.qpos[16:19] - 0.004 * X
-        yield from hands.move(int(rng.integers(50, 60)), pose(held, OPEN, 0, 90 * DEGREES))
-        yield from hands.move(30, pose(held, CLOSED, 0, 90 * DEGREES))
-        yield from hands.move(20, None, pose(meet, OPEN))
-        yield from hands.move(40, None, pose(meet + back, OPEN))
+        yield from hands.move(int(rng.integers(50, 60)), at(held, OPEN, 0, 90 * DEGREES))
+        yield from hands.move(30, at(held, CLOSED, 0, 90 * DEGREES))
+        yield from hands.move(20, None, at(meet, OPEN))
+        yield from hands.move(40, None, at(meet + back, OPEN))
         while True:
             yield from hands.move(1)
 
@@ -269,16 +267,16 @@ class AlohaInsertion(Aloha):
         right = np.array([*peg + rng.uniform(-0.003, 0.003, 2), 0.012])
         left = np.array([*socket + rng.uniform(-0.003, 0.003, 2), 0.02])
         meet = np.array([0, 0.5, 0.2]) + rng.uniform(-0.01, 0.01, 3)
-        yield from hands.swing(int(rng.integers(80, 95)), pose(left + 0.1 * UP, OPEN), pose(right + 0.1 * UP, OPEN))
-        yield from hands.move(int(rng.integers(40, 50)), pose(left, OPEN), pose(right, OPEN))
-        yield from hands.move(30, pose(left, CLOSED), pose(right, CLOSED))
+        yield from hands.swing(int(rng.integers(80, 95)), at(left + 0.1 * UP, OPEN), at(right + 0.1 * UP, OPEN))
+        yield from hands.move(int(rng.integers(40, 50)), at(left, OPEN), at(right, OPEN))
+        yield from hands.move(30, at(left, CLOSED), at(right, CLOSED))
         left, right = meet - 0.1 * X, meet + 0.1 * X
-        yield from hands.move(int(rng.integers(70, 80)), pose(left, CLOSED), pose(right, CLOSED))
+        yield from hands.move(int(rng.integers(70, 80)), at(left, CLOSED), at(right, CLOSED))
         yield from hands.move(10)
         off = self.physics.data.qpos[23:26] - self.physics.data.qpos[16:19] + 0.2 * X  # what the grasps left
         right = right + off
-        yield from hands.move(20, None, pose(right, CLOSED))
+        yield from hands.move(20, None, at(right, CLOSED))
         left, right = left + 0.05 * X, right - 0.058 * X  # 8 mm further than the peg goes: it keeps pressing the pin
-        yield from hands.move(int(rng.integers(60, 70)), pose(left, CLOSED), pose(right, CLOSED))
+        yield from hands.move(int(rng.integers(60, 70)), at(left, CLOSED), at(right, CLOSED))
         while True:
             yield from hands.move(1)

@@ -67,7 +67,7 @@ class TwoRoutes(Environment):
 
     def expert(self, seed: int) -> Expert:
         """A half wave over or under the obstacle in 40 to 60 steps, with a crest, height and rhythm of its own."""
-        rng = np.random.default_rng([seed, 1])  # not the stream that drew the start: the route is a coin, not a choice
+        rng = np.random.default_rng([seed, 3])  # not the stream that drew the start: the route is a coin, not a choice
         side = 1 if rng.random() < self.above else -1
         height, skew, pause = rng.uniform(0.42, 0.6), rng.uniform(0.85, 1.2), rng.uniform(0.2, 0.6)
         time = np.linspace(0, 1, rng.integers(40, 61))[1:]
