@@ -28,6 +28,9 @@ def check_settings(estimator: Any) -> None:
     """UserError for the first argument that cannot be right."""
     for name, known in {"size": list(estimator.sizes), **CHOICES}.items():
         value = getattr(estimator, name, known[0])
+        if name == "size" and isinstance(value, Mapping):
+            check_numbers(value, estimator.sizes)
+            continue
         if value not in known:
             raise UserError(f"{name}={value!r} is not one of the choices{near_matches(str(value), known)}")
     choose("likelihood", estimator.likelihood, ["auto", *LIKELIHOODS])
@@ -53,6 +56,23 @@ def check_settings(estimator: Any) -> None:
             raise UserError(f"{name}={value} has to be a number above 0")
     if not 0 <= estimator.validation < 1:
         raise UserError(f"validation={estimator.validation} is a share of the rows: from 0 to below 1")
+
+
+def check_numbers(size: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+    """A size as a dict of what differs from "base": only where the named ones are such dicts."""
+    known = {key: value for named in sizes.values() if isinstance(named, Mapping) for key, value in named.items()}
+    if not known:
+        raise UserError(f"size={dict(size)!r} is not one of the choices{near_matches('', sizes)}")
+    for key, value in size.items():
+        if key not in known:
+            raise UserError(f"size has no option {key!r}{near_matches(str(key), known)}")
+        if isinstance(known[key], int) and not (type(value) is int and value >= 1):
+            raise UserError(f"size.{key}={value!r}: it has to be a whole number, 1 or more")
+        if isinstance(known[key], float) and not (isinstance(value, int | float) and 0 <= value < 1):
+            raise UserError(f"size.{key}={value!r}: it has to be a share, from 0 to below 1")
+    width, heads = (size.get(key, sizes["base"][key]) for key in ("width", "heads"))
+    if width % heads or width % 4:
+        raise UserError(f"size.width={width} has to be a multiple of 4, and of size.heads={heads}")
 
 
 def check_structure(estimator: Any) -> None:

@@ -34,8 +34,11 @@ SIZES: dict[str, dict[str, Any]] = {
     "small": dict(width=64, heads=4, hidden=256, layers=2, decoder_layers=1, posterior_layers=1),
     "base": dict(width=128, heads=8, hidden=512, layers=2, decoder_layers=1, posterior_layers=2),
     "large": dict(width=256, heads=8, hidden=1024, layers=4, decoder_layers=2, posterior_layers=2),
-    "published": dict(width=512, heads=8, hidden=3200, layers=4, decoder_layers=1, posterior_layers=4, dropout=0.1),
-}
+    "published": dict(
+        width=512, heads=8, hidden=3200, layers=4, decoder_layers=1, posterior_layers=4, dropout=0.1,
+        posterior_sees=["state"],
+    ),
+}  # fmt: skip
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -47,7 +50,9 @@ class Policy(Learner):
     Args:
         latent_dim: number of latent units; 0 is the same network without a latent.
         chunk_size: actions decided on at a time. None: two seconds of them, and no more than the shortest episode has.
-        size: "small", "base", "large", or "published", that of the paper.
+        size: "small", "base", "large", or "published", that of the paper; or a dict of numbers that differ from "base":
+            width, heads, hidden, layers, decoder_layers, posterior_layers, dropout, and posterior_sees, names of the vectors
+            that q(z|x,y) sees (None: all).
         observations: names of what the policy is to see, such as ["state", "images.top"]. None: all there is.
         likelihood: "auto" is a Laplace with one learned scale; {"name": "laplace", "scale": 1} is the plain absolute error.
         prior: "mixture", "conditional" (Normal) and "flow" are learned from the observation; "standard" is N(0, I).
@@ -63,6 +68,7 @@ class Policy(Learner):
         history_, notes_, interrupted_: as for `vaekit.VAE`.
     """
 
+    size: str | Mapping[str, Any] = "base"  # type: ignore[assignment]
     chunk_size: int | None = None
     observations: Sequence[str] | None = None
     prior: Part = field(default_factory=lambda: {"name": "mixture", "components": 8})
@@ -165,17 +171,19 @@ class Policy(Learner):
         return {"condition_dropout": 0.0, "keep": "last"}
 
     def _build(self, likelihood: Any) -> LatentModel:
-        network = dict(SIZES[self.size])
+        network = SIZES["base"] | (SIZES[self.size] if isinstance(self.size, str) else dict(self.size))
         posterior_layers, width = network.pop("posterior_layers"), network.pop("width")
+        posterior_sees = network.pop("posterior_sees", None)
         actions, chunk_size = self.domain_.event_shape
         vectors = {name: c.size for name, c in self.schema_.named.items() if isinstance(c, Number)}
         cameras = {name: (c.height, c.width) for name, c in self.schema_.named.items() if isinstance(c, Picture)}
         prior, posterior = self._part("prior"), self._part("posterior")(self.latent_dim)
         features = sum(vectors.values()) + (width if cameras else 0)
         options = {k: v for k, v in network.items() if k != "decoder_layers"}
+        seen = {name: size for name, size in vectors.items() if posterior_sees is None or name in posterior_sees}
         return LatentModel(
             ActionEncoder(
-                actions, chunk_size, posterior.features, vectors, width, **{**options, "layers": posterior_layers}
+                actions, chunk_size, posterior.features, seen, width, **{**options, "layers": posterior_layers}
             ),
             ActionDecoder(self.latent_dim, actions, chunk_size, vectors, cameras, width, **network),
             likelihood,
