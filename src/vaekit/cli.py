@@ -388,6 +388,8 @@ def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: 
     from vaekit.uses.write import check_suffix
 
     estimator = load(run)
+    if estimator.domain_.kind == "actions":
+        raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
     allowed = (
         [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
     )

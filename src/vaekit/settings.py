@@ -54,6 +54,8 @@ def check_settings(estimator: Any) -> None:
         value = getattr(estimator, name)
         if value is not None and not 0 < value < float("inf"):
             raise UserError(f"{name}={value} has to be a number above 0")
+    if not 0 <= getattr(estimator, "temperature", 1.0) < float("inf"):
+        raise UserError(f"temperature={estimator.temperature} has to be 0 or more")
     if not 0 <= estimator.validation < 1:
         raise UserError(f"validation={estimator.validation} is a share of the rows: from 0 to below 1")
 

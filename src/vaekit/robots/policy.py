@@ -59,6 +59,8 @@ class Policy(Learner):
         posterior, objective, epochs, minutes, batch_size, learning_rate, random_state, trainer: as for `vaekit.CVAE`.
         validation: share of the episodes held out to watch the training by; the last weights are kept, whatever it says.
         z: at use: "episode" (drawn once and held for an episode), "chunk" (drawn for every chunk) or "mean" of p(z|y).
+        temperature: the spread of what z is drawn from is multiplied by it; at 0 what is left is which component of a
+            mixture is drawn, that is, which of several ways.
         execute: how chunks become actions: "ensemble" (temporal ensembling), or K, to play K actions of each chunk.
         backbone: file of weights for the cameras' ResNet-18, .safetensors or as torchvision names them. None: fresh ones.
         shared_backbone: one backbone for all cameras.
@@ -76,6 +78,7 @@ class Policy(Learner):
     batch_size: int = 64
     patience: float = 1.0
     z: str = "episode"
+    temperature: float = 1.0
     execute: str | int = "ensemble"
     backbone: str | None = None
     shared_backbone: bool = False
@@ -114,6 +117,8 @@ class Policy(Learner):
                 demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
             )
             seen = self._observations(demonstrations)
+            if self.backbone and not any(name.startswith(CAMERA) for name in seen):
+                raise UserError(f"backbone={self.backbone!r} is for cameras, and the policy sees none: leave it out")
             kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen}
             self.schema_ = Schema.infer(seen, kinds)
             self.episode_ends_ = demonstrations.episode_ends
@@ -150,6 +155,8 @@ class Policy(Learner):
 
     def _observations(self, demonstrations: Demonstrations) -> dict[str, np.ndarray]:
         there = demonstrations.observations
+        if self.observations is not None and not self.observations:
+            raise UserError(f"observations is empty: name some of {', '.join(there)}")
         for name in self.observations or ():
             if name not in there:
                 raise UserError(f"{demonstrations.name} has no observation {name!r}{near_matches(name, there)}")
@@ -263,7 +270,8 @@ class Policy(Learner):
         else:
             prior = model.prior_head(c, rows)
             gen = generator(*(noise_seed or (self.seed_,)))
-            chosen = prior.mean if self.z == "mean" else prior.sample(1, partial(torch.randn, generator=gen))[0]
+            noise = partial(torch.randn, generator=gen)
+            chosen = prior.mean if self.z == "mean" else prior.tempered(self.temperature).sample(1, noise)[0]
         return self.domain_.unpack(model.decoder(chosen, c))
 
     def _packed(self, observations: Mapping[str, Any]) -> dict[str, Tensor]:

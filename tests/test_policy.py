@@ -1,0 +1,264 @@
+"""Policies: what is learned from demonstrations, how z is chosen and held, what is saved, and mistakes told in time."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import kill, start, vaekit
+from safetensors.numpy import load_file
+
+import vaekit as vk
+from vaekit.domains import Actions
+from vaekit.errors import UserError
+from vaekit.robots.demonstrations import Demonstrations, split_episodes, write_demonstrations
+from vaekit.robots.environments import demonstrate, make
+from vaekit.robots.rollout import rollout, wilson
+
+TINY = dict(size="small", latent_dim=2, epochs=1)
+
+
+@pytest.fixture(scope="module")
+def demos():
+    return demonstrate("two-routes", 12)
+
+
+@pytest.fixture(scope="module")
+def policy(demos):
+    return vk.Policy(**TINY).fit(demos)
+
+
+def made_up(episodes=12, length=20, actions=3, seed=0, **observations) -> Demonstrations:
+    rng = np.random.default_rng(seed)
+    frames = episodes * length
+    seen = observations or {"state": rng.normal(size=(frames, 4))}
+    return Demonstrations(rng.normal(size=(frames, actions)), seen, np.arange(1, episodes + 1) * length, 10.0)
+
+
+# -- the data that is trained on -----------------------------------------------------------------------------------------
+
+
+def test_a_chunk_is_what_follows_and_ends_with_its_episode():
+    actions = np.arange(10.0)[:, None] * [1, 10]
+    domain = Actions.infer(actions, chunk_size=4, fps=1)
+    x, mask = domain.pack(actions, np.array([3, 10]))
+    for frame in range(10):
+        end = 3 if frame < 3 else 10
+        left = min(4, end - frame)
+        assert mask[frame].any(0).sum() == left == mask[frame].all(0).sum()
+        back = domain.unpack(x[frame])
+        np.testing.assert_allclose(back[:left], actions[frame : frame + left], rtol=1e-5, atol=1e-6)
+
+
+def test_a_joint_that_hardly_moved_does_not_explode():
+    demos = made_up()
+    demos.observations["state"][:, 2] = 1 + 1e-9 * np.random.default_rng(1).normal(size=len(demos))
+    demos.actions[:, 1] = 0.5
+    policy = vk.Policy(**TINY).fit(demos)
+    moved = {"state": np.array([0, 0, 1.05, 0.0])}
+    still = {"state": np.array([0, 0, 1.0, 0.0])}
+    assert abs(policy.schema_.pack({"state": moved["state"][None]}, 1)["state"]).max() < 10
+    assert np.isfinite(policy.predict({"state": np.stack([moved["state"], still["state"]])})).all()
+    np.testing.assert_allclose(policy.predict({"state": still["state"][None]})[0, :, 1], 0.5, atol=0.2)
+
+
+def test_episodes_are_held_out_whole(demos):
+    policy = vk.Policy(**TINY, validation=0.25).fit(demos)
+    train, valid = policy._split(policy._data(demos))
+    ends = demos.episode_ends
+    episodes = [set(np.searchsorted(ends, rows.numpy(), side="right")) for rows in (train, valid)]
+    assert not episodes[0] & episodes[1]
+    assert len(episodes[1]) == 3
+    assert len(train) + len(valid) == len(demos)
+    assert episodes[1] == set(split_episodes(demos, 0.25, 0)[1])
+
+
+# -- acting ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_is_the_same_episode(policy):
+    results = [rollout(policy, make("two-routes"), 3, seed=5) for _ in range(2)]
+    assert results[0]["episodes_strict"] == results[1]["episodes_strict"]
+    assert results[0]["return_mean"] == results[1]["return_mean"]
+    assert results[0]["routes"] == results[1]["routes"]
+
+
+def test_z_is_held_drawn_anew_or_the_mean(demos):
+    policy = vk.Policy(**TINY, execute=1, prior="standard").fit(demos)
+    seen = {"state": demos.observations["state"][0]}
+    drawn = {}
+    for rule in ("episode", "chunk", "mean"):
+        policy.z = rule
+        policy.reset(seed=3)
+        drawn[rule] = np.stack([policy.act(seen) for _ in range(3)])
+    assert (drawn["episode"] == drawn["episode"][0]).all()
+    assert len(np.unique(drawn["chunk"], axis=0)) == 3
+    np.testing.assert_array_equal(drawn["chunk"][0], drawn["episode"][0])
+    policy.reset(z=np.zeros(2))
+    np.testing.assert_array_equal(policy.act(seen), drawn["mean"][0])
+    policy.reset(z=[0.0, 3.0])
+    assert (policy.act(seen) != drawn["mean"][0]).any()
+    with pytest.raises(UserError, match=r"z has the shape \(3,\): this policy's is \(2,\)"):
+        policy.reset(z=np.zeros(3))
+
+
+def test_a_chunk_is_played_as_it_was_decided(demos):
+    policy = vk.Policy(**TINY, execute=4, z="mean").fit(demos)
+    states = demos.observations["state"]
+    policy.reset()
+    played = [(policy.deciding, policy.act({"state": state})) for state in states[:8]]
+    assert [deciding for deciding, _ in played] == [True, False, False, False] * 2
+    chunks = policy.predict({"state": states[[0, 4]]})
+    np.testing.assert_allclose(np.stack([a for _, a in played]), chunks[:, :4].reshape(8, 2), atol=1e-6)
+
+
+def test_without_a_latent_it_is_behaviour_cloning(demos):
+    policy = vk.Policy(**{**TINY, "latent_dim": 0}).fit(demos)
+    assert policy.history_[-1]["kl"] == 0
+    seen = {"state": demos.observations["state"][:2]}
+    np.testing.assert_array_equal(policy.predict(seen, noise_seed=(1,)), policy.predict(seen, noise_seed=(2,)))
+
+
+@pytest.mark.parametrize("names", [["state"], ["environment_state"], ["images.top"], ["images.top", "images.wrist", "state"]])
+def test_any_subset_of_observations(names):
+    rng = np.random.default_rng(0)
+    frames = 6 * 8
+    there = {
+        "state": rng.normal(size=(frames, 4)),
+        "environment_state": rng.normal(size=(frames, 3)),
+        "images.top": rng.integers(0, 256, (frames, 32, 40, 3), dtype=np.uint8),
+        "images.wrist": rng.integers(0, 256, (frames, 33, 32, 3), dtype=np.uint8),
+    }
+    demos = made_up(6, 8, **there)
+    policy = vk.Policy(**TINY, observations=names, chunk_size=4, batch_size=16, validation=0).fit(demos)
+    chunk = policy.predict({name: there[name][:3] for name in there})
+    assert chunk.shape == (3, 4, 3)
+    assert policy.sees_cameras == any(name.startswith("images") for name in names)
+
+
+@pytest.mark.parametrize("prior", ["standard", "conditional", "mixture", "flow"])
+@pytest.mark.parametrize("z", ["episode", "mean"])
+def test_saved_and_loaded_it_acts_alike(demos, prior, z, tmp_path):
+    policy = vk.Policy(**TINY, prior=prior, z=z, execute=3).fit(demos)
+    again = vk.load(policy.save(tmp_path / "run"))
+    assert (again.z, again.execute, again.get_params()) == (z, 3, policy.get_params())
+    for each in (policy, again):
+        each.reset(seed=1)
+    for state in demos.observations["state"][:5]:
+        np.testing.assert_array_equal(policy.act({"state": state}), again.act({"state": state}))
+
+
+def test_a_flow_has_no_mean_in_closed_form_and_says_so(demos):
+    policy = vk.Policy(**TINY, prior="flow", z="mean").fit(demos)
+    assert np.isfinite(policy.predict({"state": demos.observations["state"][:2]})).all()
+
+
+def test_wilson():
+    """Against values from Newcombe (1998), Statistics in Medicine 17, table I, method 3."""
+    for successes, n, low, high in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)]:
+        np.testing.assert_allclose(wilson(successes, n), (low, high), atol=5e-5)
+
+
+# -- from the command line ---------------------------------------------------------------------------------------------------
+
+
+def test_killed_and_resumed_it_ends_with_the_same_weights(demos, tmp_path):
+    write_demonstrations(demos, tmp_path / "data")
+    common = ["fit", "data", "--kind", "actions", "--size", "small", "--latent-dim", 2, "--epochs", 4, "--no-report"]
+    vaekit(*common, "--out", "whole", cwd=tmp_path, check=0)
+    (tmp_path / "fast.yaml").write_text("trainer: {checkpoint_seconds: 0.05}\n")
+    process = start(*common, "--out", "cut", "--config", "fast.yaml", cwd=tmp_path)
+    while not (tmp_path / "cut" / "checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.3)
+    kill(process)
+    vaekit("fit", "--resume", "--out", "cut", "--no-report", cwd=tmp_path, check=0)
+    whole, cut = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "cut"))
+    assert whole.keys() == cut.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], cut[name], err_msg=name)
+
+
+def test_from_demonstrations_to_a_video(tmp_path):
+    vaekit("demonstrate", "two-routes", "--episodes", 12, "-o", "data", cwd=tmp_path, check=0)
+    vaekit("fit", "data", "--kind", "actions", "--size", "small", "--epochs", 1, "--out", "run", "--no-report", cwd=tmp_path, check=0)  # fmt: skip
+    done = vaekit("rollout", "run", "--env", "two-routes", "--episodes", 2, "--execute", 5, "--video", "films", cwd=tmp_path, check=0)  # fmt: skip
+    assert "success (strict)" in done.stdout
+    assert "a decision" in done.stdout
+    import av
+
+    with av.open(str(tmp_path / "films" / "two-routes-1001.mp4")) as film:
+        frames = sum(1 for _ in film.decode(video=0))
+    assert 2 < frames <= 81
+    assert "dataset of demonstrations" not in vaekit("info", "run", cwd=tmp_path, check=0).stdout
+    for verb in (["sample", "run"], ["score", "run", "data"], ["encode", "run", "data"]):
+        assert "is a policy" in vaekit(*verb, cwd=tmp_path, check=2).stderr
+
+
+def test_the_published_settings_are_named(demos):
+    settings = vk.preset("act")
+    assert settings["objective"] == {"name": "act", "kl_weight": 10}
+    policy = vk.Policy(**{**settings, **TINY, "chunk_size": 10}).fit(demos)
+    seen = {"state": demos.observations["state"][:1]}
+    assert (policy.predict(seen) == policy.predict(seen, z=np.zeros(2))).all()
+    with pytest.raises(UserError, match=r"no preset 'atc'; did you mean 'act'\?"):
+        vk.preset("atc")
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"chunk_size": 30}, r"episode 0 has 20 frames, fewer than chunk_size=30: use chunk_size=20"),
+        ({"chunk_size": 0}, "chunk_size=0 is too small"),
+        ({"observations": ["stat"]}, r"no observation 'stat'; did you mean 'state'\?"),
+        ({"observations": []}, "observations is empty"),
+        ({"execute": 40}, "cannot play 40 actions of a chunk of 20"),
+        ({"execute": "ensembel"}, "unknown execution 'ensembel'"),
+        ({"z": "held"}, r"z='held' is not one of the choices"),
+        ({"prior": "vamp"}, r"prior='vamp' is not one of the choices"),
+        ({"size": "huge"}, r"size='huge' is not one of the choices"),
+        ({"latent_dim": -1}, "latent_dim=-1 is too small"),
+        ({"backbone": "nowhere.pth", "observations": ["state"]}, "backbone"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_training(settings, said):
+    with pytest.raises(UserError, match=said):
+        vk.Policy(**{**TINY, **settings}).fit(made_up())
+
+
+def test_an_observation_it_was_not_trained_for(policy):
+    for seen, said in [
+        ({"environment_state": np.zeros(2)}, "the observation has no 'state', which the policy was trained to see"),
+        ({"state": np.zeros(3)}, "'state' has 2 numbers a row, got 3"),
+        ({"state": np.array([0, np.nan])}, "observation 'state' is not finite"),
+        ({"state": np.array([0, np.inf])}, "infinite"),
+    ]:
+        policy.reset()
+        with pytest.raises(UserError, match=said):
+            policy.act(seen)
+
+
+def test_an_unfitted_policy_says_so():
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        vk.Policy().act({"state": np.zeros(2)})
+
+
+@pytest.mark.parametrize("run_of", ["VAE", "nothing"])
+def test_a_rollout_needs_a_policy(run_of, tmp_path):
+    if run_of == "VAE":
+        vk.VAE(2, size="small", epochs=1).fit(np.random.default_rng(0).normal(size=(50, 3))).save(tmp_path / "run")
+    said = vaekit("rollout", "run", "--env", "two-routes", cwd=tmp_path, check=2).stderr
+    assert ("no policy but a VAE" if run_of == "VAE" else "it does not exist") in said
+
+
+def test_latents_of_demonstrations_have_a_verdict(policy, demos):
+    found = policy.evaluate(demos, k=5)
+    assert {"elbo", "kl", "active_units", "verdict"} <= found.keys()
+    assert found["elbo"] == pytest.approx(-found["reconstruction"] - found["kl"], abs=1e-3)
+    torch.testing.assert_close(policy.evaluate(demos, k=5)["elbo"], found["elbo"])
