@@ -6,7 +6,7 @@ import copy
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -57,9 +57,9 @@ class Learner(BaseEstimator):
     least_latent_dim: ClassVar[int] = 1
 
     if TYPE_CHECKING:  # learned, and so no arguments
-        domain_: Any
-        schema_: Schema
-        model_: Any
+        domain_: Any = field(init=False)
+        schema_: Schema = field(init=False)
+        model_: Any = field(init=False)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 

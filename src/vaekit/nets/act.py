@@ -35,6 +35,9 @@ class Observation(nn.Module):
         shared_backbone: one backbone for all cameras, as in the published code, in place of one for each.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(
         self,
         vectors: Mapping[str, int],
@@ -48,8 +51,9 @@ class Observation(nn.Module):
         count = 1 if shared_backbone else len(self.cameras)
         self.backbones = nn.ModuleList(ResNet18() for _ in range(count if cameras else 0))
         self.project = nn.Conv2d(512, width, 1) if cameras else None
-        self.register_buffer("mean", torch.tensor(PICTURE_MEAN).reshape(3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(PICTURE_SCALE).reshape(3, 1, 1), persistent=False)
+        if cameras:  # of each camera: (cameras, 3, 1, 1)
+            self.register_buffer("mean", torch.tensor(PICTURE_MEAN).reshape(3, 1, 1).repeat(len(cameras), 1, 1, 1))
+            self.register_buffer("scale", torch.tensor(PICTURE_SCALE).reshape(3, 1, 1).repeat(len(cameras), 1, 1, 1))
 
     def forward(self, y: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
         """Vectors (B, length), pictures uint8 (B, height, width, 3), or floats (B, 3, height, width) that enter as they
@@ -59,15 +63,15 @@ class Observation(nn.Module):
             maps = []
             for i, name in enumerate(self.cameras):
                 backbone = self.backbones[i % len(self.backbones)]
-                maps.append(self.project(backbone(self.pixels(y[name]))).flatten(2))  # (B, width, h * w)
+                maps.append(self.project(backbone(self.pixels(y[name], i))).flatten(2))  # (B, width, h * w)
             seen["pictures"] = torch.cat(maps, dim=2).transpose(1, 2)  # (B, tokens, width)
         return seen
 
-    def pixels(self, picture: Tensor) -> Tensor:
+    def pixels(self, picture: Tensor, camera: int) -> Tensor:
         if picture.dtype != torch.uint8:
             return picture
         x = picture.permute(0, 3, 1, 2) / 255  # (B, 3, height, width)
-        return (x - self.mean) / self.scale  # type: ignore[operator]
+        return (x - self.mean[camera]) / self.scale[camera]
 
 
 class ActionEncoder(nn.Module):
