@@ -68,7 +68,7 @@ def information(draws: list[Draw], conditioned: bool) -> dict[str, float | None]
         "marginal_kl": None,
         "marginal_kl_at_least": None,
     }
-    if not all(isinstance(q, (Normal, MultivariateNormal)) and q.loc.ndim == 2 for q in posteriors):
+    if not all(isinstance(q, (Normal, MultivariateNormal)) and q.loc.ndim == 2 and q.loc.numel() for q in posteriors):
         return found
     z = torch.cat([d.z[0] for d in draws])
     log_q = log_mean(posteriors, z)
