@@ -400,6 +400,7 @@ def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: 
 
 def summary(results: dict[str, Any]) -> str:
     from vaekit.measures import distance_lines, factor_lines, latent_lines
+    from vaekit.robots.health import policy_lines
 
     lines = [
         f"rows            {results['rows']}",
@@ -414,6 +415,7 @@ def summary(results: dict[str, Any]) -> str:
             else []
         ),
         *latent_lines(results),
+        *policy_lines(results),
         *(distance_lines(results["distances"]) if "distances" in results else []),
         *(factor_lines(results["disentanglement"]) if "disentanglement" in results else []),
         "",

@@ -299,8 +299,13 @@ class Policy(Learner):
         return z
 
     def evaluate(self, demonstrations: Demonstrations, *, k: int = 100, track: Any = list) -> dict[str, Any]:
-        """ELBO, KL, active units and a verdict on demonstrations, which training had better not have seen."""
+        """ELBO, KL, active units, what z does to actions (`vaekit.robots.health`), and a verdict, on demonstrations that
+        training had better not have seen."""
+        from vaekit.robots.health import policy_health, policy_verdict
+
         check_is_fitted(self)
-        return evaluation.evaluate(
+        found = evaluation.evaluate(
             self.model_, self._data(demonstrations), k=k, to_batch=self.domain_.batch, track=track
         )
+        found |= policy_health(self, demonstrations)
+        return {**found, "verdict": policy_verdict(self, found)}
