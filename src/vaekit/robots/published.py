@@ -1,0 +1,460 @@
+"""Trained policies of others: checkpoints of ACT, LeRobot's and the original's (Zhao et al. 2023, arXiv 2304.13705).
+
+Neither package is needed: config, weights and statistics are read from their files, and no pickle is run.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.conditions import Condition, Number, Picture, Schema
+from vaekit.distributions.likelihoods import LaplaceLikelihood
+from vaekit.domains import Actions
+from vaekit.errors import UserError, near_matches
+from vaekit.files import read_tensors
+from vaekit.nets.act import PICTURE_MEAN, PICTURE_SCALE
+from vaekit.nets.resnet import read_weights, some
+from vaekit.robots.demonstrations import CAMERA
+from vaekit.robots.policy import Policy
+from vaekit.settings import check_settings
+
+NAMES = {  # of tensors, or what they begin with: here, in LeRobot, in the original
+    "encoder.cls": ("vae_encoder_cls_embed.weight", "cls_embed.weight"),
+    "encoder.vectors.state.": ("vae_encoder_robot_state_input_proj.", "encoder_joint_proj."),
+    "encoder.action.": ("vae_encoder_action_input_proj.", "encoder_action_proj."),
+    "encoder.transformer.": ("vae_encoder.", "encoder."),
+    "encoder.head.": ("vae_encoder_latent_output_proj.", "latent_proj."),
+    "decoder.latent.": ("encoder_latent_input_proj.", "latent_out_proj."),
+    "decoder.vectors.state.": ("encoder_robot_state_input_proj.", "input_proj_robot_state."),
+    "decoder.vectors.environment_state.": ("encoder_env_state_input_proj.", "input_proj_env_state."),
+    "decoder.token_positions": ("encoder_1d_feature_pos_embed.weight", "additional_pos_embed.weight"),
+    "decoder.queries": ("decoder_pos_embed.weight", "query_embed.weight"),
+    "decoder.encoder.": ("encoder.", "transformer.encoder."),
+    "decoder.decoder.": ("decoder.", "transformer.decoder."),
+    "decoder.head.": ("action_head.", "action_head."),
+    "condition.backbones.0.": ("backbone.", "backbones.0.0.body."),
+    "condition.project.": ("encoder_img_feat_input_proj.", "input_proj."),
+}
+# What has no say in the actions. The original reads the output of its first decoder layer (index 0 of the stack of them,
+# normalised by the decoder's last norm): all later ones only pass through its checkpoints (tonyzhaozh/act#25).
+IDLE = ("vae_encoder_pos_enc", r"pos_table|is_pad_head\..*|transformer\.decoder\.layers\.[1-9].*")
+
+ONLY = {
+    "type": "act",
+    "vision_backbone": "resnet18",
+    "replace_final_stride_with_dilation": False,
+    "pre_norm": False,
+    "feedforward_activation": "relu",
+}
+STATISTICS = {"MEAN_STD": "mean std", "MIN_MAX": "min max", "QUANTILES": "q01 q99", "QUANTILE10": "q10 q90"}
+STEPS = {  # of LeRobot's processors, that a policy here does as well, or has no use for
+    "rename_observations_processor", "to_batch_processor", "device_processor",
+    "normalizer_processor", "unnormalizer_processor",
+}  # fmt: skip
+
+
+@dataclass
+class Scaling:
+    """What is seen as (value - mean) / scale: numbers as lists, in the order of the vector, or of the colours."""
+
+    mean: list[float]
+    scale: list[float]
+
+
+@dataclass
+class Published:
+    """What a checkpoint says."""
+
+    path: Path  # of the weights, for messages
+    tensors: dict[str, Tensor]  # as the network names them
+    column: int  # of NAMES, and of IDLE
+    latent_dim: int
+    chunk_size: int
+    size: dict[str, Any]
+    actions: Scaling
+    vectors: dict[str, Scaling]
+    cameras: dict[str, tuple[int, int]]  # (height, width)
+    colours: list[Scaling]  # of each camera, of values from 0 to 1
+    objective: dict[str, Any]
+    execute: str | int
+
+
+def load_published(
+    path: str | Path,
+    *,
+    execute: str | int | None = None,
+    fps: float = 50.0,
+    cameras: Sequence[str] = ("top",),
+    picture: tuple[int, int] = (480, 640),
+    heads: int = 8,
+    statistics: str | Path | None = None,
+) -> Policy:
+    """A trained `Policy` from a checkpoint of ACT. It acts with z = 0, as published, and saves and loads as any other.
+
+    `path` is a folder of LeRobot (config.json, model.safetensors, and the normalisers' policy_preprocessor.json and
+    policy_postprocessor.json, which older versions keep within the weights), or a checkpoint of the original code (or its
+    folder: policy_best.ckpt before policy_last.ckpt) with dataset_stats.pkl beside it. Observations are named as
+    here: "state", "environment_state", "images.NAME", for LeRobot's with "observation." in front.
+
+    The original's statistics are a pickle. It is not run: only NumPy's arrays of numbers are read from it, and anything
+    else that it would call is refused. An .npz of the same names does as well.
+
+    Args:
+        execute: how chunks become actions, as for `Policy`. None: as the checkpoint says; the original plays whole chunks.
+        fps: actions a second, which no checkpoint says.
+        cameras, picture, heads: what the original's does not say: the cameras' names, their (height, width), and the heads
+            of its attention.
+        statistics: the original's dataset_stats.pkl, or an .npz with action_mean, action_std, qpos_mean and qpos_std.
+
+    Raises:
+        UserError: something is missing, of another shape, or of a kind of ACT that is not supported: another backbone than
+            a ResNet-18, another activation than ReLU, pre-norm.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist: give a folder of LeRobot, or a .ckpt of ACT")
+    if not 0 < fps < float("inf"):
+        raise UserError(f"fps is {fps}: give actions a second, above 0")
+    if (path / "config.json").is_file():
+        found = read_lerobot(path)
+    else:
+        found = read_original(checkpoint_in(path), cameras, picture, heads, statistics)
+    return assembled(found, found.execute if execute is None else execute, fps)
+
+
+def assembled(found: Published, execute: str | int, fps: float) -> Policy:
+    policy = Policy(
+        found.latent_dim, size=found.size, chunk_size=found.chunk_size, prior="standard", posterior="log_variance",
+        likelihood={"name": "laplace", "scale": 1.0}, objective=found.objective, shared_backbone=True,
+        z="mean", execute=execute, batch_size=8, learning_rate=1e-5,
+    )  # fmt: skip
+    check_settings(policy)
+    policy._new_execution(found.chunk_size)
+    policy.domain_ = Actions(found.chunk_size, found.actions.mean, found.actions.scale, float(fps))
+    seen: dict[str, Condition] = {name: Number(v.mean, v.scale) for name, v in found.vectors.items()}
+    policy.schema_ = Schema(seen | {name: Picture(*size) for name, size in found.cameras.items()})
+    policy.data_ = {"source": None, "rows": 0, "published": str(found.path), "fingerprint": ""}
+    if len(sizes := set(found.cameras.values())) == 1:
+        height, width = sizes.pop()
+        policy.data_["resize"] = [width, height]
+    likelihood = LaplaceLikelihood(policy.domain_.event_shape, scale=1.0)
+    likelihood.log_unit += policy.domain_.unit.log().reshape(-1, 1)
+    policy.likelihood_ = {"name": "laplace", **likelihood.options}
+    with policy._seeded():
+        model = policy._build(likelihood)
+    tensors = converted(found, model.state_dict())
+    if found.colours:
+        tensors["condition.mean"] = torch.tensor([c.mean for c in found.colours]).reshape(-1, 3, 1, 1)
+        tensors["condition.scale"] = torch.tensor([c.scale for c in found.colours]).reshape(-1, 3, 1, 1)
+    model.load_state_dict(tensors)
+    policy.model_ = model.eval()
+    policy.history_, policy.notes_, policy.interrupted_ = [], [], False
+    policy.samplers_, policy.sampler_options_ = {}, {}
+    policy._n_features_out = model.latent_dim
+    return policy
+
+
+def name_in(name: str, column: int) -> str | None:
+    """What a tensor of `Policy.model_` is called in a column of NAMES; None for one that they have not."""
+    start = max((start for start in NAMES if name.startswith(start)), key=len, default=None)
+    return None if start is None else NAMES[start][column] + name.removeprefix(start)
+
+
+def converted(found: Published, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict `own`, with the checkpoint's values."""
+    theirs = {name: their_name for name in own if (their_name := name_in(name, found.column))}
+    if not found.latent_dim:  # z is 0: nothing of what makes it, or multiplies it, matters
+        dropped = [name for name in theirs if name.startswith("encoder.") or name == "decoder.latent.weight"]
+        for name in dropped:
+            found.tensors.pop(theirs.pop(name), None)
+    missing = [name for name in theirs.values() if name not in found.tensors]
+    if missing:
+        raise UserError(f"{found.path} lacks {some(missing)}: give the checkpoint of an ACT with these parts, whole")
+    used, idle = set(theirs.values()), re.compile(IDLE[found.column])
+    left = [name for name in found.tensors if name not in used and not idle.fullmatch(name)]
+    if left:
+        raise UserError(f"{found.path} holds {some(left)}, no part of ACT with a ResNet-18, which is all that is read")
+    tensors = dict(own)
+    for name, their_name in theirs.items():
+        value, shape = found.tensors[their_name], own[name].shape
+        if shape not in (value.shape, (1, *value.shape)):
+            raise UserError(
+                f"{found.path}: {their_name} has the shape {tuple(value.shape)}, and has to have {tuple(shape)}: config, "
+                "statistics and weights are not of one policy"
+            )
+        tensors[name] = value.reshape(shape)
+    return tensors
+
+
+# -- LeRobot ---------------------------------------------------------------------------------------------------------------
+
+
+def read_lerobot(folder: Path) -> Published:
+    config = read_json(folder / "config.json")
+    for key, only in ONLY.items():
+        if config.get(key, only) != only:
+            raise UserError(f"{folder / 'config.json'}: {key} is {config[key]!r}, and only {only!r} is supported")
+
+    def whole(key: str) -> int:
+        if type(config[key]) is not int or config[key] < 1:
+            raise UserError(
+                f"{folder / 'config.json'}: {key} is {config[key]!r}, and has to be a whole number, 1 or more"
+            )
+        return config[key]
+
+    path = folder / "model.safetensors"
+    held, _ = read_tensors(path)
+    tensors = {name.removeprefix("model."): value for name, value in held.items() if name.startswith("model.")}
+    try:
+        normaliser = Normaliser.read(folder, config, held)
+        inputs, outputs = features(config, "input"), features(config, "output")
+        vectors, cameras, colours = {}, {}, []
+        for key, feature in inputs.items():
+            kind, shape = feature["type"], feature["shape"]
+            if kind == "VISUAL":
+                name = CAMERA + key.removeprefix("observation.").removeprefix(CAMERA)
+                cameras[name] = (int(shape[1]), int(shape[2]))
+                colours.append(normaliser.scaling(key, kind, 3))
+            elif kind == "ENV" or key == "observation.state":  # LeRobot's looks at no other
+                name = "environment_state" if kind == "ENV" else "state"
+                vectors[name] = normaliser.scaling(key, kind, shape[0])
+        coefficient = config.get("temporal_ensemble_coeff")
+        return Published(
+            path, tensors, 0,
+            latent_dim=whole("latent_dim") if config["use_vae"] else 0,
+            chunk_size=whole("chunk_size"),
+            size=dict(
+                width=whole("dim_model"), heads=whole("n_heads"), hidden=whole("dim_feedforward"),
+                layers=whole("n_encoder_layers"), decoder_layers=whole("n_decoder_layers"),
+                posterior_layers=whole("n_vae_encoder_layers"), dropout=config["dropout"], posterior_sees=["state"],
+            ),
+            actions=normaliser.scaling("action", "ACTION", outputs["action"]["shape"][0]),
+            vectors={name: vectors[name] for name in ("state", "environment_state") if name in vectors},
+            cameras=cameras,
+            colours=colours,
+            # Whether padding counts in the loss changed in 0.6, which no file says; it matters only to further training.
+            objective={"name": "act", "kl_weight": float(config["kl_weight"]), "padding": not normaliser.files},
+            execute=config["n_action_steps"] if coefficient is None else f"ensemble:{coefficient}",
+        )  # fmt: skip
+    except UserError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as e:
+        raise UserError(f"{folder / 'config.json'} is no config of LeRobot's ACT ({type(e).__name__}: {e})") from e
+
+
+def features(config: Mapping[str, Any], side: str) -> dict[str, dict[str, Any]]:
+    """Name -> type and shape of what goes in ("input") or comes out ("output"); the first versions gave only shapes."""
+    if f"{side}_features" in config:
+        return config[f"{side}_features"]
+    return {key: {"type": kind_of(key), "shape": shape} for key, shape in config[f"{side}_shapes"].items()}
+
+
+def kind_of(key: str) -> str:
+    kinds = {"observation.image": "VISUAL", "observation.environment_state": "ENV", "action": "ACTION"}
+    return next((kind for start, kind in kinds.items() if key.startswith(start)), "STATE")
+
+
+@dataclass
+class Normaliser:
+    """What LeRobot does to values before and after the network, by kind of feature, and its statistics."""
+
+    path: Path  # for messages
+    files: bool  # whether it has files of its own: from version 0.4 on
+    modes: dict[str, str]
+    statistics: dict[str, Tensor]  # "observation_state.mean"
+    eps: float = 1e-8
+
+    @classmethod
+    def read(cls, folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Normaliser:
+        modes = dict(config.get("normalization_mapping") or {})
+        for side in ("input", "output"):
+            for key, mode in (config.get(f"{side}_normalization_modes") or {}).items():
+                modes[kind_of(key)] = mode.upper()
+        within = re.compile(r"(?:normalize_inputs|unnormalize_outputs)\.buffer_(.+)")
+        if not (folder / "policy_preprocessor.json").is_file():
+            held = {match[1]: tensor for name, tensor in tensors.items() if (match := within.fullmatch(name))}
+            return cls(folder / "model.safetensors", False, modes, held)
+        self = cls(folder / "policy_preprocessor.json", True, modes, {})
+        for file in (self.path, folder / "policy_postprocessor.json"):
+            for step in read_json(file)["steps"]:
+                name = step.get("registry_name") or step.get("class")
+                if name not in STEPS:
+                    raise UserError(
+                        f"{file}: the step {name!r} is not supported{near_matches(str(name), sorted(STEPS))}"
+                    )
+                if "norm_map" in step.get("config", {}):
+                    self.modes |= step["config"]["norm_map"]
+                    self.eps = step["config"].get("eps", self.eps)
+                if step.get("state_file"):
+                    for key, tensor in read_tensors(folder / Path(step["state_file"]).name)[0].items():
+                        feature, _, statistic = key.rpartition(".")
+                        self.statistics[f"{feature.replace('.', '_')}.{statistic}"] = tensor
+        return self
+
+    def scaling(self, key: str, kind: str, size: int) -> Scaling:
+        mode = self.modes.get(kind, "IDENTITY")
+        if mode == "IDENTITY":
+            return Scaling([0.0] * size, [1.0] * size)
+        if mode not in STATISTICS:
+            raise UserError(f"{self.path}: {kind} is normalised by {mode!r}{near_matches(mode, STATISTICS)}")
+        values = []
+        for name in STATISTICS[mode].split():
+            tensor = self.statistics.get(f"{key.replace('.', '_')}.{name}")
+            if tensor is None:
+                raise UserError(f"{self.path} has no {name} of {key}: save the policy with its data's statistics")
+            values.append(tensor.double().flatten().numpy())
+        low, high = values
+        if mode == "MEAN_STD":
+            return checked(f"{self.path}: {key}", low, high + self.eps, size)
+        width = np.where(high == low, self.eps, high - low)  # to -1..1
+        return checked(f"{self.path}: {key}", low + width / 2, width / 2, size)
+
+
+def checked(what: str, mean: np.ndarray, scale: np.ndarray, size: int | None = None) -> Scaling:
+    """UserError where these are no statistics of `size` numbers."""
+    size = mean.size if size is None else size
+    if mean.shape != (size,) or scale.shape != (size,):
+        raise UserError(f"{what} has statistics of {mean.size} and {scale.size} numbers: it needs {size} of each")
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise UserError(f"{what} has statistics that are not finite, or no deviation: save them with those of the data")
+    return Scaling(mean.tolist(), scale.tolist())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: give the whole folder of the policy")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as e:
+        raise UserError(f"{path} cannot be read as JSON: {e}") from e
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, not the config of a policy")
+    return content
+
+
+# -- the original ----------------------------------------------------------------------------------------------------------
+
+
+def checkpoint_in(path: Path) -> Path:
+    """The checkpoint itself, or the one of a folder that the original's evaluation takes."""
+    if path.is_file():
+        return path
+    for name in ("policy_best.ckpt", "policy_last.ckpt"):
+        if (path / name).is_file():
+            return path / name
+    raise UserError(f"{path} has neither config.json (LeRobot) nor policy_best.ckpt or policy_last.ckpt (ACT)")
+
+
+def read_original(
+    path: Path, cameras: Sequence[str], picture: tuple[int, int], heads: int, statistics: str | Path | None
+) -> Published:
+    tensors = {name.removeprefix("model."): value for name, value in read_weights(path).items()}
+    wanted = {
+        "chunk_size and width": "query_embed.weight",
+        "hidden": "transformer.encoder.layers.0.linear1.weight",
+        "latent_dim": "latent_out_proj.weight",
+    }
+    missing = [name for name in wanted.values() if name not in tensors or tensors[name].ndim != 2]
+    if missing:
+        raise UserError(f"{path} lacks {some(missing)}: give a checkpoint of the original ACT, or a folder of LeRobot")
+    if "transformer.encoder.norm.weight" in tensors:
+        raise UserError(f"{path} was trained with pre_norm, which is not supported")
+
+    def layers(of: str) -> int:
+        found = (re.match(re.escape(of) + r"\.layers\.(\d+)\.", name) for name in tensors)
+        return len({match[1] for match in found if match})
+
+    query, hidden, latent = (tensors[name] for name in wanted.values())
+    default = next((p for p in (path.with_name(f"dataset_stats.{end}") for end in ("pkl", "npz")) if p.exists()), None)
+    known = read_statistics(Path(statistics) if statistics else default or path.with_name("dataset_stats.pkl"))
+    return Published(
+        path, tensors, 1,
+        latent_dim=latent.shape[1],
+        chunk_size=query.shape[0],
+        size=dict(
+            width=query.shape[1], heads=heads, hidden=hidden.shape[0], layers=layers("transformer.encoder"),
+            decoder_layers=1, posterior_layers=layers("encoder"), dropout=0.1, posterior_sees=["state"],
+        ),
+        actions=known["action"],
+        vectors={"state": known["qpos"]},
+        cameras={CAMERA + name.removeprefix(CAMERA): (picture[0], picture[1]) for name in cameras},
+        colours=[Scaling(list(PICTURE_MEAN), list(PICTURE_SCALE)) for _ in cameras],
+        objective={"name": "act", "kl_weight": 10.0, "padding": True},
+        execute=query.shape[0],
+    )  # fmt: skip
+
+
+def read_statistics(path: Path) -> dict[str, Scaling]:
+    """Of "action" and "qpos", from a dataset_stats.pkl or an .npz."""
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing: give statistics=, the dataset_stats.pkl that was saved with the checkpoint"
+        )
+    try:
+        with path.open("rb") as file:
+            content = dict(np.load(file, allow_pickle=False)) if path.suffix == ".npz" else Arrays(file).load()
+    except Exception as e:  # whatever a damaged pickle leads to
+        raise UserError(f"{path} cannot be read as statistics of ACT ({type(e).__name__}: {e})") from e
+    scalings = {}
+    for name in ("action", "qpos"):
+        mean, deviation = (content.get(f"{name}_{s}") if isinstance(content, dict) else None for s in ("mean", "std"))
+        if not isinstance(mean, np.ndarray) or not isinstance(deviation, np.ndarray):
+            raise UserError(f"{path} lacks {name}_mean or {name}_std: give the dataset_stats.pkl of the original ACT")
+        scalings[name] = checked(f"{path}: {name}", mean.astype(float), deviation.astype(float))
+    return scalings
+
+
+class Arrays(pickle.Unpickler):
+    """Reads a pickled dict of NumPy arrays of numbers. What it asks to call is replaced by what is below, or
+    refused: nothing of the pickle's choosing runs, not even NumPy's own unpickling."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "numpy" and name in STAND_INS:
+            return STAND_INS[name]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, and statistics are only arrays of numbers")
+
+    def load(self) -> Any:
+        content = super().load()
+        if not isinstance(content, dict):
+            return content
+        return {key: v.values if isinstance(v, PickledArray) else v for key, v in content.items()}
+
+
+class PickledType:
+    def __init__(self, text: str, *_: Any):
+        self.dtype = np.dtype(str(text))
+        if self.dtype.kind not in "fiub":
+            raise pickle.UnpicklingError(f"it holds an array of {self.dtype}, and statistics are numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class PickledArray:
+    values: np.ndarray
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, fortran, content = state
+        self.fill(content, kind, shape, "F" if fortran else "C")
+
+    def fill(self, content: Any, kind: PickledType, shape: Any, order: Any) -> PickledArray:
+        self.values = np.frombuffer(content, kind.dtype).reshape(shape, order=order)
+        return self
+
+
+STAND_INS: dict[str, Any] = {
+    "ndarray": PickledArray,
+    "dtype": PickledType,
+    "_reconstruct": lambda *_: PickledArray(),
+    "_frombuffer": lambda *arguments: PickledArray().fill(*arguments),
+}
