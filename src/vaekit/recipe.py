@@ -254,8 +254,9 @@ def evaluate(
     return results
 
 
-def report(folder: Path, estimator: VAE) -> Path:
-    """Write report.html from the run's own validation rows."""
+def report(folder: Path, estimator: Any) -> Path:
+    """Write report.html from the run's own validation rows or episodes."""
+    from vaekit.deploy.policy_report import write_policy_report
     from vaekit.deploy.report import write_report
 
     data = held_out(estimator, REPORT_ROWS)
@@ -265,4 +266,6 @@ def report(folder: Path, estimator: VAE) -> Path:
         results = json.loads(path.read_text())
     except (OSError, ValueError):
         results = evaluate(folder, estimator, data, REPORT_SAMPLES)
+    if isinstance(data, Demonstrations):
+        return write_policy_report(folder, estimator, data, results)
     return write_report(folder, estimator, data.x, data.conditions, results)

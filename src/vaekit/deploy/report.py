@@ -35,6 +35,7 @@ from vaekit.deploy.words import cell, duration, nats, number, short
 from vaekit.estimators import VAE
 from vaekit.evaluation.health import ACTIVE_VARIANCE
 from vaekit.files import write_text
+from vaekit.learner import Learner
 
 ROWS, EVALUATED_ROWS, IW_SAMPLES = 2000, 1000, 100
 COLUMNS, UNITS, MAPS = 12, 8, 3  # at most so many are shown
@@ -63,15 +64,10 @@ def write_report(
     if results is None:
         first = np.arange(min(len(chosen), EVALUATED_ROWS))
         results = estimator.evaluate(shown.x[first], shown.given(first), k=IW_SAMPLES)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["nats"] = nats
-    page = environment.get_template("report.html.j2").render(
-        name=folder.resolve().name,
-        date=datetime.now().strftime("%d %B %Y").lstrip("0"),
-        version=__version__,
+    return write_page(
+        folder,
+        "report.html.j2",
+        estimator,
         pictures=shown.pictures,
         conditional=bool(shown.conditions),
         about=about(shown),
@@ -82,9 +78,24 @@ def write_report(
         maps=list(latent_maps(shown)),
         interpolations=interpolations(shown),
         traversals=traversals(shown, results),
-        units=units(shown, results),
-        settings=settings(estimator),
+        units=units(results, shown.codes.var(0)),
         commands=commands(folder, shown),
+    )
+
+
+def write_page(folder: Path, template: str, estimator: Learner, **contents: Any) -> Path:
+    """`folder`/report.html of a template that extends page.html.j2, which has what every report has."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"nats": nats, "number": number}
+    page = environment.get_template(template).render(
+        name=folder.resolve().name,
+        date=datetime.now().strftime("%d %B %Y").lstrip("0"),
+        version=__version__,
+        settings=settings(estimator),
+        **contents,
     )
     write_text(folder / run.REPORT, page)
     return folder / run.REPORT
@@ -111,13 +122,21 @@ def about(shown: Shown) -> dict[str, Any]:
         f"{name} ({c.size} classes)" if isinstance(c, Label) else name if c.size == 1 else f"{name} ({c.size} numbers)"
         for name, c in shown.conditions.items()
     ]
-    history = estimator.history_
     return {
         "model": "Conditional variational autoencoder" if given else "Variational autoencoder",
         "source": estimator.data_.get("source"),
         "rows": f"{estimator.data_['rows']:,} {form}",
+        "row": "row",
         "given": given,
-        "shown": len(shown.x),
+        "shown": f"{len(shown.x):,} rows",
+        **effort(estimator),
+    }
+
+
+def effort(estimator: Learner) -> dict[str, Any]:
+    """How large the model is, and how long it was trained."""
+    history = estimator.history_
+    return {
         "epochs": int(history[-1]["epoch"]) if history else None,
         "seconds": duration(history[-1]["seconds"]) if history else None,
         "parameters": f"{sum(p.numel() for p in estimator.model_.parameters()):,}",
@@ -127,8 +146,8 @@ def about(shown: Shown) -> dict[str, Any]:
 # -- figures -----------------------------------------------------------------------------------------------------------
 
 
-def curves(history: list[dict[str, float]]) -> dict[str, Any] | None:
-    """ELBO, reconstruction and KL over the epochs."""
+def curves(history: list[dict[str, float]], *, keep: str = "best") -> dict[str, Any] | None:
+    """ELBO, reconstruction and KL over the epochs. keep: "best" marks the best epoch by validation, "last" none."""
     if not history:
         return None
     epochs = [row["epoch"] for row in history]
@@ -137,7 +156,7 @@ def curves(history: list[dict[str, float]]) -> dict[str, Any] | None:
     valid = {name: np.array([row.get(f"valid_{name}", np.nan) for row in history]) for name in train}
     if np.isnan(valid["elbo"]).all():
         valid = {}
-    best = int(np.nanargmax(valid["elbo"])) if valid else None
+    best = int(np.nanargmax(valid["elbo"])) if valid and keep == "best" else None
     panels = []
     for name, title in {"elbo": "ELBO", "reconstruction": "Reconstruction", "kl": "KL"}.items():
 
@@ -145,20 +164,23 @@ def curves(history: list[dict[str, float]]) -> dict[str, Any] | None:
             marker = "o" if len(history) == 1 else None
             axes.plot(epochs, train[name], color=SECOND, marker=marker, markersize=4)
             series = [train[name]]
-            if valid and best is not None:
-                axes.plot(epochs, valid[name], color=ACCENT)
+            if valid:
+                axes.plot(epochs, valid[name], color=ACCENT, marker=marker, markersize=4)
+                series.append(valid[name])
+            if best is not None:
                 axes.axvline(epochs[best], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
                 axes.plot(epochs[best], valid[name][best], "o", color=ACCENT, markersize=5)
-                series.append(valid[name])
             # From a tenth of the run on, so that the first epochs do not squash the rest.
             axes.set_ylim(*view([values[len(values) // 10 :] for values in series]))
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
-        end = valid[name][best] if valid and best is not None else train[name][-1]
-        label = f"{title} in nats over {len(epochs)} epochs; {nats(end)} at the {'best' if valid else 'last'} epoch"
+        end = (valid or train)[name][-1 if best is None else best]
+        label = (
+            f"{title} in nats over {len(epochs)} epochs; {nats(end)} at the {'last' if best is None else 'best'} epoch"
+        )
         panels.append(Panel(title, svg(draw, label, 2.9, 2.2)))
-    return {"panels": panels, "best": None if best is None else int(epochs[best])}
+    return {"panels": panels, "validation": bool(valid), "best": None if best is None else int(epochs[best])}
 
 
 def view(series: list[np.ndarray]) -> tuple[float, float]:
@@ -318,14 +340,14 @@ def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "panels": panels, "limit": f"{limit:.1f}"}
 
 
-def units(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """KL of each unit, the most first."""
+def units(results: Mapping[str, Any], spread: np.ndarray) -> dict[str, Any] | None:
+    """KL of each unit, the most first. spread: the variance of each over the rows, by which the active ones are told."""
     if not results["kl_per_unit"]:
         return None
     kl = np.asarray(results["kl_per_unit"])
     order = np.argsort(-kl)
     # As many as `results` counts, which may come from more rows than are shown.
-    active = set(np.argsort(-shown.codes.var(0))[: results["active_units"]].tolist())
+    active = set(np.argsort(-spread)[: results["active_units"]].tolist())
 
     def draw(axes: Axes) -> None:
         axes.bar(range(len(kl)), kl[order], width=0.8, color=[ACCENT if u in active else MUTED for u in order])
@@ -344,7 +366,7 @@ def units(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any] | None:
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
-def settings(estimator: VAE) -> list[tuple[str, str]]:
+def settings(estimator: Learner) -> list[tuple[str, str]]:
     """Every setting that has a value, and the likelihood that "auto" came to."""
     values = run.config(estimator)
     likelihood = {f"likelihood ({name})": value for name, value in values["likelihood"].items() if value is not None}
@@ -354,9 +376,8 @@ def settings(estimator: VAE) -> list[tuple[str, str]]:
 
 def commands(folder: Path, shown: Shown) -> list[tuple[str, str]]:
     """(what it does, the command), ready to paste into a shell that is where this one is."""
-    here = Path.cwd()
-    path = folder.resolve().relative_to(here) if folder.resolve().is_relative_to(here) else Path(folder.name)
-    name = shlex.quote(path.as_posix())
+    path = from_here(folder)
+    name = shlex.quote(path)
     source = str(shown.estimator.data_.get("source") or "SOURCE")
     rows, a, b = (shlex.quote(text) for text in (source, f"{source}[0]", f"{source}[1]"))
     ending, way = (".png", "strip.gif") if shown.pictures else (".csv", "path.csv")
@@ -369,5 +390,12 @@ def commands(folder: Path, shown: Shown) -> list[tuple[str, str]]:
         ("Walk from one row to another", f"vaekit interpolate {name} {a} {b} -o {way}"),
         ("Find odd rows: those with the lowest score", f"vaekit score {name} {rows} -o scores.csv"),
         ("Measure the model with more samples", f"vaekit evaluate {name} --k 5000"),
-        ("Go on in Python", f"import vaekit; model = vaekit.load({path.as_posix()!r})"),
+        ("Go on in Python", f"import vaekit; model = vaekit.load({path!r})"),
     ]
+
+
+def from_here(folder: Path) -> str:
+    """The run as a command names it."""
+    here = Path.cwd()
+    path = folder.resolve().relative_to(here) if folder.resolve().is_relative_to(here) else Path(folder.name)
+    return path.as_posix()
