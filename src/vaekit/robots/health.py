@@ -52,6 +52,7 @@ def policy_health(
     order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 2))[:FRAMES]
     total, count = torch.zeros(policy.domain_.chunk_size), torch.zeros(policy.domain_.chunk_size)
     for i, chunk in enumerate(data[order].chunks(FRAMES_AT_ONCE)):
+        assert chunk.mask is not None  # as `Actions.pack` makes it
         noise = BatchNoise(generator(seed, VALIDATION, i, 2), len(chunk), slice(None))
         c = policy.model_.condition(chunk.y, len(chunk))
         z = policy.model_.prior_head(c, len(chunk)).sample(samples, noise.normal)  # (samples, B, d)
