@@ -341,7 +341,7 @@ def demonstrate(
 
 @app.command()
 def rollout(
-    run: Run,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a .onnx file of `vaekit export`.", show_default=False)],
     environment: Annotated[str, typer.Option("--env", help="Where to act; see `vaekit demonstrate --help`.", show_default=False)],
     episodes: Annotated[int, typer.Option(help="How many.")] = 50,
     seed: Annotated[int, typer.Option(help="Of the first; choose others than the demonstrations'.")] = 1000,
@@ -363,6 +363,22 @@ def rollout(
     env = make(environment, cameras=policy.sees_cameras)
     found = roll(policy, env, episodes, seed, video=video, track=partial(track, what="episodes"))
     print(json.dumps(found, indent=2) if as_json else "\n".join(rollout_lines(found)))
+
+
+@app.command()
+def export(
+    run: Run,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.", show_default=False)],
+    execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
+    z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
+) -> None:  # fmt: skip
+    """Write a policy as one ONNX file, which runs without PyTorch: raw observations in, raw actions out."""
+    from vaekit.robots.export import export_policy
+    from vaekit.robots.rollout import load_policy
+
+    say(
+        f"{export_policy(load_policy(run, execute=execute, z=z), output)}; try it with: vaekit rollout {output} --env ENV"
+    )
 
 
 @app.command()

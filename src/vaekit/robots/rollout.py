@@ -29,7 +29,16 @@ class Acting(Protocol):
 
 
 def load_policy(run: Path, *, execute: str | None = None, z: str | None = None) -> Any:
-    """The policy of a run directory, to act as it was saved or otherwise. UserError if the run is of something else."""
+    """The policy of a run directory or of an exported .onnx file, to act as it was saved or otherwise.
+
+    UserError if the run is of something else, or if another rule for z is asked of a file, whose rule is part of it.
+    """
+    if Path(run).suffix.lower() == ".onnx":
+        from vaekit.robots.runner import OnnxPolicy
+
+        if z is not None:
+            raise UserError(f"the rule for z is fixed in {run}: export it again with --z {z}")
+        return OnnxPolicy(run, execute=execute)
     from vaekit.loading import load
     from vaekit.robots.policy import Policy
     from vaekit.settings import check_settings

@@ -1,0 +1,219 @@
+"""How fast a policy decides and learns. `python benchmarks/policy_speed.py decision`, `... training`.
+
+`decision`: milliseconds from an observation to an action, one row, every action decided on anew, for the policy as it is, for
+its exported form, and for onnxruntime alone on the same file. `training`: milliseconds of a step of ACT's network and loss,
+in vaekit and written plainly with PyTorch's own modules. All in one process; the candidates take turns, round by round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tables import write
+from vaekit import Demonstrations, Policy, preset
+from vaekit.robots.export import export_policy
+from vaekit.robots.policy import SIZES
+from vaekit.robots.runner import OnnxPolicy
+
+ROBOTS = {  # state, environment_state, chunk_size, actions
+    "aloha": (14, 7, 100, 14),
+    "fetch": (10, 15, 20, 4),
+}
+BATCH = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", choices=["decision", "training"])
+    parser.add_argument("--size", default="base", choices=list(SIZES))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--calls", type=int, default=100, help="decisions of a round")
+    parser.add_argument("--steps", type=int, default=25, help="training steps of a round")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--suffix", default="", help="added to the name of the table")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    decision(options) if options.table == "decision" else training(options)
+
+
+def demonstrations(robot: str, episodes: int = 2) -> Demonstrations:
+    """Noise of the right shapes: speed does not depend on what is learned."""
+    state, around, chunk_size, actions = ROBOTS[robot]
+    rng, length = np.random.default_rng(0), 2 * chunk_size
+    sizes = {"state": state, "environment_state": around}
+    return Demonstrations(
+        actions=rng.standard_normal((episodes * length, actions)).astype(np.float32),
+        observations={
+            name: rng.standard_normal((episodes * length, n)).astype(np.float32) for name, n in sizes.items()
+        },
+        episode_ends=np.arange(1, episodes + 1) * length,
+        name=robot,
+    )
+
+
+# -- deciding ----------------------------------------------------------------------------------------------------------
+
+
+def decision(options: argparse.Namespace) -> None:
+    rows: list[dict[str, Any]] = []
+    for robot, (_, _, chunk_size, _) in ROBOTS.items():
+        data = demonstrations(robot)
+        policy = Policy(size=options.size, chunk_size=chunk_size, execute=1, epochs=1).fit(data)
+        with tempfile.TemporaryDirectory() as folder:
+            exported = OnnxPolicy(export_policy(policy, Path(folder) / "policy.onnx"), threads=options.threads)
+        observation = {name: values[0] for name, values in data.observations.items()}
+        feed = {**{name: value[None] for name, value in observation.items()}, "noise": np.zeros((1, exported.about["noise"]), np.float32)}  # fmt: skip
+        candidates: dict[str, Callable[[], Any]] = {
+            "onnxruntime alone": lambda e=exported, f=feed: e.session.run(None, f),
+            "OnnxPolicy.act": lambda e=exported, o=observation: e.act(o),
+            "Policy.act": lambda p=policy, o=observation: p.act(o),
+        }
+        rounds: dict[str, list[float]] = {name: [] for name in candidates}
+        for round_ in range(options.rounds + 1):
+            for name, call in candidates.items():
+                took = []
+                for _ in range(options.calls):
+                    started = time.perf_counter()
+                    call()
+                    took.append(1e3 * (time.perf_counter() - started))
+                if round_:  # the first one warms up
+                    rounds[name].append(statistics.median(took))
+        base = statistics.median(rounds["onnxruntime alone"])
+        for name, found in rounds.items():
+            rows.append({"robot": robot, "": name, **spread(found, base)})
+            write(options, f"A decision, milliseconds: size {options.size}, batch 1", rows, NOTES)
+
+
+# -- learning ----------------------------------------------------------------------------------------------------------
+
+
+class PlainACT(nn.Module):
+    """ACT from states, as one writes it with PyTorch's own layers (Zhao et al. 2023, arXiv 2304.13705).
+
+    Positions are added once, before the first layer, since these layers know of none; ACT adds them at each of them.
+    """
+
+    def __init__(self, state: int, around: int, chunk_size: int, actions: int, size: str, latent_dim: int):
+        super().__init__()
+        s = SIZES[size]
+        width, options = s["width"], (s["heads"], s["hidden"], s.get("dropout", 0.0))
+        self.latent_dim = latent_dim
+
+        def encoder(layers: int) -> nn.Module:
+            return nn.TransformerEncoder(nn.TransformerEncoderLayer(width, *options, batch_first=True), layers)
+
+        self.cls = nn.Parameter(torch.randn(1, 1, width))
+        self.seen = nn.ModuleList([nn.Linear(state, width), nn.Linear(around, width)])
+        self.action = nn.Linear(actions, width)
+        self.places = nn.Parameter(torch.randn(1, 3 + chunk_size, width))
+        self.posterior, self.posterior_head = encoder(s["posterior_layers"]), nn.Linear(width, 2 * latent_dim)
+        self.tokens = nn.ModuleList([nn.Linear(n, width) for n in (latent_dim, state, around)])
+        self.token_places = nn.Parameter(torch.randn(1, 3, width))
+        self.queries = nn.Parameter(torch.randn(1, chunk_size, width))
+        self.encoder = encoder(s["layers"])
+        self.decoder = nn.TransformerDecoder(
+            nn.TransformerDecoderLayer(width, *options, batch_first=True), s["decoder_layers"]
+        )
+        self.head = nn.Linear(width, actions)
+
+    def forward(self, state: Tensor, around: Tensor, x: Tensor, padding: Tensor) -> Tensor:
+        """state (B, n), around (B, m), x (B, S, A), padding (B, S) -> the loss."""
+        rows = len(x)
+        known = [
+            self.cls.expand(rows, -1, -1),
+            *(f(v)[:, None] for f, v in zip(self.seen, (state, around), strict=True)),
+        ]
+        tokens = torch.cat([*known, self.action(x)], 1) + self.places
+        h = self.posterior(tokens, src_key_padding_mask=F.pad(padding, (3, 0)))[:, 0]
+        mean, log_variance = self.posterior_head(h).chunk(2, -1)
+        z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        tokens = torch.stack([f(v) for f, v in zip(self.tokens, (z, state, around), strict=True)], 1)
+        memory = self.encoder(tokens + self.token_places)
+        found = self.head(self.decoder(self.queries.expand(rows, -1, -1), memory))
+        error = ((found - x).abs() * ~padding.unsqueeze(-1)).mean()
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
+        return error + 10 * kl
+
+
+class Clock:
+    """Milliseconds of each training step, by when the steps ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[float] = []
+
+    def step(self, *args: Any) -> None:
+        self.ended.append(time.perf_counter())
+
+    def epoch(self, *args: Any) -> None: ...
+
+    @property
+    def took(self) -> float:
+        return 1e3 * statistics.median(np.diff(self.ended)[2:].tolist())
+
+
+def ours(data: Demonstrations, options: argparse.Namespace, precision: str) -> float:
+    settings = {**preset("act"), "size": options.size, "batch_size": BATCH, "validation": 0.0}
+    clock = Clock()
+    epochs = max(1, options.steps // (len(data) // BATCH))
+    Policy(**settings, epochs=epochs, trainer={"precision": precision}).fit_data(data, watchers=[clock])
+    return clock.took
+
+
+def plain(data: Demonstrations, options: argparse.Namespace, fused: bool) -> float:
+    state, around, chunk_size, actions = ROBOTS["aloha"]
+    torch.manual_seed(0)
+    model = PlainACT(state, around, chunk_size, actions, options.size, preset("act")["latent_dim"])
+    adam = torch.optim.Adam(model.parameters(), lr=1e-5, fused=fused)
+    seen = [torch.from_numpy(values) for values in data.observations.values()]
+    places = torch.arange(len(data))[:, None] + torch.arange(chunk_size)
+    padding = places >= torch.from_numpy(np.repeat(data.episode_ends, 2 * chunk_size))[:, None]
+    x = torch.from_numpy(data.actions)[places.clamp_max(len(data) - 1)]
+    clock = Clock()
+    for _ in range(options.steps):
+        batch = torch.randint(len(data), (BATCH,))
+        loss = model(*(values[batch] for values in seen), x[batch], padding[batch])
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        clock.step()
+    return clock.took
+
+
+def training(options: argparse.Namespace) -> None:
+    data = demonstrations("aloha", episodes=8)
+    candidates: dict[str, Callable[[], float]] = {
+        "plain PyTorch, Adam": lambda: plain(data, options, False),
+        "plain PyTorch, fused Adam": lambda: plain(data, options, True),
+        "vaekit, precision 32-true": lambda: ours(data, options, "32-true"),
+        "vaekit": lambda: ours(data, options, "auto"),
+    }
+    rounds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(options.rounds):
+        for name, measure in candidates.items():
+            rounds[name].append(measure())
+        base = statistics.median(rounds["plain PyTorch, Adam"])
+        rows = [{"": name, **spread(found, base)} for name, found in rounds.items() if found]
+        write(options, f"ACT's training step, milliseconds: size {options.size}, batch {BATCH}, chunk 100, states", rows, NOTES)  # fmt: skip
+
+
+NOTES = "Medians over rounds of each round's median, with the fastest and slowest round; other jobs shared the machine."
+
+
+def spread(rounds: list[float], base: float) -> dict[str, str]:
+    middle = statistics.median(rounds)
+    return {"ms": f"{middle:.2f}", "rounds": f"{min(rounds):.2f} to {max(rounds):.2f}", "ratio": f"{middle / base:.2f}"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""A policy as one ONNX file, from what the robot measures to what it is to do, for `vaekit.robots.runner`.
+
+Inputs, then the output:
+
+    observations, each (N, ...) by name, in the robot's own units; pictures as bytes
+    noise        (N, n) standard Normal numbers, from which z is drawn; only where the policy draws
+    z            (latent_dim,) to use in place of what the policy's rule gives; may be left out (then it is NaN)
+    ->  actions  (N, chunk_size, A), in the robot's own units
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from vaekit import __version__
+from vaekit.conditions import Number, Picture
+from vaekit.distributions import Noise
+from vaekit.errors import UserError, extra_needed
+from vaekit.files import write_atomically
+from vaekit.robots.policy import Policy
+from vaekit.robots.runner import FORMAT, METADATA, NOISE, Z, open_session
+
+TOLERANCE = 1e-5  # in standard deviations of the actions
+ROWS = 3  # of the example that is traced; any number of rows can be given to the file
+
+
+class Deployed(nn.Module):
+    """A policy from raw observations to raw actions, without anything random in it."""
+
+    def __init__(self, policy: Policy):
+        super().__init__()
+        self.model = copy.deepcopy(policy.model_).cpu().eval()
+        self.rule, self.named = policy.z, policy.schema_.named
+        numbers = {name: c for name, c in self.named.items() if isinstance(c, Number)}
+        # In float64, as the policy does it: a float32 of a mean that is far from 0 is off by much of a small scale.
+        self.means = {name: torch.tensor(c.mean, dtype=torch.float64) for name, c in numbers.items()}
+        self.scales = {name: torch.tensor(c.scale, dtype=torch.float64) for name, c in numbers.items()}
+        self.mean = torch.tensor(policy.domain_.mean, dtype=torch.float64)
+        self.scale = torch.tensor(policy.domain_.scale, dtype=torch.float64)
+
+    def forward(self, observations: Mapping[str, Tensor], noise: Tensor | None, z: Tensor | None) -> Tensor:
+        rows = next(iter(observations.values())).shape[0]  # len() would make it a constant
+        c = self.features(observations, rows)
+        chosen = self.choose(c, noise, rows)
+        if z is not None:
+            chosen = torch.where(z.isnan(), chosen, z)
+        return (self.model.decoder(chosen, c).transpose(1, 2).double() * self.scale + self.mean).float()
+
+    def features(self, observations: Mapping[str, Tensor], rows: int) -> Any:
+        y = {
+            name: ((values.double() - self.means[name]) / self.scales[name]).float() if name in self.means else values
+            for name, values in observations.items()
+        }
+        return self.model.condition(y, rows)
+
+    def choose(self, c: Any, noise: Tensor | None, rows: int) -> Tensor:
+        """z by the policy's rule, (N, latent_dim)."""
+        prior = self.model.prior_head(c, rows)
+        return prior.mean if noise is None else prior.sample(1, in_turn(noise))[0]
+
+    def numbers_drawn(self, c: Any, rows: int) -> int:
+        """How many numbers a row's z is drawn from."""
+        drawn = 0
+
+        def count(k: int, rows: int, n: int) -> Tensor:
+            nonlocal drawn
+            drawn += n
+            return torch.zeros(k, rows, n)
+
+        if self.rule != "mean" and self.model.latent_dim:
+            self.model.prior_head(c, rows).sample(1, count)
+        return drawn
+
+
+def in_turn(numbers: Tensor) -> Noise:
+    """Noise (1, N, k) that is the next k columns of numbers (N, n)."""
+    used = 0
+
+    def noise(_: int, rows: int, k: int) -> Tensor:
+        nonlocal used
+        used += k
+        return numbers[:, used - k : used].unsqueeze(0)
+
+    return noise
+
+
+def export_policy(policy: Policy, path: str | Path) -> Path:
+    """Write a policy as one .onnx file, for `OnnxPolicy` or any other runtime of ONNX.
+
+    What the file needs beside its inputs (the rule for z, how to execute chunks, names and shapes) is JSON in its metadata.
+    The file is tried before it takes its place: onnxruntime must agree with the policy.
+
+    Raises:
+        UserError: a package is missing, `path` does not end in .onnx, or a prior cannot be expressed in ONNX.
+    """
+    if not isinstance(policy, Policy):
+        raise UserError(
+            f"only a trained Policy can be exported, not a {type(policy).__name__}: give the run it came from"
+        )
+    check_is_fitted(policy)
+    path = Path(path)
+    if path.suffix.lower() != ".onnx":
+        raise UserError(f"{path}: a policy is exported to a file that ends in .onnx")
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as e:
+        raise extra_needed("onnx", e.name or "onnx") from e
+    module = Deployed(policy)
+    observations = example(policy, ROWS)
+    with torch.inference_mode():
+        n = module.numbers_drawn(module.features(observations, ROWS), ROWS)
+    noise = torch.randn(ROWS, n, generator=torch.Generator().manual_seed(0)) if n else None
+    z = torch.full((policy.latent_dim,), torch.nan) if policy.latent_dim else None
+    proto = traced(policy, module, observations, noise, z)
+    if z is not None:  # a value that an input has if it is left out
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(z.numpy(), Z))
+    about = {
+        "format": FORMAT,
+        "vaekit": __version__,
+        "chunk_size": policy.domain_.chunk_size,
+        "execute": str(policy.execute),
+        "z": policy.z,
+        "latent_dim": policy.latent_dim,
+        "noise": n,
+        "fps": policy.domain_.fps,
+        "observations": {
+            name: {"dtype": str(values.numpy().dtype), "shape": list(values.shape[1:])}
+            for name, values in observations.items()
+        },
+        "actions": len(policy.domain_.mean),
+        "action_names": policy.domain_.names,
+        "seed": policy.seed_,
+    }
+    onnx.helper.set_model_props(proto, {METADATA: json.dumps(about)})
+    content = proto.SerializeToString()
+    session = open_session(content)
+    check(policy, module, session, observations, noise)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda p: p.write_bytes(content))
+    return path
+
+
+def example(policy: Policy, rows: int) -> dict[str, Tensor]:
+    """Observations such as those learned from, by name, in raw units."""
+    rng = np.random.default_rng(0)
+    out = {}
+    for name, c in policy.schema_.named.items():
+        if isinstance(c, Number):
+            values = np.asarray(c.mean) + np.asarray(c.scale) * rng.standard_normal((rows, c.size))
+            out[name] = torch.from_numpy(values.astype(np.float32))
+        elif isinstance(c, Picture):
+            out[name] = torch.from_numpy(rng.integers(0, 256, (rows, c.height, c.width, 3)).astype(np.uint8))
+    return out
+
+
+def traced(policy: Policy, module: Deployed, observations: Any, noise: Tensor | None, z: Tensor | None) -> Any:
+    """The module as an `onnx.ModelProto` of one file's worth."""
+    rows = torch.export.Dim("rows")
+    given = {NOISE: noise, Z: z}
+    said = io.StringIO()  # the exporter talks, on stdout, on stderr and in warnings, of what users can do nothing about
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), quiet("torch.onnx"), quiet("onnxscript"):
+            warnings.simplefilter("ignore")
+            # strict: the number of rows stays open where a network asks for len().
+            exported = torch.export.export(
+                module,
+                (observations, noise, z),
+                dynamic_shapes=({name: {0: rows} for name in observations}, None if noise is None else {0: rows}, None),
+                strict=True,
+            )
+            program = torch.onnx.export(
+                exported,
+                input_names=[*observations, *(name for name, value in given.items() if value is not None)],
+                output_names=["actions"],
+                custom_translation_table={torch.ops.aten.special_ndtr.default: ndtr},
+                dynamo=True,
+                verbose=False,
+            )
+    except RuntimeError as e:
+        raise UserError(
+            f"a policy with prior={policy.prior!r} could not be expressed in ONNX: "
+            "train it with prior 'mixture', 'conditional' or 'standard'"
+        ) from e
+    assert program is not None
+    proto = program.model_proto
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")  # where in the code it comes from, with the paths of this machine
+        node.ClearField("doc_string")
+    return proto
+
+
+def ndtr(x: Any) -> Any:
+    """The Normal's cumulative probability in ONNX, (1 + erf(x / sqrt 2)) / 2: onnxruntime's erf is of float32 alone."""
+    import onnxscript
+
+    op: Any = onnxscript.opset18
+    erf = op.Erf(op.Cast(x, to=onnxscript.FLOAT.dtype) * op.Constant(value_float=0.5**0.5))
+    return op.CastLike((erf + op.Constant(value_float=1.0)) * op.Constant(value_float=0.5), x)
+
+
+@contextlib.contextmanager
+def quiet(name: str) -> Any:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@torch.inference_mode()
+def check(policy: Policy, module: Deployed, session: Any, observations: Any, noise: Tensor | None) -> None:
+    """RuntimeError unless the file says what the policy says."""
+    feed = {name: values.numpy() for name, values in observations.items()}
+    z = module.choose(module.features(observations, ROWS), noise, ROWS)
+    expected = policy.predict(feed, z=z)
+    (found,) = session.run(None, feed if noise is None else {**feed, NOISE: noise.numpy()})
+    off = np.abs(found - expected) / (np.asarray(policy.domain_.scale) + np.abs(expected))
+    if not off.max() <= TOLERANCE:
+        raise RuntimeError(f"the exported policy is off by {off.max():.1e} of an action: nothing was written")
