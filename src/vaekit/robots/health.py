@@ -46,7 +46,7 @@ def policy_health(
         action_spread: how far actions move with z: the RMS, over frames, z ~ p(z|y), steps and numbers of an action, of
             their deviation from the mean over z, in units of each number's own standard deviation in the
             demonstrations that were trained on. Steps behind the end of an episode do not count.
-        action_spread_first: the same of the first action of each chunk. Of a route that is chosen once it is smaller.
+        action_spread_first: the same of the first action of each chunk.
     """
     data = policy._data(demonstrations)
     order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 2))[:FRAMES]
@@ -101,7 +101,12 @@ def _latent(policy: Policy, results: Mapping[str, Any]) -> list[str]:
     if is_dead(results):
         return [
             f"The latent is dead: z carries {kl:.3f} nats, {active} of {units} units are active, actions move {spread:.2f} "
-            "standard deviations with z. z = 0, z sampled and no VAE at all act alike.",
+            "standard deviations with z. "
+            + (
+                "z = 0, z sampled and no VAE at all act alike."
+                if spread < STILL
+                else "A z that is drawn only adds noise."
+            ),
             *_cause(policy, results["effective_beta"]),
         ]
     if gap is not None and gap < DEAD_GAP:
