@@ -105,7 +105,9 @@ def describe_run(folder: Path) -> str:
     data, model, history = values["data"], estimator.model_, estimator.history_
     parameters = sum(p.numel() for p in model.parameters())
     shape = "x".join(map(str, estimator.domain_.event_shape))
-    what = "pictures (channels x height x width)" if data["kind"] == "images" else "columns"
+    what = {"images": "pictures (channels x height x width)", "actions": "(actions x time steps)"}.get(
+        data["kind"], "columns"
+    )
     lines = [
         f"{values['estimator']} of {data['rows']} rows from {data.get('source') or 'Python'}, vaekit {values['vaekit']}",
         f"data        {shape} {what}",
@@ -130,5 +132,7 @@ def describe_run(folder: Path) -> str:
 def explain(condition: dict[str, Any]) -> str:
     if condition["kind"] == "number":
         return f"{len(condition['mean'])} number(s)"
+    if condition["kind"] == "picture":
+        return f"a picture of {condition['width']}x{condition['height']} pixels"
     shown = ", ".join(map(str, condition["classes"][:10]))
     return f"one of {len(condition['classes'])} labels ({shown}{', ...' if len(condition['classes']) > 10 else ''})"

@@ -117,7 +117,7 @@ class ActionEncoder(nn.Module):
         known += [project(c[name]).unsqueeze(1) for name, project in self.vectors.items()]  # (B, 1, D) each
         tokens = torch.cat([*known, self.action(x.transpose(1, 2))], dim=1)  # (B, tokens, D)
         padding = None if mask is None else F.pad(~mask[:, 0], (len(known), 0))  # (B, tokens), False for what is known
-        return self.head(self.transformer(tokens, self.positions, padding)[:, 0])  # (B, features)
+        return self.head(self.transformer(tokens, self.positions, padding, first=1)[:, 0])  # (B, features)
 
 
 class ActionDecoder(nn.Module):
@@ -150,6 +150,7 @@ class ActionDecoder(nn.Module):
     ):
         super().__init__()
         options = dict(heads=heads, hidden=hidden, dropout=dropout, norm_first=norm_first)
+        self.dropout = dropout
         self.latent = nn.Linear(latent_dim, width)
         self.vectors = nn.ModuleDict({name: nn.Linear(size, width) for name, size in vectors.items()})
         self.token_positions = nn.Parameter(torch.randn(1, 1 + len(vectors), width))  # (1, z and vectors, D)
@@ -173,7 +174,8 @@ class ActionDecoder(nn.Module):
             tokens.append(c["pictures"])  # (B, tokens of pictures, D)
         positions = torch.cat([self.token_positions, self.picture_positions], dim=1)  # (1, T, D)
         memory = self.encoder(torch.cat(tokens, dim=1), positions)  # (B, T, D)
-        start = torch.zeros_like(self.queries).expand(len(z), -1, -1)  # (B, S, D)
+        # All rows start from the same zeros, so that the first self-attention is the same for all; unless its dropout is not.
+        start = torch.zeros_like(self.queries).expand(len(z) if self.training and self.dropout else 1, -1, -1)
         h = self.decoder(start, memory, positions=self.queries, memory_positions=positions)  # (B, S, D)
         return self.head(h).transpose(1, 2)  # (B, actions, S)
 

@@ -42,7 +42,7 @@ def attended(keys: Tensor, padding: Tensor | None, causal: bool = False) -> Tens
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries (B, S, width) over keys and values (B, T, width) -> (B, S, width).
+    """Multi-head attention of queries (B or 1, S, width) over keys and values (B, T, width) -> (B, S, width).
 
     The projections of queries, keys and values are one parameter, as in `nn.MultiheadAttention`.
 
@@ -66,6 +66,8 @@ class Attention(nn.Module):
         q, k, v = self.project(query, key, value)  # 3 of (B, S or T, D)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # (B, heads, S or T, D/heads)
         dropout = self.dropout if self.training else 0.0
+        if q.shape[0] == 1:  # queries that all rows share
+            q = q.expand(len(k), -1, -1, -1)
         out = F.scaled_dot_product_attention(q, k, v, mask, dropout)  # (B, heads, S, D/heads)
         return self.out_proj(out.transpose(1, 2).flatten(2))  # (B, S, D)
 
@@ -100,9 +102,10 @@ class Layer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def attend(self, x: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+    def attend(self, x: Tensor, positions: Tensor | None, mask: Tensor | None, first: int | None = None) -> Tensor:
         q = add(x, positions)  # (B, T, D)
-        return self.dropout(self.self_attn(q, q, x, mask))  # (B, T, D)
+        queries = q if first is None else q[:, :first]  # (B, first, D)
+        return self.dropout(self.self_attn(queries, q, x, mask))  # (B, first, D)
 
     def feed_forward(self, x: Tensor) -> Tensor:
         h = self.dropout(self.activation(self.linear1(x)))  # (B, T, hidden)
@@ -110,12 +113,13 @@ class Layer(nn.Module):
 
 
 class TransformerEncoderLayer(Layer):
-    def forward(self, x: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor | None, mask: Tensor | None, first: int | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D), or of the `first` tokens alone."""
         if self.norm_first:
-            x = x + self.attend(self.norm1(x), positions, mask)  # (B, T, D)
-            return x + self.feed_forward(self.norm2(x))  # (B, T, D)
-        x = self.norm1(x + self.attend(x, positions, mask))  # (B, T, D)
-        return self.norm2(x + self.feed_forward(x))  # (B, T, D)
+            x = x[:, :first] + self.attend(self.norm1(x), positions, mask, first)  # (B, first, D)
+            return x + self.feed_forward(self.norm2(x))  # (B, first, D)
+        x = self.norm1(x[:, :first] + self.attend(x, positions, mask, first))  # (B, first, D)
+        return self.norm2(x + self.feed_forward(x))  # (B, first, D)
 
 
 class TransformerDecoderLayer(Layer):
@@ -172,12 +176,19 @@ class TransformerEncoder(nn.Module):
         self.layers = nn.ModuleList(TransformerEncoderLayer(*options) for _ in range(layers))
         self.norm = nn.LayerNorm(width) if norm_first else nn.Identity()
 
-    def forward(self, x: Tensor, positions: Tensor | None = None, padding: Tensor | None = None) -> Tensor:
-        """Tokens x (B, T, D), positions (B or 1, T, D), padding (B, T) bool, True = padding -> (B, T, D)."""
+    def forward(
+        self, x: Tensor, positions: Tensor | None = None, padding: Tensor | None = None, first: int | None = None
+    ) -> Tensor:
+        """Tokens x (B, T, D), positions (B or 1, T, D), padding (B, T) bool, True = padding -> (B, T, D).
+
+        first: only so many tokens are wanted, and the last layer computes no others -> (B, first, D).
+        """
         mask = attended(x, padding)  # (B, 1, 1, T)
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x = layer(x, positions, mask)  # (B, T, D)
-        return self.norm(x)  # (B, T, D)
+        for layer in self.layers[-1:]:
+            x = layer(x, positions, mask, first)  # (B, first, D)
+        return self.norm(x)  # (B, first, D)
 
 
 class TransformerDecoder(nn.Module):
@@ -209,7 +220,8 @@ class TransformerDecoder(nn.Module):
         memory_padding: Tensor | None = None,
         causal: bool = False,
     ) -> Tensor:
-        """Tokens x (B, S, D) look at memory (B, T, D) -> (B, S, D).
+        """Tokens x (B, S, D) look at memory (B, T, D) -> (B, S, D). x may be (1, S, D), tokens that all rows share: what
+        does not depend on the memory is then computed once.
 
         Args:
             positions: (B or 1, S, D), added to the queries of both attentions and the keys of the first.
