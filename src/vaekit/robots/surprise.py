@@ -54,6 +54,9 @@ class ObservationModel:
     Seen are the policy's vectors, standardised, and where it has cameras the mean of its backbones' tokens. The change tells
     of a sensor that stands still, and of an object that jumps from one usual place to another. A touch makes single numbers
     of a usual step jump, too: hence the logarithm of what is large, a likelihood with wide tails and a mean over some steps.
+
+    In benchmarks/surprise.py it sees most of what goes wrong among 28 numbers of an arm and a block, and sooner than
+    `Disagreement`; among 2 numbers the distance to the nearest demonstrations sees more. Pictures were not measured.
     """
 
     held_out: ClassVar[float] = 0.5  # of the episodes, to calibrate on
