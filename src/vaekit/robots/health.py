@@ -19,6 +19,7 @@ from vaekit.evaluation.health import (
     prior_verdict,
 )
 from vaekit.objectives.bounds import ACT, ELBO
+from vaekit.parts import choose
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.training.data import VALIDATION, BatchNoise, generator
 
@@ -124,7 +125,7 @@ def _latent(policy: Policy, results: Mapping[str, Any]) -> list[str]:
         remedy = {"standard": "--prior mixture, which learns it", "conditional": "--prior mixture or --prior flow"}
         said.append(
             f"But p(z|y) misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all codes together from the prior, "
-            f"so z in use is not what z was in training. Train with {remedy.get(policy._prior_name(), '--prior flow')}, or "
+            f"so z in use is not what z was in training. Train with {remedy.get(_prior_name(policy), '--prior flow')}, or "
             "for longer."
         )
     return said
@@ -151,9 +152,13 @@ def _cause(policy: Policy, beta: float | None) -> list[str]:
     ]
 
 
+def _prior_name(policy: Policy) -> str:
+    return choose("prior", policy.prior, policy.parts["prior"])[0]
+
+
 def _rule(policy: Policy, results: Mapping[str, Any]) -> list[str]:
     """A mean lies between the modes, where z of no demonstration lies."""
-    learned = policy._prior_name() in ("mixture", "flow")
+    learned = _prior_name(policy) in ("mixture", "flow")
     if policy.z != "mean" or not learned or is_dead(results) or results["action_spread"] < STILL:
         return []
     return [
