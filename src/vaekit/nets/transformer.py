@@ -67,7 +67,7 @@ class Attention(nn.Module):
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # (B, heads, S or T, D/heads)
         dropout = self.dropout if self.training else 0.0
         if q.shape[0] == 1:  # queries that all rows share
-            q = q.expand(len(k), -1, -1, -1)
+            q = q.expand(k.shape[0], -1, -1, -1)  # not len(k), which an export takes for a constant
         out = F.scaled_dot_product_attention(q, k, v, mask, dropout)  # (B, heads, S, D/heads)
         return self.out_proj(out.transpose(1, 2).flatten(2))  # (B, S, D)
 

@@ -176,12 +176,11 @@ def traced(policy: Policy, module: Deployed, observations: Any, noise: Tensor | 
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(said), quiet("torch.onnx"), quiet("onnxscript"):
             warnings.simplefilter("ignore")
-            # strict: the number of rows stays open where a network asks for len().
             exported = torch.export.export(
                 module,
                 (observations, noise, z),
                 dynamic_shapes=({name: {0: rows} for name in observations}, None if noise is None else {0: rows}, None),
-                strict=True,
+                strict=False,
             )
             program = torch.onnx.export(
                 exported,
@@ -192,10 +191,7 @@ def traced(policy: Policy, module: Deployed, observations: Any, noise: Tensor | 
                 verbose=False,
             )
     except RuntimeError as e:
-        raise UserError(
-            f"a policy with prior={policy.prior!r} could not be expressed in ONNX: "
-            "train it with prior 'mixture', 'conditional' or 'standard'"
-        ) from e
+        raise UserError(f"this policy, of prior {policy.prior!r}, could not be expressed in ONNX: {e}") from e
     assert program is not None
     proto = program.model_proto
     for node in proto.graph.node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaekit import evaluation
 from vaekit.conditions import Number, Picture, Schema
@@ -175,36 +176,41 @@ class Policy(Learner):
         return (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
 
     def _training_extras(self) -> dict[str, Any]:
-        return {"condition_dropout": 0.0, "keep": "last"}
+        # 32 bits: with matrices this small half precision costs more in casts than it saves, and actions are to be exact.
+        return {"condition_dropout": 0.0, "keep": "last", "precision": "32-true"}
 
     def _build(self, likelihood: Any) -> LatentModel:
         network = SIZES["base"] | (SIZES[self.size] if isinstance(self.size, str) else dict(self.size))
-        posterior_layers, width = network.pop("posterior_layers"), network.pop("width")
-        posterior_sees = network.pop("posterior_sees", None)
+        width, sees = network.pop("width"), network.pop("posterior_sees", None)
+        encoder = {k: v for k, v in network.items() if k != "decoder_layers"} | {
+            "layers": network.pop("posterior_layers")
+        }
+        encoder.pop("posterior_layers")
         actions, chunk_size = self.domain_.event_shape
         vectors = {name: c.size for name, c in self.schema_.named.items() if isinstance(c, Number)}
         cameras = {name: (c.height, c.width) for name, c in self.schema_.named.items() if isinstance(c, Picture)}
-        prior, posterior = self._part("prior"), self._part("posterior")(self.latent_dim)
-        features = sum(vectors.values()) + (width if cameras else 0)
-        options = {k: v for k, v in network.items() if k != "decoder_layers"}
-        seen = {name: size for name, size in vectors.items() if posterior_sees is None or name in posterior_sees}
-        return LatentModel(
-            ActionEncoder(
-                actions, chunk_size, posterior.features, seen, width, **{**options, "layers": posterior_layers}
-            ),
-            ActionDecoder(self.latent_dim, actions, chunk_size, vectors, cameras, width, **network),
-            likelihood,
-            latent_dim=self.latent_dim,
-            prior=StandardNormalPrior(self.latent_dim)
-            if self._prior_name() == "standard"
-            else ObservationPrior(prior, self.latent_dim, features),
-            posterior=posterior,
-            condition=Observation(vectors, cameras, width, shared_backbone=self.shared_backbone),
-        )
+        seen = {name: size for name, size in vectors.items() if sees is None or name in sees}
+        posterior: Any = self._part("posterior")(self.latent_dim)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element")  # a latent of no units has no weights
+            return LatentModel(
+                ActionEncoder(actions, chunk_size, posterior.features, seen, width, **encoder),
+                ActionDecoder(self.latent_dim, actions, chunk_size, vectors, cameras, width, **network),
+                likelihood,
+                latent_dim=self.latent_dim,
+                prior=self._prior(sum(vectors.values()) + (width if cameras else 0)),
+                posterior=posterior,
+                condition=Observation(vectors, cameras, width, shared_backbone=self.shared_backbone),
+            )
 
     def _prior_name(self) -> str:
-        """A prior has nothing to say of a latent of no units."""
         return choose("prior", self.prior, self.parts["prior"])[0] if self.latent_dim else "standard"
+
+    def _prior(self, features: int) -> nn.Module:
+        """p(z|y), y having so many numbers. What is drawn from N(0, I), or has no units, needs no observation."""
+        if self._prior_name() == "standard":
+            return StandardNormalPrior(self.latent_dim)
+        return ObservationPrior(self._part("prior"), self.latent_dim, features)
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
