@@ -21,7 +21,7 @@ from vaekit.conditions import Picture
 from vaekit.deploy.pictures import ACCENT, COLOURS, INK, MUTED, grid, png_data_uri, shrink, svg
 from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
 from vaekit.deploy.shown import Strip
-from vaekit.deploy.words import number
+from vaekit.deploy.words import nats, number
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.environments import ENVIRONMENTS
 from vaekit.robots.policy import Policy
@@ -190,8 +190,8 @@ def latent(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
     return {
         "panels": panels,
         "draws": DRAWN,
-        "place": f"episode {which + 1}, {number(frame / fps)} s after its beginning",
-        "spread": number(spread.max()),
+        "place": f"{f'{number(frame / fps)} s after' if frame else 'at'} the beginning of episode {which + 1}",
+        "spread": nats(spread.max()),
         "cameras": cameras(policy, demonstrations, drawn.frame),
         "over_time": svg(draw_spread, "How far chunks differ by z, over the time of an episode", 5.6, 2.0),
     }
@@ -217,8 +217,8 @@ def commands(folder: Path, policy: Policy) -> list[tuple[str, str]]:
     return [
         ("Put it to the test in a simulator, on seeds it has not seen", f"vaekit rollout {run} --env {environment}"),
         (f"Play {k} actions of each chunk", f"vaekit rollout {run} --env {environment} --execute {k}"),
-        ("Draw z anew for each chunk", f"vaekit rollout {run} --env {environment} --z chunk"),
-        ("Measure the model with more samples", f"vaekit evaluate {run} --k 5000"),
+        ("The same, z drawn anew for each chunk", f"vaekit rollout {run} --env {environment} --z chunk --execute {k}"),
+        ("Measure it on other demonstrations", f"vaekit evaluate {run} SOURCE"),
         ("Take it to a robot that has no PyTorch", f"vaekit export {run} -o policy.onnx"),
         ("Go on in Python", f"import vaekit; policy = vaekit.load({path!r}); policy.act(observation)"),
     ]
