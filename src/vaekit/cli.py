@@ -153,9 +153,8 @@ def fit(
     if estimator.interrupted_:
         say(f"stopped; go on with: vaekit fit --resume --out {folder}")
         raise typer.Exit(130)
-    results = recipes.evaluate(
-        folder, estimator, recipes.held_out(estimator, recipes.REPORT_ROWS), recipes.REPORT_SAMPLES
-    )
+    samples = min(recipes.REPORT_SAMPLES, estimator.iw_samples)
+    results = recipes.evaluate(folder, estimator, recipes.held_out(estimator, recipes.REPORT_ROWS), samples)
     say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
     if report:
         say(f"look at {recipes.report(folder, estimator)}")
@@ -256,7 +255,7 @@ def interpolate(
 def evaluate(
     run: Run,
     source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Default: the rows the run held out.", show_default=False)] = None,
-    k: Annotated[int, typer.Option(help="Importance samples for the NLL.")] = 500,
+    k: Annotated[int | None, typer.Option(help="Importance samples for the NLL. Default: 500, or 20 for a policy.", show_default=False)] = None,
     features: Annotated[Path | None, typer.Option(help="A file of `vaekit features`: Frechet and kernel distance, precision and recall of samples, each beside its floor.", show_default=False)] = None,
     factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors: disentanglement scores (MIG, DCI, FactorVAE, SAP); repeat it for several.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -270,7 +269,7 @@ def evaluate(
     estimator = load(run)
     also = factors or []
     data = recipes.read_for(estimator, source, also=also) if source else recipes.held_out(estimator, also=also)
-    results = recipes.evaluate(run, estimator, data, k, features=features, factors=also)
+    results = recipes.evaluate(run, estimator, data, k or estimator.iw_samples, features=features, factors=also)
     print(json.dumps(results, indent=2) if as_json else summary(results))
 
 
@@ -347,6 +346,7 @@ def rollout(
     seed: Annotated[int, typer.Option(help="Of the first; choose others than the demonstrations'.")] = 1000,
     execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
+    monitor: Annotated[str | None, typer.Option(help="Count alarms of a monitor, observation or disagreement, calibrated on 50 other episodes of the policy.", show_default=False)] = None,
     video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
@@ -361,8 +361,18 @@ def rollout(
 
     policy = load_policy(run, execute=execute, z=z)
     env = make(environment, cameras=policy.sees_cameras)
+    if monitor:
+        from vaekit.robots.surprise import watched
+
+        policy = watched(policy, env, monitor, seed + episodes)
     found = roll(policy, env, episodes, seed, video=video, track=partial(track, what="episodes"))
-    print(json.dumps(found, indent=2) if as_json else "\n".join(rollout_lines(found)))
+    lines = rollout_lines(found)
+    if monitor:
+        from vaekit.robots.surprise import alarm_lines, alarms
+
+        found["monitor"] = alarms(policy.episodes)
+        lines += alarm_lines(found["monitor"])
+    print(json.dumps(found, indent=2) if as_json else "\n".join(lines))
 
 
 @app.command()

@@ -55,6 +55,7 @@ class Learner(BaseEstimator):
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = PARTS
     sizes: ClassVar[Mapping[str, Any]] = SIZES
     least_latent_dim: ClassVar[int] = 1
+    iw_samples: ClassVar[int] = 500  # for the NLL, where nothing else is asked for
 
     if TYPE_CHECKING:  # learned, and so no arguments
         domain_: Any = field(init=False)

@@ -265,7 +265,7 @@ def report(folder: Path, estimator: Any) -> Path:
     try:
         results = json.loads(path.read_text())
     except (OSError, ValueError):
-        results = evaluate(folder, estimator, data, REPORT_SAMPLES)
+        results = evaluate(folder, estimator, data, min(REPORT_SAMPLES, estimator.iw_samples))
     if isinstance(data, Demonstrations):
         return write_policy_report(folder, estimator, data, results)
     return write_report(folder, estimator, data.x, data.conditions, results)

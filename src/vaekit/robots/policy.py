@@ -91,6 +91,7 @@ class Policy(Learner):
     }
     sizes: ClassVar[Mapping[str, Any]] = SIZES
     least_latent_dim: ClassVar[int] = 0
+    iw_samples: ClassVar[int] = 20  # a transformer's pass for each: the NLL is not what a policy is judged by
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
@@ -304,7 +305,7 @@ class Policy(Learner):
             raise UserError(f"z has the shape {z.shape}: this policy's is ({self.latent_dim},)")
         return z
 
-    def evaluate(self, demonstrations: Demonstrations, *, k: int = 100, track: Any = list) -> dict[str, Any]:
+    def evaluate(self, demonstrations: Demonstrations, *, k: int = 20, track: Any = list) -> dict[str, Any]:
         """ELBO, KL, active units, what z does to actions (`vaekit.robots.health`), and a verdict, on demonstrations that
         training had better not have seen."""
         from vaekit.robots.health import policy_health, policy_verdict

@@ -314,6 +314,15 @@ class Monitored:
         return self.policy.act(dict(observation))
 
 
+def watched(policy: Acting, environment: Environment, kind: str, seed: int, episodes: int = 50) -> Monitored:
+    """The policy of a run under a monitor that is fitted to the run's demonstrations, and calibrated on rollouts from `seed` on."""
+    source = policy.data_.get("source") if isinstance(policy, Policy) else None
+    if not isinstance(policy, Policy) or not source:
+        raise UserError("a monitor is fitted to a run's demonstrations: give a run that `vaekit fit` wrote")
+    monitor = Monitor.fit(policy, policy.read(source), kind)
+    return Monitored(policy, monitor.calibrate(record(policy, environment, episodes, seed)))
+
+
 def alarms(episodes: list[dict[str, Any]]) -> dict[str, Any]:
     """Of `Monitored.episodes`: how many; share of them with an alarm, and its Wilson interval at 95 %; alarm_step: the
     median step of the first one, and steps_left: the median number of steps from there to the end; None without alarms."""
