@@ -16,6 +16,7 @@ _HOME = {
     "Policy": "robots.policy",
     "Demonstrations": "robots.demonstrations",
     "read_demonstrations": "robots.demonstrations",
+    "load_published": "robots.published",
     "load": "loading",
     "preset": "recipe",
     "read": "sources",
