@@ -113,7 +113,7 @@ class Picture:
             raise UserError(
                 f"condition {name!r} is {values.dtype} {values.shape[1:]}: give bytes ({self.height}, {self.width}, 3)"
             )
-        return torch.from_numpy(np.ascontiguousarray(values))
+        return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
     def parse(self, name: str, text: str) -> Any:
         raise UserError(f"condition {name!r} is a picture, and cannot be given as text")

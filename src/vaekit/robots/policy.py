@@ -33,8 +33,8 @@ from vaekit.training.data import generator, split
 CHUNK_SECONDS = 2.0
 SIZES: dict[str, dict[str, Any]] = {
     "small": dict(width=64, heads=4, hidden=256, layers=2, decoder_layers=1, posterior_layers=1),
-    "base": dict(width=128, heads=8, hidden=512, layers=2, decoder_layers=1, posterior_layers=2),
-    "large": dict(width=256, heads=8, hidden=1024, layers=4, decoder_layers=2, posterior_layers=2),
+    "base": dict(width=128, heads=8, hidden=512, layers=2, decoder_layers=1, posterior_layers=2, dropout=0.1),
+    "large": dict(width=256, heads=8, hidden=1024, layers=4, decoder_layers=2, posterior_layers=2, dropout=0.1),
     "published": dict(
         width=512, heads=8, hidden=3200, layers=4, decoder_layers=1, posterior_layers=4, dropout=0.1,
         posterior_sees=["state"],
@@ -181,7 +181,7 @@ class Policy(Learner):
         return {"condition_dropout": 0.0, "keep": "last", "precision": "32-true"}
 
     def _build(self, likelihood: Any) -> LatentModel:
-        network = SIZES["base"] | (SIZES[self.size] if isinstance(self.size, str) else dict(self.size))
+        network = dict(SIZES[self.size]) if isinstance(self.size, str) else SIZES["base"] | dict(self.size)
         width, sees = network.pop("width"), network.pop("posterior_sees", None)
         encoder = {k: v for k, v in network.items() if k != "decoder_layers"} | {
             "layers": network.pop("posterior_layers")
