@@ -75,6 +75,15 @@ def test_other_priors(demonstrations, tmp_path, prior):
     agrees(policy, export_policy(policy, tmp_path / "policy.onnx"), demonstrations)
 
 
+def test_at_temperature_0_a_normal_prior_gives_its_mean(demonstrations, tmp_path):
+    policy = fitted(demonstrations, prior="conditional", temperature=0.0, execute=1)
+    runner = OnnxPolicy(export_policy(policy, tmp_path / "policy.onnx"))
+    policy.z = "mean"
+    policy.reset()
+    observation = {name: values[7] for name, values in demonstrations.observations.items()}
+    assert np.allclose(runner.act(observation), policy.act(observation), atol=1e-5)
+
+
 @pytest.mark.slow
 def test_flow(demonstrations, tmp_path):
     policy = fitted(demonstrations, prior="flow")

@@ -43,7 +43,7 @@ class Deployed(nn.Module):
     def __init__(self, policy: Policy):
         super().__init__()
         self.model = copy.deepcopy(policy.model_).cpu().eval()
-        self.rule, self.named = policy.z, policy.schema_.named
+        self.rule, self.temperature, self.named = policy.z, policy.temperature, policy.schema_.named
         numbers = {name: c for name, c in self.named.items() if isinstance(c, Number)}
         # In float64, as the policy does it: a float32 of a mean that is far from 0 is off by much of a small scale.
         self.means = {name: torch.tensor(c.mean, dtype=torch.float64) for name, c in numbers.items()}
@@ -69,7 +69,7 @@ class Deployed(nn.Module):
     def choose(self, c: Any, noise: Tensor | None, rows: int) -> Tensor:
         """z by the policy's rule, (N, latent_dim)."""
         prior = self.model.prior_head(c, rows)
-        return prior.mean if noise is None else prior.sample(1, in_turn(noise))[0]
+        return prior.mean if noise is None else prior.tempered(self.temperature).sample(1, in_turn(noise))[0]
 
     def numbers_drawn(self, c: Any, rows: int) -> int:
         """How many numbers a row's z is drawn from."""
