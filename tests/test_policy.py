@@ -5,10 +5,10 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import kill, start, vaekit
 from safetensors.numpy import load_file
 
 import vaekit as vk
+from conftest import kill, start, vaekit
 from vaekit.domains import Actions
 from vaekit.errors import UserError
 from vaekit.robots.demonstrations import Demonstrations, split_episodes, write_demonstrations
@@ -119,7 +119,9 @@ def test_without_a_latent_it_is_behaviour_cloning(demos):
     np.testing.assert_array_equal(policy.predict(seen, noise_seed=(1,)), policy.predict(seen, noise_seed=(2,)))
 
 
-@pytest.mark.parametrize("names", [["state"], ["environment_state"], ["images.top"], ["images.top", "images.wrist", "state"]])
+@pytest.mark.parametrize(
+    "names", [["state"], ["environment_state"], ["images.top"], ["images.top", "images.wrist", "state"]]
+)
 def test_any_subset_of_observations(names):
     rng = np.random.default_rng(0)
     frames = 6 * 8
@@ -155,7 +157,12 @@ def test_a_flow_has_no_mean_in_closed_form_and_says_so(demos):
 
 def test_wilson():
     """Against values from Newcombe (1998), Statistics in Medicine 17, table I, method 3."""
-    for successes, n, low, high in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)]:
+    for successes, n, low, high in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ]:
         np.testing.assert_allclose(wilson(successes, n), (low, high), atol=5e-5)
 
 
@@ -196,6 +203,14 @@ def test_from_demonstrations_to_a_video(tmp_path):
         assert "is a policy" in vaekit(*verb, cwd=tmp_path, check=2).stderr
 
 
+def test_what_it_sees_is_chosen_by_condition(tmp_path):
+    write_demonstrations(made_up(state=np.zeros((240, 2)), environment_state=np.ones((240, 3))), tmp_path / "data")
+    common = ["fit", "data", "--size", "small", "--epochs", 1, "--no-report"]
+    vaekit(*common, "--kind", "actions", "-c", "environment_state", "--out", "run", cwd=tmp_path, check=0)
+    assert list(vk.load(tmp_path / "run").schema_.named) == ["environment_state"]
+    assert "add --kind actions" in vaekit(*common, cwd=tmp_path, check=2).stderr
+
+
 def test_the_published_settings_are_named(demos):
     settings = vk.preset("act")
     assert settings["objective"] == {"name": "act", "kl_weight": 10}
@@ -233,7 +248,7 @@ def test_a_wrong_setting_is_told_before_training(settings, said):
 def test_an_observation_it_was_not_trained_for(policy):
     for seen, said in [
         ({"environment_state": np.zeros(2)}, "the observation has no 'state', which the policy was trained to see"),
-        ({"state": np.zeros(3)}, "'state' has 2 numbers a row, got 3"),
+        ({"state": np.zeros(3)}, r"'state' has the shape \(3,\), and the policy was trained to see \(2,\)"),
         ({"state": np.array([0, np.nan])}, "observation 'state' is not finite"),
         ({"state": np.array([0, np.inf])}, "infinite"),
     ]:

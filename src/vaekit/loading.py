@@ -122,7 +122,7 @@ def describe_run(folder: Path) -> str:
         last = history[-1]
         lines.append(f"training    {last['epoch']:.0f} epochs, {last['step']:.0f} steps, {last['seconds']:.0f} s")
         scored = [row for row in history if "valid_elbo" in row]
-        if scored:
+        if scored and not isinstance(estimator, Policy):  # whose last weights are kept
             best = max(scored, key=lambda row: row["valid_elbo"])
             lines.append(f"best epoch  {best['epoch']:.0f}: validation ELBO {best['valid_elbo']:.2f} nats")
     files = [name for name in (CONFIG, MODEL, METRICS, CHECKPOINT, EVALUATION, REPORT) if (folder / name).exists()]

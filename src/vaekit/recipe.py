@@ -34,7 +34,8 @@ class Recipe:
 
     Attributes:
         source: what `vaekit.read` takes.
-        conditions: names, or "name:label" or "name:number" where the kind is not to be guessed.
+        conditions: names, or "name:label" or "name:number" where the kind is not to be guessed. Of a policy: what it is to
+            see, such as "state".
         resize: (width, height) for pictures of mixed sizes.
         strict: an unreadable picture is an error.
         kind: "actions" for demonstrations of a robot; None: told from the source.
@@ -128,7 +129,8 @@ class Recipe:
             say(f"note: {note}")
         kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
         say(f"{data.name}: {data.describe()} -> {folder}")
-        estimator = self.estimator(**self.settings)
+        seen = {"observations": self.conditions} if self.kind == "actions" and self.conditions else {}
+        estimator = self.estimator(**self.settings, **seen)
         with ProgressBar() as bar:
             estimator.fit_data(
                 data, kinds=kinds, folder=folder, resume=resume,
@@ -141,8 +143,8 @@ class Recipe:
         assert self.source is not None
         size = (self.resize[0], self.resize[1]) if self.resize else None
         if self.kind == "actions":
-            names = self.settings.get("observations")
-            cameras = True if names is None else [name for name in names if name.startswith(CAMERA)]
+            names = self.settings.get("observations") or self.conditions
+            cameras = [name for name in names if name.startswith(CAMERA)] if names else True
             return read_demonstrations(self.source, cameras=cameras, resize=size)
         names = [c.partition(":")[0] for c in self.conditions]
         return sources.read(self.source, conditions=names, resize=size, strict=self.strict)

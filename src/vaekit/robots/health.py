@@ -158,6 +158,11 @@ def _prior_name(policy: Policy) -> str:
 
 def _rule(policy: Policy, results: Mapping[str, Any]) -> list[str]:
     """A mean lies between the modes, where z of no demonstration lies."""
+    if policy.z == "chunk" and str(policy.execute).startswith("ensemble") and results["action_spread"] >= STILL:
+        return [
+            "But z='chunk' with execute='ensemble' averages chunks that each go about it in another way: use z='episode', or "
+            "play some actions of each chunk, such as execute=10."
+        ]
     learned = _prior_name(policy) in ("mixture", "flow")
     if policy.z != "mean" or not learned or is_dead(results) or results["action_spread"] < STILL:
         return []

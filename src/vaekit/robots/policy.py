@@ -289,6 +289,12 @@ class Policy(Learner):
                     f"the observation has no {name!r}, which the policy was trained to see{near_matches(name, observations)}"
                 )
         arrays = {name: np.asarray(observations[name]) for name in self.schema_.named}
+        for name, c in self.schema_.named.items():
+            wanted = (c.size,) if isinstance(c, Number) else (c.height, c.width, 3) if isinstance(c, Picture) else ()
+            if arrays[name].shape[1:] != wanted:
+                raise UserError(
+                    f"observation {name!r} has the shape {arrays[name].shape[1:]}, and the policy was trained to see {wanted}"
+                )
         y = self.schema_.pack(arrays, len(next(iter(arrays.values()))))
         for name, values in y.items():
             if values.is_floating_point() and not values.isfinite().all():

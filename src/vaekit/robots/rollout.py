@@ -68,7 +68,8 @@ def rollout(
         track: wraps the range of episodes, to show how far it has come.
 
     Returns:
-        episodes, seed; strict_success and success: shares of the episodes, each with its Wilson interval at 95 %;
+        episodes, seed; strict_success, and success as the environment itself counts it: shares of the episodes, each with
+        its Wilson interval at 95 %;
         return_mean and return_std; steps_mean; decision_ms: median milliseconds from an observation to an action, where a
         chunk was decided on, and decision_ms_p95; episodes_strict: whether each succeeded; route: of environments that tell.
     """
@@ -151,7 +152,7 @@ def rollout_lines(found: dict[str, Any]) -> list[str]:
     lines = [
         f"{found['environment']}: {found['episodes']} episodes from seed {found['seed']}",
         f"success (strict)  {share(found['strict_success'], found['strict_interval'])}",
-        f"success (its own) {share(found['success'], found['interval'])}",
+        f"success (loose)   {share(found['success'], found['interval'])}",
         f"return            {found['return_mean']:.2f} ± {found['return_std']:.2f}, {found['steps_mean']:.0f} steps",
         f"a decision        {found['decision_ms']:.2f} ms (95 %: {found['decision_ms_p95']:.2f})",
     ]

@@ -22,6 +22,8 @@ def read_folder(ask: Ask) -> Dataset:
     for place, folders, names in os.walk(root, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [Path(place, n) for n in names if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith(".")]
+    if not files and (root / "meta" / "info.json").exists():
+        raise UserError(f"{ask.text} is a dataset of demonstrations: add --kind actions to learn a policy from it")
     if not files:
         held = ", ".join(shown(root)[:5]) or "nothing"
         raise UserError(
