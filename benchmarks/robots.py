@@ -53,7 +53,7 @@ class Expert:
         self.environment = environment
 
     def reset(self, seed: int | None = None) -> None:
-        self.script = self.environment.expert(seed)
+        self.script = self.environment.expert(seed or 0)
 
     def act(self, observation: Any) -> np.ndarray:
         return self.script()
@@ -138,9 +138,9 @@ def success(options: argparse.Namespace) -> None:
             row[mode] = f"{found['strict_success']:.0%} [{low:.0%}, {high:.0%}]"
             if found["success"] != found["strict_success"]:
                 row[mode] += f", its own {found['success']:.0%}"
-            if "routes" in found:
-                routes = np.asarray(found["routes"])
-                row[mode] += f", rarer way {min((routes > 0).mean(), (routes < 0).mean()):.0%}"
+        if hasattr(env, "route"):
+            policy.execute = options.execute[0]
+            row["rarer way from one start"] = rarer_way(policy, env, options.episodes)
         rows.append({**row, **{name: about.get(name, "") for name in ("KL", "active")}})
         write(options, f"{success.__doc__}: {options.env}", rows, notes)
 
@@ -163,6 +163,20 @@ def success(options: argparse.Namespace) -> None:
             if policy.z == "mean":
                 policy.z = "episode"
                 add(f"{method}, z drawn", seed, policy, 0, about, options.execute)
+
+
+def rarer_way(policy: Any, env: Any, episodes: int, start: int = 1000) -> str:
+    """Share of the successful episodes from one start that went the rarer way."""
+    ways = []
+    for i in range(episodes):
+        observation, over = env.reset(start), False
+        policy.reset(i)
+        while not over:
+            observation, _, over = env.step(policy.act(observation))
+        if env.strict_success:
+            ways.append(env.route)
+    above = np.mean(np.asarray(ways) > 0) if ways else 0.0
+    return f"{min(above, 1 - above):.0%} of {len(ways)}"
 
 
 def learn(options: argparse.Namespace, method: str, seed: int, demos: Demonstrations, chunk: int) -> Any:
