@@ -1,0 +1,66 @@
+"""What the verbs share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.errors import UserError
+
+app = typer.Typer(
+    name="vaekit",
+    help="Variational autoencoders (VAE) and conditional ones (CVAE), from one command.\n\n"
+    "Start with [bold]vaekit fit digits --condition label[/], and open the report it writes.",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SOURCE_HELP = (
+    "What to read: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv or "
+    ".parquet file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz), or hf://name from Hugging Face. "
+    "Rows of it: SOURCE\\[12] or SOURCE\\[10:20]."
+)
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The run directory that `vaekit fit` wrote.", show_default=False)
+]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
+Out = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Where to write; the ending decides the form.", show_default=False)
+]
+Condition = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--condition", "-c", help="VALUE, or NAME=VALUE (several: repeat it). Left out: unknown.", show_default=False
+    ),
+]
+
+
+def option(help: str, *names: str, panel: str = "Training") -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False)
+
+
+MODEL, DATA, DEVICE = "Model", "Data", "Devices"
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def parse_size(text: str) -> list[int]:
+    try:
+        width, _, height = text.lower().partition("x")
+        return [int(width), int(height or width)]
+    except ValueError:
+        raise UserError(f"--resize takes WIDTHxHEIGHT, such as 64x64, not {text!r}") from None
+
+
+def say(line: str) -> None:
+    """Tell the person; of several processes only the first speaks."""
+    if os.environ.get("RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0":
+        print(line, file=sys.stderr)

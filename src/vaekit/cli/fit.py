@@ -1,0 +1,108 @@
+"""`vaekit fit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli.common import DATA, DEVICE, MODEL, SOURCE_HELP, app, given, option, parse_size, say
+from vaekit.errors import UserError
+
+
+@app.command()
+def fit(
+    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
+    condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
+    out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
+    resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
+    kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, ACT's HDF5 episodes or an .npz of observations, actions and episode_ends), and a policy is learned.", panel=DATA)] = None,
+    strict: Annotated[bool, option("A picture that cannot be read is an error.", "--strict", panel=DATA)] = False,
+    validation: Annotated[float | None, option("Share of rows held out to choose the best epoch by. Default: 0.1.", panel=DATA)] = None,
+    latent_dim: Annotated[int | None, option("Number of latent units; 0 for a policy without. Default: 16.", panel=MODEL)] = None,
+    size: Annotated[str | None, option("small, base or large networks; published: the paper's, for policies. Default: base.", panel=MODEL)] = None,
+    network: Annotated[str | None, option("auto, conv or mlp.", panel=MODEL)] = None,
+    likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli, continuous_bernoulli, logistic or categorical.", panel=MODEL)] = None,
+    binarize: Annotated[str | None, option("Pictures: dynamic or threshold.", panel=MODEL)] = None,
+    prior: Annotated[str | None, option("standard, mixture, vamp, flow, or conditional: a Normal learned from the condition. Default: standard; mixture for policies.", panel=MODEL)] = None,
+    posterior: Annotated[str | None, option("normal, full (covariance), iaf or maf (flows).", panel=MODEL)] = None,
+    condition_dropout: Annotated[float | None, option("How often a condition is hidden in training. Default: 0.1.", panel=MODEL)] = None,
+    structure: Annotated[str | None, option("flat (one latent), ladder (a hierarchy) or vq (quantised).", panel=MODEL)] = None,
+    sampler: Annotated[str | None, option("Where samples' z comes from: prior, or gmm (default) or flow, learned on the codes after training.", panel=MODEL)] = None,
+    objective: Annotated[str | None, option("elbo, free_bits, capacity, kl_target, geco, beta_tc, factor_vae, info_vae, iwae, dreg, vae_gan or act (that of the paper, for policies).")] = None,
+    preset: Annotated[str | None, option("Settings by name; act: ACT as published, for --kind actions.", panel=MODEL)] = None,
+    chunk_size: Annotated[int | None, option("Policies: actions decided on at a time. Default: two seconds of them.", panel=MODEL)] = None,
+    z: Annotated[str | None, option("Policies: z at use: episode (drawn once an episode, default), chunk or mean.", panel=MODEL)] = None,
+    temperature: Annotated[float | None, option("Policies: the spread of what z is drawn from is multiplied by it. Default: 1.", panel=MODEL)] = None,
+    execute: Annotated[str | None, option("Policies: ensemble (default), or how many actions of each chunk to play.", panel=MODEL)] = None,
+    backbone: Annotated[str | None, option("Policies: weights of the cameras' ResNet-18, .safetensors or .pth as torchvision names them.", panel=MODEL)] = None,
+    set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL)] = None,
+    epochs: Annotated[int | None, option("Passes over the data. Default: 4000 steps' worth, at least 50.")] = None,
+    minutes: Annotated[float | None, option("Train for this long instead.")] = None,
+    batch_size: Annotated[int | None, option("Rows a step, over all devices. Default: 128; 64 for policies.")] = None,
+    learning_rate: Annotated[float | None, option("Peak of the step size. Default: 0.001.")] = None,
+    patience: Annotated[float | None, option("Stop after this share of the run without a better epoch. Default: 0.2.")] = None,
+    seed: Annotated[int | None, option("Of everything random. Default: 0.")] = None,
+    resume: Annotated[bool, option("Go on with the run in --out, to the bit.", "--resume")] = False,
+    tensorboard: Annotated[bool, option("Log to RUN/tensorboard too.", "--tensorboard")] = False,
+    precision: Annotated[str | None, option("auto, 32-true, bf16-mixed, ... (Lightning Fabric's).", panel=DEVICE)] = None,
+    accelerator: Annotated[str | None, option("auto, cpu, cuda, mps, ...", panel=DEVICE)] = None,
+    devices: Annotated[int | None, option("How many on each node.", panel=DEVICE)] = None,
+    nodes: Annotated[int | None, option("How many nodes, under torchrun.", panel=DEVICE)] = None,
+    strategy: Annotated[str | None, option("auto, ddp, fsdp, ...", panel=DEVICE)] = None,
+    config: Annotated[Path | None, option("Settings from a YAML file, or a run's config.yaml; options on the line win.", panel=DATA)] = None,
+    print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,
+    report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
+) -> None:  # fmt: skip
+    """Train a VAE on SOURCE, or with --condition a CVAE, and write a run directory with a report."""
+    from vaekit import recipe as recipes
+    from vaekit import run as runs
+
+    settings = dict(
+        validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
+        condition_dropout=condition_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
+        learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z,
+        temperature=temperature, execute=execute, backbone=backbone,
+    )  # fmt: skip
+    parts = dict(
+        likelihood=likelihood,
+        prior=prior,
+        posterior=posterior,
+        structure=structure,
+        sampler=sampler,
+        objective=objective,
+    )
+    trainer = dict(precision=precision, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
+    if resume and config is None and out and (out / runs.CONFIG).exists():
+        config = out / runs.CONFIG
+    recipe = recipes.Recipe.read(config) if config else recipes.Recipe()
+    recipe.source = source or recipe.source
+    recipe.kind = kind or recipe.kind
+    recipe.settings |= recipes.preset(preset) if preset else {}
+    recipe.conditions = condition or recipe.conditions
+    recipe.resize = parse_size(resize) if resize else recipe.resize
+    recipe.strict = strict or recipe.strict
+    recipe.settings |= given(settings)
+    recipe.choose_parts(given(parts), set_ or [])
+    if chosen := given(trainer) | ({"tensorboard": True} if tensorboard else {}):
+        recipe.settings["trainer"] = {**(recipe.settings.get("trainer") or {}), **chosen}
+    if print_config:
+        recipe.check()
+        print(recipe.to_yaml(), end="")
+        return
+    if resume and out is None:
+        raise UserError("--resume needs --out RUN, the run to go on with")
+    folder, estimator = recipe.train(out, resume=resume, say=say)
+    if not estimator.first_process_:
+        return
+    for note in estimator.notes_:
+        say(f"note: {note}")
+    if estimator.interrupted_:
+        say(f"stopped; go on with: vaekit fit --resume --out {folder}")
+        raise typer.Exit(130)
+    samples = min(recipes.REPORT_SAMPLES, estimator.iw_samples)
+    results = recipes.evaluate(folder, estimator, recipes.held_out(estimator, recipes.REPORT_ROWS), samples)
+    say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
+    if report:
+        say(f"look at {recipes.report(folder, estimator)}")

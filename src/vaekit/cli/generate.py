@@ -1,0 +1,142 @@
+"""What a run is used for: new rows, codes, ways between rows, scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.cli.common import Condition, Out, Run, Source, app, say
+from vaekit.errors import UserError
+
+
+@app.command()
+def sample(
+    run: Run,
+    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    condition: Condition = None,
+    temperature: Annotated[float, typer.Option(help="Spread of z: below 1 more typical, above 1 more varied.")] = 1.0,
+    sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+    output: Out = None,
+) -> None:  # fmt: skip
+    """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet."""
+    from vaekit.recipe import learn_sampler
+    from vaekit.uses.write import write_rows
+
+    estimator, path = opened(run, output, "samples", ".npy", ".npz", ".csv", ".parquet")
+    y = estimator.schema_.parse(condition or [])
+    if sampler and sampler not in ("auto", "prior", *estimator.samplers_):
+        say(f"learning where the codes lie: sampler {sampler}")
+        learn_sampler(run, estimator, sampler)
+    rows = estimator.sample(n, y, sampler=sampler, temperature=temperature, random_state=seed)
+    write_rows(path, rows, estimator.domain_)
+    say(f"{n} samples in {path}")
+
+
+@app.command()
+def reconstruct(run: Run, source: Source, output: Out = None) -> None:
+    """Pass SOURCE through the latent and back: .png shows originals beside reconstructions."""
+    import numpy as np
+
+    from vaekit.recipe import read_for
+    from vaekit.uses.write import write_rows
+
+    estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet")
+    data = read_for(estimator, source)
+    rows = estimator.reconstruct(data.x, data.conditions)
+    if path.suffix.lower() == ".png":
+        shown = min(len(rows), 64)
+        pairs = np.stack([data.x[:shown].astype(rows.dtype), rows[:shown]], axis=1).reshape(-1, *rows.shape[1:])
+        write_rows(path, pairs, estimator.domain_, {"columns": 16 if shown > 4 else 2})
+        say(f"{shown} of {len(rows)} pictures, each beside its reconstruction, in {path}")
+    else:
+        write_rows(path, rows, estimator.domain_)
+        say(f"{len(rows)} reconstructions in {path}")
+
+
+@app.command()
+def encode(run: Run, source: Source, output: Out = None) -> None:
+    """Write the latent codes (posterior means) of SOURCE: .npy, .csv or .parquet."""
+    from vaekit.recipe import read_for
+    from vaekit.uses.write import write_rows
+
+    estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False)
+    data = read_for(estimator, source)
+    write_rows(path, estimator.transform(data.x, data.conditions), None)
+    say(f"{len(data)} rows of {estimator.model_.latent_dim} latent units in {path}")
+
+
+@app.command()
+def interpolate(
+    run: Run,
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A file, or a row of a source: SOURCE\\[12].", show_default=False)
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
+    steps: Annotated[int, typer.Option(help="Points on the way, both ends included.")] = 9,
+    path_: Annotated[str, typer.Option("--path", help="linear, spherical or geodesic (what is decoded changes least).")] = "linear",
+    condition: Condition = None,
+    output: Out = None,
+) -> None:  # fmt: skip
+    """Walk through the latent space from A to B: .png (a strip), .gif, .npy or .csv."""
+    import torch
+
+    from vaekit.recipe import read_for
+    from vaekit.uses.interpolate import smoothness
+    from vaekit.uses.write import write_rows
+
+    estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet")
+    ends = [read_for(estimator, end, conditions=False) for end in (a, b)]
+    for end, text in zip(ends, (a, b), strict=True):
+        if len(end) != 1:
+            raise UserError(f"{text} has {len(end)} rows: choose one, such as {text}[0]")
+    y = estimator.schema_.parse(condition or [])
+    rows = estimator.interpolate(ends[0].x[0], ends[1].x[0], steps, y, path=path_)
+    write_rows(path, rows, estimator.domain_, {"columns": steps})
+    found = smoothness(torch.from_numpy(rows.astype("float64")))
+    say(
+        f"{steps} steps in {path}: length {found['length']:.4g}, {found['detour']:.2f} times the straight way; "
+        f"the largest step is {found['evenness']:.2f} times the mean"
+    )
+
+
+@app.command()
+def score(
+    run: Run,
+    source: Source,
+    k: Annotated[int, typer.Option(help="Importance samples a row.")] = 100,
+    output: Out = None,
+) -> None:
+    """Write log p(x) of every row of SOURCE, in nats: .csv, .parquet or .npy. Low scores are odd rows."""
+    import numpy as np
+
+    from vaekit.recipe import read_for
+    from vaekit.training.progress import track
+    from vaekit.uses.write import write_rows, write_table
+
+    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False)
+    data = read_for(estimator, source)
+    scores = estimator.score_samples(data.x, data.conditions, k=k, track=track)
+    if path.suffix.lower() == ".npy":
+        write_rows(path, scores, None)
+    else:
+        write_table(path, {"row": np.arange(len(scores)), "log_px": scores})
+    say(f"{len(scores)} scores (mean {scores.mean():.2f} nats) in {path}")
+
+
+def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True) -> tuple[Any, Path]:
+    """The run's estimator, and a checked path to write to; by default a file in the run directory."""
+    from vaekit.loading import load
+    from vaekit.uses.write import check_suffix
+
+    estimator = load(run)
+    if estimator.domain_.kind == "actions":
+        raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
+    allowed = (
+        [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
+    )
+    path = output or run / (name + (".csv" if ".csv" in allowed and allowed[0] != ".png" else allowed[0]))
+    check_suffix(path, allowed)
+    return estimator, path

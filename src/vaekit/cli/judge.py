@@ -1,0 +1,94 @@
+"""What a run is worth, and what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.cli.common import Run, Source, app, parse_size, say
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Default: the rows the run held out.", show_default=False)] = None,
+    k: Annotated[int | None, typer.Option(help="Importance samples for the NLL. Default: 500, or 20 for a policy.", show_default=False)] = None,
+    features: Annotated[Path | None, typer.Option(help="A file of `vaekit features`: Frechet and kernel distance, precision and recall of samples, each beside its floor.", show_default=False)] = None,
+    factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors: disentanglement scores (MIG, DCI, FactorVAE, SAP); repeat it for several.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:  # fmt: skip
+    """ELBO, KL and what it is made of, importance-weighted NLL, active units, and a verdict; distances of samples too."""
+    import json
+
+    from vaekit import recipe as recipes
+    from vaekit.loading import load
+
+    estimator = load(run)
+    also = factors or []
+    data = recipes.read_for(estimator, source, also=also) if source else recipes.held_out(estimator, also=also)
+    results = recipes.evaluate(run, estimator, data, k or estimator.iw_samples, features=features, factors=also)
+    print(json.dumps(results, indent=2) if as_json else summary(results))
+
+
+@app.command()
+def features(
+    source: Source,
+    label: Annotated[list[str], typer.Option("--label", "-l", help="A label or column to learn to recognise; repeat it for several.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .safetensors.", show_default=False)],
+    resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for pictures of mixed sizes.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data. Default: 1000 steps' worth.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+) -> None:  # fmt: skip
+    """Train a feature network on labelled pictures, for `vaekit evaluate --features`."""
+    from vaekit.measures import features_of_source
+
+    width, height = parse_size(resize) if resize else (None, None)
+    size = (width, height) if width and height else None
+    network = features_of_source(source, label, output, resize=size, seed=seed, epochs=epochs)
+    known = ", ".join(f"{name} {share:.1%}" for name, share in network.accuracy.items() if share is not None)
+    say(f"recognises of held-out pictures: {known or 'nothing was held out'}; features {network.hash} in {output}")
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write report.html again, from the run and its source."""
+    from vaekit import recipe as recipes
+    from vaekit.loading import load
+
+    say(f"look at {recipes.report(run, load(run))}")
+
+
+@app.command()
+def info(run: Run) -> None:
+    """What a run is: data, model, training, files."""
+    from vaekit.loading import describe_run
+
+    print(describe_run(run))
+
+
+def summary(results: dict[str, Any]) -> str:
+    from vaekit.measures import distance_lines, factor_lines, latent_lines
+    from vaekit.robots.health import policy_lines
+
+    lines = [
+        f"rows            {results['rows']}",
+        f"ELBO            {results['elbo']:.2f} nats",
+        f"reconstruction  {results['reconstruction']:.2f} nats",
+        f"KL              {results['kl']:.2f} nats",
+        f"IW-NLL (k={results['k']})  {results['iw_nll']:.2f} ± {results['iw_nll_standard_error']:.2f} nats",
+        f"active units    {results['active_units']} of {results['latent_units']}",
+        *(
+            ["KL per unit     " + " ".join(f"{v:.2f}" for v in largest)]
+            if (largest := sorted(results["kl_per_unit"], reverse=True)[:64])
+            else []
+        ),
+        *latent_lines(results),
+        *policy_lines(results),
+        *(distance_lines(results["distances"]) if "distances" in results else []),
+        *(factor_lines(results["disentanglement"]) if "disentanglement" in results else []),
+        "",
+        results["verdict"],
+    ]
+    return "\n".join(lines)

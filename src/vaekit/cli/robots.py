@@ -1,0 +1,85 @@
+"""Demonstrations, and policies at work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli.common import Run, app, say
+
+
+@app.command()
+def demonstrate(
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="two-routes, fetch-reach, fetch-push, fetch-pick-and-place, aloha-transfer or aloha-insertion.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The LeRobot folder to write.", show_default=False)],
+    episodes: Annotated[int, typer.Option(help="How many, of those that succeed by the strict rule.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the first; the next one has the next seed.")] = 0,
+    cameras: Annotated[bool, typer.Option("--cameras", help="Record the cameras too.")] = False,
+) -> None:  # fmt: skip
+    """Let the scripted expert of an environment show how it is done, and write a dataset."""
+    from functools import partial
+
+    from vaekit.robots.demonstrations import write_demonstrations
+    from vaekit.robots.environments import demonstrate as show
+    from vaekit.training.progress import track
+
+    demonstrations = show(environment, episodes, seed, cameras=cameras, track=partial(track, what="episodes"))
+    for note in demonstrations.notes:
+        say(f"note: {note}")
+    write_demonstrations(demonstrations, output)
+    say(f"{demonstrations.describe()} in {output}")
+
+
+@app.command()
+def rollout(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a .onnx file of `vaekit export`.", show_default=False)],
+    environment: Annotated[str, typer.Option("--env", help="Where to act; see `vaekit demonstrate --help`.", show_default=False)],
+    episodes: Annotated[int, typer.Option(help="How many.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the first; choose others than the demonstrations'.")] = 1000,
+    execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
+    z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
+    monitor: Annotated[str | None, typer.Option(help="Count alarms of a monitor, observation or disagreement, calibrated on 50 other episodes of the policy.", show_default=False)] = None,
+    video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:  # fmt: skip
+    """Put a policy to the test in an environment: success with its interval, return, latency."""
+    import json
+    from functools import partial
+
+    from vaekit.robots.environments import make
+    from vaekit.robots.rollout import load_policy, rollout_lines
+    from vaekit.robots.rollout import rollout as roll
+    from vaekit.training.progress import track
+
+    policy = load_policy(run, execute=execute, z=z)
+    env = make(environment, cameras=policy.sees_cameras)
+    if monitor:
+        from vaekit.robots.surprise import watched
+
+        policy = watched(policy, env, monitor, seed + episodes)
+    found = roll(policy, env, episodes, seed, video=video, track=partial(track, what="episodes"))
+    lines = rollout_lines(found)
+    if monitor:
+        from vaekit.robots.surprise import alarm_lines, alarms
+
+        found["monitor"] = alarms(policy.episodes)
+        lines += alarm_lines(found["monitor"])
+    print(json.dumps(found, indent=2) if as_json else "\n".join(lines))
+
+
+@app.command()
+def export(
+    run: Run,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.", show_default=False)],
+    execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
+    z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
+) -> None:  # fmt: skip
+    """Write a policy as one ONNX file, which runs without PyTorch: raw observations in, raw actions out."""
+    from vaekit.robots.export import export_policy
+    from vaekit.robots.rollout import load_policy
+
+    say(
+        f"{export_policy(load_policy(run, execute=execute, z=z), output)}; try it with: vaekit rollout {output} --env ENV"
+    )
