@@ -44,7 +44,7 @@ def expected(policy, observations, noise):
     module = Deployed(policy)
     with torch.inference_mode():
         c = policy.model_.condition(policy._packed(observations), len(noise))
-        z = module.choose(c, torch.from_numpy(noise), len(noise))
+        z, _ = module.choose(c, torch.from_numpy(noise), None, len(noise))
     return policy.predict(observations, z=z)
 
 
@@ -57,7 +57,13 @@ def agrees(policy, path, demonstrations):
     for rows in (1, 7):
         observations = some(demonstrations, rows)
         noise = np.random.default_rng(rows).standard_normal((rows, runner.about["noise"])).astype(np.float32)
-        (found,) = runner.session.run(None, {**observations, "noise": noise})
+        held = {"component": np.full(rows, -1)} if runner.about["component"] else {}
+        found, *kept = runner.session.run(None, {**observations, "noise": noise, **held})
+        if kept:  # and what was kept is kept
+            held["component"] = kept[0]
+            again, same = runner.session.run(None, {**observations, "noise": -noise, **held})
+            assert (same == kept[0]).all()
+            assert (again != found).any()
         assert found.shape == (rows, CHUNK, 2)
         assert np.allclose(found, expected(policy, observations, noise), atol=1e-5)
     return runner

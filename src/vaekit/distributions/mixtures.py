@@ -43,12 +43,19 @@ class Mixture:
         return self.log_prob_components(x).logsumexp(-1).to(x)
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
+        return self.of(self.pick(k, noise), noise)
+
+    def pick(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
+        """k components of each row, drawn by their weights -> (k, B) of whole numbers."""
         edges = self.log_weights.double().exp().cumsum(-1).expand(self.rows, -1)
         uniform = torch.special.ndtr(noise(k, self.rows, 1).to(edges))
-        component = (uniform > edges).sum(-1).clamp_max(edges.shape[-1] - 1)  # (k, B)
+        return (uniform > edges).sum(-1).clamp_max(edges.shape[-1] - 1)
+
+    def of(self, component: Tensor, noise: Noise = torch.randn) -> Tensor:
+        """A sample of each of these components (k, B) -> (k, B, d)."""
         row = torch.arange(self.rows, device=component.device)
         loc, scale = (t[component] if t.ndim == 2 else t[row, component] for t in (self.loc, self.scale))
-        return loc + scale * noise(k, self.rows, self.loc.shape[-1]).to(loc)
+        return loc + scale * noise(len(component), self.rows, self.loc.shape[-1]).to(loc)
 
     def tempered(self, temperature: float) -> Mixture:
         """Every component's spread is multiplied; which component is drawn stays as it is."""

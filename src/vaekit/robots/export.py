@@ -4,8 +4,10 @@ Inputs, then the output:
 
     observations, each (N, ...) by name, in the robot's own units; pictures as bytes
     noise        (N, n) standard Normal numbers, from which z is drawn; only where the policy draws
+    component    (N,) int64, the component that is held, -1 for none; only where the policy draws from a mixture
     z            (latent_dim,) to use in place of what the policy's rule gives; may be left out (then it is NaN)
-    ->  actions  (N, chunk_size, A), in the robot's own units
+    ->  actions  (N, chunk_size, A), in the robot's own units; of a mixture also
+        kept     (N,) int64, the component that was drawn or kept
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from vaekit.distributions import Noise
 from vaekit.errors import UserError, extra_needed
 from vaekit.files import write_atomically
 from vaekit.robots.policy import Policy
-from vaekit.robots.runner import FORMAT, METADATA, NOISE, Z, open_session
+from vaekit.robots.runner import COMPONENT, FORMAT, METADATA, NOISE, Z, open_session
+from vaekit.robots.ways import draw
 
 TOLERANCE = 1e-5  # in standard deviations of the actions
 ROWS = 3  # of the example that is traced; any number of rows can be given to the file
@@ -51,13 +54,16 @@ class Deployed(nn.Module):
         self.mean = torch.tensor(policy.domain_.mean, dtype=torch.float64)
         self.scale = torch.tensor(policy.domain_.scale, dtype=torch.float64)
 
-    def forward(self, observations: Mapping[str, Tensor], noise: Tensor | None, z: Tensor | None) -> Tensor:
+    def forward(
+        self, observations: Mapping[str, Tensor], noise: Tensor | None, component: Tensor | None, z: Tensor | None
+    ) -> tuple[Tensor, ...]:
         rows = next(iter(observations.values())).shape[0]  # len() would make it a constant
         c = self.features(observations, rows)
-        chosen = self.choose(c, noise, rows)
+        chosen, component = self.choose(c, noise, component, rows)
         if z is not None:
             chosen = torch.where(z.isnan(), chosen, z)
-        return (self.model.decoder(chosen, c).transpose(1, 2).double() * self.scale + self.mean).float()
+        actions = (self.model.decoder(chosen, c).transpose(1, 2).double() * self.scale + self.mean).float()
+        return (actions,) if component is None else (actions, component)
 
     def features(self, observations: Mapping[str, Tensor], rows: int) -> Any:
         y = {
@@ -66,10 +72,10 @@ class Deployed(nn.Module):
         }
         return self.model.condition(y, rows)
 
-    def choose(self, c: Any, noise: Tensor | None, rows: int) -> Tensor:
-        """z by the policy's rule, (N, latent_dim)."""
+    def choose(self, c: Any, noise: Tensor | None, component: Tensor | None, rows: int) -> tuple[Tensor, Tensor | None]:
+        """z by the policy's rule, (N, latent_dim), and the component it came from."""
         prior = self.model.prior_head(c, rows)
-        return prior.mean if noise is None else prior.tempered(self.temperature).sample(1, in_turn(noise))[0]
+        return (prior.mean, None) if noise is None else draw(prior, in_turn(noise), self.temperature, component)
 
     def numbers_drawn(self, c: Any, rows: int) -> int:
         """How many numbers a row's z is drawn from."""
@@ -125,8 +131,10 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
     with torch.inference_mode():
         n = module.numbers_drawn(module.features(observations, ROWS), ROWS)
     noise = torch.randn(ROWS, n, generator=torch.Generator().manual_seed(0)) if n else None
+    mixture = noise is not None and policy._prior_name() == "mixture"
+    component = torch.full((ROWS,), -1) if mixture else None
     z = torch.full((policy.latent_dim,), torch.nan) if policy.latent_dim else None
-    proto = traced(policy, module, observations, noise, z)
+    proto = traced(policy, module, observations, noise, component, z)
     if z is not None:  # a value that an input has if it is left out
         proto.graph.initializer.append(onnx.numpy_helper.from_array(z.numpy(), Z))
     about = {
@@ -137,6 +145,7 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
         "z": policy.z,
         "latent_dim": policy.latent_dim,
         "noise": n,
+        "component": mixture,
         "fps": policy.domain_.fps,
         "observations": {
             name: {"dtype": str(values.numpy().dtype), "shape": list(values.shape[1:])}
@@ -149,7 +158,7 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
     onnx.helper.set_model_props(proto, {METADATA: json.dumps(about)})
     content = proto.SerializeToString()
     session = open_session(content)
-    check(policy, module, session, observations, noise)
+    check(policy, module, session, observations, noise, component)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda p: p.write_bytes(content))
     return path
@@ -168,24 +177,32 @@ def example(policy: Policy, rows: int) -> dict[str, Tensor]:
     return out
 
 
-def traced(policy: Policy, module: Deployed, observations: Any, noise: Tensor | None, z: Tensor | None) -> Any:
+def traced(
+    policy: Policy,
+    module: Deployed,
+    observations: Any,
+    noise: Tensor | None,
+    component: Tensor | None,
+    z: Tensor | None,
+) -> Any:
     """The module as an `onnx.ModelProto` of one file's worth."""
     rows = torch.export.Dim("rows")
-    given = {NOISE: noise, Z: z}
+    given = {NOISE: noise, COMPONENT: component, Z: z}
+    each = tuple(None if t is None else {0: rows} for t in (noise, component))
     said = io.StringIO()  # the exporter talks, on stdout, on stderr and in warnings, of what users can do nothing about
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(said), quiet("torch.onnx"), quiet("onnxscript"):
             warnings.simplefilter("ignore")
             exported = torch.export.export(
                 module,
-                (observations, noise, z),
-                dynamic_shapes=({name: {0: rows} for name in observations}, None if noise is None else {0: rows}, None),
+                (observations, noise, component, z),
+                dynamic_shapes=({name: {0: rows} for name in observations}, *each, None),
                 strict=False,
             )
             program = torch.onnx.export(
                 exported,
                 input_names=[*observations, *(name for name, value in given.items() if value is not None)],
-                output_names=["actions"],
+                output_names=["actions"] if component is None else ["actions", "kept"],
                 custom_translation_table={torch.ops.aten.special_ndtr.default: ndtr},
                 dynamo=True,
                 verbose=False,
@@ -221,12 +238,15 @@ def quiet(name: str) -> Any:
 
 
 @torch.inference_mode()
-def check(policy: Policy, module: Deployed, session: Any, observations: Any, noise: Tensor | None) -> None:
+def check(
+    policy: Policy, module: Deployed, session: Any, observations: Any, noise: Tensor | None, component: Tensor | None
+) -> None:
     """RuntimeError unless the file says what the policy says."""
-    feed = {name: values.numpy() for name, values in observations.items()}
-    z = module.choose(module.features(observations, ROWS), noise, ROWS)
-    expected = policy.predict(feed, z=z)
-    (found,) = session.run(None, feed if noise is None else {**feed, NOISE: noise.numpy()})
+    seen = {name: values.numpy() for name, values in observations.items()}
+    z, _ = module.choose(module.features(observations, ROWS), noise, component, ROWS)
+    expected = policy.predict(seen, z=z)
+    drawn = {name: t.numpy() for name, t in {NOISE: noise, COMPONENT: component}.items() if t is not None}
+    found = session.run(None, {**seen, **drawn})[0]
     off = np.abs(found - expected) / (np.asarray(policy.domain_.scale) + np.abs(expected))
     if not off.max() <= TOLERANCE:
         raise RuntimeError(f"the exported policy is off by {off.max():.1e} of an action: nothing was written")

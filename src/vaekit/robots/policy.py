@@ -26,6 +26,7 @@ from vaekit.objectives import OBJECTIVES
 from vaekit.parts import Part, choose
 from vaekit.robots.demonstrations import CAMERA, Demonstrations, read_demonstrations
 from vaekit.robots.execution import Execution, execution
+from vaekit.robots.ways import draw
 from vaekit.settings import check_settings
 from vaekit.training import Data
 from vaekit.training.data import generator, split
@@ -59,7 +60,7 @@ class Policy(Learner):
         prior: "mixture", "conditional" (Normal) and "flow" are learned from the observation; "standard" is N(0, I).
         posterior, objective, epochs, minutes, batch_size, learning_rate, random_state, trainer: as for `vaekit.CVAE`.
         validation: share of the episodes held out to watch the training by; the last weights are kept, whatever it says.
-        z: at use: "episode" (drawn once and held for an episode), "chunk" (drawn for every chunk) or "mean" of p(z|y).
+        z: at use: "episode" (drawn once and held for an episode: the random numbers, and of a mixture the component), "chunk" (drawn for every chunk) or "mean" of p(z|y).
         temperature: the spread of what z is drawn from is multiplied by it; at 0 what is left is which component of a
             mixture is drawn, that is, which of several ways.
         execute: how chunks become actions: "ensemble" (temporal ensembling), or K, to play K actions of each chunk.
@@ -226,6 +227,7 @@ class Policy(Learner):
         self._episode = getattr(self, "_episode", -1) + 1
         self._seed = (self.seed_, self._episode) if seed is None else (seed,)
         self._chunks = 0
+        self._component: Tensor | None = None
         self._z = None if z is None else self._given_z(z)
         self._execution = self._new_execution(self.domain_.chunk_size)
 
@@ -252,34 +254,44 @@ class Policy(Learner):
             self._execution.add(self._decide(observation))
         return self._execution.next()
 
+    @torch.inference_mode()
     def _decide(self, observation: Mapping[str, Any]) -> np.ndarray:
         """The chunk that begins now, (chunk_size, A)."""
-        rows = {name: np.asarray(observation[name])[None] for name in observation}
-        place = 0 if self.z == "episode" else self._chunks
+        y = self._packed({name: np.asarray(value)[None] for name, value in observation.items()})
+        c = self.model_.condition(y, 1)
+        if self._z is not None:
+            z = torch.from_numpy(self._z).float()[None]
+        elif self.z == "mean":
+            z = self.model_.prior_head(c, 1).mean
+        else:
+            keep = self.z == "episode"
+            gen = generator(*self._seed, 0 if keep else self._chunks)
+            noise, held = partial(torch.randn, generator=gen), self._component if keep else None
+            z, self._component = draw(self.model_.prior_head(c, 1), noise, self.temperature, held)
         self._chunks += 1
-        return self.predict(rows, z=self._z, noise_seed=(*self._seed, place))[0]
+        return self.domain_.unpack(self.model_.decoder(z, c))[0]
 
     @torch.inference_mode()
     def predict(
         self, observations: Mapping[str, Any], *, z: Any = None, noise_seed: Sequence[int] | None = None
     ) -> np.ndarray:
-        """Chunks for N observations, each (N, ...) by name -> (N, chunk_size, A).
+        """Chunks for N observations, each (N, ...) by name -> (N, chunk_size, A). Nothing is held between them.
 
         Args:
             z: (latent_dim,) or (N, latent_dim) to use; None: by the policy's rule.
             noise_seed: of the z that are drawn; None: the policy's own.
         """
         y = self._packed(observations)
-        model, rows = self.model_, len(next(iter(y.values())))
-        c = model.condition(y, rows)
+        rows = len(next(iter(y.values())))
+        c = self.model_.condition(y, rows)
         if z is not None:
             chosen = torch.as_tensor(np.asarray(z), dtype=torch.float32).expand(rows, -1)
+        elif self.z == "mean":
+            chosen = self.model_.prior_head(c, rows).mean
         else:
-            prior = model.prior_head(c, rows)
-            gen = generator(*(noise_seed or (self.seed_,)))
-            noise = partial(torch.randn, generator=gen)
-            chosen = prior.mean if self.z == "mean" else prior.tempered(self.temperature).sample(1, noise)[0]
-        return self.domain_.unpack(model.decoder(chosen, c))
+            noise = partial(torch.randn, generator=generator(*(noise_seed or (self.seed_,))))
+            chosen, _ = draw(self.model_.prior_head(c, rows), noise, self.temperature)
+        return self.domain_.unpack(self.model_.decoder(chosen, c))
 
     def _packed(self, observations: Mapping[str, Any]) -> dict[str, Tensor]:
         check_is_fitted(self)

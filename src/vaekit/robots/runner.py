@@ -21,7 +21,8 @@ from vaekit.errors import UserError, extra_needed, near_matches
 from vaekit.robots.execution import Execution, execution
 
 METADATA, FORMAT = "vaekit.policy", 1  # name of the metadata, and the number of its form
-NOISE, Z = "noise", "z"  # inputs beside the observations
+NOISE, COMPONENT, Z = "noise", "component", "z"  # inputs beside the observations
+NONE = np.array([-1])  # no component is held
 
 
 class OnnxPolicy:
@@ -85,13 +86,17 @@ class OnnxPolicy:
             UserError: something that the policy was trained to see is missing, or has another shape, or is not finite.
         """
         if self._execution.wants_chunk():
-            (chunks,) = self.session.run(None, {**self._packed(observation), **self._extras})
+            chunks, *kept = self.session.run(None, {**self._packed(observation), **self._extras})
             self._execution.add(chunks[0])
             if self.about["z"] == "chunk":
                 self._draw()
+            elif kept:
+                self._extras[COMPONENT] = kept[0]
         return self._execution.next()
 
     def _draw(self) -> None:
+        if self.about["component"]:
+            self._extras[COMPONENT] = NONE
         if self.about["noise"]:
             self._extras[NOISE] = self._rng.standard_normal((1, self.about["noise"]), dtype=np.float32)
 
