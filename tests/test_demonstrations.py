@@ -20,7 +20,8 @@ from PIL import Image
 
 from conftest import real
 from vaekit.errors import MissingExtra, UserError
-from vaekit.robots.demonstrations import Demonstrations, read_demonstrations, split_episodes, write_demonstrations
+from vaekit.robots.datasets import read_demonstrations, write_demonstrations
+from vaekit.robots.demonstrations import Demonstrations, split_episodes
 
 SIZE = (24, 34)  # height and width of the test pictures
 LENGTHS = [7, 5, 6, 4]  # episodes of the LeRobot folder written by hand

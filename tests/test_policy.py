@@ -11,7 +11,8 @@ import vaekit as vk
 from conftest import kill, start, vaekit
 from vaekit.domains import Actions
 from vaekit.errors import UserError
-from vaekit.robots.demonstrations import Demonstrations, split_episodes, write_demonstrations
+from vaekit.robots.datasets import write_demonstrations
+from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import demonstrate, make
 from vaekit.robots.rollout import rollout, wilson
 

@@ -14,7 +14,8 @@ import vaekit
 from test_report import SCRIPT, page  # noqa: F401, a fixture
 from vaekit.deploy.policy_report import write_policy_report
 from vaekit.recipe import Recipe, report
-from vaekit.robots.demonstrations import Demonstrations, write_demonstrations
+from vaekit.robots.datasets import write_demonstrations
+from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.environments import demonstrate
 
 TINY: dict[str, Any] = {"latent_dim": 2, "size": {"width": 16, "heads": 2, "hidden": 32}, "epochs": 1}

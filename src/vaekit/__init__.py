@@ -15,7 +15,7 @@ _HOME = {
     "CVAE": "estimators",
     "Policy": "robots.policy",
     "Demonstrations": "robots.demonstrations",
-    "read_demonstrations": "robots.demonstrations",
+    "read_demonstrations": "robots.datasets",
     "load_published": "robots.published",
     "load": "loading",
     "preset": "recipe",

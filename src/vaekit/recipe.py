@@ -17,7 +17,8 @@ from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.files import write_text
-from vaekit.robots.demonstrations import CAMERA, Demonstrations, read_demonstrations
+from vaekit.robots.datasets import read_demonstrations
+from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.policy import Policy
 from vaekit.settings import check_settings
 from vaekit.training.data import split

@@ -21,7 +21,7 @@ def demonstrate(
     """Let the scripted expert of an environment show how it is done, and write a dataset."""
     from functools import partial
 
-    from vaekit.robots.demonstrations import write_demonstrations
+    from vaekit.robots.datasets import write_demonstrations
     from vaekit.robots.environments import demonstrate as show
     from vaekit.training.progress import track
 

@@ -24,7 +24,8 @@ from vaekit.model import LatentModel
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
 from vaekit.objectives import OBJECTIVES
 from vaekit.parts import Part, choose
-from vaekit.robots.demonstrations import CAMERA, Demonstrations, read_demonstrations
+from vaekit.robots.datasets import read_demonstrations
+from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.execution import Execution, execution
 from vaekit.robots.ways import draw
 from vaekit.settings import check_settings
