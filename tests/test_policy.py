@@ -199,7 +199,10 @@ def test_from_demonstrations_to_a_video(tmp_path):
     with av.open(str(tmp_path / "films" / "two-routes-1001.mp4")) as film:
         frames = sum(1 for _ in film.decode(video=0))
     assert 2 < frames <= 81
-    assert "dataset of demonstrations" not in vaekit("info", "run", cwd=tmp_path, check=0).stdout
+    vaekit("export", "run", "-o", "policy.onnx", cwd=tmp_path, check=0)
+    done = vaekit("rollout", "policy.onnx", "--env", "two-routes", "--episodes", 1, cwd=tmp_path, check=0)
+    assert "two-routes: 1 episode" in done.stdout
+    assert "Policy of" in vaekit("info", "run", cwd=tmp_path, check=0).stdout
     for verb in (["sample", "run"], ["score", "run", "data"], ["encode", "run", "data"]):
         assert "is a policy" in vaekit(*verb, cwd=tmp_path, check=2).stderr
 
