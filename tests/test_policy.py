@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.numpy import load_file
 
 import vaekit as vk
@@ -213,6 +214,17 @@ def test_what_it_sees_is_chosen_by_condition(tmp_path):
     vaekit(*common, "--kind", "actions", "-c", "environment_state", "--out", "run", cwd=tmp_path, check=0)
     assert list(vk.load(tmp_path / "run").schema_.named) == ["environment_state"]
     assert "add --kind actions" in vaekit(*common, cwd=tmp_path, check=2).stderr
+
+
+def test_its_settings_are_printed_and_changed_one_by_one(tmp_path):
+    printed = vaekit(
+        "fit", "data", "--kind", "actions", "--prior.components", 4, "--print-config", cwd=tmp_path, check=0
+    )
+    assert yaml.safe_load(printed.stdout)["prior"] == {"name": "mixture", "components": 4}
+    (tmp_path / "settings.yaml").write_text(printed.stdout)
+    again = vaekit("fit", "--config", "settings.yaml", "--print-config", cwd=tmp_path, check=0)
+    assert again.stdout == printed.stdout
+    assert vk.Policy(**TINY).fit(made_up()).model_.prior_head.prior.components == 8
 
 
 def test_the_published_settings_are_named(demos):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +33,7 @@ from vaekit.training import Data
 from vaekit.training.data import generator, split
 
 CHUNK_SECONDS = 2.0
+COMPONENTS = 8  # of a mixture prior, where nothing else is asked for
 SIZES: dict[str, dict[str, Any]] = {
     "small": dict(width=64, heads=4, hidden=256, layers=2, decoder_layers=1, posterior_layers=1),
     "base": dict(width=128, heads=8, hidden=512, layers=2, decoder_layers=1, posterior_layers=2, dropout=0.1),
@@ -76,7 +77,7 @@ class Policy(Learner):
     size: str | Mapping[str, Any] = "base"  # type: ignore[assignment]
     chunk_size: int | None = None
     observations: Sequence[str] | None = None
-    prior: Part = field(default_factory=lambda: {"name": "mixture", "components": 8})
+    prior: Part = "mixture"
     objective: Part = "elbo"
     batch_size: int = 64
     patience: float = 1.0
@@ -87,7 +88,10 @@ class Policy(Learner):
     shared_backbone: bool = False
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "prior": {name: PRIORS[name] for name in ("mixture", "conditional", "flow", "standard")},
+        "prior": {
+            "mixture": partial(PRIORS["mixture"], components=COMPONENTS),
+            **{name: PRIORS[name] for name in ("conditional", "flow", "standard")},
+        },
         "posterior": POSTERIORS,
         "objective": OBJECTIVES,
     }
@@ -241,7 +245,7 @@ class Policy(Learner):
     @property
     def deciding(self) -> bool:
         """Whether the next `act` decides on a new chunk."""
-        return self._execution.wants_chunk()
+        return not hasattr(self, "_execution") or self._execution.wants_chunk()
 
     def act(self, observation: Mapping[str, Any]) -> np.ndarray:
         """The action for now: observation by name, without a row axis -> (A,), in the robot's own units.
