@@ -73,7 +73,7 @@ def decision(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             exported = OnnxPolicy(export_policy(policy, Path(folder) / "policy.onnx"), threads=options.threads)
         observation = {name: values[0] for name, values in data.observations.items()}
-        feed = {**{name: value[None] for name, value in observation.items()}, "noise": np.zeros((1, exported.about["noise"]), np.float32)}  # fmt: skip
+        feed = {**{name: value[None] for name, value in observation.items()}, "noise": np.zeros((1, exported.about["noise"]), np.float32), "component": np.array([-1])}  # fmt: skip
         candidates: dict[str, Callable[[], Any]] = {
             "onnxruntime alone": lambda e=exported, f=feed: e.session.run(None, f),
             "OnnxPolicy.act": lambda e=exported, o=observation: e.act(o),

@@ -172,6 +172,19 @@ def test_holding_on_with_both_hands_is_no_strict_transfer():
     assert not env.strict_success
 
 
+def test_a_simulation_that_diverges_is_an_episode_that_failed():
+    pytest.importorskip("gym_aloha")
+    env, rng, over = make("aloha-insertion"), np.random.default_rng(0), False
+    env.reset(0)
+    while not over:
+        _, _, over = env.step(rng.normal(0, 300, 14))
+    assert env.steps < env.max_steps  # it did diverge
+    assert not env.success
+    assert not env.strict_success
+    assert np.isfinite(env.reset(1)["state"]).all()
+    env.close()
+
+
 def test_a_machine_that_cannot_draw_is_told():
     pytest.importorskip("gymnasium_robotics")
     run = subprocess.run(

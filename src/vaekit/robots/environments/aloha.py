@@ -57,12 +57,12 @@ class Aloha(Environment):
         task = getattr(sim, self.task)()
         task.get_observation = lambda physics: {}  # its own draws three pictures, needed or not
         self.env: Any = control.Environment(self.physics, task, control_timestep=DT)
-        self.best = 0.0
+        self.best, self.broken = 0.0, False
 
     @property
     def success(self) -> bool:
         """gym-aloha's reward has been 4, its highest, at some moment of the episode."""
-        return self.best == 4
+        return self.best == 4 and not self.broken
 
     def expert(self, seed: int) -> Expert:
         return self._script(np.random.default_rng([seed, 1])).__next__
@@ -79,10 +79,18 @@ class Aloha(Environment):
 
         sim.BOX_POSE[0] = self._sample(seed)  # where its tasks look for the start
         self.env.reset()
-        self.best = 0.0
+        self.best, self.broken = 0.0, False
 
     def _step(self, action: np.ndarray) -> tuple[float, bool]:
-        reward = float(self.env.step(action).reward)
+        from dm_control.rl.control import PhysicsError
+
+        try:
+            reward = float(self.env.step(action).reward)
+        except (
+            PhysicsError
+        ):  # wild targets make the simulation diverge: the robot would be broken, and the task not done
+            self.broken = True
+            return 0.0, True
         self.best = max(self.best, reward)
         return reward, False
 
@@ -99,7 +107,9 @@ class Aloha(Environment):
         return drawn(lambda: self.physics.render(*size, camera_id=camera))
 
     def _touch(self, first: str, second: str) -> bool:
-        """Whether geometries whose names begin so touch each other."""
+        """Whether geometries whose names begin so touch each other; nothing does in a simulation that diverged."""
+        if self.broken:
+            return False
         model, data = self.physics.model, self.physics.data
         pairs = [{model.id2name(geom, "geom") for geom in pair} for pair in data.contact.geom[: data.ncon]]
         return any(a.startswith(first) and b.startswith(second) for pair in pairs for a in pair for b in pair - {a})
