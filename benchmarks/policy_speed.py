@@ -195,8 +195,8 @@ def training(options: argparse.Namespace) -> None:
     candidates: dict[str, Callable[[], float]] = {
         "plain PyTorch, Adam": lambda: plain(data, options, False),
         "plain PyTorch, fused Adam": lambda: plain(data, options, True),
-        "vaekit, precision 32-true": lambda: ours(data, options, "32-true"),
-        "vaekit": lambda: ours(data, options, "auto"),
+        "vaekit": lambda: ours(data, options, "32-true"),
+        "vaekit, precision auto (bfloat16 here)": lambda: ours(data, options, "auto"),
     }
     rounds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(options.rounds):
