@@ -152,9 +152,12 @@ def test_saved_and_loaded_it_acts_alike(demos, prior, z, tmp_path):
         np.testing.assert_array_equal(policy.act({"state": state}), again.act({"state": state}))
 
 
-def test_a_flow_has_no_mean_in_closed_form_and_says_so(demos):
+def test_the_mean_of_a_flow_is_where_its_base_s_mean_goes(demos):
     policy = vk.Policy(**TINY, prior="flow", z="mean").fit(demos)
-    assert np.isfinite(policy.predict({"state": demos.observations["state"][:2]})).all()
+    seen = {"state": demos.observations["state"][:2]}
+    mean = policy.predict(seen)
+    policy.z, policy.temperature = "chunk", 0.0  # no spread is left
+    np.testing.assert_allclose(policy.predict(seen), mean, atol=1e-5)
 
 
 def test_wilson():
@@ -191,6 +194,10 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(demos, tmp_path):
 
 def test_from_demonstrations_to_a_video(tmp_path):
     vaekit("demonstrate", "two-routes", "--episodes", 12, "-o", "data", cwd=tmp_path, check=0)
+    again = vaekit(
+        "demonstrate", "aloha-transfer", "-o", "data", cwd=tmp_path, check=2
+    )  # told before anything is shown
+    assert "is there already" in again.stderr
     vaekit("fit", "data", "--kind", "actions", "--size", "small", "--epochs", 1, "--out", "run", "--no-report", cwd=tmp_path, check=0)  # fmt: skip
     done = vaekit("rollout", "run", "--env", "two-routes", "--episodes", 2, "--execute", 5, "--video", "films", cwd=tmp_path, check=0)  # fmt: skip
     assert "success (strict)" in done.stdout

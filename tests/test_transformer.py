@@ -197,3 +197,18 @@ def test_exports_with_any_batch(tmp_path):
         (onnx,) = session.run(None, {n: t.numpy() for n, t in zip(names, inputs, strict=True)})
         close(exported(*inputs), both(*inputs))
         torch.testing.assert_close(torch.from_numpy(onnx), both(*inputs), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_what_is_not_computed_is_not_missed(norm_first, layers):
+    x, positions = torch.randn(4, 9, 16), torch.randn(1, 9, 16)
+    padding = torch.zeros(4, 9, dtype=torch.bool)
+    padding[1, 5:] = True
+    encoder = TransformerEncoder(16, heads=4, layers=layers, norm_first=norm_first)
+    whole = encoder(x, positions, padding)
+    torch.testing.assert_close(encoder(x, positions, padding, first=2), whole[:, :2], atol=2e-6, rtol=0)
+    decoder = TransformerDecoder(16, heads=4, layers=layers, norm_first=norm_first)
+    start, places = torch.randn(1, 5, 16), torch.randn(1, 5, 16)
+    each = decoder(start.expand(4, -1, -1), x, places, positions)
+    torch.testing.assert_close(decoder(start, x, places, positions), each, atol=2e-6, rtol=0)

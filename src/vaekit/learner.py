@@ -32,8 +32,8 @@ from vaekit.training.data import split
 class Learner(BaseEstimator):
     """Base of the estimators; see `VAE` for the arguments.
 
-    A subclass sets `domain_`, `schema_` and `data_` in `_describe`, says in `_build` which model that makes, and calls
-    `_fit`.
+    A subclass learns `domain_` and `schema_`, says in `_build` which model they make, and calls, within `_seeded`,
+    `_assemble` and then `_train`.
     """
 
     latent_dim: int = 16

@@ -23,8 +23,10 @@ def demonstrate(
 
     from vaekit.robots.datasets import write_demonstrations
     from vaekit.robots.environments import demonstrate as show
+    from vaekit.robots.lerobot import check_free
     from vaekit.training.progress import track
 
+    check_free(output)
     demonstrations = show(environment, episodes, seed, cameras=cameras, track=partial(track, what="episodes"))
     for note in demonstrations.notes:
         say(f"note: {note}")

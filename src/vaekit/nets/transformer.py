@@ -150,8 +150,8 @@ class TransformerDecoderLayer(Layer):
         return self.dropout(self.multihead_attn(add(x, positions), keys, memory, mask))  # (B, S, D)
 
 
-class TransformerEncoder(nn.Module):
-    """Layers of self-attention. With `norm_first` a LayerNorm ends them; without, each layer ends in its own.
+class Transformer(nn.Module):
+    """Layers, one after another: what encoder and decoder share.
 
     Args:
         width: features of a token, D. heads: a divisor of width. layers: how many.
@@ -159,6 +159,9 @@ class TransformerEncoder(nn.Module):
         dropout: rate. activation: "relu" or "gelu".
         norm_first: normalise the input of each branch (pre-norm) rather than its sum with the branch (post-norm).
     """
+
+    layer: type[Layer]
+    always_norm: bool
 
     def __init__(
         self,
@@ -173,8 +176,15 @@ class TransformerEncoder(nn.Module):
     ):
         super().__init__()
         options = (width, heads, hidden or 4 * width, dropout, activation, norm_first)
-        self.layers = nn.ModuleList(TransformerEncoderLayer(*options) for _ in range(layers))
-        self.norm = nn.LayerNorm(width) if norm_first else nn.Identity()
+        self.layers = nn.ModuleList(self.layer(*options) for _ in range(layers))
+        self.norm = nn.LayerNorm(width) if norm_first or self.always_norm else nn.Identity()
+
+
+class TransformerEncoder(Transformer):
+    """Layers of self-attention. With `norm_first` a LayerNorm ends them; without, each layer ends in its own."""
+
+    layer = TransformerEncoderLayer
+    always_norm = False
 
     def forward(
         self, x: Tensor, positions: Tensor | None = None, padding: Tensor | None = None, first: int | None = None
@@ -191,24 +201,11 @@ class TransformerEncoder(nn.Module):
         return self.norm(x)  # (B, first, D)
 
 
-class TransformerDecoder(nn.Module):
-    """Layers of self-attention and of attention to a memory, ended by a LayerNorm; arguments as for the encoder."""
+class TransformerDecoder(Transformer):
+    """Layers of self-attention and of attention to a memory, ended by a LayerNorm."""
 
-    def __init__(
-        self,
-        width: int,
-        *,
-        heads: int = 8,
-        layers: int = 4,
-        hidden: int | None = None,
-        dropout: float = 0.0,
-        activation: str = "relu",
-        norm_first: bool = False,
-    ):
-        super().__init__()
-        options = (width, heads, hidden or 4 * width, dropout, activation, norm_first)
-        self.layers = nn.ModuleList(TransformerDecoderLayer(*options) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+    layer = TransformerDecoderLayer
+    always_norm = True
 
     def forward(
         self,

@@ -15,9 +15,8 @@ import numpy as np
 
 from vaekit.errors import UserError, near_matches
 from vaekit.robots.demonstrations import CAMERA, VECTORS, Asked, Demonstrations, floats
-from vaekit.sources import _split_rows
-from vaekit.sources.arrays import _load_array
-from vaekit.sources.base import decoding, shown
+from vaekit.sources.arrays import load_array
+from vaekit.sources.base import check_size, decoding, reading, shown, split_rows
 
 
 def read_demonstrations(
@@ -37,19 +36,12 @@ def read_demonstrations(
     Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
     """
     text = os.fspath(source)
-    if resize is not None and min(resize) < 1:
-        raise UserError(f"cannot resize pictures to {resize[0]}x{resize[1]}: give a width and a height of at least 1")
+    check_size(resize)
     cameras = (cameras,) if isinstance(cameras, str) else cameras
-    try:
-        text, episodes = _split_rows(text)
+    with reading(text, "give fewer cameras or episodes, or a smaller size"):
+        text, episodes = split_rows(text)
         asked = Asked(text, Path(text).expanduser(), cameras, resize, episodes)
         demonstrations = _reader(asked)(asked)
-    except PermissionError as error:
-        raise UserError(f"no permission to read {error.filename or text}: change its permissions") from error
-    except OSError as error:
-        raise UserError(f"{error.filename or text} could not be read: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise UserError(f"{text} does not fit in memory: give fewer cameras or episodes, or a smaller size") from error
     demonstrations.actions = floats(demonstrations.actions)
     observations = demonstrations.observations
     demonstrations.observations = {
@@ -112,7 +104,7 @@ def _read_npz(asked: Asked) -> Demonstrations:
 
         def load(name: str) -> np.ndarray:
             with archive.open(f"{name}.npy") as file:
-                values = _load_array(file)
+                values = load_array(file)
             if values is None:
                 raise UserError(f"{asked.text}: {name!r} holds pickled Python objects, never opened: save numbers")
             return asked.pictures(values) if name.startswith(CAMERA) else values

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vaekit.errors import UserError, near_matches
+from vaekit.sources.base import bounded
 from vaekit.sources.pictures import resized
 
 VECTORS = ("state", "environment_state")
@@ -161,13 +162,7 @@ class Asked:
         """Those to read of the `count` that are there."""
         if self.rows is None:
             return range(count)
-        start, stop = self.rows
-        first = int(start or 0) if stop is not None or start else -1
-        last = int(stop or count) if stop is not None else first + 1
-        if not 0 <= first < last <= count:
-            place = start if stop is None else f"{start}:{stop}"
-            raise UserError(f"{self.text} has {count} episodes, so there is no [{place}]: the last one is {count - 1}")
-        return range(first, last)
+        return bounded(self.rows, count, self.text, "episodes")
 
     def wanted(self, held: Iterable[str]) -> list[str]:
         """Those of the cameras "images.NAME" to read. UserError for one that is not there."""

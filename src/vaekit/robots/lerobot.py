@@ -263,6 +263,12 @@ def _video(asked: Asked, info: dict[str, Any], key: str, rows: list[dict[str, An
     return pictures
 
 
+def check_free(folder: Path) -> None:
+    """UserError where something is already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already: choose another name, or remove it")
+
+
 def write_lerobot(demonstrations: Demonstrations, folder: Path) -> None:
     """Write the folder beside its place, then move it there: it is whole or not there."""
     with np.errstate(over="ignore"):  # what is too large for a float32 becomes inf, which `check` finds
@@ -278,8 +284,7 @@ def write_lerobot(demonstrations: Demonstrations, folder: Path) -> None:
     folder = folder.absolute()
     temporary = folder.with_name(f".{folder.name}.tmp")
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} is there already: choose another name, or remove it")
+        check_free(folder)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         _write(demonstrations, temporary)

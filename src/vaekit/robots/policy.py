@@ -189,10 +189,8 @@ class Policy(Learner):
     def _build(self, likelihood: Any) -> LatentModel:
         network = dict(SIZES[self.size]) if isinstance(self.size, str) else SIZES["base"] | dict(self.size)
         width, sees = network.pop("width"), network.pop("posterior_sees", None)
-        encoder = {k: v for k, v in network.items() if k != "decoder_layers"} | {
-            "layers": network.pop("posterior_layers")
-        }
-        encoder.pop("posterior_layers")
+        encoder = {**network, "layers": network.pop("posterior_layers")}
+        del encoder["posterior_layers"], encoder["decoder_layers"]
         actions, chunk_size = self.domain_.event_shape
         vectors = {name: c.size for name, c in self.schema_.named.items() if isinstance(c, Number)}
         cameras = {name: (c.height, c.width) for name, c in self.schema_.named.items() if isinstance(c, Picture)}
@@ -231,7 +229,7 @@ class Policy(Learner):
         check_is_fitted(self)
         self._episode = getattr(self, "_episode", -1) + 1
         self._seed = (self.seed_, self._episode) if seed is None else (seed,)
-        self._chunks = 0
+        self._decisions = 0
         self._component: Tensor | None = None
         self._z = None if z is None else self._given_z(z)
         self._execution = self._new_execution(self.domain_.chunk_size)
@@ -259,24 +257,15 @@ class Policy(Learner):
             self._execution.add(self._decide(observation))
         return self._execution.next()
 
-    @torch.inference_mode()
     def _decide(self, observation: Mapping[str, Any]) -> np.ndarray:
         """The chunk that begins now, (chunk_size, A)."""
         y = self._packed({name: np.asarray(value)[None] for name, value in observation.items()})
-        c = self.model_.condition(y, 1)
-        if self._z is not None:
-            z = torch.from_numpy(self._z).float()[None]
-        elif self.z == "mean":
-            z = self.model_.prior_head(c, 1).mean
-        else:
-            keep = self.z == "episode"
-            gen = generator(*self._seed, 0 if keep else self._chunks)
-            noise, held = partial(torch.randn, generator=gen), self._component if keep else None
-            z, self._component = draw(self.model_.prior_head(c, 1), noise, self.temperature, held)
-        self._chunks += 1
-        return self.domain_.unpack(self.model_.decoder(z, c))[0]
+        keep = self.z == "episode"
+        seed = (*self._seed, 0 if keep else self._decisions)
+        chunks, self._component = self._plan(y, self._z, seed, self._component if keep else None)
+        self._decisions += 1
+        return chunks[0]
 
-    @torch.inference_mode()
     def predict(
         self, observations: Mapping[str, Any], *, z: Any = None, noise_seed: Sequence[int] | None = None
     ) -> np.ndarray:
@@ -286,17 +275,23 @@ class Policy(Learner):
             z: (latent_dim,) or (N, latent_dim) to use; None: by the policy's rule.
             noise_seed: of the z that are drawn; None: the policy's own.
         """
-        y = self._packed(observations)
-        rows = len(next(iter(y.values())))
+        return self._plan(self._packed(observations), z, noise_seed or (self.seed_,))[0]
+
+    @torch.inference_mode()
+    def _plan(
+        self, y: Mapping[str, Tensor], z: Any, seed: Sequence[int], held: Tensor | None = None
+    ) -> tuple[np.ndarray, Tensor | None]:
+        """Chunks (N, chunk_size, A) for packed observations, and the components that z came from, as of `draw`."""
+        rows, component = len(next(iter(y.values()))), None
         c = self.model_.condition(y, rows)
         if z is not None:
-            chosen = torch.as_tensor(np.asarray(z), dtype=torch.float32).expand(rows, -1)
+            z = torch.as_tensor(np.asarray(z), dtype=torch.float32).expand(rows, -1)
         elif self.z == "mean":
-            chosen = self.model_.prior_head(c, rows).mean
+            z = self.model_.prior_head(c, rows).mean
         else:
-            noise = partial(torch.randn, generator=generator(*(noise_seed or (self.seed_,))))
-            chosen, _ = draw(self.model_.prior_head(c, rows), noise, self.temperature)
-        return self.domain_.unpack(self.model_.decoder(chosen, c))
+            noise = partial(torch.randn, generator=generator(*seed))
+            z, component = draw(self.model_.prior_head(c, rows), noise, self.temperature, held)
+        return self.domain_.unpack(self.model_.decoder(z, c)), component
 
     def _packed(self, observations: Mapping[str, Any]) -> dict[str, Tensor]:
         check_is_fitted(self)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vaekit.errors import UserError, near_matches
 from vaekit.sources.arrays import read_digits, read_idx, read_npy, read_npz
-from vaekit.sources.base import Ask, Dataset, check, shown
+from vaekit.sources.base import Ask, Dataset, bounded, check, check_size, reading, shown, split_rows
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.pictures import PICTURE_SUFFIXES, read_folder, read_picture_file
 from vaekit.sources.tables import read_csv, read_parquet
@@ -46,38 +46,16 @@ def read(
     """
     text = os.fspath(source)
     conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)
-    if resize is not None and min(resize) < 1:
-        raise UserError(f"cannot resize pictures to {resize[0]}x{resize[1]}: give a width and a height of at least 1")
-    try:
-        text, rows = _split_rows(text)
+    check_size(resize)
+    with reading(text, "give a smaller file"):
+        text, rows = split_rows(text)
         ask = Ask(text, Path(os.path.expanduser(text)), conditions, columns, resize, strict, optional_conditions)
         data = _reader(ask, named=isinstance(source, str))(ask)
-    except PermissionError as error:
-        raise UserError(f"no permission to read {error.filename or text}: change its permissions") from error
-    except OSError as error:
-        raise UserError(f"{error.filename or text} could not be read: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise UserError(f"{text} does not fit in memory, or is damaged: give a smaller file") from error
     check(data, ask)
-    return data if rows is None else data[_bounded(rows, len(data), text)]
-
-
-def _split_rows(text: str) -> tuple[str, tuple[str, str | None] | None]:
-    """Split "digits[10:20]" into "digits" and ("10", "20"); "[12]" gives ("12", None). An existing file wins."""
-    match = re.fullmatch(r"(.+)\[(-?\d*)(?::(-?\d*))?\]", text, re.DOTALL)
-    if match is None or os.path.exists(os.path.expanduser(text)):
-        return text, None
-    return match[1], (match[2], match[3])
-
-
-def _bounded(rows: tuple[str, str | None], length: int, text: str) -> slice:
-    start, stop = rows
-    first = int(start or 0) if stop is not None or start else -1
-    last = int(stop or length) if stop is not None else first + 1
-    if not 0 <= first < last <= length:
-        asked = start if stop is None else f"{start}:{stop}"
-        raise UserError(f"{text} has {length} rows, so there is no [{asked}]: give rows from 0 to {length - 1}")
-    return slice(first, last)
+    if rows is None:
+        return data
+    chosen = bounded(rows, len(data), text)
+    return data[chosen.start : chosen.stop]
 
 
 def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:

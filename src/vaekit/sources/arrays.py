@@ -55,7 +55,7 @@ def read_digits(ask: Ask) -> Dataset:
     return data
 
 
-def _load_array(file: IO[bytes]) -> np.ndarray | None:
+def load_array(file: IO[bytes]) -> np.ndarray | None:
     """The array in an open .npy file; None if it is of pickled Python objects, which are never opened."""
     try:
         return np.lib.format.read_array(file, allow_pickle=False)
@@ -67,7 +67,7 @@ def _load_array(file: IO[bytes]) -> np.ndarray | None:
 
 def read_npy(ask: Ask) -> Dataset:
     with decoding(ask.text, "a NumPy .npy file"), ask.path.open("rb") as file:
-        x = _load_array(file)
+        x = load_array(file)
     if x is None:
         raise UserError(f"{ask.text} holds pickled Python objects, which are never opened: save numbers")
     return _from_array(x, ask, ask.path.stem, {})
@@ -78,7 +78,7 @@ def read_npz(ask: Ask) -> Dataset:
     with decoding(ask.text, "a NumPy .npz file"), zipfile.ZipFile(ask.path) as archive:
         for member in archive.namelist():
             with archive.open(member) as file:
-                found[member.removesuffix(".npy")] = _load_array(file)
+                found[member.removesuffix(".npy")] = load_array(file)
     arrays = {key: values for key, values in found.items() if values is not None}
     x = arrays.pop(_main_array(arrays, [key for key in found if key not in arrays], ask))
     offers = {

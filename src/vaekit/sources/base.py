@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -117,6 +119,43 @@ def decoding(text: str, kind: str) -> Iterator[None]:
     except Exception as error:
         reason = str(error)[:200] or type(error).__name__
         raise UserError(f"{text} is damaged, truncated or not {kind} ({reason}): get it or save it again") from error
+
+
+@contextmanager
+def reading(text: str, remedy: str) -> Iterator[None]:
+    """Turns what a system cannot give into a UserError. remedy: what helps where memory does not suffice."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(f"no permission to read {error.filename or text}: change its permissions") from error
+    except OSError as error:
+        raise UserError(f"{error.filename or text} could not be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise UserError(f"{text} does not fit in memory, or is damaged: {remedy}") from error
+
+
+def split_rows(text: str) -> tuple[str, tuple[str, str | None] | None]:
+    """Split "digits[10:20]" into "digits" and ("10", "20"); "[12]" gives ("12", None). An existing file wins."""
+    match = re.fullmatch(r"(.+)\[(-?\d*)(?::(-?\d*))?\]", text, re.DOTALL)
+    if match is None or os.path.exists(os.path.expanduser(text)):
+        return text, None
+    return match[1], (match[2], match[3])
+
+
+def bounded(rows: tuple[str, str | None], length: int, text: str, what: str = "rows") -> range:
+    """The rows, or whatever is counted, that `split_rows` found; UserError where there are none such."""
+    start, stop = rows
+    first = int(start or 0) if stop is not None or start else -1
+    last = int(stop or length) if stop is not None else first + 1
+    if not 0 <= first < last <= length:
+        asked = start if stop is None else f"{start}:{stop}"
+        raise UserError(f"{text} has {length} {what}, so there is no [{asked}]: give {what} from 0 to {length - 1}")
+    return range(first, last)
+
+
+def check_size(resize: tuple[int, int] | None) -> None:
+    if resize is not None and min(resize) < 1:
+        raise UserError(f"cannot resize pictures to {resize[0]}x{resize[1]}: give a width and a height of at least 1")
 
 
 def content_of(path: Path) -> bytes:
