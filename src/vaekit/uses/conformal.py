@@ -1,0 +1,55 @@
+"""Conformal p-values: how odd a row is beside rows that are known to be normal, and decisions that follow from it.
+
+They hold for any score, good or bad, and any sample size, as long as normal rows to come are exchangeable with the
+calibration rows: drawn in the same way, in any order, and none of them used to fit the model. Neighbours in a time series
+are not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError
+
+
+def p_values(scores: Any, calibration: Any) -> np.ndarray:
+    """The split-conformal p-value of each score (Vovk et al. 2005; Bates et al. 2023, arXiv 2104.08279), (N,) in (0, 1].
+
+    (1 + how many calibration scores are at least as odd) / (n + 1). For a normal row, P(p <= a) <= a; none is below
+    1 / (n + 1), so n calibration rows can tell nothing apart at a level below that.
+
+    Args:
+        scores: (N,), high for what is normal.
+        calibration: (n,), the scores of n rows known to be normal.
+
+    Raises:
+        UserError: no calibration scores, or a score that is NaN.
+    """
+    scores, ranked = np.asarray(scores, dtype=np.float64), np.sort(np.asarray(calibration, dtype=np.float64))
+    if scores.ndim != 1 or ranked.ndim != 1:
+        raise UserError(f"scores are one a row, (N,): got shapes {scores.shape} and {ranked.shape}")
+    if not len(ranked):
+        raise UserError("no calibration scores: a p-value needs rows that are known to be normal")
+    if np.isnan(scores).any() or np.isnan(ranked).any():
+        raise UserError("a score is NaN: a row that cannot be scored has no p-value, leave it out")
+    return (1 + np.searchsorted(ranked, scores, side="right")) / (len(ranked) + 1)
+
+
+def discoveries(p: Any, fdr: float = 0.1) -> np.ndarray:
+    """Which rows to call anomalies, such that of those at most a share `fdr` is normal, on average: (N,) bool.
+
+    Benjamini and Hochberg (1995). P-values that share their calibration rows depend on each other in a way that it allows
+    for (Bates et al. 2023, theorem 2).
+
+    Args:
+        p: (N,), p-values of all the rows that are judged together.
+        fdr: false-discovery rate, above 0 and below 1.
+    """
+    from scipy.stats import false_discovery_control
+
+    if not 0 < fdr < 1:
+        raise UserError(f"fdr={fdr!r}: a false-discovery rate is above 0 and below 1")
+    p = np.asarray(p, dtype=np.float64)
+    return false_discovery_control(p) <= fdr if p.size else np.zeros(0, dtype=bool)
