@@ -1,0 +1,220 @@
+"""How normal a row is, by name: one number a row, high where the row is like what the model has learned from.
+
+    loglik            log p(x|y) by importance sampling: what a density should say, and on tables says well
+    reconstruction    log p(x|z,y) at the posterior's mean: how well the row comes back from its code
+    kl                minus KL(q(z|x,y) || p(z|y)): how usual the code is
+    regret            minus the likelihood regret (Xiao et al. 2020, arXiv 2003.02977)
+    path              minus a distance between what the row does on its way x -> q(z|x) -> p(x|z) and what rows usually do
+                      (after Huang et al. 2024, arXiv 2401.04933)
+    auto              "path" for pictures, where the likelihood fails on pictures of another world; else "loglik"
+
+A score is learned, if it is one that has to be, from reference rows that the model was not trained on, and then is a few
+arrays: `score = new_score("auto", vae).fit(vae, X_reference); score(vae, X)`. All is in float64, with the same noise for every
+row: a row's score does not depend on the rows beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.distributions import Distribution, Normal, kl_divergence
+from vaekit.errors import UserError, near_matches
+from vaekit.evaluation.likelihood import VALUES_AT_ONCE, shared_noise
+from vaekit.training.data import Data
+
+STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough to converge
+SAMPLES = 16  # of z where there is no closed form
+SPREAD_FLOOR = 1e-6  # of a statistic, beside its size: below it is rounding
+
+
+class Score:
+    """Base of the scores.
+
+    Attributes:
+        learns: whether it has to see reference rows first.
+        learned: what it has learned of them, by name.
+    """
+
+    learns: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.learned: dict[str, np.ndarray] = {}
+
+    def fit(self, estimator: Any, X: Any, y: Any = None) -> Score:
+        """Learn from rows X (N, ...) that the model was not trained on, and their condition y."""
+        return self
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+        """Rows X (N, ...) in the user's own form -> (N,) float64: high is normal."""
+        raise NotImplementedError
+
+
+class LogLikelihood(Score):
+    """log p(x|y) in nats by `k` importance samples (Burda et al. 2016, arXiv 1509.00519)."""
+
+    def __init__(self, k: int = 100) -> None:
+        super().__init__()
+        self.k = k
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+        return estimator.score_samples(X, y, k=self.k)
+
+
+class Reconstruction(Score):
+    """log p(x|z,y) in nats at z the posterior's mean."""
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+        def log_px(model: Any, x: Tensor, rows: Data) -> Tensor:
+            z = model.posterior(x, rows.y or None, rows.mask).mean
+            return model.decode(z[None], rows.y or None).log_prob(x, rows.mask)[0]
+
+        return by_chunks(estimator, X, y, log_px)
+
+
+class KL(Score):
+    """-KL(q(z|x,y) || p(z|y)) in nats, in closed form where there is one."""
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+        def kl(model: Any, x: Tensor, rows: Data) -> Tensor:
+            q, p = model.posterior(x, rows.y or None, rows.mask), model.prior(rows.y or None, len(x))
+            if (analytic := kl_divergence(q, p)) is not None:
+                return -analytic
+            return -model.draw(x, rows.y or None, k=SAMPLES, mask=rows.mask, noise=shared_noise()).kl
+
+        return by_chunks(estimator, X, y, kl, samples=SAMPLES)
+
+
+class Regret(Score):
+    """Minus the likelihood regret (Xiao et al. 2020, arXiv 2003.02977), in nats: how much the ELBO of a row rises when its
+    posterior is no longer the encoder's but the best Normal for this row alone. The networks stay as they are.
+
+    The best is sought by 100 steps of Adam, with antithetic noise that is the same for every row, and both ELBOs are
+    measured with other noise. A flat model with posterior "normal" only.
+    """
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+        def regret(model: Any, x: Tensor, rows: Data) -> Tensor:
+            c, mask = rows.y or None, rows.mask
+            with torch.no_grad():
+                start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
+            if not isinstance(start, Normal):
+                raise UserError('score "regret" is for a flat model with posterior "normal": try "path" or "loglik"')
+
+            def elbo(q: Normal, k: int, seed: int) -> Tensor:
+                half = shared_noise(seed)(k // 2, *q.loc.shape)
+                z = q.loc + q.scale * torch.cat([half, -half])
+                kl = kl_divergence(q, prior)
+                kl = (q.log_prob(z) - prior.log_prob(z)).mean(0) if kl is None else kl
+                return model.decode(z, c).log_prob(x, mask).mean(0) - kl
+
+            loc, log_scale = start.loc.clone().requires_grad_(), start.scale.log().requires_grad_()
+            adam = torch.optim.Adam([loc, log_scale], lr=SPEED)
+            slower = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
+            for step in range(STEPS):
+                loss = -elbo(Normal(1, loc, log_scale.exp()), 2, step + 1).sum()
+                loc.grad, log_scale.grad = torch.autograd.grad(loss, [loc, log_scale])
+                adam.step()
+                slower.step()
+            with torch.no_grad():
+                best = Normal(1, loc, log_scale.exp())
+                return -(elbo(best, SAMPLES, 0) - elbo(start, SAMPLES, 0)).clamp_min(0.0)
+
+        return by_chunks(estimator, X, y, regret, samples=SAMPLES)
+
+
+class Path(Score):
+    """Minus half the squared Mahalanobis distance of a row's path statistics from those of the reference rows: with one
+    forward pass, the sizes of x - E[x|z], of the posterior's mean and of its scale (Huang et al. 2024, arXiv 2401.04933).
+
+    Both ends are odd: a row that is rebuilt too well is no more usual than one that is not.
+    """
+
+    learns = True
+
+    def fit(self, estimator: Any, X: Any, y: Any = None) -> Path:
+        statistics = self._statistics(estimator, X, y)
+        if len(statistics) < 2:
+            raise UserError(f'score "path" learns from reference rows, and got {len(statistics)}: give at least 2')
+        mean = statistics.mean(0)
+        scale = np.maximum(statistics.std(0), SPREAD_FLOOR * np.maximum(1.0, np.abs(mean)))
+        covariance = np.cov((statistics - mean) / scale, rowvar=False, bias=True)
+        self.learned = {"mean": mean, "scale": scale, "precision": np.linalg.pinv(covariance, hermitian=True)}
+        return self
+
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+        if not self.learned:
+            raise UserError('score "path" has to be fitted to reference rows first')
+        off = (self._statistics(estimator, X, y) - self.learned["mean"]) / self.learned["scale"]
+        return -0.5 * np.einsum("ni,ij,nj->n", off, self.learned["precision"], off)
+
+    def _statistics(self, estimator: Any, X: Any, y: Any) -> np.ndarray:
+        def statistics(model: Any, x: Tensor, rows: Data) -> Tensor:
+            q = model.posterior(x, rows.y or None, rows.mask)
+            left = x - model.decode(q.mean[None], rows.y or None).mean[0]
+            left = left if rows.mask is None else torch.where(rows.mask, left, 0.0)
+            return torch.stack([t.flatten(1).norm(dim=1) for t in (left, q.mean, spread(q))], dim=1)
+
+        return by_chunks(estimator, X, y, statistics, samples=SAMPLES)
+
+
+SCORES: dict[str, Callable[..., Score]] = {
+    "loglik": LogLikelihood,
+    "reconstruction": Reconstruction,
+    "kl": KL,
+    "regret": Regret,
+    "path": Path,
+}
+
+
+def new_score(name: str, estimator: Any, **options: Any) -> Score:
+    """The score of this name for this model; "auto" decided."""
+    if name == "auto":
+        name = "path" if estimator.domain_.kind == "images" else "loglik"
+    if name not in SCORES:
+        raise UserError(f"score {name!r} is not one of the choices{near_matches(name, ['auto', *SCORES])}")
+    return SCORES[name](**options)
+
+
+def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:
+    """How much each value of a row has to do with how odd it is: -E[log p(x_j|z,y)] in nats, (N, ...) in the form of X,
+    0 where x_j is missing.
+
+    The mean is over p(z|x,y), by `k` samples from the posterior and their importance weights. It is a surprise given the rest
+    of the row as far as z tells of it, in the column's own units: compare a column with itself in other rows, such as
+    with its median.
+    """
+
+    def surprise(model: Any, x: Tensor, rows: Data) -> Tensor:
+        draw = model.draw(x, rows.y or None, k=k, mask=rows.mask, noise=shared_noise())
+        weights = (draw.log_px + draw.log_pz - draw.log_qz).softmax(0)
+        surprise = -torch.einsum("kb,kb...->b...", weights, draw.likelihood.log_prob_elements(x))
+        return surprise if rows.mask is None else torch.where(rows.mask, surprise, 0.0)
+
+    found = by_chunks(estimator, X, y, surprise, samples=k)
+    if estimator.domain_.kind == "images":  # channels last, or none
+        return np.moveaxis(found, 1, -1) if estimator.domain_.channels else found[:, 0]
+    return found
+
+
+def by_chunks(
+    estimator: Any, X: Any, y: Any, of: Callable[[Any, Tensor, Data], Tensor], *, samples: int = 1
+) -> np.ndarray:
+    """`of(model, x, rows)`, a value a row, of all rows, in pieces that hold `samples` decoder outputs a row in memory."""
+    model, data = estimator._model(), estimator._data(X, y)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    size = max(1, VALUES_AT_ONCE // (samples * math.prod(data.x.shape[1:])))
+    return np.concatenate([of(model, estimator._batch(rows), rows).numpy() for rows in data.chunks(size)])
+
+
+def spread(q: Distribution) -> Tensor:
+    """The standard deviation of each unit of a posterior, (B, latent_dim): by its samples where it does not say."""
+    if isinstance(q, Normal):
+        return q.scale.expand_as(q.loc)
+    return q.sample(SAMPLES, shared_noise()).std(0)
