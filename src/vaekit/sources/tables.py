@@ -16,6 +16,12 @@ from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoding, take
 
 
 def read_csv(ask: Ask) -> Dataset:
+    table, notes = csv_table(ask)
+    return from_table(table, ask, re.sub(r"\.csv(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE), notes)
+
+
+def csv_table(ask: Ask) -> tuple[Any, list[str]]:
+    """The Arrow table in a .csv file, its columns of whole numbers, numbers, booleans or text; and notes on the reading."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -38,9 +44,8 @@ def read_csv(ask: Ask) -> Dataset:
             arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
         )
-    table = pa.Table.from_arrays([_typed(column) for column in table.columns], names=names)
     notes = [f"{ask.text} has no header; its columns were named column_0, column_1, ..."] if headless else []
-    return from_table(table, ask, re.sub(r"\.csv(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE), notes)
+    return pa.Table.from_arrays([_typed(column) for column in table.columns], names=names), notes
 
 
 def _typed(column: Any) -> Any:
