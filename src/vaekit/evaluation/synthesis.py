@@ -1,0 +1,498 @@
+"""Is a synthetic table any good? Its shapes, its use for learning, and what it gives away of the rows it was learned from.
+
+Tables are `pyarrow.Table`, the columns of one are in all. A column is a number (dates and times too) or a category, by
+its Arrow type; `kinds`, {"column": "category" or "number"}, overrides that. In a category a missing value is one more
+category. Shapes and pairs go by the definitions, and the names, of SDMetrics (docs.sdv.dev/sdmetrics). What each measure
+proves and what it does not is in `SENTENCES`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vaekit.errors import UserError, near_matches
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kinds = Mapping[str, str] | None
+
+BINS = 10  # of a number beside a category, as in SDMetrics
+LEVELS = 250  # a category's commonest, where each takes room or a tree splits by them; the others are one
+ROWS = 20_000  # at most so many, drawn at random, where every row is compared with every other, or is learned from
+FOLDS = 3
+SMALLEST = 1e-3  # the distance below which two records count as one, in the density ratio
+
+SENTENCES = {
+    "column_shapes": "Each column by itself is distributed as the real one (1: the same); says nothing of whether the columns "
+    "belong together: columns shuffled independently score 1.",
+    "missing": "Values are missing from a column as often as in the real table (1: the same); not that they are missing in "
+    "the same rows.",
+    "pair_trends": "Any two columns depend on each other as in the real table (1: the same); nothing of three or more at once, "
+    "and a correlation sees straight lines only.",
+    "efficacy": "A model trained on synthetic rows predicts real ones this well, beside one trained on real rows; it holds for "
+    "this target and this learner, and a copy of the training rows scores as well as they do.",
+    "two_sample": "How well a classifier tells synthetic rows from real ones (0.5: not at all, 1: always); the hardest "
+    "measure, which one small artefact, such as a number rounded otherwise, can decide.",
+    "copying": "Synthetic rows are as near to rows held out as to training rows (0.5) or nearer to the latter (towards 1: "
+    "copies); half of them nearer to each is no proof of privacy (arXiv 2505.01524), as one row laid open does not move a share.",
+    "membership": "How well a stranger who holds the synthetic table tells rows it was learned from rows it was not (0.5: not "
+    "at all, 1: always), by these two attacks; another attack may do better, and a mean over rows hides the few most at risk.",
+}  # fmt: skip
+
+
+# -- shapes ------------------------------------------------------------------------------------------------------------
+
+
+def column_shapes(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None) -> dict[str, float]:
+    """How alike each column is, 0..1: 1 - the Kolmogorov-Smirnov statistic of the numbers that are there (KSComplement),
+    1 - the total variation of categories (TVComplement). NaN where a number has no value."""
+    a, b = encode(real, synthetic, kinds=kinds)
+    found = {}
+    for name in real.column_names:
+        if name in a.numbers:
+            x, y = (values[~np.isnan(values)] for values in (a.numbers[name], b.numbers[name]))
+            found[name] = 1 - kolmogorov_smirnov(x, y) if len(x) and len(y) else math.nan
+        else:
+            found[name] = overlap(a.codes[name], b.codes[name])
+    return found
+
+
+def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference between the distribution functions of a (N,) and b (M,)."""
+    both = np.concatenate([a, b])  # scipy has it too, with a p-value that takes longer than all the rest
+    shares = [np.searchsorted(np.sort(part), both, "right") / len(part) for part in (a, b)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def missing_values(real: pa.Table, synthetic: pa.Table) -> dict[str, float]:
+    """1 - the difference between the shares of missing values (MissingValueSimilarity), of columns that lack any."""
+    a, b = encode(real, synthetic)
+    shares = {name: [part.missing(name).mean() for part in (a, b)] for name in real.column_names}
+    return {name: float(1 - abs(x - y)) for name, (x, y) in shares.items() if x or y}
+
+
+def pair_trends(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None) -> dict[tuple[str, str], float]:
+    """How alike each pair of columns goes together, 0..1.
+
+    Two numbers: 1 - |r - r'| / 2 of Pearson's correlations (CorrelationSimilarity); a column that is constant has none,
+    which counts as 0. Else 1 - the total variation of the contingency table (ContingencySimilarity), a number in 10 bins
+    of equal width over the real values, the outer two of which hold what lies beyond; a missing value has a bin of its own.
+    """
+    a, b = encode(real, synthetic, kinds=kinds)
+    binned: list[dict[str, np.ndarray]] = [dict(a.codes), dict(b.codes)]
+    for name, values in a.numbers.items():
+        known = values[~np.isnan(values)]
+        edges = np.linspace(known.min(), known.max(), BINS + 1)[1:-1] if len(known) else np.zeros(1)
+        for part, codes in zip((a, b), binned, strict=True):
+            own = part.numbers[name]
+            codes[name] = np.where(np.isnan(own), -1, np.digitize(own, edges))
+    found = {}
+    for first, second in itertools.combinations(real.column_names, 2):
+        if first in a.numbers and second in a.numbers:
+            r, s = (correlation(part.numbers[first], part.numbers[second]) for part in (a, b))
+            found[first, second] = 1 - abs(r - s) / 2
+        else:
+            width = 1 + max(int(codes[second].max(initial=0)) for codes in binned) + 1  # -1 is a code too
+            found[first, second] = overlap(*(codes[first] * width + codes[second] + 1 for codes in binned))
+    return found
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """1 - the total variation distance of the shares of whole numbers in a (N,) and b (M,)."""
+    shares: dict[int, float] = {}
+    for sign, codes in ((1, a), (-1, b)):
+        values, counts = np.unique(codes, return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            shares[value] = shares.get(value, 0.0) + sign * count / len(codes)
+    return 1 - sum(map(abs, shares.values())) / 2
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's, of the rows where both are known; 0 where one of them does not vary."""
+    both = ~(np.isnan(a) | np.isnan(b))
+    a, b = a[both], b[both]
+    if not len(a) or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+# -- learning ----------------------------------------------------------------------------------------------------------
+
+
+def efficacy(
+    train: pa.Table, synthetic: pa.Table, test: pa.Table, target: str, kinds: Kinds = None, *, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Train on synthetic, test on real, beside train on real, test on real, by gradient-boosted trees.
+
+    Rows whose target is missing are left out.
+
+    Returns:
+        {"real": scores, "synthetic": scores}. Of a category: macro_f1, accuracy, and auc (of several classes: the mean of
+        each against the rest). Of a number: r2.
+    """
+    if target not in train.column_names:
+        raise UserError(f"there is no column {target!r} to predict{near_matches(target, train.column_names)}")
+    parts = encode(train, synthetic, test, kinds=kinds, levels=LEVELS, whole=target)
+    parts = [part.rows(np.flatnonzero(~part.missing(target))) for part in parts]
+    if not all(map(len, parts)):
+        raise UserError(f"column {target!r} has no value in one of the tables: choose another target")
+    x = [part.features(target) for part in parts]
+    y = [part[target] for part in parts]
+    score = score_number if target in parts[0].numbers else score_category
+    found = {}
+    for name, i in {"real": 0, "synthetic": 1}.items():
+        found[name] = score(x[i], y[i], x[2], y[2], parts[0].categorical(target), seed)
+    return found
+
+
+def score_number(
+    x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, categorical: np.ndarray, seed: int
+) -> dict[str, float]:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.metrics import r2_score
+
+    model = HistGradientBoostingRegressor(categorical_features=categorical, random_state=seed)
+    return {"r2": float(r2_score(y_test, model.fit(x, y).predict(x_test)))}
+
+
+def score_category(
+    x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, categorical: np.ndarray, seed: int
+) -> dict[str, float]:
+    from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+    shares = np.zeros((len(x_test), int(max(y.max(), y_test.max())) + 1))  # of every class, those not learned included
+    if len(np.unique(y)) > 1:
+        model = classifier(categorical, seed).fit(x, y)
+        shares[:, model.classes_] = model.predict_proba(x_test)
+    else:
+        shares[:, y[0]] = 1
+    told = shares.argmax(1)
+    areas = [roc_auc_score(y_test == c, shares[:, c]) for c in np.unique(y_test) if (y_test != c).any()]
+    return {
+        "macro_f1": float(f1_score(y_test, told, average="macro", labels=np.unique(y_test))),
+        "auc": float(np.mean(areas)) if areas else math.nan,
+        "accuracy": float(accuracy_score(y_test, told)),
+    }
+
+
+def classifier(categorical: np.ndarray, seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(categorical_features=categorical, random_state=seed)
+
+
+def two_sample(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None, *, seed: int = 0) -> dict[str, float]:
+    """Can trees tell real rows from as many synthetic ones? (Lopez-Paz and Oquab 2017, arXiv 1610.06545).
+
+    Returns:
+        auc, the mean over folds whose rows were not learned from, and the standard_error it would have if there were no
+        difference.
+    """
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+    parts = encode(real, synthetic, kinds=kinds, levels=LEVELS)
+    n = min(*map(len, parts), ROWS)
+    if n < 2 * FOLDS:
+        raise UserError(f"{n} rows are too few to tell two tables apart: give at least {2 * FOLDS} of each")
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([some(part, n, rng).features() for part in parts])
+    y = np.repeat([0, 1], n)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    areas = cross_val_score(classifier(parts[0].categorical(), seed), x, y, cv=folds, scoring="roc_auc")
+    return {"auc": float(areas.mean()), "standard_error": chance_error(n)}
+
+
+def chance_error(n: int) -> float:
+    """Standard error of the AUC of n rows against n others where there is nothing to tell (Mann and Whitney 1947)."""
+    return math.sqrt((2 * n + 1) / (12 * n * n))
+
+
+# -- what is given away ------------------------------------------------------------------------------------------------
+
+
+def copying(
+    train: pa.Table, holdout: pa.Table, synthetic: pa.Table, kinds: Kinds = None, *, seed: int = 0
+) -> dict[str, float]:
+    """Distance to the closest record: are synthetic rows nearer to training rows than to as many that were held out?
+
+    Distances are Euclidean: a number is its rank among the training rows, 0..1, and two categories that differ are 1 apart.
+
+    Returns:
+        nearer_to_train: share of the synthetic rows, half of the ties counted; standard_error: that it would have if
+        there were no difference and rows were independent; distance_to_train, distance_to_holdout: medians;
+        copies, copies_of_holdout: share of the synthetic rows that equal a training row, or a held out one, in every
+        column (real tables repeat themselves too, which the second number tells).
+    """
+    a, b, c = encode(train, holdout, synthetic, kinds=kinds, levels=LEVELS)
+    rng = np.random.default_rng(seed)
+    n = min(len(a), len(b), ROWS)
+    a, b, c = some(a, n, rng), some(b, n, rng), some(c, min(len(c), ROWS), rng)
+    to_train, to_holdout = (nearest(c, part, a) for part in (a, b))
+    nearer = (to_train < to_holdout).mean() + (to_train == to_holdout).mean() / 2
+    known = [{row.tobytes() for row in part.matrix()} for part in (a, b)]
+    equal = np.array([[row.tobytes() in rows for rows in known] for row in c.matrix()])
+    return {
+        "nearer_to_train": float(nearer),
+        "standard_error": math.sqrt(0.25 / len(c)),
+        "distance_to_train": float(np.median(to_train)),
+        "distance_to_holdout": float(np.median(to_holdout)),
+        "copies": float(equal[:, 0].mean()),
+        "copies_of_holdout": float(equal[:, 1].mean()),
+    }
+
+
+def membership(
+    train: pa.Table, holdout: pa.Table, synthetic: pa.Table, kinds: Kinds = None, *, seed: int = 0
+) -> dict[str, float]:
+    """AUC of two attacks that tell training rows from held-out ones, by the synthetic table alone and with other real rows.
+
+    The first calls those rows members that have a synthetic row near (Chen et al. 2020, arXiv 1909.03935). The second
+    divides that distance by the one to real rows that were not trained on, and so looks for places where the synthetic
+    table is denser than the world (van Breugel et al. 2023, DOMIAS, arXiv 2302.12580; with nearest-neighbour densities).
+
+    Returns:
+        distance, density_ratio: the AUC of each; auc: the larger; standard_error: of one of them if there were nothing to
+        tell.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    a, b, c = encode(train, holdout, synthetic, kinds=kinds, levels=LEVELS)
+    n = min(len(a), len(b) // 2, ROWS)
+    if not n:
+        raise UserError("a membership attack needs 1 training row and 2 held-out ones at least")
+    rng = np.random.default_rng(seed)
+    world = some(b, 2 * n, rng)
+    reference, strangers = world.rows(np.arange(n)), world.rows(np.arange(n, 2 * n))
+    groups = [some(a, n, rng), strangers]
+    to_synthetic = np.concatenate([nearest(part, c, a) for part in groups])
+    to_reference = np.concatenate([nearest(part, reference, a) for part in groups])
+    member = np.repeat([1, 0], n)
+    distance = float(roc_auc_score(member, -to_synthetic))
+    ratio = float(roc_auc_score(member, np.log(to_reference + SMALLEST) - np.log(to_synthetic + SMALLEST)))
+    return {
+        "auc": max(distance, ratio),
+        "distance": distance,
+        "density_ratio": ratio,
+        "standard_error": chance_error(n),
+    }
+
+
+def nearest(rows: Encoded, among: Encoded, scale: Encoded) -> np.ndarray:
+    """Distance of each row to the nearest of others, (N,). scale: the rows by which numbers are ranked."""
+    from sklearn.neighbors import NearestNeighbors
+
+    index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(among.positions(scale))
+    distance, _ = index.kneighbors(rows.positions(scale))
+    return distance[:, 0].round(6)  # equal rows are a rounding error apart
+
+
+# -- all of it ---------------------------------------------------------------------------------------------------------
+
+
+def quality(
+    train: pa.Table,
+    holdout: pa.Table,
+    synthetic: pa.Table,
+    target: str | None = None,
+    kinds: Kinds = None,
+    *,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Everything that is said of a synthetic table, as plain values that JSON can hold.
+
+    Shapes and pairs are measured against the rows held out, as the training rows themselves are: `reference` is that, what
+    a perfect table would score.
+
+    Args:
+        train: the rows that the model learned from.
+        holdout: real rows that it did not see.
+        synthetic: best as many rows as `train`.
+        target: column to predict, for the efficacy; None: it is left out.
+    """
+    shapes, pairs = column_shapes(holdout, synthetic, kinds), pair_trends(holdout, synthetic, kinds)
+    ordered = sorted(pairs.items(), key=lambda item: item[1])
+    found: dict[str, Any] = {
+        "rows": {"train": train.num_rows, "holdout": holdout.num_rows, "synthetic": synthetic.num_rows},
+        **summary(shapes, pairs),
+        "reference": summary(column_shapes(holdout, train, kinds), pair_trends(holdout, train, kinds)),
+        "by_column": shapes,
+        "by_pair": [[a, b, score] for (a, b), score in ordered],
+        "missing": missing_values(holdout, synthetic),
+        "two_sample": two_sample(holdout, synthetic, kinds, seed=seed),
+        "copying": copying(train, holdout, synthetic, kinds, seed=seed),
+        "membership": membership(train, holdout, synthetic, kinds, seed=seed),
+    }
+    if target is not None:
+        found["target"] = target
+        found["efficacy"] = efficacy(train, synthetic, holdout, target, kinds, seed=seed)
+    return found
+
+
+def summary(shapes: Mapping[str, float], pairs: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """Means over the columns, over the pairs, and of the two: SDMetrics' overall score."""
+    columns = float(np.nanmean(list(shapes.values())))
+    both = float(np.mean(list(pairs.values()))) if pairs else math.nan
+    return {"column_shapes": columns, "pair_trends": both, "quality": float(np.nanmean([columns, both]))}
+
+
+# -- from tables to numbers --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Columns of a table as arrays (N,): numbers float64, NaN where missing; categories as codes.
+
+    A code means the same in all tables that were encoded together. `sizes`: how many codes a category has; the last of
+    them is a missing value.
+    """
+
+    numbers: dict[str, np.ndarray]
+    codes: dict[str, np.ndarray]
+    sizes: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(next(iter((self.numbers or self.codes).values())))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.numbers[name] if name in self.numbers else self.codes[name]
+
+    def rows(self, index: np.ndarray) -> Encoded:
+        take = {part: {name: v[index] for name, v in getattr(self, part).items()} for part in ("numbers", "codes")}
+        return replace(self, **take)
+
+    def missing(self, name: str) -> np.ndarray:
+        return np.isnan(self.numbers[name]) if name in self.numbers else self.codes[name] == self.sizes[name] - 1
+
+    def matrix(self) -> np.ndarray:
+        """(N, columns), in which rows are equal that are."""
+        return self.features() + 0.0  # there is a -0 too
+
+    def features(self, without: str | None = None) -> np.ndarray:
+        """(N, columns): numbers, NaN where missing, then codes."""
+        columns = [v for part in (self.numbers, self.codes) for name, v in part.items() if name != without]
+        return np.column_stack(columns).astype(np.float64) if columns else np.zeros((len(self), 1))
+
+    def categorical(self, without: str | None = None) -> np.ndarray:
+        """Which of the `features` are codes."""
+        kinds = [part is self.codes for part in (self.numbers, self.codes) for name in part if name != without]
+        return np.array(kinds or [False])
+
+    def positions(self, scale: Encoded) -> np.ndarray:
+        """Rows as points, (N, D). A number is its rank among those of `scale`, 0..1, and a missing one is 0.9 to 1 from
+        any other; two categories that differ are 1 apart."""
+        columns: list[np.ndarray] = []
+        for name, values in self.numbers.items():
+            known = np.sort(scale.numbers[name][~np.isnan(scale.numbers[name])])
+            missing = np.isnan(values)
+            rank = np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")
+            columns += [np.where(missing, 0.5, rank / max(1, 2 * len(known))), missing * math.sqrt(0.75)]
+        for name, codes in self.codes.items():
+            columns += list(math.sqrt(0.5) * (codes == np.arange(self.sizes[name])[:, None]))
+        return np.column_stack(columns)
+
+
+def encode(
+    *tables: pa.Table, kinds: Kinds = None, levels: int | None = None, whole: str | None = None
+) -> list[Encoded]:
+    """Tables of the same columns as arrays, whose codes are the same in all of them.
+
+    Args:
+        levels: how many values of a category are kept, the commonest in the first table; the others are one. None: all.
+        whole: a column of which all are kept.
+    """
+    first = tables[0]
+    for table in tables:
+        if table.num_rows == 0:
+            raise UserError("one of the tables to compare has no rows: give tables that have some")
+        if lacking := [name for name in first.column_names if name not in table.column_names]:
+            raise UserError(
+                f"one of the tables lacks the column {lacking[0]!r}{near_matches(lacking[0], table.column_names)}"
+            )
+    numbers: dict[str, list[np.ndarray]] = {}
+    codes: dict[str, list[np.ndarray]] = {}
+    sizes: dict[str, int] = {}
+    for name in first.column_names:
+        columns = [table[name] for table in tables]
+        if is_number(name, columns[0].type, kinds):
+            numbers[name] = [as_numbers(name, column) for column in columns]
+        else:
+            codes[name], sizes[name] = as_codes(columns, None if name == whole else levels)
+    return [
+        Encoded({k: v[i] for k, v in numbers.items()}, {k: v[i] for k, v in codes.items()}, sizes)
+        for i in range(len(tables))
+    ]
+
+
+def is_number(name: str, arrow_type: Any, kinds: Kinds = None) -> bool:
+    from pyarrow import types
+
+    if kinds and name in kinds:
+        if kinds[name] not in ("number", "category"):
+            raise UserError(f"column {name!r} is said to be a {kinds[name]!r}: kinds are 'number' and 'category'")
+        return kinds[name] == "number"
+    checks = (types.is_integer, types.is_floating, types.is_decimal, types.is_temporal)
+    return any(check(arrow_type) for check in checks)
+
+
+def as_numbers(name: str, column: Any) -> np.ndarray:
+    """(N,) float64, NaN where missing; times in microseconds."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_temporal(column.type):
+        form: Any = pa.timestamp("us", getattr(column.type, "tz", None))
+        if types.is_duration(column.type):
+            form = pa.duration("us")
+        elif types.is_time(column.type):
+            form = pa.time64("us")
+        column = column.cast(form, safe=False).cast(pa.int64())
+    try:
+        values = column.cast(pa.float64(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+        raise UserError(f"column {name!r} holds {column.type}, not numbers: have it compared as a category") from e
+    return values.to_numpy()
+
+
+def as_codes(columns: list[Any], levels: int | None) -> tuple[list[np.ndarray], int]:
+    """Codes of each column, and how many there are; the last is a missing value, before it are those not kept."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    words = [plain(column) for column in columns]
+    known = pa.chunked_array([chunk for part in words for chunk in part.chunks], pa.large_string()).unique().drop_null()
+    rare = False
+    if levels is not None and len(known) > levels:
+        rare = True
+        counts = pc.value_counts(words[0].drop_null())
+        order = np.argsort(-counts.field("counts").to_numpy(), kind="stable")[: levels - 1]
+        known = counts.field("values").take(pa.array(order))
+    missing = len(known) + rare
+    found = []
+    for part in words:
+        places = pc.fill_null(pc.index_in(part, known), len(known)).to_numpy()
+        found.append(np.where(part.is_null().to_numpy(), missing, places).astype(np.int64))
+    return found, missing + 1
+
+
+def plain(column: Any) -> Any:
+    """A column as text."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_nested(column.type):
+        raise UserError(f"a column holds {column.type}: tables of numbers, words and dates can be compared")
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.large_string())
+
+
+def some(part: Encoded, n: int, rng: np.random.Generator) -> Encoded:
+    """n of the rows, drawn at random."""
+    return part.rows(rng.choice(len(part), n, replace=False))
