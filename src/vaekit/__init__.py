@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "VAE": "estimators",
     "CVAE": "estimators",
+    "SeriesVAE": "series",
     "Policy": "robots.policy",
     "Demonstrations": "robots.demonstrations",
     "read_demonstrations": "robots.datasets",
@@ -20,6 +21,7 @@ _HOME = {
     "load": "loading",
     "preset": "recipe",
     "read": "sources",
+    "read_series": "sources.series",
     "LatentModel": "model",
     "Draw": "model",
     "ELBO": "objectives",

@@ -1,0 +1,93 @@
+"""Series: windows of what was measured at equal steps of time, as (channels, time)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+
+
+@dataclass
+class Series:
+    """Schema of windows of series.
+
+    Attributes:
+        window: time steps of a window.
+        mean, scale: of each channel, which the model sees as (value - mean) / scale.
+        columns: names of the channels, where they are known.
+    """
+
+    window: int
+    mean: list[float]
+    scale: list[float]
+    columns: list[str] | None = None
+
+    kind: ClassVar[str] = "series"
+    mean_samples: ClassVar[bool] = False
+
+    @classmethod
+    def infer(
+        cls, series: Sequence[np.ndarray], window: int, columns: list[str] | None = None, standardize: bool = True
+    ) -> Series:
+        """Learn the schema from series, each (T, channels), NaN where missing. UserError for a channel without values."""
+        steps = np.concatenate(list(series))
+        observed = ~np.isnan(steps)
+        if not observed.any(0).all():
+            empty = int(np.flatnonzero(~observed.any(0))[0])
+            raise UserError(f"channel {columns[empty] if columns else empty!r} has no value at all: leave it out")
+        if not standardize:
+            return cls(window, [0.0] * steps.shape[1], [1.0] * steps.shape[1], columns)
+        mean, deviation = np.nanmean(steps, axis=0), np.nanstd(steps, axis=0)
+        # A constant channel has no spread of its own to divide by; what is left of it is rounding.
+        scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
+        return cls(window, mean.tolist(), scale.tolist(), columns)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (len(self.mean), self.window)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.tensor(self.scale)
+
+    def conform(self, series: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """The series themselves; UserError where their channels are not those of the model."""
+        for values in series:
+            if values.shape[1] != len(self.mean):
+                raise UserError(f"a series of {values.shape[1]} channels does not fit a model of {len(self.mean)}")
+        return series
+
+    def pack(self, series: Sequence[np.ndarray], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+        """The windows that begin at each step of series (T, channels), of which none leaves its series: x and mask
+        (True where observed; None: all is), both (N, channels, window). A series shorter than a window is one window, the
+        end of which is missing. Of one series they are views, which cost no memory."""
+        views = []
+        for values in self.conform(series):
+            short = max(0, self.window - len(values))
+            values = np.pad(values, ((0, short), (0, 0)), constant_values=np.nan)
+            x = torch.from_numpy((values - np.asarray(self.mean)) / np.asarray(self.scale)).to(dtype)
+            views.append((x.nan_to_num(0.0).unfold(0, self.window, 1), (~x.isnan()).unfold(0, self.window, 1)))
+        x, mask = (v[0] if len(v) == 1 else torch.cat(v) for v in zip(*views, strict=True))
+        return x, None if mask.all() else mask
+
+    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        return x.to(dtype)
+
+    def unpack(self, x: Tensor) -> np.ndarray:
+        """(N, channels, window) -> (N, window, channels) in the data's own units."""
+        return x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        from vaekit.nets import MLP, mlp
+
+        if network == "conv":
+            raise UserError("network 'conv' needs pictures: use 'mlp' for series")
+        net = partial(MLP, hidden=mlp.SIZES[size])
+        return net, net

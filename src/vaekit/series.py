@@ -1,0 +1,273 @@
+"""A VAE of the windows of series: scores of time steps, reconstruction, imputation of gaps, new windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from vaekit import evaluation
+from vaekit.conditions import Schema
+from vaekit.distributions import LIKELIHOODS
+from vaekit.domains.series import Series
+from vaekit.errors import UserError, near_matches
+from vaekit.estimators import ROWS_AT_ONCE, VAE
+from vaekit.parts import Part, choose
+from vaekit.settings import PARTS, check_settings
+from vaekit.sources.series import TimeSeries, is_several, is_table, read_series, to_series
+from vaekit.training import Data
+from vaekit.training.data import SPLIT, generator
+from vaekit.uses.impute import impute
+
+SCORES = ("window", "last")
+GUESSES = 20  # ways to fill the gaps whose mean is the best guess
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SeriesVAE(VAE):
+    """A VAE of all windows of one or several series.
+
+    X is an array (T,) or (T, channels), NaN where a value is missing; a DataFrame of pandas or polars or an Arrow table, with
+    a column or index of time and columns of numbers, which is brought to equal steps (see `vaekit.sources.series`); or a list
+    of such, or an array (series, T, channels), which are several series: no window reaches from one into the next.
+
+    Args:
+        window: time steps of a window. A series may be shorter, if one of them is not.
+        latent_dim, size, likelihood, ..., trainer: as for `VAE`. Networks are fully connected.
+        validation: share of the windows held out to choose the best epoch by: one stretch of time, and no window of training
+            overlaps it, since neighbouring windows are near-copies of each other. Where that would leave less than half of the
+            windows to learn from, none are held out.
+
+    Attributes: as for `VAE`; `domain_` is `Series`.
+    """
+
+    latent_dim: int = 4
+    window: int = 128
+    size: str = "small"
+
+    parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **PARTS,
+        "structure": {"flat": PARTS["structure"]["flat"]},
+        "prior": {name: PARTS["prior"][name] for name in ("standard", "mixture", "flow")},
+    }
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: None = None) -> SeriesVAE:
+        """Train on the windows of X. y is ignored."""
+        return self.fit_data(to_series(X))
+
+    def fit_data(
+        self,
+        data: TimeSeries,
+        *,
+        kinds: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+        origin: Mapping[str, Any] | None = None,
+        watchers: Sequence[Any] = (),
+    ) -> SeriesVAE:
+        """Train on what `read_series` gave. folder, resume, origin, watchers: as for `VAE.fit_rows`; kinds is not used."""
+        check_settings(self)
+        if self.window < 2:
+            raise UserError(f"window={self.window} is too small: at least 2")
+        longest = max(map(len, data.values))
+        if longest <= self.window:
+            raise UserError(
+                f"the longest series has {longest} time steps, and a window of {self.window} needs more: use a smaller window"
+            )
+        with self._seeded():
+            name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
+            name = "normal" if name == "auto" else name
+            self.domain_ = Series.infer(data.values, self.window, data.columns, LIKELIHOODS[name].real_valued)
+            self.schema_ = Schema({})
+            self.stretches_ = stretches(data.values, self.window)
+            windows = Data(*self.domain_.pack(data.values))
+            self._assemble(name, options, windows, {**(origin or {}), "rows": len(windows), "steps": len(data)})
+            self._learn(windows, folder, resume, list(watchers))
+        return self
+
+    def read(self, source: str) -> TimeSeries:
+        """A source as this model wants it: its channels."""
+        return read_series(source, columns=self.domain_.columns)
+
+    def held_out(self, data: TimeSeries) -> TimeSeries:
+        """The stretch of time that was held out of `data`, the series that the model was trained on; where none was, all."""
+        ends = stretches(data.values, self.domain_.window)
+        _, valid = held_out_windows(ends, self.domain_.window, self.validation, self.seed_)
+        if not len(valid):
+            return data
+        series = int(np.searchsorted(ends, int(valid[0]), side="right"))
+        start, stop = (int(valid[i]) - (int(ends[series - 1]) if series else 0) for i in (0, -1))
+        return TimeSeries([data.values[series][start : stop + self.domain_.window]], data.name, data.columns)
+
+    def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> SeriesVAE:
+        """Learn where the codes of X's windows lie, for `sample(sampler=...)`; as for `VAE`."""
+        self.stretches_ = stretches(self._series(X).values, self.domain_.window)
+        super().fit_sampler(sampler, X)
+        return self
+
+    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+        return held_out_windows(self.stretches_, self.domain_.window, self.validation, self.seed_)
+
+    def _training_extras(self) -> dict[str, Any]:
+        return {}
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def score_samples(self, X: Any, y: Any = None, *, k: int = 32, by: str = "window", track: Any = list) -> Any:
+        """How likely each time step is, in nats, low where it is odd: (T,) float64, for several series a list of such, for a
+        table (rows,).
+
+        Args:
+            k: importance samples a window.
+            by: "window": the mean of log p(window) / (steps of the window) over the windows that hold the step. "last":
+                log p(step | the window - 1 steps before it), which looks at no later step, as a monitor needs it.
+
+        A step all of whose values are missing has no score: NaN. Neighbouring scores share data, so they are not
+        exchangeable, and p-values made of them by ranks do not hold.
+        """
+        if by not in SCORES:
+            raise UserError(f"by={by!r} is not one of the choices{near_matches(by, SCORES)}")
+        series = self._series(X)
+        model, window = self._model(), self.domain_.window
+        values = series.values
+        if by == "last":
+            values = [np.pad(v, ((window - 1, 0), (0, 0)), constant_values=np.nan) for v in values]
+        data = Data(*self.domain_.pack(values, torch.float64))
+        score = partial(evaluation.importance_weighted, model, k=k, track=track)
+        log_p = score(data).numpy()
+        channels = self.domain_.event_shape[0]
+        if by == "last":
+            before = torch.ones(data.x.shape, dtype=torch.bool) if data.mask is None else data.mask.clone()
+            before[:, :, -1] = False
+            scores = np.split(log_p - score(Data(data.x, before)).numpy(), np.cumsum(list(map(len, series.values)))[:-1])
+        else:
+            seen = np.full(len(data), channels * window) if data.mask is None else data.mask.sum((1, 2)).numpy()
+            rates = np.where(seen > 0, log_p * channels / np.maximum(seen, 1), np.nan)
+            parts = np.split(rates, stretches(values, window)[:-1])
+            scores = [over_steps(rate, window)[: len(v)] for rate, v in zip(parts, series.values, strict=True)]
+        for each, v in zip(scores, series.values, strict=True):
+            each[np.isnan(v).all(1)] = np.nan
+        if series.steps is not None:
+            return scores[0][series.steps]
+        return scores if is_several(X) or len(scores) > 1 else scores[0]
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples` over the steps that have one: nats a step, more is better."""
+        scores = self.score_samples(X)
+        return float(np.nanmean(np.concatenate(scores) if isinstance(scores, list) else scores))
+
+    def reconstruct(self, X: Any, y: Any = None) -> Any:
+        """X by way of its windows' latent codes, the mean over the windows that hold a step, in the shape of X; of a table
+        (steps, channels), those included that had no row."""
+        series, means = self._series(X), []
+        with torch.no_grad():
+            model = self._model()
+            for values in series.values:
+                data = Data(*self.domain_.pack([values], torch.float64))
+                steps = len(data) + self.domain_.window - 1
+                total, count = np.zeros((steps, values.shape[1])), np.zeros((steps, 1))
+                for start, chunk in zip(range(0, len(data), ROWS_AT_ONCE), data.chunks(ROWS_AT_ONCE), strict=True):
+                    x = self.domain_.unpack(model.decode(model.posterior(chunk.x, None, chunk.mask).mean).mean)
+                    for i in range(self.domain_.window):
+                        total[start + i : start + i + len(x)] += x[:, i]
+                        count[start + i : start + i + len(x)] += 1
+                means.append((total / count)[: len(values)])
+        return as_given(X, means)
+
+    def impute(self, X: Any, y: Any = None, *, draws: int | None = None, random_state: int | None = None) -> Any:
+        """X with its gaps filled, in the shape of X; of a table (steps, channels), those included that had no row. What is
+        there stays as it is.
+
+        A gap is filled from its beginning on, half a window at a time, given what is there and what has been filled.
+
+        Args:
+            draws: None: the best guess, the mean of several draws. A number: a list of so many series, each a draw from what
+                the gaps may hold given the rest.
+            random_state: seed; None takes the estimator's.
+        """
+        if draws is not None and draws < 1:
+            raise UserError(f"draws is {draws}: ask for at least 1, or leave it out for the best guess")
+        series = self._series(X)
+        model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
+        filled = [self._fill(model, values, draws or GUESSES, random) for values in series.values]
+        if draws is None:
+            return as_given(X, [each.mean(0) for each in filled])
+        return [as_given(X, [each[i] for each in filled]) for i in range(draws)]
+
+    def _fill(self, model: Any, values: np.ndarray, draws: int, random: torch.Generator) -> np.ndarray:
+        """(T, channels) -> (draws, T, channels)."""
+        window, domain = self.domain_.window, self.domain_
+        steps = max(len(values), window)
+        whole = Series(steps, domain.mean, domain.scale)  # all of it as one window
+        x, mask = whole.pack([values], torch.float64)
+        if mask is None:
+            return np.repeat(values[None], draws, axis=0)
+        x, seen = x.repeat(draws, 1, 1), mask[0].clone()
+        while not seen[:, : len(values)].all():
+            first = int((~seen).any(0).nonzero()[0])
+            start = min(max(first - window // 2, 0), steps - window)
+            part = slice(start, start + window)
+            data = Data(x[:, :, part].contiguous(), seen[:, part].expand(draws, -1, -1))
+            x[:, :, part] = impute(model, data, 1, random)[0]
+            seen[:, part] = True
+        return np.where(np.isnan(values), whole.unpack(x)[:, : len(values)], values)
+
+    # -- between the user's form and tensors ---------------------------------------------------------------------------
+
+    def _series(self, X: Any) -> TimeSeries:
+        check_is_fitted(self)
+        series = to_series(X, columns=self.domain_.columns)
+        self.domain_.conform(series.values)
+        return series
+
+    def _data(self, X: Any, y: Any = None, dtype: torch.dtype = torch.float64) -> Data:
+        return Data(*self.domain_.pack(self._series(X).values, dtype))
+
+
+def stretches(series: Sequence[np.ndarray], window: int) -> np.ndarray:
+    """The number of windows of each series, added up: (series,)."""
+    return np.cumsum([max(len(values) - window, 0) + 1 for values in series])
+
+
+def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of the training and of the validation windows: a stretch of one series, and what does not overlap it.
+
+    ends: as of `stretches`.
+    """
+    every = torch.arange(int(ends[-1]))
+    longest = int(np.argmax(np.diff(ends, prepend=0)))
+    first, last = int(ends[longest - 1]) if longest else 0, int(ends[longest])
+    size = min(round(share * len(every)), last - first)
+    if size < 1:
+        return every, every[:0]
+    start = first + int(torch.randint(last - first - size + 1, (1,), generator=generator(seed, SPLIT)))
+    near = (every > start - window) & (every < start + size - 1 + window) & (every >= first) & (every < last)
+    if near.sum() > len(every) / 2:
+        return every, every[:0]
+    return every[~near], every[start : start + size]
+
+
+def over_steps(values: np.ndarray, window: int) -> np.ndarray:
+    """Values of windows (N,) -> of each time step the mean over the windows that hold it, NaN left out: (N + window - 1,)."""
+    seen, ones = ~np.isnan(values), np.ones(window)
+    total = np.convolve(np.where(seen, values, 0.0), ones)
+    count = np.round(np.convolve(seen.astype(np.float64), ones))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def as_given(X: Any, series: list[np.ndarray]) -> Any:
+    """Series (T, channels) in the form of X: of several a list, or an array (series, T, channels); of (T,) the same."""
+    if isinstance(X, TimeSeries):
+        return series if len(series) > 1 else series[0]
+    if is_several(X):
+        return np.stack(series) if getattr(X, "ndim", 0) == 3 else [as_given(x, [s]) for x, s in zip(X, series, strict=True)]
+    return series[0][:, 0] if not is_table(X) and np.ndim(X) == 1 else series[0]

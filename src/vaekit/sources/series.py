@@ -1,0 +1,292 @@
+"""Series as sources: what was measured at equal steps of time, from files, arrays and DataFrames.
+
+A table has one column of time, told by its type or name, and columns of numbers. Models of series think in equal steps, so
+each row is placed at its step: the usual one is the median, steps that no row has are missing (NaN), and what was done is
+told in `notes`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError, near_matches
+from vaekit.sources.arrays import load_array
+from vaekit.sources.base import Ask, bounded, decoding, reading, shown, split_rows
+from vaekit.sources.tables import csv_table
+
+TIME_NAMES = ("time", "timestamp", "date", "datetime", "epoch", "ds")  # of a column of numbers that is time
+FAR_APART = 20  # a gap may not make the series more than so many times longer
+UNEVEN = 0.1  # of a step: what is further than that from a whole number of steps is told
+
+
+@dataclass
+class TimeSeries:
+    """Series in equal steps.
+
+    Attributes:
+        values: one (T, channels) float64 for each series, NaN where missing.
+        name: a short name of the source, for run folders.
+        columns: names of the channels, if the source has them.
+        times: of each step (T,), datetime64 in microseconds (UTC where the source gives zones) or numbers; None: the row.
+        time_column: the name of the column of time; "step" where there is none.
+        steps: the step at which each row of the table was placed, (rows,); None: every row is a step.
+        notes: what the user should know about the reading.
+    """
+
+    values: list[np.ndarray]
+    name: str = "series"
+    columns: list[str] | None = None
+    times: np.ndarray | None = None
+    time_column: str = "step"
+    steps: np.ndarray | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.values))
+
+    @property
+    def x(self) -> TimeSeries:
+        """What an estimator is given of it: all."""
+        return self
+
+    @property
+    def conditions(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def table(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Values (T, channels) of its steps as columns by name, the time or the number of the step first."""
+        names = self.columns or [f"x{i}" for i in range(values.shape[1])]
+        return {
+            self.time_column: np.arange(len(values)) if self.times is None else self.times,
+            **dict(zip(names, values.T, strict=True)),
+        }
+
+    def describe(self) -> str:
+        channels = self.values[0].shape[1]
+        missing = sum(int(np.isnan(v).sum()) for v in self.values)
+        several = f"{len(self.values)} series, together " if len(self.values) > 1 else ""
+        gaps = f", {missing} of {len(self) * channels} values missing (the likelihood leaves them out)" if missing else ""
+        return f"{several}{len(self)} steps of {channels} channel{'s'[: channels - 1]}{gaps}"
+
+
+def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSeries:
+    """Read a file of series into memory; a DataFrame or an array is taken, too, as `SeriesVAE.fit` takes it.
+
+    source: .csv, .csv.gz or .parquet (a column of time and columns of numbers; without a column of time the row is the
+        time), or .npy of (T,), (T, channels) or (series, T, channels). A trailing [10:200] picks steps, the first being 0.
+    columns: the channels, by name; others are ignored. None: every column but that of time.
+
+    Raises UserError, in one line, for whatever is wrong with the source.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return to_series(source, columns=columns)
+    text = os.fspath(source)
+    with reading(text, "give a smaller file"):
+        text, picked = split_rows(text)
+        path = Path(text).expanduser()
+        ask = Ask(text, path, (), columns, None, False, False)
+        name = path.name.lower()
+        if not path.is_file():
+            known = shown(path.parent) if path.parent.is_dir() else []
+            raise UserError(f"{text or 'the source'} is no file{near_matches(path.name, known)}")
+        if name.endswith(".npy"):
+            with decoding(text, "a NumPy .npy file"), path.open("rb") as file:
+                x = load_array(file)
+            if x is None:
+                raise UserError(f"{text} holds pickled Python objects, which are never opened: save numbers")
+            found = to_series(x, text)
+        elif name.endswith((".csv", ".csv.gz")):
+            table, notes = csv_table(ask)
+            found = from_arrow(table, text, columns)
+            found.notes[:0] = notes
+        elif name.endswith(".parquet"):
+            from pyarrow import parquet
+
+            with decoding(text, "a parquet file"), path.open("rb") as file:
+                table = parquet.ParquetFile(file).read()
+            found = from_arrow(table, text, columns)
+        else:
+            raise UserError(f"{text} is of no supported kind: give a file ending in .csv, .csv.gz, .parquet or .npy")
+    found.name = re.sub(r"\.(csv|csv\.gz|parquet|npy)$", "", path.name, flags=re.IGNORECASE)
+    if picked is None:
+        return found
+    if len(found.values) > 1:
+        raise UserError(f"{text} holds {len(found.values)} series: steps can be picked of one series only")
+    steps = bounded(picked, len(found), text, "steps")
+    found.values = [found.values[0][steps.start : steps.stop]]
+    found.times = None if found.times is None else found.times[steps.start : steps.stop]
+    found.steps = None
+    return found
+
+
+def to_series(X: Any, what: str = "X", columns: Sequence[str] | None = None) -> TimeSeries:
+    """Series in any form in which a user has them: an array (T,), (T, channels) or (series, T, channels), a DataFrame or
+    Arrow table with a column or index of time, or a list of arrays or of tables, which are then several series."""
+    if isinstance(X, TimeSeries):
+        return X
+    if is_several(X) and not isinstance(X, np.ndarray):
+        each = [to_series(x, f"series {i}", columns) for i, x in enumerate(X)]
+        widths = {v.shape[1] for s in each for v in s.values}
+        if len(widths) > 1:
+            raise UserError(f"the series of {what} have {' and '.join(map(str, sorted(widths)))} channels: give all the same")
+        values = [v for s in each for v in s.values]
+        return TimeSeries(values, columns=each[0].columns, notes=[note for s in each for note in s.notes])
+    if is_table(X):
+        import pyarrow as pa
+
+        table = pa.table(X) if hasattr(X, "__arrow_c_stream__") else pa.Table.from_pandas(X)
+        unnamed = [f.name for f in table.schema if f.name.startswith("__index_level_") and not pa.types.is_temporal(f.type)]
+        return from_arrow(table.drop_columns(unnamed), what, columns)
+    try:
+        x = np.asarray(X)
+        x = x if x.dtype.kind in "biuf" else x.astype(np.float64)
+        x = x.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what} is not all numbers ({error}): use NaN for a missing value") from error
+    if x.ndim not in (1, 2, 3) or not x.size:
+        raise UserError(f"{what} has the shape {x.shape}: give (T,), (T, channels) or (series, T, channels)")
+    if np.isinf(x).any():
+        raise UserError(f"{what} holds an infinity at {tuple(np.argwhere(np.isinf(x))[0].tolist())}: use NaN if it is missing")
+    return TimeSeries(list(x) if x.ndim == 3 else [x.reshape(len(x), -1)])
+
+
+def is_several(X: Any) -> bool:
+    """Whether X is several series: an array of three dimensions, or a list of arrays or tables."""
+    if isinstance(X, list | tuple):
+        return len(X) > 0 and (is_table(X[0]) or (not isinstance(X[0], list | tuple) and np.ndim(X[0]) > 0))
+    return getattr(X, "ndim", 0) == 3
+
+
+def is_table(X: Any) -> bool:
+    return hasattr(X, "__arrow_c_stream__") or hasattr(X, "columns")
+
+
+def from_arrow(table: Any, what: str, columns: Sequence[str] | None = None) -> TimeSeries:
+    """The series of an Arrow table."""
+    if not table.num_rows:
+        raise UserError(f"{what} has no rows: give a table that has some")
+    names = [name for name in table.column_names if columns is None or name in columns]
+    if lacking := [name for name in columns or () if name not in names]:
+        raise UserError(f"{what} lacks the columns {', '.join(lacking)}{near_matches(lacking[0], table.column_names)}")
+    clocks = {name: times(name, table[name]) for name in table.column_names if columns is None or name not in columns}
+    clocks = {name: values for name, values in clocks.items() if values is not None}
+    if len(clocks) > 1:
+        raise UserError(f"{what} has {len(clocks)} columns of time, {', '.join(clocks)}: leave in one of them")
+    names = [name for name in names if name not in clocks]
+    if not names:
+        raise UserError(f"{what} has no column of numbers beside {next(iter(clocks))!r}: give what was measured")
+    values = np.column_stack([numbers(name, table[name], what) for name in names])
+    for name, clock in clocks.items():
+        return regular(clock, values, what, name, names)
+    note = f"{what} has no column of time: its rows are taken to be equal steps"
+    return TimeSeries([values], columns=names, notes=[note])
+
+
+def times(name: str, column: Any) -> np.ndarray | None:
+    """The times in a column, (rows,) datetime64 or numbers, NaT or NaN where there is none; None: it is not of time."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        for target in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+            try:
+                column, kind = column.cast(pa.string()).cast(target), target
+                break
+            except pa.ArrowInvalid:
+                continue
+    if types.is_timestamp(kind) or types.is_date(kind):
+        column = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
+        return column.to_numpy(zero_copy_only=False).astype("M8[us]")
+    if name.lower() in TIME_NAMES and (types.is_integer(kind) or types.is_floating(kind)):
+        return column.cast("float64", safe=False).to_numpy()
+    return None
+
+
+def numbers(name: str, column: Any, what: str) -> np.ndarray:
+    """(rows,) float64, NaN where the column has no value."""
+    from pyarrow import types
+
+    checks = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
+    if any(check(column.type) for check in checks):
+        values = column.cast("float64", safe=False).to_numpy()
+        if np.isinf(values).any():
+            row = int(np.flatnonzero(np.isinf(values))[0])
+            raise UserError(f"{what}: column {name!r} has an infinity at row {row} (the first is 0): empty it if it is missing")
+        return values
+    said = ((i, v) for i, v in enumerate(column.to_pylist()) if v is not None)
+    row, value = next(((i, v) for i, v in said if not is_number(v)), (0, column[0]))
+    raise UserError(
+        f"{what}: column {name!r} has {str(value)[:50]!r} at row {row} (the first is 0), no number: correct it, empty it if "
+        "it is missing, drop the column, or, if it is the time, write it as 2024-01-31 12:00:00, all with a zone or all without"
+    )
+
+
+def is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def regular(clock: np.ndarray, values: np.ndarray, what: str, time_column: str, columns: list[str]) -> TimeSeries:
+    """Rows (rows, channels) at their times -> a series of equal steps, the median of those between the rows."""
+    absent = np.isnat(clock) if clock.dtype.kind == "M" else ~np.isfinite(clock)
+    if absent.any():
+        row = int(np.flatnonzero(absent)[0])
+        raise UserError(f"{what}: row {row} (the first is 0) has no {time_column!r}: give it one, or remove the row")
+    notes = []
+    late = int((np.diff(clock) < np.zeros(1, np.diff(clock).dtype)).sum())
+    if late:
+        notes.append(f"{what}: rows earlier than the row before them: {late}; the rows were sorted by {time_column!r}")
+    distinct, at = np.unique(clock, return_inverse=True)
+    at = at.reshape(-1)
+    if len(distinct) < len(clock):
+        notes.append(f"{what}: rows that repeat a time: {len(clock) - len(distinct)}; rows of the same time were averaged")
+        values = averaged(values, at, len(distinct))
+    else:
+        values = values[np.argsort(at)]
+    if len(distinct) < 2:
+        return TimeSeries([values], columns=columns, times=distinct, time_column=time_column, steps=at, notes=notes)
+    between = np.diff(distinct).astype(np.float64)
+    step = float(np.median(between))
+    counted = np.maximum(np.rint(between / step), 1)
+    place = np.r_[0, np.cumsum(counted)]
+    if place[-1] > FAR_APART * len(distinct) + 1000:
+        far = int(counted.argmax())
+        raise UserError(
+            f"{what}: {time_column!r} goes from {distinct[far]} to {distinct[far + 1]}, {counted[far]:.0f} of the usual steps: "
+            "correct the time, or give the parts as files of their own"
+        )
+    place = place.astype(np.int64)
+    unit = np.timedelta64(round(step), "us") if clock.dtype.kind == "M" else step
+    length = f"{step / 1e6:g} s" if clock.dtype.kind == "M" else f"{step:g}"
+    if uneven := int((np.abs(between / step - counted) > UNEVEN).sum()):
+        notes.append(
+            f"{what}: rows not a whole number of steps of {length} after the one before: {uneven} of {len(distinct)}; each is "
+            "placed at the nearest step"
+        )
+    if gaps := int(place[-1]) + 1 - len(place):
+        notes.append(f"{what}: steps of {length} that have no row: {gaps}; they are missing values")
+    grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
+    grid[place] = values
+    stamps = distinct[:1] + unit * np.arange(len(grid))
+    stamps[place] = distinct
+    return TimeSeries([grid], columns=columns, times=stamps, time_column=time_column, steps=place[at], notes=notes)
+
+
+def averaged(values: np.ndarray, at: np.ndarray, groups: int) -> np.ndarray:
+    """Means of the rows of each group, what is missing left out: (groups, channels)."""
+    seen = ~np.isnan(values)
+    total, count = np.zeros((groups, values.shape[1])), np.zeros((groups, values.shape[1]))
+    np.add.at(total, at, np.where(seen, values, 0.0))
+    np.add.at(count, at, seen)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
