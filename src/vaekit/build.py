@@ -110,6 +110,11 @@ def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, options: Mapping[s
     return likelihood
 
 
+def likelihood_options(domain: Any) -> dict[str, Any]:
+    """What the likelihood has to know of the columns, where the domain says it."""
+    return getattr(domain, "likelihood_options", {})
+
+
 def fixed_uniform() -> Callable[..., Tensor]:
     """`uniform(*shape)`: numbers in 0..1, the same at every call of this function."""
     return partial(torch.rand, generator=generator(0))

@@ -5,6 +5,7 @@ The schema is plain values, written to a run's config. A label that is None, or 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -21,9 +22,10 @@ MAX_INTEGER_CLASSES = 64
 
 @dataclass
 class Label:
-    """A condition that is one of `classes`."""
+    """A condition that is one of `classes`, each of which has a share of the data where that is known."""
 
     classes: list[Any]
+    shares: list[float] | None = None
     kind: ClassVar[str] = "label"
 
     @property
@@ -32,7 +34,9 @@ class Label:
 
     @classmethod
     def infer(cls, name: str, values: np.ndarray) -> Label:
-        return cls(sorted({plain(v) for v in values.tolist() if not is_unknown(v)}, key=lambda v: (str(type(v)), v)))
+        counts = Counter(plain(v) for v in values.tolist() if not is_unknown(v))
+        classes = sorted(counts, key=lambda v: (str(type(v)), v))
+        return cls(classes, [round(counts[c] / counts.total(), 6) for c in classes])
 
     def pack(self, name: str, values: np.ndarray) -> Tensor:
         """Labels (N,) -> codes (N,), -1 for unknown. UserError for a label that was never seen."""
@@ -153,6 +157,14 @@ class Schema:
             packed[name] = tensor
         return packed
 
+    def fill(self, y: Mapping[str, Any], rows: int, random: np.random.Generator) -> dict[str, Any]:
+        """Conditions of each row, where every label that is left out is drawn as often as in the data."""
+        filled = {name: per_row(self.named[name], values, rows) for name, values in y.items() if name in self.named}
+        for name, c in self.named.items():
+            if name not in filled and isinstance(c, Label) and c.shares:
+                filled[name] = np.array(c.classes, object)[random.choice(len(c.classes), rows, p=normalised(c.shares))]
+        return {**y, **filled}
+
     def name(self, y: Any) -> dict[str, Any]:
         """Any form in which a user gives conditions (None, a dict, a DataFrame, an array for the only one) -> a dict."""
         if y is None:
@@ -200,6 +212,10 @@ def guess_kind(values: np.ndarray) -> str:
     known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
     limit = MAX_WHOLE_FLOAT_CLASSES if values.dtype.kind == "f" else MAX_INTEGER_CLASSES
     return "label" if (known == np.floor(known)).all() and len(np.unique(known)) <= limit else "number"
+
+
+def normalised(shares: Sequence[float]) -> np.ndarray:
+    return np.asarray(shares) / np.sum(shares)
 
 
 def is_unknown(value: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 from torch import Tensor
 
 from vaekit import evaluation
@@ -28,6 +28,7 @@ from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import domain_for
 from vaekit.errors import UserError, near_matches
+from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame
 from vaekit.learner import Learner
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
@@ -35,17 +36,23 @@ from vaekit.sources.base import Dataset
 from vaekit.training import Data
 from vaekit.training.data import generator
 from vaekit.uses import generate
+from vaekit.uses.impute import impute
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, fit_sampler
+from vaekit.uses.where import clauses, draw_until
 
 ROWS_AT_ONCE = 1024
+CELL_DROPOUT = 0.5  # of tables
+GUESSES = 50  # draws whose mean, or likeliest value, is the best guess of a gap
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     """A variational autoencoder.
 
-    Data X is (N, columns) for numbers, NaN where a value is missing, or (N, H, W) or (N, H, W, channels) for pictures.
+    Data X is (N, columns) for numbers, NaN where a value is missing, (N, H, W) or (N, H, W, channels) for pictures, or a table
+    of named columns of any kind: a DataFrame of pandas or polars, or an Arrow table. Of a table each column is modelled by a
+    distribution of its own, and rows come back as such a table, in the columns' own types, ranges and rounding.
 
     A likelihood, prior, posterior or objective is a name, or a dict of its name and options, such as
     `prior={"name": "mixture", "components": 100}`, `likelihood={"name": "normal", "scale": 1}` (a fixed scale, squared
@@ -56,7 +63,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         size: "small", "base" or "large" networks.
         network: "auto" (convolutions for pictures, an MLP for numbers), "conv" or "mlp".
         likelihood: "normal", "laplace", "bernoulli", "continuous_bernoulli", "logistic", "categorical", or "auto":
-            "bernoulli" where all values are 0 or 1, else "normal".
+            "bernoulli" where all values are 0 or 1, else "normal"; for tables "mixed". Another than that is for tables of
+            numbers alone, and for all of their columns.
+        schema: tables only: what is not to be guessed of columns, by name: a kind ("real", "integer", "positive", "bounded",
+            "date", "binary", "categorical", "ordinal", or "drop" to leave the column out), or a dict of it and of classes,
+            low, high or step.
+        cell_dropout: share of rows of which some cells are hidden in training, so that the model knows how to go on from any
+            of them: see `vaekit.training.Training`. None: half for tables, else 0.
         binarize: pictures only: "dynamic" or "threshold".
         prior: "standard", "mixture", "vamp", "flow", or (CVAE) "conditional": a Normal p(z|y) learned from y.
         posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
@@ -83,6 +96,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     network: str = "auto"
     binarize: str | None = None
+    schema: Mapping[str, Any] | None = None
+    cell_dropout: float | None = None
     structure: Part = "flat"
     sampler: Part = "auto"
     encoder: NetFactory | None = None
@@ -100,7 +115,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     def fit_rows(
         self,
-        rows: np.ndarray,
+        rows: np.ndarray | Frame,
         y: Mapping[str, np.ndarray],
         *,
         kinds: Mapping[str, str] | None = None,
@@ -113,7 +128,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """What `fit` and the command line share: learn the schema, build the model, train it.
 
         Args:
-            rows: checked data. y: conditions by name. kinds: "label" or "number" by condition, where not to be guessed.
+            rows: checked data, an array or a table. y: conditions by name. kinds: "label" or "number" by condition, where not to be guessed.
             columns: names of the columns.
             folder: the run directory to write to while training. resume: go on from what is there.
             origin: where the rows came from (source, resize), for the record.
@@ -127,17 +142,31 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             return self._learn(data, folder, resume, list(watchers))
 
     def _learn_schema(
-        self, rows: np.ndarray, y: Mapping[str, Any], kinds: Any, columns: list[str] | None, origin: Mapping[str, Any]
+        self,
+        rows: np.ndarray | Frame,
+        y: Mapping[str, Any],
+        kinds: Any,
+        columns: list[str] | None,
+        origin: Mapping[str, Any],
     ) -> Data:
         """What a row and its condition look like, which likelihood explains them, and the model for that."""
-        domain = domain_for(rows)
         name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
+        if isinstance(rows, Frame):
+            self.frame_ = rows.like
+            if name not in ("auto", "mixed"):
+                columns, rows = rows.columns, rows.numbers()
+        elif name == "mixed":
+            raise UserError(
+                "likelihood 'mixed' is for tables of named columns: give a DataFrame, a .csv or a .parquet file"
+            )
+        domain = domain_for(rows)
         if name == "auto":
             name = domain.default_likelihood(rows, self.binarize)
-        real_valued = LIKELIHOODS[name].real_valued
-        self.domain_ = domain.infer(rows, standardize=real_valued, columns=columns, binarize=self.binarize)
+        self.domain_ = domain.infer(
+            rows, standardize=LIKELIHOODS[name].real_valued, columns=columns, binarize=self.binarize, schema=self.schema
+        )
         self.schema_ = Schema.infer(y, kinds)
-        x, mask = self.domain_.pack(rows)
+        x, mask = self.domain_.pack(rows, jitter=np.random.default_rng(self.seed_))
         data = Data(x, mask, self.schema_.pack(y, len(rows)))
         self._assemble(name, options, data, origin)
         prior = getattr(self.model_, "prior_head", None)
@@ -161,6 +190,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 f"sampler {sampler} is learned by one process: `vaekit sample --sampler {sampler}` does so"
             )
         return self
+
+    def _training_extras(self) -> dict[str, Any]:
+        hidden = CELL_DROPOUT if self.domain_.kind == "table" else 0.0
+        return {"cell_dropout": hidden if self.cell_dropout is None else self.cell_dropout}
 
     def _build(self, likelihood: Any) -> Any:
         """The model for this schema, with fresh weights."""
@@ -225,7 +258,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         with torch.no_grad():
             model = self._model()
             chunks = Data(z, None, conditions).chunks(ROWS_AT_ONCE)
-            return self.domain_.unpack(torch.cat([model.decode(c.x, c.y or None).mean for c in chunks]))
+            return self._unpack(torch.cat([model.decode(c.x, c.y or None).mean for c in chunks]))
 
     def reconstruct(self, X: Any, y: Any = None) -> np.ndarray:
         """X by way of its latent codes, in its own form: (N, ...) -> (N, ...)."""
@@ -236,15 +269,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         n_samples: int = 1,
         y: Any = None,
         *,
+        where: Any = None,
         sampler: str | None = None,
         temperature: float = 1.0,
         mean: bool | None = None,
         random_state: int | None = None,
-    ) -> np.ndarray:
+    ) -> Any:
         """New rows, in the data's own form: (n_samples, ...).
 
         Args:
-            y: conditions, one for all rows or one a row, or a dict of them by name; what is left out is unknown.
+            y: conditions, one for all rows or one a row, or a dict of them by name; what is left out is unknown. In a table
+                labels that are left out are drawn as often as in the data, and all labels are columns of what comes back.
+            where: tables only: what columns have to fulfil, such as "sex=Female" or ["age>=40", "sex!=Male"].
             sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
                 `fit_sampler` or as the estimator's `sampler`.
             temperature: the spread of what z is drawn from is multiplied by it.
@@ -256,19 +292,55 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise UserError(f"n_samples is {n_samples}: ask for at least 1")
         if temperature < 0:
             raise UserError(f"temperature is {temperature}: it has to be 0 or more")
-        conditions = self.schema_.pack(self.schema_.name(y), n_samples)
         name, _ = self._sampler(self.sampler if sampler is None else sampler)
         if name != "prior" and name not in self.samplers_ and sampler is None:
             name = "prior"  # training was stopped before it could be learned
         if name != "prior" and name not in self.samplers_:
             raise UserError(f"sampler {name!r} has not been learned: call fit_sampler({name!r}, X) first")
         seed = self.seed_ if random_state is None else random_state
-        x = generate.sample(
-            self._model(), n_samples, conditions, temperature=temperature,
-            sampler=None if name == "prior" else copy.deepcopy(self.samplers_[name]).double(),
-            mean=self.domain_.mean_samples if mean is None else mean, generator=generator(seed),
-        )  # fmt: skip
-        return self.domain_.unpack(x)
+        model, table = self._model(), self.domain_.kind == "table"
+        learned = None if name == "prior" else copy.deepcopy(self.samplers_[name]).double()
+
+        def draw(rows: int, i: int) -> Any:
+            given = self.schema_.name(y)
+            given = self.schema_.fill(given, rows, np.random.default_rng([seed, i])) if table else given
+            parts = Data(torch.zeros(rows), None, self.schema_.pack(given, rows)).chunks(generate.ROWS)
+            random = generator(seed, i) if i else generator(seed)
+            x = [generate.sample(
+                model, len(part), part.y, temperature=temperature, sampler=learned,
+                mean=self.domain_.mean_samples if mean is None else mean, generator=random,
+            ) for part in parts]  # fmt: skip
+            return self.domain_.unpack(torch.cat(x), given) if table else self.domain_.unpack(torch.cat(x))
+
+        if where is not None and not table:
+            raise UserError("where is for tables of named columns: leave it out")
+        rows = draw(n_samples, 0) if where is None else draw_until(n_samples, clauses(where), draw)
+        return from_arrow(rows, getattr(self, "frame_", "pandas")) if table else rows
+
+    def impute(self, X: Any, y: Any = None, *, draws: int | None = None, random_state: int | None = None) -> Any:
+        """X with its gaps filled (cells that are NaN, None or empty), in its own form; what is there stays as it is.
+
+        Args:
+            draws: None: the best guess of each cell, the mean of a number and the likeliest category. A number: a list of so
+                many tables, each a draw from what the gaps may hold given the rest (multiple imputation): what is computed
+                from each of them varies as much as the gaps leave open.
+            random_state: seed; None takes the estimator's.
+
+        Raises UserError where draws is below 1.
+        """
+        if draws is not None and draws < 1:
+            raise UserError(f"draws is {draws}: ask for at least 1, or leave it out for the best guess")
+        rows = self._rows(X)
+        packed = self._data(rows, y)
+        seen = self.domain_.without_flags(packed.mask) if self.domain_.kind == "table" else packed.mask
+        packed = Data(self.domain_.batch(packed.x, fixed_uniform(), dtype=torch.float64), seen, packed.y)
+        model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
+        found = torch.cat([impute(model, c, draws or GUESSES, random) for c in packed.chunks(ROWS_AT_ONCE)], dim=1)
+        tables = [self.domain_.center(found)] if draws is None else list(found)
+        filled = [self.domain_.fill(rows, self.domain_.unpack(t)) for t in tables]
+        if isinstance(rows, Frame):
+            filled = [from_arrow(t, rows.like) for t in filled]
+        return filled[0] if draws is None else filled
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, *, path: str = "linear") -> np.ndarray:
         """The way from row a to row b through the latent space, both ends included: (steps, ...).
@@ -309,7 +381,21 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 
-    def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray:
+    def _unpack(self, x: Tensor) -> Any:
+        """What the model gives -> rows in the user's own form; a table as the library has them that was used in `fit`."""
+        rows = self.domain_.unpack(x)
+        return from_arrow(rows, getattr(self, "frame_", "pandas")) if self.domain_.kind == "table" else rows
+
+    def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray | Frame:
+        if isinstance(X, Frame):
+            return X
+        if is_frame(X):
+            _check_feature_names(self, X, reset=reset)
+            _check_n_features(self, X, reset=reset)
+            return to_frame(X)
+        if not reset and self.domain_.kind == "table":
+            _check_feature_names(self, X, reset=False)
+            return array_frame(X, self.domain_.columns)
         if getattr(X, "ndim", 2) <= 2:
             return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
         rows = np.asarray(X)
@@ -362,7 +448,7 @@ class CVAE(VAE):
         return self
 
     def _training_extras(self) -> dict[str, Any]:
-        return {"condition_dropout": self.condition_dropout}
+        return {**super()._training_extras(), "condition_dropout": self.condition_dropout}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

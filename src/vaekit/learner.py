@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from vaekit import run as run_directory
-from vaekit.build import Chunks, fingerprint, learn_likelihood
+from vaekit.build import Chunks, fingerprint, learn_likelihood, likelihood_options
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.nets.mlp import SIZES
@@ -87,6 +87,7 @@ class Learner(BaseEstimator):
         """The likelihood that explains the data, and the model with it."""
         check_options("likelihood", name, options, LIKELIHOODS[name])
         self.data_ = {**origin, "fingerprint": fingerprint(data)}
+        options = {**likelihood_options(self.domain_), **options}
         likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
         self.likelihood_ = {"name": name, **likelihood.options}
         self.model_ = self._build(likelihood)

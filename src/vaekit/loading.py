@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from vaekit.build import likelihood_options
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import DOMAINS
@@ -16,10 +19,11 @@ from vaekit.estimators import CVAE, VAE
 from vaekit.files import read_tensors
 from vaekit.robots.policy import Policy
 from vaekit.run import CONFIG, EVALUATION, REPORT, SAMPLER, read_config, read_metrics
+from vaekit.series import SeriesVAE
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL
 from vaekit.uses.samplers import SAMPLERS, new_sampler
 
-ESTIMATORS: dict[str, Any] = {"VAE": VAE, "CVAE": CVAE, "Policy": Policy}
+ESTIMATORS: dict[str, Any] = {"VAE": VAE, "CVAE": CVAE, "Policy": Policy, "SeriesVAE": SeriesVAE}
 
 
 def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
@@ -62,7 +66,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
         estimator.schema_ = Schema.from_config(data["conditions"])
         estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions")}
         estimator.likelihood_ = dict(values["likelihood"])
-        options = dict(values["likelihood"])
+        options = {**likelihood_options(estimator.domain_), **values["likelihood"]}
         head = LIKELIHOODS[options.pop("name")](estimator.domain_.event_shape, **options)
         estimator.seed_ = settings["random_state"]
         model = estimator._build(head)
@@ -78,8 +82,10 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
     estimator.history_ = read_metrics(folder)
     estimator._n_features_out = model.latent_dim
     load_samplers(folder, estimator)
-    if estimator.domain_.kind == "rows":
-        estimator.n_features_in_ = estimator.domain_.event_shape[0]
+    if estimator.domain_.kind in ("rows", "table"):
+        estimator.n_features_in_ = len(estimator.domain_.columns or estimator.domain_.mean)
+    if estimator.domain_.kind == "table":
+        estimator.feature_names_in_ = np.array(estimator.domain_.columns, dtype=object)
     return estimator
 
 
@@ -105,9 +111,11 @@ def describe_run(folder: Path) -> str:
     data, model, history = values["data"], estimator.model_, estimator.history_
     parameters = sum(p.numel() for p in model.parameters())
     shape = "x".join(map(str, estimator.domain_.event_shape))
-    what = {"images": "pictures (channels x height x width)", "actions": "(actions x time steps)"}.get(
-        data["kind"], "columns"
-    )
+    what = {
+        "images": "pictures (channels x height x width)",
+        "actions": "(actions x time steps)",
+        "series": "(channels x time steps)",
+    }.get(data["kind"], "columns")
     lines = [
         f"{values['estimator']} of {data['rows']} rows from {data.get('source') or 'Python'}, vaekit {values['vaekit']}",
         f"data        {shape} {what}",

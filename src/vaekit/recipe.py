@@ -20,11 +20,13 @@ from vaekit.files import write_text
 from vaekit.robots.datasets import read_demonstrations
 from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.policy import Policy
+from vaekit.series import SeriesVAE
 from vaekit.settings import check_settings
+from vaekit.sources.series import TimeSeries, read_series
 from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
 
-ESTIMATORS = {"actions": Policy}  # by kind, of what is no plain row or picture
+ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no plain row or picture
 REPORT_ROWS = 500
 REPORT_SAMPLES = 100
 
@@ -39,7 +41,8 @@ class Recipe:
             see, such as "state".
         resize: (width, height) for pictures of mixed sizes.
         strict: an unreadable picture is an error.
-        kind: "actions" for demonstrations of a robot; None: told from the source.
+        kind: "actions" for demonstrations of a robot, "series" for what was measured at equal steps of time; None: told from the
+            source.
         settings: arguments of the estimator.
     """
 
@@ -147,6 +150,10 @@ class Recipe:
             names = self.settings.get("observations") or self.conditions
             cameras = [name for name in names if name.startswith(CAMERA)] if names else True
             return read_demonstrations(self.source, cameras=cameras, resize=size)
+        if self.kind == "series":
+            if self.conditions or size:
+                raise UserError("--kind series takes no --condition and no --resize: leave them out")
+            return read_series(self.source)
         names = [c.partition(":")[0] for c in self.conditions]
         return sources.read(self.source, conditions=names, resize=size, strict=self.strict)
 
@@ -187,7 +194,7 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
 
     `also`: names to be read as conditions are, which the model need not know.
     """
-    if isinstance(estimator, Policy):
+    if isinstance(estimator, Policy | SeriesVAE):
         return estimator.read(source)
     names = [*(estimator.schema_.named if conditions else ()), *also]
     resize = estimator.data_.get("resize")
@@ -220,6 +227,8 @@ def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = 
     if not source:
         raise UserError("this run does not know its source (it was trained from Python): name a SOURCE")
     data = read_for(estimator, source, also=also)
+    if isinstance(data, TimeSeries):
+        return estimator.held_out(data)
     rows = data.episodes if isinstance(data, Demonstrations) else len(data)
     _, valid = split(rows, estimator.validation, estimator.seed_)
     index = valid.numpy() if len(valid) else np.arange(rows)

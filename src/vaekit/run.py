@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def config(estimator: Any) -> dict[str, Any]:
         "data": {
             **estimator.data_,
             "kind": estimator.domain_.kind,
-            "schema": vars(estimator.domain_).copy(),
+            "schema": asdict(estimator.domain_),
             "conditions": estimator.schema_.to_config(),
         },
         "likelihood": estimator.likelihood_,

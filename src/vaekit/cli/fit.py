@@ -17,7 +17,7 @@ def fit(
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
-    kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, ACT's HDF5 episodes or an .npz of observations, actions and episode_ends), and a policy is learned.", panel=DATA)] = None,
+    kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, ACT's HDF5 episodes or an .npz of observations, actions and episode_ends), and a policy is learned. series: SOURCE has a column of time and columns of what was measured (or none of time: the row is the time), and a model of its windows is learned.", panel=DATA)] = None,
     strict: Annotated[bool, option("A picture that cannot be read is an error.", "--strict", panel=DATA)] = False,
     validation: Annotated[float | None, option("Share of rows held out to choose the best epoch by. Default: 0.1.", panel=DATA)] = None,
     latent_dim: Annotated[int | None, option("Number of latent units; 0 for a policy without. Default: 16.", panel=MODEL)] = None,
@@ -33,6 +33,7 @@ def fit(
     objective: Annotated[str | None, option("elbo, free_bits, capacity, kl_target, geco, beta_tc, factor_vae, info_vae, iwae, dreg, vae_gan or act (that of the paper, for policies).")] = None,
     preset: Annotated[str | None, option("Settings by name; act: ACT as published, for --kind actions.", panel=MODEL)] = None,
     chunk_size: Annotated[int | None, option("Policies: actions decided on at a time. Default: two seconds of them.", panel=MODEL)] = None,
+    window: Annotated[int | None, option("Series: time steps of a window. Default: 128.", panel=MODEL)] = None,
     z: Annotated[str | None, option("Policies: z at use: episode (drawn once an episode, default), chunk or mean.", panel=MODEL)] = None,
     temperature: Annotated[float | None, option("Policies: the spread of what z is drawn from is multiplied by it. Default: 1.", panel=MODEL)] = None,
     execute: Annotated[str | None, option("Policies: ensemble (default), or how many actions of each chunk to play.", panel=MODEL)] = None,
@@ -62,7 +63,7 @@ def fit(
     settings = dict(
         validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
         condition_dropout=condition_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
-        learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z,
+        learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z, window=window,
         temperature=temperature, execute=execute, backbone=backbone,
     )  # fmt: skip
     parts = dict(

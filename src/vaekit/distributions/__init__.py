@@ -17,11 +17,15 @@ from vaekit.distributions.elementwise import (
 )
 from vaekit.distributions.flows import Flow
 from vaekit.distributions.kl import kl_divergence, kl_per_unit
-from vaekit.distributions.likelihoods import LIKELIHOODS, Likelihood
+from vaekit.distributions.likelihoods import LIKELIHOODS as OF_ONE_KIND
+from vaekit.distributions.likelihoods import Likelihood
+from vaekit.distributions.mixed import Mixed, MixedLikelihood
 from vaekit.distributions.mixtures import Mixture
 from vaekit.distributions.multivariate import MultivariateNormal
 from vaekit.distributions.posteriors import POSTERIORS, NormalPosterior
 from vaekit.distributions.priors import PRIORS, ConditionalNormalPrior, StandardNormalPrior
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {**OF_ONE_KIND, "mixed": MixedLikelihood}
 
 __all__ = [
     "LIKELIHOODS",
@@ -36,6 +40,7 @@ __all__ = [
     "Laplace",
     "Likelihood",
     "LogisticMixture",
+    "Mixed",
     "Mixture",
     "MultivariateNormal",
     "Noise",

@@ -16,16 +16,22 @@ from torch import Tensor
 from vaekit.domains.actions import Actions
 from vaekit.domains.images import Images
 from vaekit.domains.rows import Rows
+from vaekit.domains.series import Series
+from vaekit.domains.table import Table
+from vaekit.frame import Frame
 
 
 class Domain(Protocol):
     kind: ClassVar[str]
 
     @classmethod
-    def infer(cls, rows: np.ndarray, *, standardize: bool, columns: list[str] | None, binarize: str | None) -> Domain:
+    def infer(
+        cls, rows: Any, *, standardize: bool, columns: list[str] | None, binarize: str | None, schema: Any
+    ) -> Domain:
         """Learn the schema from rows (N, ...).
 
-        `standardize`: the likelihood lets the domain choose scale and origin. `columns`: their names.
+        `standardize`: the likelihood lets the domain choose scale and origin. `columns`: their names. `schema`: what the
+        user says of them.
         """
 
     @staticmethod
@@ -40,17 +46,22 @@ class Domain(Protocol):
     def unit(self) -> Tensor:
         """How many of the data's own units one model unit is, for each column or channel: (event_shape[0],)."""
 
-    def conform(self, rows: np.ndarray) -> np.ndarray:
+    def conform(self, rows: Any) -> Any:
         """Rows in the form the model was trained on (such as grey pictures for a model of colour); UserError where they
         do not fit the schema."""
 
-    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
-        """Rows -> compact tensors to keep in memory: x (N, *event) and a mask, True where observed (None: all is)."""
+    def pack(
+        self, rows: Any, dtype: torch.dtype = torch.float32, jitter: np.random.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows -> compact tensors to keep in memory: x (N, *event) and a mask, True where observed (None: all is).
+
+        `jitter`: for training, where values that are rounded are better spread.
+        """
 
     def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """Packed rows (B, *event) -> what the model sees. `uniform(*shape)` gives random numbers in 0..1."""
 
-    def unpack(self, x: Tensor) -> np.ndarray:
+    def unpack(self, x: Tensor) -> Any:
         """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
@@ -60,12 +71,14 @@ class Domain(Protocol):
     """Whether a generated row is shown as the decoder's mean (pictures) or drawn from its likelihood (numbers)."""
 
 
-DOMAINS: dict[str, type[Any]] = {"images": Images, "rows": Rows, "actions": Actions}
+DOMAINS: dict[str, type[Any]] = {"images": Images, "rows": Rows, "table": Table, "actions": Actions, "series": Series}
 
 
-def domain_for(rows: np.ndarray) -> type[Any]:
-    """The domain of an array."""
+def domain_for(rows: np.ndarray | Frame) -> type[Any]:
+    """The domain of an array, or of a table."""
+    if isinstance(rows, Frame):
+        return Table
     return Images if rows.ndim > 2 else Rows
 
 
-__all__ = ["DOMAINS", "Actions", "Domain", "Images", "Rows", "domain_for"]
+__all__ = ["DOMAINS", "Actions", "Domain", "Images", "Rows", "Series", "Table", "domain_for"]

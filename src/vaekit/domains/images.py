@@ -39,7 +39,11 @@ class Images:
     mean_samples: ClassVar[bool] = True
 
     @classmethod
-    def infer(cls, rows: np.ndarray, *, standardize: bool = True, binarize: str | None = None, **_: Any) -> Images:
+    def infer(
+        cls, rows: np.ndarray, *, standardize: bool = True, binarize: str | None = None, schema: Any = None, **_: Any
+    ) -> Images:
+        if schema:
+            raise UserError("schema is for tables: leave it out for pictures")
         if rows.ndim not in (3, 4):
             raise UserError(f"pictures need an array (N, H, W) or (N, H, W, channels), got shape {rows.shape}")
         if binarize not in (None, *BINARIZE):
@@ -67,7 +71,9 @@ class Images:
             raise UserError(f"pictures of shape {rows.shape[1:]} do not fit a model of pictures of shape {shape}")
         return rows
 
-    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+    def pack(
+        self, rows: np.ndarray, dtype: torch.dtype = torch.float32, jitter: Any = None
+    ) -> tuple[Tensor, Tensor | None]:
         rows = self.conform(rows)
         if rows.dtype != np.uint8:  # bytes stay bytes until a batch of them is used: a quarter of the memory
             rows = rows.astype(np.float64 if dtype == torch.float64 else np.float32)
@@ -91,6 +97,15 @@ class Images:
             values = np.rint(values)
         values = np.moveaxis(values, 1, -1) if self.channels else values[:, 0]
         return values.astype(self.dtype)
+
+    def center(self, draws: Tensor) -> Tensor:
+        """Several draws of each picture (k, N, ...) -> their means (N, ...)."""
+        return draws.mean(0)
+
+    def fill(self, rows: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Pictures, their missing pixels as in `found`."""
+        rows = self.conform(rows)
+        return np.where(np.isnan(rows), found, rows) if rows.dtype.kind == "f" else rows
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, ConvDecoder, ConvEncoder, conv, mlp

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
+from vaekit.frame import Frame
 
 
 @dataclass
@@ -37,7 +38,10 @@ class Rows:
         standardize: bool = True,
         columns: list[str] | None = None,
         binarize: str | None = None,
+        schema: Any = None,
     ) -> Rows:
+        if schema:
+            raise UserError("schema is for tables of named columns: give a DataFrame, and no likelihood")
         if binarize:
             raise UserError("binarize is for pictures: leave it out for rows of numbers")
         infinite = np.argwhere(np.isinf(rows))
@@ -74,7 +78,9 @@ class Rows:
     def unit(self) -> Tensor:
         return torch.tensor(self.scale)
 
-    def conform(self, rows: np.ndarray) -> np.ndarray:
+    def conform(self, rows: np.ndarray | Frame) -> np.ndarray:
+        if isinstance(rows, Frame):
+            rows = rows.numbers()
         if rows.ndim != 2 or rows.shape[1] != len(self.mean):
             raise UserError(f"rows of shape {rows.shape[1:]} do not fit a model of {len(self.mean)} columns")
         if np.isinf(rows).any():
@@ -82,7 +88,9 @@ class Rows:
             raise UserError(f"row {row}, column {column} is {rows[row, column]}: use NaN for a missing value")
         return rows
 
-    def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+    def pack(
+        self, rows: np.ndarray | Frame, dtype: torch.dtype = torch.float32, jitter: Any = None
+    ) -> tuple[Tensor, Tensor | None]:
         rows = self.conform(rows)
         x = torch.from_numpy((rows - np.asarray(self.mean)) / np.asarray(self.scale)).to(dtype)
         missing = x.isnan()
@@ -93,6 +101,15 @@ class Rows:
 
     def unpack(self, x: Tensor) -> np.ndarray:
         return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
+
+    def center(self, draws: Tensor) -> Tensor:
+        """Several draws of each row (k, N, D) -> their means (N, D)."""
+        return draws.mean(0)
+
+    def fill(self, rows: np.ndarray | Frame, found: np.ndarray) -> np.ndarray:
+        """Rows, their missing values as in `found`."""
+        rows = self.conform(rows)
+        return np.where(np.isnan(rows), found, rows)
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, mlp

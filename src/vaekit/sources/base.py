@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,10 @@ Offers = Mapping[str, Callable[[], np.ndarray]]  # what a source could be condit
 
 @dataclass
 class Dataset:
-    """Pictures or rows of numbers, with the conditions that belong to them."""
+    """Pictures, rows of numbers or a table, with the conditions that belong to them."""
 
-    x: np.ndarray  # pictures: (N, H, W) or (N, H, W, C); numbers: (N, D) float, NaN where a value is missing
-    kind: str  # "images" or "rows"
+    x: Any  # pictures: (N, H, W) or (N, H, W, C); numbers: (N, D) float, NaN where a value is missing; a table: a `Frame`
+    kind: str  # "images", "rows" or "table"
     name: str  # a short name of the source, for run folders
     columns: list[str] | None  # rows: the names of the D columns, if the source has them
     conditions: dict[str, np.ndarray]  # each (N,) or (N, n)
@@ -32,6 +33,9 @@ class Dataset:
         return len(self.x)
 
     def describe(self) -> str:
+        if self.kind == "table":
+            given = f" given {', '.join(self.conditions)}" if self.conditions else ""
+            return f"{len(self)} rows of {len(self.x.columns)} columns{given}"
         shape = "x".join(map(str, self.x.shape[1:]))
         given = f" given {', '.join(self.conditions)}" if self.conditions else ""
         missing = int(np.isnan(self.x).sum()) if self.x.dtype.kind == "f" else 0
@@ -83,10 +87,10 @@ def check(data: Dataset, ask: Ask) -> None:
     """What holds for every source: it has rows, no infinities, and suits the columns and the size asked for."""
     if not len(data):
         raise UserError(f"{ask.text} has no rows: give a source that has some")
-    if not data.x.size:
+    if not np.prod(data.x.shape):
         raise UserError(f"{ask.text} has rows of nothing, its shape is {data.x.shape}: give a source with values")
-    if ask.resize and data.kind == "rows":
-        raise UserError(f"{ask.text} holds rows of numbers, and only pictures can be resized: leave out --resize")
+    if ask.resize and data.kind != "images":
+        raise UserError(f"{ask.text} holds rows of a table, and only pictures can be resized: leave out --resize")
     if ask.columns is not None and data.columns is None:
         if data.kind == "images" or data.x.shape[1] != len(ask.columns):
             held = "pictures" if data.kind == "images" else f"{data.x.shape[1]} columns without names"
@@ -96,7 +100,8 @@ def check(data: Dataset, ask: Ask) -> None:
     data.notes += [
         f"{ask.text} has no {name!r}; it is taken as unknown" for name in ask.conditions if name not in data.conditions
     ]
-    for name, values in {"x": data.x, **data.conditions}.items():
+    arrays = data.conditions if data.kind == "table" else {"x": data.x, **data.conditions}
+    for name, values in arrays.items():
         if values.dtype.kind == "f" and np.isinf(values).any():
             row, *rest = (int(i) for i in np.argwhere(np.isinf(values))[0])
             place = f", pixel {tuple(rest)}" if data.kind == "images" else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vaekit.errors import UserError, extra_needed
+from vaekit.frame import Frame
 from vaekit.sources.base import Ask, Dataset
 from vaekit.sources.pictures import from_pictures
 from vaekit.sources.tables import column_offers, from_table
@@ -40,4 +41,4 @@ def read_hugging_face(ask: Ask) -> Dataset:
         raise UserError(f"{ask.text} has several columns of pictures ({', '.join(images)}): give a source with one")
     cells = table[images[0]].to_pylist()
     pictures = [(f"row {i}", cell["bytes"] or Path(cell["path"]) if cell else b"") for i, cell in enumerate(cells)]
-    return from_pictures(pictures, ask, name, column_offers(table.drop_columns(images), ask))
+    return from_pictures(pictures, ask, name, column_offers(Frame.of(table.drop_columns(images)), ask))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from vaekit.errors import UserError, near_matches
+from vaekit.frame import Frame, is_numeric, reject_duplicates
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoding, take
+
+MISSING = ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"]  # what stands for a missing cell
 
 
 def read_csv(ask: Ask) -> Dataset:
@@ -21,10 +23,7 @@ def read_csv(ask: Ask) -> Dataset:
 
 
 def csv_table(ask: Ask) -> tuple[Any, list[str]]:
-    """The Arrow table in a .csv file, its columns of whole numbers, numbers, booleans or text; and notes on the reading."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
+    """The Arrow table in a .csv file, its columns of whole numbers, numbers, booleans, days, times or text; and notes on the reading."""
     content = content_of(ask.path).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n") + b"\n"
     lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="replace", newline="")
     delimiter = max(",;\t", key=lines.readline().count)
@@ -34,28 +33,42 @@ def csv_table(ask: Ask) -> tuple[Any, list[str]]:
         if not header:
             raise UserError(f"{ask.text} is empty: give a table with a header and rows")
         headless = any(header) and all(_is_number(field) for field in header if field)
-        names = [f"column_{i}" if headless or not field else field for i, field in enumerate(header)]
-        # Everything is read as text and given its type after: Arrow would judge a column by its first rows.
-        table = arrow_csv.read_csv(
-            pa.BufferReader(content),
-            arrow_csv.ReadOptions(
-                column_names=names, skip_rows_after_names=not headless, use_threads=False, block_size=1 << 24
-            ),
-            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
-        )
+        table = _parsed(content, header, delimiter, headless)
+        # A first line of which some are numbers, and the words come again below, is a row as the others are.
+        if not headless and any(map(_is_number, header)) and _comes_again(header, table):
+            headless = True
+            table = _parsed(content, header, delimiter, headless)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        _reject_mixture(name, column, ask)
     notes = [f"{ask.text} has no header; its columns were named column_0, column_1, ..."] if headless else []
-    return pa.Table.from_arrays([_typed(column) for column in table.columns], names=names), notes
+    return table, notes
+
+
+def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool) -> Any:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    names = [f"column_{i}" if headless or not field else field for i, field in enumerate(header)]
+    # Everything is read as text and given its type after: Arrow would judge a column by its first rows.
+    table = arrow_csv.read_csv(
+        pa.BufferReader(content),
+        arrow_csv.ReadOptions(
+            column_names=names, skip_rows_after_names=not headless, use_threads=False, block_size=1 << 24
+        ),
+        arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
+    )
+    return pa.Table.from_arrays([_typed(column) for column in table.columns], names=names)
 
 
 def _typed(column: Any) -> Any:
-    """A column of text as whole numbers, numbers or booleans if all of it is, else as text without outer spaces."""
+    """A column of text as whole numbers, numbers, booleans, days or times if all of it is, else as text without outer spaces."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column = pc.utf8_trim_whitespace(column)
-    column = pc.if_else(pc.equal(column, ""), None, column)
-    for kind in (pa.int64(), pa.float64(), pa.bool_()):
+    column = pc.if_else(pc.is_in(column, pa.array(MISSING)), None, column)
+    for kind in (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us")):
         try:
             return column.cast(kind)
         except pa.ArrowInvalid:
@@ -63,71 +76,74 @@ def _typed(column: Any) -> Any:
     return column
 
 
-def read_parquet(ask: Ask) -> Dataset:
-    from pyarrow import parquet
+def _comes_again(header: list[str], table: Any) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    with decoding(ask.text, "a parquet file"), ask.path.open("rb") as file:
-        table = parquet.ParquetFile(file).read()
+    return any(
+        pc.any(pc.equal(column, field)).as_py()
+        for field, column in zip(header, table.columns, strict=True)
+        if pa.types.is_string(column.type)
+    )
+
+
+def _reject_mixture(name: str, column: Any, ask: Ask) -> None:
+    """UserError where most of a column are numbers, and some are words: as categories each number would be one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_string(column.type):
+        return
+    is_number = pc.match_substring_regex(column, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+    if (pc.mean(is_number.cast("float64")).as_py() or 0.0) > 0.5:
+        row = pc.index(pc.fill_null(is_number, True), False).as_py()
+        raise UserError(
+            f"{ask.text}: column {name!r} mixes numbers and words, row {row} (the first is 0) has "
+            f"{str(column[row].as_py())[:50]!r}: correct it, empty it if it is missing, or drop the column"
+        )
+
+
+def read_parquet(ask: Ask) -> Dataset:
+    from pyarrow import dataset
+
+    with decoding(ask.text, "a parquet file"):
+        table = dataset.dataset(ask.path, format="parquet")  # read when it is used, piece by piece
+        reject_duplicates(table.schema.names)
+        table.count_rows()
     return from_table(table, ask, ask.path.stem, [])
 
 
 def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
-    """A Dataset of an Arrow table: rows of its number columns, but those taken as conditions."""
-    for column, count in Counter(table.column_names).items():
-        if count > 1:
-            raise UserError(f"{ask.text} has {count} columns named {column!r}: give each its own name")
-    if not table.num_rows:
+    """A Dataset of an Arrow table, or of a dataset that is one: its columns, but those taken as conditions."""
+    frame = Frame(table) if hasattr(table, "count_rows") else Frame.of(table)
+    if not len(frame):
         raise UserError(f"{ask.text} has no rows: give a table that has some")
-    conditions = take(column_offers(table, ask), ask)
-    rest = [column for column in table.column_names if column not in conditions]
+    conditions = take(column_offers(frame, ask), ask)
+    rest = [column for column in frame.columns if column not in conditions]
     columns = rest if ask.columns is None else list(ask.columns)
-    missing = [column for column in columns if column not in table.column_names]
+    missing = [column for column in columns if column not in frame.columns]
     if missing:
-        known = near_matches(missing[0], table.column_names)
+        known = near_matches(missing[0], frame.columns)
         raise UserError(f"{ask.text} lacks the columns {', '.join(missing)}: add or rename them{known}")
     if ignored := [column for column in rest if column not in columns]:
         notes.append(f"columns of {ask.text} that were ignored: {', '.join(ignored)}")
-    if not any(_is_numeric(table[column]) for column in columns):
-        raise UserError(f"{ask.text} has no column of numbers left: give a table with numbers or fewer conditions")
-    x = np.column_stack([_numbers(column, table[column], ask) for column in columns])
-    return Dataset(x, "rows", name, columns, conditions, notes)
+    if not columns:
+        raise UserError(f"{ask.text} has no column left: give a table with more columns, or fewer conditions")
+    return Dataset(frame.select(columns), "table", name, columns, conditions, notes)
 
 
-def column_offers(table: Any, ask: Ask) -> Offers:
-    return {name: partial(_condition, name, table[name], ask) for name in table.column_names}
+def column_offers(frame: Frame, ask: Ask) -> Offers:
+    return {name: partial(_condition, name, frame, ask) for name in frame.columns}
 
 
-def _is_numeric(column: Any) -> bool:
-    from pyarrow import types
-
-    checks = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
-    return any(check(column.type) for check in checks)
-
-
-def _numbers(name: str, column: Any, ask: Ask) -> np.ndarray:
-    """(N,) float64, NaN where the column has no value."""
-    if _is_numeric(column):
-        return column.cast("float64", safe=False).to_numpy()
-    values = {row: value for row, value in enumerate(column.to_pylist()) if value is not None}
-    words = {row: value for row, value in values.items() if not _is_number(value)}
-    row, value = next(iter((words or values).items()), (0, None))
-    fix = f"use --condition {name} or drop the column"
-    if len(words) < len(values) and words:
-        raise UserError(
-            f"{ask.text}: column {name!r} mixes numbers and words, row {row} (the first is 0) has "
-            f"{str(value)[:50]!r}: correct it, empty it if it is missing, or {fix}"
-        )
-    held = "text" if isinstance(value, str) else column.type
-    raise UserError(f"{ask.text}: column {name!r} holds {held}, such as {str(value)[:50]!r}, not numbers: {fix}")
-
-
-def _condition(name: str, column: Any, ask: Ask) -> np.ndarray:
+def _condition(name: str, frame: Frame, ask: Ask) -> np.ndarray:
     """(N,) numbers, NaN where one is missing, or text, None where it is missing."""
     import pyarrow as pa
 
+    column = frame.select([name]).table()[name]
     if not column.null_count and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
         return column.to_numpy()
-    if _is_numeric(column):
+    if is_numeric(column.type):
         return column.cast("float64", safe=False).to_numpy()
     try:
         texts = column.cast(pa.string()).to_pylist()

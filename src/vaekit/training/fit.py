@@ -37,6 +37,8 @@ class Training:
         patience: stop when validation has not improved for this share of the run.
         keep: weights at the end: "best", of the best epoch on the validation rows, or "last".
         condition_dropout: probability with which a condition is hidden in training.
+        cell_dropout: share of rows of which cells are hidden in training: of each such row a share of its own, drawn evenly
+            from 0 to 1, counts as missing, so that the encoder learns to do with any part of a row.
         seed: of everything random.
         precision: Fabric's; "auto": bfloat16 autocast where the hardware computes in it, else 32 bits.
         accelerator, devices, nodes, strategy: Fabric's.
@@ -51,6 +53,7 @@ class Training:
     patience: float = 0.2
     keep: str = "best"
     condition_dropout: float = 0.1
+    cell_dropout: float = 0.0
     seed: int = 0
     precision: str = "auto"
     accelerator: str = "auto"
@@ -174,12 +177,18 @@ def fit(
                 x, y = to_batch(batch.x, noise.uniform), batch.y
                 if y and options.condition_dropout:
                     y = forget(y, noise.uniform(share, 1 + len(y)).to(x), options.condition_dropout)
+                mask = batch.mask
+                if options.cell_dropout:
+                    seen = see_some(noise.uniform(share, 2 + math.prod(x.shape[1:])).to(x), options.cell_dropout).view(
+                        x.shape
+                    )
+                    mask = seen if mask is None else mask & seen
 
-                draw = partial(model.draw, x, y or None, k=objective.k, mask=batch.mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
+                draw = partial(model.draw, x, y or None, k=objective.k, mask=mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
                 loss = step(draw, progress())
                 loss_value, *values = torch.stack([loss.detach(), *bare.terms.values()]).tolist()
                 if not math.isfinite(loss_value):
-                    raise UserError(explain_nan(model, x, y, batch.mask, noise.normal, state, folder))
+                    raise UserError(explain_nan(model, x, y, mask, noise.normal, state, folder))
                 fabric.backward(loss)
                 optimizer.step()
                 for p in parameters:
@@ -249,6 +258,12 @@ def disband(fabric: Any) -> None:
     if fabric.world_size > 1:
         fabric.barrier()
         torch.distributed.destroy_process_group()
+
+
+def see_some(uniform: Tensor, share: float) -> Tensor:
+    """Which cells are seen, (B, cells) booleans, by uniform numbers (B, 2 + cells): of `share` of the rows not all."""
+    whole, rate, cell = uniform[:, :1] >= share, uniform[:, 1:2], uniform[:, 2:]
+    return whole | (cell >= rate)
 
 
 def computes_bfloat16() -> bool:

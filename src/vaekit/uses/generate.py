@@ -11,6 +11,8 @@ from vaekit.distributions import Distribution, normal_noise
 from vaekit.model import LatentModel
 from vaekit.uses.samplers import features
 
+ROWS = 16_384  # drawn at a time: bounds memory
+
 
 def shown(distribution: Distribution, mean: bool, generator: torch.Generator | None = None) -> Tensor:
     """One value of each row: the mean, or a draw."""

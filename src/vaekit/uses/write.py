@@ -52,6 +52,8 @@ def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) 
         write_atomically(path, lambda p: save_with(np.save, p, rows))
     elif suffix == ".npz":
         write_atomically(path, lambda p: save_with(np.savez_compressed, p, x=rows))
+    elif getattr(domain, "kind", None) == "series":
+        write_table(path, domain.table(rows))
     else:
         flat = rows.reshape(len(rows), -1)
         names = getattr(domain, "columns", None) or [

@@ -1,0 +1,300 @@
+"""Columns of a table: which kind of values one holds, and the way from them to the numbers a model sees, and back.
+
+A column is `Discrete` (binary, categorical, ordinal: one of its classes) or `Continuous` (real, integer, positive, bounded,
+date: a number on a line). Both are plain values, written to a run's config.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vaekit.domains.arrow import canonical, changed, date_step, is_time, numbers
+from vaekit.errors import UserError, near_matches
+
+DISCRETE, CONTINUOUS = ("binary", "categorical", "ordinal"), ("real", "integer", "positive", "bounded", "date")
+DROP = "drop"  # a kind to say that a column is to be left out
+KINDS = (*DISCRETE, *CONTINUOUS, DROP)
+MOST_CLASSES = 10_000
+FEW, REPEATED = 32, 10  # numbers of at most so many different values, each so often, are classes in order
+SPIKE, MOST_SPIKES = 0.05, 8  # a value that more than this share of the rows has is one of its own
+KNOTS = 100
+SAMPLE = 200_000  # numbers of so many rows tell the shape of a column
+STEPS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # to which numbers may be rounded, beside whole ones
+
+
+@dataclass
+class Discrete:
+    """One of `classes`. The model sees 1 for the first, 2 for the second, ...: 0 is a missing cell, and the number after the
+    last a class that was never seen.
+
+    Attributes:
+        classes: values. shares: how many of the rows have each. type: Arrow's, which they come back in.
+        missing: share of missing cells.
+    """
+
+    kind: str
+    classes: list[Any]
+    shares: list[float]
+    type: str
+    missing: float = 0.0
+
+    def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
+        """Canonical Arrow values (N,) -> codes (N,) float64, NaN where one is missing."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not self.classes:
+            return np.full(len(values), np.nan)
+        known = pa.array(self.classes)
+        try:
+            values = values.cast(known.type)
+        except pa.ArrowInvalid:
+            raise changed(name, values, f"one of {', '.join(map(repr, self.classes[:5]))}") from None
+        code = pc.fill_null(pc.index_in(values, value_set=known), len(self.classes)).to_numpy() + 1.0
+        return np.where(values.is_valid().to_numpy(zero_copy_only=False), code, np.nan)
+
+    def unpack(self, x: np.ndarray) -> Any:
+        """Codes (N,), NaN for missing -> canonical Arrow values."""
+        import pyarrow as pa
+
+        missing = np.isnan(x) | (not self.classes)
+        code = np.where(missing, 1, np.clip(x, 1, max(1, len(self.classes)))).astype(np.int64) - 1
+        return pa.array(self.classes or [None]).take(pa.array(code, mask=missing))
+
+    def to_likelihood(self) -> dict[str, Any]:
+        return {"shares": self.shares or [1.0]}  # a column that is always missing
+
+
+@dataclass
+class Continuous:
+    """A number. The model sees its normal score: a map that is linear between quantiles of the data, and beyond them, takes
+    the data to a standard Normal, whatever their skew, and outliers to its tails.
+
+    Attributes:
+        low, high: the range that values come back in.
+        step: what they are rounded to; 0: nothing. Of dates in units of `type`.
+        spikes: values that so many rows have that each has a probability of its own, and shares: how many rows.
+        knots, scores: values, and what they are for the model.
+        type, missing: as of `Discrete`.
+    """
+
+    kind: str
+    low: float
+    high: float
+    step: float
+    type: str
+    missing: float = 0.0
+    spikes: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    knots: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+
+    def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
+        """Canonical Arrow values (N,) -> normal scores (N,) float64, NaN where one is missing.
+
+        jitter: rounded values are spread evenly over what is rounded to them: a density of rounded values is none
+            (Theis et al. 2016, arXiv 1511.01844).
+        """
+        v = numbers(name, values)
+        if jitter is not None and self.step:
+            spread = (jitter.random(len(v)) - 0.5) * self.step
+            v = v + np.where(np.isin(v, self.spikes), 0.0, spread)
+        return piecewise(v, self.knots, self.scores)
+
+    def unpack(self, x: np.ndarray) -> Any:
+        import pyarrow as pa
+
+        v = np.asarray(piecewise(x, self.scores, self.knots))
+        for spike in self.spikes:
+            near = np.abs(x - piecewise(np.array([spike]), self.knots, self.scores)) < 1e-6
+            v = np.where(near, spike, v)
+        v = np.clip(rounded(v, self.step), self.low, self.high)
+        return pa.array(v, mask=np.isnan(x))
+
+    def to_likelihood(self) -> dict[str, Any]:
+        spikes = piecewise(np.array(self.spikes), self.knots, self.scores).tolist()
+        return {"spikes": spikes, "shares": self.shares, "knots": self.knots, "scores": self.scores}
+
+
+Column = Discrete | Continuous
+
+
+def column(kind: str, **values: Any) -> Column:
+    """A column of plain values, as a run's config has them."""
+    return (Discrete if kind in DISCRETE else Continuous)(kind, **values)
+
+
+# -- learning ----------------------------------------------------------------------------------------------------------
+
+
+class Summary:
+    """What has been seen of a column, piece by piece.
+
+    Args:
+        name, type: of the column. rows: of the table. said: what the user says of it: kind, classes, low, high, step.
+    """
+
+    def __init__(self, name: str, type: Any, rows: int, said: Mapping[str, Any]):
+        self.name, self.type, self.rows, self.said = name, type, rows, said
+        self.stride = max(1, rows // SAMPLE)
+        self.seen = self.missing = 0
+        self.low, self.high, self.whole = np.inf, -np.inf, True
+        self.counts: Counter[Any] | None = Counter()
+        self.sample: list[np.ndarray] = []
+        self.numeric = False
+
+    def add(self, column: Any) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        values = canonical(self.name, column)
+        self.numeric = not (pa.types.is_string(values.type) or pa.types.is_boolean(values.type) or len(values) == 0)
+        self.missing += values.null_count
+        if self.numeric and not pa.types.is_null(values.type):
+            v = numbers(self.name, values)
+            self.sample.append(v[-self.seen % self.stride :: self.stride])
+            known = v[~np.isnan(v)]
+            if len(known):
+                self.low, self.high = min(self.low, known.min()), max(self.high, known.max())
+                self.whole &= bool((known == np.floor(known)).all())
+        self.seen += len(values)
+        most = FEW if self.numeric and self.said.get("kind") not in DISCRETE else MOST_CLASSES
+        if self.counts is not None:
+            found = pc.value_counts(values.drop_null())
+            pairs = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
+            self.counts.update(dict(pairs))
+            if len(self.counts) > most:
+                if most == MOST_CLASSES:
+                    raise UserError(
+                        f"column {self.name!r} has more than {MOST_CLASSES:,} different values, such as "
+                        f"{str(next(iter(self.counts)))[:50]!r}: leave it out (schema: {self.name}: drop), or group them"
+                    )
+                self.counts = None
+
+    def column(self) -> Column:
+        """The schema of the column."""
+        kind = self.said.get("kind") or self.guess()
+        if kind not in KINDS:
+            raise UserError(f"column {self.name!r}: {kind!r} is no kind of column{near_matches(str(kind), KINDS)}")
+        missing = self.missing / max(1, self.rows)
+        if kind in DISCRETE:
+            return self.discrete(kind, missing)
+        if not self.numeric:
+            raise UserError(
+                f"column {self.name!r} holds {self.type}, so it cannot be {kind}: choose categorical or drop"
+            )
+        return self.continuous(kind, missing)
+
+    def guess(self) -> str:
+        import pyarrow as pa
+
+        values = None if self.counts is None else len(self.counts)
+        repeated = values is not None and (values <= 2 or self.seen - self.missing >= REPEATED * values)
+        if values is not None and (not self.numeric or repeated):
+            if values == 2:
+                return "binary"
+            ordered = pa.types.is_dictionary(self.type) and self.type.ordered
+            return "ordinal" if ordered or (self.numeric and values > 2) else "categorical"
+        if is_time(self.type):
+            return "date"
+        if self.whole:
+            return "integer"
+        if self.low == 0 and self.high in (1, 100):
+            return "bounded"
+        return "positive" if self.low >= 0 else "real"
+
+    def discrete(self, kind: str, missing: float) -> Discrete:
+        assert self.counts is not None
+        classes = self.said.get("classes") or sorted(self.counts)
+        unknown = [value for value in self.counts if value not in classes]
+        if unknown:
+            raise UserError(f"column {self.name!r} holds {unknown[0]!r}, which its classes lack: add it to the schema")
+        total = sum(self.counts.values())
+        shares = [(self.counts[value] + 1) / (total + len(classes)) for value in classes]  # none is impossible
+        return Discrete(kind, list(classes), [round(s, 6) for s in shares], str(self.type), missing)
+
+    def continuous(self, kind: str, missing: float) -> Continuous:
+        v = np.concatenate(self.sample)
+        v = v[~np.isnan(v)]
+        if not len(v) or self.low == self.high:
+            raise UserError(f"column {self.name!r} has one value or none, so it cannot be {kind}: leave the kind out")
+        step = self.said.get("step")
+        if step is None:
+            step = (
+                0.0
+                if kind == "real" and "kind" in self.said
+                else date_step(v, self.type)
+                if kind == "date"
+                else decimals(v)
+            )
+        low = self.said.get("low", 0.0 if kind == "positive" and self.low > 0 else self.low)
+        high = self.said.get("high", self.high)
+        values, counts = np.unique(v, return_counts=True)
+        most = np.argsort(-counts, kind="stable")[:MOST_SPIKES]
+        spikes = sorted(values[i] for i in most if counts[i] > max(SPIKE * len(v), 10))
+        shares = [float((v == s).mean()) for s in spikes]
+        knots, scores = normal_scores(v[~np.isin(v, spikes)], step, float(self.low), float(self.high))
+        return Continuous(
+            kind, float(low), float(high), float(step), str(self.type), missing,
+            [float(s) for s in spikes], [round(s, 6) for s in shares], knots, scores,
+        )  # fmt: skip
+
+
+def normal_scores(v: np.ndarray, step: float, low: float, high: float) -> tuple[list[float], list[float]]:
+    """Values and their normal scores: at most `KNOTS` quantiles of v, and both ends of the range.
+
+    Values that are rounded count as spread evenly over what is rounded to them. Beyond its ends the map goes on as it was
+    between its last two knots.
+    """
+    from scipy.special import ndtri
+
+    v = np.sort(v)
+    if step and len(v):
+        _, first, counts = np.unique(v, return_index=True, return_counts=True)
+        place = (np.arange(len(v)) - np.repeat(first, counts) + 0.5) / np.repeat(counts, counts)
+        v = v + (place - 0.5) * step
+    if len(v) < 2 or v[-1] - v[0] <= 1e-12 * max(1.0, abs(high), abs(low)):
+        middle, width = (low + high) / 2, max((high - low) / 2, 1e-12)
+        return [middle - width, middle + width], [-1.0, 1.0]
+    n = max(2, min(KNOTS, len(v) // 10))
+    end = 0.5 / len(v)
+    p = np.concatenate([[end], (np.arange(n) + 0.5) / n, [1 - end]])
+    knots = np.quantile(v, np.clip(p, 0, 1), method="hazen")
+    # Knots nearer to each other than rounding can tell would make the map steep without end.
+    least = max(1e-9 * (v[-1] - v[0]), 1e-12)
+    keep = np.concatenate([[True], np.diff(knots) > least])
+    knots, p = knots[keep], p[keep]
+    if len(knots) < 2:
+        knots, p = np.array([v[0], v[-1]]), np.array([end, 1 - end])
+    return knots.tolist(), ndtri(p).tolist()
+
+
+def piecewise(x: np.ndarray, knots: Any, values: Any) -> np.ndarray:
+    """The map that is linear between `knots`, where it has `values`, and goes on beyond them; NaN stays NaN."""
+    knots, values = np.asarray(knots), np.asarray(values)
+    if not len(x):
+        return np.zeros(0)
+    i = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
+    slope = (values[i + 1] - values[i]) / (knots[i + 1] - knots[i])
+    return values[i] + (x - knots[i]) * slope
+
+
+def decimals(v: np.ndarray) -> float:
+    """The largest step, of 1, 0.1, ..., that all values are multiples of; 0 where there is none."""
+    for step in reversed(STEPS):
+        scaled = v / step
+        if (np.abs(scaled - np.rint(scaled)) <= 1e-9 * np.maximum(1.0, np.abs(scaled))).all():
+            return step
+    return 0.0
+
+
+def rounded(v: np.ndarray, step: float) -> np.ndarray:
+    if not step:
+        return v
+    digits = max(0, -int(np.floor(np.log10(step))))
+    return np.round(np.rint(v / step) * step, digits)

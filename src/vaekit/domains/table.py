@@ -1,0 +1,204 @@
+"""Tables: named columns of any kind, in memory or read piece by piece from a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.domains.arrow import canonical, restore
+from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
+from vaekit.errors import UserError, near_matches
+from vaekit.frame import Frame
+
+IN_MEMORY = 1 << 30  # bytes of packed values: more lie in a temporary file
+
+
+@dataclass
+class Table:
+    """Schema of a table.
+
+    The model sees a number for each column (see `columns`), then one for each column that has gaps: 1 where its cell is
+    there, 2 where it is missing.
+
+    Attributes:
+        schema: the columns by name, in order. rows: that it was learned from.
+    """
+
+    schema: dict[str, Any]
+    rows: int
+
+    kind: ClassVar[str] = "table"
+    mean_samples: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self.schema = {n: column(**c) if isinstance(c, Mapping) else c for n, c in self.schema.items()}
+
+    @classmethod
+    def infer(
+        cls, frame: Frame, *, schema: Mapping[str, Any] | None = None, binarize: str | None = None, **_: Any
+    ) -> Table:
+        """Learn the schema from all pieces of `frame`. schema: what the user says of columns: a kind, or a dict of it and
+        more, by name."""
+        if binarize:
+            raise UserError("binarize is for pictures: leave it out for tables")
+        said = {n: dict(s) if isinstance(s, Mapping) else {"kind": s} for n, s in (schema or {}).items()}
+        if unknown := [name for name in said if name not in frame.columns]:
+            raise UserError(
+                f"the schema names a column {unknown[0]!r} that is not there{near_matches(unknown[0], frame.columns)}"
+            )
+        kept = [name for name in frame.columns if said.get(name, {}).get("kind") != DROP]
+        if not kept:
+            raise UserError("no column is left: keep at least one")
+        summaries = [Summary(name, frame.type_of(name), len(frame), said.get(name, {})) for name in kept]
+        for piece in frame.pieces():
+            for summary in summaries:
+                summary.add(piece[summary.name])
+        return cls({s.name: s.column() for s in summaries}, len(frame))
+
+    @staticmethod
+    def default_likelihood(rows: Any, binarize: str | None = None) -> str:
+        return "mixed"
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.schema)
+
+    @property
+    def gaps(self) -> list[str]:
+        """Columns of which some cells are missing."""
+        return [name for name, c in self.schema.items() if 0 < c.missing < 1]
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (len(self.schema) + len(self.gaps),)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.ones(self.event_shape)  # the likelihood knows the units
+
+    @property
+    def likelihood_options(self) -> dict[str, Any]:
+        flags = [{"shares": [1 - self.schema[name].missing, self.schema[name].missing]} for name in self.gaps]
+        return {"columns": [*(c.to_likelihood() for c in self.schema.values()), *flags], "rows": self.rows}
+
+    def conform(self, frame: Frame) -> Frame:
+        lacking = [name for name in self.schema if name not in frame.columns]
+        if lacking:
+            raise UserError(
+                f"the table lacks the columns {', '.join(lacking)}: add or rename them{near_matches(lacking[0], frame.columns)}"
+            )
+        return frame
+
+    def pack(
+        self, frame: Frame, dtype: torch.dtype = torch.float32, jitter: np.random.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `Domain.pack`. jitter: spreads rounded numbers, for training."""
+        self.conform(frame)
+        shape = (len(frame), *self.event_shape)
+        x = (
+            np.zeros(shape, np.float64 if dtype == torch.float64 else np.float32)
+            if np.prod(shape) * 8 < IN_MEMORY
+            else on_disk(shape, np.float32)
+        )
+        mask = np.ones(shape, bool) if np.prod(shape) * 8 < IN_MEMORY else on_disk(shape, bool)
+        start = 0
+        for piece in frame.pieces():
+            rows = slice(start, start + len(piece))
+            for j, (name, c) in enumerate(self.schema.items()):
+                values = c.pack(name, canonical(name, piece[name]), jitter)
+                mask[rows, j] = ~np.isnan(values)
+                x[rows, j] = np.nan_to_num(values, nan=0.0)
+            for j, name in enumerate(self.gaps, len(self.schema)):
+                x[rows, j] = 2 - mask[rows, self.columns.index(name)]
+                mask[rows, j] = True
+            start = rows.stop
+        return torch.from_numpy(x), None if mask.all() else torch.from_numpy(mask)
+
+    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        return x.to(dtype)
+
+    def without_flags(self, mask: Tensor | None) -> Tensor | None:
+        """A mask by which the model may decide for itself whether a cell that is empty is missing."""
+        if mask is not None:
+            mask = mask.clone()
+            mask[:, len(self.schema) :] = False
+        return mask
+
+    def center(self, draws: Tensor) -> Tensor:
+        """Several draws of each row (k, N, D) -> (N, D): the mean of numbers, the commonest category; nothing is missing."""
+        k, n = draws.shape[:2]
+        found = draws.mode(0).values
+        for j, c in enumerate(self.schema.values()):
+            if isinstance(c, Continuous):
+                values = piecewise(draws[..., j].flatten().numpy(), c.scores, c.knots).reshape(k, n).mean(0)
+                found[:, j] = torch.from_numpy(piecewise(values, c.knots, c.scores))
+        found[:, len(self.schema) :] = 1.0
+        return found
+
+    def fill(self, frame: Frame, table: Any) -> Any:
+        """The Arrow table of a frame, its empty cells as in `table`."""
+        import pyarrow.compute as pc
+
+        whole = frame.table()
+        for i, name in enumerate(whole.column_names):
+            if name in self.schema:
+                own = whole[name]
+                gaps = pc.is_null(own, nan_is_null=True)
+                whole = whole.set_column(i, name, pc.if_else(gaps, table[name].cast(own.type), own))
+        return whole
+
+    def unpack(self, x: Tensor, conditions: Mapping[str, Any] | None = None) -> Any:
+        """What the model gives, (N, D) -> an Arrow table; a cell is empty where the model says that it is missing.
+
+        conditions: of the rows, by name: they become columns too.
+        """
+        import pyarrow as pa
+
+        values = x.double().cpu().numpy()
+        flags = {name: values[:, j] > 1.5 for j, name in enumerate(self.gaps, len(self.schema))}
+        cells = {}
+        for j, (name, c) in enumerate(self.schema.items()):
+            column = np.where(flags[name], np.nan, values[:, j]) if name in flags else values[:, j]
+            cells[name] = restore(c.unpack(column), c.type)
+        for name, given in (conditions or {}).items():
+            cells[name] = pa.array(list(given))
+        return pa.table(cells)
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        from vaekit.nets import MLP, GapMLP, mlp
+
+        if network == "conv":
+            raise UserError("network 'conv' needs pictures, (N, H, W) or (N, H, W, channels): use 'mlp' for tables")
+        hidden = mlp.SIZES[size]
+        return partial(GapMLP, columns=self.event_shape[0], hidden=hidden), partial(MLP, hidden=hidden)
+
+    def describe(self) -> list[str]:
+        """A line for each column."""
+        return [f"{name}: {describe(c)}" for name, c in self.schema.items()]
+
+
+def describe(c: Column) -> str:
+    gaps = f", {c.missing:.1%} missing" if c.missing else ""
+    if isinstance(c, Discrete):
+        shown = ", ".join(map(str, c.classes[:6])) + (", ..." if len(c.classes) > 6 else "")
+        return f"{c.kind}, {len(c.classes)} classes ({shown}){gaps}"
+    low, high = (restore_one(v, c) for v in (c.low, c.high))
+    return f"{c.kind}, {low} to {high}{f', in steps of {c.step:g}' if c.step else ''}{gaps}"
+
+
+def restore_one(value: float, c: Continuous) -> Any:
+    import pyarrow as pa
+
+    return restore(pa.array([value]), c.type)[0].as_py() if c.kind == "date" else f"{value:g}"
+
+
+def on_disk(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array in a temporary file that is gone with the process."""
+    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)
