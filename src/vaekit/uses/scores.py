@@ -4,7 +4,7 @@
     reconstruction    log p(x|z,y) at the posterior's mean: how well the row comes back from its code
     kl                minus KL(q(z|x,y) || p(z|y)): how usual the code is
     regret            minus the likelihood regret (Xiao et al. 2020, arXiv 2003.02977)
-    path              minus a distance between what the row does on its way x -> q(z|x) -> p(x|z) and what rows usually do
+    path              minus a distance of what the row does on its way x -> q(z|x) -> p(x|z) from what rows usually do
                       (after Huang et al. 2024, arXiv 2401.04933)
     auto              "path" for pictures, where the likelihood fails on pictures of another world; else "loglik"
 
@@ -31,6 +31,7 @@ from vaekit.training.data import Data
 STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough to converge
 SAMPLES = 16  # of z where there is no closed form
 SPREAD_FLOOR = 1e-6  # of a statistic, beside its size: below it is rounding
+ROUNDING = (1 / 255) ** 2 / 12  # mean square of what is lost in rounding to bytes: less energy than that says nothing
 
 
 class Score:
@@ -129,38 +130,70 @@ class Regret(Score):
 
 
 class Path(Score):
-    """Minus half the squared Mahalanobis distance of a row's path statistics from those of the reference rows: with one
-    forward pass, the sizes of x - E[x|z], of the posterior's mean and of its scale (Huang et al. 2024, arXiv 2401.04933).
+    """Minus half the squared Mahalanobis distance of a row's path statistics from those of the reference rows, with one
+    forward pass: the sizes of x - E[x|z], of the posterior's mean and of its scale (Huang et al. 2024, arXiv 2401.04933), and
+    for pictures, where `octaves`, the log energy of x - E[x|z] and of E[x|z] in each octave of frequency and axis of colour.
 
-    Both ends are odd: a row that is rebuilt too well is no more usual than one that is not.
+    Both ends are odd: a picture that is rebuilt too well, such as a smooth one, is no more usual than one that is not. The
+    size alone does not tell them apart: what is smooth and rebuilt badly has the size of what is rough and rebuilt well.
     """
 
     learns = True
 
+    def __init__(self, octaves: bool = True) -> None:
+        super().__init__()
+        self.octaves = octaves
+
     def fit(self, estimator: Any, X: Any, y: Any = None) -> Path:
         statistics = self._statistics(estimator, X, y)
-        if len(statistics) < 2:
-            raise UserError(f'score "path" learns from reference rows, and got {len(statistics)}: give at least 2')
-        mean = statistics.mean(0)
-        scale = np.maximum(statistics.std(0), SPREAD_FLOOR * np.maximum(1.0, np.abs(mean)))
-        covariance = np.cov((statistics - mean) / scale, rowvar=False, bias=True)
-        self.learned = {"mean": mean, "scale": scale, "precision": np.linalg.pinv(covariance, hermitian=True)}
+        n = len(statistics)
+        if n < 2:
+            raise UserError(
+                f'score "path" learns from reference rows, and got {n}: give at least 2, better some hundred'
+            )
+        mean, scale = statistics.mean(0), statistics.std(0)
+        scale = np.maximum(scale, SPREAD_FLOOR * np.maximum(1.0, np.abs(mean)))
+        off = (statistics - mean) / scale
+        # As if one more row had been seen, in which nothing goes with anything: few rows, too, give a covariance.
+        self.learned = {"mean": mean, "scale": scale, "covariance": (off.T @ off + np.eye(len(mean))) / (n + 1)}
         return self
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
         if not self.learned:
             raise UserError('score "path" has to be fitted to reference rows first')
         off = (self._statistics(estimator, X, y) - self.learned["mean"]) / self.learned["scale"]
-        return -0.5 * np.einsum("ni,ij,nj->n", off, self.learned["precision"], off)
+        return -0.5 * np.einsum("ni,ij,nj->n", off, np.linalg.inv(self.learned["covariance"]), off)
 
     def _statistics(self, estimator: Any, X: Any, y: Any) -> np.ndarray:
+        octaves = self.octaves and estimator.domain_.kind == "images"
+
         def statistics(model: Any, x: Tensor, rows: Data) -> Tensor:
             q = model.posterior(x, rows.y or None, rows.mask)
-            left = x - model.decode(q.mean[None], rows.y or None).mean[0]
-            left = left if rows.mask is None else torch.where(rows.mask, left, 0.0)
-            return torch.stack([t.flatten(1).norm(dim=1) for t in (left, q.mean, spread(q))], dim=1)
+            rebuilt = model.decode(q.mean[None], rows.y or None).mean[0]
+            left = x - rebuilt if rows.mask is None else torch.where(rows.mask, x - rebuilt, 0.0)
+            sizes = [t.flatten(1).norm(dim=1)[:, None] for t in (left, q.mean, spread(q))]
+            return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
 
         return by_chunks(estimator, X, y, statistics, samples=SAMPLES)
+
+
+def log_octaves(pictures: Tensor) -> Tensor:
+    """Pictures (B, channels, H, W) in units of their range -> (B, channels * octaves): the log of the mean square of their
+    cosine transform in each octave of frequency, the mean apart. Along three channels the transform's axes are
+    grey, red against blue, and green against both: those of the variance of natural colours (Ohta et al. 1980).
+    """
+    from scipy.fft import dct
+
+    channels, height, width = (
+        torch.from_numpy(dct(np.eye(n), axis=0, norm="ortho")).to(pictures) for n in pictures.shape[1:]
+    )
+    waves = torch.einsum("dc,bchw->bdhw", channels, height @ pictures @ width.T).square()
+    across, along = (torch.arange(n, dtype=torch.float64) / n for n in pictures.shape[2:])
+    frequency = torch.maximum(across[:, None], along[None])  # 1: a wave of two pixels
+    lowest = 0.5 / max(pictures.shape[2:])
+    octave = (frequency.clamp_min(lowest) / lowest).log2().add(1e-9).floor()
+    energy = [waves[..., octave == i].mean(-1) for i in octave.unique()]
+    return (torch.stack(energy, dim=-1) + ROUNDING).log().flatten(1)
 
 
 SCORES: dict[str, Callable[..., Score]] = {
