@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 _HOME = {
     "VAE": "estimators",
     "CVAE": "estimators",
+    "AnomalyDetector": "detector",
+    "to_pyod": "detector",
     "SeriesVAE": "series",
     "Policy": "robots.policy",
     "Demonstrations": "robots.demonstrations",

@@ -1,0 +1,221 @@
+"""Anomaly detection: a VAE that has learned what is normal, a score of how normal a row is, and decisions one can trust."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from vaekit.errors import UserError
+from vaekit.estimators import VAE
+from vaekit.files import read_tensors, write_tensors
+from vaekit.training.data import split
+from vaekit.uses.conformal import discoveries, p_values
+from vaekit.uses.exemplars import Exemplars
+from vaekit.uses.scores import Score, contributions, new_score
+
+FILE = "detector.safetensors"  # in the run's directory
+NOISE = 0.3  # standard deviations of a column
+SHUFFLE = 7  # an address of random numbers
+
+
+class AnomalyDetector(OutlierMixin, BaseEstimator):
+    """Finds rows that are not like those it was fitted to.
+
+    Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, or windows of a series, a row
+    each. It is best fitted to normal rows alone; a few anomalies among them do little harm to the order of scores, and
+    make p-values larger than they should be.
+
+    Some rows are held out from all learning, to calibrate: by where a row's score stands among theirs it gets a p-value,
+    which holds whatever the model has learned, as long as normal rows come as the calibration rows did.
+
+    Args:
+        estimator: the `VAE` to learn with, which is cloned. None: one with default arguments, for arrays of numbers with a
+            fixed scale of 0.3 standard deviations of a column: a model that explains a column ever more exactly is surprised by
+            each new row.
+        method: "exemplars" (log p(x) with the codes of training rows as the prior), another of `vaekit.uses.scores.SCORES`, or
+            "auto": "path" for pictures, else "exemplars".
+        contamination: share of the rows given to `fit` that `predict` calls anomalies.
+        calibration: share of the rows that is held out; of fewer than 10 rows none is. No p-value is below
+            1 / (held-out rows + 1).
+        random_state: seed of everything random, the VAE's own included; None: a new one at each fit.
+
+    Attributes:
+        model_: the fitted `VAE`.
+        score_: the `Score`.
+        calibration_scores_: scores of the held-out rows, (n,).
+        training_scores_: scores of all rows given to `fit`, (N,).
+        offset_: the score at which `predict` changes its mind.
+        n_features_in_: columns of X (numbers only).
+    """
+
+    def __init__(
+        self,
+        estimator: VAE | None = None,
+        *,
+        method: str = "auto",
+        contamination: float = 0.1,
+        calibration: float = 0.2,
+        random_state: int | None = 0,
+    ):
+        self.estimator = estimator
+        self.method = method
+        self.contamination = contamination
+        self.calibration = calibration
+        self.random_state = random_state
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
+        """Learn from rows X (N, ...), most of them normal. y is ignored."""
+        for name, most in {"contamination": 0.5, "calibration": 0.9}.items():
+            if not 0 < getattr(self, name) <= most:
+                raise UserError(f"{name}={getattr(self, name)!r}: it has to be above 0 and at most {most}")
+        X = self._checked(X, reset=True)
+        seed = secrets.randbits(31) if self.random_state is None else self.random_state
+        model = clone(self.estimator) if self.estimator is not None else default(X)
+        self.model_ = model.set_params(random_state=seed)
+        learned, held_out = (part.numpy() for part in split(len(X), self.calibration, seed))
+        np.random.default_rng([seed, SHUFFLE]).shuffle(learned)
+        self.model_.fit(_safe_indexing(X, learned))
+        self.score_ = new(self.method, self.model_)
+        if isinstance(self.score_, Exemplars):
+            self.score_.fit(self.model_, _safe_indexing(X, learned[: self.score_.most]))
+        elif self.score_.learns:
+            reference, held_out = np.array_split(held_out, 2)
+            if len(reference) < 2:
+                raise UserError(f"method {self.method!r} learns from held-out rows as well: fit to at least 20 rows")
+            self.score_.fit(self.model_, _safe_indexing(X, reference))
+        self.training_scores_ = self.score_samples(X)
+        self.calibration_scores_ = self.training_scores_[held_out]
+        self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
+        if len(held_out):
+            some = _safe_indexing(X, held_out[:1000])
+            self.usual_ = np.median(contributions(self.model_, some), axis=0)
+        return self
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How normal each row is, (N,) float64: higher is more so. For "exemplars" and "loglik" in nats."""
+        check_is_fitted(self)
+        return self.score_(self.model_, self._checked(X))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` less `offset_`: below 0 for what `predict` calls an anomaly, (N,)."""
+        return self.score_samples(X) - self.offset_
+
+    def p_values(self, X: Any) -> np.ndarray:
+        """The split-conformal p-value of each row, (N,): of normal rows a share of at most a has one of at most a.
+
+        See `vaekit.uses.conformal`: it holds for rows that come as the calibration rows did, not for neighbours in time.
+        """
+        scores = self.score_samples(X)
+        if not len(self.calibration_scores_):
+            raise UserError("no rows were held out to calibrate on: fit to at least 10 rows for p-values")
+        return p_values(scores, self.calibration_scores_)
+
+    def predict(self, X: Any, *, fdr: float | None = None) -> np.ndarray:
+        """-1 for an anomaly and 1 for a normal row, (N,).
+
+        Args:
+            fdr: None: anomalies are the rows whose score is below `offset_`. Else so many of the rows X, judged together, that
+                of those called anomalies a share of at most `fdr` is normal, on average (Benjamini and Hochberg 1995).
+        """
+        odd = self.decision_function(X) < 0 if fdr is None else discoveries(self.p_values(X), fdr)
+        return np.where(odd, -1, 1)
+
+    def contributions(self, X: Any) -> np.ndarray:
+        """What each column has to do with how odd a row is, in nats, in the form of X: (N, ...), 0 for a missing value.
+
+        How surprising the value is given what the model makes of the whole row, -E[log p(x_j|z)] over p(z|x), less the
+        median of that over calibration rows: about 0 is as usual, above 0 is odd. It says where a row leaves what the
+        model can follow; a row that is odd in its code alone, each column rebuilt well, shows up in none.
+        """
+        check_is_fitted(self)
+        found = contributions(self.model_, self._checked(X))
+        return np.where(found == 0, 0.0, found - self.usual_) if len(self.calibration_scores_) else found
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def save(self, run: str | Path) -> Path:
+        """Write the VAE's run directory and, in it, what the detector knows; `AnomalyDetector.load(run)` reads it back."""
+        check_is_fitted(self)
+        folder = self.model_.save(run)
+        settings = {name: getattr(self, name) for name in ("method", "contamination", "calibration", "random_state")}
+        learned = {f"learned.{name}": value for name, value in self.score_.learned.items()}
+        arrays = {"training_scores": self.training_scores_, "calibration_scores": self.calibration_scores_, **learned}
+        if len(self.calibration_scores_):
+            arrays["usual"] = self.usual_
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+        write_tensors(folder / FILE, tensors, {"vaekit": "detector", "settings": json.dumps(settings)})
+        return folder
+
+    @classmethod
+    def load(cls, run: str | Path) -> AnomalyDetector:
+        """The fitted detector of a run directory that `save` wrote."""
+        from vaekit.loading import load
+
+        model = load(run)
+        tensors, about = read_tensors(Path(run) / FILE)
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        try:
+            self = cls(clone(model), **json.loads(about["settings"]))
+            self.training_scores_, self.calibration_scores_ = arrays["training_scores"], arrays["calibration_scores"]
+        except (KeyError, TypeError, ValueError) as e:
+            raise UserError(f"{Path(run) / FILE} is of no detector: write it anew with `save`") from e
+        self.model_, self.score_ = model, new(self.method, model)
+        self.score_.learned = {k.removeprefix("learned."): v for k, v in arrays.items() if k.startswith("learned.")}
+        self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
+        if "usual" in arrays:
+            self.usual_ = arrays["usual"]
+        if hasattr(model, "n_features_in_"):
+            self.n_features_in_ = model.n_features_in_
+        return self
+
+    # -- details -------------------------------------------------------------------------------------------------------
+
+    def _checked(self, X: Any, *, reset: bool = False) -> Any:
+        """Arrays of rows as scikit-learn checks them; pictures and tables as they are, for the VAE to check."""
+        if getattr(X, "ndim", 2) != 2 or is_table(X):
+            return X
+        return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def is_table(X: Any) -> bool:
+    return hasattr(X, "columns")
+
+
+def default(X: Any) -> VAE:
+    """The VAE for rows X, where the user names none."""
+    numbers = getattr(X, "ndim", 0) == 2 and not is_table(X) and not np.isin(X, (0, 1)).all()
+    return VAE(likelihood={"name": "normal", "scale": NOISE} if numbers else "auto", sampler="prior")
+
+
+def new(name: str, estimator: VAE) -> Score:
+    """The score of this name; "auto" decided."""
+    if name == "auto" and estimator.domain_.kind != "images":
+        name = "exemplars"
+    return Exemplars() if name == "exemplars" else new_score(name, estimator)
+
+
+def to_pyod(detector: AnomalyDetector) -> Any:
+    """The detector as one of PyOD's: high scores and label 1 are anomalies. It is fitted if the detector is.
+
+    A `pyod.models.base.BaseDetector`, with all its methods (`predict_proba`, `predict_confidence`, ...); `fit` fits a clone.
+    """
+    from vaekit.uses.pyod import PyODDetector
+
+    return PyODDetector(detector)
