@@ -137,8 +137,8 @@ def test_the_other_verbs_on_pictures(pictures_run, tmp_path):
         )
     assert np.load(tmp_path / "i.npy").shape == (5, 8, 8)
     assert Image.open(tmp_path / "i.gif").n_frames == 8  # there and back
-    vaekit("score", pictures_run, "digits[:4]", "--k", 5, "-o", tmp_path / "s.csv", check=0)
-    assert pyarrow.csv.read_csv(tmp_path / "s.csv").column_names == ["row", "log_px"]
+    vaekit("score", pictures_run, "digits[:4]", "--score", "loglik", "--k", 5, "-o", tmp_path / "s.csv", check=0)
+    assert pyarrow.csv.read_csv(tmp_path / "s.csv").column_names == ["row", "score", "p_value"]
     assert "Conv" in vaekit("info", pictures_run, check=0).stdout
     (pictures_run / "report.html").unlink()
     vaekit("report", pictures_run, check=0)

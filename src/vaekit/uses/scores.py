@@ -16,7 +16,7 @@ row: a row's score does not depend on the rows beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,10 +38,12 @@ class Score:
     """Base of the scores.
 
     Attributes:
+        name: in `SCORES`.
         learns: whether it has to see reference rows first.
         learned: what it has learned of them, by name.
     """
 
+    name: ClassVar[str]
     learns: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -59,6 +61,8 @@ class Score:
 class LogLikelihood(Score):
     """log p(x|y) in nats by `k` importance samples (Burda et al. 2016, arXiv 1509.00519)."""
 
+    name = "loglik"
+
     def __init__(self, k: int = 100) -> None:
         super().__init__()
         self.k = k
@@ -70,6 +74,8 @@ class LogLikelihood(Score):
 class Reconstruction(Score):
     """log p(x|z,y) in nats at z the posterior's mean."""
 
+    name = "reconstruction"
+
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
         def log_px(model: Any, x: Tensor, rows: Data) -> Tensor:
             z = model.posterior(x, rows.y or None, rows.mask).mean
@@ -80,6 +86,8 @@ class Reconstruction(Score):
 
 class KL(Score):
     """-KL(q(z|x,y) || p(z|y)) in nats, in closed form where there is one."""
+
+    name = "kl"
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
         def kl(model: Any, x: Tensor, rows: Data) -> Tensor:
@@ -98,6 +106,8 @@ class Regret(Score):
     The best is sought by 100 steps of Adam, with antithetic noise that is the same for every row, and both ELBOs are
     measured with other noise. A flat model with posterior "normal" only.
     """
+
+    name = "regret"
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
         def regret(model: Any, x: Tensor, rows: Data) -> Tensor:
@@ -138,6 +148,7 @@ class Path(Score):
     size alone does not tell them apart: what is smooth and rebuilt badly has the size of what is rough and rebuilt well.
     """
 
+    name = "path"
     learns = True
 
     def __init__(self, octaves: bool = True) -> None:
@@ -146,23 +157,17 @@ class Path(Score):
 
     def fit(self, estimator: Any, X: Any, y: Any = None) -> Path:
         statistics = self._statistics(estimator, X, y)
-        n = len(statistics)
-        if n < 2:
+        if len(statistics) < 2:
             raise UserError(
-                f'score "path" learns from reference rows, and got {n}: give at least 2, better some hundred'
+                f'score "path" learns from reference rows, and got {len(statistics)}: give at least 2, better some hundred'
             )
-        mean, scale = statistics.mean(0), statistics.std(0)
-        scale = np.maximum(scale, SPREAD_FLOOR * np.maximum(1.0, np.abs(mean)))
-        off = (statistics - mean) / scale
-        # As if one more row had been seen, in which nothing goes with anything: few rows, too, give a covariance.
-        self.learned = {"mean": mean, "scale": scale, "covariance": (off.T @ off + np.eye(len(mean))) / (n + 1)}
+        self.learned = gaussian(statistics)
         return self
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
         if not self.learned:
             raise UserError('score "path" has to be fitted to reference rows first')
-        off = (self._statistics(estimator, X, y) - self.learned["mean"]) / self.learned["scale"]
-        return -0.5 * np.einsum("ni,ij,nj->n", off, np.linalg.inv(self.learned["covariance"]), off)
+        return -0.5 * distance(self._statistics(estimator, X, y), self.learned)
 
     def _statistics(self, estimator: Any, X: Any, y: Any) -> np.ndarray:
         octaves = self.octaves and estimator.domain_.kind == "images"
@@ -175,6 +180,21 @@ class Path(Score):
             return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
 
         return by_chunks(estimator, X, y, statistics, samples=SAMPLES)
+
+
+def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean, scale and correlation of the columns of rows (N, d)."""
+    mean, scale = rows.mean(0), rows.std(0)
+    scale = np.maximum(scale, SPREAD_FLOOR * np.maximum(1.0, np.abs(mean)))
+    off = (rows - mean) / scale
+    # As if one more row had been seen, in which nothing goes with anything: few rows, too, give a correlation.
+    return {"mean": mean, "scale": scale, "correlation": (off.T @ off + np.eye(len(mean))) / (len(rows) + 1)}
+
+
+def distance(rows: np.ndarray, learned: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The squared Mahalanobis distance of each row (N, d) from what `gaussian` has learned: (N,)."""
+    off = (rows - learned["mean"]) / learned["scale"]
+    return np.einsum("ni,ij,nj->n", off, np.linalg.inv(learned["correlation"]), off)
 
 
 def log_octaves(pictures: Tensor) -> Tensor:
@@ -196,13 +216,7 @@ def log_octaves(pictures: Tensor) -> Tensor:
     return (torch.stack(energy, dim=-1) + ROUNDING).log().flatten(1)
 
 
-SCORES: dict[str, Callable[..., Score]] = {
-    "loglik": LogLikelihood,
-    "reconstruction": Reconstruction,
-    "kl": KL,
-    "regret": Regret,
-    "path": Path,
-}
+SCORES: dict[str, type[Any]] = {score.name: score for score in (LogLikelihood, Reconstruction, KL, Regret, Path)}
 
 
 def new_score(name: str, estimator: Any, **options: Any) -> Score:
@@ -211,12 +225,14 @@ def new_score(name: str, estimator: Any, **options: Any) -> Score:
         name = "path" if estimator.domain_.kind == "images" else "loglik"
     if name not in SCORES:
         raise UserError(f"score {name!r} is not one of the choices{near_matches(name, ['auto', *SCORES])}")
+    if options and name != "loglik":
+        raise UserError(f"{', '.join(options)} is for the score loglik, not for {name!r}")
     return SCORES[name](**options)
 
 
 def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:
-    """How much each value of a row has to do with how odd it is: -E[log p(x_j|z,y)] in nats, (N, ...) in the form of X,
-    0 where x_j is missing.
+    """How much each value of a row has to do with how odd it is: -E[log p(x_j|z,y)] in nats, (N, ...) in the form of X.
+    Of a missing value it is 0, or, in a table that has such, the surprise that it is missing.
 
     The mean is over p(z|x,y), by `k` samples from the posterior and their importance weights. It is a surprise given the rest
     of the row as far as z tells of it, in the column's own units: compare a column with itself in other rows, such as
@@ -230,8 +246,13 @@ def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.
         return surprise if rows.mask is None else torch.where(rows.mask, surprise, 0.0)
 
     found = by_chunks(estimator, X, y, surprise, samples=k)
-    if estimator.domain_.kind == "images":  # channels last, or none
-        return np.moveaxis(found, 1, -1) if estimator.domain_.channels else found[:, 0]
+    domain = estimator.domain_
+    if domain.kind == "images":  # channels last, or none
+        return np.moveaxis(found, 1, -1) if domain.channels else found[:, 0]
+    if domain.kind == "table":  # whether a cell is there has a number of its own in what the model sees
+        own, flags = found[:, : len(domain.columns)], found[:, len(domain.columns) :]
+        own[:, [domain.columns.index(name) for name in domain.gaps]] += flags
+        return own
     return found
 
 

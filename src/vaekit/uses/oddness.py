@@ -1,0 +1,118 @@
+"""How odd rows are beside rows known to be normal: a score, its p-value, what each column has to do with it.
+
+A run keeps what was learned of the normal rows, in `calibration-NAME.safetensors`, so that later rows can be judged without
+them. P-values hold for rows that come as the calibration rows did (see `vaekit.uses.conformal`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaekit.errors import UserError
+from vaekit.files import read_tensors, write_tensors
+from vaekit.uses.conformal import p_values
+from vaekit.uses.scores import contributions, new_score
+
+FILE = "calibration-{}.safetensors"  # in the run directory
+MOST = 10_000  # calibration rows: p-values of 0.0001 are small enough
+PART = 3  # an address of random numbers
+
+
+class Oddness:
+    """A score of rows by a trained model, calibrated on normal rows.
+
+    Args:
+        estimator: the trained model. name: of the score, see `vaekit.uses.scores`. options: of the score, such as `k`.
+
+    Attributes:
+        calibration: scores of the normal rows, (n,); none before `calibrate` or `read`.
+        usual: the median of each column's contribution among them, (columns,).
+        origin: where they came from, in words.
+    """
+
+    def __init__(self, estimator: Any, name: str = "auto", **options: Any):
+        self.estimator, self.options = estimator, options
+        self.score = new_score(name, estimator, **options)
+        self.calibration = self.usual = np.zeros(0)
+        self.origin = ""
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the contributions; none for pictures."""
+        if self.estimator.domain_.kind == "images":
+            return []
+        names = getattr(self.estimator.domain_, "columns", None)
+        return names or [f"x{i}" for i in range(self.estimator.domain_.event_shape[0])]
+
+    def calibrate(self, data: Any, origin: str) -> None:
+        """Learn from a `Dataset` of normal rows, none of which the model was trained on, at most 10,000 of them, chosen at
+        random: all of them for the p-values, or half of them, where the score learns from the other half."""
+        order = np.random.default_rng([self.estimator.seed_, PART]).permutation(len(data))[:MOST]
+        reference, own = np.array_split(order, 2) if self.score.learns else (order[:0], order)
+        if len(own) < 1 or (self.score.learns and len(reference) < 2):
+            raise UserError(f"{origin} has {len(data)} rows: too few to calibrate on, give at least some hundred")
+        if self.score.learns:
+            rows = data[np.sort(reference)]
+            self.score.fit(self.estimator, rows.x, rows.conditions)
+        rows = data[np.sort(own)]
+        self.calibration = self.score(self.estimator, rows.x, rows.conditions)
+        if self.columns:
+            self.usual = np.median(contributions(self.estimator, rows.x, rows.conditions), axis=0)
+        self.origin = origin
+
+    def judge(self, X: Any, y: Any = None, *, shares: bool = False) -> dict[str, np.ndarray]:
+        """Columns (N,) by name: "score", "p_value" where there is a calibration, and, if `shares`, "contribution_NAME" of each
+        column of the data: nats above what is usual in it."""
+        score = self.score(self.estimator, X, y)
+        found = {"score": score}
+        if len(self.calibration):
+            found["p_value"] = p_values(score, self.calibration)
+        if shares:
+            surprise = contributions(self.estimator, X, y)
+            if len(self.usual):
+                surprise = np.where(surprise == 0, 0.0, surprise - self.usual)
+            found |= {f"contribution_{name}": s for name, s in zip(self.columns, surprise.T, strict=True)}
+        return found
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def path(self, run: Path) -> Path:
+        return Path(run) / FILE.format(self.score.name)
+
+    def write(self, run: Path) -> None:
+        learned = {f"learned.{name}": value for name, value in self.score.learned.items()}
+        arrays = {"calibration": self.calibration, "usual": self.usual, **learned}
+        about = {"vaekit": "calibration", "weights": weights(self.estimator), "origin": self.origin}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+        write_tensors(self.path(run), tensors, {**about, "options": json.dumps(self.options, sort_keys=True)})
+
+    def read(self, run: Path) -> bool:
+        """What `write` left in the run directory; False where there is none, or it is of other weights or options."""
+        if not self.path(run).exists():
+            return False
+        tensors, about = read_tensors(self.path(run))
+        options = json.dumps(self.options, sort_keys=True)
+        if (about.get("weights"), about.get("options")) != (weights(self.estimator), options):
+            return False
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        try:
+            self.calibration, self.usual, self.origin = arrays["calibration"], arrays["usual"], about["origin"]
+        except KeyError as e:
+            raise UserError(f"{self.path(run)} is no calibration, it lacks {e}: delete it") from e
+        self.score.learned = {k.removeprefix("learned."): v for k, v in arrays.items() if k.startswith("learned.")}
+        return True
+
+
+def weights(estimator: Any) -> str:
+    """A hash of the model's weights."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(estimator.model_.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
