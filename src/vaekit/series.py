@@ -64,7 +64,7 @@ class SeriesVAE(VAE):
         """Train on the windows of X. y is ignored."""
         return self.fit_data(to_series(X))
 
-    def fit_data(
+    def fit_data(  # type: ignore[override]
         self,
         data: TimeSeries,
         *,
@@ -148,7 +148,9 @@ class SeriesVAE(VAE):
         if by == "last":
             before = torch.ones(data.x.shape, dtype=torch.bool) if data.mask is None else data.mask.clone()
             before[:, :, -1] = False
-            scores = np.split(log_p - score(Data(data.x, before)).numpy(), np.cumsum(list(map(len, series.values)))[:-1])
+            scores = np.split(
+                log_p - score(Data(data.x, before)).numpy(), np.cumsum(list(map(len, series.values)))[:-1]
+            )
         else:
             seen = np.full(len(data), channels * window) if data.mask is None else data.mask.sum((1, 2)).numpy()
             rates = np.where(seen > 0, log_p * channels / np.maximum(seen, 1), np.nan)
@@ -200,7 +202,8 @@ class SeriesVAE(VAE):
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
         filled = [self._fill(model, values, draws or GUESSES, random) for values in series.values]
         if draws is None:
-            return as_given(X, [each.mean(0) for each in filled])
+            guesses = [np.where(np.isnan(v), f.mean(0), v) for v, f in zip(series.values, filled, strict=True)]
+            return as_given(X, guesses)
         return [as_given(X, [each[i] for each in filled]) for i in range(draws)]
 
     def _fill(self, model: Any, values: np.ndarray, draws: int, random: torch.Generator) -> np.ndarray:
@@ -269,5 +272,9 @@ def as_given(X: Any, series: list[np.ndarray]) -> Any:
     if isinstance(X, TimeSeries):
         return series if len(series) > 1 else series[0]
     if is_several(X):
-        return np.stack(series) if getattr(X, "ndim", 0) == 3 else [as_given(x, [s]) for x, s in zip(X, series, strict=True)]
+        return (
+            np.stack(series)
+            if getattr(X, "ndim", 0) == 3
+            else [as_given(x, [s]) for x, s in zip(X, series, strict=True)]
+        )
     return series[0][:, 0] if not is_table(X) and np.ndim(X) == 1 else series[0]

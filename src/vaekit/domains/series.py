@@ -84,6 +84,14 @@ class Series:
         """(N, channels, window) -> (N, window, channels) in the data's own units."""
         return x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)
 
+    def table(self, windows: np.ndarray) -> dict[str, np.ndarray]:
+        """Windows (N, window, channels), or one stretch (steps, channels), as columns by name, a row a step."""
+        names = self.columns or [f"x{i}" for i in range(len(self.mean))]
+        n, steps = windows.shape[:-1] if windows.ndim == 3 else (1, len(windows))
+        place = {"window": np.repeat(np.arange(n), steps)} if windows.ndim == 3 else {}
+        flat = windows.reshape(-1, len(names))
+        return {**place, "step": np.tile(np.arange(steps), n), **dict(zip(names, flat.T, strict=True))}
+
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, mlp
 

@@ -32,7 +32,9 @@ def vus_pr(labels: np.ndarray, scores: np.ndarray, window: int = 100, *, thresho
     order = np.argsort(-scores, kind="stable")
     at = scores[order[np.linspace(0, len(scores) - 1, thresholds).astype(int)]]
     found = np.searchsorted(-scores[order], -at, side="right")  # steps at or above each threshold
-    ranges = np.flatnonzero(np.diff(np.r_[False, labels, False])).reshape(-1, 2)  # first step, and the one after the last
+    ranges = np.flatnonzero(np.diff(np.r_[False, labels, False])).reshape(
+        -1, 2
+    )  # first step, and the one after the last
     areas = []
     for ell in range(window + 1):
         soft, margins = margin(labels, ranges, ell)
@@ -47,7 +49,8 @@ def vus_pr(labels: np.ndarray, scores: np.ndarray, window: int = 100, *, thresho
 
 def margin(labels: np.ndarray, ranges: np.ndarray, ell: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Labels with margins of ell // 2 steps, (T,) in 0..1, and the ranges with them, those that overlap as one."""
-    soft, half, joined = labels.astype(np.float64), ell // 2, []
+    soft, half = labels.astype(np.float64), ell // 2
+    joined: list[tuple[int, int]] = []
     for start, stop in ranges.tolist():
         before, after = np.arange(max(start - half, 0), start), np.arange(stop, min(stop + half, len(labels)))
         soft[before] += np.sqrt(1 - (start - before) / max(ell, 1))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class TimeSeries:
     steps: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
 
+    kind: ClassVar[str] = "series"
+
     def __len__(self) -> int:
         return sum(map(len, self.values))
 
@@ -72,7 +74,9 @@ class TimeSeries:
         channels = self.values[0].shape[1]
         missing = sum(int(np.isnan(v).sum()) for v in self.values)
         several = f"{len(self.values)} series, together " if len(self.values) > 1 else ""
-        gaps = f", {missing} of {len(self) * channels} values missing (the likelihood leaves them out)" if missing else ""
+        gaps = (
+            f", {missing} of {len(self) * channels} values missing (the likelihood leaves them out)" if missing else ""
+        )
         return f"{several}{len(self)} steps of {channels} channel{'s'[: channels - 1]}{gaps}"
 
 
@@ -135,14 +139,18 @@ def to_series(X: Any, what: str = "X", columns: Sequence[str] | None = None) -> 
         each = [to_series(x, f"series {i}", columns) for i, x in enumerate(X)]
         widths = {v.shape[1] for s in each for v in s.values}
         if len(widths) > 1:
-            raise UserError(f"the series of {what} have {' and '.join(map(str, sorted(widths)))} channels: give all the same")
+            raise UserError(
+                f"the series of {what} have {' and '.join(map(str, sorted(widths)))} channels: give all the same"
+            )
         values = [v for s in each for v in s.values]
         return TimeSeries(values, columns=each[0].columns, notes=[note for s in each for note in s.notes])
     if is_table(X):
         import pyarrow as pa
 
         table = pa.table(X) if hasattr(X, "__arrow_c_stream__") else pa.Table.from_pandas(X)
-        unnamed = [f.name for f in table.schema if f.name.startswith("__index_level_") and not pa.types.is_temporal(f.type)]
+        unnamed = [
+            f.name for f in table.schema if f.name.startswith("__index_level_") and not pa.types.is_temporal(f.type)
+        ]
         return from_arrow(table.drop_columns(unnamed), what, columns)
     try:
         x = np.asarray(X)
@@ -153,7 +161,9 @@ def to_series(X: Any, what: str = "X", columns: Sequence[str] | None = None) -> 
     if x.ndim not in (1, 2, 3) or not x.size:
         raise UserError(f"{what} has the shape {x.shape}: give (T,), (T, channels) or (series, T, channels)")
     if np.isinf(x).any():
-        raise UserError(f"{what} holds an infinity at {tuple(np.argwhere(np.isinf(x))[0].tolist())}: use NaN if it is missing")
+        raise UserError(
+            f"{what} holds an infinity at {tuple(np.argwhere(np.isinf(x))[0].tolist())}: use NaN if it is missing"
+        )
     return TimeSeries(list(x) if x.ndim == 3 else [x.reshape(len(x), -1)])
 
 
@@ -175,8 +185,8 @@ def from_arrow(table: Any, what: str, columns: Sequence[str] | None = None) -> T
     names = [name for name in table.column_names if columns is None or name in columns]
     if lacking := [name for name in columns or () if name not in names]:
         raise UserError(f"{what} lacks the columns {', '.join(lacking)}{near_matches(lacking[0], table.column_names)}")
-    clocks = {name: times(name, table[name]) for name in table.column_names if columns is None or name not in columns}
-    clocks = {name: values for name, values in clocks.items() if values is not None}
+    rest = [name for name in table.column_names if columns is None or name not in columns]
+    clocks = {name: clock for name in rest if (clock := times(name, table[name])) is not None}
     if len(clocks) > 1:
         raise UserError(f"{what} has {len(clocks)} columns of time, {', '.join(clocks)}: leave in one of them")
     names = [name for name in names if name not in clocks]
@@ -219,7 +229,9 @@ def numbers(name: str, column: Any, what: str) -> np.ndarray:
         values = column.cast("float64", safe=False).to_numpy()
         if np.isinf(values).any():
             row = int(np.flatnonzero(np.isinf(values))[0])
-            raise UserError(f"{what}: column {name!r} has an infinity at row {row} (the first is 0): empty it if it is missing")
+            raise UserError(
+                f"{what}: column {name!r} has an infinity at row {row} (the first is 0): empty it if it is missing"
+            )
         return values
     said = ((i, v) for i, v in enumerate(column.to_pylist()) if v is not None)
     row, value = next(((i, v) for i, v in said if not is_number(v)), (0, column[0]))
@@ -250,14 +262,16 @@ def regular(clock: np.ndarray, values: np.ndarray, what: str, time_column: str, 
     distinct, at = np.unique(clock, return_inverse=True)
     at = at.reshape(-1)
     if len(distinct) < len(clock):
-        notes.append(f"{what}: rows that repeat a time: {len(clock) - len(distinct)}; rows of the same time were averaged")
+        notes.append(
+            f"{what}: rows that repeat a time: {len(clock) - len(distinct)}; rows of the same time were averaged"
+        )
         values = averaged(values, at, len(distinct))
     else:
         values = values[np.argsort(at)]
     if len(distinct) < 2:
         return TimeSeries([values], columns=columns, times=distinct, time_column=time_column, steps=at, notes=notes)
     between = np.diff(distinct).astype(np.float64)
-    step = float(np.median(between))
+    step = float(np.sort(between)[(len(between) - 1) // 2])  # the lower median: one that is there
     counted = np.maximum(np.rint(between / step), 1)
     place = np.r_[0, np.cumsum(counted)]
     if place[-1] > FAR_APART * len(distinct) + 1000:

@@ -1,0 +1,174 @@
+"""The report of a model of series: the series with its scores, the oddest places, new windows.
+
+How it looks is `series_report.html.j2`; what it shares with other reports is in `report` and `page.html.j2`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from vaekit.deploy.pictures import ACCENT, MUTED, SECOND, svg
+from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
+from vaekit.series import SeriesVAE
+from vaekit.sources.series import TimeSeries
+
+CHANNELS, PLACES, WINDOWS = 12, 6, 4  # channels, odd places, and windows of each kind, shown at most
+STEPS = 4000  # of the longest series: what is behind them is not shown
+POINTS = 1200  # drawn of a line: more are drawn as the lowest and highest of each stretch
+SAMPLES = 16  # importance samples of a score
+
+
+def write_series_report(
+    folder: Path, estimator: SeriesVAE, data: TimeSeries, results: Mapping[str, Any] | None = None
+) -> Path:
+    """Write `folder`/report.html.
+
+    Args:
+        folder: the run directory.
+        estimator: trained.
+        data: the series to show, of several the longest.
+        results: of `estimator.evaluate`; None: evaluated here.
+    """
+    folder = Path(folder)
+    results = estimator.evaluate(data, k=SAMPLES) if results is None else results
+    longest = int(np.argmax([len(v) for v in data.values]))
+    values = data.values[longest][:STEPS]
+    one = TimeSeries([values], columns=data.columns)
+    back, scores = estimator.reconstruct(one), estimator.score_samples(one, k=SAMPLES)
+    places = lowest(scores, estimator.domain_.window)
+    names = data.columns or [f"channel {i}" for i in range(values.shape[1])]
+    return write_page(
+        folder,
+        "series_report.html.j2",
+        estimator,
+        about=about(estimator, data),
+        results=results,
+        curves=curves(estimator.history_),
+        whole=whole(values, back, scores, places, names),
+        odd=odd(values, back, places, names, estimator.domain_),
+        samples=samples(estimator, values, names),
+        units=units(results, np.asarray(results["kl_per_unit"])),
+        commands=commands(folder, estimator),
+    )
+
+
+def about(estimator: SeriesVAE, data: TimeSeries) -> dict[str, Any]:
+    """What was trained on what, in words."""
+    channels, window = estimator.domain_.event_shape
+    return {
+        "model": "Variational autoencoder of the windows of series",
+        "source": estimator.data_.get("source"),
+        "rows": f"{estimator.data_['rows']:,} windows of {window} steps of {channels} channel{'s'[: channels - 1]}",
+        "row": "window",
+        "channels": channels,
+        "shown": f"{min(len(data), STEPS):,} steps",
+        **effort(estimator),
+    }
+
+
+def lowest(scores: np.ndarray, window: int) -> list[int]:
+    """The steps of the lowest scores, no two of them within a window of each other."""
+    left, found = np.where(np.isnan(scores), np.inf, scores), list[int]()
+    while len(found) < PLACES and np.isfinite(left).any():
+        found.append(int(left.argmin()))
+        left[max(0, found[-1] - window) : found[-1] + window] = np.inf
+    return found
+
+
+def outline(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a line (T,): all of them, or the lowest and the highest of each stretch."""
+    stretch = -(-len(values) // (POINTS // 2))
+    if stretch <= 2:
+        return np.arange(len(values)), values
+    padded = np.pad(values, (0, -len(values) % stretch), constant_values=np.nan).reshape(-1, stretch)
+    ends = [np.where(np.isnan(padded), fill, padded) for fill in (np.inf, -np.inf)]
+    at = np.stack([ends[0].argmin(1), ends[1].argmax(1)], axis=1)
+    at = np.sort(at + stretch * np.arange(len(padded))[:, None], axis=1).ravel().clip(max=len(values) - 1)
+    return at, values[at]
+
+
+def whole(values: np.ndarray, back: np.ndarray, scores: np.ndarray, places: list[int], names: list[str]) -> list[Panel]:
+    """Each channel with its reconstruction, and the scores, over all steps."""
+    lines = [(name, values[:, i], back[:, i]) for i, name in enumerate(names[:CHANNELS])]
+    panels = []
+    for title, first, second in [*lines, ("score, nats a step", scores, None)]:
+
+        def draw(axes: Axes, first: np.ndarray = first, second: np.ndarray | None = second) -> None:
+            for place in places:
+                axes.axvspan(
+                    place - len(values) / 300, place + len(values) / 300, color=SECOND, alpha=0.35, linewidth=0
+                )
+            axes.plot(*outline(first), color=MUTED, linewidth=1.0)
+            if second is not None:
+                axes.plot(*outline(second), color=ACCENT, linewidth=0.9)
+            axes.set_xlim(0, len(values))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            if second is None:
+                axes.set_xlabel("step")
+
+        panels.append(Panel(title, svg(draw, f"{title} over {len(values)} steps", 7.2, 1.5)))
+    return panels
+
+
+def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str], domain: Any) -> list[Panel]:
+    """Two windows around each place, in the channel that differs most."""
+    panels = []
+    for place in places:
+        part = slice(max(0, place - domain.window), place + domain.window)
+        error = np.nan_to_num(np.abs(values[part] - back[part])).max(0) / np.asarray(domain.scale)
+        channel = int(error.argmax())
+
+        def draw(axes: Axes, part: slice = part, channel: int = channel, place: int = place) -> None:
+            steps = np.arange(part.start, part.start + len(values[part]))
+            axes.axvline(place, color=SECOND, linewidth=4, alpha=0.35)
+            axes.plot(steps, values[part, channel], color=MUTED, linewidth=1.2)
+            axes.plot(steps, back[part, channel], color=ACCENT, linewidth=1.0)
+            axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+
+        title = f"step {place}" + (f", {names[channel]}" if len(names) > 1 else "")
+        panels.append(Panel(title, svg(draw, f"{title}: measured and reconstructed", 3.3, 1.9)))
+    return panels
+
+
+def samples(estimator: SeriesVAE, values: np.ndarray, names: list[str]) -> list[Panel]:
+    """Real and new windows of each channel, on one scale."""
+    window = estimator.domain_.window
+    starts = np.linspace(0, max(0, len(values) - window), WINDOWS).astype(int)
+    new, panels = estimator.sample(WINDOWS), []
+    for i, name in enumerate(names[:CHANNELS]):
+        for title, lines, colour in (
+            ("real", [values[s : s + window, i] for s in starts], MUTED),
+            ("sampled", new[..., i], ACCENT),
+        ):
+
+            def draw(axes: Axes, lines: Any = lines, colour: str = colour, i: int = i) -> None:
+                for line in lines:
+                    axes.plot(line, color=colour, linewidth=1.0)
+                both = np.concatenate([values[:, i], new[..., i].ravel()])
+                axes.set_ylim(*np.nanquantile(both, [0.001, 0.999]) + np.array([-1e-9, 1e-9]))
+                axes.set_xlabel("step")
+                axes.yaxis.set_major_locator(MaxNLocator(4))
+
+            panels.append(Panel(f"{name}, {title}", svg(draw, f"{WINDOWS} {title} windows of {name}", 3.3, 1.9)))
+    return panels
+
+
+def commands(folder: Path, estimator: SeriesVAE) -> list[tuple[str, str]]:
+    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    path = from_here(folder)
+    run, source = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))
+    return [
+        ("Score each row of a file", f"vaekit score {run} {source} -o scores.csv"),
+        ("What comes back of it", f"vaekit reconstruct {run} {source} -o reconstructed.csv"),
+        ("New windows", f"vaekit sample {run} -n 10 -o windows.csv"),
+        ("Fill gaps, or score a stream, in Python", f"import vaekit; vae = vaekit.load({path!r}); vae.impute(X); vae.score_samples(X, by='last')"),
+    ]  # fmt: skip
