@@ -1,0 +1,84 @@
+"""The report of a table's model, as a file and in a real browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import vaekit
+from test_report import SCRIPT, page  # noqa: F401, a fixture
+from test_synthesis import people
+from vaekit.deploy.table_report import write_table_report
+from vaekit.evaluation.synthesis import SENTENCES
+
+TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
+SECTIONS = {
+    "training", "schema", "columns", "pairs", "efficacy", "two-sample", "copying", "membership", "rows", "units", "next",
+    "settings",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Numbers, dates, words, gaps, and a column whose name and classes are hostile."""
+    hostile = pa.array(np.resize([SCRIPT, "$a_b$", "a & b"], 400))
+    train, holdout = (people(400, seed).append_column(SCRIPT, hostile) for seed in (0, 1))
+    model = vaekit.VAE(**TINY).fit(train)
+    return write_table_report(tmp_path_factory.mktemp("<b>run"), model, train, holdout, target="pay")
+
+
+def test_in_a_browser(written: Path, page: Any) -> None:  # noqa: F811
+    requests: list[str] = []
+    troubles: list[str] = []
+    page.on("request", lambda r: requests.append(r.url))
+    page.on("console", lambda m: troubles.append(m.text))
+    page.on("pageerror", lambda e: troubles.append(str(e)))
+    page.on("dialog", lambda d: (troubles.append("a dialog"), d.dismiss()))
+    page.goto(written.as_uri())
+    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
+    assert troubles == []
+    assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
+    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == SECTIONS
+    assert page.evaluate("document.querySelectorAll('script').length") == 0
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert SCRIPT in page.inner_text("#schema")
+    assert page.evaluate("document.querySelectorAll('#columns figure').length") == 8
+    assert "predict pay" in page.inner_text("#efficacy")
+    said = page.inner_text("main")
+    assert all(sentence in said for sentence in SENTENCES.values())
+    for command in ("--where", "vaekit impute", "vaekit score"):
+        assert command in page.inner_text("#next")
+
+
+def test_names_are_escaped_and_the_page_stands_alone(written: Path) -> None:
+    text = written.read_text(encoding="utf-8")
+    assert SCRIPT not in text
+    assert "<b>run" not in text
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+
+
+def test_given_a_condition_and_many_columns(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wide = pa.table({f"x{i}": rng.normal(size=200) for i in range(30)})
+    kind = np.array(["a", "b"])[rng.integers(0, 2, 200)]
+    model = vaekit.CVAE(**TINY).fit(wide, {"kind": kind})
+    rows = wide.append_column("kind", pa.array(kind))
+    path = write_table_report(tmp_path, model, rows.slice(0, 150), rows.slice(150), target="kind")
+    text = path.read_text(encoding="utf-8")
+    assert "given <b>kind</b>" in text
+    assert "The 24 least alike of 31 columns." in text
+    assert "The first 24 of 31 columns." in text
+
+
+def test_one_column(tmp_path: Path) -> None:
+    table = pa.table({"x": np.random.default_rng(0).normal(size=100)})
+    model = vaekit.VAE(**TINY).fit(table)
+    text = write_table_report(tmp_path, model, table.slice(0, 60), table.slice(60)).read_text(encoding="utf-8")
+    assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"pairs"}
