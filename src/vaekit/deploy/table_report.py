@@ -23,7 +23,7 @@ from vaekit.frame import to_frame
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS, IW_SAMPLES = 20_000, 100
+ROWS, EVALUATED_ROWS, IW_SAMPLES = 20_000, 1000, 100
 COLUMNS, CLASSES, WORST, EXAMPLES = 24, 8, 5, 8  # at most so many are shown
 SCORES = {"macro_f1": "macro F1", "auc": "AUC", "accuracy": "accuracy", "r2": "R²"}
 
@@ -54,10 +54,10 @@ def write_table_report(
     real = real.take(np.random.default_rng(0).permutation(len(real))[:ROWS])
     synthetic = drawn(estimator, real, given)
     found = quality(real, unseen, synthetic, target or names[-1], kinds(estimator))
+    some = unseen.slice(0, EVALUATED_ROWS)
+    x, y = some.select(estimator.domain_.columns), conditions(some, given)
     if results is None:
-        some = unseen.slice(0, 1000)
-        results = estimator.evaluate(some.select(estimator.domain_.columns), conditions(some, given), k=IW_SAMPLES)
-    latent = units(results, np.ones(len(results["kl_per_unit"])))
+        results = estimator.evaluate(x, y, k=IW_SAMPLES)
     return write_page(
         folder,
         "table_report.html.j2",
@@ -73,7 +73,7 @@ def write_table_report(
         pairs=pairs(names, found),
         efficacy=efficacy(found),
         examples=examples(synthetic),
-        units=latent,
+        units=units(results, estimator.transform(x, y).var(0)),
         commands=commands(folder, estimator, found["target"]),
     )
 
