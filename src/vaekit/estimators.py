@@ -350,11 +350,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             path: "linear", "spherical" or "geodesic" (along which what is decoded changes least); see
                 `vaekit.uses.interpolate`, whose `smoothness` measures the result.
         """
+        ends = self._ends(a, b)
         if steps < 2:
             raise UserError(f"steps is {steps}: a path needs at least its 2 ends")
         if path not in PATHS:
             raise UserError(f"path={path!r} is not one of the choices{near_matches(path, PATHS)}")
-        z = torch.from_numpy(self.transform(np.stack([np.asarray(a), np.asarray(b)]), y))
+        z = torch.from_numpy(self.transform(ends, y))
         model = self._model()
 
         def decode_mean(z: Tensor) -> Tensor:
@@ -362,11 +363,19 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
         return self.inverse_transform(PATHS[path](z[0], z[1], steps, decode_mean), y)
 
+    def _ends(self, a: Any, b: Any) -> Any:
+        """Two rows as one set of them; of a table each is a table of one row."""
+        if not is_frame(a):
+            return np.stack([np.asarray(a), np.asarray(b)])
+        import pyarrow as pa
+
+        return Frame.of(pa.concat_tables([to_frame(end).select(self.domain_.columns).table() for end in (a, b)]))
+
     def score_samples(self, X: Any, y: Any = None, *, k: int = 100, track: Any = list) -> np.ndarray:
         """log p(x|y) of each row in nats, by k importance samples with the same noise for each row: (N,) float64."""
+        model, to_batch = self._model(), partial(self.domain_.batch, dtype=torch.float64)
         data = self._data(X, y)
-        to_batch = partial(self.domain_.batch, dtype=torch.float64)
-        return evaluation.importance_weighted(self._model(), data, k, to_batch=to_batch, track=track).numpy()
+        return evaluation.importance_weighted(model, data, k, to_batch=to_batch, track=track).numpy()
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: nats a row, more is better."""

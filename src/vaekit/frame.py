@@ -12,6 +12,7 @@ import numpy as np
 from vaekit.errors import UserError
 
 PIECE = 65_536  # rows read at a time
+LARGE = 1 << 30  # bytes: an array of more lies in a file, and is not copied
 
 
 class Frame:
@@ -70,6 +71,10 @@ class Frame:
 
     def select(self, columns: Sequence[str]) -> Frame:
         return Frame(self.dataset, self.like, columns)
+
+    def whole(self) -> Frame:
+        """With the columns that were left out."""
+        return Frame(self.dataset, self.like)
 
     def numbers(self) -> np.ndarray:
         """(N, columns) float64, NaN where a cell is empty. UserError where a column does not hold numbers."""

@@ -25,7 +25,7 @@ from vaekit.objectives import Objective
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS
 from vaekit.training import Data, Training, disband, fit, launch
-from vaekit.training.data import split
+from vaekit.training.data import split, subset
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
@@ -105,7 +105,7 @@ class Learner(BaseEstimator):
                 from vaekit.training.progress import TensorBoard
 
                 watchers.append(TensorBoard(folder / run_directory.TENSORBOARD))
-        train, valid = (data[rows] for rows in self._split(data))
+        train, valid = (subset(data, rows) for rows in self._split(data))
         objective = self._objective()
         state = fit(
             fabric, self.model_, objective, train, valid, training,

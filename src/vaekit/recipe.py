@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.files import write_text
+from vaekit.frame import Frame
 from vaekit.robots.datasets import read_demonstrations
 from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.policy import Policy
@@ -134,7 +135,10 @@ class Recipe:
         kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
         say(f"{data.name}: {data.describe()} -> {folder}")
         seen = {"observations": self.conditions} if self.kind == "actions" and self.conditions else {}
-        estimator = self.estimator(**self.settings, **seen)
+        settings = dict(self.settings)
+        if settings.get("schema"):  # which may well name the conditions too
+            settings["schema"] = {name: c for name, c in settings["schema"].items() if name not in data.conditions}
+        estimator = self.estimator(**settings, **seen)
         with ProgressBar() as bar:
             estimator.fit_data(
                 data, kinds=kinds, folder=folder, resume=resume,
@@ -156,6 +160,36 @@ class Recipe:
             return read_series(self.source)
         names = [c.partition(":")[0] for c in self.conditions]
         return sources.read(self.source, conditions=names, resize=size, strict=self.strict)
+
+
+def read_schema(path: Path) -> dict[str, Any]:
+    """What columns are, by name, from a YAML file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
+        raise UserError(f"cannot read the schema {path}: {e}") from e
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is no schema: write one with `vaekit schema SOURCE -o {path}`")
+    return {str(name): value for name, value in values.items()}
+
+
+def schema_text(source: str) -> str:
+    """The guessed schema of a table as YAML, a line for each column, to be edited and given to `vaekit fit --schema`."""
+    from vaekit.domains.table import Table, describe, said
+
+    data = sources.read(source)
+    if data.kind != "table":
+        raise UserError(f"{source} is no table: a schema is for .csv and .parquet files")
+    lines = ["# kinds: real, integer, positive, bounded, date, binary, categorical, ordinal (classes in order), drop"]
+    for name, c in Table.infer(data.x).schema.items():
+        key, own = (
+            yaml.safe_dump(v, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
+            .removesuffix("...\n")
+            .strip()
+            for v in (name, said(c))
+        )
+        lines.append(f"{key}: {own}  # {describe(c)}")
+    return "\n".join(lines) + "\n"
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -209,6 +243,17 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
         sources.read(source, conditions=missing)  # its error says what there is
     data.x = estimator.domain_.conform(data.x)
     return data
+
+
+def imputed(estimator: Any, data: Any, draw: bool, seed: int) -> Iterator[Any]:
+    """Arrow tables of all of a source's columns, its gaps filled: piece by piece, whatever its size."""
+    start = 0
+    for i, piece in enumerate(data.x.whole().pieces()):
+        rows = slice(start, start + len(piece))
+        y = {name: values[rows] for name, values in data.conditions.items()}
+        found = estimator.impute(Frame.of(piece), y, draws=1 if draw else None, random_state=seed + 1009 * i)
+        yield found[0] if draw else found
+        start = rows.stop
 
 
 def learn_sampler(folder: Path, estimator: VAE, sampler: str) -> None:
@@ -280,4 +325,8 @@ def report(folder: Path, estimator: Any) -> Path:
         results = evaluate(folder, estimator, data, min(REPORT_SAMPLES, estimator.iw_samples))
     if isinstance(data, Demonstrations):
         return write_policy_report(folder, estimator, data, results)
+    if isinstance(data, TimeSeries):
+        from vaekit.deploy.series_report import write_series_report
+
+        return write_series_report(folder, estimator, estimator.read(estimator.data_["source"]), results)
     return write_report(folder, estimator, data.x, data.conditions, results)

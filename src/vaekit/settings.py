@@ -56,6 +56,10 @@ def check_settings(estimator: Any) -> None:
             raise UserError(f"{name}={value} has to be a number above 0")
     if not 0 <= getattr(estimator, "temperature", 1.0) < float("inf"):
         raise UserError(f"temperature={estimator.temperature} has to be 0 or more")
+    if not 0 <= (getattr(estimator, "cell_dropout", None) or 0.0) <= 1:
+        raise UserError(f"cell_dropout={estimator.cell_dropout} is a share of the rows: from 0 to 1")
+    if not isinstance(getattr(estimator, "schema", None) or {}, Mapping):
+        raise UserError(f"schema={estimator.schema!r}: give a dict of kinds by column name")
     if not 0 <= estimator.validation < 1:
         raise UserError(f"validation={estimator.validation} is a share of the rows: from 0 to below 1")
 

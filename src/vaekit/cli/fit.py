@@ -16,6 +16,7 @@ def fit(
     source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
+    schema: Annotated[Path | None, option("Tables: a YAML file of what columns are; `vaekit schema SOURCE` writes what is guessed.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
     kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, ACT's HDF5 episodes or an .npz of observations, actions and episode_ends), and a policy is learned. series: SOURCE has a column of time and columns of what was measured (or none of time: the row is the time), and a model of its windows is learned.", panel=DATA)] = None,
     strict: Annotated[bool, option("A picture that cannot be read is an error.", "--strict", panel=DATA)] = False,
@@ -23,10 +24,11 @@ def fit(
     latent_dim: Annotated[int | None, option("Number of latent units; 0 for a policy without. Default: 16.", panel=MODEL)] = None,
     size: Annotated[str | None, option("small, base or large networks; published: the paper's, for policies. Default: base.", panel=MODEL)] = None,
     network: Annotated[str | None, option("auto, conv or mlp.", panel=MODEL)] = None,
-    likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli, continuous_bernoulli, logistic or categorical.", panel=MODEL)] = None,
+    likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli, continuous_bernoulli, logistic, categorical, or mixed: each column of a table by its own (default for tables).", panel=MODEL)] = None,
     binarize: Annotated[str | None, option("Pictures: dynamic or threshold.", panel=MODEL)] = None,
     prior: Annotated[str | None, option("standard, mixture, vamp, flow, or conditional: a Normal learned from the condition. Default: standard; mixture for policies.", panel=MODEL)] = None,
     posterior: Annotated[str | None, option("normal, full (covariance), iaf or maf (flows).", panel=MODEL)] = None,
+    cell_dropout: Annotated[float | None, option("Share of rows of which cells are hidden in training. Default: 0.5 for tables, else 0.", panel=MODEL)] = None,
     condition_dropout: Annotated[float | None, option("How often a condition is hidden in training. Default: 0.1.", panel=MODEL)] = None,
     structure: Annotated[str | None, option("flat (one latent), ladder (a hierarchy) or vq (quantised).", panel=MODEL)] = None,
     sampler: Annotated[str | None, option("Where samples' z comes from: prior, or gmm (default) or flow, learned on the codes after training.", panel=MODEL)] = None,
@@ -62,7 +64,7 @@ def fit(
 
     settings = dict(
         validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
-        condition_dropout=condition_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
+        condition_dropout=condition_dropout, cell_dropout=cell_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
         learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z, window=window,
         temperature=temperature, execute=execute, backbone=backbone,
     )  # fmt: skip
@@ -85,6 +87,8 @@ def fit(
     recipe.resize = parse_size(resize) if resize else recipe.resize
     recipe.strict = strict or recipe.strict
     recipe.settings |= given(settings)
+    if schema:
+        recipe.settings["schema"] = recipes.read_schema(schema)
     recipe.choose_parts(given(parts), set_ or [])
     if chosen := given(trainer) | ({"tensorboard": True} if tensorboard else {}):
         recipe.settings["trainer"] = {**(recipe.settings.get("trainer") or {}), **chosen}

@@ -1,4 +1,4 @@
-"""What a run is used for: new rows, codes, ways between rows, scores."""
+"""What a run is used for: new rows, codes, ways between rows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
     condition: Condition = None,
     temperature: Annotated[float, typer.Option(help="Spread of z: below 1 more typical, above 1 more varied.")] = 1.0,
+    where: Annotated[list[str] | None, typer.Option(help="Tables: what rows have to fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
     sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
     output: Out = None,
@@ -30,7 +31,7 @@ def sample(
     if sampler and sampler not in ("auto", "prior", *estimator.samplers_):
         say(f"learning where the codes lie: sampler {sampler}")
         learn_sampler(run, estimator, sampler)
-    rows = estimator.sample(n, y, sampler=sampler, temperature=temperature, random_state=seed)
+    rows = estimator.sample(n, y, where=where or None, sampler=sampler, temperature=temperature, random_state=seed)
     write_rows(path, rows, estimator.domain_)
     say(f"{n} samples in {path}")
 
@@ -52,8 +53,47 @@ def reconstruct(run: Run, source: Source, output: Out = None) -> None:
         write_rows(path, pairs, estimator.domain_, {"columns": 16 if shown > 4 else 2})
         say(f"{shown} of {len(rows)} pictures, each beside its reconstruction, in {path}")
     else:
-        write_rows(path, rows, estimator.domain_)
+        write_rows(path, rows, data if data.kind == "series" else estimator.domain_)
         say(f"{len(rows)} reconstructions in {path}")
+
+
+@app.command()
+def impute(
+    run: Run,
+    source: Source,
+    draws: Annotated[int | None, typer.Option(help="Write so many files, each a draw of what the gaps may hold (multiple imputation). Default: the best guess.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other draws.")] = 0,
+    output: Out = None,
+) -> None:  # fmt: skip
+    """Fill the gaps of SOURCE; what is there stays as it is. A file of numbered names for each of --draws."""
+    from vaekit.recipe import imputed, read_for
+    from vaekit.uses.write import write_pieces, write_rows
+
+    estimator, path = opened(run, output, "imputed", ".npy", ".npz", ".csv", ".parquet")
+    data = read_for(estimator, source)
+    for i in range(draws or 1):
+        to = path.with_stem(f"{path.stem}-{i + 1}") if draws else path
+        if data.kind == "table":
+            rows = write_pieces(to, imputed(estimator, data, bool(draws), seed + i))
+        else:
+            found = estimator.impute(data.x, data.conditions, draws=1 if draws else None, random_state=seed + i)
+            write_rows(to, found[0] if draws else found, data if data.kind == "series" else estimator.domain_)
+            rows = len(data)
+        say(f"{rows} rows in {to}")
+
+
+@app.command()
+def schema(source: Source, output: Out = None) -> None:
+    """What the columns of a table are taken for, as YAML: edit it, and give it to `vaekit fit --schema`."""
+    from vaekit.files import write_text
+    from vaekit.recipe import schema_text
+
+    text = schema_text(source)
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output, text)
+        say(f"edit {output}, then: vaekit fit {source} --schema {output}")
 
 
 @app.command()
@@ -93,37 +133,18 @@ def interpolate(
         if len(end) != 1:
             raise UserError(f"{text} has {len(end)} rows: choose one, such as {text}[0]")
     y = estimator.schema_.parse(condition or [])
-    rows = estimator.interpolate(ends[0].x[0], ends[1].x[0], steps, y, path=path_)
+    table = estimator.domain_.kind == "table"
+    first, last = (end.x if table else end.x[0] for end in ends)
+    rows = estimator.interpolate(first, last, steps, y, path=path_)
     write_rows(path, rows, estimator.domain_, {"columns": steps})
+    if table:
+        say(f"{steps} steps in {path}")
+        return
     found = smoothness(torch.from_numpy(rows.astype("float64")))
     say(
         f"{steps} steps in {path}: length {found['length']:.4g}, {found['detour']:.2f} times the straight way; "
         f"the largest step is {found['evenness']:.2f} times the mean"
     )
-
-
-@app.command()
-def score(
-    run: Run,
-    source: Source,
-    k: Annotated[int, typer.Option(help="Importance samples a row.")] = 100,
-    output: Out = None,
-) -> None:
-    """Write log p(x) of every row of SOURCE, in nats: .csv, .parquet or .npy. Low scores are odd rows."""
-    import numpy as np
-
-    from vaekit.recipe import read_for
-    from vaekit.training.progress import track
-    from vaekit.uses.write import write_rows, write_table
-
-    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False)
-    data = read_for(estimator, source)
-    scores = estimator.score_samples(data.x, data.conditions, k=k, track=track)
-    if path.suffix.lower() == ".npy":
-        write_rows(path, scores, None)
-    else:
-        write_table(path, {"row": np.arange(len(scores)), "log_px": scores})
-    say(f"{len(scores)} scores (mean {scores.mean():.2f} nats) in {path}")
 
 
 def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True) -> tuple[Any, Path]:
@@ -132,8 +153,11 @@ def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: 
     from vaekit.uses.write import check_suffix
 
     estimator = load(run)
+    estimator.frame_ = "arrow"  # which writes whole numbers as such where some are missing
     if estimator.domain_.kind == "actions":
         raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
+    if estimator.domain_.kind == "table":
+        suffixes = tuple(s for s in suffixes if s in (".csv", ".parquet") or name == "latents")
     allowed = (
         [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
     )

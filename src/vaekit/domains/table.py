@@ -15,9 +15,9 @@ from torch import Tensor
 from vaekit.domains.arrow import canonical, restore
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
 from vaekit.errors import UserError, near_matches
-from vaekit.frame import Frame
+from vaekit.frame import LARGE, Frame
 
-IN_MEMORY = 1 << 30  # bytes of packed values: more lie in a temporary file
+SAID = ("kind", "classes", "low", "high", "step")  # what a user may say of a column
 
 
 @dataclass
@@ -48,6 +48,9 @@ class Table:
         more, by name."""
         if binarize:
             raise UserError("binarize is for pictures: leave it out for tables")
+        for name, own in (schema or {}).items():
+            if unknown := [k for k in own if k not in SAID] if isinstance(own, Mapping) else []:
+                raise UserError(f"the schema of column {name!r} has no {unknown[0]!r}{near_matches(unknown[0], SAID)}")
         said = {n: dict(s) if isinstance(s, Mapping) else {"kind": s} for n, s in (schema or {}).items()}
         if unknown := [name for name in said if name not in frame.columns]:
             raise UserError(
@@ -101,13 +104,8 @@ class Table:
     ) -> tuple[Tensor, Tensor | None]:
         """See `Domain.pack`. jitter: spreads rounded numbers, for training."""
         self.conform(frame)
-        shape = (len(frame), *self.event_shape)
-        x = (
-            np.zeros(shape, np.float64 if dtype == torch.float64 else np.float32)
-            if np.prod(shape) * 8 < IN_MEMORY
-            else on_disk(shape, np.float32)
-        )
-        mask = np.ones(shape, bool) if np.prod(shape) * 8 < IN_MEMORY else on_disk(shape, bool)
+        x = new_array((len(frame), *self.event_shape), np.float64 if dtype == torch.float64 else np.float32)
+        mask = new_array(x.shape, bool)
         start = 0
         for piece in frame.pieces():
             rows = slice(start, start + len(piece))
@@ -184,6 +182,14 @@ class Table:
         return [f"{name}: {describe(c)}" for name, c in self.schema.items()]
 
 
+def said(c: Column) -> dict[str, Any]:
+    """What a user may say of this column, as it was guessed."""
+    if isinstance(c, Discrete):
+        return {"kind": c.kind, "classes": c.classes} if c.kind == "ordinal" else {"kind": c.kind}
+    limits = {} if c.kind == "date" else {"low": c.low, "high": c.high, "step": c.step}
+    return {"kind": c.kind, **{k: int(v) if v == int(v) else v for k, v in limits.items()}}
+
+
 def describe(c: Column) -> str:
     gaps = f", {c.missing:.1%} missing" if c.missing else ""
     if isinstance(c, Discrete):
@@ -199,6 +205,8 @@ def restore_one(value: float, c: Continuous) -> Any:
     return restore(pa.array([value]), c.type)[0].as_py() if c.kind == "date" else f"{value:g}"
 
 
-def on_disk(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array in a temporary file that is gone with the process."""
+def new_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array to fill; a large one lies in a temporary file that is gone with the process."""
+    if np.prod(shape) * np.dtype(dtype).itemsize < LARGE:
+        return np.empty(shape, dtype)
     return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)

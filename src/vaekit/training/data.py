@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.frame import LARGE
+
 ORDER, STEP, VALIDATION, SPLIT = range(4)  # what random numbers are for
 
 
@@ -44,6 +46,29 @@ class Data:
     def chunks(self, size: int) -> Iterator[Data]:
         for start in range(0, len(self), size):
             yield self[start : start + size]
+
+
+class Subset(Data):
+    """Some rows of data that are too large to be copied."""
+
+    def __init__(self, data: Data, rows: Tensor):
+        self.data, self.rows = data, rows
+        self.x, self.mask = data.x[:0], None
+        self.y = {k: v.index_select(0, rows) for k, v in data.y.items()}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Tensor | slice) -> Data:
+        return self.data[self.rows[index]]
+
+    def to(self, device: torch.device) -> Data:
+        return self if device.type == "cpu" else self[slice(None)].to(device)
+
+
+def subset(data: Data, rows: Tensor) -> Data:
+    """The chosen rows: a copy, or of what is larger than memory should hold twice, a view."""
+    return data[rows] if data.x.nbytes < LARGE else Subset(data, rows)
 
 
 class ToBatch(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,28 @@ def check_suffix(path: Path, allowed: Sequence[str]) -> str:
 def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """Columns (N,) as .csv or .parquet."""
     import pyarrow as pa
+
+    write_pieces(path, [pa.table({name: np.asarray(values) for name, values in columns.items()})])
+
+
+def write_pieces(path: Path, tables: Iterable[Any]) -> int:
+    """Arrow tables, one below the other, as one .csv or .parquet; returns the number of rows. One at a time is in memory."""
     from pyarrow import csv, parquet
 
-    table = pa.table({name: np.asarray(values) for name, values in columns.items()})
-    writer: Any = csv.write_csv if path.suffix.lower() == ".csv" else parquet.write_table
-    write_atomically(path, lambda p: writer(table, str(p)))
+    writer_of: Any = csv.CSVWriter if path.suffix.lower() == ".csv" else parquet.ParquetWriter
+    rows = 0
+
+    def write(to: Path) -> None:
+        nonlocal rows
+        first = next(pieces)
+        with writer_of(str(to), first.schema) as writer:
+            for piece in chain([first], pieces):
+                writer.write_table(piece.cast(first.schema))
+                rows += len(piece)
+
+    pieces = iter(tables)
+    write_atomically(path, write)
+    return rows
 
 
 def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) -> None:
@@ -52,6 +70,8 @@ def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) 
         write_atomically(path, lambda p: save_with(np.save, p, rows))
     elif suffix == ".npz":
         write_atomically(path, lambda p: save_with(np.savez_compressed, p, x=rows))
+    elif getattr(domain, "kind", None) == "table":
+        write_pieces(path, [rows])
     elif getattr(domain, "kind", None) == "series":
         write_table(path, domain.table(rows))
     else:
