@@ -85,6 +85,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         learned, held_out = (part.numpy() for part in split(len(X), self.calibration, seed))
         np.random.default_rng([seed, SHUFFLE]).shuffle(learned)
         self.model_.fit(_safe_indexing(X, learned))
+        self._adopt_names()
         self.score_ = new(self.method, self.model_)
         if isinstance(self.score_, Exemplars):
             self.score_.fit(self.model_, _safe_indexing(X, learned[: self.score_.most]))
@@ -176,8 +177,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
         if "usual" in arrays:
             self.usual_ = arrays["usual"]
-        if hasattr(model, "n_features_in_"):
-            self.n_features_in_ = model.n_features_in_
+        self._adopt_names()
         return self
 
     # -- details -------------------------------------------------------------------------------------------------------
@@ -187,6 +187,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if getattr(X, "ndim", 2) != 2 or is_table(X):
             return X
         return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
+
+    def _adopt_names(self) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.model_, name):
+                setattr(self, name, getattr(self.model_, name))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
