@@ -103,8 +103,9 @@ class Regret(Score):
     """Minus the likelihood regret (Xiao et al. 2020, arXiv 2003.02977), in nats: how much the ELBO of a row rises when its
     posterior is no longer the encoder's but the best Normal for this row alone. The networks stay as they are.
 
-    The best is sought by 100 steps of Adam, with antithetic noise that is the same for every row, and both ELBOs are
-    measured with other noise. A flat model with posterior "normal" only.
+    The best is sought by 100 steps of Adam, and both ELBOs are measured with 16 other samples. The noise is the same for
+    every row, in pairs of opposite sign and of variance 1: where log p(x|z) bends like a parabola it errs no more than that
+    units go together by chance. A flat model with posterior "normal" only.
     """
 
     name = "regret"
@@ -119,6 +120,7 @@ class Regret(Score):
 
             def elbo(q: Normal, k: int, seed: int) -> Tensor:
                 half = shared_noise(seed)(k // 2, *q.loc.shape)
+                half = half / half.square().mean(0).sqrt()
                 z = q.loc + q.scale * torch.cat([half, -half])
                 kl = kl_divergence(q, prior)
                 kl = (q.log_prob(z) - prior.log_prob(z)).mean(0) if kl is None else kl
@@ -134,7 +136,7 @@ class Regret(Score):
                 slower.step()
             with torch.no_grad():
                 best = Normal(1, loc, log_scale.exp())
-                return -(elbo(best, SAMPLES, 0) - elbo(start, SAMPLES, 0)).clamp_min(0.0)
+                return (elbo(start, SAMPLES, 0) - elbo(best, SAMPLES, 0)).clamp_max(0.0)
 
         return by_chunks(estimator, X, y, regret, samples=SAMPLES)
 
