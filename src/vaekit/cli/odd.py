@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,6 @@ import typer
 from vaekit.cli.common import Out, Run, Source, app, say
 from vaekit.cli.generate import opened
 from vaekit.errors import UserError
-
-PIECE = 65_536  # rows judged at a time
 
 
 @app.command()
@@ -32,11 +31,13 @@ def score(
     calibration rows did. Neighbours in a time series do not.
     """
     import numpy as np
+    import pyarrow as pa
 
     from vaekit.recipe import read_for
+    from vaekit.training.progress import track
     from vaekit.uses.conformal import discoveries
     from vaekit.uses.oddness import Oddness
-    from vaekit.uses.write import write_rows, write_table
+    from vaekit.uses.write import write_pieces, write_rows, write_table
 
     if fdr is not None and not 0 < fdr < 1:
         raise UserError(f"--fdr {fdr}: a false-discovery rate is above 0 and below 1")
@@ -54,27 +55,33 @@ def score(
     why_not = calibrated(run, odd, calibrate)
     if why_not and odd.score.learns:
         raise UserError(
-            f'score "{odd.score.name}" learns from normal rows and there are none, {why_not}: name them with --calibrate'
+            f'score "{odd.score.name}" learns from normal rows and there are none, {why_not}: name them with --calibrate, or take --score loglik'
         )
     if why_not and fdr is not None:
         raise UserError(f"--fdr needs p-values and there are none, {why_not}: name normal rows with --calibrate")
-    parts = [data[slice(start, start + PIECE)] for start in range(0, len(data), PIECE)] if len(data) > PIECE else [data]
-    judged = [odd.judge(part.x, part.conditions, shares=contributions) for part in parts]
-    columns = {"row": np.arange(len(data))} | {name: np.concatenate([j[name] for j in judged]) for name in judged[0]}
     say(f"note: no p-values, {why_not}: name normal rows with --calibrate" if why_not else about(odd))
-    if fdr is not None:
-        columns["anomaly"] = discoveries(columns["p_value"], fdr)
-        found, least = int(columns["anomaly"].sum()), math.ceil(len(data) / (fdr * (len(odd.calibration) + 1)))
-        say(f"{found} of {len(data)} rows are anomalies at a false-discovery rate of {fdr:g}")
-        if not found and least > 1:
-            say(
-                f"note: fewer than {least} anomalies cannot be told among {len(data)} rows by {len(odd.calibration)} calibration rows: give more"
-            )
-    if path.suffix.lower() == ".npy":
-        write_rows(path, columns["score"], None)
+    judged = odd.judge_all(data, shares=contributions, track=partial(track, what="score"))
+    if fdr is None and path.suffix.lower() != ".npy":
+        write_pieces(path, map(pa.table, judged))
     else:
-        write_table(path, columns)
-    say(f"{len(data)} scores ({odd.score.name}, mean {columns['score'].mean():.2f}) in {path}")
+        found = list(judged)
+        columns = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+        if fdr is not None:
+            columns["anomaly"] = discoveries(columns["p_value"], fdr)
+            say(verdict(int(columns["anomaly"].sum()), len(data), fdr, len(odd.calibration)))
+        if path.suffix.lower() == ".npy":
+            write_rows(path, columns["score"], None)
+        else:
+            write_table(path, columns)
+    say(f"{len(data)} scores ({odd.score.name}) in {path}")
+
+
+def verdict(anomalies: int, rows: int, fdr: float, calibration: int) -> str:
+    said = f"{anomalies} of {rows} rows are anomalies at a false-discovery rate of {fdr:g}"
+    least = math.ceil(rows / (fdr * (calibration + 1)))
+    if anomalies or least == 1:
+        return said
+    return f"{said}; {calibration} calibration rows cannot tell fewer than {least} among so many: give more of them"
 
 
 def calibrated(run: Path, odd: Any, source: str | None) -> str:

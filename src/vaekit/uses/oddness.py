@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import torch
 
 from vaekit.errors import UserError
 from vaekit.files import read_tensors, write_tensors
+from vaekit.frame import Frame
 from vaekit.uses.conformal import p_values
 from vaekit.uses.scores import contributions, new_score
 
 FILE = "calibration-{}.safetensors"  # in the run directory
 MOST = 10_000  # calibration rows: p-values of 0.0001 are small enough
+ROWS = 1024  # judged at a time
 PART = 3  # an address of random numbers
 
 
@@ -79,6 +82,22 @@ class Oddness:
                 surprise = np.where(surprise == 0, 0.0, surprise - self.usual)
             found |= {f"contribution_{name}": s for name, s in zip(self.columns, surprise.T, strict=True)}
         return found
+
+    def judge_all(self, data: Any, *, shares: bool = False, track: Any = list) -> Iterator[dict[str, np.ndarray]]:
+        """`judge` of a `Dataset`, some rows at a time, and "row", their numbers: what lies in a file is not all in memory.
+        track: wraps the list of pieces of work, to show how far it has come."""
+        table = data.kind == "table"
+        pieces = (
+            map(Frame.of, data.x.pieces())
+            if table
+            else (data.x[i : i + ROWS] for i in track([*range(0, len(data), ROWS)]))
+        )
+        start = 0
+        for x in pieces:
+            rows = slice(start, start + len(x))
+            y = {name: values[rows] for name, values in data.conditions.items()}
+            yield {"row": np.arange(rows.start, rows.stop), **self.judge(x, y, shares=shares)}
+            start = rows.stop
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
