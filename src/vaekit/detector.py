@@ -37,9 +37,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     which holds whatever the model has learned, as long as normal rows come as the calibration rows did.
 
     Args:
-        estimator: the `VAE` to learn with, which is cloned. None: one with default arguments, for arrays of numbers with a
-            fixed scale of 0.3 standard deviations of a column: a model that explains a column ever more exactly is surprised by
-            each new row.
+        estimator: the `VAE` to learn with, which is cloned. None: one with default arguments; for arrays of numbers a small one
+            that learns from all rows but the calibration ones, with a likelihood of fixed scale, 0.3 standard deviations of a
+            column: a model that explains a column ever more exactly is surprised by each new row.
         method: "exemplars" (log p(x) with the codes of training rows as the prior), another of `vaekit.uses.scores.SCORES`, or
             "auto": "path" for pictures, else "exemplars".
         contamination: share of the rows given to `fit` that `predict` calls anomalies.
@@ -205,8 +205,10 @@ def is_table(X: Any) -> bool:
 
 def default(X: Any) -> VAE:
     """The VAE for rows X, where the user names none."""
-    numbers = getattr(X, "ndim", 0) == 2 and not is_table(X) and not np.isin(X, (0, 1)).all()
-    return VAE(likelihood={"name": "normal", "scale": NOISE} if numbers else "auto", sampler="prior")
+    if getattr(X, "ndim", 0) != 2 or is_table(X) or np.isin(X, (0, 1)).all():
+        return VAE(sampler="prior")
+    noise = {"name": "normal", "scale": NOISE}
+    return VAE(size="small", likelihood=noise, validation=0.0, sampler="prior")
 
 
 def new(name: str, estimator: VAE) -> Score:
