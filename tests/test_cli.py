@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
+import pyarrow.parquet
 import pytest
 import yaml
 from PIL import Image
@@ -164,15 +165,55 @@ def test_evaluate_prints_and_saves(pictures_run):
 def test_tables(table, table_run, tmp_path, fails):
     vaekit("sample", table_run, "-n", 9, "-c", "group=a", "-c", "age=40", "-o", tmp_path / "s.csv", check=0)
     new = pyarrow.csv.read_csv(tmp_path / "s.csv")
-    assert new.column_names == ["height", "half"]
+    assert new.column_names == ["height", "half", "group", "age"]
+    assert (new["group"].to_pylist(), new["age"].to_pylist()) == (["a"] * 9, [40] * 9)
     assert 100 < np.mean(new["height"].to_numpy()) < 240
     vaekit("encode", table_run, table, "-o", tmp_path / "z.csv", check=0)
     shuffled = tmp_path / "other.csv"  # other order, one more column, no condition
     shuffled.write_text("extra,half,height\n1,80,160\n2,90,180\n")
-    vaekit("reconstruct", table_run, shuffled, "-o", tmp_path / "r.npy", check=0)
-    assert np.load(tmp_path / "r.npy").shape == (2, 2)
+    vaekit("reconstruct", table_run, shuffled, "-o", tmp_path / "r.parquet", check=0)
+    assert pyarrow.parquet.read_table(tmp_path / "r.parquet").shape == (2, 2)
     (tmp_path / "short.csv").write_text("height\n160\n")
     assert "half" in fails("encode", table_run, tmp_path / "short.csv", "-o", tmp_path / "z.csv")
+
+
+def test_sampling_where(table_run, tmp_path, fails):
+    vaekit("sample", table_run, "-n", 50, "--where", "height>=175", "--where", "group=b", "-o", tmp_path / "s.parquet", check=0)
+    new = pyarrow.parquet.read_table(tmp_path / "s.parquet")
+    assert (len(new), set(new["group"].to_pylist())) == (50, {"b"})
+    assert min(new["height"].to_pylist()) >= 175
+    for where, word in {"heigt=3": "did you mean 'height'", "height=tall": "'tall'", "height": "NAME=VALUE"}.items():
+        assert word in fails("sample", table_run, "--where", where, "-o", tmp_path / "s.csv")
+
+
+def test_imputing(table, table_run, tmp_path):
+    broken = pyarrow.csv.read_csv(table)
+    vaekit("impute", table_run, table, "--draws", 2, "-o", tmp_path / "f.csv", check=0)
+    vaekit("impute", table_run, table, "-o", tmp_path / "f.parquet", check=0)
+    fixed = [pyarrow.csv.read_csv(tmp_path / f"f-{i}.csv") for i in (1, 2)]
+    for whole in (*fixed, pyarrow.parquet.read_table(tmp_path / "f.parquet")):
+        assert whole.column_names == broken.column_names
+        assert whole["half"].null_count == 0
+        there = broken["half"].is_valid()
+        assert whole.filter(there).equals(broken.filter(there))
+    assert not fixed[0]["half"].equals(fixed[1]["half"])
+
+
+def test_a_schema_is_written_edited_and_used(table, tmp_path, fails):
+    vaekit("schema", table, "-o", tmp_path / "schema.yaml", check=0)
+    schema = yaml.safe_load((tmp_path / "schema.yaml").read_text())
+    assert {name: c["kind"] for name, c in schema.items()} == {
+        "age": "integer", "height": "positive", "half": "positive", "group": "binary",
+    }  # fmt: skip
+    (tmp_path / "schema.yaml").write_text("age: drop\nheight: {kind: real, high: 250}\n")
+    run = tmp_path / "run"
+    vaekit("fit", table, "-c", "group", "--schema", tmp_path / "schema.yaml", *QUICK, "--no-report", "--out", run, check=0)
+    known = yaml.safe_load((run / "config.yaml").read_text())["data"]["schema"]["schema"]
+    assert list(known) == ["height", "half"]
+    assert known["height"]["high"] == 250
+    for text, word in {"agee: drop": "did you mean 'age'", "age: reel": "did you mean 'real'", "[1]": "no schema"}.items():
+        (tmp_path / "schema.yaml").write_text(text)
+        assert word in fails("fit", table, "--schema", tmp_path / "schema.yaml", "--out", tmp_path / "other")
 
 
 def test_print_config_round_trip(tmp_path):

@@ -124,7 +124,7 @@ def test_other_structures_from_the_command_line(tmp_path, structure):
     assert (run / "report.html").stat().st_size > 10_000
     vaekit("sample", run, "-n", 4, "-c", 3, "-o", tmp_path / "s.png", check=0)
     vaekit("reconstruct", run, "digits[:4]", "-o", tmp_path / "r.png", check=0)
-    vaekit("score", run, "digits[:4]", "--k", 5, "-o", tmp_path / "s.csv", check=0)
+    vaekit("score", run, "digits[:4]", "--score", "loglik", "--k", 5, "-o", tmp_path / "s.csv", check=0)
     said = vaekit(
         "interpolate", run, "digits[0]", "digits[1]", "--path", "spherical", "-o", tmp_path / "i.png", check=0
     )

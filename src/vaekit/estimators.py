@@ -165,6 +165,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         self.domain_ = domain.infer(
             rows, standardize=LIKELIHOODS[name].real_valued, columns=columns, binarize=self.binarize, schema=self.schema
         )
+        if isinstance(rows, Frame):
+            self.n_features_in_, self.feature_names_in_ = len(rows.columns), np.array(rows.columns, dtype=object)
         self.schema_ = Schema.infer(y, kinds)
         x, mask = self.domain_.pack(rows, jitter=np.random.default_rng(self.seed_))
         data = Data(x, mask, self.schema_.pack(y, len(rows)))
@@ -337,7 +339,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
         found = torch.cat([impute(model, c, draws or GUESSES, random) for c in packed.chunks(ROWS_AT_ONCE)], dim=1)
         tables = [self.domain_.center(found)] if draws is None else list(found)
-        filled = [self.domain_.fill(rows, self.domain_.unpack(t)) for t in tables]
+        filled = [self.domain_.fill(rows, t) for t in tables]
         if isinstance(rows, Frame):
             filled = [from_arrow(t, rows.like) for t in filled]
         return filled[0] if draws is None else filled

@@ -28,7 +28,7 @@ from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
 
 ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no plain row or picture
-REPORT_ROWS = 500
+REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
 
 
@@ -280,6 +280,16 @@ def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = 
     return data[index[:limit]]
 
 
+def table_parts(estimator: VAE, limit: int) -> tuple[Frame, Frame]:
+    """Of the run's own table: some of the rows that were learned from, and some that were held out (or all, where none
+    were), with all their columns."""
+    data = read_for(estimator, estimator.data_["source"])
+    train, valid = (index.numpy() for index in split(len(data), estimator.validation, estimator.seed_))
+    some = np.random.default_rng(0).permutation(len(train))[:limit]
+    whole = data.x.whole()
+    return whole[np.sort(train[some])], whole[valid[:limit] if len(valid) else train[:limit]]
+
+
 def evaluate(
     folder: Path,
     estimator: Any,
@@ -325,6 +335,10 @@ def report(folder: Path, estimator: Any) -> Path:
         results = evaluate(folder, estimator, data, min(REPORT_SAMPLES, estimator.iw_samples))
     if isinstance(data, Demonstrations):
         return write_policy_report(folder, estimator, data, results)
+    if estimator.domain_.kind == "table":
+        from vaekit.deploy.table_report import write_table_report
+
+        return write_table_report(folder, estimator, *table_parts(estimator, TABLE_ROWS), results)
     if isinstance(data, TimeSeries):
         from vaekit.deploy.series_report import write_series_report
 

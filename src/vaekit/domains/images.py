@@ -102,10 +102,10 @@ class Images:
         """Several draws of each picture (k, N, ...) -> their means (N, ...)."""
         return draws.mean(0)
 
-    def fill(self, rows: np.ndarray, found: np.ndarray) -> np.ndarray:
-        """Pictures, their missing pixels as in `found`."""
+    def fill(self, rows: np.ndarray, x: Tensor) -> np.ndarray:
+        """Pictures, their missing pixels as in x (N, *event)."""
         rows = self.conform(rows)
-        return np.where(np.isnan(rows), found, rows) if rows.dtype.kind == "f" else rows
+        return np.where(np.isnan(rows), self.unpack(x), rows) if rows.dtype.kind == "f" else rows
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, ConvDecoder, ConvEncoder, conv, mlp

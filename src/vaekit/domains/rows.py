@@ -106,10 +106,10 @@ class Rows:
         """Several draws of each row (k, N, D) -> their means (N, D)."""
         return draws.mean(0)
 
-    def fill(self, rows: np.ndarray | Frame, found: np.ndarray) -> np.ndarray:
-        """Rows, their missing values as in `found`."""
+    def fill(self, rows: np.ndarray | Frame, x: Tensor) -> np.ndarray:
+        """Rows, their missing values as in x (N, *event)."""
         rows = self.conform(rows)
-        return np.where(np.isnan(rows), found, rows)
+        return np.where(np.isnan(rows), self.unpack(x), rows)
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, mlp

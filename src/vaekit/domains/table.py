@@ -130,20 +130,22 @@ class Table:
         return mask
 
     def center(self, draws: Tensor) -> Tensor:
-        """Several draws of each row (k, N, D) -> (N, D): the mean of numbers, the commonest category; nothing is missing."""
+        """Several draws of each row (k, N, D) -> (N, D): the mean of numbers, the commonest category."""
         k, n = draws.shape[:2]
         found = draws.mode(0).values
         for j, c in enumerate(self.schema.values()):
             if isinstance(c, Continuous):
                 values = piecewise(draws[..., j].flatten().numpy(), c.scores, c.knots).reshape(k, n).mean(0)
                 found[:, j] = torch.from_numpy(piecewise(values, c.knots, c.scores))
-        found[:, len(self.schema) :] = 1.0
         return found
 
-    def fill(self, frame: Frame, table: Any) -> Any:
-        """The Arrow table of a frame, its empty cells as in `table`."""
+    def fill(self, frame: Frame, x: Tensor) -> Any:
+        """The Arrow table of a frame, its empty cells as in x (N, D), which fills them all."""
         import pyarrow.compute as pc
 
+        x = x.clone()
+        x[:, len(self.schema) :] = 1.0  # nothing is missing
+        table = self.unpack(x)
         whole = frame.table()
         for i, name in enumerate(whole.column_names):
             if name in self.schema:
