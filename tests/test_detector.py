@@ -33,7 +33,7 @@ def ring(rows, seed):
 
 @pytest.fixture(scope="module")
 def fitted():
-    vae = vk.VAE(4, size="small", epochs=60, likelihood={"name": "normal", "scale": 0.3}, sampler="prior")
+    vae = vk.VAE(4, size="small", epochs=40, likelihood={"name": "normal", "scale": 0.3}, sampler="prior")
     return vk.AnomalyDetector(vae).fit(ring(2000, 0))
 
 
@@ -98,6 +98,12 @@ def test_contributions_name_the_column_that_breaks_the_rule():
     assert found.shape == new.shape
     assert (found.argmax(1) == column).mean() > 0.95
     assert np.abs(np.median(detector.contributions(x[1000:]), axis=0)).max() < 0.2  # nats
+
+
+@pytest.mark.parametrize("settings", [{"posterior": "full"}, {"posterior": "iaf"}, {"prior": "flow"}])
+def test_other_models(settings):
+    detector = vk.AnomalyDetector(vk.VAE(2, **settings, **QUICK)).fit(ring(200, 0))
+    assert detector.p_values(ring(20, 1)).shape == (20,)
 
 
 def test_missing_values():
@@ -172,6 +178,7 @@ def test_in_pyod():
     [
         ({"contamination": 0.6}, 50, "contamination=0.6"),
         ({"calibration": 0}, 50, "calibration=0"),
+        ({"method": "exemplar"}, 50, "did you mean 'exemplars'"),
         ({"method": "paths"}, 50, "did you mean 'path'"),
         ({"method": "path"}, 4, "at least 20 rows"),
     ],
@@ -179,6 +186,18 @@ def test_in_pyod():
 def test_what_cannot_be_is_said(settings, rows, words):
     with pytest.raises(UserError, match=words):
         vk.AnomalyDetector(vk.VAE(2, **QUICK), **settings).fit(ring(rows, 0))
+
+
+def test_tables_of_any_kind():
+    """Columns that are categories, with gaps; the same answers for a table of pandas and of Arrow."""
+    pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"a": rng.normal(size=200), "b": rng.choice(["x", "y", None], 200)})
+    found = [vk.AnomalyDetector(vk.VAE(2, **QUICK)).fit(t).p_values(t) for t in (frame, arrow.Table.from_pandas(frame))]
+    np.testing.assert_array_equal(*found)
+    detector = vk.AnomalyDetector(vk.VAE(2, **QUICK)).fit(frame)
+    assert detector.contributions(frame).shape == (200, 2)
+    assert list(detector.feature_names_in_) == ["a", "b"]
 
 
 def test_without_calibration_rows_there_are_no_p_values():

@@ -13,13 +13,14 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vaekit.errors import UserError
+from vaekit.distributions import NormalPosterior
+from vaekit.errors import UserError, near_matches
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
 from vaekit.training.data import split
 from vaekit.uses.conformal import discoveries, p_values
 from vaekit.uses.exemplars import Exemplars
-from vaekit.uses.scores import Score, contributions, new_score
+from vaekit.uses.scores import SCORES, Score, contributions, new_score
 
 FILE = "detector.safetensors"  # in the run's directory
 NOISE = 0.3  # standard deviations of a column
@@ -41,7 +42,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             that learns from all rows but the calibration ones, with a likelihood of fixed scale, 0.3 standard deviations of a
             column: a model that explains a column ever more exactly is surprised by each new row.
         method: "exemplars" (log p(x) with the codes of training rows as the prior), another of `vaekit.uses.scores.SCORES`, or
-            "auto": "path" for pictures, else "exemplars".
+            "auto": "path" for pictures, else "exemplars", or "loglik" where posteriors are not Normals.
         contamination: share of the rows given to `fit` that `predict` calls anomalies.
         calibration: share of the rows that is held out; of fewer than 10 rows none is. No p-value is below
             1 / (held-out rows + 1).
@@ -78,6 +79,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         for name, most in {"contamination": 0.5, "calibration": 0.9}.items():
             if not 0 < getattr(self, name) <= most:
                 raise UserError(f"{name}={getattr(self, name)!r}: it has to be above 0 and at most {most}")
+        methods = ["auto", Exemplars.name, *SCORES]
+        if self.method not in methods:
+            raise UserError(f"method {self.method!r} is not one of the choices{near_matches(self.method, methods)}")
         X = self._checked(X, reset=True)
         seed = secrets.randbits(31) if self.random_state is None else self.random_state
         model = clone(self.estimator) if self.estimator is not None else default(X)
@@ -213,9 +217,10 @@ def default(X: Any) -> VAE:
 
 def new(name: str, estimator: VAE) -> Score:
     """The score of this name; "auto" decided."""
-    if name == "auto" and estimator.domain_.kind != "images":
-        name = "exemplars"
-    return Exemplars() if name == "exemplars" else new_score(name, estimator)
+    codes_are_normal = isinstance(getattr(estimator.model_, "posterior_head", None), NormalPosterior)
+    if name == Exemplars.name or (name == "auto" and codes_are_normal and estimator.domain_.kind != "images"):
+        return Exemplars()
+    return new_score(name, estimator)
 
 
 def to_pyod(detector: AnomalyDetector) -> Any:
