@@ -33,7 +33,7 @@ def ring(rows, seed):
 
 @pytest.fixture(scope="module")
 def fitted():
-    vae = vk.VAE(4, size="small", epochs=40, likelihood={"name": "normal", "scale": 0.3}, sampler="prior")
+    vae = vk.VAE(4, size="small", epochs=80, likelihood={"name": "normal", "scale": 0.3}, sampler="prior")
     return vk.AnomalyDetector(vae).fit(ring(2000, 0))
 
 
