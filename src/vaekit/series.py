@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaekit import evaluation
 from vaekit.conditions import Schema
-from vaekit.distributions import LIKELIHOODS
+from vaekit.distributions import LIKELIHOODS, normal_noise
 from vaekit.domains.series import Series
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import ROWS_AT_ONCE, VAE
@@ -24,9 +24,9 @@ from vaekit.settings import PARTS, check_settings
 from vaekit.sources.series import TimeSeries, is_several, is_table, read_series, to_series
 from vaekit.training import Data
 from vaekit.training.data import SPLIT, generator
-from vaekit.uses.impute import impute
+from vaekit.uses.impute import CANDIDATES
 
-SCORES = ("window", "last")
+SCORES = ("window", "past", "last")
 GUESSES = 20  # ways to fill the gaps whose mean is the best guess
 
 
@@ -40,7 +40,9 @@ class SeriesVAE(VAE):
 
     Args:
         window: time steps of a window. A series may be shorter, if one of them is not.
-        latent_dim, size, likelihood, ..., trainer: as for `VAE`. Networks are fully connected.
+        likelihood: "auto" is "autoregressive": Normal, the errors of neighbouring steps correlated as the data has them. The
+            others take errors for independent.
+        latent_dim, size, ..., trainer: as for `VAE`. Networks are fully connected.
         validation: share of the windows held out to choose the best epoch by: one stretch of time, and no window of training
             overlaps it, since neighbouring windows are near-copies of each other. Where that would leave less than half of the
             windows to learn from, none are held out.
@@ -85,7 +87,7 @@ class SeriesVAE(VAE):
             )
         with self._seeded():
             name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
-            name = "normal" if name == "auto" else name
+            name = "autoregressive" if name == "auto" else name
             self.domain_ = Series.infer(data.values, self.window, data.columns, LIKELIHOODS[name].real_valued)
             self.schema_ = Schema({})
             self.stretches_ = stretches(data.values, self.window)
@@ -118,7 +120,7 @@ class SeriesVAE(VAE):
         return held_out_windows(self.stretches_, self.domain_.window, self.validation, self.seed_)
 
     def _training_extras(self) -> dict[str, Any]:
-        return {}
+        return {"cell_dropout": 0.0 if self.cell_dropout is None else self.cell_dropout}
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
@@ -128,10 +130,12 @@ class SeriesVAE(VAE):
 
         Args:
             k: importance samples a window.
-            by: "window": the mean of log p(window) / (steps of the window) over the windows that hold the step. "last":
-                log p(step | the window - 1 steps before it), which looks at no later step, as a monitor needs it.
+            by: "window": the mean of log p(window) / (steps of the window) over the windows that hold the step, later steps
+                included. A monitor has none, and takes "past": log p(window) / (its steps) of the window that ends here, which
+                finds stretches that are odd; or "last": log p(step | the window - 1 steps before it), which finds the one step
+                that is.
 
-        A step all of whose values are missing has no score: NaN. Neighbouring scores share data, so they are not
+        A step all of whose values are missing has no score, nor has by "past" one before the first full window: NaN. Neighbouring scores share data, so they are not
         exchangeable, and p-values made of them by ranks do not hold.
         """
         if by not in SCORES:
@@ -139,7 +143,7 @@ class SeriesVAE(VAE):
         series = self._series(X)
         model, window = self._model(), self.domain_.window
         values = series.values
-        if by == "last":
+        if by != "window":  # a window for each step, that ends with it
             values = [np.pad(v, ((window - 1, 0), (0, 0)), constant_values=np.nan) for v in values]
         data = Data(*self.domain_.pack(values, torch.float64))
         score = partial(evaluation.importance_weighted, model, k=k, track=track)
@@ -154,8 +158,12 @@ class SeriesVAE(VAE):
         else:
             seen = np.full(len(data), channels * window) if data.mask is None else data.mask.sum((1, 2)).numpy()
             rates = np.where(seen > 0, log_p * channels / np.maximum(seen, 1), np.nan)
-            parts = np.split(rates, stretches(values, window)[:-1])
-            scores = [over_steps(rate, window)[: len(v)] for rate, v in zip(parts, series.values, strict=True)]
+            scores = np.split(rates, stretches(values, window)[:-1])
+            if by == "past":
+                for each in scores:
+                    each[: window - 1] = np.nan
+            else:
+                scores = [over_steps(rate, window)[: len(v)] for rate, v in zip(scores, series.values, strict=True)]
         for each, v in zip(scores, series.values, strict=True):
             each[np.isnan(v).all(1)] = np.nan
         if series.steps is not None:
@@ -220,7 +228,7 @@ class SeriesVAE(VAE):
             start = min(max(first - window // 2, 0), steps - window)
             part = slice(start, start + window)
             data = Data(x[:, :, part].contiguous(), seen[:, part].expand(draws, -1, -1))
-            x[:, :, part] = impute(model, data, 1, random)[0]
+            x[:, :, part] = drawn(model, data, random)
             seen[:, part] = True
         return np.where(np.isnan(values), whole.unpack(x)[:, : len(values)], values)
 
@@ -257,6 +265,20 @@ def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> 
     if near.sum() > len(every) / 2:
         return every, every[:0]
     return every[~near], every[start : start + size]
+
+
+def drawn(model: Any, data: Data, random: torch.Generator) -> Tensor:
+    """A draw of each window's gaps given the rest, (B, channels, window); all windows have the same gaps. z is chosen among
+    several by its importance weight, as in `vaekit.uses.impute`, and the errors beside a gap reach into it."""
+    noise = normal_noise(random)
+    with torch.no_grad():
+        draw = model.draw(data.x, None, k=CANDIDATES, mask=data.mask, noise=noise)
+        log_weight = draw.log_px + draw.log_pz - draw.log_qz
+        chosen = torch.multinomial(log_weight.softmax(0).T, 1, generator=random).T.unsqueeze(-1)
+        p = draw.decode(draw.z.gather(0, chosen.expand(-1, -1, draw.z.shape[-1])))
+        if hasattr(p, "sample_given"):
+            return p.sample_given(data.x, data.mask[0], noise)[0]
+        return torch.where(data.mask, data.x, p.sample(1, noise)[0, 0])
 
 
 def over_steps(values: np.ndarray, window: int) -> np.ndarray:

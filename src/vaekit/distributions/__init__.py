@@ -6,6 +6,7 @@ three reasons: missing entries are masked inside `log_prob`, noise is passed in 
 row, or shared out over processes), and a training step does not pay for argument checks.
 """
 
+from vaekit.distributions.autoregressive import AutoregressiveLikelihood, AutoregressiveNormal
 from vaekit.distributions.base import Distribution, Noise, normal_noise
 from vaekit.distributions.elementwise import (
     Bernoulli,
@@ -25,12 +26,17 @@ from vaekit.distributions.multivariate import MultivariateNormal
 from vaekit.distributions.posteriors import POSTERIORS, NormalPosterior
 from vaekit.distributions.priors import PRIORS, ConditionalNormalPrior, StandardNormalPrior
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {**OF_ONE_KIND, "mixed": MixedLikelihood}
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    **OF_ONE_KIND,
+    "mixed": MixedLikelihood,
+    "autoregressive": AutoregressiveLikelihood,
+}
 
 __all__ = [
     "LIKELIHOODS",
     "POSTERIORS",
     "PRIORS",
+    "AutoregressiveNormal",
     "Bernoulli",
     "Categorical",
     "ConditionalNormalPrior",
