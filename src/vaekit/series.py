@@ -270,6 +270,7 @@ def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> 
 def drawn(model: Any, data: Data, random: torch.Generator) -> Tensor:
     """A draw of each window's gaps given the rest, (B, channels, window); all windows have the same gaps. z is chosen among
     several by its importance weight, as in `vaekit.uses.impute`, and the errors beside a gap reach into it."""
+    assert data.mask is not None
     noise = normal_noise(random)
     with torch.no_grad():
         draw = model.draw(data.x, None, k=CANDIDATES, mask=data.mask, noise=noise)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vaekit.distributions.base import Noise
 from vaekit.distributions.elementwise import HALF_LOG_2PI
 from vaekit.distributions.likelihoods import NormalLikelihood
+from vaekit.errors import UserError
 
 MOST_MEMORY = 0.999  # at 1 the errors would wander off without end
 LEAST_MEMORY = 0.2  # where learning begins
@@ -85,6 +86,8 @@ class AutoregressiveLikelihood(NormalLikelihood):
     0, errors that alternate, is not thought of."""
 
     def __init__(self, event_shape: tuple[int, ...], **options: Any):
+        if len(event_shape) != 2:
+            raise UserError("likelihood 'autoregressive' is for series, (channels, time): use 'normal'")
         super().__init__(event_shape, **options)
         # From little on: where errors begin with a long memory, they explain the series, and the decoder learns little of it.
         self.raw_memory = nn.Parameter(torch.full((event_shape[0], 1), LEAST_MEMORY).logit() / MEMORY_SPEED)
