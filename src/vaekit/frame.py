@@ -35,7 +35,8 @@ class Frame:
         """A frame of an Arrow table."""
         from pyarrow import dataset
 
-        return cls(dataset.dataset(table), like)
+        reject_duplicates(table.column_names)
+        return cls(dataset.dataset(table.cast(common_schema(table.schema))), like)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -57,13 +58,21 @@ class Frame:
         return self.dataset.schema.field(name).type
 
     def pieces(self, rows: int = PIECE) -> Iterator[Any]:
-        """Arrow tables of at most so many rows, in order."""
+        """Arrow tables of `rows` rows each, the last of the rest, in order."""
         import pyarrow as pa
 
         batches = self.dataset.to_batches(
             columns=self.columns, batch_size=rows, batch_readahead=2, fragment_readahead=1
         )
-        return (pa.Table.from_batches([batch]) for batch in batches if batch.num_rows)
+        held: Any = None
+        for batch in batches:
+            read = pa.Table.from_batches([batch])
+            held = read if held is None else pa.concat_tables([held, read])
+            while len(held) >= rows:
+                yield held.slice(0, rows)
+                held = held.slice(rows)
+        if held is not None and len(held):
+            yield held
 
     def table(self) -> Any:
         """All of it, as an Arrow table."""
@@ -94,6 +103,18 @@ def column_of_numbers(name: str, column: Any) -> np.ndarray:
     )
 
 
+def common_schema(schema: Any) -> Any:
+    """Without the newest type of text, with which Arrow can do little yet."""
+    import pyarrow as pa
+
+    def common(kind: Any) -> Any:
+        if pa.types.is_dictionary(kind):
+            return pa.dictionary(kind.index_type, common(kind.value_type), kind.ordered)
+        return pa.large_string() if pa.types.is_string_view(kind) else kind
+
+    return pa.schema([field.with_type(common(field.type)) for field in schema])
+
+
 def is_numeric(kind: Any) -> bool:
     from pyarrow import types
 
@@ -109,6 +130,8 @@ def reject_duplicates(names: Sequence[str]) -> None:
 
 def is_frame(X: Any) -> bool:
     """Whether X is a table of named columns: a DataFrame, or anything that speaks Arrow."""
+    if len(getattr(X, "shape", (0, 0))) != 2:  # such as one column of a table
+        return False
     return (
         isinstance(X, Frame)
         or (hasattr(X, "columns") and not isinstance(X, np.ndarray))
@@ -132,11 +155,21 @@ def to_frame(X: Any) -> Frame:
                 arrays.append(pa.Array.from_pandas(X.iloc[:, i]))
             except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as e:
                 kinds = sorted({type(v).__name__ for v in X.iloc[:, i].dropna()})
+                if len(kinds) < 2:
+                    holds = X.iloc[:, i].dtype
+                    raise UserError(
+                        f"column {name!r} holds {holds}: leave it out, or make numbers or text of it"
+                    ) from e
                 raise UserError(
                     f"column {name!r} mixes {' and '.join(kinds)}: make all of it numbers or all of it text"
                 ) from e
         return Frame.of(pa.table(arrays, names=names), "pandas")
-    return Frame.of(pa.table(X), like if like == "polars" else "arrow")
+    try:
+        table = pa.table(X)
+    except TypeError as e:
+        remedy = "call its collect() first" if hasattr(X, "collect") else "give a DataFrame or an Arrow table"
+        raise UserError(f"{type(X).__name__} is no table that is in memory: {remedy}") from e
+    return Frame.of(table, like if like == "polars" else "arrow")
 
 
 def from_arrow(table: Any, like: str) -> Any:

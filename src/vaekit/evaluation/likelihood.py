@@ -63,7 +63,8 @@ def importance_weighted(
     """
     if k < 1:
         raise UserError(f"k is {k}: at least 1 sample is needed")
-    rows = max(1, VALUES_AT_ONCE // (min(k, SAMPLES_AT_ONCE) * math.prod(data.x.shape[1:])))
+    decoded = getattr(getattr(model, "likelihood", None), "param_shape", data.x.shape[1:])
+    rows = max(1, VALUES_AT_ONCE // (min(k, SAMPLES_AT_ONCE) * max(math.prod(decoded), math.prod(data.x.shape[1:]))))
     scores = []
     for i, chunk in enumerate(track(list(data.chunks(rows)))):
         own = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))

@@ -23,7 +23,7 @@ from vaekit.uses.scores import contributions, new_score
 
 FILE = "calibration-{}.safetensors"  # in the run directory
 MOST = 10_000  # calibration rows: p-values of 0.0001 are small enough
-ROWS = 1024  # judged at a time
+ROWS = 8192  # judged at a time
 PART = 3  # an address of random numbers
 
 
@@ -86,18 +86,12 @@ class Oddness:
     def judge_all(self, data: Any, *, shares: bool = False, track: Any = list) -> Iterator[dict[str, np.ndarray]]:
         """`judge` of a `Dataset`, some rows at a time, and "row", their numbers: what lies in a file is not all in memory.
         track: wraps the list of pieces of work, to show how far it has come."""
-        table = data.kind == "table"
-        pieces = (
-            map(Frame.of, data.x.pieces())
-            if table
-            else (data.x[i : i + ROWS] for i in track([*range(0, len(data), ROWS)]))
-        )
-        start = 0
-        for x in pieces:
+        starts = [*range(0, len(data), ROWS)]
+        pieces: Any = map(Frame.of, data.x.pieces(ROWS)) if data.kind == "table" else (data.x[i : i + ROWS] for i in starts)
+        for start, x in zip(track(starts), pieces, strict=True):
             rows = slice(start, start + len(x))
             y = {name: values[rows] for name, values in data.conditions.items()}
             yield {"row": np.arange(rows.start, rows.stop), **self.judge(x, y, shares=shares)}
-            start = rows.stop
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
