@@ -1,6 +1,7 @@
 """Anomalies in the series of the Numenta Anomaly Benchmark (NAB): VUS-PR of scores of each time step, one setting for all.
 
-    python benchmarks/series.py nab --seeds 3
+    python benchmarks/series.py nab
+    python benchmarks/series.py gaps
 
 The series are the 52 that have anomalies, as rows in their order (no method is told the times); labels are NAB's windows. As
 in TSB-AD (Liu and Paparrizos, NeurIPS 2024), methods either see the whole series, unlabelled, or learn from its first part:
@@ -235,6 +236,44 @@ method, or it was run with seed 0 alone."""
 SEEDED = ("random", "forest", "forest-128", "donut", "donut-first", "vaekit", "vaekit-first")
 
 
+GAPPED = ("nyc_taxi", "ambient_temperature_system_failure", "ec2_request_latency_system_failure")
+GAPS, LONGEST = 25, 48
+
+
+def gaps(options: argparse.Namespace) -> None:
+    """Gaps of 4 to 47 steps, planted in three series: errors of what they are filled with, and how often it is in the interval."""
+    data, rows = nab(options.folder), []
+    for name in GAPPED:
+        x = data[name][0]
+        found: dict[str, list[tuple[float, float]]] = {}
+        for seed in range(options.seeds):
+            rng = np.random.default_rng(seed)
+            hidden = np.zeros(len(x), bool)
+            for start in rng.integers(200, len(x) - 200, GAPS):
+                hidden[start : start + rng.integers(4, LONGEST)] = True
+            gapped = np.where(hidden, np.nan, x)
+            line = np.interp(np.arange(len(x)), np.flatnonzero(~hidden), x[~hidden])
+            found.setdefault("a straight line", []).append((error(line, x, hidden), np.nan))
+            for likelihood in ("normal", "autoregressive"):
+                vae = vaekit.SeriesVAE(likelihood=likelihood, epochs=10, random_state=seed, sampler="prior").fit(gapped)
+                low, high = np.quantile(vae.impute(gapped, draws=20), [0.05, 0.95], axis=0)
+                inside = float(((x >= low) & (x <= high))[hidden].mean())
+                title = f"vaekit.SeriesVAE, likelihood {likelihood}"
+                found.setdefault(title, []).append((error(vae.impute(gapped), x, hidden), inside))
+        for title, values in found.items():
+            errors, inside_of = np.array(values).T
+            held = "" if np.isnan(inside_of).all() else f"{inside_of.mean():.0%} +- {inside_of.std(ddof=1):.0%}"
+            rows.append(
+                {"series": name, "filled by": title, "RMSE / deviation": f"{errors.mean():.3f} +- {errors.std(ddof=1):.3f}",
+                 "inside the 90 % interval of 20 draws": held}
+            )  # fmt: skip
+        write(options, gaps.__doc__, rows, "+- is the standard deviation over seeds, of the gaps and of the model.")
+
+
+def error(filled: np.ndarray, x: np.ndarray, hidden: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((filled - x)[hidden] ** 2)) / x.std())
+
+
 def spread(values: np.ndarray) -> str:
     means = values.mean(0)
     return f"{means.mean():.3f}" + (f" +- {means.std(ddof=1):.3f}" if len(means) > 1 and means.std() > 0 else "")
@@ -247,7 +286,7 @@ def first_part(labels: np.ndarray) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["nab"])
+    parser.add_argument("table", choices=["nab", "gaps"])
     parser.add_argument("--folder", type=Path, default=SHARED)
     parser.add_argument("--runs", type=Path, help="what was found for each series is kept here, and not found again")
     parser.add_argument("--seeds", type=int, default=3)
@@ -256,4 +295,4 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     if chosen.runs:
         chosen.runs.mkdir(parents=True, exist_ok=True)
-    run(chosen)
+    (gaps if chosen.table == "gaps" else run)(chosen)

@@ -438,6 +438,7 @@ def test_a_constant_channel_and_steps_without_values_are_no_trouble():
     assert np.isfinite(np.delete(scores, np.arange(40, 80))).all()
     filled = vae.impute(x)
     assert np.isfinite(filled).all()
+    assert np.isfinite(vae.impute(np.full((30, 3), np.nan))).all()
     np.testing.assert_allclose(filled[40:80, 2], 5.0, atol=1.0)
 
 

@@ -135,8 +135,8 @@ class SeriesVAE(VAE):
                 finds stretches that are odd; or "last": log p(step | the window - 1 steps before it), which finds the one step
                 that is.
 
-        A step all of whose values are missing has no score, nor has by "past" one before the first full window: NaN. Neighbouring scores share data, so they are not
-        exchangeable, and p-values made of them by ranks do not hold.
+        A step all of whose values are missing has no score, nor has by "past" one before the first full window: NaN.
+        Neighbouring scores share data, so they are not exchangeable, and p-values made of them by ranks do not hold.
         """
         if by not in SCORES:
             raise UserError(f"by={by!r} is not one of the choices{near_matches(by, SCORES)}")
