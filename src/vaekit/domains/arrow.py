@@ -9,6 +9,8 @@ import numpy as np
 
 from vaekit.errors import UserError
 
+MOST_EXACT = 2**53  # 64 bits of a float tell whole numbers apart up to this
+
 
 def canonical(name: str, column: Any) -> Any:
     """A column of any type as one Arrow array of int64, float64, bool or string, null where a value is missing."""
@@ -17,7 +19,9 @@ def canonical(name: str, column: Any) -> Any:
 
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        values = column.dictionary  # Arrow cannot take from all types of text
+        values = values.cast(pa.string()) if pa.types.is_string_view(values.type) else values
+        column = values.take(column.indices)
     kind, types = column.type, pa.types
     if types.is_boolean(kind) or types.is_null(kind):
         return column
@@ -37,19 +41,31 @@ def canonical(name: str, column: Any) -> Any:
         try:
             return column.cast(pa.int64())
         except pa.ArrowInvalid:
-            return column.cast(pa.float64(), safe=False)
+            raise too_large(name, pc.max(column).as_py()) from None
     if is_time(kind):
         return column.cast(pa.int32() if kind.bit_width == 32 else pa.int64()).cast(pa.int64())
     raise UserError(f"column {name!r} holds {kind}: leave it out, or make numbers or text of it")
 
 
-def numbers(name: str, values: Any) -> np.ndarray:
-    """Canonical values -> (N,) float64, NaN where one is missing."""
+def numbers(name: str, values: Any, origin: int | None = None) -> np.ndarray:
+    """Canonical values, of times those since `origin` -> (N,) float64, NaN where one is missing."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if pa.types.is_string(values.type):
         raise changed(name, values, "a number")
+    if origin is not None:
+        values = pc.subtract(values, origin)
+    elif pa.types.is_integer(values.type) and len(far := values.filter(pc.greater(pc.abs(values), MOST_EXACT))):
+        raise too_large(name, far[0])
     return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def too_large(name: str, value: Any) -> UserError:
+    return UserError(
+        f"column {name!r} holds whole numbers beyond 2^53, such as {value}, which are identifiers rather than numbers: leave it "
+        f"out (schema: {name}: drop), or make text of it"
+    )
 
 
 def changed(name: str, values: Any, wanted: str) -> UserError:
@@ -66,38 +82,83 @@ def is_time(kind: Any) -> bool:
     return types.is_temporal(kind) and not types.is_interval(kind)
 
 
-def date_step(v: np.ndarray, kind: Any) -> float:
-    """The largest of days, hours, minutes, seconds, ... that all dates are multiples of, in units of the type."""
-    if str(kind).startswith("date32"):
-        return 1.0  # it counts days
-    unit = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(kind, "unit", "ms")]
-    for step in (86400 * unit, 3600 * unit, 60 * unit, unit, unit / 1000, unit / 1e6):
-        if step >= 1 and (np.mod(v, step) == 0).all():
-            return float(step)
-    return 1.0
-
-
-def restore(values: Any, text: str) -> Any:
-    """Canonical values in the type of this name."""
+def as_trained(name: str, column: Any, text: str) -> Any:
+    """A column in the type of this name, in which it was trained on, where it is of times: of another unit each would be another
+    time. UserError where one is of times and the other is not, or where it would lose some of its values."""
     import pyarrow as pa
 
-    found = re.fullmatch(r"dictionary<values=([^,]+), indices=([^,]+), ordered=(\d)>", text)
-    if found:
-        return restore(values, found[1]).dictionary_encode()
-    try:
-        kind = pa.type_for_alias(text)
-    except ValueError:
-        kind = parsed_type(text)
-    if pa.types.is_temporal(kind):
-        values = values.cast(pa.float64()).cast(pa.int64(), safe=False) if not pa.types.is_null(values.type) else values
+    kind, wanted = (value_type(t) for t in (column.type, type_named(text)))
+    if pa.types.is_null(kind) or kind == wanted or not (is_time(kind) or is_time(wanted)):
+        return column
+    zones = [getattr(t, "tz", None) is None for t in (kind, wanted)]
+    if is_time(kind) and is_time(wanted) and zones[0] == zones[1]:
+        try:
+            cast = column.cast(wanted)
+            if cast.cast(column.type).equals(column):  # Arrow cuts hours off days
+                return cast
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            pass
+    raise changed(name, column, str(wanted))
+
+
+def value_type(kind: Any) -> Any:
+    from pyarrow import types
+
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
+def date_step(common: int, kind: Any) -> int:
+    """The largest of days, hours, minutes, seconds, ... that divides the common divisor of all times, in units of the type."""
+    if str(kind).startswith("date32"):
+        return 1  # it counts days
+    unit = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(kind, "unit", "ms")]
+    steps = (86400 * unit, 3600 * unit, 60 * unit, unit, unit // 1000, unit // 10**6)
+    return next((step for step in steps if step and common % step == 0), 1)
+
+
+def restore(values: Any, text: str, labels: list[Any] | None = None) -> Any:
+    """Canonical values in the type of this name. labels: all that a dictionary of that type has, canonical."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = type_named(text)
+    if pa.types.is_dictionary(kind):
+        known = pa.array(labels, values.type) if labels else values.unique().drop_null()
+        index = pc.index_in(values, value_set=known).cast(kind.index_type)
+        return pa.DictionaryArray.from_arrays(index, restore(known, str(kind.value_type)), ordered=kind.ordered)
+    if pa.types.is_integer(kind) and pa.types.is_floating(values.type):
+        values = pc.round(values)
+    if pa.types.is_temporal(kind) and not pa.types.is_null(values.type):
         return values.cast(pa.int32()).cast(kind) if kind.bit_width == 32 else values.cast(kind)
     return values.cast(kind, safe=False)
 
 
-def parsed_type(text: str) -> Any:
-    """Arrow's types that have no alias: times with a zone, decimals."""
+def filled(name: str, own: Any, found: Any) -> Any:
+    """A column, its empty cells as in `found`, in its own type."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind, gaps = own.type, pc.is_null(own, nan_is_null=True)
+    if pa.types.is_null(kind):
+        return found
+    if pa.types.is_dictionary(kind):
+        values = pc.if_else(gaps.combine_chunks(), canonical(name, found), canonical(name, own))
+        known = [v for chunk in own.chunks for v in canonical(name, chunk.dictionary).to_pylist()]
+        return restore(values, str(kind), list(dict.fromkeys([*known, *values.unique().to_pylist()])))
+    found = found.cast(kind, safe=False) if is_time(kind) else restore(canonical(name, found), str(kind))
+    return pc.if_else(gaps, found, own)
+
+
+def type_named(text: str) -> Any:
+    """Arrow's type of this name, those that have no alias included: categories, times with a zone, decimals."""
     import pyarrow as pa
 
+    try:
+        return pa.type_for_alias(text)
+    except ValueError:
+        pass
+    if found := re.fullmatch(r"dictionary<values=(.+), indices=(\w+), ordered=(\d)>", text):
+        return pa.dictionary(type_named(found[2]), type_named(found[1]), ordered=found[3] == "1")
     if found := re.fullmatch(r"timestamp\[(\w+), tz=(.+)\]", text):
         return pa.timestamp(found[1], found[2])
     if found := re.fullmatch(r"decimal(\d+)\((\d+), (-?\d+)\)", text):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.domains.arrow import canonical, changed, date_step, is_time, numbers
+from vaekit.domains.arrow import MOST_EXACT, canonical, changed, date_step, is_time, numbers
 from vaekit.errors import UserError, near_matches
 
 DISCRETE, CONTINUOUS = ("binary", "categorical", "ordinal"), ("real", "integer", "positive", "bounded", "date")
@@ -34,7 +34,7 @@ class Discrete:
 
     Attributes:
         classes: values. shares: how many of the rows have each. type: Arrow's, which they come back in.
-        missing: share of missing cells.
+        missing: share of missing cells. labels: all categories that the type has, those included that no row is of.
     """
 
     kind: str
@@ -42,6 +42,7 @@ class Discrete:
     shares: list[float]
     type: str
     missing: float = 0.0
+    labels: list[Any] = field(default_factory=list)
 
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> codes (N,) float64, NaN where one is missing."""
@@ -51,10 +52,14 @@ class Discrete:
         if not self.classes:
             return np.full(len(values), np.nan)
         known = pa.array(self.classes)
+        wanted = f"one of {', '.join(map(repr, self.classes[:5]))}"
         try:
-            values = values.cast(known.type)
+            cast = values.cast(known.type)
+            if pa.types.is_boolean(known.type) and not cast.cast(pa.float64()).equals(values.cast(pa.float64())):
+                raise changed(name, values, wanted)  # Arrow takes any number but 0 for true
+            values = cast
         except pa.ArrowInvalid:
-            raise changed(name, values, f"one of {', '.join(map(repr, self.classes[:5]))}") from None
+            raise changed(name, values, wanted) from None
         code = pc.fill_null(pc.index_in(values, value_set=known), len(self.classes)).to_numpy() + 1.0
         return np.where(values.is_valid().to_numpy(zero_copy_only=False), code, np.nan)
 
@@ -77,10 +82,11 @@ class Continuous:
 
     Attributes:
         low, high: the range that values come back in.
-        step: what they are rounded to; 0: nothing. Of dates in units of `type`.
+        step: what they are rounded to; 0: nothing.
         spikes: values that so many rows have that each has a probability of its own, and shares: how many rows.
         knots, scores: values, and what they are for the model.
         type, missing: as of `Discrete`.
+        origin: of dates, in units of `type`: all else is since then. So whole numbers too large for a float stay exact.
     """
 
     kind: str
@@ -93,6 +99,7 @@ class Continuous:
     shares: list[float] = field(default_factory=list)
     knots: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    origin: int | None = None
 
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> normal scores (N,) float64, NaN where one is missing.
@@ -100,7 +107,7 @@ class Continuous:
         jitter: rounded values are spread evenly over what is rounded to them: a density of rounded values is none
             (Theis et al. 2016, arXiv 1511.01844).
         """
-        v = numbers(name, values)
+        v = numbers(name, values, self.origin)
         if jitter is not None and self.step:
             spread = (jitter.random(len(v)) - 0.5) * self.step
             v = v + np.where(np.isin(v, self.spikes), 0.0, spread)
@@ -113,6 +120,11 @@ class Continuous:
         for spike in self.spikes:
             near = np.abs(x - piecewise(np.array([spike]), self.knots, self.scores)) < 1e-6
             v = np.where(near, spike, v)
+        if self.origin is not None:
+            steps = np.rint(np.nan_to_num(np.clip(v, self.low, self.high)) / self.step).astype(np.int64)
+            whole = np.clip(steps * int(self.step), int(self.low), int(self.high))
+            whole = np.where(v >= float(self.high) * (1 - 1e-15), int(self.high), whole) + self.origin
+            return pa.array(whole, mask=np.isnan(x))
         v = np.clip(rounded(v, self.step), self.low, self.high)
         return pa.array(v, mask=np.isnan(x))
 
@@ -144,6 +156,9 @@ class Summary:
         self.stride = max(1, rows // SAMPLE)
         self.seen = self.missing = 0
         self.low, self.high, self.whole = np.inf, -np.inf, True
+        self.origin: int | None = None  # of times: one in the middle of them
+        self.common = 0  # of times: the common divisor of all, since the origin
+        self.labels: dict[Any, None] = {}  # of a type with categories, in their order
         self.counts: Counter[Any] | None = Counter()
         self.sample: list[np.ndarray] = []
         self.numeric = False
@@ -153,14 +168,25 @@ class Summary:
         import pyarrow.compute as pc
 
         values = canonical(self.name, column)
-        self.numeric = not (pa.types.is_string(values.type) or pa.types.is_boolean(values.type) or len(values) == 0)
+        words = pa.types.is_string(values.type) or pa.types.is_boolean(values.type)
+        self.numeric = not (words or pa.types.is_dictionary(self.type) or len(values) == 0)
         self.missing += values.null_count
+        if pa.types.is_dictionary(self.type):
+            for chunk in column.chunks:
+                self.labels.update(dict.fromkeys(canonical(self.name, chunk.dictionary).to_pylist()))
         if self.numeric and not pa.types.is_null(values.type):
-            v = numbers(self.name, values)
+            if is_time(self.type):
+                whole = values.drop_null().to_numpy()
+                if len(whole) and self.origin is None:
+                    self.origin = int(np.sort(whole)[len(whole) // 2])  # near most of them
+                self.common = int(np.gcd.reduce(whole - (self.origin or 0), initial=self.common))
+            v = numbers(self.name, values, self.origin)
             self.sample.append(v[-self.seen % self.stride :: self.stride])
             known = v[~np.isnan(v)]
             if len(known):
-                self.low, self.high = min(self.low, known.min()), max(self.high, known.max())
+                ends = (known.min(), known.max()) if self.origin is None else (whole.min(), whole.max())
+                low, high = (v if self.origin is None else int(v) - self.origin for v in ends)
+                self.low, self.high = min(self.low, low), max(self.high, high)
                 self.whole &= bool((known == np.floor(known)).all())
         self.seen += len(values)
         most = FEW if self.numeric and self.said.get("kind") not in DISCRETE else MOST_CLASSES
@@ -184,10 +210,9 @@ class Summary:
         missing = self.missing / max(1, self.rows)
         if kind in DISCRETE:
             return self.discrete(kind, missing)
-        if not self.numeric:
-            raise UserError(
-                f"column {self.name!r} holds {self.type}, so it cannot be {kind}: choose categorical or drop"
-            )
+        if not self.numeric or is_time(self.type) != (kind == "date"):
+            other = "date, ordinal" if is_time(self.type) else "real, integer" if self.numeric else "categorical"
+            raise UserError(f"column {self.name!r} holds {self.type}, so it cannot be {kind}: choose {other} or drop")
         return self.continuous(kind, missing)
 
     def guess(self) -> str:
@@ -202,7 +227,7 @@ class Summary:
             return "ordinal" if ordered or (self.numeric and values > 2) else "categorical"
         if is_time(self.type):
             return "date"
-        if self.whole:
+        if self.whole and max(-self.low, self.high) < MOST_EXACT:
             return "integer"
         if self.low == 0 and self.high in (1, 100):
             return "bounded"
@@ -210,29 +235,35 @@ class Summary:
 
     def discrete(self, kind: str, missing: float) -> Discrete:
         assert self.counts is not None
-        classes = self.said.get("classes") or sorted(self.counts)
+        classes = self.said.get("classes") or [v for v in self.labels if v in self.counts] or sorted(self.counts)
         unknown = [value for value in self.counts if value not in classes]
         if unknown:
             raise UserError(f"column {self.name!r} holds {unknown[0]!r}, which its classes lack: add it to the schema")
         total = sum(self.counts.values())
         shares = [(self.counts[value] + 1) / (total + len(classes)) for value in classes]  # none is impossible
-        return Discrete(kind, list(classes), [round(s, 6) for s in shares], str(self.type), missing)
+        return Discrete(kind, list(classes), [round(s, 6) for s in shares], str(self.type), missing, list(self.labels))
 
     def continuous(self, kind: str, missing: float) -> Continuous:
         v = np.concatenate(self.sample)
         v = v[~np.isnan(v)]
         if not len(v) or self.low == self.high:
             raise UserError(f"column {self.name!r} has one value or none, so it cannot be {kind}: leave the kind out")
+        if not np.isfinite(self.high - self.low):
+            raise UserError(
+                f"column {self.name!r} reaches from {self.low:g} to {self.high:g}, too far for numbers of 64 bits: rescale it, or "
+                "empty the cells that are not meant"
+            )
         step = self.said.get("step")
         if step is None:
             step = (
                 0.0
                 if kind == "real" and "kind" in self.said
-                else date_step(v, self.type)
+                else date_step(self.common, self.type)
                 if kind == "date"
                 else decimals(v)
             )
-        low = self.said.get("low", 0.0 if kind == "positive" and self.low > 0 else self.low)
+        number = float if self.origin is None else int
+        low = self.said.get("low", self.low)
         high = self.said.get("high", self.high)
         values, counts = np.unique(v, return_counts=True)
         most = np.argsort(-counts, kind="stable")[:MOST_SPIKES]
@@ -240,8 +271,8 @@ class Summary:
         shares = [float((v == s).mean()) for s in spikes]
         knots, scores = normal_scores(v[~np.isin(v, spikes)], step, float(self.low), float(self.high))
         return Continuous(
-            kind, float(low), float(high), float(step), str(self.type), missing,
-            [float(s) for s in spikes], [round(s, 6) for s in shares], knots, scores,
+            kind, number(low), number(high), float(step), str(self.type), missing,
+            [float(s) for s in spikes], [round(s, 6) for s in shares], knots, scores, self.origin,
         )  # fmt: skip
 
 
@@ -258,15 +289,15 @@ def normal_scores(v: np.ndarray, step: float, low: float, high: float) -> tuple[
         _, first, counts = np.unique(v, return_index=True, return_counts=True)
         place = (np.arange(len(v)) - np.repeat(first, counts) + 0.5) / np.repeat(counts, counts)
         v = v + (place - 0.5) * step
-    if len(v) < 2 or v[-1] - v[0] <= 1e-12 * max(1.0, abs(high), abs(low)):
-        middle, width = (low + high) / 2, max((high - low) / 2, 1e-12)
-        return [middle - width, middle + width], [-1.0, 1.0]
+    if len(v) < 2 or v[-1] - v[0] <= 1e-12 * max(abs(high), abs(low)):
+        return [low, high], [-1.0, 1.0]
     n = max(2, min(KNOTS, len(v) // 10))
     end = 0.5 / len(v)
     p = np.concatenate([[end], (np.arange(n) + 0.5) / n, [1 - end]])
     knots = np.quantile(v, np.clip(p, 0, 1), method="hazen")
-    # Knots nearer to each other than rounding can tell would make the map steep without end.
-    least = max(1e-9 * (v[-1] - v[0]), 1e-12)
+    # Knots nearer to each other than rounding can tell would make the map steep without end. Outliers do not count for that.
+    middle = np.quantile(v, 0.9) - np.quantile(v, 0.1)
+    least = np.maximum(1e-9 * middle, 1e-14 * np.abs(knots[1:]))
     keep = np.concatenate([[True], np.diff(knots) > least])
     knots, p = knots[keep], p[keep]
     if len(knots) < 2:
@@ -285,10 +316,11 @@ def piecewise(x: np.ndarray, knots: Any, values: Any) -> np.ndarray:
 
 
 def decimals(v: np.ndarray) -> float:
-    """The largest step, of 1, 0.1, ..., that all values are multiples of; 0 where there is none."""
+    """The largest step, of 1, 0.1, ..., that all values are multiples of; 0 where there is none, however small they are."""
     for step in reversed(STEPS):
         scaled = v / step
-        if (np.abs(scaled - np.rint(scaled)) <= 1e-9 * np.maximum(1.0, np.abs(scaled))).all():
+        exact = np.abs(scaled).max(initial=0) < MOST_EXACT * step
+        if exact and (np.abs(scaled - np.rint(scaled)) <= np.minimum(1e-9 * np.abs(scaled), 1e-3)).all():
             return step
     return 0.0
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.domains.arrow import canonical, restore
+from vaekit.domains.arrow import as_trained, canonical, filled, is_time, restore, type_named, value_type
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import LARGE, Frame
@@ -110,7 +110,7 @@ class Table:
         for piece in frame.pieces():
             rows = slice(start, start + len(piece))
             for j, (name, c) in enumerate(self.schema.items()):
-                values = c.pack(name, canonical(name, piece[name]), jitter)
+                values = c.pack(name, canonical(name, as_trained(name, piece[name], c.type)), jitter)
                 mask[rows, j] = ~np.isnan(values)
                 x[rows, j] = np.nan_to_num(values, nan=0.0)
             for j, name in enumerate(self.gaps, len(self.schema)):
@@ -141,17 +141,13 @@ class Table:
 
     def fill(self, frame: Frame, x: Tensor) -> Any:
         """The Arrow table of a frame, its empty cells as in x (N, D), which fills them all."""
-        import pyarrow.compute as pc
-
         x = x.clone()
         x[:, len(self.schema) :] = 1.0  # nothing is missing
         table = self.unpack(x)
         whole = frame.table()
         for i, name in enumerate(whole.column_names):
             if name in self.schema:
-                own = whole[name]
-                gaps = pc.is_null(own, nan_is_null=True)
-                whole = whole.set_column(i, name, pc.if_else(gaps, table[name].cast(own.type), own))
+                whole = whole.set_column(i, name, filled(name, whole[name], table[name]))
         return whole
 
     def unpack(self, x: Tensor, conditions: Mapping[str, Any] | None = None) -> Any:
@@ -166,7 +162,7 @@ class Table:
         cells = {}
         for j, (name, c) in enumerate(self.schema.items()):
             column = np.where(flags[name], np.nan, values[:, j]) if name in flags else values[:, j]
-            cells[name] = restore(c.unpack(column), c.type)
+            cells[name] = restore(c.unpack(column), c.type, getattr(c, "labels", None))
         for name, given in (conditions or {}).items():
             cells[name] = pa.array(list(given))
         return pa.table(cells)
@@ -195,16 +191,19 @@ def said(c: Column) -> dict[str, Any]:
 def describe(c: Column) -> str:
     gaps = f", {c.missing:.1%} missing" if c.missing else ""
     if isinstance(c, Discrete):
-        shown = ", ".join(map(str, c.classes[:6])) + (", ..." if len(c.classes) > 6 else "")
+        shown = ", ".join(str(v) for v in restored(c.classes[:6], c)) + (", ..." if len(c.classes) > 6 else "")
         return f"{c.kind}, {len(c.classes)} classes ({shown}){gaps}"
-    low, high = (restore_one(v, c) for v in (c.low, c.high))
+    ends = [c.low, c.high] if c.origin is None else restored([int(v) + c.origin for v in (c.low, c.high)], c)
+    low, high = (f"{v:g}" if isinstance(v, float) else v for v in ends)
     return f"{c.kind}, {low} to {high}{f', in steps of {c.step:g}' if c.step else ''}{gaps}"
 
 
-def restore_one(value: float, c: Continuous) -> Any:
+def restored(values: list[Any], c: Column) -> list[Any]:
+    """Values as they are shown: times not as numbers."""
     import pyarrow as pa
 
-    return restore(pa.array([value]), c.type)[0].as_py() if c.kind == "date" else f"{value:g}"
+    kind = value_type(type_named(c.type))
+    return restore(pa.array(values), str(kind)).cast(pa.string()).to_pylist() if is_time(kind) else values
 
 
 def new_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
