@@ -40,12 +40,23 @@ class Clause:
         column = table[self.column]
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        value = self.value_as(column.type)
+        if value is None and pa.types.is_integer(column.type):  # "age>17.5"
+            value = self.value_as(pa.float64())
+        if value is None:
+            raise UserError(f"column {self.column!r} holds {column.type}, which cannot be {self.value!r}")
+        return pc.fill_null(getattr(pc, COMPARE[self.compare])(column, value), False)
+
+    def value_as(self, kind: Any) -> Any:
+        """The value as an Arrow scalar of this type; None where it is none of it."""
+        import pyarrow as pa
+
         try:
             value = pa.scalar(self.value)
-            value = value.cast(column.type) if value.type != column.type else value
+            value = value if value.type == kind else value.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise UserError(f"column {self.column!r} holds {column.type}, which cannot be {self.value!r}") from None
-        return pc.fill_null(getattr(pc, COMPARE[self.compare])(column, value), False)
+            return None
+        return value if value.is_valid else None
 
 
 def clauses(where: str | Sequence[str] | Mapping[str, Any]) -> list[Clause]:
