@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def common_schema(schema: Any) -> Any:
             return pa.dictionary(kind.index_type, common(kind.value_type), kind.ordered)
         return pa.large_string() if pa.types.is_string_view(kind) else kind
 
-    return pa.schema([field.with_type(common(field.type)) for field in schema])
+    return pa.schema([field.with_type(common(field.type)) for field in schema], schema.metadata)
 
 
 def is_numeric(kind: Any) -> bool:
@@ -163,7 +164,12 @@ def to_frame(X: Any) -> Frame:
                 raise UserError(
                     f"column {name!r} mixes {' and '.join(kinds)}: make all of it numbers or all of it text"
                 ) from e
-        return Frame.of(pa.table(arrays, names=names), "pandas")
+        table = pa.table(arrays, names=names)
+        with suppress(
+            pa.ArrowException, TypeError
+        ):  # types that are pandas' own, such as whole numbers that may be missing
+            table = table.replace_schema_metadata(pa.Schema.from_pandas(X, preserve_index=False).metadata)
+        return Frame.of(table, "pandas")
     try:
         table = pa.table(X)
     except TypeError as e:

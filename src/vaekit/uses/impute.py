@@ -6,6 +6,8 @@ encoder that is somewhat wrong about rows with gaps does not matter as more of t
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from vaekit.distributions import normal_noise
 from vaekit.training import Data
 
 CANDIDATES = 64  # latents tried for each row
+VALUES_AT_ONCE = 1 << 24  # decoder outputs held at a time: bounds memory
 
 
 @torch.no_grad()
@@ -22,6 +25,9 @@ def impute(model: nn.Module, data: Data, draws: int, generator: torch.Generator,
     Args:
         model: anything with `draw`. data: what the model sees of B rows. k: latents tried for each row.
     """
+    rows = max(1, VALUES_AT_ONCE // (max(k, draws) * math.prod(model.likelihood.param_shape)))  # type: ignore[union-attr,arg-type]
+    if len(data) > rows:
+        return torch.cat([impute(model, chunk, draws, generator, k) for chunk in data.chunks(rows)], 1)
     draw = model.draw(data.x, data.y or None, k=k, mask=data.mask, noise=normal_noise(generator))  # type: ignore[operator]
     log_weight = draw.log_px + draw.log_pz - draw.log_qz  # (k, B)
     chosen = torch.multinomial(log_weight.softmax(0).T, draws, replacement=True, generator=generator).T  # (draws, B)
