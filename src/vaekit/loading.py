@@ -111,6 +111,8 @@ def describe_run(folder: Path) -> str:
     data, model, history = values["data"], estimator.model_, estimator.history_
     parameters = sum(p.numel() for p in model.parameters())
     shape = "x".join(map(str, estimator.domain_.event_shape))
+    if data["kind"] == "table":
+        shape = str(len(estimator.domain_.columns))
     what = {
         "images": "pictures (channels x height x width)",
         "actions": "(actions x time steps)",
@@ -119,6 +121,7 @@ def describe_run(folder: Path) -> str:
     lines = [
         f"{values['estimator']} of {data['rows']} rows from {data.get('source') or 'Python'}, vaekit {values['vaekit']}",
         f"data        {shape} {what}",
+        *[f"            {line}" for line in (estimator.domain_.describe() if data["kind"] == "table" else [])],
         *[f"condition   {name}: {explain(c)}" for name, c in data["conditions"].items()],
         f"likelihood  {values['likelihood']['name']}",
         f"model       {type(model).__name__} of {', '.join(type(part).__name__ for part in model.children())}",
