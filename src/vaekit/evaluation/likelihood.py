@@ -33,6 +33,12 @@ def shared_noise(seed: int = 0) -> Noise:
     return noise
 
 
+def rows_at_once(model: nn.Module, data: Data, k: int) -> int:
+    """Rows of which k decoder outputs each may be held in memory."""
+    decoded = getattr(getattr(model, "likelihood", None), "param_shape", ())
+    return max(1, VALUES_AT_ONCE // (k * max(math.prod(decoded), math.prod(data.x.shape[1:]))))
+
+
 @torch.no_grad()
 def importance_weighted(
     model: nn.Module,
@@ -63,8 +69,7 @@ def importance_weighted(
     """
     if k < 1:
         raise UserError(f"k is {k}: at least 1 sample is needed")
-    decoded = getattr(getattr(model, "likelihood", None), "param_shape", data.x.shape[1:])
-    rows = max(1, VALUES_AT_ONCE // (min(k, SAMPLES_AT_ONCE) * max(math.prod(decoded), math.prod(data.x.shape[1:]))))
+    rows = rows_at_once(model, data, min(k, SAMPLES_AT_ONCE))
     scores = []
     for i, chunk in enumerate(track(list(data.chunks(rows)))):
         own = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))

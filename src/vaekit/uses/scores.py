@@ -15,7 +15,6 @@ row: a row's score does not depend on the rows beside it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from vaekit.distributions import Distribution, Normal, kl_divergence
 from vaekit.errors import UserError, near_matches
-from vaekit.evaluation.likelihood import VALUES_AT_ONCE, shared_noise
+from vaekit.evaluation.likelihood import rows_at_once, shared_noise
 from vaekit.training.data import Data
 
 STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough to converge
@@ -265,7 +264,7 @@ def by_chunks(
     model, data = estimator._model(), estimator._data(X, y)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    size = max(1, VALUES_AT_ONCE // (samples * math.prod(data.x.shape[1:])))
+    size = rows_at_once(model, data, samples)
     return np.concatenate([of(model, estimator._batch(rows), rows).numpy() for rows in data.chunks(size)])
 
 
