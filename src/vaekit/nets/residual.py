@@ -1,0 +1,70 @@
+"""Fully connected networks that start without depth, and grow it: residual ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SIZES = {
+    "small": {"width": 128, "blocks": 1},
+    "base": {"width": 256, "blocks": 2},
+    "large": {"width": 512, "blocks": 4},
+}
+
+
+class ResidualMLP(nn.Module):
+    """Blocks h + W2 silu(W1 silu(h)), W2 zero at first (as in Goyal et al. 2017, arXiv 1706.02677): what it learns first is
+    nearly linear. A VAE of columns that begins with deep networks leaves latent units dead that this one uses.
+
+    Args:
+        in_shape, out_shape: shapes of one row, flattened inside.
+        condition_features: size of c, which is added within every block; 0 for none.
+        width: of the hidden layers. blocks: how many there are.
+        columns: of an encoder that is told which columns of a row are missing, how many there are; else 0.
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        condition_features: int = 0,
+        *,
+        width: int = 256,
+        blocks: int = 2,
+        columns: int = 0,
+    ):
+        super().__init__()
+        self.out_shape, self.columns = tuple(out_shape), columns
+        self.sees_mask = columns > 0
+        self.first = nn.Linear(math.prod(in_shape) + columns, width)
+        self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.outer = nn.ModuleList(silent(width) for _ in range(blocks))
+        self.conditions = nn.ModuleList(
+            nn.Linear(condition_features, width) for _ in range(blocks) if condition_features
+        )
+        self.out = nn.Linear(width, math.prod(out_shape))
+
+    def forward(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """x (B, *in_shape), mask (B, columns), True where observed (None: all is) -> (B, *out_shape)."""
+        h = x.flatten(1)
+        if self.columns:
+            h = torch.cat([h, h.new_ones(len(h), self.columns) if mask is None else mask.to(h)], 1)
+        h = self.first(h)
+        for i, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
+            a = inner(F.silu(h))
+            if c is not None:
+                a = a + self.conditions[i](c)
+            h = h + outer(F.silu(a))
+        return self.out(F.silu(h)).unflatten(1, self.out_shape)
+
+
+def silent(width: int) -> nn.Linear:
+    """A layer that says nothing at first."""
+    layer = nn.Linear(width, width)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
