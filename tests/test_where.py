@@ -19,6 +19,7 @@ TABLE = pa.table(
         "pay": [1.5, 2.5, None, 0.1],
         "day": [datetime.date(2020, 1, d) for d in (1, 2, 3, 4)],
         "at": pa.array([datetime.datetime(2020, 1, d) for d in (1, 2, 3, 4)], pa.timestamp("us")),
+        "zoned": pa.array([datetime.datetime(2020, 7, d) for d in (1, 2, 3, 4)], pa.timestamp("ms", "Europe/Berlin")),
         "yes": [True, False, None, True],
         "job": pa.array(["a=b", "c d", "", ">"]).dictionary_encode(),
     }
@@ -41,6 +42,9 @@ TABLE = pa.table(
         ("day=2020-01-02", [1]),
         ("at<2020-01-02 12:00:00", [0, 1]),
         ("at>=2020-01-03", [2, 3]),
+        ("zoned>=2020-07-02 02:00", [1, 2, 3]),  # midnight in London
+        ("zoned>2020-07-02 02:00", [2, 3]),
+        ("zoned>=2020-07-02 01:00Z", [2, 3]),
         ("yes=true", [0, 3]),
         ("yes=False", [1]),
         ("job=a=b", [0]),

@@ -41,6 +41,9 @@ class Clause:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         value = self.value_as(column.type)
+        if value is None and getattr(column.type, "tz", None):  # a time that names no zone is of the column's
+            value = self.value_as(pa.timestamp(column.type.unit))
+            value = value if value is None else pc.assume_timezone(value, column.type.tz)
         if value is None and pa.types.is_integer(column.type):  # "age>17.5"
             value = self.value_as(pa.float64())
         if value is None:
