@@ -212,7 +212,8 @@ def speed(o: argparse.Namespace) -> None:
     ]
     notes = f"""Wall time to fit {o.rows} x 10 rows and to score them, {o.epochs} epochs each, in turn. Batches are each one's default: 128 rows, and
     PyOD's 32; vaekit's networks have a layer of 128 and latent 16, PyOD's 128-64-32 and latent 2. vaekit's fit also scores
-    all rows, for its threshold, as PyOD's does."""
+    all rows, for its threshold, as PyOD's does. The machine was shared
+    with other work, as the spread of the rounds shows."""
     write(o, "Time to fit and score", rows, " ".join(notes.split()))
 
 
