@@ -5,6 +5,7 @@
     metrics.csv              a row per epoch
     checkpoint.safetensors   what `--resume` goes on from
     sampler-*.safetensors    what `--sampler` learned of the codes after training
+    calibration-*.safetensors   what `vaekit score` learned of normal rows
     evaluation.json          what `vaekit evaluate` found last
     report.html              to look at
 

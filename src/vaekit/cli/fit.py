@@ -24,7 +24,7 @@ def fit(
     latent_dim: Annotated[int | None, option("Number of latent units; 0 for a policy without. Default: 16.", panel=MODEL)] = None,
     size: Annotated[str | None, option("small, base or large networks; published: the paper's, for policies. Default: base.", panel=MODEL)] = None,
     network: Annotated[str | None, option("auto, conv or mlp.", panel=MODEL)] = None,
-    likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli, continuous_bernoulli, logistic, categorical, or mixed: each column of a table by its own (default for tables).", panel=MODEL)] = None,
+    likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli, continuous_bernoulli, logistic, categorical, mixed: each column of a table by its own (default for tables), or autoregressive: errors with a memory (default for series).", panel=MODEL)] = None,
     binarize: Annotated[str | None, option("Pictures: dynamic or threshold.", panel=MODEL)] = None,
     prior: Annotated[str | None, option("standard, mixture, vamp, flow, or conditional: a Normal learned from the condition. Default: standard; mixture for policies.", panel=MODEL)] = None,
     posterior: Annotated[str | None, option("normal, full (covariance), iaf or maf (flows).", panel=MODEL)] = None,

@@ -157,7 +157,7 @@ def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: 
     if estimator.domain_.kind == "actions":
         raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
     if estimator.domain_.kind == "table":
-        suffixes = tuple(s for s in suffixes if s in (".csv", ".parquet") or name == "latents")
+        suffixes = tuple(s for s in suffixes if s in (".csv", ".parquet") or name in ("latents", "scores"))
     allowed = (
         [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
     )

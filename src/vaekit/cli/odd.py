@@ -134,10 +134,13 @@ def score_series(estimator: Any, source: str, path: Path, k: int | None, *, aske
         raise UserError(
             "steps of a series have the score loglik alone, no p-values and no contributions: neighbours are not exchangeable"
         )
-    found = estimator.score_samples(read_for(estimator, source).x, **({} if k is None else {"k": k}))
+    data = read_for(estimator, source)
+    found = estimator.score_samples(data, **({} if k is None else {"k": k}))
     scores = np.concatenate(found) if isinstance(found, list) else found
+    times = data.times if data.times is None or data.steps is None else data.times[data.steps]
+    when = {} if times is None or len(times) != len(scores) else {data.time_column: times}
     if path.suffix.lower() == ".npy":
         write_rows(path, scores, None)
     else:
-        write_table(path, {"row": np.arange(len(scores)), "score": scores})
+        write_table(path, {"row": np.arange(len(scores)), **when, "score": scores})
     say(f"{len(scores)} scores (mean {np.nanmean(scores):.2f} nats) in {path}")
