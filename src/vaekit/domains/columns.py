@@ -248,7 +248,7 @@ class Summary:
         v = v[~np.isnan(v)]
         if not len(v) or self.low == self.high:
             raise UserError(f"column {self.name!r} has one value or none, so it cannot be {kind}: leave the kind out")
-        if not np.isfinite(self.high - self.low):
+        if float(self.high) / 2 - float(self.low) / 2 > np.finfo(float).max / 2:
             raise UserError(
                 f"column {self.name!r} reaches from {self.low:g} to {self.high:g}, too far for numbers of 64 bits: rescale it, or "
                 "empty the cells that are not meant"
