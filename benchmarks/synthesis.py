@@ -148,17 +148,11 @@ def measured(name: str, method: str, seed: int, options: argparse.Namespace) -> 
     """What one method makes of one table."""
     train, test = tables_of(options.folder, name, seed)
     real, holdout = arrow(train), arrow(test)
-    if (
-        method == "real"
-    ):  # what another sample of the world would score: half of the test rows, where nothing is held out
-        table, seconds = holdout, 0.0
+    if method == "real":
         scores = synthesis.efficacy(real, real, holdout, TARGETS[name], seed=seed)["real"]
-        found = synthesis.quality(real, holdout, real, seed=seed)
-        return {
-            **scores,
-            **{k: 100 * found[k] for k in ("column_shapes", "pair_trends")},
-            "two_sample": found["two_sample"]["auc"],
-        }
+        alike = synthesis.summary(synthesis.column_shapes(holdout, real), synthesis.pair_trends(holdout, real))
+        shares = {part: 100 * alike[part] for part in ("column_shapes", "pair_trends")}
+        return {**scores, **shares, "two_sample": synthesis.two_sample(holdout, real, seed=seed)["auc"]}
     table, seconds = synthetic_table(name, method, seed, train, options)
     found = synthesis.quality(real, holdout, table, TARGETS[name], seed=seed)
     return {
