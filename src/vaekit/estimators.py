@@ -42,7 +42,6 @@ from vaekit.uses.samplers import SAMPLERS, fit_sampler
 from vaekit.uses.where import clauses, draw_until
 
 ROWS_AT_ONCE = 1024
-CELL_DROPOUT = 0.5  # of tables
 GUESSES = 50  # draws whose mean, or likeliest value, is the best guess of a gap
 
 
@@ -69,7 +68,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             "date", "binary", "categorical", "ordinal", or "drop" to leave the column out), or a dict of it and of classes,
             low, high or step.
         cell_dropout: share of rows of which some cells are hidden in training, so that the model knows how to go on from any
-            of them: see `vaekit.training.Training`. None: half for tables, else 0.
+            of them: see `vaekit.training.Training`. None: a tenth for tables, else 0.
         binarize: pictures only: "dynamic" or "threshold".
         prior: "standard", "mixture", "vamp", "flow", or (CVAE) "conditional": a Normal p(z|y) learned from y.
         posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
@@ -79,7 +78,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             "auto" is "gmm" for a flat model, and "prior" for the others, which learn theirs while they train.
         objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
-        epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`.
+        epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`. None: as suits the data; tables
+            have batches of 512 rows and a learning rate of 0.002.
         validation: share of the rows held out to choose the best epoch by.
         random_state: seed of everything random; None: a new one at each fit.
         trainer: further fields of `vaekit.training.Training` (precision, devices, ...), as a dict.
@@ -194,8 +194,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self
 
     def _training_extras(self) -> dict[str, Any]:
-        hidden = CELL_DROPOUT if self.domain_.kind == "table" else 0.0
-        return {"cell_dropout": hidden if self.cell_dropout is None else self.cell_dropout}
+        return {"cell_dropout": self.cell_dropout}
 
     def _build(self, likelihood: Any) -> Any:
         """The model for this schema, with fresh weights."""
@@ -342,6 +341,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         filled = [self.domain_.fill(rows, t) for t in tables]
         if isinstance(rows, Frame):
             filled = [from_arrow(t, rows.like) for t in filled]
+            if hasattr(X, "index") and rows.like == "pandas":
+                filled = [t.set_index(X.index) for t in filled]
         return filled[0] if draws is None else filled
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, *, path: str = "linear") -> np.ndarray:
@@ -401,9 +402,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         if isinstance(X, Frame):
             return X
         if is_frame(X):
+            frame = to_frame(X)
             _check_feature_names(self, X, reset=reset)
             _check_n_features(self, X, reset=reset)
-            return to_frame(X)
+            return frame
         if not reset and self.domain_.kind == "table":
             _check_feature_names(self, X, reset=False)
             return array_frame(X, self.domain_.columns)

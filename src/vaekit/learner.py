@@ -45,8 +45,8 @@ class Learner(BaseEstimator):
     objective: Part = "elbo"
     epochs: int | None = None
     minutes: float | None = None
-    batch_size: int = 128
-    learning_rate: float = 1e-3
+    batch_size: int | None = None
+    learning_rate: float | None = None
     patience: float = 0.2
     validation: float = 0.1
     random_state: int | None = 0
@@ -72,6 +72,15 @@ class Learner(BaseEstimator):
         """Indices of the training and of the validation rows."""
         return split(len(data), self.validation, self.seed_)
 
+    def _training(self) -> Training:
+        """How to train: as the user says, else as suits data of this kind, else as `Training` has it."""
+        own = {
+            "epochs": self.epochs, "minutes": self.minutes, "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate, "patience": self.patience, "seed": self.seed_, **self._training_extras(),
+        }  # fmt: skip
+        given = {name: value for name, value in own.items() if value is not None}
+        return Training(**{**getattr(self.domain_, "training", {}), **given, **(self.trainer or {})})
+
     def _training_extras(self) -> dict[str, Any]:
         return {}
 
@@ -94,10 +103,7 @@ class Learner(BaseEstimator):
 
     def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> tuple[Data, Data] | None:
         """Train `model_`; returns the training and the validation rows where this process may go on by itself."""
-        training = Training(
-            epochs=self.epochs, minutes=self.minutes, batch_size=self.batch_size, learning_rate=self.learning_rate,
-            patience=self.patience, seed=self.seed_, **{**self._training_extras(), **(self.trainer or {})},
-        )  # fmt: skip
+        training = self._training()
         fabric = launch(training)
         if folder and fabric.is_global_zero:
             run_directory.prepare(folder, self, resume=resume)

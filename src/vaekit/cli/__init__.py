@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
 
 from vaekit.cli import fit, generate, judge, odd, robots  # noqa: F401  they register their verbs
-from vaekit.cli.common import app
+from vaekit.cli.common import app, say
 from vaekit.errors import UserError
 
 # Every mistake on the command line itself; typer names it only as an ancestor of the errors it does name.
@@ -45,6 +46,7 @@ def dotted(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Exit codes: 0; 2 for a user's mistake, told in one line; 130 for Ctrl-C; 1 for a fault of ours."""
+    warnings.showwarning = note
     sys.argv[1:] = dotted(sys.argv[1:]) or ["--help"]
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -54,6 +56,12 @@ def main() -> None:
         fail(f"{e.format_message()} (see vaekit --help)")
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
+
+
+def note(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    """A warning as a person wants to read it."""
+    if issubclass(category, UserWarning):
+        say(f"note: {message}")
 
 
 def fail(message: str) -> None:

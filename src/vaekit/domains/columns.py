@@ -6,6 +6,7 @@ date: a number on a line). Both are plain values, written to a run's config.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,15 @@ class Discrete:
         except pa.ArrowInvalid:
             raise changed(name, values, wanted) from None
         code = pc.fill_null(pc.index_in(values, value_set=known), len(self.classes)).to_numpy() + 1.0
-        return np.where(values.is_valid().to_numpy(zero_copy_only=False), code, np.nan)
+        code = np.where(values.is_valid().to_numpy(zero_copy_only=False), code, np.nan)
+        unseen = np.flatnonzero(code > len(self.classes))
+        if len(unseen):
+            warnings.warn(
+                f"column {name!r} holds classes that training never saw, such as {values[int(unseen[0])].as_py()!r}: they count "
+                "as improbable, and what goes with them is not known",
+                stacklevel=2,
+            )
+        return code
 
     def unpack(self, x: np.ndarray) -> Any:
         """Codes (N,), NaN for missing -> canonical Arrow values."""

@@ -36,6 +36,7 @@ class Table:
 
     kind: ClassVar[str] = "table"
     mean_samples: ClassVar[bool] = False
+    training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
 
     def __post_init__(self) -> None:
         self.schema = {n: column(**c) if isinstance(c, Mapping) else c for n, c in self.schema.items()}
@@ -168,12 +169,11 @@ class Table:
         return pa.table(cells)
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
-        from vaekit.nets import MLP, GapMLP, mlp
+        from vaekit.nets.residual import SIZES, ResidualMLP
 
         if network == "conv":
             raise UserError("network 'conv' needs pictures, (N, H, W) or (N, H, W, channels): use 'mlp' for tables")
-        hidden = mlp.SIZES[size]
-        return partial(GapMLP, columns=self.event_shape[0], hidden=hidden), partial(MLP, hidden=hidden)
+        return partial(ResidualMLP, columns=self.event_shape[0], **SIZES[size]), partial(ResidualMLP, **SIZES[size])
 
     def describe(self) -> list[str]:
         """A line for each column."""

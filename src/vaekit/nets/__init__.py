@@ -7,7 +7,7 @@
 
 from vaekit.nets.condition import ConditionEmbedding
 from vaekit.nets.conv import ConvDecoder, ConvEncoder
-from vaekit.nets.mlp import MLP, GapMLP
+from vaekit.nets.mlp import MLP
 from vaekit.nets.positions import PositionEmbeddingLearned, PositionEmbeddingSine
 from vaekit.nets.resnet import ResNet18
 from vaekit.nets.transformer import TransformerDecoder, TransformerEncoder
@@ -17,7 +17,6 @@ __all__ = [
     "ConditionEmbedding",
     "ConvDecoder",
     "ConvEncoder",
-    "GapMLP",
     "PositionEmbeddingLearned",
     "PositionEmbeddingSine",
     "ResNet18",

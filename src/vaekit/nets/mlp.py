@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 SIZES = {"small": (128,), "base": (256, 256), "large": (1024, 1024, 1024)}
@@ -45,30 +44,3 @@ class MLP(nn.Module):
                 h = h + self.conditions[i](c)
             h = self.activation(h)
         return self.out(h).unflatten(1, self.out_shape)
-
-
-class GapMLP(MLP):
-    """An MLP that is also told which of the columns of a row are missing.
-
-    Args:
-        columns: how many columns a row has. The others as of `MLP`.
-    """
-
-    sees_mask = True
-
-    def __init__(
-        self,
-        in_shape: Sequence[int],
-        out_shape: Sequence[int],
-        condition_features: int = 0,
-        *,
-        columns: int,
-        hidden: Sequence[int] = SIZES["base"],
-    ):
-        super().__init__((math.prod(in_shape) + columns,), out_shape, condition_features, hidden=hidden)
-        self.columns = columns
-
-    def forward(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """x (B, *in_shape), mask (B, columns), True where observed; None: all is."""
-        seen = x.new_ones(len(x), self.columns) if mask is None else mask.to(x)
-        return super().forward(torch.cat([x.flatten(1), seen], 1), c)
