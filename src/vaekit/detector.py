@@ -14,7 +14,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaekit.distributions import NormalPosterior
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, extra_needed, near_matches
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
 from vaekit.training.data import split
@@ -228,6 +228,8 @@ def to_pyod(detector: AnomalyDetector) -> Any:
 
     A `pyod.models.base.BaseDetector`, with all its methods (`predict_proba`, `predict_confidence`, ...); `fit` fits a clone.
     """
-    from vaekit.uses.pyod import PyODDetector
-
+    try:
+        from vaekit.uses.pyod import PyODDetector
+    except ModuleNotFoundError as e:
+        raise extra_needed("pyod", "pyod") from e
     return PyODDetector(detector)

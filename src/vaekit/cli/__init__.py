@@ -46,7 +46,7 @@ def dotted(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Exit codes: 0; 2 for a user's mistake, told in one line; 130 for Ctrl-C; 1 for a fault of ours."""
-    warnings.showwarning = note
+    warnings.showwarning = note  # type: ignore[assignment]
     sys.argv[1:] = dotted(sys.argv[1:]) or ["--help"]
     try:
         sys.exit(app(standalone_mode=False) or 0)

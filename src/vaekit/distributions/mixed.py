@@ -214,6 +214,7 @@ class MixedLikelihood(Likelihood):
     """
 
     order: Tensor
+    groups: Any  # an nn.ModuleList of `Numbers` and `Classes`
 
     def __init__(
         self,
@@ -243,7 +244,7 @@ class MixedLikelihood(Likelihood):
     def from_data(cls, chunks: Any, unit: Tensor, **options: Any) -> Likelihood:
         return cls((len(unit),), **options)
 
-    def forward(self, h: Tensor) -> Mixed:
+    def forward(self, h: Tensor) -> Mixed:  # type: ignore[override]
         return Mixed(self, h)
 
     def features(self, x: Tensor) -> Tensor:

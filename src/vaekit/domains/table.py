@@ -173,7 +173,8 @@ class Table:
 
         if network == "conv":
             raise UserError("network 'conv' needs pictures, (N, H, W) or (N, H, W, channels): use 'mlp' for tables")
-        return partial(ResidualMLP, columns=self.event_shape[0], **SIZES[size]), partial(ResidualMLP, **SIZES[size])
+        options: Any = SIZES[size]
+        return partial(ResidualMLP, columns=self.event_shape[0], **options), partial(ResidualMLP, **options)
 
     def describe(self) -> list[str]:
         """A line for each column."""
