@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
-import pyarrow.parquet
 import pytest
 import yaml
 from PIL import Image
@@ -178,7 +177,19 @@ def test_tables(table, table_run, tmp_path, fails):
 
 
 def test_sampling_where(table_run, tmp_path, fails):
-    vaekit("sample", table_run, "-n", 50, "--where", "height>=175", "--where", "group=b", "-o", tmp_path / "s.parquet", check=0)
+    vaekit(
+        "sample",
+        table_run,
+        "-n",
+        50,
+        "--where",
+        "height>=175",
+        "--where",
+        "group=b",
+        "-o",
+        tmp_path / "s.parquet",
+        check=0,
+    )
     new = pyarrow.parquet.read_table(tmp_path / "s.parquet")
     assert (len(new), set(new["group"].to_pylist())) == (50, {"b"})
     assert min(new["height"].to_pylist()) >= 175
@@ -207,11 +218,17 @@ def test_a_schema_is_written_edited_and_used(table, tmp_path, fails):
     }  # fmt: skip
     (tmp_path / "schema.yaml").write_text("age: drop\nheight: {kind: real, high: 250}\n")
     run = tmp_path / "run"
-    vaekit("fit", table, "-c", "group", "--schema", tmp_path / "schema.yaml", *QUICK, "--no-report", "--out", run, check=0)
+    vaekit(
+        "fit", table, "-c", "group", "--schema", tmp_path / "schema.yaml", *QUICK, "--no-report", "--out", run, check=0
+    )
     known = yaml.safe_load((run / "config.yaml").read_text())["data"]["schema"]["schema"]
     assert list(known) == ["height", "half"]
     assert known["height"]["high"] == 250
-    for text, word in {"agee: drop": "did you mean 'age'", "age: reel": "did you mean 'real'", "[1]": "no schema"}.items():
+    for text, word in {
+        "agee: drop": "did you mean 'age'",
+        "age: reel": "did you mean 'real'",
+        "[1]": "no schema",
+    }.items():
         (tmp_path / "schema.yaml").write_text(text)
         assert word in fails("fit", table, "--schema", tmp_path / "schema.yaml", "--out", tmp_path / "other")
 

@@ -87,7 +87,9 @@ class Oddness:
         """`judge` of a `Dataset`, some rows at a time, and "row", their numbers: what lies in a file is not all in memory.
         track: wraps the list of pieces of work, to show how far it has come."""
         starts = [*range(0, len(data), ROWS)]
-        pieces: Any = map(Frame.of, data.x.pieces(ROWS)) if data.kind == "table" else (data.x[i : i + ROWS] for i in starts)
+        pieces: Any = (
+            map(Frame.of, data.x.pieces(ROWS)) if data.kind == "table" else (data.x[i : i + ROWS] for i in starts)
+        )
         for start, x in zip(track(starts), pieces, strict=True):
             rows = slice(start, start + len(x))
             y = {name: values[rows] for name, values in data.conditions.items()}
