@@ -271,7 +271,7 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(table):
-    settings = {"size": "small", "latent_dim": 2, "epochs": 60, "sampler": "prior", "validation": 0.3}
+    settings = {"size": "small", "latent_dim": 2, "epochs": 60, "batch_size": 64, "sampler": "prior", "validation": 0.3}
     recipe = Recipe(source=str(table / "train.csv"), settings=settings)
     return recipe.train(table / "run", say=lambda line: None)[0]
 

@@ -25,6 +25,7 @@ FEW, REPEATED = 32, 10  # numbers of at most so many different values, each so o
 SPIKE, MOST_SPIKES = 0.05, 8  # a value that more than this share of the rows has is one of its own
 KNOTS = 100
 SAMPLE = 200_000  # numbers of so many rows tell the shape of a column
+TINY = 1e-200  # numbers nearer to each other than this cannot be told apart
 STEPS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # to which numbers may be rounded, beside whole ones
 
 
@@ -257,10 +258,11 @@ class Summary:
         v = v[~np.isnan(v)]
         if not len(v) or self.low == self.high:
             raise UserError(f"column {self.name!r} has one value or none, so it cannot be {kind}: leave the kind out")
-        if float(self.high) / 2 - float(self.low) / 2 > np.finfo(float).max / 2:
+        half = float(self.high) / 2 - float(self.low) / 2
+        if not TINY < half < np.finfo(float).max / 2:
             raise UserError(
-                f"column {self.name!r} reaches from {self.low:g} to {self.high:g}, too far for numbers of 64 bits: rescale it, or "
-                "empty the cells that are not meant"
+                f"column {self.name!r} reaches from {self.low:g} to {self.high:g}, too {'far' if half > 1 else 'near'} for numbers "
+                "of 64 bits: rescale it, or empty the cells that are not meant"
             )
         step = self.said.get("step")
         if step is None:
