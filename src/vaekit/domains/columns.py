@@ -25,7 +25,7 @@ FEW, REPEATED = 32, 10  # numbers of at most so many different values, each so o
 SPIKE, MOST_SPIKES = 0.05, 8  # a value that more than this share of the rows has is one of its own
 KNOTS = 100
 SAMPLE = 200_000  # numbers of so many rows tell the shape of a column
-TINY = 1e-200  # numbers nearer to each other than this cannot be told apart
+TINY = 1e-300  # numbers nearer to each other than this cannot be told apart
 STEPS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # to which numbers may be rounded, beside whole ones
 
 
