@@ -210,6 +210,20 @@ def test_imputing(table, table_run, tmp_path):
     assert not fixed[0]["half"].equals(fixed[1]["half"])
 
 
+def test_one_likelihood_for_all_columns_of_a_table(table, tmp_path):
+    run = tmp_path / "run"
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text("\n".join(line.rpartition(",")[0] for line in table.read_text().splitlines()) + "\n")
+    vaekit("fit", numbers, "--likelihood", "normal", *QUICK, "--no-report", "--out", run, check=0)
+    vaekit("score", run, numbers, "-o", tmp_path / "s.csv", check=0)
+    assert len(pyarrow.csv.read_csv(tmp_path / "s.csv")) == 300
+    vaekit("impute", run, numbers, "-o", tmp_path / "f.csv", check=0)
+    broken, whole = pyarrow.csv.read_csv(numbers), pyarrow.csv.read_csv(tmp_path / "f.csv")
+    there = broken["half"].is_valid().to_numpy()
+    assert whole["half"].null_count == 0
+    assert np.allclose(whole["half"].to_numpy()[there], broken["half"].to_numpy()[there])
+
+
 def test_a_schema_is_written_edited_and_used(table, tmp_path, fails):
     vaekit("schema", table, "-o", tmp_path / "schema.yaml", check=0)
     schema = yaml.safe_load((tmp_path / "schema.yaml").read_text())

@@ -17,6 +17,7 @@ from vaekit.distributions import NormalPosterior
 from vaekit.errors import UserError, extra_needed, near_matches
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
+from vaekit.frame import is_frame
 from vaekit.training.data import split
 from vaekit.uses.conformal import discoveries, p_values
 from vaekit.uses.exemplars import Exemplars
@@ -188,7 +189,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
         """Arrays of rows as scikit-learn checks them; pictures and tables as they are, for the VAE to check."""
-        if getattr(X, "ndim", 2) != 2 or is_table(X):
+        if getattr(X, "ndim", 2) != 2 or is_frame(X):
             return X
         return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
 
@@ -203,13 +204,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-def is_table(X: Any) -> bool:
-    return hasattr(X, "columns")
-
-
 def default(X: Any) -> VAE:
     """The VAE for rows X, where the user names none."""
-    if getattr(X, "ndim", 0) != 2 or is_table(X) or np.isin(X, (0, 1)).all():
+    if getattr(X, "ndim", 0) != 2 or is_frame(X) or np.isin(X, (0, 1)).all():
         return VAE(sampler="prior")
     noise = {"name": "normal", "scale": NOISE}
     return VAE(size="small", likelihood=noise, validation=0.0, sampler="prior")

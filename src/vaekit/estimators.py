@@ -336,9 +336,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         seen = self.domain_.without_flags(packed.mask) if self.domain_.kind == "table" else packed.mask
         packed = Data(self.domain_.batch(packed.x, fixed_uniform(), dtype=torch.float64), seen, packed.y)
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
-        found = torch.cat([impute(model, c, draws or GUESSES, random) for c in packed.chunks(ROWS_AT_ONCE)], dim=1)
-        tables = [self.domain_.center(found)] if draws is None else list(found)
-        filled = [self.domain_.fill(rows, t) for t in tables]
+        chunks = packed.chunks(ROWS_AT_ONCE)
+        if draws is None:
+            found = torch.cat([self.domain_.center(impute(model, c, GUESSES, random)) for c in chunks]).unsqueeze(0)
+        else:
+            found = torch.cat([impute(model, c, draws, random) for c in chunks], dim=1)
+        filled = [self.domain_.fill(rows, x) for x in found]
         if isinstance(rows, Frame):
             filled = [from_arrow(t, rows.like) for t in filled]
             if hasattr(X, "index") and rows.like == "pandas":

@@ -242,6 +242,8 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
     if missing := [name for name in also if name not in data.conditions]:
         sources.read(source, conditions=missing)  # its error says what there is
     data.x = estimator.domain_.conform(data.x)
+    if data.kind == "table" and not isinstance(data.x, Frame):  # one likelihood for all columns: rows of numbers
+        data.kind = "rows"
     return data
 
 

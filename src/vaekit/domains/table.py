@@ -162,8 +162,8 @@ class Table:
         flags = {name: values[:, j] > 1.5 for j, name in enumerate(self.gaps, len(self.schema))}
         cells = {}
         for j, (name, c) in enumerate(self.schema.items()):
-            column = np.where(flags[name], np.nan, values[:, j]) if name in flags else values[:, j]
-            cells[name] = restore(c.unpack(column), c.type, getattr(c, "labels", None))
+            own = np.where(flags[name], np.nan, values[:, j]) if name in flags else values[:, j]
+            cells[name] = restore(c.unpack(own), c.type, getattr(c, "labels", None))
         for name, given in (conditions or {}).items():
             cells[name] = pa.array(list(given))
         return pa.table(cells)

@@ -6,16 +6,14 @@ encoder that is somewhat wrong about rows with gaps does not matter as more of t
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import normal_noise
+from vaekit.evaluation.likelihood import rows_at_once
 from vaekit.training import Data
 
 CANDIDATES = 64  # latents tried for each row
-VALUES_AT_ONCE = 1 << 24  # decoder outputs held at a time: bounds memory
 
 
 @torch.no_grad()
@@ -25,7 +23,7 @@ def impute(model: nn.Module, data: Data, draws: int, generator: torch.Generator,
     Args:
         model: anything with `draw`. data: what the model sees of B rows. k: latents tried for each row.
     """
-    rows = max(1, VALUES_AT_ONCE // (max(k, draws) * math.prod(model.likelihood.param_shape)))  # type: ignore[union-attr,arg-type]
+    rows = rows_at_once(model, data, max(k, draws))
     if len(data) > rows:
         return torch.cat([impute(model, chunk, draws, generator, k) for chunk in data.chunks(rows)], 1)
     draw = model.draw(data.x, data.y or None, k=k, mask=data.mask, noise=normal_noise(generator))  # type: ignore[operator]
