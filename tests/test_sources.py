@@ -376,6 +376,33 @@ def test_idx_labels_and_damage(tmp_path):
     assert "truncated" in mistake(packed)
 
 
+def test_a_folder_of_mnists_own_files(tmp_path):
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    write_idx(folder / "t10k-images-idx3-ubyte", noise(2, 4, 4))
+    assert "holds no pictures" in mistake(folder)
+    images = write_idx(folder / "train-images-idx3-ubyte", noise(5, 4, 4))
+    assert "has no labels" in mistake(folder, conditions=["label"])
+    labels = write_idx(folder / "train-labels-idx1-ubyte", np.arange(5, dtype=np.uint8))
+    for packed in (False, True):
+        if packed:  # as they are published
+            for path in (images, labels):
+                path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+                path.unlink()
+        data = read(folder, conditions=["label"])
+        assert (data.kind, data.name, data.notes) == ("images", "mnist", [])
+        assert np.array_equal(data.x, noise(5, 4, 4))
+        assert data.conditions["label"].tolist() == [0, 1, 2, 3, 4]
+        assert read(f"{folder}[1:3]", conditions=["label"]).conditions["label"].tolist() == [1, 2]
+
+
+def test_mnist_as_a_folder():
+    shared("fashion_mnist", "train-labels-idx1-ubyte.gz")
+    data = read(SHARED / "fashion_mnist", conditions=["label"])
+    assert data.describe() == "60000 pictures of 28x28 given label"
+    assert np.bincount(data.conditions["label"]).tolist() == [6000] * 10
+
+
 # ---- pictures
 
 

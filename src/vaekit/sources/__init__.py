@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vaekit.errors import UserError, near_matches
-from vaekit.sources.arrays import read_digits, read_idx, read_npy, read_npz
+from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
 from vaekit.sources.base import Ask, Dataset, bounded, check, check_size, reading, shown, split_rows
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.pictures import PICTURE_SUFFIXES, read_folder, read_picture_file
@@ -34,8 +34,9 @@ def read(
 ) -> Dataset:
     """Read a source into memory.
 
-    source: "digits", a folder of pictures, a file (a picture, .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet) or
-        "hf://name:split"; a trailing [12] or [10:20] picks rows, the first being row 0.
+    source: "digits", a folder of pictures, a folder of MNIST's own files (its training pictures are read), a file (a picture,
+        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet) or "hf://name:split"; a trailing [12] or [10:20] picks rows, the
+        first being row 0.
     conditions: names of what the data is conditioned on; they are taken out of x.
     columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
     resize: bring every picture to this (width, height).
@@ -76,7 +77,7 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
             raise UserError(f"{ask.text} does not exist{near_matches(ask.path.name, known)}")
         ask.path, ask.array = Path(part[1]), part[2]
     if ask.path.is_dir():
-        return read_folder
+        return read_mnist if mnist_file(ask.path) else read_folder
     for ending, reader in _READERS.items():
         if ask.path.name.lower().endswith(ending):
             return reader

@@ -138,3 +138,15 @@ def read_idx(ask: Ask) -> Dataset:
         return labels
 
     return _from_array(x, ask, ask.path.absolute().parent.name, {"label": label})
+
+
+def mnist_file(folder: Path) -> Path | None:
+    """The training pictures in a folder of MNIST's own files, where it is one."""
+    names = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
+    paths = [folder / (name + ending) for name in names for ending in ("", ".gz")]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_mnist(ask: Ask) -> Dataset:
+    ask.path = mnist_file(ask.path) or ask.path
+    return read_idx(ask)
