@@ -1,9 +1,9 @@
 """Reading data: a source, as the user names it, becomes a `Dataset`.
 
-Here the source is told from its rows and handed to its reader. Every reader ends in one of three builders, which share
-the rest of the work: `arrays` (digits, npy, npz, idx), `pictures` (folders, picture files, Hugging Face images) and
-`tables` (csv, parquet, Hugging Face tables). What a source could be conditioned on is handed over as functions, so that
-only what was asked for is read.
+Here the source is told from its rows and handed to its reader. Every reader ends in one of four builders, which share
+the rest of the work: `arrays` (digits, npy, npz, idx), `pictures` (folders, picture files, Hugging Face images),
+`tables` (csv, parquet, Hugging Face tables) and `text` (txt, or a column of any table). What a source could be conditioned on
+is handed over as functions, so that only what was asked for is read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vaekit.sources.base import Ask, Dataset, bounded, check, check_size, readin
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.pictures import PICTURE_SUFFIXES, read_folder, read_picture_file
 from vaekit.sources.tables import read_csv, read_parquet
+from vaekit.sources.text import column_of, read_text
 
 __all__ = ["Dataset", "read"]
 
@@ -30,18 +31,23 @@ def read(
     columns: Sequence[str] | None = None,
     resize: tuple[int, int] | None = None,
     strict: bool = False,
+    column: str | None = None,
+    encoding: str | None = None,
     optional_conditions: bool = False,
 ) -> Dataset:
     """Read a source into memory.
 
     source: "digits", a folder of pictures, a folder of MNIST's own files (its training pictures are read), a file (a picture,
-        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet) or "hf://name:split"; a trailing [12] or [10:20] picks rows, the
-        first being row 0.
+        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .txt, .txt.gz) or "hf://name:split"; a trailing [12] or [10:20]
+        picks rows, the first being row 0.
     conditions: names of what the data is conditioned on; they are taken out of x.
     columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
     resize: bring every picture to this (width, height).
     strict: a picture that cannot be read is an error; otherwise it is skipped, and `notes` says so.
-    optional_conditions: a condition the source does not have is left out of `conditions`, and `notes` says so.
+    column: of a table, the column that holds texts: the data are these texts. "FILE.csv:COLUMN" says the same.
+    encoding: what a .txt or .csv file is in, such as "latin-1". None: UTF-8.
+    optional_conditions: a condition the source does not have is left out of `conditions`, and `notes` says so; and a column or
+        an encoding are left alone where the source is no table and no file of text.
 
     Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
     """
@@ -51,7 +57,15 @@ def read(
     with reading(text, "give a smaller file"):
         text, rows = split_rows(text)
         ask = Ask(text, Path(os.path.expanduser(text)), conditions, columns, resize, strict, optional_conditions)
-        data = _reader(ask, named=isinstance(source, str))(ask)
+        ask.column, ask.encoding = column, encoding
+        reader = _reader(ask, named=isinstance(source, str))
+        if encoding and reader not in (read_csv, read_text) and not optional_conditions:
+            raise UserError(f"{ask.text} is no .txt and no .csv file, and has no encoding: leave out --encoding")
+        data = reader(ask)
+        if ask.column is not None and data.kind == "table":
+            data = column_of(data, ask)
+        elif ask.column is not None and not optional_conditions:
+            raise UserError(f"{ask.text} has no columns, it is no table: leave out --column {ask.column}")
     check(data, ask)
     if rows is None:
         return data
@@ -68,14 +82,18 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
     if not ask.text:
         raise UserError("the source is empty: give digits, a folder of pictures, a file or hf://NAME")
     if not ask.path.exists():
-        part = re.fullmatch(r"(.+\.npz):([^:]+)", str(ask.path), re.IGNORECASE)
+        part = re.fullmatch(r"(.+\.(?:npz|csv|csv\.gz|parquet)):([^:]+)", str(ask.path), re.IGNORECASE)
         if part is None or not Path(part[1]).exists():
             folder = ask.path.parent
             if not folder.is_dir():
                 raise UserError(f"{ask.text} does not exist, nor does the folder {folder}: check how it is written")
             known = ["digits"] * (folder == Path()) + shown(folder)
             raise UserError(f"{ask.text} does not exist{near_matches(ask.path.name, known)}")
-        ask.path, ask.array = Path(part[1]), part[2]
+        ask.path = Path(part[1])
+        if ask.path.suffix.lower() == ".npz":
+            ask.array = part[2]
+        else:
+            ask.column = part[2]
     if ask.path.is_dir():
         return read_mnist if mnist_file(ask.path) else read_folder
     for ending, reader in _READERS.items():
@@ -93,5 +111,7 @@ _READERS: dict[str, Callable[[Ask], Dataset]] = {
     ".csv": read_csv,
     ".csv.gz": read_csv,
     ".parquet": read_parquet,
+    ".txt": read_text,
+    ".txt.gz": read_text,
     **dict.fromkeys(PICTURE_SUFFIXES, read_picture_file),
 }

@@ -20,10 +20,12 @@ Offers = Mapping[str, Callable[[], np.ndarray]]  # what a source could be condit
 
 @dataclass
 class Dataset:
-    """Pictures, rows of numbers or a table, with the conditions that belong to them."""
+    """Pictures, rows of numbers, a table or texts, with the conditions that belong to them."""
 
-    x: Any  # pictures: (N, H, W) or (N, H, W, C); numbers: (N, D) float, NaN where a value is missing; a table: a `Frame`
-    kind: str  # "images", "rows" or "table"
+    # pictures: (N, H, W) or (N, H, W, C); numbers: (N, D) float, NaN where a value is missing; a table: a `Frame`; texts: (N,)
+    # objects, each a str
+    x: Any
+    kind: str  # "images", "rows", "table" or "text"
     name: str  # a short name of the source, for run folders
     columns: list[str] | None  # rows: the names of the D columns, if the source has them
     conditions: dict[str, np.ndarray]  # each (N,) or (N, n)
@@ -33,11 +35,13 @@ class Dataset:
         return len(self.x)
 
     def describe(self) -> str:
-        if self.kind == "table":
-            given = f" given {', '.join(self.conditions)}" if self.conditions else ""
-            return f"{len(self)} rows of {len(self.x.columns)} columns{given}"
-        shape = "x".join(map(str, self.x.shape[1:]))
         given = f" given {', '.join(self.conditions)}" if self.conditions else ""
+        if self.kind == "table":
+            return f"{len(self)} rows of {len(self.x.columns)} columns{given}"
+        if self.kind == "text":
+            words = round(sum(len(text.split()) for text in self.x) / max(len(self), 1))
+            return f"{len(self)} texts, {words} word{'s' * (words != 1)} each{',' * bool(given)}{given}"
+        shape = "x".join(map(str, self.x.shape[1:]))
         missing = int(np.isnan(self.x).sum()) if self.x.dtype.kind == "f" else 0
         gaps = f", {missing} of {self.x.size} values missing (the likelihood leaves them out)" if missing else ""
         return f"{len(self)} {'pictures' if self.kind == 'images' else 'rows'} of {shape}{given}{gaps}"
@@ -60,6 +64,8 @@ class Ask:
     strict: bool
     optional_conditions: bool
     array: str | None = None  # the NAME of file.npz:NAME
+    column: str | None = None  # of a table, which is read as texts
+    encoding: str | None = None  # of a file of text
 
 
 class MissingConditionError(UserError):
@@ -90,10 +96,14 @@ def check(data: Dataset, ask: Ask) -> None:
     if not np.prod(data.x.shape):
         raise UserError(f"{ask.text} has rows of nothing, its shape is {data.x.shape}: give a source with values")
     if ask.resize and data.kind != "images":
-        raise UserError(f"{ask.text} holds rows of a table, and only pictures can be resized: leave out --resize")
+        held = "texts" if data.kind == "text" else "rows of a table"
+        raise UserError(f"{ask.text} holds {held}, and only pictures can be resized: leave out --resize")
     if ask.columns is not None and data.columns is None:
-        if data.kind == "images" or data.x.shape[1] != len(ask.columns):
-            held = "pictures" if data.kind == "images" else f"{data.x.shape[1]} columns without names"
+        rows = data.kind == "rows"
+        if not rows or data.x.shape[1] != len(ask.columns):
+            held = (
+                f"{data.x.shape[1]} columns without names" if rows else "texts" if data.kind == "text" else "pictures"
+            )
             raise UserError(f"{ask.text} holds {held}: give a table with the columns {', '.join(ask.columns)}")
         data.columns = list(ask.columns)
         data.notes.append(f"{ask.text} does not name its columns; they were taken to be {', '.join(ask.columns)}")
@@ -168,6 +178,27 @@ def content_of(path: Path) -> bytes:
     content = path.read_bytes()
     with decoding(str(path), "gzipped"):
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+
+
+def decoded(content: bytes, ask: Ask) -> str:
+    """The text in a file, without a byte-order mark. UserError with the line where it is not in its encoding."""
+    encoding = ask.encoding or "utf-8"
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except LookupError as error:
+        raise UserError(
+            f"--encoding {encoding!r} is none of text that is known: try utf-8, latin-1 or utf-16"
+        ) from error
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line = 1 + len(re.findall("\r\n|\r|\n", content[:start].decode(encoding, "ignore")))
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins
+        remedy = f"say what the file is in, as with --encoding {'utf-16' if wide else 'latin-1'}"
+        if b"\0" in content and not wide:
+            remedy = "it holds NUL bytes too, so it is hardly a file of text: give another"
+        raise UserError(
+            f"{ask.text}, line {line} (the first is 1): byte 0x{content[start]:02x} is not {encoding.upper()}; {remedy}"
+        ) from error
 
 
 def shown(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, is_numeric, reject_duplicates
-from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoding, take
+from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
 
 MISSING = ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"]  # what stands for a missing cell
 
@@ -24,27 +24,28 @@ def read_csv(ask: Ask) -> Dataset:
 
 def csv_table(ask: Ask) -> tuple[Any, list[str]]:
     """The Arrow table in a .csv file, its columns of whole numbers, numbers, booleans, days, times or text; and notes on the reading."""
-    content = content_of(ask.path).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n") + b"\n"
-    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="replace", newline="")
+    content = decoded(content_of(ask.path), ask).lstrip("\r\n").encode() + b"\n"
+    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
     delimiter = max(",;\t", key=lines.readline().count)
     lines.seek(0)
-    with decoding(ask.text, "a table in UTF-8"):
+    with decoding(ask.text, "a table"):
         header = [field.strip() for field in next(csv.reader(lines, delimiter=delimiter))]
         if not header:
             raise UserError(f"{ask.text} is empty: give a table with a header and rows")
         headless = any(header) and all(_is_number(field) for field in header if field)
-        table = _parsed(content, header, delimiter, headless)
+        table = _parsed(content, header, delimiter, headless, ask.column)
         # A first line of which some are numbers, and the words come again below, is a row as the others are.
         if not headless and any(map(_is_number, header)) and _comes_again(header, table):
             headless = True
-            table = _parsed(content, header, delimiter, headless)
+            table = _parsed(content, header, delimiter, headless, ask.column)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        _reject_mixture(name, column, ask)
+        if ask.column is None or name in ask.conditions:
+            _reject_mixture(name, column, ask)
     notes = [f"{ask.text} has no header; its columns were named column_0, column_1, ..."] if headless else []
     return table, notes
 
 
-def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool) -> Any:
+def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool, as_it_is: str | None) -> Any:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -56,9 +57,10 @@ def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool) -
             column_names=names, skip_rows_after_names=not headless, use_threads=False, block_size=1 << 24
         ),
         arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True),
+        arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=as_it_is is None),
     )
-    return pa.Table.from_arrays([_typed(column) for column in table.columns], names=names)
+    columns = [c if name == as_it_is else _typed(c) for name, c in zip(names, table.columns, strict=True)]
+    return pa.Table.from_arrays(columns, names=names)
 
 
 def _typed(column: Any) -> Any:

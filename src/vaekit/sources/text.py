@@ -1,0 +1,73 @@
+"""Texts as sources: the lines of a .txt file, or the column of a table that is named with `column`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError, near_matches
+from vaekit.sources.base import Ask, Dataset, content_of, decoded, take
+
+
+def read_text(ask: Ask) -> Dataset:
+    """A line is a text, as it stands; lines of nothing but spaces are left out. Only \\n, \\r\\n and \\r end a line."""
+    if ask.conditions and not ask.optional_conditions:
+        raise UserError(
+            f"{ask.text} holds texts alone, and no {ask.conditions[0]!r} to condition on: give a .csv with a column of each, and "
+            "say which one the texts are, as with --column text"
+        )
+    content = content_of(ask.path)
+    if not content:
+        raise UserError(f"{ask.text} is empty: give a file with a text on each line")
+    text = decoded(content, ask).replace("\r\n", "\n").replace("\r", "\n")
+    if (place := text.find("\0")) >= 0:
+        line = 1 + text.count("\n", 0, place)
+        raise UserError(
+            f"{ask.text}, line {line} (the first is 1), has a NUL byte: it is no file of text, or of another encoding, "
+            "such as --encoding utf-16"
+        )
+    lines = text.removesuffix("\n").split("\n")
+    kept = [line for line in lines if line.strip()]
+    notes = []
+    if blank := [i for i, line in enumerate(lines, 1) if not line.strip()]:
+        notes.append(f"{ask.text}: blank lines that were skipped: {len(blank)}, the first is line {blank[0]}")
+    if not kept:
+        raise UserError(f"{ask.text} has blank lines alone, {len(lines)} of them: give a file with a text on each line")
+    name = re.sub(r"\.txt(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE)
+    return Dataset(np.array(kept, dtype=object), "text", name, None, take({}, ask), notes)
+
+
+def column_of(data: Dataset, ask: Ask) -> Dataset:
+    """The column `ask.column` of a table as texts, with the conditions of the rows that have one."""
+    name = ask.column
+    if name in data.conditions:
+        raise UserError(f"{name!r} is the column of texts, and cannot be a condition as well: leave one of the two out")
+    frame = data.x.whole()
+    if name not in frame.columns:
+        raise UserError(f"{ask.text} has no column {name!r}{near_matches(str(name), frame.columns)}")
+    column = frame.select([name]).table()[name]
+    if not is_text(column.type):
+        others = ", ".join(other for other in frame.columns if is_text(frame.type_of(other)))
+        raise UserError(f"{ask.text}: column {name!r} holds {column.type}, no texts; of text are: {others or 'none'}")
+    texts = np.array(column.to_pylist(), dtype=object)
+    full = np.array([bool(text and text.strip()) for text in texts], dtype=bool)
+    notes = list(data.notes)
+    if not full.any():
+        raise UserError(f"{ask.text}: column {name!r} has no text in any row: name another")
+    if not full.all():
+        notes.append(
+            f"{ask.text}: rows without a text in {name!r}, which were skipped: {(~full).sum()}, the first is row {np.argmin(full)} "
+            "(counted from 0)"
+        )
+    conditions = {key: values[full] for key, values in data.conditions.items()}
+    return Dataset(texts[full], "text", data.name, None, conditions, notes)
+
+
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is of strings, or of categories that are."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return types.is_string(kind) or types.is_large_string(kind)
