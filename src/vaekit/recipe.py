@@ -30,6 +30,11 @@ from vaekit.training.progress import ProgressBar, track
 ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no plain row or picture
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
+READ_BY = ("resize", "column", "encoding")  # how a source is read: kept in the run, so that others are read alike
+PLAIN_PARTS = {
+    "likelihood": "auto",
+    "tokenizer": "bpe",
+}  # parts that `PARTS` does not list, and what they are by default
 
 
 @dataclass
@@ -42,6 +47,8 @@ class Recipe:
             see, such as "state".
         resize: (width, height) for pictures of mixed sizes.
         strict: an unreadable picture is an error.
+        column: of a table, the column of texts to learn.
+        encoding: what a file of text is in; None: UTF-8.
         kind: "actions" for demonstrations of a robot, "series" for what was measured at equal steps of time; None: told from the
             source.
         settings: arguments of the estimator.
@@ -51,6 +58,8 @@ class Recipe:
     conditions: list[str] = field(default_factory=list)
     resize: list[int] | None = None
     strict: bool = False
+    column: str | None = None
+    encoding: str | None = None
     kind: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -69,9 +78,10 @@ class Recipe:
             data = values["data"]
             kind = data["kind"] if data["kind"] in ESTIMATORS else None
             kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()] if kind is None else []
-            known = cls(data.get("source"), kinds, data.get("resize"), False, kind, values["settings"])
+            read_by = {name: data.get(name) for name in READ_BY}
+            known = cls(data.get("source"), kinds, **read_by, kind=kind, settings=values["settings"])
         else:
-            own = {f: values.pop(f) for f in ("source", "conditions", "resize", "strict", "kind") if f in values}
+            own = {f: values.pop(f) for f in ("source", "conditions", "strict", "kind", *READ_BY) if f in values}
             known = cls(**own, settings=values)
         known.check()
         return known
@@ -84,12 +94,12 @@ class Recipe:
         for text in options:
             where, _, value = text.partition("=")
             part, _, key = where.partition(".")
-            known = [*self.estimator.parts, "likelihood"]
+            known = [*self.estimator.parts, *(part for part in PLAIN_PARTS if part in parameters)]
             if part not in known or not key:
                 raise UserError(f"--{where}: no part of a model is named {part!r}{near_matches(part, known)}")
             if not value or value.startswith("--"):
                 raise UserError(f"--{where} needs a value")
-            chosen = self.settings.get(part, parameters[part].default)
+            chosen = self.settings.get(part) or parameters[part].default or PLAIN_PARTS[part]
             chosen = dict(chosen) if isinstance(chosen, Mapping) else {"name": chosen}
             self.settings[part] = {**chosen, key.replace("-", "_"): parse_value(where, value)}
 
@@ -119,6 +129,8 @@ class Recipe:
             "conditions": self.conditions,
             "resize": self.resize,
             "strict": self.strict,
+            "column": self.column,
+            "encoding": self.encoding,
             "kind": self.kind,
         }
         return yaml.safe_dump({**values, **defaults, **self.settings}, sort_keys=False, allow_unicode=True)
@@ -142,7 +154,7 @@ class Recipe:
         with ProgressBar() as bar:
             estimator.fit_data(
                 data, kinds=kinds, folder=folder, resume=resume,
-                origin={"source": str(self.source), "resize": self.resize}, watchers=[bar],
+                origin={"source": str(self.source), **{name: getattr(self, name) for name in READ_BY}}, watchers=[bar],
             )  # fmt: skip
         return folder, estimator
 
@@ -150,6 +162,10 @@ class Recipe:
         """The source: a `Dataset`, or `Demonstrations` where it is of actions."""
         assert self.source is not None
         size = (self.resize[0], self.resize[1]) if self.resize else None
+        if self.kind and (self.column or self.encoding):
+            raise UserError(
+                f"--kind {self.kind} takes no --column and no --encoding, which are for texts: leave them out"
+            )
         if self.kind == "actions":
             names = self.settings.get("observations") or self.conditions
             cameras = [name for name in names if name.startswith(CAMERA)] if names else True
@@ -159,7 +175,9 @@ class Recipe:
                 raise UserError("--kind series takes no --condition and no --resize: leave them out")
             return read_series(self.source)
         names = [c.partition(":")[0] for c in self.conditions]
-        return sources.read(self.source, conditions=names, resize=size, strict=self.strict)
+        return sources.read(
+            self.source, conditions=names, resize=size, strict=self.strict, column=self.column, encoding=self.encoding
+        )
 
 
 def read_schema(path: Path) -> dict[str, Any]:
@@ -231,14 +249,22 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
     if isinstance(estimator, Policy | SeriesVAE):
         return estimator.read(source)
     names = [*(estimator.schema_.named if conditions else ()), *also]
-    resize = estimator.data_.get("resize")
+    resize, column, encoding = (estimator.data_.get(name) for name in READ_BY)
     data = sources.read(
         source,
         conditions=list(dict.fromkeys(names)),
         columns=getattr(estimator.domain_, "columns", None),
         resize=(resize[0], resize[1]) if resize else None,
+        column=column,
+        encoding=encoding,
         optional_conditions=True,
     )
+    if estimator.domain_.kind == "text" and data.kind != "text":
+        raise UserError(
+            f"the model is of texts, and {source} holds none: give a .txt, or a column of a table as FILE.csv:COLUMN"
+        )
+    if data.kind == "text" and estimator.domain_.kind != "text":
+        raise UserError(f"{source} holds texts, and the model is of {estimator.domain_.kind}: give what it can know")
     if missing := [name for name in also if name not in data.conditions]:
         sources.read(source, conditions=missing)  # its error says what there is
     data.x = estimator.domain_.conform(data.x)

@@ -17,15 +17,18 @@ def fit(
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
     schema: Annotated[Path | None, option("Tables: a YAML file of what columns are; `vaekit schema SOURCE` writes what is guessed.", panel=DATA)] = None,
+    column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,
+    encoding: Annotated[str | None, option("What a .txt or .csv file is in, such as latin-1. Default: UTF-8.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
     kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, ACT's HDF5 episodes or an .npz of observations, actions and episode_ends), and a policy is learned. series: SOURCE has a column of time and columns of what was measured (or none of time: the row is the time), and a model of its windows is learned.", panel=DATA)] = None,
     strict: Annotated[bool, option("A picture that cannot be read is an error.", "--strict", panel=DATA)] = False,
     validation: Annotated[float | None, option("Share of rows held out to choose the best epoch by. Default: 0.1.", panel=DATA)] = None,
-    latent_dim: Annotated[int | None, option("Number of latent units; 0 for a policy without. Default: 16.", panel=MODEL)] = None,
+    latent_dim: Annotated[int | None, option("Number of latent units; 0 for a policy without, and for a language model of texts. Default: 16.", panel=MODEL)] = None,
     size: Annotated[str | None, option("small, base or large networks; published: the paper's, for policies. Default: base.", panel=MODEL)] = None,
     network: Annotated[str | None, option("auto, conv or mlp.", panel=MODEL)] = None,
     likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli, continuous_bernoulli, logistic, categorical, mixed: each column of a table by its own (default for tables), or autoregressive: errors with a memory (default for series).", panel=MODEL)] = None,
     binarize: Annotated[str | None, option("Pictures: dynamic or threshold.", panel=MODEL)] = None,
+    tokenizer: Annotated[str | None, option("Texts: bpe (pieces of words; default), word or char; --tokenizer.vocabulary 10000, --tokenizer.longest 64.", panel=MODEL)] = None,
     prior: Annotated[str | None, option("standard, mixture, vamp, flow, or conditional: a Normal learned from the condition. Default: standard; mixture for policies.", panel=MODEL)] = None,
     posterior: Annotated[str | None, option("normal, full (covariance), iaf or maf (flows).", panel=MODEL)] = None,
     cell_dropout: Annotated[float | None, option("Share of rows of which cells are hidden in training. Default: 0.1 for tables, else 0.", panel=MODEL)] = None,
@@ -70,6 +73,7 @@ def fit(
     )  # fmt: skip
     parts = dict(
         likelihood=likelihood,
+        tokenizer=tokenizer,
         prior=prior,
         posterior=posterior,
         structure=structure,
@@ -86,6 +90,8 @@ def fit(
     recipe.conditions = condition or recipe.conditions
     recipe.resize = parse_size(resize) if resize else recipe.resize
     recipe.strict = strict or recipe.strict
+    recipe.column = column or recipe.column
+    recipe.encoding = encoding or recipe.encoding
     recipe.settings |= given(settings)
     if schema:
         recipe.settings["schema"] = recipes.read_schema(schema)
