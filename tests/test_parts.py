@@ -51,7 +51,7 @@ def test_an_option_may_be_one_number_or_one_for_each_level():
     ("settings", "said"),
     [
         ({"prior": "flwo"}, r"prior='flwo' is not one of the choices; did you mean 'flow'\? \(known: standard, .*vamp"),
-        ({"objective": "elbow"}, r"did you mean 'elbo'\? \(known: elbo, free_bits, .*vae_gan.*\)"),
+        ({"objective": "elbow"}, r"did you mean 'elbo'\? \(known: auto, elbo, free_bits, .*vae_gan.*\)"),
         ({"posterior": 3}, r"posterior='3' is not one of the choices \(known: normal"),
         ({"likelihood": "norml"}, r"did you mean 'normal'\? \(known: auto, bernoulli"),
         ({"prior": None}, r"prior='none' is not one of the choices"),

@@ -110,9 +110,9 @@ def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, options: Mapping[s
     return likelihood
 
 
-def likelihood_options(domain: Any) -> dict[str, Any]:
-    """What the likelihood has to know of the columns, where the domain says it."""
-    return getattr(domain, "likelihood_options", {})
+def likelihood_options(domain: Any, size: str) -> dict[str, Any]:
+    """What the likelihood has to know of the data, where the domain says it. size: of the networks."""
+    return domain.likelihood_options(size) if hasattr(domain, "likelihood_options") else {}
 
 
 def fixed_uniform() -> Callable[..., Tensor]:

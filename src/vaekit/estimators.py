@@ -26,7 +26,8 @@ from vaekit.build import (
 )
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
-from vaekit.domains import domain_for
+from vaekit.domains import OPTIONS, domain_for, infer
+from vaekit.domains.text import check_texts, is_texts
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame
 from vaekit.learner import Learner
@@ -51,32 +52,36 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     Data X is (N, columns) for numbers, NaN where a value is missing, (N, H, W) or (N, H, W, channels) for pictures, or a table
     of named columns of any kind: a DataFrame of pandas or polars, or an Arrow table. Of a table each column is modelled by a
-    distribution of its own, and rows come back as such a table, in the columns' own types, ranges and rounding.
+    distribution of its own, and rows come back as such a table, in the columns' own types, ranges and rounding. Or it is a list
+    of N texts, of which an encoder and a causal decoder, both transformers, make the model.
 
     A likelihood, prior, posterior or objective is a name, or a dict of its name and options, such as
     `prior={"name": "mixture", "components": 100}`, `likelihood={"name": "normal", "scale": 1}` (a fixed scale, squared
     error, in place of one that is learned) or `objective={"name": "elbo", "beta": 4, "warmup": 0.3}`.
 
     Args:
-        latent_dim: number of latent units.
+        latent_dim: number of latent units; 0, of texts only, is a language model of the same size.
         size: "small", "base" or "large" networks.
         network: "auto" (convolutions for pictures, an MLP for numbers), "conv" or "mlp".
         likelihood: "normal", "laplace", "bernoulli", "continuous_bernoulli", "logistic", "categorical", or "auto":
-            "bernoulli" where all values are 0 or 1, else "normal"; for tables "mixed". Another than that is for tables of
-            numbers alone, and for all of their columns.
+            "bernoulli" where all values are 0 or 1, else "normal"; for tables "mixed", and for texts "causal". Another than
+            "mixed" is for tables of numbers alone, and for all of their columns.
         schema: tables only: what is not to be guessed of columns, by name: a kind ("real", "integer", "positive", "bounded",
             "date", "binary", "categorical", "ordinal", or "drop" to leave the column out), or a dict of it and of classes,
             low, high or step.
         cell_dropout: share of rows of which some cells are hidden in training, so that the model knows how to go on from any
             of them: see `vaekit.training.Training`. None: a tenth for tables, else 0.
         binarize: pictures only: "dynamic" or "threshold".
+        tokenizer: texts only: "bpe" (byte pairs, the default), "word" or "char", with the options vocabulary, how many tokens
+            there are at most, and longest, how many a text has at most: what is longer is cut.
         prior: "standard", "mixture", "vamp", "flow", or (CVAE) "conditional": a Normal p(z|y) learned from y.
         posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
         structure: "flat" (one latent), "ladder" (a hierarchy of them) or "vq" (quantised), which have networks, priors and
             posteriors of their own: the arguments for those stay at their defaults.
         sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training;
             "auto" is "gmm" for a flat model, and "prior" for the others, which learn theirs while they train.
-        objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`.
+        objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`; "auto" is "elbo", and for texts "free_bits" with a KL
+            warm-up, since a decoder that sees the words before a word ignores z without.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
         epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`. None: as suits the data; tables
             have batches of 512 rows and a learning rate of 0.002.
@@ -96,6 +101,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     network: str = "auto"
     binarize: str | None = None
+    tokenizer: Part | None = None
     schema: Mapping[str, Any] | None = None
     cell_dropout: float | None = None
     structure: Part = "flat"
@@ -162,9 +168,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         domain = domain_for(rows)
         if name == "auto":
             name = domain.default_likelihood(rows, self.binarize)
-        self.domain_ = domain.infer(
-            rows, standardize=LIKELIHOODS[name].real_valued, columns=columns, binarize=self.binarize, schema=self.schema
-        )
+        if (name == "causal") != (domain.kind == "text"):
+            raise UserError(f"likelihood {name!r} is not for data of this kind ({domain.kind}): leave likelihood out")
+        said = {option: getattr(self, option) for option in OPTIONS if getattr(self, option)}
+        self.domain_ = infer(rows, standardize=LIKELIHOODS[name].real_valued, columns=columns, options=said)
+        if self.latent_dim < getattr(self.domain_, "least_latent_dim", 1):
+            raise UserError(f"latent_dim={self.latent_dim} is too small: at least 1")
         if isinstance(rows, Frame):
             self.n_features_in_, self.feature_names_in_ = len(rows.columns), np.array(rows.columns, dtype=object)
         self.schema_ = Schema.infer(y, kinds)
@@ -225,7 +234,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Name and options of a sampler; "auto" decided."""
         name, options = choose("sampler", sampler, PARTS["sampler"])
         if name == "auto":
-            name = "gmm" if choose("structure", self.structure, PARTS["structure"])[0] == "flat" else "prior"
+            flat = choose("structure", self.structure, PARTS["structure"])[0] == "flat"
+            name = "gmm" if flat and self.latent_dim else "prior"
         return name, options
 
     def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data) -> VAE:
@@ -273,6 +283,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         where: Any = None,
         sampler: str | None = None,
         temperature: float = 1.0,
+        top_p: float = 1.0,
         mean: bool | None = None,
         random_state: int | None = None,
     ) -> Any:
@@ -284,7 +295,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             where: tables only: what columns have to fulfil, such as "sex=Female" or ["age>=40", "sex!=Male"].
             sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
                 `fit_sampler` or as the estimator's `sampler`.
-            temperature: the spread of what z is drawn from is multiplied by it.
+            temperature: the spread of what z is drawn from is multiplied by it; of texts, that of each token.
+            top_p: texts only: a token is one of the likeliest, whose probabilities add up to this.
             mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
             random_state: seed; None takes the estimator's.
         """
@@ -293,6 +305,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise UserError(f"n_samples is {n_samples}: ask for at least 1")
         if temperature < 0:
             raise UserError(f"temperature is {temperature}: it has to be 0 or more")
+        text = self.domain_.kind == "text"
+        if not 0 < top_p <= 1 or (top_p < 1 and not text):
+            raise UserError(f"top_p is {top_p}: it is for texts, above 0 and at most 1")
         name, _ = self._sampler(self.sampler if sampler is None else sampler)
         if name != "prior" and name not in self.samplers_ and sampler is None:
             name = "prior"  # training was stopped before it could be learned
@@ -308,8 +323,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             parts = Data(torch.zeros(rows), None, self.schema_.pack(given, rows)).chunks(generate.ROWS)
             random = generator(seed, i) if i else generator(seed)
             x = [generate.sample(
-                model, len(part), part.y, temperature=temperature, sampler=learned,
+                model, len(part), part.y, temperature=1.0 if text else temperature, sampler=learned,
                 mean=self.domain_.mean_samples if mean is None else mean, generator=random,
+                likelihood=(lambda p: p.tempered(temperature).truncated(top_p)) if text else None,
             ) for part in parts]  # fmt: skip
             return self.domain_.unpack(torch.cat(x), given) if table else self.domain_.unpack(torch.cat(x))
 
@@ -348,29 +364,32 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 filled = [t.set_index(X.index) for t in filled]
         return filled[0] if draws is None else filled
 
-    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, *, path: str = "linear") -> np.ndarray:
+    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, *, path: str | None = None) -> np.ndarray:
         """The way from row a to row b through the latent space, both ends included: (steps, ...).
 
         Args:
             steps: points, both ends included. y: condition, held on the way.
-            path: "linear", "spherical" or "geodesic" (along which what is decoded changes least); see
-                `vaekit.uses.interpolate`, whose `smoothness` measures the result.
+            path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which what is decoded changes
+                least); see `vaekit.uses.interpolate`, whose `smoothness` measures the result.
         """
+        chosen = path or getattr(self.domain_, "path", "linear")
         ends = self._ends(a, b)
         if steps < 2:
             raise UserError(f"steps is {steps}: a path needs at least its 2 ends")
-        if path not in PATHS:
-            raise UserError(f"path={path!r} is not one of the choices{near_matches(path, PATHS)}")
+        if chosen not in PATHS:
+            raise UserError(f"path={chosen!r} is not one of the choices{near_matches(chosen, PATHS)}")
         z = torch.from_numpy(self.transform(ends, y))
         model = self._model()
 
         def decode_mean(z: Tensor) -> Tensor:
             return model.decode(z, self.schema_.pack(self.schema_.name(y), len(z)) or None).mean
 
-        return self.inverse_transform(PATHS[path](z[0], z[1], steps, decode_mean), y)
+        return self.inverse_transform(PATHS[chosen](z[0], z[1], steps, decode_mean), y)
 
     def _ends(self, a: Any, b: Any) -> Any:
         """Two rows as one set of them; of a table each is a table of one row."""
+        if isinstance(a, str):
+            return [a, b]
         if not is_frame(a):
             return np.stack([np.asarray(a), np.asarray(b)])
         import pyarrow as pa
@@ -404,6 +423,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray | Frame:
         if isinstance(X, Frame):
             return X
+        if is_texts(X) or (not reset and self.domain_.kind == "text"):
+            return check_texts(X)
         if is_frame(X):
             frame = to_frame(X)
             _check_feature_names(self, X, reset=reset)

@@ -42,7 +42,7 @@ class Learner(BaseEstimator):
     likelihood: Part = "auto"
     prior: Part = "standard"
     posterior: Part = "normal"
-    objective: Part = "elbo"
+    objective: Part = "auto"
     epochs: int | None = None
     minutes: float | None = None
     batch_size: int | None = None
@@ -54,7 +54,7 @@ class Learner(BaseEstimator):
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = PARTS
     sizes: ClassVar[Mapping[str, Any]] = SIZES
-    least_latent_dim: ClassVar[int] = 1
+    least_latent_dim: ClassVar[int] = 0
     iw_samples: ClassVar[int] = 500  # for the NLL, where nothing else is asked for
 
     if TYPE_CHECKING:  # learned, and so no arguments
@@ -96,7 +96,7 @@ class Learner(BaseEstimator):
         """The likelihood that explains the data, and the model with it."""
         check_options("likelihood", name, options, LIKELIHOODS[name])
         self.data_ = {**origin, "fingerprint": fingerprint(data)}
-        options = {**likelihood_options(self.domain_), **options}
+        options = {**likelihood_options(self.domain_, self.size), **options}
         likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
         self.likelihood_ = {"name": name, **likelihood.options}
         self.model_ = self._build(likelihood)
@@ -129,7 +129,10 @@ class Learner(BaseEstimator):
 
     def _part(self, what: str) -> Callable[..., Any]:
         """The class of a part, its options bound."""
-        name, options = choose(what, getattr(self, what), self.parts[what])
+        part = getattr(self, what)
+        if what == "objective" and part == "auto":
+            part = getattr(self.domain_, "objective", "elbo")
+        name, options = choose(what, part, self.parts[what])
         return partial(self.parts[what][name], **options)
 
     def _objective(self) -> Objective:

@@ -63,10 +63,12 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
     try:
         data = values["data"]
         estimator.domain_ = DOMAINS[data["kind"]](**data["schema"])
+        if hasattr(estimator.domain_, "read"):
+            estimator.domain_.read(folder)
         estimator.schema_ = Schema.from_config(data["conditions"])
         estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions")}
         estimator.likelihood_ = dict(values["likelihood"])
-        options = {**likelihood_options(estimator.domain_), **values["likelihood"]}
+        options = {**likelihood_options(estimator.domain_, estimator.size), **values["likelihood"]}
         head = LIKELIHOODS[options.pop("name")](estimator.domain_.event_shape, **options)
         estimator.seed_ = settings["random_state"]
         model = estimator._build(head)
@@ -113,7 +115,9 @@ def describe_run(folder: Path) -> str:
     shape = "x".join(map(str, estimator.domain_.event_shape))
     if data["kind"] == "table":
         shape = str(len(estimator.domain_.columns))
+    described = estimator.domain_.describe() if hasattr(estimator.domain_, "describe") else []
     what = {
+        "text": "tokens a text",
         "images": "pictures (channels x height x width)",
         "actions": "(actions x time steps)",
         "series": "(channels x time steps)",
@@ -121,7 +125,7 @@ def describe_run(folder: Path) -> str:
     lines = [
         f"{values['estimator']} of {data['rows']} rows from {data.get('source') or 'Python'}, vaekit {values['vaekit']}",
         f"data        {shape} {what}",
-        *[f"            {line}" for line in (estimator.domain_.describe() if data["kind"] == "table" else [])],
+        *[f"            {line}" for line in described],
         *[f"condition   {name}: {explain(c)}" for name, c in data["conditions"].items()],
         f"likelihood  {values['likelihood']['name']}",
         f"model       {type(model).__name__} of {', '.join(type(part).__name__ for part in model.children())}",

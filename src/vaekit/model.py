@@ -201,4 +201,4 @@ def repeated(c: Features, k: int) -> Features:
 
 def blank(x: Tensor, mask: Tensor | None) -> Tensor:
     """Missing entries as 0, whatever stood there: a NaN that is only multiplied away comes back in the gradient."""
-    return x if mask is None else torch.where(mask, x, 0.0)
+    return x if mask is None else torch.where(mask, x, 0)

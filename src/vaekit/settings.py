@@ -9,7 +9,7 @@ from typing import Any
 from vaekit.build import STRUCTURES
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.errors import UserError, near_matches
-from vaekit.objectives import OBJECTIVES
+from vaekit.objectives import ELBO, OBJECTIVES
 from vaekit.parts import check_options, choose, options_of
 from vaekit.uses.samplers import SAMPLERS
 
@@ -17,7 +17,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "structure": STRUCTURES,
     "prior": PRIORS,
     "posterior": POSTERIORS,
-    "objective": OBJECTIVES,
+    "objective": {"auto": ELBO, **OBJECTIVES},
     "sampler": {"auto": lambda: None, "prior": lambda: None, **SAMPLERS},
 }
 CHOICES = {"network": ["auto", "conv", "mlp"], "z": ["episode", "chunk", "mean"]}
@@ -39,8 +39,8 @@ def check_settings(estimator: Any) -> None:
         check_options(what, name, options, registry[name])
     if "structure" in estimator.parts:
         check_structure(estimator)
-    objective, options = choose("objective", estimator.objective, OBJECTIVES)
-    OBJECTIVES[objective](**options)
+    objective, options = choose("objective", estimator.objective, PARTS["objective"])
+    PARTS["objective"][objective](**options)
     for name, least in {
         "latent_dim": estimator.least_latent_dim,
         "batch_size": 1,

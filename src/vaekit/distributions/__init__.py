@@ -8,6 +8,7 @@ row, or shared out over processes), and a training step does not pay for argumen
 
 from vaekit.distributions.autoregressive import AutoregressiveLikelihood, AutoregressiveNormal
 from vaekit.distributions.base import Distribution, Noise, normal_noise
+from vaekit.distributions.causal import CausalLikelihood, Sentences
 from vaekit.distributions.elementwise import (
     Bernoulli,
     Categorical,
@@ -30,6 +31,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     **OF_ONE_KIND,
     "mixed": MixedLikelihood,
     "autoregressive": AutoregressiveLikelihood,
+    "causal": CausalLikelihood,
 }
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "Noise",
     "Normal",
     "NormalPosterior",
+    "Sentences",
     "StandardNormalPrior",
     "kl_divergence",
     "kl_per_unit",

@@ -116,6 +116,8 @@ class VampPrior(nn.Module):
 
     def learn(self, x: Tensor) -> None:
         """Start at rows of the data, as the encoder sees them: (n, *input_shape)."""
+        if not x.is_floating_point():
+            raise UserError("prior 'vamp' learns inputs by degrees, and texts have none: use 'mixture' or 'flow'")
         with torch.no_grad():
             self.pseudo_inputs.copy_(x[torch.arange(self.components) % len(x)])
 

@@ -7,6 +7,7 @@ new file here, named in `DOMAINS`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -18,6 +19,8 @@ from vaekit.domains.images import Images
 from vaekit.domains.rows import Rows
 from vaekit.domains.series import Series
 from vaekit.domains.table import Table
+from vaekit.domains.text import Text
+from vaekit.errors import UserError
 from vaekit.frame import Frame
 
 
@@ -25,13 +28,11 @@ class Domain(Protocol):
     kind: ClassVar[str]
 
     @classmethod
-    def infer(
-        cls, rows: Any, *, standardize: bool, columns: list[str] | None, binarize: str | None, schema: Any
-    ) -> Domain:
+    def infer(cls, rows: Any, *, standardize: bool = True, columns: list[str] | None = None, **options: Any) -> Domain:
         """Learn the schema from rows (N, ...).
 
-        `standardize`: the likelihood lets the domain choose scale and origin. `columns`: their names. `schema`: what the
-        user says of them.
+        `standardize`: the likelihood lets the domain choose scale and origin. `columns`: their names. `options`: what the
+        user says of data of this kind, such as `binarize` of pictures.
         """
 
     @staticmethod
@@ -71,14 +72,34 @@ class Domain(Protocol):
     """Whether a generated row is shown as the decoder's mean (pictures) or drawn from its likelihood (numbers)."""
 
 
-DOMAINS: dict[str, type[Any]] = {"images": Images, "rows": Rows, "table": Table, "actions": Actions, "series": Series}
+DOMAINS: dict[str, type[Any]] = {
+    "images": Images, "rows": Rows, "table": Table, "text": Text, "actions": Actions, "series": Series,
+}  # fmt: skip
+OPTIONS = {
+    "binarize": ("images", "pictures"),
+    "schema": ("table", "tables of named columns"),
+    "tokenizer": ("text", "texts"),
+}
+"""What a user may say of data of one kind: the kind of the domain, and its name for people."""
 
 
 def domain_for(rows: np.ndarray | Frame) -> type[Any]:
     """The domain of an array, or of a table."""
     if isinstance(rows, Frame):
         return Table
+    if rows.ndim == 1:
+        return Text
     return Images if rows.ndim > 2 else Rows
 
 
-__all__ = ["DOMAINS", "Actions", "Domain", "Images", "Rows", "Series", "Table", "domain_for"]
+def infer(rows: np.ndarray | Frame, *, standardize: bool, columns: list[str] | None, options: Mapping[str, Any]) -> Any:
+    """The domain of these rows, learned from them. options: those of `OPTIONS` that were said."""
+    domain = domain_for(rows)
+    for name in options:
+        kind, what = OPTIONS[name]
+        if domain.kind != kind:
+            raise UserError(f"{name} is for {what}: leave it out")
+    return domain.infer(rows, standardize=standardize, columns=columns, **options)
+
+
+__all__ = ["DOMAINS", "Actions", "Domain", "Images", "Rows", "Series", "Table", "Text", "domain_for", "infer"]

@@ -40,10 +40,8 @@ class Images:
 
     @classmethod
     def infer(
-        cls, rows: np.ndarray, *, standardize: bool = True, binarize: str | None = None, schema: Any = None, **_: Any
+        cls, rows: np.ndarray, *, standardize: bool = True, columns: Any = None, binarize: str | None = None
     ) -> Images:
-        if schema:
-            raise UserError("schema is for tables: leave it out for pictures")
         if rows.ndim not in (3, 4):
             raise UserError(f"pictures need an array (N, H, W) or (N, H, W, channels), got shape {rows.shape}")
         if binarize not in (None, *BINARIZE):

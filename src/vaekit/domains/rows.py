@@ -37,13 +37,7 @@ class Rows:
         *,
         standardize: bool = True,
         columns: list[str] | None = None,
-        binarize: str | None = None,
-        schema: Any = None,
     ) -> Rows:
-        if schema:
-            raise UserError("schema is for tables of named columns: give a DataFrame, and no likelihood")
-        if binarize:
-            raise UserError("binarize is for pictures: leave it out for rows of numbers")
         infinite = np.argwhere(np.isinf(rows))
         if len(infinite):
             row, column = infinite[0].tolist()

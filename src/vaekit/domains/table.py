@@ -42,13 +42,9 @@ class Table:
         self.schema = {n: column(**c) if isinstance(c, Mapping) else c for n, c in self.schema.items()}
 
     @classmethod
-    def infer(
-        cls, frame: Frame, *, schema: Mapping[str, Any] | None = None, binarize: str | None = None, **_: Any
-    ) -> Table:
+    def infer(cls, frame: Frame, *, schema: Mapping[str, Any] | None = None, **_: Any) -> Table:
         """Learn the schema from all pieces of `frame`. schema: what the user says of columns: a kind, or a dict of it and
         more, by name."""
-        if binarize:
-            raise UserError("binarize is for pictures: leave it out for tables")
         for name, own in (schema or {}).items():
             if unknown := [k for k in own if k not in SAID] if isinstance(own, Mapping) else []:
                 raise UserError(f"the schema of column {name!r} has no {unknown[0]!r}{near_matches(unknown[0], SAID)}")
@@ -87,8 +83,7 @@ class Table:
     def unit(self) -> Tensor:
         return torch.ones(self.event_shape)  # the likelihood knows the units
 
-    @property
-    def likelihood_options(self) -> dict[str, Any]:
+    def likelihood_options(self, size: str) -> dict[str, Any]:
         flags = [{"shares": [1 - self.schema[name].missing, self.schema[name].missing]} for name in self.gaps]
         return {"columns": [*(c.to_likelihood() for c in self.schema.values()), *flags], "rows": self.rows}
 

@@ -35,8 +35,9 @@ def shared_noise(seed: int = 0) -> Noise:
 
 def rows_at_once(model: nn.Module, data: Data, k: int) -> int:
     """Rows of which k decoder outputs each may be held in memory."""
-    decoded = getattr(getattr(model, "likelihood", None), "param_shape", ())
-    return max(1, VALUES_AT_ONCE // (k * max(math.prod(decoded), math.prod(data.x.shape[1:]))))
+    likelihood = getattr(model, "likelihood", None)
+    decoded = getattr(likelihood, "values_per_row", math.prod(getattr(likelihood, "param_shape", ())))
+    return max(1, VALUES_AT_ONCE // (k * max(decoded, math.prod(data.x.shape[1:]))))
 
 
 @torch.no_grad()

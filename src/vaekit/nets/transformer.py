@@ -41,6 +41,26 @@ def attended(keys: Tensor, padding: Tensor | None, causal: bool = False) -> Tens
     return mask | (allowed & ~mask.any(-1, keepdim=True))
 
 
+class Cache:
+    """Keys and values of the tokens so far, of one attention, so that a token more costs one token's work.
+
+    Args:
+        tokens: at most so many.
+    """
+
+    def __init__(self, tokens: int):
+        self.tokens, self.length = tokens, 0
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, heads, new, D/heads) -> those of all tokens so far (B, heads, T, D/heads)."""
+        if not self.length:  # room for all at once: to grow by a token would copy all of them each time
+            self.k, self.v = (t.new_empty(*t.shape[:2], self.tokens, t.shape[3]) for t in (k, v))
+        new = slice(self.length, self.length + k.shape[2])
+        self.k[:, :, new], self.v[:, :, new] = k, v
+        self.length = new.stop
+        return self.k[:, :, : self.length], self.v[:, :, : self.length]
+
+
 class Attention(nn.Module):
     """Multi-head attention of queries (B or 1, S, width) over keys and values (B, T, width) -> (B, S, width).
 
@@ -61,10 +81,15 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`mask` is bool, broadcastable to (B, heads, S, T), True where a query may look at a key."""
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        """`mask` is bool, broadcastable to (B, heads, S, T), True where a query may look at a key. With a `cache`, `key` and
+        `value` are what follows what it holds, and T is all of it."""
         q, k, v = self.project(query, key, value)  # 3 of (B, S or T, D)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))  # (B, heads, S or T, D/heads)
+        if cache is not None:
+            k, v = cache.extend(k, v)  # 2 of (B, heads, T, D/heads)
         dropout = self.dropout if self.training else 0.0
         if q.shape[0] == 1:  # queries that all rows share
             q = q.expand(k.shape[0], -1, -1, -1)  # not len(k), which an export takes for a constant
@@ -150,6 +175,15 @@ class TransformerDecoderLayer(Layer):
         return self.dropout(self.multihead_attn(add(x, positions), keys, memory, mask))  # (B, S, D)
 
 
+class CausalLayer(Layer):
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+        """x (B, S, D) looks at memory (B, M, D) and at itself -> (B, S, D). Pre-norm."""
+        h = self.norm1(x)  # (B, S, D)
+        seen = h if cache is not None and cache.length else torch.cat([memory, h], dim=1)  # (B, M + S, D)
+        x = x + self.dropout(self.self_attn(h, seen, seen, mask, cache))  # (B, S, D)
+        return x + self.feed_forward(self.norm2(x))  # (B, S, D)
+
+
 class Transformer(nn.Module):
     """Layers, one after another: what encoder and decoder share.
 
@@ -231,4 +265,23 @@ class TransformerDecoder(Transformer):
         keys = add(memory, memory_positions)  # (B, T, D)
         for layer in self.layers:
             x = layer(x, keys, memory, positions, mask, memory_mask)  # (B, S, D)
+        return self.norm(x)  # (B, S, D)
+
+
+class CausalTransformer(Transformer):
+    """Layers in which tokens look at a memory and at the tokens before them. The memory is the same for every layer, which
+    makes keys and values of it as of tokens that stand before all others (Li et al. 2020, arXiv 2004.04092)."""
+
+    layer = CausalLayer
+    always_norm = True
+
+    def forward(self, x: Tensor, memory: Tensor, caches: list[Cache] | None = None) -> Tensor:
+        """Tokens x (B, S, D), memory (B, M, D) -> (B, S, D). With caches, one for each layer, x is what follows the tokens
+        that they hold, one token at a time."""
+        mask = None  # (S, M + S)
+        if x.shape[1] > 1:
+            remembered = torch.ones(x.shape[1], memory.shape[1], dtype=torch.bool, device=x.device)
+            mask = torch.cat([remembered, remembered.new_ones(x.shape[1], x.shape[1]).tril()], dim=1)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, memory, mask, caches[i] if caches else None)  # (B, S, D)
         return self.norm(x)  # (B, S, D)

@@ -102,8 +102,30 @@ class BatchNoise:
         return torch.rand(self.total, *shape, generator=self.generator)[self.rows]
 
 
+POOL = 50  # batches whose rows are sorted by length together: enough for little padding, few enough to stay mixed
+
+
 def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(rows, generator=generator(seed, ORDER, epoch))
+
+
+def like_lengths(order: Tensor, lengths: Tensor, batch: int, seed: int, epoch: int) -> Tensor:
+    """An order in which the rows of a batch have about the same length, and batches come in no order.
+
+    Args:
+        order: of rows, at random. lengths: of each row. batch: rows of a batch.
+    """
+    whole = len(order) // batch * batch
+    pools = [pool[lengths[pool].argsort(stable=True)] for pool in order[:whole].split(POOL * batch)]
+    batches = torch.cat(pools).view(-1, batch)
+    mixed = torch.randperm(len(batches), generator=generator(seed, ORDER, epoch, 1)).to(order.device)
+    return torch.cat([batches[mixed].flatten(), order[whole:]])
+
+
+def row_lengths(data: Data) -> Tensor:
+    """How many values of each row are there, (N,)."""
+    every = [c.mask.flatten(1).sum(1) if c.mask is not None else torch.zeros(len(c)) for c in data.chunks(65536)]
+    return torch.cat(every)
 
 
 def batch_seeds(batches: int, seed: int, epoch: int) -> list[int]:

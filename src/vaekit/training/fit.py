@@ -19,7 +19,18 @@ from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
 from vaekit.training.checkpoint import load_checkpoint, save_checkpoint
-from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, batch_seeds, epoch_order, generator
+from vaekit.training.data import (
+    VALIDATION,
+    BatchNoise,
+    Data,
+    ToBatch,
+    as_is,
+    batch_seeds,
+    epoch_order,
+    generator,
+    like_lengths,
+    row_lengths,
+)
 from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
 
 VALIDATION_ROWS = 1024  # rows at a time: bounds memory, changes no number
@@ -39,6 +50,7 @@ class Training:
         condition_dropout: probability with which a condition is hidden in training.
         cell_dropout: share of rows of which cells are hidden in training: of each such row a share of its own, drawn evenly
             from 0 to 1, counts as missing, so that the encoder learns to do with any part of a row.
+        like_lengths: batches are of rows of about the same length, which texts save padding by.
         seed: of everything random.
         precision: Fabric's; "auto": bfloat16 autocast where the hardware computes in it, else 32 bits.
         accelerator, devices, nodes, strategy: Fabric's.
@@ -54,6 +66,7 @@ class Training:
     keep: str = "best"
     condition_dropout: float = 0.1
     cell_dropout: float = 0.0
+    like_lengths: bool = False
     seed: int = 0
     precision: str = "auto"
     accelerator: str = "auto"
@@ -150,6 +163,7 @@ def fit(
     share = rows // fabric.world_size
     mine = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     per_epoch = len(train) // rows
+    lengths = row_lengths(train) if options.like_lengths else None
     epochs = math.inf if options.minutes else options.epochs or max(50, math.ceil(4000 / per_epoch))
     saved = time.monotonic()
     started = saved - state.seconds
@@ -168,6 +182,8 @@ def fit(
         while state.epoch < epochs and progress() < 1 and not state.stopped_early:
             step.train()
             order = epoch_order(len(train), options.seed, state.epoch).to(fabric.device)
+            if lengths is not None:
+                order = like_lengths(order, lengths, rows, options.seed, state.epoch)
             seeds = batch_seeds(per_epoch, options.seed, state.epoch)
             while state.batch < per_epoch:
                 for group in optimizer.param_groups:

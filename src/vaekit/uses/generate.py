@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +30,14 @@ def sample(
     temperature: float,
     mean: bool,
     generator: torch.Generator,
+    likelihood: Callable[[Any], Distribution] | None = None,
 ) -> Tensor:
     """n rows x ~ p(x|z,y), z ~ p(z|y) with its spread multiplied by `temperature` -> (n, *event).
 
     `sampler`: what z is drawn from in place of the model's prior; see `vaekit.uses.samplers`.
-    `mean`: the mean of p(x|z,y) in place of a draw from it.
+    `mean`: the mean of p(x|z,y) in place of a draw from it. `likelihood`: p(x|z,y) -> what is drawn from in its place.
     """
     prior = model.prior(y or None, n) if sampler is None else sampler(features(model.condition, y or None, n), n)
     z = prior.tempered(temperature).sample(1, normal_noise(generator))[0]
-    return shown(model.decode(z, y or None), mean, generator)
+    p = model.decode(z, y or None)
+    return shown(likelihood(p) if likelihood else p, mean, generator)

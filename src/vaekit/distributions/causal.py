@@ -1,0 +1,171 @@
+"""Texts, token after token: p(x|z) = product over t of p(x_t | x_1 .. x_t-1, z), by a language model that sees z."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vaekit.distributions.base import Noise, full_precision
+from vaekit.distributions.likelihoods import Chunks, Likelihood
+from vaekit.errors import UserError
+from vaekit.nets.text import END, SIZES, LanguageModel, shown
+
+TOKENS_AT_ONCE = 8192  # whose probabilities over the vocabulary are held at a time, where no gradient is wanted
+ROWS_AT_ONCE = 256  # that are written at a time: bounds the memory of their keys and values
+
+
+@dataclass
+class Sentences:
+    """Rows of tokens (*batch, T), END after the last; `memory` (*batch, 1 + M, width) is what the network sees of z.
+
+    temperature: logits are divided by it. top_p: only the likeliest tokens, of which the probabilities add up to this, are
+    drawn (Holtzman et al. 2020, arXiv 1904.09751). Both are of `sample`, not of `log_prob`.
+    word_dropout: rate at which the network is not shown a token that it goes on from.
+    """
+
+    network: LanguageModel
+    memory: Tensor
+    temperature: float = 1.0
+    top_p: float = 1.0
+    word_dropout: float = 0.0
+
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Of codes x (*batch or what broadcasts to it, T) -> (*batch). What is behind a text's end does not count. A token that
+        is missing (mask False) is left out, and is hidden from the tokens behind it."""
+        return self.log_prob_tokens(x, mask).sum(-1)
+
+    def log_prob_tokens(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Of each token given those before it: (*batch, S), S the length of the longest text; 0 where it does not count."""
+        batch, vocabulary = self.memory.shape[:-2], self.network.vocabulary
+        codes, inside = shown(x.flatten(0, -2), None if mask is None else mask.flatten(0, -2), vocabulary)
+        codes, inside = (t.unflatten(0, x.shape[:-1]).expand(*batch, -1).flatten(0, -2) for t in (codes, inside))
+        counted = inside & (codes != vocabulary)
+        before = torch.cat([torch.full_like(codes[:, :1], END), codes[:, :-1]], dim=1)
+        if self.word_dropout:
+            hidden = torch.rand(before[:, 1:].shape, device=before.device) < self.word_dropout
+            before = torch.cat([before[:, :1], torch.where(hidden, vocabulary, before[:, 1:])], dim=1)
+        features = self.network(before, self.memory.flatten(0, -3))  # (B, S, D)
+        # The vocabulary is by far the widest layer: it is for the tokens that count, and not for the room behind them.
+        found = [self._log_prob(f, c) for f, c in self._pieces(features[counted], codes[counted])]
+        log_p = torch.zeros(codes.shape, dtype=found[0].dtype, device=codes.device)
+        return log_p.masked_scatter(counted, torch.cat(found)).unflatten(0, batch)
+
+    def _log_prob(self, features: Tensor, codes: Tensor) -> Tensor:
+        return -F.cross_entropy(full_precision(self.network.logits(features)), codes, reduction="none")
+
+    @staticmethod
+    def _pieces(*tensors: Tensor) -> Any:
+        size = max(1, len(tensors[0])) if torch.is_grad_enabled() else TOKENS_AT_ONCE
+        return zip(*(t.split(size) for t in tensors), strict=True)
+
+    def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
+        """k draws (k, *batch, longest)."""
+        batch = self.memory.shape[:-2]
+        uniform = torch.special.ndtr(noise(k, *batch, self.network.longest).to(self.memory)).flatten(0, -2)
+        memory = self.memory.expand(k, *self.memory.shape).flatten(0, -3)
+
+        def draw(log_p: Tensor, rows: slice, t: int) -> Tensor:
+            return nucleus_draw(log_p / max(self.temperature, 1e-6), self.top_p, uniform[rows, t])
+
+        return self._write(memory, draw).unflatten(0, (k, *batch))
+
+    @property
+    def mean(self) -> Tensor:
+        """The likeliest token each time, (*batch, longest): an average of texts means nothing."""
+        return self._write(self.memory.flatten(0, -3), lambda log_p, rows, t: log_p.argmax(-1)).unflatten(
+            0, self.memory.shape[:-2]
+        )
+
+    @torch.no_grad()
+    def _write(self, memory: Tensor, choose: Callable[[Tensor, slice, int], Tensor]) -> Tensor:
+        """Texts (B, longest) of memory (B, 1 + M, D), each token chosen by `choose(log-probabilities (b, V), rows, t)`."""
+        texts = torch.full((len(memory), self.network.longest), END, device=memory.device)
+        for first in range(0, len(memory), ROWS_AT_ONCE):
+            rows = slice(first, min(first + ROWS_AT_ONCE, len(memory)))
+            caches = self.network.new_caches(memory)
+            token = texts.new_full((rows.stop - rows.start, 1), END)
+            going = torch.ones(len(token), dtype=torch.bool, device=token.device)
+            for t in range(self.network.longest):
+                h = self.network(token, memory[rows], caches)[:, 0]  # (b, D)
+                log_p = full_precision(self.network.logits(h)).log_softmax(-1)
+                token = torch.where(going, choose(log_p, rows, t), END)[:, None]
+                texts[rows, t] = token[:, 0]
+                going &= token[:, 0] != END
+                if not going.any():
+                    break
+        return texts
+
+    def tempered(self, temperature: float) -> Sentences:
+        return replace(self, temperature=self.temperature * temperature)
+
+    def truncated(self, top_p: float) -> Sentences:
+        """Only the likeliest tokens are drawn."""
+        return replace(self, top_p=top_p)
+
+
+def nucleus_draw(logits: Tensor, top_p: float, uniform: Tensor) -> Tensor:
+    """One category of logits (B, V) each, by uniform numbers (B,): of the likeliest ones alone, as few as have top_p."""
+    p, order = logits.softmax(-1).sort(dim=-1, descending=True)
+    edges = p.cumsum(-1)
+    if top_p < 1:
+        kept = (edges - p < top_p).sum(-1, keepdim=True)  # at least one
+        edges = torch.minimum(edges, edges.gather(-1, kept - 1))
+    place = (uniform[:, None] * edges[:, -1:] > edges).sum(-1, keepdim=True).clamp_max(p.shape[-1] - 1)
+    return order.gather(-1, place)[:, 0]
+
+
+class CausalLikelihood(Likelihood):
+    """Of texts, rows of codes: a causal transformer that sees the decoder's output, (2, width): a vector that is added to
+    every token, and one that is looked at in every layer.
+
+    Args:
+        vocabulary: number of codes.
+        width, heads, layers, dropout: of the transformer.
+        word_dropout: rate at which, in training, it is not shown a token that it goes on from, so that it needs z (Bowman et
+            al. 2016, arXiv 1511.06349).
+    """
+
+    real_valued = False
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...],
+        *,
+        vocabulary: int = 2,
+        width: int = SIZES["base"]["width"],
+        heads: int = SIZES["base"]["heads"],
+        layers: int = SIZES["base"]["layers"],
+        dropout: float = SIZES["base"]["dropout"],
+        word_dropout: float = 0.1,
+    ):
+        super().__init__(event_shape)
+        if len(event_shape) != 1:
+            raise UserError("likelihood 'causal' is for texts: leave it out")
+        if width % heads:
+            raise UserError(f"likelihood.width={width} does not divide into likelihood.heads={heads}")
+        for name, rate in {"dropout": dropout, "word_dropout": word_dropout}.items():
+            if not 0 <= rate < 1:
+                raise UserError(f"likelihood.{name}={rate} has to be a share, from 0 to below 1")
+        network = dict(width=width, heads=heads, layers=layers, dropout=dropout)
+        self.options = {"vocabulary": vocabulary, **network, "word_dropout": word_dropout}
+        self.param_shape = (2, width)
+        self.values_per_row = event_shape[0] * width * 4  # held while a row is scored
+        self.network = LanguageModel(vocabulary, event_shape[0], **network)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_data(cls, chunks: Chunks, unit: Tensor, **options: Any) -> Likelihood:
+        return cls(tuple(unit.shape), **options)
+
+    def forward(self, h: Tensor) -> Sentences:  # type: ignore[override]
+        return Sentences(self.network, h, word_dropout=self.options["word_dropout"] if self.training else 0.0)
+
+    def support(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x < self.options["vocabulary"])
+
+    support_text = "codes of tokens"
+    support_fix = "leave likelihood out"
