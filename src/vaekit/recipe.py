@@ -100,6 +100,7 @@ class Recipe:
             if not value or value.startswith("--"):
                 raise UserError(f"--{where} needs a value")
             chosen = self.settings.get(part) or parameters[part].default or PLAIN_PARTS[part]
+            chosen = "elbo" if (part, chosen) == ("objective", "auto") else chosen  # whose options they are
             chosen = dict(chosen) if isinstance(chosen, Mapping) else {"name": chosen}
             self.settings[part] = {**chosen, key.replace("-", "_"): parse_value(where, value)}
 
