@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError
 from vaekit.files import write_text
-from vaekit.nets.text import END, SIZES
+from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
 from vaekit.parts import Part, check_options, choose
 
 TOKENIZER = "tokenizer.json"  # of a run directory
@@ -126,7 +126,7 @@ class Text:
 
         if network != "auto":
             raise UserError(f"network {network!r} is for pictures and numbers: leave it out for texts")
-        options = SIZES[size]
+        options = {**SIZES[size], "layers": ENCODER_LAYERS[size]}
         return partial(TextEncoder, vocabulary=self.vocabulary, **options), partial(MLP, hidden=(2 * options["width"],))
 
     def write(self, folder: Path) -> None:

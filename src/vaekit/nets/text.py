@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.nets.transformer import Cache, CausalTransformer, TransformerEncoder
+from vaekit.nets.transformer import Cache, CausalTransformer, Dropout, TransformerEncoder
 
 END = 0
 SIZES: dict[str, dict[str, Any]] = {
@@ -21,6 +21,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "base": dict(width=256, heads=4, layers=3, dropout=0.2),
     "large": dict(width=384, heads=6, layers=4, dropout=0.3),
 }
+ENCODER_LAYERS = {"small": 1, "base": 2, "large": 2}
 
 
 def shown(x: Tensor, mask: Tensor | None, vocabulary: int) -> tuple[Tensor, Tensor]:
@@ -50,7 +51,7 @@ class Tokens(nn.Module):
         self.codes, self.positions = nn.Embedding(vocabulary + 1, width), nn.Embedding(longest, width)
         for table in (self.codes, self.positions):
             nn.init.normal_(table.weight, std=0.02)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """start: the position of the first."""
@@ -131,7 +132,12 @@ class LanguageModel(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """(..., width) -> (..., vocabulary)."""
-        return nn.functional.linear(features, self.tokens.codes.weight[:-1], self.bias)
+        return nn.functional.linear(features, self.out_weight, self.bias)
+
+    @property
+    def out_weight(self) -> Tensor:
+        """(vocabulary, width): HIDDEN is read and not written."""
+        return self.tokens.codes.weight[:-1]
 
     def new_caches(self, memory: Tensor) -> list[Cache]:
         return [Cache(self.longest + memory.shape[1] - 1) for _ in self.layers.layers]

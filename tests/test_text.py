@@ -1,0 +1,331 @@
+"""Texts: tokens, the causal likelihood, its sampling with a cache, the encoder, and the estimators over them."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vaekit as vk
+from vaekit.distributions import CausalLikelihood, Sentences
+from vaekit.distributions.causal import CodeLogProb, nucleus_draw
+from vaekit.domains.text import Text
+from vaekit.errors import UserError
+from vaekit.nets.text import END, LanguageModel, TextEncoder, shown
+from vaekit.nets.transformer import Dropout
+from vaekit.training.data import like_lengths
+
+TEXTS = [
+    f"{a} {b} {c} ."
+    for a in ("a man", "two kids", "the dog")
+    for b in ("rides", "eats", "sees")
+    for c in ("it", "me", "a cat")
+]
+QUICK = dict(size="small", epochs=2, sampler="prior", batch_size=8)
+
+
+def a_network(vocabulary=3, longest=4, seed=0):
+    torch.manual_seed(seed)
+    network = LanguageModel(vocabulary, longest, width=8, heads=2, layers=2, dropout=0.3).double().eval()
+    for p in network.parameters():  # far from even, so that a mistake would show
+        torch.nn.init.normal_(p, std=0.7)
+    return network
+
+
+def every_text(vocabulary, longest):
+    """Every text there is: tokens 1.. up to an END, or cut at the longest, padded with END -> (N, longest), mask."""
+    texts = [
+        (*words, *[END] * (longest - n))
+        for n in range(longest + 1)
+        for words in itertools.product(range(1, vocabulary), repeat=n)
+    ]
+    x = torch.tensor(texts)
+    return x, torch.cat([torch.ones(len(x), 1, dtype=torch.bool), (x != END)[:, :-1]], dim=1)
+
+
+def test_probabilities_of_all_texts_add_to_1():
+    network = a_network()
+    x, mask = every_text(3, 4)
+    memory = torch.randn(2, 2, 8, dtype=torch.float64)
+    for m in memory:
+        log_p = Sentences(network, m.expand(len(x), 2, 8)).log_prob(x, mask)
+        assert log_p.logsumexp(0).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_texts_are_drawn_as_often_as_they_are_probable():
+    network, n = a_network(), 20_000
+    x, mask = every_text(3, 4)
+    memory = torch.randn(2, 8, dtype=torch.float64)
+    p = Sentences(network, memory.expand(len(x), 2, 8)).log_prob(x, mask).exp()
+    generator = torch.Generator().manual_seed(0)
+    drawn = Sentences(network, memory.expand(n, 2, 8)).sample(1, lambda *s: torch.randn(*s, generator=generator))[0]
+    place = {tuple(t): i for i, t in enumerate(x.tolist())}
+    counts = torch.bincount(torch.tensor([place[tuple(t)] for t in drawn.tolist()]), minlength=len(x))
+    chi2 = ((counts - n * p) ** 2 / (n * p)).sum().item()
+    dof = len(x) - 1
+    assert chi2 < dof + 5 * math.sqrt(2 * dof)
+
+
+def test_what_the_cache_writes_is_what_the_whole_text_says():
+    network = a_network(vocabulary=11, longest=9)
+    memory = torch.randn(5, 2, 8, dtype=torch.float64)
+    likeliest = Sentences(network, memory).mean
+    before = torch.cat([torch.full((5, 1), END), likeliest[:, :-1]], dim=1)
+    logits = network.logits(network(before, memory))
+    ended = (likeliest == END).long().cumsum(1) > 1
+    for row, chosen, over in zip(logits.argmax(-1), likeliest, ended, strict=True):
+        assert (row == chosen)[: int((~over).sum())].all()
+
+
+def test_a_token_more_costs_one_tokens_work():
+    network, seen = a_network(vocabulary=11, longest=30), []
+    network.bias.data[END] = -1e9  # goes on to the longest
+    network.layers.layers[0].self_attn.register_forward_hook(lambda module, args, out: seen.append(args[1].shape[1]))
+    Sentences(network, torch.randn(1, 2, 8, dtype=torch.float64)).sample()
+    assert seen == [2, *[1] * 29]  # the first brings the memory along
+
+
+def test_a_text_is_scored_the_same_whatever_its_company_and_padding():
+    network = a_network(vocabulary=11, longest=9)
+    memory = torch.randn(3, 2, 8, dtype=torch.float64)
+    x = torch.tensor([[4, 5, 0, 0, 0], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0]]).bool()
+    together = Sentences(network, memory).log_prob(x, mask)
+    assert torch.equal(together, Sentences(network, memory).log_prob(F.pad(x, (0, 3)), F.pad(mask, (0, 3))))
+    torch.testing.assert_close(together, Sentences(network, memory).log_prob(x))  # without a mask up to the end
+    for i in range(3):
+        alone = Sentences(network, memory[i : i + 1]).log_prob(x[i : i + 1], mask[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone)
+
+
+def test_tokens_see_the_past_alone_and_nothing_that_is_missing():
+    network = a_network(vocabulary=11, longest=9)
+    p = Sentences(network, torch.randn(1, 2, 8, dtype=torch.float64))
+    x = torch.tensor([[1, 2, 3, 4, 5, 0]])
+    other = torch.tensor([[1, 2, 3, 9, 5, 0]])
+    a, b = p.log_prob_tokens(x), p.log_prob_tokens(other)
+    assert torch.equal(a[:, :3], b[:, :3])
+    assert (a[:, 3:] != b[:, 3:]).all()
+    mask = torch.tensor([[1, 1, 1, 0, 1, 1]]).bool()
+    hidden = p.log_prob_tokens(x, mask)
+    assert torch.equal(hidden, p.log_prob_tokens(other, mask))
+    assert hidden[0, 3] == 0
+
+
+def test_samples_of_several_memories_have_their_order():
+    network = a_network(vocabulary=11, longest=5)
+    memory = torch.randn(3, 2, 2, 8, dtype=torch.float64)
+    noise = torch.randn(4, 3, 2, 5, dtype=torch.float64)
+    drawn = Sentences(network, memory).sample(4, lambda *shape: noise)
+    assert drawn.shape == (4, 3, 2, 5)
+    one = Sentences(network, memory[2, 1]).sample(1, lambda *shape: noise[3, 2, 1].view(1, 5))[0]
+    assert torch.equal(one, drawn[3, 2, 1])
+    x = torch.tensor([[1, 2, 0], [3, 0, 0]])  # rows are the last of the batch's dimensions
+    assert Sentences(network, memory).log_prob(x).shape == (3, 2)
+    torch.testing.assert_close(
+        Sentences(network, memory).log_prob(x)[1, 1:], Sentences(network, memory[1, 1:]).log_prob(x[1:])
+    )
+
+
+@given(st.integers(0, 10_000), st.floats(0.05, 1.0))
+@settings(max_examples=50, deadline=None)
+def test_a_nucleus_is_as_few_tokens_as_have_the_probability(seed, top_p):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(1, 6, generator=generator, dtype=torch.float64)
+    p = logits.softmax(-1)[0]
+    order = p.argsort(descending=True).tolist()
+    kept = []
+    for i in order:
+        kept.append(i)
+        if p[kept].sum() >= top_p:
+            break
+    n = 4000
+    drawn = nucleus_draw(logits.expand(n, 6), top_p, (torch.arange(n, dtype=torch.float64) + 0.5) / n)
+    share = torch.bincount(drawn, minlength=6) / n
+    wanted = torch.zeros(6, dtype=torch.float64)
+    wanted[kept] = p[kept] / p[kept].sum()
+    torch.testing.assert_close(share.double(), wanted, atol=2e-3, rtol=0)
+
+
+def test_log_probabilities_of_codes_have_the_gradient_of_the_softmax():
+    generator = torch.Generator().manual_seed(0)
+    h, w = (torch.randn(n, 4, generator=generator, dtype=torch.float64, requires_grad=True) for n in (5, 7))
+    b = torch.randn(7, generator=generator, dtype=torch.float64, requires_grad=True)
+    codes = torch.tensor([0, 3, 6, 3, 1])
+    assert torch.autograd.gradcheck(lambda *a: CodeLogProb.apply(*a, codes), (h, w, b))
+    wanted = F.linear(h, w, b).log_softmax(-1)[torch.arange(5), codes]
+    torch.testing.assert_close(CodeLogProb.apply(h, w, b, codes), wanted)
+
+
+def test_dropout_keeps_the_mean_and_drops_its_share():
+    layer, x = Dropout(0.3), torch.ones(1000, 300)
+    torch.manual_seed(0)
+    y = layer(x)
+    assert (y == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
+    assert y.mean().item() == pytest.approx(1, abs=0.01)
+    assert torch.equal(layer.eval()(x), x)
+
+
+def test_the_encoder_sees_neither_padding_nor_what_is_missing():
+    torch.manual_seed(0)
+    net = TextEncoder((8,), (3,), 2, vocabulary=11, width=8, heads=2, layers=2, dropout=0.2).double().eval()
+    c = torch.randn(2, 2, dtype=torch.float64)
+    x = torch.tensor([[4, 5, 6, 0, 0], [1, 2, 3, 4, 0]])
+    mask = torch.tensor([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1]]).bool()
+    y = net(x, c, mask)
+    torch.testing.assert_close(y[:1], net(torch.tensor([[4, 9, 6, 0]]), c[:1], mask[:1, :4]))
+    assert not torch.allclose(y[:1], net(torch.tensor([[4, 5, 6, 0]]), c[:1]))
+
+
+def test_what_networks_are_shown_is_cut_to_the_longest():
+    codes, inside = shown(torch.tensor([[3, 0, 0, 0], [2, 4, 0, 0]]), None, 7)
+    assert codes.tolist() == [[3, 0, 7], [2, 4, 0]]
+    assert inside.tolist() == [[True, True, False], [True, True, True]]
+    assert shown(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool), 7)[0].tolist() == [[7], [7]]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_batches_of_like_length_are_every_row_once(lengths, batch, epoch):
+    order = torch.randperm(len(lengths))
+    found = like_lengths(order, torch.tensor(lengths), min(batch, len(lengths)), 0, epoch)
+    assert sorted(found.tolist()) == list(range(len(lengths)))
+    assert torch.equal(found, like_lengths(order, torch.tensor(lengths), min(batch, len(lengths)), 0, epoch))
+
+
+def test_batches_of_like_length_hardly_pad():
+    lengths = torch.randint(1, 100, (6400,))
+    batches = lengths[like_lengths(torch.randperm(6400), lengths, 64, 0, 0)].view(-1, 64)
+    assert (batches.amax(1, keepdim=True) - batches).sum() < 0.1 * lengths.sum()
+
+
+# -- tokens ------------------------------------------------------------------------------------------------------------
+
+BYTES = Text.infer(TEXTS, tokenizer="bpe")
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_byte_pairs_are_any_text(texts):
+    texts = [t.encode("utf-8", "ignore").decode() for t in texts]
+    BYTES.longest = 10_000
+    x, mask = BYTES.pack(texts)
+    assert BYTES.unpack(x).tolist() == texts
+    assert (x[mask] == END).sum() == len(texts)
+
+
+@given(st.lists(st.text("abc <>unk\n\t", max_size=30), min_size=2, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_characters_and_words_come_back(texts):
+    if len(set("".join(texts))) > 1:
+        domain = Text.infer(texts, tokenizer="char")
+        assert domain.unpack(domain.pack(texts)[0]).tolist() == texts
+    if len({w for t in texts for w in t.split()}) > 1:
+        domain = Text.infer(texts, tokenizer="word")
+        assert domain.unpack(domain.pack(texts)[0]).tolist() == [" ".join(t.split()) for t in texts]
+
+
+def test_a_vocabulary_keeps_what_is_frequent():
+    domain = Text.infer(["a a a b b c", "a d"], tokenizer={"name": "word", "vocabulary": 3})
+    assert domain.vocabulary == 4  # the end, <unk>, a, b
+    assert domain.unpack(domain.pack(["a b c d"])[0]).tolist() == ["a b <unk> <unk>"]
+
+
+def test_a_long_text_is_cut_and_has_no_end():
+    domain = Text.infer([*TEXTS, "a " * 100_000], tokenizer={"name": "word", "longest": 20})
+    assert (domain.longest, domain.cut) == (20, 1)
+    x, mask = domain.pack(["a " * 100_000, "a man"])
+    assert x.shape == (2, 20)
+    assert (x[0] != END).all()
+    assert mask.sum(1).tolist() == [20, 3]
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "said"),
+    [
+        (["a", "a", "a"], "word", "one token 'a'"),
+        (["a", "aa", "aaa"], "char", "one token 'a'"),
+        (TEXTS, "words", "did you mean 'word'"),
+        (TEXTS, {"name": "word", "vocab": 3}, "has no option 'vocab'"),
+        (TEXTS, {"name": "word", "longest": 0}, "1 or more"),
+        (["a", None], "word", "text 1 is None"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_told(texts, options, said):
+    with pytest.raises(UserError, match=said):
+        vk.VAE(tokenizer=options).fit(texts)
+
+
+# -- estimators --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return vk.VAE(3, tokenizer="word", **QUICK).fit(TEXTS)
+
+
+def test_an_estimator_of_texts(vae, tmp_path):
+    assert vae.sample(3).shape == (3,)
+    assert all(isinstance(t, str) for t in vae.sample(3, temperature=0.5, top_p=0.9))
+    assert vae.transform(TEXTS).shape == (27, 3)
+    assert vae.reconstruct(TEXTS[:4]).shape == (4,)
+    way = vae.interpolate(TEXTS[0], TEXTS[1], 5)
+    assert way.tolist()[:: len(way) - 1] == vae.reconstruct(TEXTS[:2]).tolist()
+    vae.save(tmp_path / "run")
+    again = vk.load(tmp_path / "run")
+    assert again.sample(5).tolist() == vae.sample(5).tolist()
+    assert np.array_equal(again.score_samples(TEXTS, k=3), vae.score_samples(TEXTS, k=3))
+
+
+def test_a_text_scores_the_same_alone(vae):
+    scores = vae.score_samples(TEXTS, k=4)
+    np.testing.assert_allclose(vae.score_samples(TEXTS[5:6], k=4), scores[5:6], rtol=1e-10)
+
+
+def test_a_language_model_is_a_model_without_a_latent():
+    model = vk.VAE(0, tokenizer="word", **QUICK).fit(TEXTS)
+    results = model.evaluate(TEXTS, k=2)
+    assert results["kl"] == 0
+    assert results["iw_nll"] == pytest.approx(-results["elbo"])
+    np.testing.assert_allclose(model.score_samples(TEXTS, k=1), model.score_samples(TEXTS, k=3))
+    with pytest.raises(UserError, match="latent_dim=0 is too small"):
+        vk.VAE(0, epochs=1).fit(np.random.default_rng(0).normal(size=(20, 3)))
+
+
+def test_texts_of_a_class():
+    y = np.array(["x" if t.startswith("a man") else "y" for t in TEXTS])
+    cvae = vk.CVAE(0, tokenizer="word", size="small", epochs=200, batch_size=9, objective="elbo").fit(TEXTS, y)
+    assert np.mean([t.startswith("a man") for t in cvae.sample(50, y="x")]) > 0.9
+    assert np.mean([t.startswith("a man") for t in cvae.sample(50, y="y")]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"prior": "vamp"}, "'mixture' or 'flow'"),
+        ({"likelihood": "normal"}, "likelihood 'normal' is not for data of this kind"),
+        ({"network": "conv"}, "leave it out for texts"),
+        ({"binarize": "dynamic"}, "binarize is for pictures"),
+        ({"structure": "ladder"}, "structure"),
+        ({"likelihood": {"name": "causal", "width": 30}}, "does not divide"),
+        ({"likelihood": {"name": "causal", "word_dropout": 1.0}}, "below 1"),
+    ],
+)
+def test_parts_that_texts_have_not(settings, said):
+    with pytest.raises(UserError, match=said):
+        vk.VAE(**{**QUICK, **settings}).fit(TEXTS)
+
+
+def test_other_data_has_no_tokenizer():
+    with pytest.raises(UserError, match="tokenizer is for texts"):
+        vk.VAE(tokenizer="word", epochs=1).fit(np.random.default_rng(0).normal(size=(20, 3)))
+
+
+def test_the_likelihood_takes_codes_alone():
+    likelihood = CausalLikelihood((4,), vocabulary=5, width=8, heads=2)
+    with pytest.raises(UserError, match="codes of tokens"):
+        likelihood.check(torch.tensor([[1, 7, 0, 0]]))
