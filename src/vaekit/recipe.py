@@ -16,6 +16,7 @@ from vaekit import run as runs
 from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
+from vaekit.evaluation import texts
 from vaekit.files import write_text
 from vaekit.frame import Frame
 from vaekit.robots.datasets import read_demonstrations
@@ -346,6 +347,8 @@ def evaluate(
     else:
         own = {name: values for name, values in data.conditions.items() if name in estimator.schema_.named}
         results = {**estimator.evaluate(data.x, own, k=k, track=track), **added}
+        if data.kind == "text":
+            results |= texts.rates(estimator.domain_, data.x, -results["iw_nll"])
     write_text(folder / runs.EVALUATION, json.dumps(results, indent=2) + "\n")
     return results
 

@@ -60,6 +60,12 @@ def parse_size(text: str) -> list[int]:
         raise UserError(f"--resize takes WIDTHxHEIGHT, such as 64x64, not {text!r}") from None
 
 
+def told(what: str, path: Path) -> None:
+    """Say what was written to a file; nothing where it was printed."""
+    if path.name != "-":
+        say(f"{what} in {path}")
+
+
 def say(line: str) -> None:
     """Tell the person; of several processes only the first speaks."""
     if os.environ.get("RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0":

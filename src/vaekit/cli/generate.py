@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import Condition, Out, Run, Source, app, say
+from vaekit.cli.common import Condition, Out, Run, Source, app, say, told
 from vaekit.errors import UserError
 
 
@@ -16,13 +16,14 @@ def sample(
     run: Run,
     n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
     condition: Condition = None,
-    temperature: Annotated[float, typer.Option(help="Spread of z: below 1 more typical, above 1 more varied.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="Spread of z, or of texts that of each token: below 1 more typical, above 1 more varied.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Texts: each token is one of the likeliest, whose probabilities add up to this.")] = 1.0,
     where: Annotated[list[str] | None, typer.Option(help="Tables: what rows have to fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
     sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet."""
+    """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet; texts are printed, or .txt."""
     from vaekit.recipe import learn_sampler
     from vaekit.uses.write import write_rows
 
@@ -31,22 +32,27 @@ def sample(
     if sampler and sampler not in ("auto", "prior", *estimator.samplers_):
         say(f"learning where the codes lie: sampler {sampler}")
         learn_sampler(run, estimator, sampler)
-    rows = estimator.sample(n, y, where=where or None, sampler=sampler, temperature=temperature, random_state=seed)
+    rows = estimator.sample(
+        n, y, where=where or None, sampler=sampler, temperature=temperature, top_p=top_p, random_state=seed
+    )
     write_rows(path, rows, estimator.domain_)
-    say(f"{n} samples in {path}")
+    told(f"{n} samples", path)
 
 
 @app.command()
 def reconstruct(run: Run, source: Source, output: Out = None) -> None:
-    """Pass SOURCE through the latent and back: .png shows originals beside reconstructions."""
+    """Pass SOURCE through the latent and back: .png shows originals beside reconstructions, and so do texts."""
     import numpy as np
 
+    from vaekit.cli import text
     from vaekit.recipe import read_for
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet")
     data = read_for(estimator, source)
     rows = estimator.reconstruct(data.x, data.conditions)
+    if data.kind == "text":
+        return text.reconstructed(data.x, rows, path)
     if path.suffix.lower() == ".png":
         shown = min(len(rows), 64)
         pairs = np.stack([data.x[:shown].astype(rows.dtype), rows[:shown]], axis=1).reshape(-1, *rows.shape[1:])
@@ -79,7 +85,7 @@ def impute(
             found = estimator.impute(data.x, data.conditions, draws=1 if draws else None, random_state=seed + i)
             write_rows(to, found[0] if draws else found, data if data.kind == "series" else estimator.domain_)
             rows = len(data)
-        say(f"{rows} rows in {to}")
+        told(f"{rows} rows", to)
 
 
 @app.command()
@@ -112,33 +118,29 @@ def encode(run: Run, source: Source, output: Out = None) -> None:
 def interpolate(
     run: Run,
     a: Annotated[
-        str, typer.Argument(metavar="A", help="A file, or a row of a source: SOURCE\\[12].", show_default=False)
+        str, typer.Argument(metavar="A", help="A file, a row of a source: SOURCE\\[12], or, of a model of texts, a text.", show_default=False)
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
     steps: Annotated[int, typer.Option(help="Points on the way, both ends included.")] = 9,
-    path_: Annotated[str, typer.Option("--path", help="linear, spherical or geodesic (what is decoded changes least).")] = "linear",
+    path_: Annotated[str | None, typer.Option("--path", help="linear (default), spherical (default of texts) or geodesic (what is decoded changes least).", show_default=False)] = None,
     condition: Condition = None,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """Walk through the latent space from A to B: .png (a strip), .gif, .npy or .csv."""
+    """Walk through the latent space from A to B: .png (a strip), .gif, .npy or .csv; texts are printed, or .txt."""
     import torch
 
-    from vaekit.recipe import read_for
+    from vaekit.cli import text
     from vaekit.uses.interpolate import smoothness
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet")
-    ends = [read_for(estimator, end, conditions=False) for end in (a, b)]
-    for end, text in zip(ends, (a, b), strict=True):
-        if len(end) != 1:
-            raise UserError(f"{text} has {len(end)} rows: choose one, such as {text}[0]")
     y = estimator.schema_.parse(condition or [])
-    table = estimator.domain_.kind == "table"
-    first, last = (end.x if table else end.x[0] for end in ends)
+    kind = estimator.domain_.kind
+    first, last = text.ends(a, b) if kind == "text" else (one_row(estimator, end) for end in (a, b))
     rows = estimator.interpolate(first, last, steps, y, path=path_)
     write_rows(path, rows, estimator.domain_, {"columns": steps})
-    if table:
-        say(f"{steps} steps in {path}")
+    if kind in ("table", "text"):
+        told(f"{steps} steps", path)
         return
     found = smoothness(torch.from_numpy(rows.astype("float64")))
     say(
@@ -147,10 +149,20 @@ def interpolate(
     )
 
 
+def one_row(estimator: Any, source: str) -> Any:
+    """The row that a source is; of a table, as a table of one row."""
+    from vaekit.recipe import read_for
+
+    data = read_for(estimator, source, conditions=False)
+    if len(data) != 1:
+        raise UserError(f"{source} has {len(data)} rows: choose one, such as {source}[0]")
+    return data.x if data.kind == "table" else data.x[0]
+
+
 def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True) -> tuple[Any, Path]:
-    """The run's estimator, and a checked path to write to; by default a file in the run directory."""
+    """The run's estimator, and a checked path to write to; by default a file in the run directory, or for texts STDOUT."""
     from vaekit.loading import load
-    from vaekit.uses.write import check_suffix
+    from vaekit.uses.write import STDOUT, check_suffix
 
     estimator = load(run)
     estimator.frame_ = "arrow"  # which writes whole numbers as such where some are missing
@@ -158,6 +170,10 @@ def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: 
         raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
     if estimator.domain_.kind == "table":
         suffixes = tuple(s for s in suffixes if s in (".csv", ".parquet") or name in ("latents", "scores"))
+    if estimator.domain_.kind == "text" and name not in ("latents", "scores"):
+        if output is None:
+            return estimator, STDOUT
+        suffixes = (".txt", ".csv", ".parquet")
     allowed = (
         [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
     )

@@ -69,6 +69,7 @@ def info(run: Run) -> None:
 
 
 def summary(results: dict[str, Any]) -> str:
+    from vaekit.evaluation.texts import text_lines
     from vaekit.measures import distance_lines, factor_lines, latent_lines
     from vaekit.robots.health import policy_lines
 
@@ -78,6 +79,7 @@ def summary(results: dict[str, Any]) -> str:
         f"reconstruction  {results['reconstruction']:.2f} nats",
         f"KL              {results['kl']:.2f} nats",
         f"IW-NLL (k={results['k']})  {results['iw_nll']:.2f} ± {results['iw_nll_standard_error']:.2f} nats",
+        *text_lines(results),
         f"active units    {results['active_units']} of {results['latent_units']}",
         *(
             ["KL per unit     " + " ".join(f"{v:.2f}" for v in largest)]

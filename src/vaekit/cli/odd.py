@@ -19,7 +19,7 @@ def score(
     run: Run,
     source: Source,
     name: Annotated[str, typer.Option("--score", help="loglik (log p(x), nats), reconstruction, kl, regret, path (one pass; for pictures), or auto: path for pictures, else loglik.")] = "auto",
-    k: Annotated[int | None, typer.Option(help="Importance samples a row, for loglik. Default: 100.", show_default=False)] = None,
+    k: Annotated[int | None, typer.Option(help="Importance samples a row, for loglik. Default: 100; 20 for texts.", show_default=False)] = None,
     fdr: Annotated[float | None, typer.Option(help="Say which rows are anomalies, such that of those at most this share is normal, on average.", show_default=False)] = None,
     calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that the model has not learned from, for p-values. Default: those the run held out. They are remembered.", show_default=False)] = None,
     contributions: Annotated[bool, typer.Option("--contributions", help="Also what each column has to do with it: nats above what is usual in it.")] = False,
@@ -33,6 +33,7 @@ def score(
     import numpy as np
     import pyarrow as pa
 
+    from vaekit.cli.text import SAMPLES, with_rates
     from vaekit.recipe import read_for
     from vaekit.training.progress import track
     from vaekit.uses.conformal import discoveries
@@ -48,9 +49,11 @@ def score(
         return score_series(
             estimator, source, path, k, asked=bool(name not in ("auto", "loglik") or fdr or calibrate or contributions)
         )
+    if estimator.domain_.kind == "text" and name in ("auto", "loglik"):
+        k = k or SAMPLES
     odd = Oddness(estimator, name, **({} if k is None else {"k": k}))
     if contributions and not odd.columns:
-        raise UserError("--contributions is for tables: a picture has no columns")
+        raise UserError("--contributions is for tables: pictures and texts have no columns")
     data = read_for(estimator, source)
     why_not = calibrated(run, odd, calibrate)
     if why_not and odd.score.learns:
@@ -61,6 +64,8 @@ def score(
         raise UserError(f"--fdr needs p-values and there are none, {why_not}: name normal rows with --calibrate")
     say(f"note: no p-values, {why_not}: name normal rows with --calibrate" if why_not else about(odd))
     judged = odd.judge_all(data, shares=contributions, track=partial(track, what="score"))
+    if data.kind == "text" and odd.score.name == "loglik":
+        judged = with_rates(judged, estimator.domain_, data.x)
     if fdr is None and path.suffix.lower() != ".npy":
         write_pieces(path, map(pa.table, judged))
     else:

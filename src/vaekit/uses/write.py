@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.files import write_atomically
+from vaekit.files import write_atomically, write_text
+
+STDOUT = Path("-")  # where texts go if no file is named
 
 
 def check_suffix(path: Path, allowed: Sequence[str]) -> str:
@@ -51,7 +55,8 @@ def write_pieces(path: Path, tables: Iterable[Any]) -> int:
 
 
 def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) -> None:
-    """Rows in the user's own form as .npy, .npz, .csv, .parquet, or, for pictures, .png (a grid) or .gif (frames).
+    """Rows in the user's own form as .npy, .npz, .csv, .parquet, or, for pictures, .png (a grid) or .gif (frames), or, for
+    texts, .txt or what is printed.
 
     `pictures`: options of the grid, such as its columns.
     """
@@ -70,6 +75,10 @@ def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) 
         write_atomically(path, lambda p: save_with(np.save, p, rows))
     elif suffix == ".npz":
         write_atomically(path, lambda p: save_with(np.savez_compressed, p, x=rows))
+    elif suffix == ".txt" or path == STDOUT:
+        write_lines(path, rows)
+    elif getattr(domain, "kind", None) == "text":
+        write_table(path, {"text": rows})
     elif getattr(domain, "kind", None) == "table":
         write_pieces(path, [rows])
     elif getattr(domain, "kind", None) == "series":
@@ -80,6 +89,15 @@ def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) 
             f"{'z' if domain is None else 'x'}{i}" for i in range(flat.shape[1])
         ]
         write_table(path, dict(zip(names, flat.T, strict=True)))
+
+
+def write_lines(path: Path, texts: Iterable[str]) -> None:
+    """A text a line, its own ends of lines as spaces."""
+    lines = "".join(re.sub(r"[\r\n]+", " ", text) + "\n" for text in texts)
+    if path == STDOUT:
+        sys.stdout.write(lines)
+    else:
+        write_text(path, lines)
 
 
 def save_with(save: Any, path: Path, *args: Any, **kwargs: Any) -> None:
