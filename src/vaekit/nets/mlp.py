@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -31,7 +32,9 @@ class MLP(nn.Module):
         super().__init__()
         widths = [math.prod(in_shape), *hidden]
         self.out_shape = tuple(out_shape)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        with warnings.catch_warnings():  # no features, such as those of a latent of 0 units, have no weights to draw
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.conditions = nn.ModuleList(nn.Linear(condition_features, b) for b in hidden if condition_features)
         self.out = nn.Linear(widths[-1], math.prod(out_shape))
         self.activation = nn.ReLU()

@@ -192,10 +192,10 @@ def fit(
                 batch = train[order[state.batch * rows : (state.batch + 1) * rows][mine]]
                 x, y = to_batch(batch.x, noise.uniform), batch.y
                 if y and options.condition_dropout:
-                    y = forget(y, noise.uniform(share, 1 + len(y)).to(x), options.condition_dropout)
+                    y = forget(y, noise.uniform(share, 1 + len(y)).to(x.device), options.condition_dropout)
                 mask = batch.mask
                 if options.cell_dropout:
-                    seen = see_some(noise.uniform(share, 2 + math.prod(x.shape[1:])).to(x), options.cell_dropout).view(
+                    seen = see_some(noise.uniform(share, 2 + math.prod(x.shape[1:])).to(x.device), options.cell_dropout).view(
                         x.shape
                     )
                     mask = seen if mask is None else mask & seen
