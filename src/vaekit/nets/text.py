@@ -18,7 +18,7 @@ from vaekit.nets.transformer import Cache, CausalTransformer, Dropout, Transform
 END = 0
 SIZES: dict[str, dict[str, Any]] = {
     "small": dict(width=128, heads=4, layers=2, dropout=0.1),
-    "base": dict(width=256, heads=4, layers=3, dropout=0.2),
+    "base": dict(width=256, heads=4, layers=2, dropout=0.2),
     "large": dict(width=384, heads=6, layers=4, dropout=0.3),
 }
 ENCODER_LAYERS = {"small": 1, "base": 2, "large": 2}
