@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -301,6 +303,25 @@ def test_texts_of_a_class():
     cvae = vk.CVAE(0, tokenizer="word", size="small", epochs=200, batch_size=9, objective="elbo").fit(TEXTS, y)
     assert np.mean([t.startswith("a man") for t in cvae.sample(50, y="x")]) > 0.9
     assert np.mean([t.startswith("a man") for t in cvae.sample(50, y="y")]) < 0.1
+
+
+def test_training_that_was_stopped_ends_with_the_same_weights(tmp_path):
+    class Stop:
+        def step(self, state, progress, terms):
+            if state.step == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def epoch(self, *_):
+            pass
+
+    rows = np.array(TEXTS, dtype=object)
+    whole = vk.VAE(3, **QUICK).fit_rows(rows, {})
+    first = vk.VAE(3, **QUICK).fit_rows(rows, {}, folder=tmp_path / "run", watchers=[Stop()])
+    assert first.interrupted_
+    assert len(first.history_) == 1  # in the middle of the second epoch of three batches
+    again = vk.VAE(3, **QUICK).fit_rows(rows, {}, folder=tmp_path / "run", resume=True)
+    for name, tensor in whole.model_.state_dict().items():
+        assert torch.equal(tensor, again.model_.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(
