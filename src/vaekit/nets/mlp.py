@@ -12,6 +12,13 @@ from torch import Tensor, nn
 SIZES = {"small": (128,), "base": (256, 256), "large": (1024, 1024, 1024)}
 
 
+def linear(in_features: int, out_features: int) -> nn.Linear:
+    """As `nn.Linear`, without its warning that no features, such as those of a latent of 0 units, have no weights to draw."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        return nn.Linear(in_features, out_features)
+
+
 class MLP(nn.Module):
     """Linear layers with an activation between them; the condition is added before every activation.
 
@@ -32,9 +39,7 @@ class MLP(nn.Module):
         super().__init__()
         widths = [math.prod(in_shape), *hidden]
         self.out_shape = tuple(out_shape)
-        with warnings.catch_warnings():  # no features, such as those of a latent of 0 units, have no weights to draw
-            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
-            self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise(widths))
         self.conditions = nn.ModuleList(nn.Linear(condition_features, b) for b in hidden if condition_features)
         self.out = nn.Linear(widths[-1], math.prod(out_shape))
         self.activation = nn.ReLU()

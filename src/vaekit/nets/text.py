@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaekit.nets.mlp import linear
 from vaekit.nets.transformer import Cache, CausalTransformer, Dropout, TransformerEncoder
 
 END = 0
@@ -87,7 +88,7 @@ class TextEncoder(nn.Module):
         self.layers = TransformerEncoder(
             width, heads=heads, layers=layers, dropout=dropout, activation="gelu", norm_first=True
         )
-        self.out = nn.Linear(width, math.prod(out_shape))
+        self.out = linear(width, math.prod(out_shape))
 
     def forward(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Codes (B, T), c (B, condition_features), mask (B, T) -> (B, *out_shape)."""
