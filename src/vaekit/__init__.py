@@ -16,6 +16,8 @@ _HOME = {
     "AnomalyDetector": "detector",
     "to_pyod": "detector",
     "SeriesVAE": "series",
+    "SemiSupervisedVAE": "semi_supervised",
+    "SemiSupervisedRegressor": "semi_supervised",
     "Policy": "robots.policy",
     "Demonstrations": "robots.demonstrations",
     "read_demonstrations": "robots.datasets",

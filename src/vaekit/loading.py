@@ -19,11 +19,19 @@ from vaekit.estimators import CVAE, VAE
 from vaekit.files import read_tensors
 from vaekit.robots.policy import Policy
 from vaekit.run import CONFIG, EVALUATION, REPORT, SAMPLER, read_config, read_metrics
+from vaekit.semi_supervised import SemiSupervisedRegressor, SemiSupervisedVAE
 from vaekit.series import SeriesVAE
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL
 from vaekit.uses.samplers import SAMPLERS, new_sampler
 
-ESTIMATORS: dict[str, Any] = {"VAE": VAE, "CVAE": CVAE, "Policy": Policy, "SeriesVAE": SeriesVAE}
+ESTIMATORS: dict[str, Any] = {
+    "VAE": VAE,
+    "CVAE": CVAE,
+    "Policy": Policy,
+    "SeriesVAE": SeriesVAE,
+    "SemiSupervisedVAE": SemiSupervisedVAE,
+    "SemiSupervisedRegressor": SemiSupervisedRegressor,
+}
 
 
 def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:

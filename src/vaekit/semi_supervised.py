@@ -1,0 +1,303 @@
+"""VAEs that learn from rows of which few have a label, and predict it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+from torch import Tensor
+
+from vaekit.build import fixed_uniform
+from vaekit.conditions import is_unknown
+from vaekit.errors import UserError
+from vaekit.estimators import ROWS_AT_ONCE, VAE
+from vaekit.settings import PARTS
+from vaekit.structures.semi_supervised import (
+    PERTURB,
+    SemiSupervisedClassifier,
+    SemiSupervisedModel,
+    is_known,
+)
+from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
+from vaekit.training import Data, Training
+
+SUMMED = (
+    "auto",
+    "elbo",
+    "iwae",
+    "free_bits",
+    "capacity",
+    "kl_target",
+    "geco",
+)  # what needs the terms of the bound alone
+UNLABELLED = -1
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SemiSupervised(VAE):
+    """What both estimators share; a subclass says how y becomes a condition, and what is predicted."""
+
+    weight: float = 1.0
+    consistency: float = 1.0
+    radius: float = 0.3
+
+    parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **PARTS,
+        "structure": {"flat": PARTS["structure"]["flat"]},
+        "objective": {name: PARTS["objective"][name] for name in SUMMED},
+    }
+    kind: ClassVar[str]
+    model: ClassVar[type[SemiSupervisedModel]]
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Train on X (N, ...) and y, one a row, most of them perhaps unknown."""
+        if y is None:
+            raise UserError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: give a value for at least some "
+                "rows, or use VAE"
+            )
+        return self.fit_rows(self._rows(X, reset=True), {"y": y})
+
+    def fit_rows(self, rows: Any, y: Mapping[str, Any], *, kinds: Any = None, **options: Any) -> Any:
+        """As of `VAE`; y is one condition, the target, by its name."""
+        if len(y) != 1:
+            raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
+        for name in ("weight", "consistency", "radius"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"{name}={getattr(self, name)!r} has to be a number, 0 or more")
+        ((name, values),) = y.items()
+        values = self._targets(values)
+        if len(values) != len(rows):
+            raise UserError(f"X has {len(rows)} rows and y has {len(values)}: give one a row, -1 or None where unknown")
+        return super().fit_rows(rows, {name: values}, kinds={name: self.kind}, **options)
+
+    def _targets(self, y: Any) -> np.ndarray:
+        """y in the user's form -> an array, None or NaN where it is unknown. UserError where all is."""
+        raise NotImplementedError
+
+    def _learn_schema(self, *args: Any) -> Data:
+        data = super()._learn_schema(*args)
+        some = data[is_known(data.y[self.target_]).nonzero().squeeze(1)]
+        self.model_.learn_from(self.domain_.batch(some.x, fixed_uniform()), some.mask, some.y[self.target_])
+        return data
+
+    def _build(self, likelihood: Any) -> SemiSupervisedModel:
+        flat = super()._build(likelihood)
+        network, _ = self.domain_.networks(self.size, self.network)
+        condition = self._condition
+        outputs = condition.size if self.kind == "label" else 2 * condition.size
+        kind = self.domain_.kind
+        return self.model(
+            flat, network(likelihood.input_shape, (outputs,), 0), self.target_, PERTURB.get(kind),
+            weight=self.weight, consistency=self.consistency, radius=self.radius if kind != "text" else 0.0,
+            **self._known_of(condition),
+        )  # fmt: skip
+
+    def _known_of(self, condition: Any) -> dict[str, Any]:
+        return {}
+
+    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+        """No label is held out: there are few."""
+        train, valid = super()._split(data)
+        labelled = is_known(data.y[self.target_])[valid]
+        return torch.cat([train, valid[labelled]]).sort().values, valid[~labelled]
+
+    def _training(self) -> Training:
+        training = super()._training()
+        # The last weights: the best epoch of the bound need not be that of the predictions, and no label is held out.
+        training.keep, training.patience, training.condition_dropout = "last", 1.0, 0.0
+        return training
+
+    def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data) -> VAE:
+        completed = []
+        for part in (train, valid):
+            labels = [self._completed(c) for c in part.chunks(ROWS_AT_ONCE)]
+            part = copy.copy(part)
+            part.y = {self.target_: torch.cat(labels)} if labels else part.y
+            completed.append(part)
+        return super()._fit_sampler(name, options, *completed)
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def target_(self) -> str:
+        """The name of y."""
+        return next(iter(self.schema_.named))
+
+    @property
+    def _condition(self) -> Any:
+        return self.schema_.named[self.target_]
+
+    def _judged(self, X: Any) -> Tensor:
+        """The classifier's outputs, (N, outputs) float64."""
+        data, model = self._data(X, None), self._model()
+        with torch.no_grad():
+            return torch.cat([model.judge(self._batch(c), c.mask) for c in data.chunks(ROWS_AT_ONCE)])
+
+    @torch.no_grad()
+    def _completed(self, data: Data) -> Tensor:
+        """The target of packed rows, predicted where it is unknown."""
+        x = self.domain_.batch(data.x, fixed_uniform())
+        return self.model_.completed(data.y, self.model_.judge(x.float(), data.mask))
+
+    def _known_or_predicted(self, X: Any, y: Any) -> Any:
+        return self.predict(X) if y is None else y  # type: ignore[attr-defined]
+
+    def inverse_transform(self, Z: Any, y: Any = None) -> np.ndarray:
+        """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form: the decoder's means."""
+        if y is None:
+            raise UserError("a code alone does not say what the row is: give y as well, such as what `predict` says")
+        return super().inverse_transform(Z, y)
+
+    def reconstruct(self, X: Any, y: Any = None) -> np.ndarray:
+        """X by way of its latent codes, in its own form: (N, ...) -> (N, ...). y: predicted where it is left out."""
+        return super().reconstruct(X, self._known_or_predicted(X, y))
+
+    def impute(self, X: Any, y: Any = None, **options: Any) -> Any:
+        """X with its gaps filled; see `VAE.impute`. y: predicted where it is left out."""
+        return super().impute(X, self._known_or_predicted(X, y), **options)
+
+    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, **options: Any) -> np.ndarray:
+        """The way from row a to row b through the latent space; see `VAE.interpolate`. y, which is held on the way: what is
+        predicted of a where it is left out."""
+        if y is None:
+            y = self.predict(self._ends(a, b))[0]  # type: ignore[attr-defined]
+        return super().interpolate(a, b, steps, y, **options)
+
+    def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
+        """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known."""
+        if not self.schema_.name(y):
+            y = {self.target_: self._unknown(len(X))}
+        return super().evaluate(X, y, **options)
+
+    def _unknown(self, rows: int) -> np.ndarray:
+        raise NotImplementedError
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
+    """A classifier that learns from rows without a label too, and a model of them, p(x, y) = p(y) p(x|y), to sample from.
+
+    y is (N,): labels of any kind, of numbers or text; -1, None or NaN is none. Where y is unknown it is summed out (M2 of Kingma et
+    al. 2014). Beside that the classifier q(y|x) learns from the labels, and to say the same of all that is near to a row (virtual
+    adversarial training), which on its own account is what most of its accuracy comes from. All data that `VAE` takes.
+
+    M1+M2 is a pipeline: `make_pipeline(VAE(), SemiSupervisedVAE())`.
+
+    Args:
+        weight: of what the classifier learns beside the bound, in nats a row.
+        consistency: within that, of how much q(y|x) may change near x; 0 is M2 as published.
+        radius: what is near: a share of the spread of the rows.
+        others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.
+
+    Attributes:
+        classes_: the labels, sorted.
+        model_: the trained `SemiSupervisedClassifier`.
+        others: as of `VAE`.
+    """
+
+    kind: ClassVar[str] = "label"
+    model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedClassifier
+
+    def _targets(self, y: Any) -> np.ndarray:
+        values = column_or_1d(np.asarray(y, dtype=None if hasattr(y, "dtype") else object), warn=True)
+        labels = np.array([None if unlabelled(v) else v for v in values.tolist()], dtype=object)
+        known = np.array([v for v in labels if v is not None])
+        if not len(known):
+            raise UserError("no row has a label, all of y is -1 or missing: label some rows of each class, or use VAE")
+        check_classification_targets(known)
+        return labels
+
+    def _known_of(self, condition: Any) -> dict[str, Any]:
+        return {"shares": torch.tensor(condition.shares)}
+
+    def _unknown(self, rows: int) -> np.ndarray:
+        return np.full(rows, None)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, sorted: (classes,)."""
+        return np.array(self._condition.classes)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """q(y|x), (N, classes) float64."""
+        return self._judged(X).softmax(1).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest label of each row, (N,)."""
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
+        """New rows, of label y or, where it is left out, of labels as frequent as those in y; see `VAE.sample`."""
+        check_is_fitted(self)
+        seed = self.seed_ if random_state is None else random_state
+        if self.domain_.kind != "table":  # which draws them itself
+            y = self.schema_.fill(self.schema_.name(y), n_samples, np.random.default_rng([seed, 1]))
+        return super().sample(n_samples, y, random_state=random_state, **options)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
+    """The same for numbers: y is (N,) or (N, size), NaN where unknown. q(y|x) is a Normal, p(y) the Normal of the known y.
+
+    Args:
+        as for `SemiSupervisedVAE`.
+
+    Attributes:
+        model_: the trained `SemiSupervisedRegressor` of `vaekit.structures`.
+        others: as of `VAE`.
+    """
+
+    kind: ClassVar[str] = "number"
+    model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedRegressorModel
+
+    def _targets(self, y: Any) -> np.ndarray:
+        values = np.asarray([np.nan if v is None else v for v in y] if isinstance(y, list) else y)
+        try:
+            values = values.astype(np.float64)
+        except (TypeError, ValueError):
+            raise UserError(f"y has to be numbers, NaN where unknown, got {np.ravel(values)[0]!r}") from None
+        if np.isnan(values).all():
+            raise UserError("no row has a y, all of it is NaN: give some, or use VAE")
+        return values
+
+    def _unknown(self, rows: int) -> np.ndarray:
+        return np.full((rows, self._condition.size), np.nan)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """The mean of q(y|x), (N,) or (N, size), in the units of y; with `return_std` its standard deviation as well."""
+        check_is_fitted(self)
+        condition = self._condition
+        q = self.model_.of(self._judged(X))
+        scale, one = np.asarray(condition.scale), condition.size == 1
+        found = q.loc.numpy() * scale + np.asarray(condition.mean), q.scale.numpy() * scale
+        mean, deviation = (values[:, 0] if one else values for values in found)
+        return (mean, deviation) if return_std else mean
+
+    def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
+        """New rows, of target y or, where it is left out, of targets spread as the known ones; see `VAE.sample`."""
+        check_is_fitted(self)
+        if y is None:
+            condition = self._condition
+            random = np.random.default_rng([self.seed_ if random_state is None else random_state, 1])
+            y = condition.mean + random.normal(size=(n_samples, condition.size)) * condition.scale
+        return super().sample(n_samples, y, random_state=random_state, **options)
+
+
+def unlabelled(value: Any) -> bool:
+    return is_unknown(value) or (isinstance(value, int | float) and value == UNLABELLED)

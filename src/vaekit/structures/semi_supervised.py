@@ -1,0 +1,365 @@
+"""A conditional VAE whose y is known of some rows alone: where it is not, it is a latent too (M2 of Kingma et al. 2014, arXiv
+1406.5298).
+
+    p(x, y, z) = p(y) p(z|y) p(x|z,y)        q(y, z|x) = q(y|x) q(z|x,y)
+
+A label is summed out exactly; numbers are drawn by reparameterisation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaekit.distributions import Distribution, Noise, Normal
+from vaekit.distributions.kl import kl_per_unit
+from vaekit.model import Conditions, Draw, LatentModel, blank
+
+Perturb = Callable[[Tensor, Tensor | None, Noise], tuple[Tensor, Tensor | None]]
+"""`perturb(x, mask, noise)`: other rows (B, *event) and their mask, of which y is the same."""
+
+LEAST = 1e-3  # in training, a class that is less probable than this is left out of the sum
+NEAR = 0.1  # of the radius: where the direction is looked for in which q(y|x) changes most
+CERTAIN = 0.95  # what q(y|x) says of a row that is at least so probable, moved rows learn
+JOLT = (
+    0.26,
+    0.15,
+    0.3,
+    0.15,
+    0.15,
+)  # at most: radians, share of the size, slant, and shares of half the width and height
+
+
+class SemiSupervisedModel(LatentModel):
+    """A `LatentModel` and q(y|x), for one condition y, which is given by name: {target: (B, ...)}, -1 or NaN where it is unknown.
+
+    What `draw` gives has y summed out in `log_px`, `kl` and the importance weight log_px + log_pz - log_qz: the ELBO and its
+    importance-weighted kin bound log p(x) where y is unknown, and log p(x|y) where it is known. z, its distributions and `decode`
+    are those of y where it is known, and of the likeliest y elsewhere.
+
+    Training adds to the bound what q(y|x) learns by itself, `weight` times the sum of
+    its loss on the labels, on labelled rows the model holds, since of few labels hardly one is in a batch;
+    `consistency` times the sum of
+        how much q(y|x) changes where x is moved by `radius` in the direction in which it changes most: virtual adversarial training
+        (Miyato et al. 2018, arXiv 1704.03976);
+        how much it changes where x is moved by `perturb`: of labels, -log q(y|x') of the likeliest y given x, where that is all but
+        certain (FixMatch, Sohn et al. 2020, arXiv 2001.07685);
+        of labels, the entropy of q(y|x), and how far its mean over the batch is from p(y).
+
+    Args:
+        model: what the other parts are taken from.
+        classifier: network, (B, *likelihood.input_shape) -> (B, outputs).
+        target: the name of y.
+        perturb: what a row's y does not depend on, if anything is known of that.
+        weight, consistency: see above; consistency 0 is M2 as published.
+        radius: a share of the spread of x; 0 where x is not made of numbers.
+    """
+
+    labelled_x: Tensor
+    labelled_mask: Tensor | None
+    labelled_y: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        model: LatentModel,
+        classifier: nn.Module,
+        target: str,
+        perturb: Perturb | None = None,
+        *,
+        weight: float = 1.0,
+        consistency: float = 1.0,
+        radius: float = 0.3,
+    ):
+        super().__init__(
+            model.encoder,
+            model.decoder,
+            model.likelihood,
+            latent_dim=model.latent_dim,
+            prior=model.prior_head,
+            posterior=model.posterior_head,
+            condition=model.condition,
+        )
+        self.classifier, self.target, self.perturb = classifier, target, perturb
+        self.weight, self.consistency, self.radius = weight, consistency, radius
+        self.learn_from(torch.zeros(0), None, torch.zeros(0))
+
+    def learn_from(self, x: Tensor, mask: Tensor | None, y: Tensor) -> None:
+        """The labelled rows, as the model sees them. They are no part of a saved model."""
+        for name, value in {"x": x, "mask": mask, "y": y}.items():
+            self.register_buffer(f"labelled_{name}", value, persistent=False)
+
+    # -- q(y|x) --------------------------------------------------------------------------------------------------------
+
+    def judge(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The classifier's output for x (B, *event): (B, outputs). Missing entries (mask False) are not read."""
+        return self._judge(self.likelihood.features(blank(x, mask)), mask)
+
+    def _judge(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        seen = {"mask": mask} if getattr(self.classifier, "sees_mask", False) else {}
+        # Not in half precision, which cannot tell by how little q(y|x) changes where x does.
+        with torch.autocast(features.device.type, enabled=False):
+            return self.classifier(features, **seen)
+
+    def likeliest(self, h: Tensor) -> Tensor:
+        """What `judge` gave -> the likeliest y, in the form of y."""
+        raise NotImplementedError
+
+    def completed(self, y: Conditions, h: Tensor) -> Tensor:
+        """y where it is known, the likeliest elsewhere."""
+        guess, known = self.likeliest(h), self.known(y, len(h))
+        return guess if known is None else torch.where(is_known(known).view(-1, *[1] * (known.ndim - 1)), known, guess)
+
+    def known(self, y: Conditions, rows: int) -> Tensor | None:
+        return None if y is None else y if isinstance(y, Tensor) else y.get(self.target)
+
+    # -- as of a LatentModel -------------------------------------------------------------------------------------------
+
+    def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
+        """q(z|x,y) for x (B, *event), of the likeliest y where it is unknown: a distribution over (B, latent_dim)."""
+        return super().posterior(x, {self.target: self.completed(y, self.judge(x, mask))}, mask)
+
+    def draw(
+        self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+    ) -> Draw:
+        x, h = blank(x, mask), self.judge(x, mask)
+        again = Again(noise, k, len(x))  # every class of a row has the same noise: their difference is not one of luck
+        chosen = self.completed(y, h)
+        draw = super().draw(x, {self.target: chosen}, k=k, mask=mask, noise=again.noise())
+        self._sum_out(draw, h, self.known(y, len(x)), chosen, again)
+        if self.training and self.weight:
+            draw.penalty = self.weight * self._learn(x, mask, h, noise)
+        return draw
+
+    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:
+        """Replace the terms of the bound by those with y summed out."""
+        raise NotImplementedError
+
+    def _given(self, x: Tensor, y: Tensor, k: int, mask: Tensor | None, noise: Noise) -> Draw:
+        return super().draw(x, {self.target: y}, k=k, mask=mask, noise=noise)
+
+    # -- what q(y|x) learns by itself ----------------------------------------------------------------------------------
+
+    def _learn(self, x: Tensor, mask: Tensor | None, h: Tensor, noise: Noise) -> Tensor:
+        loss, rows = h.new_zeros(()), len(x)
+        if len(self.labelled_y):
+            # As many rows as in the batch, drawn anew at each step.
+            which = (uniform(noise, rows).to(h.device) * len(self.labelled_y)).long()
+            seen = None if self.labelled_mask is None else self.labelled_mask[which]
+            loss = self._loss(self._judge_moved(self.labelled_x[which], seen, noise), self.labelled_y[which])
+        if not self.consistency:
+            return loss
+        consistent = self._decisive(h)
+        if self.radius:
+            consistent = consistent + self._adversarial(x, mask, h, noise)
+        if self.perturb:
+            consistent = consistent + self._agree(h.detach(), self._judge_moved(x, mask, noise))
+        return loss + self.consistency * consistent
+
+    def _judge_moved(self, x: Tensor, mask: Tensor | None, noise: Noise) -> Tensor:
+        return self.judge(*(self.perturb(x, mask, noise) if self.perturb and self.consistency else (x, mask)))
+
+    def _adversarial(self, x: Tensor, mask: Tensor | None, h: Tensor, noise: Noise) -> Tensor:
+        """How much q(y|x) changes in the worst direction, nats a row."""
+        features, fixed = self.likelihood.features(x), h.detach()
+        radius = self.radius * (features - features.mean(0)).flatten(1).square().sum(1).mean().sqrt()
+
+        def unit(direction: Tensor) -> Tensor:
+            length = direction.flatten(1).norm(dim=1).clamp_min(1e-12)
+            return direction / length.view(-1, *[1] * (direction.ndim - 1))
+
+        direction = unit(noise(1, len(x), *features.shape[1:])[0].to(features)).requires_grad_()
+        change = self._divergence(fixed, self._judge(features + NEAR * radius * direction, mask))
+        (slope,) = torch.autograd.grad(change, direction)
+        return self._divergence(fixed, self._judge(features + radius * unit(slope), mask))
+
+    def _loss(self, h: Tensor, y: Tensor) -> Tensor:
+        """-log q(y|x), nats a row."""
+        raise NotImplementedError
+
+    def _divergence(self, h: Tensor, other: Tensor) -> Tensor:
+        """KL between the q(y|x) of two outputs, nats a row."""
+        raise NotImplementedError
+
+    def _agree(self, h: Tensor, moved: Tensor) -> Tensor:
+        """How far what is said of moved rows is from what is said of these, nats a row."""
+        return self._divergence(h, moved)
+
+    def _decisive(self, h: Tensor) -> Tensor:
+        return h.new_zeros(())
+
+
+class SemiSupervisedClassifier(SemiSupervisedModel):
+    """y is a label: int64 codes (B,), -1 where unknown. `shares`: p(y), (classes,)."""
+
+    log_prior: Tensor
+
+    def __init__(self, *args: Any, shares: Tensor, **options: Any):
+        super().__init__(*args, **options)
+        self.register_buffer("log_prior", (shares / shares.sum()).log(), persistent=False)
+
+    def likeliest(self, h: Tensor) -> Tensor:
+        return h.argmax(-1)
+
+    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:
+        if y is not None and is_known(y).all():
+            return
+        log_q, log_p = h.log_softmax(-1), self.log_prior.to(h).expand_as(h)
+        if y is not None:  # where y is known all the probability is on it, and log p(y) is not part of log p(x|y)
+            known = is_known(y).unsqueeze(1)
+            log_q = torch.where(known, torch.where(F.one_hot(chosen, h.shape[1]).bool(), 0.0, -torch.inf), log_q)
+            log_p = torch.where(known, 0.0, log_p)
+        q, every = log_q.exp(), torch.arange(len(h), device=h.device)
+        others = q > (LEAST if self.training else 0.0)
+        others[every, chosen] = False
+        rows, classes = others.nonzero(as_tuple=True)
+        at_once = max(1, len(rows) if self.training else len(h))
+        # Of each pair of a row and a class: which they are, and the terms of its bound, (k, pairs) and (pairs,).
+        pairs = [(every, chosen, draw.log_px, draw.kl, draw.log_px + draw.log_pz - draw.log_qz)]
+        for r, c in zip(rows.split(at_once), classes.split(at_once), strict=True):
+            mask = None if draw.mask is None else draw.mask[r]
+            other = self._given(draw.x[r], c, len(draw.z), mask, again.noise(r))
+            pairs.append((r, c, other.log_px, other.kl, other.log_px + other.log_pz - other.log_qz))
+        row, label, log_px, kl, weight = (torch.cat(part, dim=-1) for part in zip(*pairs, strict=True))
+        share = q[row, label]
+        log_weight = weight.new_full((len(draw.z), *h.shape), -torch.inf)
+        log_weight[:, row, label] = weight + log_p[row, label]
+        divergence = torch.where(q > 0, q * (log_q.clamp_min(-1e4) - log_p), 0.0).sum(1)
+        replace(
+            draw,
+            log_px=torch.zeros_like(draw.log_px).index_add(1, row, share * log_px),
+            kl=divergence.index_add(0, row, share * kl),
+            log_weight=log_weight.logsumexp(-1),
+        )
+
+    def _loss(self, h: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(h, y)
+
+    def _divergence(self, h: Tensor, other: Tensor) -> Tensor:
+        return F.kl_div(other.log_softmax(-1), h.log_softmax(-1), reduction="batchmean", log_target=True)
+
+    def _agree(self, h: Tensor, moved: Tensor) -> Tensor:
+        probability, label = h.softmax(-1).max(-1)
+        return (F.cross_entropy(moved, label, reduction="none") * (probability > CERTAIN)).mean()
+
+    def _decisive(self, h: Tensor) -> Tensor:
+        """The entropy of q(y|x), and KL(mean of q(y|x) || p(y)), nats a row."""
+        log_q = h.log_softmax(-1)
+        mean = log_q.exp().mean(0)
+        entropy = -(log_q.exp() * log_q).sum(1).mean()
+        return entropy + (mean * ((mean + 1e-12).log() - self.log_prior)).sum()
+
+
+class SemiSupervisedRegressor(SemiSupervisedModel):
+    """y is numbers (B, size), standardised, NaN where unknown; p(y) is the standard Normal, q(y|x) a Normal whose location and
+    scale are the classifier's outputs."""
+
+    def of(self, h: Tensor) -> Normal:
+        loc, raw = h.chunk(2, dim=-1)
+        return Normal(1, loc, F.softplus(raw + math.log(math.e - 1)) + 1e-3)
+
+    def likeliest(self, h: Tensor) -> Tensor:
+        return self.of(h).loc
+
+    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:
+        unknown = torch.ones_like(h[:, 0], dtype=torch.bool) if y is None else ~is_known(y)
+        if not unknown.any():
+            return
+        k, q = len(draw.z), self.of(h)
+        prior = Normal(1, torch.zeros_like(q.loc), torch.ones_like(q.scale))
+        drawn = torch.where(unknown[:, None], q.sample(k, again.source), chosen)  # (k, B, size)
+        mask = None if draw.mask is None else as_rows(draw.mask, k)
+        each = self._given(as_rows(draw.x, k), drawn.flatten(0, 1), 1, mask, again.flat)
+        weight = (each.log_px + each.log_pz - each.log_qz).view(k, -1)
+        replace(
+            draw,
+            log_px=each.log_px.view(k, -1),
+            kl=each.kl.view(k, -1).mean(0) + torch.where(unknown, kl(q, prior), 0.0),
+            log_weight=weight + torch.where(unknown, prior.log_prob(drawn) - q.log_prob(drawn), 0.0),
+        )
+
+    def _loss(self, h: Tensor, y: Tensor) -> Tensor:
+        return -self.of(h).log_prob(y).mean()
+
+    def _divergence(self, h: Tensor, other: Tensor) -> Tensor:
+        return kl(self.of(h), self.of(other)).mean()
+
+
+class Again:
+    """Noise that can be asked for again, for some of the rows: the n-th time it is asked for is the n-th number there was."""
+
+    def __init__(self, source: Noise, k: int, rows: int):
+        self.source, self.k, self.rows = source, k, rows
+        self.drawn: list[Tensor] = []
+
+    def noise(self, rows: Tensor | None = None) -> Noise:
+        """Of these rows, None for all: (k, rows, *shape)."""
+        asked = iter(range(1 << 30))
+
+        def again(k: int, n: int, *shape: int) -> Tensor:
+            i = next(asked)
+            if i == len(self.drawn):
+                self.drawn.append(self.source(self.k, self.rows, *shape))
+            return self.drawn[i] if rows is None else self.drawn[i].to(rows.device).index_select(1, rows)
+
+        return again
+
+    def flat(self, k: int, n: int, *shape: int) -> Tensor:
+        """Of k samples as rows of their own: (1, k * rows, *shape)."""
+        return self.source(self.k, self.rows, *shape).flatten(0, 1)[None]
+
+
+def kl(q: Normal, p: Normal) -> Tensor:
+    """KL(q || p) of each row, (B,)."""
+    units = kl_per_unit(q, p)
+    assert units is not None
+    return units.sum(-1)
+
+
+def as_rows(t: Tensor, k: int) -> Tensor:
+    """(B, ...) -> (k * B, ...)"""
+    return t.repeat(k, *[1] * (t.ndim - 1))
+
+
+def uniform(noise: Noise, rows: int, *shape: int) -> Tensor:
+    """Numbers from 0 to below 1 out of standard Normal ones: (rows, *shape)."""
+    return torch.special.ndtr(noise(1, rows, *shape)[0].double()).clamp_max(1 - 1e-9)
+
+
+def jolted(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor | None]:
+    """Pictures (B, channels, H, W), each turned, scaled, slanted and moved a little."""
+    turn, scale, slant, right, down = ((2 * uniform(noise, len(x), 5) - 1).to(x) * x.new_tensor(JOLT)).unbind(1)
+    cos, sin, scale = turn.cos(), turn.sin(), 1 + scale
+    first = torch.stack([cos * scale, slant - sin * scale, right], dim=1)
+    second = torch.stack([sin * scale, cos * scale, down], dim=1)
+    grid = F.affine_grid(torch.stack([first, second], dim=1), list(x.shape), align_corners=False)
+    moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    if mask is None:
+        return moved, None
+    return moved, F.grid_sample(mask.to(x), grid, align_corners=False) > 0.99
+
+
+def thinned(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor | None]:
+    """Rows of which some values are missing: of each another share, up to half."""
+    share = uniform(noise, len(x), 1).to(x.device) / 2
+    seen = (uniform(noise, len(x), x[0].numel()).to(x.device) >= share).view(x.shape)
+    return x, seen if mask is None else mask & seen
+
+
+PERTURB: dict[str, Perturb] = {"images": jolted, "text": thinned}
+"""By kind of domain: what y does not depend on."""
+
+
+def is_known(y: Tensor) -> Tensor:
+    """(B,) codes or (B, size) numbers -> (B,)."""
+    return ~y.isnan().any(-1) if y.is_floating_point() else y >= 0
+
+
+def replace(draw: Draw, *, log_px: Tensor, kl: Tensor, log_weight: Tensor) -> None:
+    """Set what a draw would compute when it is asked. log p(z|y) is what makes log p(x|z) + log p(z) - log q(z) the weight."""
+    vars(draw).update(log_px=log_px, kl=kl, log_pz=log_weight - log_px + draw.log_qz)

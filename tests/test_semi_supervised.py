@@ -1,0 +1,296 @@
+"""Semi-supervised learning: the bound with y summed out, the estimators, and what rows without a label are worth."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import integrate, stats
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import vaekit as vk
+from vaekit.distributions import NormalPosterior
+from vaekit.distributions.likelihoods import NormalLikelihood
+from vaekit.errors import UserError
+from vaekit.evaluation.likelihood import shared_noise
+from vaekit.model import LatentModel
+from vaekit.nets import MLP, ConditionEmbedding
+from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted
+
+QUICK = {"size": "small", "sampler": "prior", "epochs": 30, "batch_size": 64, "learning_rate": 1e-2}
+TABLE = (
+    "a DataFrame is a table, each column of which has a distribution of its own: another model than that of an array"
+)
+EXPECTED = {
+    "SemiSupervisedVAE": {
+        "check_classifiers_classes": "its last part has a class -1, which is what is unlabelled here"
+    },
+    "SemiSupervisedRegressor": {"check_regressor_data_not_an_array": TABLE},
+}
+
+
+@parametrize_with_checks(
+    [vk.SemiSupervisedVAE(2, **QUICK), vk.SemiSupervisedRegressor(2, **QUICK)],
+    expected_failed_checks=lambda estimator: EXPECTED[type(estimator).__name__],
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+# -- the bound ---------------------------------------------------------------------------------------------------------
+
+
+def small_model(kind: str):
+    """One latent unit, two columns, random weights; float64."""
+    torch.manual_seed(3)
+    condition = ConditionEmbedding({"y": 3}) if kind == "label" else ConditionEmbedding(None, {"y": 1})
+    flat = LatentModel(
+        MLP((2,), (2,), condition.features, hidden=(8,)), MLP((1,), (2,), condition.features, hidden=(8,)),
+        NormalLikelihood((2,), scale=0.5), latent_dim=1, posterior=NormalPosterior(1), condition=condition,
+    )  # fmt: skip
+    if kind == "label":
+        shares = torch.tensor([0.2, 0.5, 0.3])
+        return SemiSupervisedClassifier(flat, MLP((2,), (3,), hidden=(8,)), "y", shares=shares).double().eval()
+    return SemiSupervisedRegressor(flat, MLP((2,), (2,), hidden=(8,)), "y").double().eval()
+
+
+def density(model, x, y):
+    """p(x|y) by quadrature over z."""
+    z = torch.linspace(-7, 7, 1401, dtype=torch.float64)[:, None]
+    loc = model.decode(z, {"y": y.expand(1401, *y.shape[1:])}).mean.detach().numpy()
+    z = z[:, 0].numpy()
+    return integrate.simpson(stats.norm.pdf(x, loc, 0.5).prod(1) * stats.norm.pdf(z), x=z)
+
+
+def test_the_weight_sums_over_labels_and_integrates_over_codes():
+    """By importance samples log p(x) = log sum_y p(y) p(x|y), and log p(x|y) where y is known, as quadrature has them."""
+    model, x = small_model("label"), torch.tensor([[0.3, -0.2], [0.3, -0.2], [-0.5, 0.4]]).double()
+    draw = model.draw(x, {"y": torch.tensor([-1, 2, -1])}, k=20_000, noise=shared_noise())
+    found = (draw.log_px + draw.log_pz - draw.log_qz).logsumexp(0) - np.log(20_000)
+    each = [[density(model, row.numpy(), torch.tensor([c])) for c in range(3)] for row in x[[0, 2]]]
+    known = [np.log(np.dot(p, [0.2, 0.5, 0.3])) for p in each]
+    np.testing.assert_allclose(found.detach(), [known[0], np.log(each[0][2]), known[1]], atol=0.02)
+    assert (draw.elbo <= found).all()
+
+
+def test_the_bound_is_the_mean_of_every_labels_own():
+    model, x = small_model("label"), torch.randn(5, 2, generator=torch.Generator().manual_seed(0)).double()
+    draw = model.draw(x, k=7, noise=shared_noise())
+    q = model.judge(x).softmax(1)
+    each = [LatentModel.draw(model, x, {"y": torch.full((5,), c)}, k=7, noise=shared_noise()) for c in range(3)]
+    log_px = sum(q[:, c] * each[c].log_px for c in range(3))
+    kl = sum(q[:, c] * (each[c].kl + (q[:, c] / p).log()) for c, p in enumerate([0.2, 0.5, 0.3]))
+    torch.testing.assert_close(draw.log_px, log_px)
+    torch.testing.assert_close(draw.kl, kl, rtol=1e-6, atol=1e-6)
+    known = model.draw(x, {"y": torch.full((5,), 1)}, k=7, noise=shared_noise())
+    torch.testing.assert_close(known.log_px, each[1].log_px)
+    torch.testing.assert_close(known.kl, each[1].kl)
+
+
+def test_unknown_numbers_are_integrated_out():
+    model, x = small_model("number"), torch.tensor([[0.3, -0.2], [0.3, -0.2]]).double()
+    y = torch.tensor([[torch.nan], [0.7]])
+    draw = model.draw(x, {"y": y}, k=20_000, noise=shared_noise())
+    found = (draw.log_px + draw.log_pz - draw.log_qz).logsumexp(0).detach() - np.log(20_000)
+    grid = np.linspace(-5, 5, 61)
+    over_y = [density(model, x[0].numpy(), torch.tensor([[v]])) * stats.norm.pdf(v) for v in grid]
+    np.testing.assert_allclose(found[0], np.log(integrate.simpson(over_y, x=grid)), atol=0.05)
+    np.testing.assert_allclose(found[1], np.log(density(model, x[1].numpy(), y[1:])), atol=0.02)
+
+
+def test_consistency_is_what_it_says():
+    """A classifier that is linear changes most along the difference of its weights, and there by the radius."""
+    torch.manual_seed(0)
+    model = small_model("label")
+    model.classifier = MLP((2,), (3,), hidden=()).double()
+    with torch.no_grad():
+        model.classifier.out.weight[2:], model.classifier.out.bias[2] = 0, -50.0  # only two of the labels
+    x = torch.tensor([[0.1, 0.2], [-0.4, 0.3]]).double()
+    h = model.judge(x)
+    found = model._adversarial(x, None, h, shared_noise())
+    difference = model.classifier.out.weight[0] - model.classifier.out.weight[1]
+    step = model.radius * (x - x.mean(0)).square().sum(1).mean().sqrt() * difference / difference.norm()
+
+    def change(direction):
+        q, moved = h.log_softmax(1), model.judge(x + direction).log_softmax(1)
+        return (q.exp() * (q - moved)).sum(1)
+
+    some = [torch.tensor([np.cos(a), np.sin(a)]) * step.norm() for a in np.linspace(0, 2 * np.pi, 50)]
+    worst = torch.stack([change(d) for d in some]).max(0).values.mean()
+    assert found.item() == pytest.approx(worst.item(), rel=0.05)
+    assert torch.maximum(change(step), change(-step)).mean().item() == pytest.approx(worst.item(), rel=0.01)
+
+
+def test_jolted_pictures_are_the_same_pictures():
+    x = torch.zeros(200, 1, 21, 21)
+    x[:, :, 8:13, 8:13] = 1
+    moved, _ = jolted(x, None, torch.randn)
+    assert moved.shape == x.shape
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    assert moved.sum((1, 2, 3)).mean().item() == pytest.approx(25, rel=0.1)  # scaled up as often as down
+    rows, columns = (moved.sum(d).squeeze(1) @ torch.arange(21.0) / moved.sum((1, 2, 3)) for d in (3, 2))
+    assert (rows - 10).abs().max() < 2.5
+    assert (columns - 10).abs().max() < 2.5
+
+
+# -- the estimators ----------------------------------------------------------------------------------------------------
+
+
+def few(y, each, seed=0, unlabelled=-1):
+    """y, of which all but `each` of every class are unlabelled."""
+    out = np.full(len(y), unlabelled, dtype=object)
+    for c in np.unique(y):
+        chosen = np.random.default_rng(seed).permutation(np.flatnonzero(y == c))[:each]
+        out[chosen] = y[chosen]
+    return out if unlabelled is None else out.astype(y.dtype)
+
+
+@pytest.fixture(scope="module")
+def moons():
+    x, y = make_moons(600, noise=0.08, random_state=0)
+    return x, y, vk.SemiSupervisedVAE(2, **{**QUICK, "epochs": 120, "learning_rate": 3e-3}).fit(x, few(y, 4))
+
+
+def test_rows_without_a_label_are_worth_something(moons):
+    """Two half moons with four labels each: no straight line, and no labels alone, tell them apart as their shape does."""
+    x, y, model = moons
+    labelled = few(y, 4) >= 0
+    alone = LogisticRegression().fit(x[labelled], y[labelled]).score(x, y)
+    assert model.score(x, y) > max(0.96, alone + 0.05)
+
+
+def test_samples_are_of_the_label_asked_for():
+    x, y = make_blobs(400, centers=[[0, 0], [6, 0], [0, 6]], random_state=1)
+    names = np.array(["a", "b", "c"])[y]
+    model = vk.SemiSupervisedVAE(2, **QUICK).fit(x, few(names, 3, unlabelled=None))
+    assert list(model.classes_) == ["a", "b", "c"]
+    assert model.score(x, names) > 0.97
+    np.testing.assert_allclose(model.sample(500, y="b").mean(0), [6, 0], atol=0.6)
+    np.testing.assert_allclose(model.sample(3000).mean(0), [2, 2], atol=0.6)  # of all labels alike
+    np.testing.assert_allclose(model.reconstruct(x[:50]).mean(0), x[:50].mean(0), atol=0.6)
+    both = model.score_samples(np.array([[6.0, 0.0]]), y=["b"]), model.score_samples(np.array([[6.0, 0.0]]), y=["a"])
+    assert both[0] > both[1] + 2
+
+
+def test_a_run_says_the_same(moons, tmp_path):
+    x, _, model = moons
+    again = vk.load(model.save(tmp_path / "run"))
+    np.testing.assert_array_equal(again.predict_proba(x[:20]), model.predict_proba(x[:20]))
+    np.testing.assert_array_equal(again.classes_, model.classes_)
+    np.testing.assert_array_equal(again.sample(5, y=1), model.sample(5, y=1))
+    results = again.evaluate(x, k=20)
+    assert results["elbo"] <= -results["iw_nll"] + 0.1
+    assert np.isfinite(results["kl"])
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path):
+    """The labelled rows, which a checkpoint does not hold, and their order are there again."""
+    from vaekit.training import fit as training
+
+    x, y = make_moons(200, noise=0.1, random_state=0)
+    settings = {**QUICK, "epochs": 4}
+    whole = vk.SemiSupervisedVAE(2, **settings).fit(x, few(y, 4))
+
+    class Stop:
+        def step(self, state, progress, terms):
+            if state.step == 5:
+                import signal
+
+                signal.raise_signal(signal.SIGINT)
+
+        def epoch(self, *args): ...
+
+    assert training  # what is stopped
+    rows, labels = x.copy(), {"y": few(y, 4)}
+    part = vk.SemiSupervisedVAE(2, **settings)
+    part._rows(rows, reset=True)
+    part.fit_rows(rows, labels, folder=tmp_path / "run", watchers=[Stop()])
+    assert part.interrupted_
+    rest = vk.SemiSupervisedVAE(2, **settings)
+    rest._rows(rows, reset=True)
+    rest.fit_rows(rows, labels, folder=tmp_path / "run", resume=True)
+    np.testing.assert_array_equal(rest.predict_proba(x), whole.predict_proba(x))
+
+
+def test_numbers_that_are_partly_missing():
+    """A curve in three dimensions, the place along which is known of 20 rows."""
+    rng = np.random.default_rng(0)
+    place = rng.uniform(-3, 3, 600)
+    x = np.c_[np.sin(place), np.cos(place), place**2 / 5] + 0.05 * rng.normal(size=(600, 3))
+    y = 10 * place + 3
+    known = y.copy()
+    known[20:] = np.nan
+    model = vk.SemiSupervisedRegressor(2, **{**QUICK, "epochs": 80, "learning_rate": 3e-3}).fit(x, known)
+    assert model.score(x[20:], y[20:]) > 0.8
+    mean, deviation = model.predict(x[:30], return_std=True)
+    assert mean.shape == deviation.shape == (30,)
+    assert (deviation > 0).all()
+    assert np.cos((30 - 3) / 10) < model.sample(200, y=3.0)[:, 1].mean() + 0.3  # y = 3 is at cos(0) = 1
+    assert model.sample(4).shape == (4, 3)
+
+
+def test_every_kind_of_data():
+    rng = np.random.default_rng(0)
+    quick = {**QUICK, "epochs": 2}
+    table = pd.DataFrame({"a": rng.normal(size=60), "b": rng.choice(["x", "y"], 60)})
+    labels = np.where(table.b == "x", 1, 0)
+    labels[10:] = -1
+    model = vk.SemiSupervisedVAE(2, **quick).fit(table, labels)
+    assert model.predict(table).shape == (60,)
+    assert list(model.sample(5, y=1).columns) == ["a", "b", "y"]
+    assert model.impute(table.assign(a=np.nan)).a.notna().all()
+    pictures = (rng.random((40, 9, 7)) * 255).astype(np.uint8)
+    model = vk.SemiSupervisedVAE(2, **quick).fit(pictures, [0, 1, 2, None] * 10)
+    assert model.sample(2, y=2).shape == (2, 9, 7)
+    assert model.predict_proba(pictures).shape == (40, 3)
+    assert model.interpolate(pictures[0], pictures[1], 3).shape == (3, 9, 7)
+    texts = ["a good film", "a bad film", "what a film", "good"] * 6
+    model = vk.SemiSupervisedVAE(2, **quick, tokenizer="word").fit(texts, ["up", "down", None, "up"] * 6)
+    assert set(model.predict(texts)) <= {"up", "down"}
+    assert len(model.sample(3, y="up")) == 3
+
+
+def test_m1_and_m2_are_a_pipeline(moons):
+    x, y, _ = moons
+    stacked = make_pipeline(vk.VAE(2, **QUICK), vk.SemiSupervisedVAE(2, **QUICK)).fit(x, few(y, 20))
+    assert stacked.score(x, y) > 0.8
+    assert stacked[0].inverse_transform(stacked[1].sample(4, y=1)).shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        ([-1] * 30, "no row has a label"),
+        ([None] * 30, "no row has a label"),
+        ([0, 1] * 10, "30 rows"),
+        ([0.5, 1.25, 2.75] * 10, "Unknown label type"),
+        (None, "requires y"),
+    ],
+)
+def test_labels_that_cannot_be(y, said):
+    with pytest.raises(ValueError, match=said):
+        vk.SemiSupervisedVAE(2).fit(np.random.default_rng(0).normal(size=(30, 2)), y)
+
+
+def test_a_class_with_one_label_and_a_single_class_work():
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    quick = {**QUICK, "epochs": 1}
+    assert set(vk.SemiSupervisedVAE(2, **quick).fit(x, ["a", "b"] + [None] * 28).predict(x)) <= {"a", "b"}
+    only = vk.SemiSupervisedVAE(2, **quick).fit(x, [7] + [-1] * 29)
+    assert set(only.predict(x)) == {7}
+    np.testing.assert_array_equal(only.predict_proba(x), 1.0)
+
+
+def test_what_is_said_of_wrong_use(moons):
+    x, _, model = moons
+    with pytest.raises(UserError, match="give y as well"):
+        model.inverse_transform(model.transform(x[:2]))
+    with pytest.raises(UserError, match="all of it is NaN"):
+        vk.SemiSupervisedRegressor(2).fit(x, np.full(len(x), np.nan))
+    with pytest.raises(UserError, match="objective"):
+        vk.SemiSupervisedVAE(2, objective="beta_tc").fit(x, np.zeros(len(x), int))
+    with pytest.raises(UserError, match="weight"):
+        vk.SemiSupervisedVAE(2, weight=-1).fit(x, np.zeros(len(x), int))
