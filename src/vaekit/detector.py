@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaekit.distributions import NormalPosterior
+from vaekit.domains.text import is_texts
 from vaekit.errors import UserError, extra_needed, near_matches
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
@@ -189,6 +190,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
         """Arrays of rows as scikit-learn checks them; pictures and tables as they are, for the VAE to check."""
+        if is_texts(X):
+            raise UserError(
+                "AnomalyDetector takes numbers, pictures and tables, not texts: a VAE of texts has score_samples, "
+                "and `vaekit score` p-values"
+            )
         if getattr(X, "ndim", 2) != 2 or is_frame(X):
             return X
         return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
