@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	@echo "Open the report.html in a browser."
 
 test: $(VENV)/installed-test
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 slow: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest -m slow
