@@ -148,6 +148,7 @@ def test_what_does_not_apply_is_told(tmp_path):
 @each_example
 @given(st.lists(st.tuples(texts, st.sampled_from(["x", "y"])), min_size=1), st.sampled_from(["csv", "parquet"]))
 def test_a_column_comes_back_as_it_is(tmp_path, rows, form):
+    rows = [*rows, ("a column of numbers alone is none of texts", "x")]
     table = pa.table({"label": [label for _, label in rows], "caption": [text for text, _ in rows]})
     path = tmp_path / f"t.{form}"
     (pa.csv.write_csv if form == "csv" else pa.parquet.write_table)(table, path)
@@ -181,6 +182,7 @@ def test_columns_that_will_not_do(tmp_path):
     assert mistake(path, column="captoin") == (
         f"{path} has no column 'captoin'; did you mean 'caption'? (known: caption, label)"
     )
+    assert "'label' holds int64, no texts; of text are: caption" in mistake(path, column="label")
     assert "cannot be a condition as well" in mistake(path, column="caption", conditions=["caption"])
     pa.parquet.write_table(pa.table({"caption": ["a"], "label": [1], "words": [["a"]]}), tmp_path / "t.parquet")
     assert "holds int64, no texts; of text are: caption" in mistake(tmp_path / "t.parquet", column="label")

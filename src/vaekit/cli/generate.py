@@ -168,6 +168,8 @@ def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: 
     estimator.frame_ = "arrow"  # which writes whole numbers as such where some are missing
     if estimator.domain_.kind == "actions":
         raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
+    if not estimator.model_.latent_dim and name in ("latents", "interpolation", "reconstructions"):
+        raise UserError(f"{run} is a language model, it has no latent: train one with --latent-dim 16, say")
     if estimator.domain_.kind == "table":
         suffixes = tuple(s for s in suffixes if s in (".csv", ".parquet") or name in ("latents", "scores"))
     if estimator.domain_.kind == "text" and name not in ("latents", "scores"):

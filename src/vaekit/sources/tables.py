@@ -59,7 +59,10 @@ def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool, a
         arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=as_it_is is None),
     )
-    columns = [c if name == as_it_is else _typed(c) for name, c in zip(names, table.columns, strict=True)]
+    columns = [_typed(column) for column in table.columns]
+    for i, name in enumerate(names):  # texts are not trimmed, and "NA" may be one
+        if name == as_it_is and (pa.types.is_string(columns[i].type) or columns[i].null_count == len(table)):
+            columns[i] = table[i]
     return pa.Table.from_arrays(columns, names=names)
 
 

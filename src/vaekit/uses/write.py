@@ -96,6 +96,7 @@ def write_lines(path: Path, texts: Iterable[str]) -> None:
     lines = "".join(re.sub(r"[\r\n]+", " ", text) + "\n" for text in texts)
     if path == STDOUT:
         sys.stdout.write(lines)
+        sys.stdout.flush()  # so that who stops reading is noticed here, where it is expected
     else:
         write_text(path, lines)
 

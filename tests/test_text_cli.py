@@ -1,0 +1,250 @@
+"""The command line for texts, as a person uses it."""
+
+import contextlib
+import io
+import itertools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+import yaml
+
+import vaekit as vk
+from conftest import vaekit
+from vaekit.cli import main
+
+WHO, DOES, WHAT = (
+    ["a man", "two kids", "the old dog", "ein Mädchen"],
+    ["rides", "sees", "paints"],
+    ["a horse", "snow", "it"],
+)
+TEXTS = [" ".join(words) + " ." for words in itertools.product(WHO, DOES, WHAT)] * 3
+QUICK = ["--size", "small", "--latent-dim", 3, "--epochs", 2, "--no-report"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process: (exit code, lines printed, lines said)."""
+
+    def run(*args):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, said = capsys.readouterr()
+        return exit_.value.code, out.splitlines(), said.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def does(run):
+    def does(*args):
+        code, out, said = run(*args)
+        assert code == 0, said
+        return out
+
+    return does
+
+
+@pytest.fixture
+def fails(run):
+    """It has to exit with 2 and say one line, which is returned."""
+
+    def fails(*args):
+        code, _, said = run(*args)
+        lines = [line for line in said if not line.startswith(("note:", "epoch")) and " -> " not in line]
+        assert (code, len(lines)) == (2, 1), said
+        return lines[0]
+
+    return fails
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "captions.txt"
+    path.write_text("\n".join(TEXTS) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def text_run(lines):
+    vaekit("fit", lines, "--tokenizer", "char", *QUICK, "--out", lines.parent / "run", check=0)
+    return lines.parent / "run"
+
+
+@pytest.fixture(scope="module")
+def table(lines):
+    path = lines.parent / "captions.csv"
+    rows = [f'"{text}",{i % 2},{i % 5}' for i, text in enumerate(TEXTS)]
+    path.write_bytes("\n".join(["caption,label,n", *rows, ",1,2"]).encode("latin-1"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def labelled_run(table):
+    args = ["fit", table, "--column", "caption", "--encoding", "latin-1", "-c", "label", "--tokenizer", "word"]
+    args += ["--tokenizer.longest", 5, *QUICK, "--out", table.parent / "labelled"]
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said), pytest.raises(SystemExit):
+        patch.setattr(sys, "argv", ["vaekit", *map(str, args)])
+        main()
+    assert "108 texts, 6 words each, given label" in said.getvalue()
+    assert "without a text in 'caption', which were skipped: 1, the first is row 108" in said.getvalue()
+    return table.parent / "labelled"
+
+
+def column(path, name):
+    read = pyarrow.csv.read_csv if path.suffix == ".csv" else pyarrow.parquet.read_table
+    return read(path)[name].to_pylist()
+
+
+# ---- what verbs do
+
+
+def test_samples_are_printed_or_written(text_run, does, tmp_path):
+    expected = vk.load(text_run).sample(7, random_state=3).tolist()
+    assert does("sample", text_run, "-n", 7, "--seed", 3) == expected
+    for ending in ("txt", "csv", "parquet"):
+        assert does("sample", text_run, "-n", 7, "--seed", 3, "-o", tmp_path / f"s.{ending}") == []
+    assert (tmp_path / "s.txt").read_text().splitlines() == expected
+    assert column(tmp_path / "s.csv", "text") == column(tmp_path / "s.parquet", "text") == expected
+    assert does("sample", text_run, "-n", 7) != expected
+
+
+def test_nothing_but_the_likeliest_token(text_run, does):
+    """No spread, and no token but the first, are the same."""
+    cold = does("sample", text_run, "-n", 5, "--temperature", 0)
+    assert cold == does("sample", text_run, "-n", 5, "--top-p", 1e-9)
+    assert cold != does("sample", text_run, "-n", 5)
+
+
+def test_reconstructions_are_beside_what_they_are_of(text_run, lines, does, tmp_path):
+    back = vk.load(text_run).reconstruct(TEXTS[:4]).tolist()
+    printed = does("reconstruct", text_run, f"{lines}[:4]")
+    assert printed[::2] == TEXTS[:4]
+    assert printed[1::2] == [f"-> {text}" for text in back]
+    for ending in ("txt", "csv"):
+        does("reconstruct", text_run, f"{lines}[:4]", "-o", tmp_path / f"r.{ending}")
+    assert (tmp_path / "r.txt").read_text().splitlines() == back
+    assert column(tmp_path / "r.csv", "text") == TEXTS[:4]
+    assert column(tmp_path / "r.csv", "reconstruction") == back
+
+
+def test_a_way_between_two_texts(text_run, does):
+    ends = ["a man rides it .", "two kids paints snow ."]
+    way = does("interpolate", text_run, *ends, "--steps", 5)
+    assert len(way) == 5
+    assert [way[0], way[-1]] == vk.load(text_run).reconstruct(ends).tolist()
+    assert way == does("interpolate", text_run, *ends, "--steps", 5, "--path", "spherical")
+
+
+def test_scores_a_word_and_a_character(text_run, lines, does, tmp_path):
+    does("score", text_run, f"{lines}[:20]", "-o", tmp_path / "s.csv")
+    found = pyarrow.csv.read_csv(tmp_path / "s.csv").to_pydict()
+    assert list(found) == ["row", "score", "words", "nats_per_word", "bits_per_character", "p_value"]
+    score, words = np.array(found["score"]), np.array(found["words"])
+    assert words.tolist() == [len(text.split()) + 1 for text in TEXTS[:20]]
+    np.testing.assert_allclose(found["nats_per_word"] * words, -score)
+    characters = np.array([len(text) + 1 for text in TEXTS[:20]])
+    np.testing.assert_allclose(np.array(found["bits_per_character"]) * characters * np.log(2), -score)
+    assert all(0 < p <= 1 for p in found["p_value"])
+    does("score", text_run, f"{lines}[5:7]", "-o", tmp_path / "few.csv")
+    np.testing.assert_allclose(column(tmp_path / "few.csv", "score"), score[5:7], rtol=1e-9)
+
+
+def test_evaluate_says_the_perplexity(text_run, does):
+    found = json.loads("\n".join(does("evaluate", text_run, "--json", "--k", 5)))
+    rows = vk.load(text_run)
+    held_out = [TEXTS[i] for i in vk.training.data.split(len(TEXTS), rows.validation, rows.seed_)[1]]
+    words = np.mean([len(text.split()) + 1 for text in held_out])
+    assert found["rows"] == len(held_out)
+    assert np.log(found["perplexity"]) == pytest.approx(found["iw_nll"] / words)
+    assert "perplexity" in "\n".join(does("evaluate", text_run, "--k", 5))
+
+
+def test_encode_and_info(text_run, lines, does, tmp_path):
+    does("encode", text_run, f"{lines}[:6]", "-o", tmp_path / "z.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), vk.load(text_run).transform(TEXTS[:6]))
+    said = "\n".join(does("info", text_run))
+    assert "characters" in said
+    assert f"{vk.load(text_run).domain_.vocabulary} tokens" in said
+
+
+def test_a_run_reads_other_sources_as_its_own(labelled_run, table, lines, does, tmp_path):
+    data = yaml.safe_load((labelled_run / "config.yaml").read_text())["data"]
+    assert (data["column"], data["encoding"]) == ("caption", "latin-1")
+    does("score", labelled_run, table, "-o", tmp_path / "s.csv")
+    estimator = vk.load(labelled_run)
+    y = {"label": np.arange(len(TEXTS)) % 2}
+    np.testing.assert_allclose(column(tmp_path / "s.csv", "score"), estimator.score_samples(TEXTS, y, k=20), rtol=1e-9)
+    other = tmp_path / "other.csv"
+    other.write_text("what,label\na man rides it .,1\n")
+    assert does("reconstruct", labelled_run, f"{other}:what")[0] == "a man rides it ."
+
+
+def test_a_text_that_is_cut_is_counted_as_far_as_it_is_read(labelled_run, tmp_path, does):
+    path = tmp_path / "long.txt"
+    path.write_text("a man rides it . a man rides it . and so on\na man\n")
+    does("score", labelled_run, path, "-o", tmp_path / "s.csv")
+    assert column(tmp_path / "s.csv", "words") == [5, 3]
+
+
+def test_samples_of_a_label(labelled_run, does):
+    assert does("sample", labelled_run, "-n", 3, "-c", 1) == vk.load(labelled_run).sample(3, {"label": 1}).tolist()
+
+
+def test_who_reads_may_stop(text_run):
+    code = f"{sys.executable} -m vaekit sample {text_run} -n 3 | true"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_a_language_model_has_no_latent(lines, does, fails, tmp_path):
+    folder = tmp_path / "lm"
+    does("fit", lines, *QUICK, "--latent-dim", 0, "--epochs", 1, "--out", folder)
+    assert len(does("sample", folder, "-n", 2)) == 2
+    for args in (["encode", folder, lines], ["reconstruct", folder, lines], ["interpolate", folder, "a", "b"]):
+        assert "has no latent" in fails(*args)
+
+
+# ---- what goes wrong
+
+
+def test_mistakes_before_training(lines, table, fails, tmp_path):
+    assert "no 'label' to condition on" in fails("fit", lines, "-c", "label")
+    assert "did you mean 'caption'" in fails("fit", table, "--column", "captoin", "--encoding", "latin-1")
+    assert "holds int64, no texts" in fails("fit", table, "--column", "n", "--encoding", "latin-1")
+    assert "line 29 (the first is 1): byte 0xe4 is not UTF-8" in fails("fit", table, "--column", "caption")
+    assert "leave out --column a" in fails("fit", "digits", "--column", "a")
+    assert "--column" in fails("fit", table, "--kind", "series", "--column", "caption")
+    assert "tokenizer is for texts" in fails("fit", "digits", "--tokenizer", "word", "--out", tmp_path / "no")
+    assert "did you mean 'word'" in fails("fit", lines, "--tokenizer", "wort", "--out", tmp_path / "no")
+    assert "'longest'" in fails("fit", lines, "--tokenizer.longst", 5, "--out", tmp_path / "no")
+    same = tmp_path / "same.txt"
+    same.write_text("aaa\n" * 50)
+    assert "one token 'aaa'" in fails("fit", same, "--tokenizer", "word", "--out", tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def test_mistakes_at_use(text_run, lines, table, fails, tmp_path):
+    assert "an empty text" in fails("interpolate", text_run, "a man", " ")
+    assert "ends in .txt, .csv, .parquet" in fails("sample", text_run, "-o", tmp_path / "s.png")
+    assert "pictures and texts have no columns" in fails("score", text_run, lines, "--contributions")
+    assert "FILE.csv:COLUMN" in fails("score", text_run, "digits")
+    assert "where is for tables" in fails("sample", text_run, "--where", "a=1")
+    assert "top_p is 2" in fails("sample", text_run, "--top-p", 2)
+    good = tmp_path / "good.csv"
+    good.write_text("a,b\n1,2\n2,3\n")
+    assert "FILE.csv:COLUMN" in fails("score", text_run, good)
+
+
+def test_a_model_of_tables_takes_no_texts(lines, does, fails, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f"{i},{i * i % 7}\n" for i in range(30)))
+    does("fit", path, *QUICK, "--out", tmp_path / "run")
+    assert "holds texts: give a table with the columns a, b" in fails("score", tmp_path / "run", lines)
