@@ -38,7 +38,7 @@ PLACE = {name: i for i, name in enumerate(DOMAIN.columns)}
 
 @pytest.fixture
 def head() -> MixedLikelihood:
-    return MixedLikelihood(DOMAIN.event_shape, **DOMAIN.likelihood_options).double()
+    return MixedLikelihood(DOMAIN.event_shape, **DOMAIN.likelihood_options("base", 16)).double()
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_draws_of_a_number_follow_its_density(head: MixedLikelihood, h: torch.Te
 def test_a_decoder_that_says_nothing_has_the_columns_as_they_are() -> None:
     """Training starts from the columns' own distributions, each by itself."""
     torch.manual_seed(0)
-    head = MixedLikelihood(DOMAIN.event_shape, **DOMAIN.likelihood_options)
+    head = MixedLikelihood(DOMAIN.event_shape, **DOMAIN.likelihood_options("base", 16))
     h = torch.zeros(1, *head.param_shape)
     x = head(h).sample(N, normal_noise(torch.Generator().manual_seed(1)))[:, 0]
     table = DOMAIN.unpack(x)

@@ -96,7 +96,7 @@ class Learner(BaseEstimator):
         """The likelihood that explains the data, and the model with it."""
         check_options("likelihood", name, options, LIKELIHOODS[name])
         self.data_ = {**origin, "fingerprint": fingerprint(data)}
-        options = {**likelihood_options(self.domain_, self.size), **options}
+        options = {**likelihood_options(self.domain_, self), **options}
         likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
         self.likelihood_ = {"name": name, **likelihood.options}
         self.model_ = self._build(likelihood)

@@ -76,7 +76,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
         estimator.schema_ = Schema.from_config(data["conditions"])
         estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions")}
         estimator.likelihood_ = dict(values["likelihood"])
-        options = {**likelihood_options(estimator.domain_, estimator.size), **values["likelihood"]}
+        options = {**likelihood_options(estimator.domain_, estimator), **values["likelihood"]}
         head = LIKELIHOODS[options.pop("name")](estimator.domain_.event_shape, **options)
         estimator.seed_ = settings["random_state"]
         model = estimator._build(head)

@@ -83,7 +83,7 @@ class Table:
     def unit(self) -> Tensor:
         return torch.ones(self.event_shape)  # the likelihood knows the units
 
-    def likelihood_options(self, size: str) -> dict[str, Any]:
+    def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
         flags = [{"shares": [1 - self.schema[name].missing, self.schema[name].missing]} for name in self.gaps]
         return {"columns": [*(c.to_likelihood() for c in self.schema.values()), *flags], "rows": self.rows}
 

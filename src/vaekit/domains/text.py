@@ -92,8 +92,9 @@ class Text:
     def unit(self) -> Tensor:
         return torch.ones(self.longest)
 
-    def likelihood_options(self, size: str) -> dict[str, Any]:
-        return {"vocabulary": self.vocabulary, **SIZES[size]}
+    def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
+        # Words are hidden so that z is needed: without one it would make a language model worse than it is.
+        return {"vocabulary": self.vocabulary, **SIZES[size], **({} if latent_dim else {"word_dropout": 0.0})}
 
     def conform(self, texts: Any) -> np.ndarray:
         return check_texts(texts)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.nets.mlp import linear
+from vaekit.nets.positions import sinusoid_table
 from vaekit.nets.transformer import Cache, CausalTransformer, Dropout, TransformerEncoder
 
 END = 0
@@ -50,13 +51,16 @@ class Tokens(nn.Module):
     def __init__(self, vocabulary: int, longest: int, width: int, dropout: float):
         super().__init__()
         self.codes, self.positions = nn.Embedding(vocabulary + 1, width), nn.Embedding(longest, width)
-        for table in (self.codes, self.positions):
-            nn.init.normal_(table.weight, std=0.02)
+        nn.init.normal_(self.codes.weight, std=width**-0.5)
+        with torch.no_grad():
+            self.positions.weight.copy_(sinusoid_table(longest, width))
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """start: the position of the first."""
-        return self.dropout(self.codes(x) + self.positions.weight[start : start + x.shape[1]])
+        # Both of a variance of about 1: the same embeddings are read as weights of the output, and are small for that.
+        codes = self.codes(x) * self.codes.embedding_dim**0.5
+        return self.dropout(codes + self.positions.weight[start : start + x.shape[1]])
 
 
 class TextEncoder(nn.Module):
