@@ -68,14 +68,14 @@ class Text:
         """
         name, options = choose("tokenizer", tokenizer or "bpe", TOKENIZERS)
         check_options("tokenizer", name, options, TOKENIZERS[name])
-        texts = check_texts(texts)
+        given = check_texts(texts)
         options = {"longest": LONGEST, **options}
         self = cls(name, 0, options["longest"])
-        self.tokenizer = TOKENIZERS[name](texts, **options)
+        self.tokenizer = TOKENIZERS[name](given, **options)
         self.vocabulary = self.tokenizer.get_vocab_size() + 1
-        codes = self.encode(texts)
+        codes = self.encode(given)
         if len(set().union(*map(set, codes))) < 2:
-            raise UserError(f"all texts are made of the one token {texts[0].strip()[:20]!r}: there is nothing to learn")
+            raise UserError(f"all texts are made of the one token {given[0].strip()[:20]!r}: there is nothing to learn")
         lengths = np.array([len(c) + 1 for c in codes])
         self.longest, self.cut = min(self.longest, int(lengths.max())), int((lengths > self.longest).sum())
         return self
