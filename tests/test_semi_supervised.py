@@ -89,6 +89,30 @@ def test_the_bound_is_the_mean_of_every_labels_own():
     torch.testing.assert_close(known.kl, each[1].kl)
 
 
+def test_in_training_the_bound_and_its_gradient_are_right_on_average():
+    """Of each row two of the three labels are looked at; the noise of z is the same throughout."""
+    model, x = small_model("label"), torch.randn(4, 2, generator=torch.Generator().manual_seed(0)).double()
+    model.weight = 0.0
+    many = x.repeat(4000, 1)
+    same = torch.randn(1, 4, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def noise(k, rows, *shape):  # of z; what chooses a label has no shape beyond the rows
+        return same.repeat(k, rows // 4, 1) if shape else torch.randn(k, rows, dtype=torch.float64)
+
+    def of(rows):
+        bound = model.draw(rows, noise=noise).elbo
+        return bound.view(-1, 4).mean(0), torch.autograd.grad(bound.mean(), list(model.parameters()))
+
+    exact, exact_gradient = of(x)
+    torch.manual_seed(0)
+    model.train()
+    found, gradient = of(many)
+    assert not torch.equal(found, exact)
+    torch.testing.assert_close(found, exact, atol=0.05, rtol=0.01)
+    for a, b in zip(gradient, exact_gradient, strict=True):
+        torch.testing.assert_close(a, b, atol=0.03, rtol=0.05)
+
+
 def test_unknown_numbers_are_integrated_out():
     model, x = small_model("number"), torch.tensor([[0.3, -0.2], [0.3, -0.2]]).double()
     y = torch.tensor([[torch.nan], [0.7]])

@@ -3,7 +3,7 @@
 
     p(x, y, z) = p(y) p(z|y) p(x|z,y)        q(y, z|x) = q(y|x) q(z|x,y)
 
-A label is summed out exactly; numbers are drawn by reparameterisation.
+A label is summed out exactly (in training, without bias); numbers are drawn by reparameterisation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vaekit.model import Conditions, Draw, LatentModel, blank
 Perturb = Callable[[Tensor, Tensor | None, Noise], tuple[Tensor, Tensor | None]]
 """`perturb(x, mask, noise)`: other rows (B, *event) and their mask, of which y is the same."""
 
-LEAST = 1e-3  # in training, a class that is less probable than this is left out of the sum
+LEAST = 1e-3  # in training, a row of which all but the likeliest class are less probable than this is in no doubt
 NEAR = 0.1  # of the radius: where the direction is looked for in which q(y|x) changes most
 CERTAIN = 0.95  # what q(y|x) says of a row that is at least so probable, moved rows learn
 JOLT = (
@@ -215,20 +215,18 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
             log_q = torch.where(known, torch.where(F.one_hot(chosen, h.shape[1]).bool(), 0.0, -torch.inf), log_q)
             log_p = torch.where(known, 0.0, log_p)
         q, every = log_q.exp(), torch.arange(len(h), device=h.device)
-        others = q > (LEAST if self.training else 0.0)
-        others[every, chosen] = False
-        rows, classes = others.nonzero(as_tuple=True)
-        at_once = max(1, len(rows) if self.training else len(h))
+        rows, classes, drawn = self._others(q.detach(), chosen, again)
         # Of each pair of a row and a class: which they are, and the terms of its bound, (k, pairs) and (pairs,).
         pairs = [(every, chosen, draw.log_px, draw.kl, draw.log_px + draw.log_pz - draw.log_qz)]
-        for r, c in zip(rows.split(at_once), classes.split(at_once), strict=True):
+        for r, c in zip(rows.split(len(h)), classes.split(len(h)), strict=True):
             mask = None if draw.mask is None else draw.mask[r]
             other = self._given(draw.x[r], c, len(draw.z), mask, again.noise(r))
             pairs.append((r, c, other.log_px, other.kl, other.log_px + other.log_pz - other.log_qz))
         row, label, log_px, kl, weight = (torch.cat(part, dim=-1) for part in zip(*pairs, strict=True))
-        share = q[row, label]
+        drawn = torch.cat([torch.ones_like(draw.kl), drawn])
+        share = q[row, label] / drawn
         log_weight = weight.new_full((len(draw.z), *h.shape), -torch.inf)
-        log_weight[:, row, label] = weight + log_p[row, label]
+        log_weight[:, row, label] = weight + (log_p[row, label] - drawn.log()).to(weight)
         divergence = torch.where(q > 0, q * (log_q.clamp_min(-1e4) - log_p), 0.0).sum(1)
         replace(
             draw,
@@ -236,6 +234,23 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
             kl=divergence.index_add(0, row, share * kl),
             log_weight=log_weight.logsumexp(-1),
         )
+
+    def _others(self, q: Tensor, chosen: Tensor, again: Again) -> tuple[Tensor, Tensor, Tensor]:
+        """Which classes of which rows there are in the sum beside the likeliest, and the probability with which they were drawn.
+
+        All of them; in training, of each row that is in doubt, one of them by its probability, whose term counts for as much more:
+        the sum's value and gradient on average, at two classes a row (Liu et al. 2019, arXiv 1810.04777).
+        """
+        rest = q.scatter(1, chosen.unsqueeze(1), 0.0)
+        if not self.training:
+            rows, classes = (rest > 0).nonzero(as_tuple=True)
+            return rows, classes, torch.ones_like(q[rows, classes])
+        rest = rest.double()
+        rows = (rest.sum(1) > LEAST).nonzero().squeeze(1)
+        rest = (rest / rest.sum(1, keepdim=True))[rows]
+        at = uniform(again.source, len(q)).to(rest.device)[rows, None]
+        classes = (rest.cumsum(1) <= at * rest.sum(1, keepdim=True)).sum(1).clamp_max(q.shape[1] - 1)
+        return rows, classes, rest.gather(1, classes.unsqueeze(1)).squeeze(1).to(q)
 
     def _loss(self, h: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(h, y)
