@@ -50,7 +50,9 @@ class Text:
     temperature_of: ClassVar[str] = "x"
     path: ClassVar[str] = "spherical"
     objective: ClassVar[Part] = {"name": "free_bits", "nats": 0.25, "warmup": 0.2}
-    training: ClassVar[dict[str, Any]] = {"batch_size": 64, "learning_rate": 2e-3, "like_lengths": True}
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 64, "learning_rate": 2e-3, "like_lengths": True, "least_epochs": 20,
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
         self.tokenizer: Any = (

@@ -41,7 +41,7 @@ class Training:
     """How to train.
 
     Attributes:
-        epochs: passes over the data; None: as many as give 4000 steps, at least 50.
+        epochs: passes over the data; None: as many as give 4000 steps, at least `least_epochs`.
         minutes: train for this long instead.
         batch_size: rows a step, over all devices together.
         learning_rate: peak of Adam's step size; it warms up over 2 % of the run and falls to 0 along a cosine.
@@ -75,6 +75,7 @@ class Training:
     strategy: str = "auto"
     checkpoint_seconds: float = 30.0
     tensorboard: bool = False
+    least_epochs: int = 50
 
 
 @dataclass
@@ -164,7 +165,7 @@ def fit(
     mine = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     per_epoch = len(train) // rows
     lengths = row_lengths(train) if options.like_lengths else None
-    epochs = math.inf if options.minutes else options.epochs or max(50, math.ceil(4000 / per_epoch))
+    epochs = math.inf if options.minutes else options.epochs or max(options.least_epochs, math.ceil(4000 / per_epoch))
     saved = time.monotonic()
     started = saved - state.seconds
 
