@@ -55,9 +55,8 @@ class Text:
     }  # fmt: skip
 
     def __post_init__(self) -> None:
-        self.tokenizer: Any = (
-            None  # of Hugging Face's tokenizers: no plain value, so a run keeps it in a file of its own
-        )
+        # Of Hugging Face's tokenizers: no plain value, so a run keeps it in a file of its own.
+        self.tokenizer: Any = None
 
     @classmethod
     def infer(cls, texts: Sequence[str], *, tokenizer: Part | None = None, **_: Any) -> Text:
