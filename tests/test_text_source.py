@@ -193,3 +193,12 @@ def test_columns_that_will_not_do(tmp_path):
 def test_a_category_of_texts_is_of_texts(tmp_path):
     pa.parquet.write_table(pa.table({"s": pa.array(["a", "b", "a"]).dictionary_encode()}), tmp_path / "t.parquet")
     assert read(tmp_path / "t.parquet", column="s").x.tolist() == ["a", "b", "a"]
+
+
+def test_a_table_of_texts_says_how_they_are_learned(tmp_path):
+    rows = [f"caption number {i} of many,{'abc'[i % 3]}, x{i},{i % 7} of 7 and so on" for i in range(50)]
+    path = write(tmp_path / "t.csv", "\n".join(["caption,label,name,again", *rows]))
+    note = "column 'caption' looks like texts, and is taken for categories: --column caption learns to write such"
+    assert read(path).notes == [note]
+    assert read(path, column="caption").notes == []
+    assert read(path, conditions=["caption"]).notes == []

@@ -13,6 +13,7 @@ import numpy as np
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, is_numeric, reject_duplicates
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
+from vaekit.sources.text import prose
 
 MISSING = ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"]  # what stands for a missing cell
 
@@ -132,6 +133,11 @@ def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
         raise UserError(f"{ask.text} lacks the columns {', '.join(missing)}: add or rename them{known}")
     if ignored := [column for column in rest if column not in columns]:
         notes.append(f"columns of {ask.text} that were ignored: {', '.join(ignored)}")
+    if ask.column is None and ask.columns is None:
+        notes += [
+            f"column {column!r} looks like texts, and is taken for categories: --column {column} learns to write such"
+            for column in prose(frame, columns)
+        ]
     if not columns:
         raise UserError(f"{ask.text} has no column left: give a table with more columns, or fewer conditions")
     return Dataset(frame.select(columns), "table", name, columns, conditions, notes)
