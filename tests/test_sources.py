@@ -652,6 +652,16 @@ def test_hugging_face_rows(hub, tmp_path):
     assert "could not be loaded" in mistake(f"hf://{tmp_path}/nowhere")
 
 
+def test_hugging_face_texts(hub, tmp_path):
+    features = hub.Features(sentence=hub.Value("string"), kind=hub.ClassLabel(names=["bad", "good"]))
+    rows = {"sentence": ["a dull film", "", "a fine one"], "kind": [0, 1, 1]}
+    hub.Dataset.from_dict(rows, features).to_parquet(tmp_path / "set" / "train.parquet")
+    data = read(f"hf://{tmp_path}/set", column="sentence", conditions=["kind"])
+    assert (data.kind, data.x.tolist()) == ("text", ["a dull film", "a fine one"])
+    assert data.conditions["kind"].tolist() == ["bad", "good"]
+    assert "did you mean 'sentence'" in mistake(f"hf://{tmp_path}/set", column="sentences")
+
+
 def test_hugging_face_pictures(hub, tmp_path):
     def encoded(seed):
         file = io.BytesIO()
