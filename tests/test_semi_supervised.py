@@ -1,16 +1,19 @@
 """Semi-supervised learning: the bound with y summed out, the estimators, and what rows without a label are worth."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy import integrate, stats
-from sklearn.datasets import make_blobs, make_moons
+from sklearn.datasets import load_digits, make_blobs, make_moons
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaekit as vk
+from conftest import vaekit
 from vaekit.distributions import NormalPosterior
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.errors import UserError
@@ -18,6 +21,8 @@ from vaekit.evaluation.likelihood import shared_noise
 from vaekit.model import LatentModel
 from vaekit.nets import MLP, ConditionEmbedding
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted
+from vaekit.training.data import split
+from vaekit.uses.labels import keep_some
 
 QUICK = {"size": "small", "sampler": "prior", "epochs": 30, "batch_size": 64, "learning_rate": 1e-2}
 TABLE = (
@@ -92,7 +97,7 @@ def test_the_bound_is_the_mean_of_every_labels_own():
 def test_in_training_the_bound_and_its_gradient_are_right_on_average():
     """Of each row two of the three labels are looked at; the noise of z is the same throughout."""
     model, x = small_model("label"), torch.randn(4, 2, generator=torch.Generator().manual_seed(0)).double()
-    model.weight = 0.0
+    model.generative, model.consistency = 1.0, 0.0
     many = x.repeat(4000, 1)
     same = torch.randn(1, 4, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -316,5 +321,88 @@ def test_what_is_said_of_wrong_use(moons):
         vk.SemiSupervisedRegressor(2).fit(x, np.full(len(x), np.nan))
     with pytest.raises(UserError, match="objective"):
         vk.SemiSupervisedVAE(2, objective="beta_tc").fit(x, np.zeros(len(x), int))
-    with pytest.raises(UserError, match="weight"):
-        vk.SemiSupervisedVAE(2, weight=-1).fit(x, np.zeros(len(x), int))
+    with pytest.raises(UserError, match="consistency"):
+        vk.SemiSupervisedVAE(2, consistency=-1).fit(x, np.zeros(len(x), int))
+
+
+# -- the command line --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labels") / "run"
+    quick = ["--size", "small", "--network", "mlp", "--epochs", 20, "--no-report"]
+    done = vaekit("fit", "digits", "--label-column", "label", "--labels", 40, *quick, "--out", folder, check=0)
+    return folder, done.stderr
+
+
+def test_fit_says_what_labels_are_worth(run):
+    folder, said = run
+    right, of_network = map(float, re.search(r"of 180 held-out rows ([\d.]+)% .* ([\d.]+)% by", said).groups())
+    assert "the 40 labels alone" in said
+    model = vk.load(folder)
+    _, held_out = split(1797, 0.1, 0)
+    x, y = load_digits(return_X_y=True)
+    assert 100 * model.score(x[held_out].reshape(-1, 8, 8), y[held_out]) == pytest.approx(right, abs=0.01)
+    assert right > 50
+    assert of_network > 50
+
+
+def test_the_labels_kept_are_balanced_and_none_is_held_out():
+    y = load_digits(return_X_y=True)[1]
+    kept = keep_some("label", y, 45, 0.1, 0, True)
+    rows = np.flatnonzero(kept != None)  # noqa: E711
+    assert set(np.bincount(y[rows])) == {4, 5}
+    assert (kept[rows] == y[rows]).all()
+    assert not set(rows) & set(split(len(y), 0.1, 0)[1].tolist())
+    assert not np.array_equal(kept, keep_some("label", y, 45, 0.1, 1, True))
+
+
+def test_predictions_are_a_table(run, tmp_path):
+    folder, _ = run
+    done = vaekit("predict", folder, "digits[0:50]", "-o", tmp_path / "labels.csv", check=0)
+    assert "of 50 labels there" in done.stderr
+    found = pd.read_csv(tmp_path / "labels.csv")
+    assert list(found.columns) == ["label", *(f"p({c})" for c in range(10))]
+    np.testing.assert_allclose(found.filter(like="p(").sum(axis=1), 1)
+    np.testing.assert_array_equal(found.label, vk.load(folder).predict(load_digits().images[:50]))
+
+
+def test_the_other_verbs_know_such_a_run(run, tmp_path):
+    folder, _ = run
+    vaekit("sample", folder, "--condition", 3, "-n", 4, "-o", tmp_path / "three.npy", check=0)
+    assert np.load(tmp_path / "three.npy").shape == (4, 8, 8)
+    assert '"iw_nll"' in vaekit("evaluate", folder, "--k", 5, "--json", check=0).stdout
+    assert "SemiSupervisedVAE" in vaekit("info", folder, check=0).stdout
+    again = vaekit("fit", "--config", folder / "config.yaml", "--print-config", check=0).stdout
+    assert "label_column: label" in again
+    assert "labels: 40" in again
+
+
+def test_numbers_from_a_table(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    table = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "price": x @ [2.0, 1.0] + 7})
+    table.loc[rng.permutation(200)[:120], "price"] = np.nan
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    quick = ["--size", "small", "--epochs", 3, "--no-report", "--out", tmp_path / "run"]
+    done = vaekit("fit", tmp_path / "rows.csv", "--label-column", "price:number", *quick, check=0)
+    assert "R2 of" in done.stderr
+    vaekit("predict", tmp_path / "run", tmp_path / "rows.csv", "-o", tmp_path / "out.csv", check=0)
+    assert list(pd.read_csv(tmp_path / "out.csv").columns) == ["price", "price sd"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--labels", 100], "needs --label-column"),
+        (["--label-column", "label", "--labels", 5], "10 classes"),
+        (["--label-column", "label", "--labels", 5000], "1617 training rows"),
+        (["--label-column", "colour"], "no 'colour'"),
+        (["--label-column", "label", "--condition", "label"], "leave them out"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(options, said, tmp_path):
+    done = vaekit("fit", "digits", *options, "--out", tmp_path / "run", check=2)
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

@@ -22,16 +22,20 @@ from vaekit.frame import Frame
 from vaekit.robots.datasets import read_demonstrations
 from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.policy import Policy
+from vaekit.semi_supervised import SemiSupervisedRegressor, SemiSupervisedVAE
 from vaekit.series import SeriesVAE
 from vaekit.settings import check_settings
+from vaekit.sources.base import Dataset
 from vaekit.sources.series import TimeSeries, read_series
 from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
+from vaekit.uses.labels import compared, keep_some
 
 ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no plain row or picture
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
 READ_BY = ("resize", "column", "encoding")  # how a source is read: kept in the run, so that others are read alike
+LABELLED_BY = ("label_column", "labels")
 PLAIN_PARTS = {
     "likelihood": "auto",
     "tokenizer": "bpe",
@@ -50,6 +54,8 @@ class Recipe:
         strict: an unreadable picture is an error.
         column: of a table, the column of texts to learn.
         encoding: what a file of text is in; None: UTF-8.
+        label_column: the label to predict, which may be unknown of most rows: NAME, or "NAME:number".
+        labels: of how many rows it is to be taken as known; None: of all of which it is.
         kind: "actions" for demonstrations of a robot, "series" for what was measured at equal steps of time; None: told from the
             source.
         settings: arguments of the estimator.
@@ -61,6 +67,8 @@ class Recipe:
     strict: bool = False
     column: str | None = None
     encoding: str | None = None
+    label_column: str | None = None
+    labels: int | None = None
     kind: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -79,10 +87,12 @@ class Recipe:
             data = values["data"]
             kind = data["kind"] if data["kind"] in ESTIMATORS else None
             kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()] if kind is None else []
-            read_by = {name: data.get(name) for name in READ_BY}
+            read_by = {name: data.get(name) for name in (*READ_BY, *LABELLED_BY)}
+            kinds = [] if read_by["label_column"] else kinds
             known = cls(data.get("source"), kinds, **read_by, kind=kind, settings=values["settings"])
         else:
-            own = {f: values.pop(f) for f in ("source", "conditions", "strict", "kind", *READ_BY) if f in values}
+            names = ("source", "conditions", "strict", "kind", *READ_BY, *LABELLED_BY)
+            own = {f: values.pop(f) for f in names if f in values}
             known = cls(**own, settings=values)
         known.check()
         return known
@@ -120,6 +130,8 @@ class Recipe:
             if self.kind not in ESTIMATORS:
                 raise UserError(f"--kind {self.kind!r} is none that is known{near_matches(self.kind, ESTIMATORS)}")
             return ESTIMATORS[self.kind]
+        if self.label_column:
+            return SemiSupervisedRegressor if self.label_column.endswith(":number") else SemiSupervisedVAE
         return CVAE if self.conditions else VAE
 
     def to_yaml(self) -> str:
@@ -133,6 +145,7 @@ class Recipe:
             "strict": self.strict,
             "column": self.column,
             "encoding": self.encoding,
+            **{name: getattr(self, name) for name in LABELLED_BY if self.label_column},
             "kind": self.kind,
         }
         return yaml.safe_dump({**values, **defaults, **self.settings}, sort_keys=False, allow_unicode=True)
@@ -140,6 +153,10 @@ class Recipe:
     def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
         """Read the source, train, write the run directory. `say` shows a line to the user."""
         self.check()
+        if self.labels is not None and not self.label_column:
+            raise UserError("--labels needs --label-column NAME, the label that is to be predicted")
+        if self.label_column and (self.conditions or self.kind):
+            raise UserError("--label-column goes with no --condition and no --kind: leave them out")
         if self.source is None:
             raise UserError("name a SOURCE to learn from: `vaekit fit digits` is one that needs no file")
         data = self.read_source()
@@ -153,12 +170,25 @@ class Recipe:
         if settings.get("schema"):  # which may well name the conditions too
             settings["schema"] = {name: c for name, c in settings["schema"].items() if name not in data.conditions}
         estimator = self.estimator(**settings, **seen)
+        origin = {"source": str(self.source), **{name: getattr(self, name) for name in READ_BY}}
+        truth = self.hide_labels(data, estimator) if self.label_column else None
+        if truth is not None:
+            origin |= {name: getattr(self, name) for name in LABELLED_BY}
         with ProgressBar() as bar:
-            estimator.fit_data(
-                data, kinds=kinds, folder=folder, resume=resume,
-                origin={"source": str(self.source), **{name: getattr(self, name) for name in READ_BY}}, watchers=[bar],
-            )  # fmt: skip
+            estimator.fit_data(data, kinds=kinds, folder=folder, resume=resume, origin=origin, watchers=[bar])
+        if truth is not None and estimator.first_process_ and not estimator.interrupted_:
+            (kept,) = data.conditions.values()
+            say(compared(estimator, data, kept, truth))
         return folder, estimator
+
+    def hide_labels(self, data: Dataset, estimator: Any) -> np.ndarray:
+        """Leave as many labels known as were asked for, and none of rows that are held out; returns them as they were."""
+        ((name, truth),) = data.conditions.items()
+        label = estimator.kind == "label"
+        truth = truth if label else truth.astype(np.float64)
+        seed = 0 if estimator.random_state is None else estimator.random_state
+        data.conditions = {name: keep_some(name, truth, self.labels, estimator.validation, seed, label)}
+        return truth
 
     def read_source(self) -> Any:
         """The source: a `Dataset`, or `Demonstrations` where it is of actions."""
@@ -176,7 +206,7 @@ class Recipe:
             if self.conditions or size:
                 raise UserError("--kind series takes no --condition and no --resize: leave them out")
             return read_series(self.source)
-        names = [c.partition(":")[0] for c in self.conditions]
+        names = [c.partition(":")[0] for c in ([self.label_column] if self.label_column else self.conditions)]
         return sources.read(
             self.source, conditions=names, resize=size, strict=self.strict, column=self.column, encoding=self.encoding
         )

@@ -44,8 +44,8 @@ UNLABELLED = -1
 class SemiSupervised(VAE):
     """What both estimators share; a subclass says how y becomes a condition, and what is predicted."""
 
-    weight: float = 1.0
     consistency: float = 1.0
+    generative: float = 0.0
     radius: float = 0.3
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -71,7 +71,7 @@ class SemiSupervised(VAE):
         """As of `VAE`; y is one condition, the target, by its name."""
         if len(y) != 1:
             raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
-        for name in ("weight", "consistency", "radius"):
+        for name in ("consistency", "generative", "radius"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"{name}={getattr(self, name)!r} has to be a number, 0 or more")
         ((name, values),) = y.items()
@@ -98,7 +98,7 @@ class SemiSupervised(VAE):
         kind = self.domain_.kind
         return self.model(
             flat, network(likelihood.input_shape, (outputs,), 0), self.target_, PERTURB.get(kind),
-            weight=self.weight, consistency=self.consistency, radius=self.radius if kind != "text" else 0.0,
+            consistency=self.consistency, generative=self.generative, radius=self.radius if kind != "text" else 0.0,
             **self._known_of(condition),
         )  # fmt: skip
 
@@ -188,14 +188,15 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
     """A classifier that learns from rows without a label too, and a model of them, p(x, y) = p(y) p(x|y), to sample from.
 
     y is (N,): labels of any kind, of numbers or text; -1, None or NaN is none. Where y is unknown it is summed out (M2 of Kingma et
-    al. 2014). Beside that the classifier q(y|x) learns from the labels, and to say the same of all that is near to a row (virtual
-    adversarial training), which on its own account is what most of its accuracy comes from. All data that `VAE` takes.
+    al. 2014). The classifier q(y|x) learns from the labels, and to say the same of all that is near to a row: see
+    `vaekit.structures.SemiSupervisedModel`. All data that `VAE` takes.
 
     M1+M2 is a pipeline: `make_pipeline(VAE(), SemiSupervisedVAE())`.
 
     Args:
-        weight: of what the classifier learns beside the bound, in nats a row.
-        consistency: within that, of how much q(y|x) may change near x; 0 is M2 as published.
+        consistency: weight of saying the same of what is near; 0 leaves labels, and what `generative` adds.
+        generative: how much the classifier learns from the bound. 1 is M2 as published, with `consistency=0`. By default it does not:
+            classes that explain the pictures best need not be those that are asked for.
         radius: what is near: a share of the spread of the rows.
         others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli import fit, generate, judge, odd, robots  # noqa: F401  they register their verbs
+from vaekit.cli import fit, generate, judge, odd, predict, robots  # noqa: F401  they register their verbs
 from vaekit.cli.common import app, say
 from vaekit.errors import UserError
 

@@ -15,6 +15,8 @@ from vaekit.errors import UserError
 def fit(
     source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
+    label_column: Annotated[str | None, option("Learn to predict this label or column, NAME or NAME:number; rows of which it is missing are learned from, too.", "--label-column", panel=DATA)] = None,
+    labels: Annotated[int | None, option("Take only so many labels as known, chosen by the seed, as many of each class as can be.", "--labels", panel=DATA)] = None,
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
     schema: Annotated[Path | None, option("Tables: a YAML file of what columns are; `vaekit schema SOURCE` writes what is guessed.", panel=DATA)] = None,
     column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,
@@ -61,7 +63,7 @@ def fit(
     print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,
     report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
 ) -> None:  # fmt: skip
-    """Train a VAE on SOURCE, or with --condition a CVAE, and write a run directory with a report."""
+    """Train a VAE on SOURCE, with --condition a CVAE, or with --label-column a classifier that is one too, and write a run directory with a report."""
     from vaekit import recipe as recipes
     from vaekit import run as runs
 
@@ -92,6 +94,8 @@ def fit(
     recipe.strict = strict or recipe.strict
     recipe.column = column or recipe.column
     recipe.encoding = encoding or recipe.encoding
+    recipe.label_column = label_column or recipe.label_column
+    recipe.labels = recipe.labels if labels is None else labels
     recipe.settings |= given(settings)
     if schema:
         recipe.settings["schema"] = recipes.read_schema(schema)

@@ -42,7 +42,7 @@ class SemiSupervisedModel(LatentModel):
     importance-weighted kin bound log p(x) where y is unknown, and log p(x|y) where it is known. z, its distributions and `decode`
     are those of y where it is known, and of the likeliest y elsewhere.
 
-    Training adds to the bound what q(y|x) learns by itself, `weight` times the sum of
+    Training adds to the bound what q(y|x) learns on its own account, the sum of
     its loss on the labels, on labelled rows the model holds, since of few labels hardly one is in a batch;
     `consistency` times the sum of
         how much q(y|x) changes where x is moved by `radius` in the direction in which it changes most: virtual adversarial training
@@ -56,7 +56,9 @@ class SemiSupervisedModel(LatentModel):
         classifier: network, (B, *likelihood.input_shape) -> (B, outputs).
         target: the name of y.
         perturb: what a row's y does not depend on, if anything is known of that.
-        weight, consistency: see above; consistency 0 is M2 as published.
+        consistency: see above; 0: q(y|x) learns from labels, and the bound.
+        generative: how much of the gradient of the bound q(y|x) learns from, too. 1 is M2 as published, where it
+            is all; 0: q(y|x) says what y is to the rest of the model, and is not told.
         radius: a share of the spread of x; 0 where x is not made of numbers.
     """
 
@@ -72,8 +74,8 @@ class SemiSupervisedModel(LatentModel):
         target: str,
         perturb: Perturb | None = None,
         *,
-        weight: float = 1.0,
         consistency: float = 1.0,
+        generative: float = 0.0,
         radius: float = 0.3,
     ):
         super().__init__(
@@ -86,7 +88,7 @@ class SemiSupervisedModel(LatentModel):
             condition=model.condition,
         )
         self.classifier, self.target, self.perturb = classifier, target, perturb
-        self.weight, self.consistency, self.radius = weight, consistency, radius
+        self.consistency, self.generative, self.radius = consistency, generative, radius
         self.learn_from(torch.zeros(0), None, torch.zeros(0))
 
     def learn_from(self, x: Tensor, mask: Tensor | None, y: Tensor) -> None:
@@ -131,9 +133,10 @@ class SemiSupervisedModel(LatentModel):
         again = Again(noise, k, len(x))  # every class of a row has the same noise: their difference is not one of luck
         chosen = self.completed(y, h)
         draw = super().draw(x, {self.target: chosen}, k=k, mask=mask, noise=again.noise())
-        self._sum_out(draw, h, self.known(y, len(x)), chosen, again)
-        if self.training and self.weight:
-            draw.penalty = self.weight * self._learn(x, mask, h, noise)
+        told = h.detach() + self.generative * (h - h.detach())  # the same number, whose gradient is another
+        self._sum_out(draw, told, self.known(y, len(x)), chosen, again)
+        if self.training:
+            draw.penalty = self._learn(x, mask, h, noise)
         return draw
 
     def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:

@@ -1,0 +1,42 @@
+"""`vaekit predict`."""
+
+from __future__ import annotations
+
+from vaekit.cli.common import Out, Run, Source, app, say
+from vaekit.errors import UserError
+
+
+@app.command()
+def predict(run: Run, source: Source, output: Out = None) -> None:
+    """Write what a run of --label-column predicts of SOURCE: the label and the probability of each, or a number and its standard
+    deviation, as .csv or .parquet."""
+    from sklearn.base import is_classifier
+
+    from vaekit.cli.generate import opened
+    from vaekit.recipe import read_for
+    from vaekit.semi_supervised import SemiSupervised
+    from vaekit.uses.write import write_table
+
+    estimator, path = opened(run, output, "labels", ".csv", ".parquet", pictures=False)
+    if not isinstance(estimator, SemiSupervised):
+        raise UserError(f"{run} predicts no label: train one that does with `vaekit fit SOURCE --label-column NAME`")
+    data = read_for(estimator, source)
+    name = estimator.target_
+    if is_classifier(estimator):
+        probability = estimator.predict_proba(data.x)
+        columns = {name: estimator.classes_[probability.argmax(1)]}
+        columns |= {f"p({c})": probability[:, i] for i, c in enumerate(estimator.classes_)}
+    else:
+        found = [v.reshape(len(data), -1) for v in estimator.predict(data.x, return_std=True)]
+        width = found[0].shape[1]
+        names = [name if width == 1 else f"{name}{i}" for i in range(width)]
+        columns = {f"{n}{end}": v[:, i] for v, end in zip(found, ("", " sd"), strict=True) for i, n in enumerate(names)}
+    write_table(path, columns)
+    said = ""
+    if name in data.conditions and is_classifier(estimator):
+        from vaekit.uses.labels import known, share
+
+        there = known(data.conditions[name], True).nonzero()[0]
+        if len(there):
+            said = f"; {share(estimator, data.x[there], data.conditions[name][there]):.2%} of {len(there)} labels there are those predicted"
+    say(f"{len(data)} predictions in {path}{said}")
