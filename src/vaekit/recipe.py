@@ -36,10 +36,8 @@ REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
 READ_BY = ("resize", "column", "encoding")  # how a source is read: kept in the run, so that others are read alike
 LABELLED_BY = ("label_column", "labels")
-PLAIN_PARTS = {
-    "likelihood": "auto",
-    "tokenizer": "bpe",
-}  # parts that `PARTS` does not list, and what they are by default
+# Parts that `PARTS` does not list, and what they are where nothing is said.
+PLAIN_PARTS = {"likelihood": "auto", "tokenizer": "bpe"}
 
 
 @dataclass
