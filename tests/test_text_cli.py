@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -23,7 +24,7 @@ WHO, DOES, WHAT = (
     ["a horse", "snow", "it"],
 )
 TEXTS = [" ".join(words) + " ." for words in itertools.product(WHO, DOES, WHAT)] * 3
-QUICK = ["--size", "small", "--latent-dim", 3, "--epochs", 2, "--no-report"]
+QUICK = ["--size", "small", "--latent-dim", 3, "--epochs", 8, "--no-report"]
 
 
 @pytest.fixture
@@ -100,8 +101,10 @@ def labelled_run(table):
 
 
 def column(path, name):
-    read = pyarrow.csv.read_csv if path.suffix == ".csv" else pyarrow.parquet.read_table
-    return read(path)[name].to_pylist()
+    if path.suffix == ".parquet":
+        return pyarrow.parquet.read_table(path)[name].to_pylist()
+    as_it_is = pyarrow.csv.ConvertOptions(null_values=[])
+    return pyarrow.csv.read_csv(path, convert_options=as_it_is)[name].to_pylist()
 
 
 # ---- what verbs do
@@ -136,12 +139,13 @@ def test_reconstructions_are_beside_what_they_are_of(text_run, lines, does, tmp_
     assert column(tmp_path / "r.csv", "reconstruction") == back
 
 
-def test_a_way_between_two_texts(text_run, does):
-    ends = ["a man rides it .", "two kids paints snow ."]
+def test_a_way_between_two_texts(text_run, lines, does):
+    ends = [TEXTS[4], "two kids paints snow ."]
     way = does("interpolate", text_run, *ends, "--steps", 5)
     assert len(way) == 5
     assert [way[0], way[-1]] == vk.load(text_run).reconstruct(ends).tolist()
     assert way == does("interpolate", text_run, *ends, "--steps", 5, "--path", "spherical")
+    assert way == does("interpolate", text_run, f"{lines}[4]", ends[1], "--steps", 5)
 
 
 def test_scores_a_word_and_a_character(text_run, lines, does, tmp_path):
@@ -197,6 +201,24 @@ def test_a_text_that_is_cut_is_counted_as_far_as_it_is_read(labelled_run, tmp_pa
 
 def test_samples_of_a_label(labelled_run, does):
     assert does("sample", labelled_run, "-n", 3, "-c", 1) == vk.load(labelled_run).sample(3, {"label": 1}).tolist()
+
+
+def test_gaps_are_filled_and_the_rest_stays(labelled_run, run, does, tmp_path):
+    path = tmp_path / "gaps.txt"
+    path.write_text("a man ___ snow .\n___ man rides it .\ntwo kids sees  it\n")
+    code, filled, said = run("impute", labelled_run, path)
+    assert (code, filled[2], said) == (0, "two kids sees  it", [])
+    for text, pattern in zip(filled, [r"a man \S+ snow \.", r"\S+ man rides it \.", ".*"], strict=True):
+        assert re.fullmatch(pattern, text)
+    assert "___" not in "".join(filled)
+    assert filled == vk.load(labelled_run).impute(path.read_text().splitlines(), random_state=0).tolist()
+    assert len(does("impute", labelled_run, path, "--draws", 3)) == 9
+    does("impute", labelled_run, path, "--draws", 2, "-o", tmp_path / "filled.csv")
+    assert len(column(tmp_path / "filled-1.csv", "text")) == len(column(tmp_path / "filled-2.csv", "text")) == 3
+    path.write_text("a man [MASK] snow\n")
+    code, filled, said = run("impute", labelled_run, path)
+    assert filled == ["a man [MASK] snow"]
+    assert "write ___" in said[0]
 
 
 def test_who_reads_may_stop(text_run):

@@ -71,14 +71,18 @@ def impute(
     seed: Annotated[int, typer.Option(help="Another seed, other draws.")] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """Fill the gaps of SOURCE; what is there stays as it is. A file of numbered names for each of --draws."""
+    """Fill the gaps of SOURCE (in texts: ___, a word of its own); what is there stays as it is. A file of numbered names for each
+    of --draws."""
+    from vaekit.cli import text
     from vaekit.recipe import imputed, read_for
-    from vaekit.uses.write import write_pieces, write_rows
+    from vaekit.uses.write import STDOUT, write_pieces, write_rows
 
     estimator, path = opened(run, output, "imputed", ".npy", ".npz", ".csv", ".parquet")
     data = read_for(estimator, source)
+    if data.kind == "text":
+        text.look_for_gaps(data.x, source)
     for i in range(draws or 1):
-        to = path.with_stem(f"{path.stem}-{i + 1}") if draws else path
+        to = path.with_stem(f"{path.stem}-{i + 1}") if draws and path != STDOUT else path
         if data.kind == "table":
             rows = write_pieces(to, imputed(estimator, data, bool(draws), seed + i))
         else:
@@ -129,14 +133,13 @@ def interpolate(
     """Walk through the latent space from A to B: .png (a strip), .gif, .npy or .csv; texts are printed, or .txt."""
     import torch
 
-    from vaekit.cli import text
     from vaekit.uses.interpolate import smoothness
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet")
     y = estimator.schema_.parse(condition or [])
     kind = estimator.domain_.kind
-    first, last = text.ends(a, b) if kind == "text" else (one_row(estimator, end) for end in (a, b))
+    first, last = (one_row(estimator, end) for end in (a, b))
     rows = estimator.interpolate(first, last, steps, y, path=path_)
     write_rows(path, rows, estimator.domain_, {"columns": steps})
     if kind in ("table", "text"):
@@ -150,9 +153,12 @@ def interpolate(
 
 
 def one_row(estimator: Any, source: str) -> Any:
-    """The row that a source is; of a table, as a table of one row."""
+    """The row that a source is; of a table, as a table of one row. Of a model of texts, what was typed is the text."""
+    from vaekit.cli import text
     from vaekit.recipe import read_for
 
+    if estimator.domain_.kind == "text" and not text.is_row(source):
+        return text.typed(source)
     data = read_for(estimator, source, conditions=False)
     if len(data) != 1:
         raise UserError(f"{source} has {len(data)} rows: choose one, such as {source}[0]")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaekit.cli.common import told
+from vaekit.cli.common import say, told
 from vaekit.errors import UserError
 
 SAMPLES = 20  # importance samples of a text: each is a run of a language model
@@ -25,12 +26,23 @@ def reconstructed(texts: Any, rows: Any, path: Path) -> None:
     told(f"{len(rows)} reconstructions", path)
 
 
-def ends(*texts: str) -> tuple[str, ...]:
-    """The ends of a way between texts, which are what was typed."""
-    for text in texts:
-        if not text.strip():
-            raise UserError("an end of the way is an empty text: give two, each in quotes")
-    return texts
+def is_row(text: str) -> bool:
+    """Whether this is a row of a source, such as captions.txt[12] or reviews.csv:text[3], and no text itself."""
+    return re.search(r"\.(txt|csv|parquet)(\.gz)?(:[^:]+)?\[\d+\]$", text) is not None
+
+
+def typed(text: str) -> str:
+    if not text.strip():
+        raise UserError("an end of the way is an empty text: give two, each in quotes")
+    return text
+
+
+def look_for_gaps(texts: Any, source: str) -> None:
+    """Say so where there is nothing to fill, which is more likely a gap that was written in another way."""
+    from vaekit.uses.fill_in import GAP
+
+    if not any(re.search(GAP, text) for text in texts):
+        say(f"note: {source} has no gap: write ___ (three underscores) in place of a word that is missing")
 
 
 def with_rates(judged: Iterable[dict[str, Any]], domain: Any, texts: Any) -> Iterator[dict[str, Any]]:
