@@ -238,12 +238,19 @@ def test_a_vocabulary_keeps_what_is_frequent():
 
 
 def test_a_long_text_is_cut_and_has_no_end():
-    domain = Text.infer([*TEXTS, "a " * 100_000], tokenizer={"name": "word", "longest": 20})
+    with pytest.warns(UserWarning, match="1 of 28 texts have more than 20 tokens"):
+        domain = Text.infer([*TEXTS, "a " * 100_000], tokenizer={"name": "word", "longest": 20})
     assert (domain.longest, domain.cut) == (20, 1)
     x, mask = domain.pack(["a " * 100_000, "a man"])
     assert x.shape == (2, 20)
     assert (x[0] != END).all()
     assert mask.sum(1).tolist() == [20, 3]
+
+
+def test_a_word_of_a_million_letters_takes_no_longer_than_what_is_read_of_it():
+    with pytest.warns(UserWarning, match="cut"):
+        domain = Text.infer([*TEXTS, "ab" * 500_000])
+    assert domain.unpack(domain.pack(["ab" * 500_000])[0])[0].startswith("abababab")
 
 
 @pytest.mark.parametrize(
@@ -292,6 +299,7 @@ def test_a_language_model_is_a_model_without_a_latent():
     model = vk.VAE(0, tokenizer="word", **QUICK).fit(TEXTS)
     results = model.evaluate(TEXTS, k=2)
     assert results["kl"] == 0
+    assert results["verdict"].startswith("There is no latent")
     assert results["iw_nll"] == pytest.approx(-results["elbo"])
     np.testing.assert_allclose(model.score_samples(TEXTS, k=1), model.score_samples(TEXTS, k=3))
     with pytest.raises(UserError, match="latent_dim=0 is too small"):

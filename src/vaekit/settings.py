@@ -8,6 +8,7 @@ from typing import Any
 
 from vaekit.build import STRUCTURES
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
+from vaekit.domains.text import TOKENIZERS
 from vaekit.errors import UserError, near_matches
 from vaekit.objectives import ELBO, OBJECTIVES
 from vaekit.parts import check_options, choose, options_of
@@ -37,6 +38,9 @@ def check_settings(estimator: Any) -> None:
     for what, registry in estimator.parts.items():
         name, options = choose(what, getattr(estimator, what), registry)
         check_options(what, name, options, registry[name])
+    if getattr(estimator, "tokenizer", None):
+        name, options = choose("tokenizer", estimator.tokenizer, TOKENIZERS)
+        check_options("tokenizer", name, options, TOKENIZERS[name])
     if "structure" in estimator.parts:
         check_structure(estimator)
     objective, options = choose("objective", estimator.objective, PARTS["objective"])

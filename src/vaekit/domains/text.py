@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ class Text:
             raise UserError(f"all texts are made of the one token {given[0].strip()[:20]!r}: there is nothing to learn")
         lengths = np.array([len(c) + 1 for c in codes])
         self.longest, self.cut = min(self.longest, int(lengths.max())), int((lengths > self.longest).sum())
+        if self.cut:
+            warnings.warn(
+                f"{self.cut} of {len(given)} texts have more than {self.longest} tokens and are cut: --tokenizer.longest takes more",
+                stacklevel=2,
+            )
         return self
 
     @staticmethod
@@ -158,7 +164,8 @@ def byte_pairs(texts: Sequence[str], *, vocabulary: int = 8000, longest: int = L
         vocab_size=max(vocabulary, 256), min_frequency=2, show_progress=False,
         initial_alphabet=lib.pre_tokenizers.ByteLevel.alphabet(), max_token_length=LONGEST_PIECE,
     )  # fmt: skip
-    tokenizer.train_from_iterator(texts, trainer)
+    # No more of a text than is ever read, since learning from a word takes the square of its length.
+    tokenizer.train_from_iterator((text[: LONGEST_PIECE * longest] for text in texts), trainer)
     return tokenizer
 
 

@@ -32,6 +32,8 @@ def prior_verdict(results: Mapping[str, Any]) -> list[str]:
 def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
     active, units, kl = results["active_units"], results["latent_units"], results["kl"]
     gap = results.get("shuffle_gap")
+    if not units:
+        return "There is no latent: the decoder does without."
     if active == 0 and kl >= DEAD_KL and gap is not None and gap > LIVE_GAP:  # such as codes that are all short
         return (
             f"The latent is alive: the decoder loses {gap:.1f} nats when it is given the z of another row, though each of "
