@@ -15,7 +15,7 @@ from vaekit.distributions.likelihoods import Chunks, Likelihood
 from vaekit.errors import UserError
 from vaekit.nets.text import END, SIZES, LanguageModel, shown
 
-TOKENS_AT_ONCE = 8192  # whose probabilities over the vocabulary are held at a time, where no gradient is wanted
+TOKENS_AT_ONCE = 2048  # whose probabilities over the vocabulary are held at a time, where no gradient is wanted
 ROWS_AT_ONCE = 256  # that are written at a time: bounds the memory of their keys and values
 
 
