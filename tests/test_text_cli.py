@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 import vaekit as vk
-from conftest import vaekit
 from vaekit.cli import main
 
 WHO, DOES, WHAT = (
@@ -65,6 +64,17 @@ def fails(run):
     return fails
 
 
+def train(*args):
+    """`vaekit fit`, in this process as well; what it said."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(sys, "argv", ["vaekit", "fit", *map(str, args)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+    assert exit_.value.code == 0, said.getvalue()
+    return said.getvalue()
+
+
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "captions.txt"
@@ -74,7 +84,7 @@ def lines(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text_run(lines):
-    vaekit("fit", lines, "--tokenizer", "char", *QUICK, "--out", lines.parent / "run", check=0)
+    train(lines, "--tokenizer", "char", *QUICK, "--out", lines.parent / "run")
     return lines.parent / "run"
 
 
@@ -88,15 +98,21 @@ def table(lines):
 
 @pytest.fixture(scope="module")
 def labelled_run(table):
-    args = ["fit", table, "--column", "caption", "--encoding", "latin-1", "-c", "label", "--tokenizer", "word"]
-    args += ["--tokenizer.longest", 5, *QUICK, "--out", table.parent / "labelled"]
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-        patch.setattr(sys, "argv", ["vaekit", *map(str, args)])
-        with pytest.raises(SystemExit):
-            main()
-    assert "108 texts, 6 words each, given label" in said.getvalue()
-    assert "without a text in 'caption', which were skipped: 1, the first is row 108" in said.getvalue()
+    asked = [
+        "--column",
+        "caption",
+        "--encoding",
+        "latin-1",
+        "-c",
+        "label",
+        "--tokenizer",
+        "word",
+        "--tokenizer.longest",
+        5,
+    ]
+    said = train(table, *asked, *QUICK, "--out", table.parent / "labelled")
+    assert "108 texts, 6 words each, given label" in said
+    assert "without a text in 'caption', which were skipped: 1, the first is row 108" in said
     return table.parent / "labelled"
 
 
