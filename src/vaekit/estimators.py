@@ -37,6 +37,7 @@ from vaekit.sources.base import Dataset
 from vaekit.training import Data
 from vaekit.training.data import generator
 from vaekit.uses import generate
+from vaekit.uses.fill_in import fill_in
 from vaekit.uses.impute import impute
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, fit_sampler
@@ -335,11 +336,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return from_arrow(rows, getattr(self, "frame_", "pandas")) if table else rows
 
     def impute(self, X: Any, y: Any = None, *, draws: int | None = None, random_state: int | None = None) -> Any:
-        """X with its gaps filled (cells that are NaN, None or empty), in its own form; what is there stays as it is.
+        """X with its gaps filled (cells that are NaN, None or empty; of texts a word in place of each `___`), in its own form; what
+        is there stays as it is.
 
         Args:
-            draws: None: the best guess of each cell, the mean of a number and the likeliest category. A number: a list of so
-                many tables, each a draw from what the gaps may hold given the rest (multiple imputation): what is computed
+            draws: None: the best guess of each cell, the mean of a number and the likeliest category, and of texts the likeliest
+                text. A number: a list of so many tables, each a draw from what the gaps may hold given the rest (multiple imputation): what is computed
                 from each of them varies as much as the gaps leave open.
             random_state: seed; None takes the estimator's.
 
@@ -349,6 +351,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise UserError(f"draws is {draws}: ask for at least 1, or leave it out for the best guess")
         rows = self._rows(X)
         packed = self._data(rows, y)
+        if self.domain_.kind == "text":
+            seed = self.seed_ if random_state is None else random_state
+            sets = fill_in(self.model_, self.domain_, check_texts(rows), packed.y, draws, seed)
+            return sets[0] if draws is None else sets
         seen = self.domain_.without_flags(packed.mask) if self.domain_.kind == "table" else packed.mask
         packed = Data(self.domain_.batch(packed.x, fixed_uniform(), dtype=torch.float64), seen, packed.y)
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
@@ -372,7 +378,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which what is decoded changes
                 least); see `vaekit.uses.interpolate`, whose `smoothness` measures the result.
         """
-        chosen = path or getattr(self.domain_, "path", "linear")
+        chosen = str(path or getattr(self.domain_, "path", "linear"))
         ends = self._ends(a, b)
         if steps < 2:
             raise UserError(f"steps is {steps}: a path needs at least its 2 ends")
@@ -423,7 +429,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray | Frame:
         if isinstance(X, Frame):
             return X
-        if is_texts(X) or (not reset and self.domain_.kind == "text"):
+        if isinstance(X, str) or is_texts(X) or (not reset and self.domain_.kind == "text"):
             return check_texts(X)
         if is_frame(X):
             frame = to_frame(X)
