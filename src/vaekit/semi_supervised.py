@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -38,6 +39,7 @@ SUMMED = (
     "geco",
 )  # what needs the terms of the bound alone
 UNLABELLED = -1
+SMALL_PICTURE = 1024  # values: up to here MLPs do as well, and "auto" are they, which are many times as fast
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -91,8 +93,11 @@ class SemiSupervised(VAE):
         return data
 
     def _build(self, likelihood: Any) -> SemiSupervisedModel:
-        flat = super()._build(likelihood)
-        network, _ = self.domain_.networks(self.size, self.network)
+        small = math.prod(likelihood.event_shape) <= SMALL_PICTURE
+        chosen = copy.copy(self)
+        chosen.network = "mlp" if self.network == "auto" and self.domain_.kind == "images" and small else self.network
+        flat = super(SemiSupervised, chosen)._build(likelihood)
+        network, _ = self.domain_.networks(self.size, chosen.network)
         condition = self._condition
         outputs = condition.size if self.kind == "label" else 2 * condition.size
         kind = self.domain_.kind
@@ -198,6 +203,7 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         generative: how much the classifier learns from the bound. 1 is M2 as published, with `consistency=0`. By default it does not:
             classes that explain the pictures best need not be those that are asked for.
         radius: what is near: a share of the spread of the rows.
+        network: "auto" are MLPs for pictures of at most 1024 values, too.
         others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.
 
     Attributes:
