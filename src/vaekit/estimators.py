@@ -29,6 +29,7 @@ from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import OPTIONS, domain_for, infer
 from vaekit.domains.text import check_texts, is_texts
 from vaekit.errors import UserError, near_matches
+from vaekit.evaluation.texts import rates
 from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame
 from vaekit.learner import Learner
 from vaekit.parts import Part, check_options, choose
@@ -413,11 +414,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return float(self.score_samples(X, y).mean())
 
     def evaluate(self, X: Any, y: Any = None, *, k: int = 500, track: Any = list) -> dict[str, Any]:
-        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`. On a GPU if one is there."""
+        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and of texts
+        `vaekit.evaluation.texts.rates`. On a GPU if one is there."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         data = self._data(X, y, torch.float32).to(device)
         model = copy.deepcopy(self.model_).to(device)
-        return evaluation.evaluate(model, data, k=k, to_batch=self.domain_.batch, track=track)
+        results = evaluation.evaluate(model, data, k=k, to_batch=self.domain_.batch, track=track)
+        if self.domain_.kind != "text":
+            return results
+        return results | rates(self.domain_, check_texts(X), -results["iw_nll"])
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 

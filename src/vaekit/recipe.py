@@ -356,10 +356,12 @@ def evaluate(
     *,
     features: Path | None = None,
     factors: Sequence[str] = (),
+    beside: Any = None,
 ) -> dict[str, Any]:
     """Evaluate on `data` and keep the result in the run directory.
 
     Args:
+        beside: of texts: what `language_model` gave, to be compared with.
         features: file of a feature network: distances of samples from `data` are added.
         factors: names among the data's conditions: disentanglement scores are added.
     """
@@ -375,10 +377,38 @@ def evaluate(
     else:
         own = {name: values for name, values in data.conditions.items() if name in estimator.schema_.named}
         results = {**estimator.evaluate(data.x, own, k=k, track=track), **added}
-        if data.kind == "text":
-            results |= texts.rates(estimator.domain_, data.x, -results["iw_nll"])
+        if beside is not None:
+            results |= texts.beside(results, beside.score_samples(data.x, own, k=1))
     write_text(folder / runs.EVALUATION, json.dumps(results, indent=2) + "\n")
     return results
+
+
+def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
+    """The same model of texts without z, trained on the same data, in a run directory of its own within `folder`: a latent that
+    does not help cannot hide from it. Trained at first, and gone on with where that was cut short. None for other models."""
+    from sklearn.base import clone
+
+    from vaekit.loading import load
+
+    source, path = estimator.data_.get("source"), folder / runs.LANGUAGE_MODEL
+    if estimator.domain_.kind != "text" or type(estimator) not in (VAE, CVAE) or not estimator.latent_dim or not source:
+        return None
+    if (path / runs.EVALUATION).exists():  # which is written last
+        return load(path)
+    say(f"training a language model of the same size, to compare with -> {path}")
+    model = clone(estimator).set_params(latent_dim=0, random_state=estimator.seed_)
+    with ProgressBar() as bar:
+        model.fit_data(
+            read_for(estimator, source), folder=path, resume=(path / runs.CONFIG).exists(),
+            kinds={name: c["kind"] for name, c in estimator.schema_.to_config().items()},
+            origin={"source": source, **{name: estimator.data_.get(name) for name in READ_BY}}, watchers=[bar],
+        )  # fmt: skip
+    if model.interrupted_:
+        raise UserError(
+            f"stopped; `vaekit evaluate {folder}` goes on with it, or leave it out with --no-language-model"
+        )
+    evaluate(path, model, held_out(model), 1)
+    return model
 
 
 def report(folder: Path, estimator: Any) -> Path:

@@ -9,6 +9,7 @@
     calibration-*.safetensors   what `vaekit score` learned of normal rows
     evaluation.json          what `vaekit evaluate` found last
     report.html              to look at
+    language-model/          of texts: the same model without z, a run of its own, which `vaekit evaluate` compares with
 
 No pickle: a run from a stranger can be opened without running the stranger's code.
 """
@@ -29,6 +30,7 @@ from vaekit.training.checkpoint import METRICS, MODEL, to_csv
 
 CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
 SAMPLER = "sampler-{}.safetensors"
+LANGUAGE_MODEL = "language-model"
 MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
 
 

@@ -17,6 +17,7 @@ def evaluate(
     k: Annotated[int | None, typer.Option(help="Importance samples for the NLL. Default: 500, or 20 for a policy.", show_default=False)] = None,
     features: Annotated[Path | None, typer.Option(help="A file of `vaekit features`: Frechet and kernel distance, precision and recall of samples, each beside its floor.", show_default=False)] = None,
     factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors: disentanglement scores (MIG, DCI, FactorVAE, SAP); repeat it for several.", show_default=False)] = None,
+    language_model: Annotated[bool, typer.Option("--language-model/--no-language-model", help="Texts: compare with the same model without z, which is trained the first time.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
     """ELBO, KL and what it is made of, importance-weighted NLL, active units, and a verdict; distances of samples too."""
@@ -28,7 +29,10 @@ def evaluate(
     estimator = load(run)
     also = factors or []
     data = recipes.read_for(estimator, source, also=also) if source else recipes.held_out(estimator, also=also)
-    results = recipes.evaluate(run, estimator, data, k or estimator.iw_samples, features=features, factors=also)
+    beside = recipes.language_model(run, estimator, say) if language_model else None
+    results = recipes.evaluate(
+        run, estimator, data, k or estimator.iw_samples, features=features, factors=also, beside=beside
+    )
     print(json.dumps(results, indent=2) if as_json else summary(results))
 
 
