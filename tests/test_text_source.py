@@ -44,7 +44,7 @@ def write(path, content, encoding="utf-8"):
 def test_lines_come_back_as_they_are(tmp_path, lines, newline, ends, mark, packed):
     content = newline.join(lines) + newline * ends
     content = content.encode("utf-8-sig" if mark else "utf-8")
-    path = tmp_path / ("t.txt.gz" if packed else "t.txt")
+    path = tmp_path / ("t.gz" if packed else "t.txt")
     data = read(write(path, gzip.compress(content, 1) if packed else content))
     assert data.x.tolist() == lines
     assert (data.kind, data.name, data.x.dtype, data.notes) == ("text", "t", object, [])

@@ -38,7 +38,7 @@ def read(
     """Read a source into memory.
 
     source: "digits", a folder of pictures, a folder of MNIST's own files (its training pictures are read), a file (a picture,
-        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .txt, .txt.gz) or "hf://name:split"; a trailing [12] or [10:20]
+        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
         picks rows, the first being row 0.
     conditions: names of what the data is conditioned on; they are taken out of x.
     columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
@@ -114,4 +114,5 @@ _READERS: dict[str, Callable[[Ask], Dataset]] = {
     ".txt": read_text,
     ".txt.gz": read_text,
     **dict.fromkeys(PICTURE_SUFFIXES, read_picture_file),
+    ".gz": read_text,  # after the endings that say more
 }

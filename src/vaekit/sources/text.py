@@ -39,7 +39,7 @@ def read_text(ask: Ask) -> Dataset:
         notes.append(f"{ask.text}: blank lines that were skipped: {len(blank)}, the first is line {blank[0]}")
     if not kept:
         raise UserError(f"{ask.text} has blank lines alone, {len(lines)} of them: give a file with a text on each line")
-    name = re.sub(r"\.txt(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE)
+    name = re.sub(r"(\.txt)?(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE)
     return Dataset(np.array(kept, dtype=object), "text", name, None, take({}, ask), notes)
 
 
