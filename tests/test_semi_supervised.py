@@ -27,19 +27,21 @@ from vaekit.training.data import split
 from vaekit.uses.labels import keep_some
 
 QUICK = {"size": "small", "sampler": "prior", "epochs": 20, "batch_size": 64, "learning_rate": 1e-2}
+CHECKED = {**QUICK, "epochs": 12}
 TABLE = (
     "a DataFrame is a table, each column of which has a distribution of its own: another model than that of an array"
 )
 EXPECTED = {
     "SemiSupervisedVAE": {
-        "check_classifiers_classes": "its last part has a class -1, which is what is unlabelled here"
+        "check_classifiers_classes": "its last part has a class -1, which is what is unlabelled here",
+        "check_classifier_data_not_an_array": TABLE,
     },
     "SemiSupervisedRegressor": {"check_regressor_data_not_an_array": TABLE},
 }
 
 
 @parametrize_with_checks(
-    [vk.SemiSupervisedVAE(2, **QUICK), vk.SemiSupervisedRegressor(2, **QUICK)],
+    [vk.SemiSupervisedVAE(2, **CHECKED), vk.SemiSupervisedRegressor(2, **CHECKED)],
     expected_failed_checks=lambda estimator: EXPECTED[type(estimator).__name__],
 )
 def test_scikit_learn(estimator, check):
