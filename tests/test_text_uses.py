@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vaekit
+from test_report import SCRIPT, page  # noqa: F401, a fixture
+from vaekit import recipe, run
+from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
 from vaekit.errors import UserError
+from vaekit.evaluation.texts import beside
 from vaekit.training.data import generator
 from vaekit.uses.fill_in import GAP, Reader, candidates
 
@@ -150,3 +154,119 @@ def test_of_words_what_touches_a_gap_stays(words):
         words.impute(["red red red red red ___"])
     with pytest.raises(UserError, match="draws is 0"):
         words.impute(["___"], draws=0)
+
+
+# ---- evaluation
+
+
+def test_a_language_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary():
+    texts = ["red green blue", "green red", "blue blue green red", "red"] * 3
+    vae = vaekit.VAE(0, size="small", likelihood=TINY, tokenizer="word", epochs=1).fit(texts)
+    with torch.no_grad():
+        for weight in vae.model_.likelihood.parameters():
+            weight.zero_()
+    found, tokens = vae.evaluate(texts, k=3), 3 * (4 + 3 + 5 + 2)
+    assert (found["words"], found["tokens"], found["rows"]) == (tokens, tokens, 12)
+    assert found["perplexity"] == pytest.approx(5)  # three words, the unknown one, and the end
+    assert found["nats_per_word"] == pytest.approx(np.log(5))
+    assert found["iw_nll"] == pytest.approx(np.log(5) * tokens / 12)
+    assert found["bits_per_character"] == pytest.approx(np.log2(5) * tokens / sum(len(t) + 1 for t in texts))
+    itself = beside(found, vae.score_samples(texts))
+    assert itself["gain"] == pytest.approx(0, abs=1e-5)
+    assert itself["language_model_perplexity"] == pytest.approx(5)
+    better = beside(found, vae.score_samples(texts) - 1.5)
+    assert better["gain"] == pytest.approx(1.5)
+    assert "the IW-NLL is 1.50 nats better" in better["verdict"]
+    assert "1.50 nats worse" in beside(found, vae.score_samples(texts) + 1.5)["verdict"]
+
+
+def test_the_language_model_beside_is_the_same_model_without_a_latent(tmp_path):
+    source, folder, said = tmp_path / "texts.txt", tmp_path / "run", []
+    source.write_text("\n".join(CAPTIONS).replace("\t", " "))
+    settings = {
+        "latent_dim": 2,
+        "size": "small",
+        "likelihood": TINY,
+        "epochs": 2,
+        "sampler": "prior",
+        "tokenizer": "word",
+    }
+    _, vae = recipe.Recipe(str(source), settings=settings).train(folder, say=said.append)
+    model = recipe.language_model(folder, vae, say=said.append)
+    assert "training a language model of the same size" in said[-1]
+    same = {name for name, value in vae.get_params().items() if model.get_params()[name] != value}
+    assert (same, model.latent_dim) == ({"latent_dim"}, 0)
+    assert model.domain_.vocabulary == vae.domain_.vocabulary
+    data = recipe.held_out(vae)
+    found = recipe.evaluate(folder, vae, data, 5, beside=model)
+    assert found["language_model_nll"] == pytest.approx(-model.score_samples(data.x).mean())
+    again = recipe.language_model(folder, vae, say=said.append)
+    assert len(said) == 2  # it is not trained again
+    assert np.array_equal(again.score_samples(data.x), model.score_samples(data.x))
+    (folder / run.LANGUAGE_MODEL / run.EVALUATION).unlink()  # as though it had been stopped
+    more = recipe.language_model(folder, vae, say=said.append)
+    assert np.array_equal(more.score_samples(data.x), model.score_samples(data.x))
+    assert recipe.language_model(folder, model) is None
+
+
+# ---- the report
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    texts = [text.replace("horse", SCRIPT) for text in CAPTIONS] + ["<b>&amp; \x1b[31m", "$a_b$"]
+    labels = np.array(["x", SCRIPT])[np.arange(len(texts)) % 2]
+    vae = vaekit.CVAE(2, size="small", epochs=1, sampler="prior", tokenizer={"name": "bpe", "vocabulary": 300})
+    vae.fit(texts, {"kind": labels})
+    rows = np.array(texts, dtype=object)
+    return write_text_report(tmp_path_factory.mktemp("<b>run"), vae, rows[:30], {"kind": labels[:30]}, rows[30:])
+
+
+def test_the_report_holds_any_text_and_stands_alone(written):
+    text = written.read_text(encoding="utf-8")
+    assert SCRIPT not in text
+    assert "<b>run" not in text
+    assert "<b>&amp;amp;" not in text
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+
+
+def test_the_report_in_a_browser(written, page):  # noqa: F811
+    requests, troubles = [], []
+    page.on("request", lambda r: requests.append(r.url))
+    page.on("console", lambda m: troubles.append(m.text))
+    page.on("pageerror", lambda e: troubles.append(str(e)))
+    page.on("dialog", lambda d: (troubles.append("a dialog"), d.dismiss()))
+    page.goto(written.as_uri())
+    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
+    assert troubles == []
+    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == {
+        "training", "samples", "classes", "reconstructions", "interpolations", "surprises", "copies", "units", "next",
+        "settings",
+    }  # fmt: skip
+    assert page.evaluate("document.querySelectorAll('script').length") == 0
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert SCRIPT in page.inner_text("#surprises")
+    assert f"kind={SCRIPT}" in page.inner_text("#classes")
+    assert "___" in page.inner_text("#next")
+
+
+def test_words_that_agree_are_marked():
+    (found,) = reconstructions(["a man rides a horse"], ["the man rides horse"])
+    assert (
+        [w for w, same in found["text"] if same]
+        == [w for w, same in found["back"] if same]
+        == ["man", "rides", "horse"]
+    )
+    assert found["share"] == "60%"
+
+
+def test_surprises_of_words_add_up_to_the_text(pairs):
+    texts = np.array(["A man rides  l'été.", "Ein Hund\tläuft zu a horse", "Two kids"], dtype=object)
+    data, model = pairs._data(texts, None), pairs._model()
+    x = data.x.long()
+    p = model.decode(model.posterior(x, None, data.mask).mean, None)
+    for text, words, log_p in zip(texts, surprises(pairs, texts, {}), p.log_prob(x, data.mask), strict=True):
+        assert [word for word, _ in words] == [*text.split(), "⏎"]
+        assert sum(nats for _, nats in words) == pytest.approx(-log_p.item())

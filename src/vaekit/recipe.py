@@ -413,9 +413,6 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
 
 def report(folder: Path, estimator: Any) -> Path:
     """Write report.html from the run's own validation rows or episodes."""
-    from vaekit.deploy.policy_report import write_policy_report
-    from vaekit.deploy.report import write_report
-
     data = held_out(estimator, REPORT_ROWS)
     path = folder / runs.EVALUATION
     results: Mapping[str, Any]
@@ -423,14 +420,40 @@ def report(folder: Path, estimator: Any) -> Path:
         results = json.loads(path.read_text())
     except (OSError, ValueError):
         results = evaluate(folder, estimator, data, min(REPORT_SAMPLES, estimator.iw_samples))
-    if isinstance(data, Demonstrations):
-        return write_policy_report(folder, estimator, data, results)
-    if estimator.domain_.kind == "table":
-        from vaekit.deploy.table_report import write_table_report
+    return REPORTS.get(estimator.domain_.kind, plain_report)(folder, estimator, data, results)
 
-        return write_table_report(folder, estimator, *table_parts(estimator, TABLE_ROWS), results)
-    if isinstance(data, TimeSeries):
-        from vaekit.deploy.series_report import write_series_report
 
-        return write_series_report(folder, estimator, estimator.read(estimator.data_["source"]), results)
+def plain_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
+    from vaekit.deploy.report import write_report
+
     return write_report(folder, estimator, data.x, data.conditions, results)
+
+
+def policy_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
+    from vaekit.deploy.policy_report import write_policy_report
+
+    return write_policy_report(folder, estimator, data, results)
+
+
+def table_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
+    from vaekit.deploy.table_report import write_table_report
+
+    return write_table_report(folder, estimator, *table_parts(estimator, TABLE_ROWS), results)
+
+
+def series_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
+    from vaekit.deploy.series_report import write_series_report
+
+    return write_series_report(folder, estimator, estimator.read(estimator.data_["source"]), results)
+
+
+def text_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
+    from vaekit.deploy.text_report import write_text_report
+
+    whole = read_for(estimator, estimator.data_["source"]).x
+    train, _ = split(len(whole), estimator.validation, estimator.seed_)
+    return write_text_report(folder, estimator, data.x, data.conditions, whole[train.numpy()], results)
+
+
+REPORTS = {"actions": policy_report, "table": table_report, "series": series_report, "text": text_report}
+"""How a run is shown, by the kind of its domain; others by `plain_report`."""

@@ -120,6 +120,8 @@ def fit(
     results = recipes.evaluate(folder, estimator, recipes.held_out(estimator, recipes.REPORT_ROWS), samples)
     say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
     if "perplexity" in results and results["latent_units"]:
-        say(f"note: `vaekit evaluate {folder}` compares it with a language model of the same size, so that z has to be of use")
+        say(
+            f"note: `vaekit evaluate {folder}` compares it with a language model of the same size, so that z has to be of use"
+        )
     if report:
         say(f"look at {recipes.report(folder, estimator)}")

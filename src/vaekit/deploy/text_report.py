@@ -1,0 +1,194 @@
+"""The report of a model of texts: what it writes, what comes back, what surprises it, and whether it copies.
+
+How it looks is `text_report.html.j2`; what it shares with other reports is in `report` and `page.html.j2`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaekit.conditions import Label
+from vaekit.deploy.report import curves, effort, from_here, units, write_page
+from vaekit.estimators import VAE
+
+EXAMPLES, PAIRS, STEPS, CLASSES = 8, 3, 7, 8  # shown at most
+WRITTEN, TRAINING = 200, 20_000  # samples, and training texts, of the check for copies
+TEMPERATURES = (0.7, 1.0)
+DARKEST = 10.0  # nats of a word that is shaded as much as any
+IW_SAMPLES = 100
+
+
+def write_text_report(
+    folder: Path,
+    estimator: VAE,
+    texts: np.ndarray,
+    y: Mapping[str, np.ndarray],
+    train: np.ndarray,
+    results: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `folder`/report.html.
+
+    Args:
+        folder: the run directory.
+        estimator: trained, of texts.
+        texts: to show, (N,): best those that training did not see. y: their conditions by name.
+        train: texts that training saw, which samples are held against.
+        results: of `estimator.evaluate`, with what `vaekit.evaluation.texts.beside` adds if that is known; None: evaluated here.
+    """
+    folder = Path(folder)
+    known = {name: np.asarray(y[name]) for name in estimator.schema_.named if name in y}
+    results = estimator.evaluate(texts, known, k=IW_SAMPLES) if results is None else results
+    some = varied(texts)
+    given = {name: values[some] for name, values in known.items()}
+    written = estimator.sample(WRITTEN)
+    latent = estimator.model_.latent_dim > 0
+    return write_page(
+        folder,
+        "text_report.html.j2",
+        estimator,
+        about=about(estimator, texts),
+        results=results,
+        curves=curves(estimator.history_),
+        samples=samples(estimator, written),
+        classes=classes(estimator),
+        reconstructions=reconstructions(texts[some], estimator.reconstruct(texts[some], given)) if latent else [],
+        interpolations=interpolations(estimator, texts[some]) if latent else [],
+        surprises=surprises(estimator, texts[some], given),
+        darkest=DARKEST,
+        copies=copies(written, texts, train),
+        units=units(results, np.asarray(results["kl_per_unit"])),
+        commands=commands(folder, estimator, texts[some]),
+    )
+
+
+def about(estimator: VAE, texts: np.ndarray) -> dict[str, Any]:
+    """What was trained on what, in words."""
+    domain = estimator.domain_
+    kind = "variational autoencoder" if estimator.model_.latent_dim else "language model"
+    model = f"{'conditional ' if estimator.schema_.named else ''}{kind} of texts"
+    return {
+        "model": model[0].upper() + model[1:],
+        "source": estimator.data_.get("source"),
+        "rows": f"{estimator.data_['rows']:,} texts",
+        "row": "text",
+        "tokens": ", ".join(domain.describe()),
+        "cut": domain.cut,
+        "given": list(estimator.schema_.named),
+        "shown": f"{len(texts):,} texts",
+        **effort(estimator),
+    }
+
+
+def varied(texts: np.ndarray) -> np.ndarray:
+    """Which texts are shown: the first that are neither the shortest nor the longest, and no two alike."""
+    lengths = np.array([len(text.split()) for text in texts])
+    usual = (lengths >= np.quantile(lengths, 0.1)) & (lengths <= np.quantile(lengths, 0.9))
+    _, first = np.unique(texts.astype(str), return_index=True)
+    return np.intersect1d(np.flatnonzero(usual), first)[:EXAMPLES]
+
+
+def samples(estimator: VAE, written: np.ndarray) -> list[tuple[float, list[str]]]:
+    """(temperature, texts)."""
+    return [
+        (t, list(written[:EXAMPLES] if t == 1 else estimator.sample(EXAMPLES, temperature=t))) for t in TEMPERATURES
+    ]
+
+
+def classes(estimator: VAE) -> list[tuple[str, list[str]]]:
+    """(class, texts written for it), of the first condition that is a label."""
+    for name, condition in estimator.schema_.named.items():
+        if isinstance(condition, Label):
+            shown = condition.classes[:CLASSES]
+            return [(f"{name}={c}", list(estimator.sample(EXAMPLES // 2, {name: c}))) for c in shown]
+    return []
+
+
+def reconstructions(texts: Sequence[str], back: Sequence[str]) -> list[dict[str, Any]]:
+    """Each text and what comes back, as (word, whether the other has it in its place)."""
+    found = []
+    for text, other in zip(texts, back, strict=True):
+        a, b = text.split(), other.split()
+        blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+        in_a = {i for block in blocks for i in range(block.a, block.a + block.size)}
+        in_b = {i for block in blocks for i in range(block.b, block.b + block.size)}
+        lines = [[(word, i in same) for i, word in enumerate(words)] for words, same in ((a, in_a), (b, in_b))]
+        found.append({"text": lines[0], "back": lines[1], "share": f"{len(in_a) / max(1, len(a)):.0%}"})
+    return found
+
+
+def interpolations(estimator: VAE, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Ways from one text to another, the ends being what comes back of them."""
+    pairs = list(zip(texts[::2], texts[1::2], strict=False))[:PAIRS]
+    return [{"a": a, "b": b, "steps": list(estimator.interpolate(a, b, STEPS))} for a, b in pairs]
+
+
+@torch.no_grad()
+def surprises(estimator: VAE, texts: np.ndarray, y: Mapping[str, Any]) -> list[list[tuple[str, float]]]:
+    """Each text as (word, -log p of its tokens given those before and the mean code, nats), the end of the text last."""
+    domain, model, data = estimator.domain_, estimator._model(), estimator._data(texts, y)
+    x = estimator._batch(data)
+    z = model.posterior(x, data.y or None, data.mask).mean
+    nats = -model.decode(z, data.y or None).log_prob_tokens(x, data.mask)
+    found = []
+    for text, line, encoding in zip(texts, nats.tolist(), domain.tokenizer.encode_batch(list(texts)), strict=True):
+        spans = [m.span() for m in re.finditer(r"\S+", text)]
+        sums, word = [0.0] * len(spans), 0
+        for (_, end), value in zip(encoding.offsets, line, strict=False):
+            while word + 1 < len(spans) and spans[word + 1][0] < end:
+                word += 1
+            sums[word] += value
+        words = [(text[slice(*span)], value) for span, value in zip(spans, sums, strict=True)]
+        if len(encoding.ids) < domain.longest:
+            words.append(("⏎", line[len(encoding.ids)]))
+        found.append(words)
+    return found
+
+
+def copies(written: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict[str, Any]:
+    """How many samples are training texts word for word, beside held-out texts, which show how often that is chance; and the
+    training texts that are most like some samples."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    known = {" ".join(text.split()) for text in train}
+    words = TfidfVectorizer(token_pattern=r"\S+", ngram_range=(1, 2))
+    train = train[:TRAINING]
+    like = words.fit_transform(train.tolist())
+    alike = words.transform(written[:EXAMPLES].tolist()) @ like.T
+    nearest = [
+        {"text": text, "nearest": train[int(row.toarray().argmax())], "alike": f"{row.max():.2f}"}
+        for text, row in zip(written, alike, strict=False)
+    ]
+    shares = [np.mean([" ".join(text.split()) in known for text in texts]) for texts in (written, held_out)]
+    return {
+        "share": f"{shares[0]:.1%}",
+        "reference": f"{shares[1]:.1%}",
+        "written": len(written),
+        "held_out": len(held_out),
+        "train": f"{len(known):,}",
+        "searched": f"{len(train):,}",
+        "nearest": nearest,
+    }
+
+
+def commands(folder: Path, estimator: VAE, texts: Sequence[str]) -> list[tuple[str, str]]:
+    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    path = from_here(folder)
+    run, source = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))
+    a, b = (shlex.quote(text) for text in (*texts, "one text", "another text")[:2])
+    words = str(texts[0]).split() if len(texts) else ["a", "word"]
+    gap = " ".join([*words[:1], "___", *words[2:]])
+    return [
+        ("Write texts", f"vaekit sample {run} -n 20 --temperature 0.8 --top-p 0.95"),
+        ("Score texts: nats a word, bits a character", f"vaekit score {run} {source} -o scores.csv"),
+        ("Walk from one text to another", f"vaekit interpolate {run} {a} {b} --steps 7"),
+        ("Compare with a language model of the same size", f"vaekit evaluate {run}"),
+        ("Put words where ___ stands, in Python", f"import vaekit; print(vaekit.load({path!r}).impute([{gap!r}]))"),
+    ]
