@@ -1,12 +1,13 @@
 """Semi-supervised learning: what rows without a label are worth.
 
     python benchmarks/semi_supervised.py mnist            # test error with 100 labels, beside baselines
-    python benchmarks/semi_supervised.py mnist --labels 1000
+    python benchmarks/semi_supervised.py mnist --labels 1000 --suffix=-1000
     python benchmarks/semi_supervised.py adult            # 1 % of the labels
     python benchmarks/semi_supervised.py sst2             # 100 labels
 
 A seed chooses the labels, as many of each class (of Adult at random), and whatever else is random. Nothing is chosen by rows that
-are held out, there are none: every learner has one setting, and its last weights are judged on the test set.
+are held out, there are none: every learner has one setting, and its last weights are judged on the test set. Runs are kept in a file
+by learner and seed, and not done again: name another --suffix where labels or epochs are others.
 """
 
 from __future__ import annotations
@@ -192,8 +193,14 @@ if __name__ == "__main__":
                     "CPU minutes a seed": f"{np.mean([f['minutes'] for f in of]):.1f}",
                 }
             )
+    own = {
+        "mnist": """Networks are MLPs, as by default for pictures of this size, and pictures Bernoulli, on which predictions do not
+        depend. Published: M2 11.97, M1+M2 3.33 with 100 labels and 2.40 with 1000. The recipe (virtual adversarial training and turned
+        pictures together, the entropy's weight, none of the bound's gradient) was chosen with 100 labels of seeds 100, 101 and 102 by the error on
+        10,000 training rows whose labels were hidden; the test set was not looked at.""",
+        "adult": "The labels are drawn at random, not as many of each class.",
+        "sst2": "scikit-learn's learners see TF-IDF of words and pairs of words.",
+    }[options.table]
     notes = f"""Mean and standard deviation over seeds, of the labels and of everything else that is random; {options.labels} labels,
-    no validation set. vaekit: `SemiSupervisedVAE` at its defaults but for {options.epochs or "its own number of"} epochs
-    {", MLPs for networks and the Bernoulli likelihood" if options.table == "mnist" else ""}; M2 the same with `consistency=0, generative=1`.
-    """
+    no validation set. vaekit: `SemiSupervisedVAE` at its defaults but for {options.epochs or "its own number of"} epochs. {own}"""
     write(options, f"Semi-supervised learning: {options.table}, {options.labels} labels", rows, " ".join(notes.split()))
