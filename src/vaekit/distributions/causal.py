@@ -16,6 +16,7 @@ from vaekit.errors import UserError
 from vaekit.nets.text import END, SIZES, LanguageModel, shown
 
 TOKENS_AT_ONCE = 2048  # whose probabilities over the vocabulary are held at a time, where no gradient is wanted
+MULTIPLE = 128  # of tokens, which the number of them in a training step is rounded up to
 ROWS_AT_ONCE = 256  # that are written at a time: bounds the memory of their keys and values
 
 
@@ -57,7 +58,11 @@ class Sentences:
 
     def _log_prob(self, features: Tensor, codes: Tensor) -> Tensor:
         if torch.is_grad_enabled():
-            return CodeLogProb.apply(features, self.network.out_weight, self.network.bias, codes)
+            # Of few sizes: for each that it has not seen a processor's library prepares, and keeps what it prepared.
+            more = -len(codes) % MULTIPLE
+            padded = F.pad(features, (0, 0, 0, more)), F.pad(codes, (0, more))
+            weight, bias = self.network.out_weight, self.network.bias
+            return CodeLogProb.apply(padded[0], weight, bias, padded[1])[: len(codes)]
         return -F.cross_entropy(full_precision(self.network.logits(features)), codes, reduction="none")
 
     @staticmethod
