@@ -163,7 +163,7 @@ def copies(written: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
     like = words.fit_transform(train.tolist())
     alike = words.transform(written[:EXAMPLES].tolist()) @ like.T
     nearest = [
-        {"text": text, "nearest": train[int(row.toarray().argmax())], "alike": f"{row.max():.2f}"}
+        {"text": text, "nearest": train[int(row.toarray().argmax())], "alike": float(row.max())}
         for text, row in zip(written, alike, strict=False)
     ]
     shares = [np.mean([" ".join(text.split()) in known for text in texts]) for texts in (written, held_out)]
