@@ -161,7 +161,7 @@ def results(o: argparse.Namespace) -> dict[tuple[str, int], dict[str, float]]:
             table.writeheader()
             for (a, b), found in sorted(known.items()):
                 table.writerow({"learner": a, "seed": b, **{k: round(v, 3) for k, v in found.items()}})
-    return known
+    return {key: found for key, found in known.items() if 0 <= key[1] - o.first < o.seeds}
 
 
 if __name__ == "__main__":
