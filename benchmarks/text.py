@@ -26,6 +26,9 @@ import torch
 
 import vaekit as vk
 from tables import SHARED, Lines, write
+from vaekit.distributions import normal_noise
+from vaekit.training.data import generator
+from vaekit.uses.interpolate import spherical
 
 WORDS = {"name": "word", "vocabulary": 10_000}
 LM = "language model"
@@ -154,6 +157,7 @@ def interpolation(o: argparse.Namespace) -> None:
             "real test captions": test,
             "reconstructed ends": rebuilt,
             "midpoints": [way[len(way) // 2] for way in ways],
+            "midpoints, drawn": drawn_midpoints(model, [(test[a], test[b]) for a, b in pairs], seed),
             "all points between": [text for way in ways for text in way[1:-1]],
             "samples of the VAE": list(model.sample(len(test), random_state=seed)),
             "samples of the VAE, greedy": list(model.sample(len(test), random_state=seed, mean=True)),
@@ -175,12 +179,20 @@ def interpolation(o: argparse.Namespace) -> None:
         }
         for kind, runs in kinds.items()
     ]
-    notes = f"""{o.pairs} pairs of test captions, spherical, {o.steps} points with the ends, each written greedily. Of the words of the ends, {spread([100 * r for r in recalled], 1)} %
+    notes = f"""{o.pairs} pairs of test captions, spherical, {o.steps} points with the ends, each written greedily unless it says drawn. Of the words of the ends, {spread([100 * r for r in recalled], 1)} %
     are in their reconstructions (each as often as it is there), and {spread([100 * e for e in exact], 1)} % of the ends come back exactly. Perplexity: by a language model of the same
     size (seed 1000, {judged_minutes:.0f} minutes) that learned from other people's captions of the same pictures, none of which the VAE has
     seen; the end counts as a word, and a word it does not know as <unk>. Greedy texts are likelier than real ones whatever the model:
     compare the rows. Distinct-2: different pairs of words, by the number of pairs. Seeds {" ".join(map(str, o.seeds))}; {o.epochs} epochs, {spread(minutes, 0)} minutes. Three ways:"""
     write(o, interpolation.__doc__, rows, " ".join(notes.split()) + "\n\n" + examples)
+
+
+def drawn_midpoints(model: Any, ends: Sequence[tuple[str, str]], seed: int) -> list[str]:
+    """Half-way between each two ends one text drawn from p(x|z): as likely as real texts, if z lies where texts do."""
+    a, b = (torch.from_numpy(model.transform(list(texts))) for texts in zip(*ends, strict=True))
+    z = torch.stack([spherical(*pair, 3)[1] for pair in zip(a, b, strict=True)])
+    with torch.no_grad():
+        return list(model.domain_.unpack(model._model().decode(z).sample(1, normal_noise(generator(seed)))[0]))
 
 
 def other_captions(folder: Path, known: set[str]) -> list[str]:
