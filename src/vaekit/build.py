@@ -112,7 +112,9 @@ def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, options: Mapping[s
 
 def likelihood_options(domain: Any, estimator: Any) -> dict[str, Any]:
     """What the likelihood has to know of the data and of the model, where the domain says it."""
-    return domain.likelihood_options(estimator.size, estimator.latent_dim) if hasattr(domain, "likelihood_options") else {}
+    return (
+        domain.likelihood_options(estimator.size, estimator.latent_dim) if hasattr(domain, "likelihood_options") else {}
+    )
 
 
 def fixed_uniform() -> Callable[..., Tensor]:

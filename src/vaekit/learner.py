@@ -55,7 +55,6 @@ class Learner(BaseEstimator):
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = PARTS
     sizes: ClassVar[Mapping[str, Any]] = SIZES
     least_latent_dim: ClassVar[int] = 0
-    iw_samples: ClassVar[int] = 500  # for the NLL, where nothing else is asked for
 
     if TYPE_CHECKING:  # learned, and so no arguments
         domain_: Any = field(init=False)
@@ -80,6 +79,11 @@ class Learner(BaseEstimator):
         }  # fmt: skip
         given = {name: value for name, value in own.items() if value is not None}
         return Training(**{**getattr(self.domain_, "training", {}), **given, **(self.trainer or {})})
+
+    @property
+    def iw_samples(self) -> int:
+        """Importance samples for the NLL, where nothing else is asked for."""
+        return getattr(self.domain_, "iw_samples", 500)
 
     def _training_extras(self) -> dict[str, Any]:
         return {}

@@ -33,7 +33,7 @@ def score(
     import numpy as np
     import pyarrow as pa
 
-    from vaekit.cli.text import SAMPLES, with_rates
+    from vaekit.cli.text import with_rates
     from vaekit.recipe import read_for
     from vaekit.training.progress import track
     from vaekit.uses.conformal import discoveries
@@ -50,7 +50,7 @@ def score(
             estimator, source, path, k, asked=bool(name not in ("auto", "loglik") or fdr or calibrate or contributions)
         )
     if estimator.domain_.kind == "text" and name in ("auto", "loglik"):
-        k = k or SAMPLES
+        k = k or estimator.iw_samples
     odd = Oddness(estimator, name, **({} if k is None else {"k": k}))
     if contributions and not odd.columns:
         raise UserError("--contributions is for tables: pictures and texts have no columns")

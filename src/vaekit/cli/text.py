@@ -10,8 +10,6 @@ from typing import Any
 from vaekit.cli.common import say, told
 from vaekit.errors import UserError
 
-SAMPLES = 20  # importance samples of a text: each is a run of a language model
-
 
 def reconstructed(texts: Any, rows: Any, path: Path) -> None:
     """Texts (N,) beside what they come back as: columns of a table, or lines below each other; of a .txt the latter alone."""

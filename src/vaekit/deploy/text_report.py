@@ -111,7 +111,7 @@ def classes(estimator: VAE) -> list[tuple[str, list[str]]]:
     return []
 
 
-def reconstructions(texts: Sequence[str] | np.ndarray, back: Sequence[str]) -> list[dict[str, Any]]:
+def reconstructions(texts: Sequence[str] | np.ndarray, back: Sequence[str] | np.ndarray) -> list[dict[str, Any]]:
     """Each text and what comes back, as (word, whether the other has it in its place)."""
     found = []
     for text, other in zip(texts, back, strict=True):

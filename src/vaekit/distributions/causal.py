@@ -79,17 +79,17 @@ class Sentences:
         def draw(log_p: Tensor, rows: slice, t: int) -> Tensor:
             return nucleus_draw(log_p / max(self.temperature, 1e-6), self.top_p, uniform[rows, t])
 
-        return self._write(memory, draw).unflatten(0, (k, *batch))
+        return self.write(memory, draw).unflatten(0, (k, *batch))
 
     @property
     def mean(self) -> Tensor:
         """The likeliest token each time, (*batch, longest): an average of texts means nothing."""
-        return self._write(self.memory.flatten(0, -3), lambda log_p, rows, t: log_p.argmax(-1)).unflatten(
+        return self.write(self.memory.flatten(0, -3), lambda log_p, rows, t: log_p.argmax(-1)).unflatten(
             0, self.memory.shape[:-2]
         )
 
     @torch.no_grad()
-    def _write(self, memory: Tensor, choose: Callable[[Tensor, slice, int], Tensor]) -> Tensor:
+    def write(self, memory: Tensor, choose: Callable[[Tensor, slice, int], Tensor]) -> Tensor:
         """Texts (B, longest) of memory (B, 1 + M, D), each token chosen by `choose(log-probabilities (b, V), rows, t)`."""
         texts = torch.full((len(memory), self.network.longest), END, device=memory.device)
         for first in range(0, len(memory), ROWS_AT_ONCE):

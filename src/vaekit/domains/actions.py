@@ -32,6 +32,7 @@ class Actions:
 
     kind: ClassVar[str] = "actions"
     mean_samples: ClassVar[bool] = True
+    iw_samples: ClassVar[int] = 20  # a transformer's pass for each: the NLL is not what a policy is judged by
 
     @classmethod
     def infer(cls, actions: np.ndarray, chunk_size: int, fps: float, names: list[str] | None = None) -> Actions:

@@ -97,7 +97,6 @@ class Policy(Learner):
     }
     sizes: ClassVar[Mapping[str, Any]] = SIZES
     least_latent_dim: ClassVar[int] = 0
-    iw_samples: ClassVar[int] = 20  # a transformer's pass for each: the NLL is not what a policy is judged by
 
     # -- learning ------------------------------------------------------------------------------------------------------
 

@@ -196,9 +196,9 @@ def fit(
                     y = forget(y, noise.uniform(share, 1 + len(y)).to(x.device), options.condition_dropout)
                 mask = batch.mask
                 if options.cell_dropout:
-                    seen = see_some(noise.uniform(share, 2 + math.prod(x.shape[1:])).to(x.device), options.cell_dropout).view(
-                        x.shape
-                    )
+                    seen = see_some(
+                        noise.uniform(share, 2 + math.prod(x.shape[1:])).to(x.device), options.cell_dropout
+                    ).view(x.shape)
                     mask = seen if mask is None else mask & seen
 
                 draw = partial(model.draw, x, y or None, k=objective.k, mask=mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]

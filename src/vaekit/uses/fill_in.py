@@ -101,7 +101,7 @@ def candidates(
         path[rows, t] = state[rows] = pattern.after[at, code].long()
         return code
 
-    written = likelihood._write(likelihood.memory[:, 0], choose)  # (k, longest)
+    written = likelihood.write(likelihood.memory[:, 0], choose)  # (k, longest)
     weight = torch.where(state < pattern.unfinished, weight, -math.inf)
     if not weight.isfinite().any():
         raise UserError(BEHIND.format(domain.longest))
