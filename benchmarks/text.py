@@ -116,7 +116,7 @@ def ptb(o: argparse.Namespace) -> None:
         notes = f"""{len(test)} test sentences, {sum(len(t.split()) + 1 for t in test)} words with the ends of sentences, which count; a sentence knows nothing of those
         before it. NLL: nats a sentence, of the VAE by {o.k} importance samples (an upper bound), of the language model exact. Another
         row's z: by how many nats log p(x|z) falls when a sentence is given the z of another. Mutual information is estimated from at
-        most 2000 rows{limit}. Seeds: {" ".join(map(str, o.seeds))}; {f"settings {json.dumps(o.settings)};" if o.settings else ""} 10 % of the training sentences are held out to choose the epoch; the
+        most 2000 rows{limit}. Seeds: {" ".join(map(str, o.seeds))}; {f"settings {json.dumps(o.settings)};" if o.settings else ""} {100 * model.validation:g} % of the training sentences are held out to choose the epoch; the
         file ptb.valid was not looked at. Published, from texar-pytorch's README: transformer VAE 101.6 nats, perplexity 103.1; LSTM VAE 102.5
         and 107.6."""
         write(o, ptb.__doc__, rows, "\n\n".join(part for part in (" ".join(notes.split()), examples) if part))
