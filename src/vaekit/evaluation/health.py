@@ -54,7 +54,7 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
     if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
         return (
             f"The latent is alive, but the prior misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
-            "codes together from the prior, so draws from the prior are poor though reconstructions are good."
+            "codes together from the prior, so draws from the prior are poorer than reconstructions."
             + (" Samples are better from what was learned of the codes (--sampler gmm or flow)." if flat else "")
             + " For a prior that fits train for longer"
             + (", or with --prior flow." if flat else ".")
