@@ -86,7 +86,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             warm-up, since a decoder that sees the words before a word ignores z without.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
         epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`. None: as suits the data; tables
-            have batches of 512 rows and a learning rate of 0.002.
+            have batches of 512 rows, texts of 64, and both a learning rate of 0.002.
         validation: share of the rows held out to choose the best epoch by.
         random_state: seed of everything random; None: a new one at each fit.
         trainer: further fields of `vaekit.training.Training` (precision, devices, ...), as a dict.
@@ -342,8 +342,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
         Args:
             draws: None: the best guess of each cell, the mean of a number and the likeliest category, and of texts the likeliest
-                text. A number: a list of so many tables, each a draw from what the gaps may hold given the rest (multiple imputation): what is computed
-                from each of them varies as much as the gaps leave open.
+                text. A number: a list of so many tables, each a draw from what the gaps may hold given the rest (multiple
+                imputation): what is computed from each of them varies as much as the gaps leave open.
             random_state: seed; None takes the estimator's.
 
         Raises UserError where draws is below 1.

@@ -54,6 +54,7 @@ class SeriesVAE(VAE):
     window: int = 128
     size: str = "small"
 
+    least_latent_dim: ClassVar[int] = 1
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **PARTS,
         "structure": {"flat": PARTS["structure"]["flat"]},

@@ -48,7 +48,6 @@ class Text:
     kind: ClassVar[str] = "text"
     mean_samples: ClassVar[bool] = False
     least_latent_dim: ClassVar[int] = 0  # which leaves a language model
-    temperature_of: ClassVar[str] = "x"
     path: ClassVar[str] = "spherical"
     iw_samples: ClassVar[int] = 20  # a transformer's pass for each
     objective: ClassVar[Part] = {"name": "free_bits", "nats": 0.25, "warmup": 0.2}
