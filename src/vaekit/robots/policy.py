@@ -96,7 +96,6 @@ class Policy(Learner):
         "objective": OBJECTIVES,
     }
     sizes: ClassVar[Mapping[str, Any]] = SIZES
-    least_latent_dim: ClassVar[int] = 0
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
