@@ -92,6 +92,30 @@ def test_the_condition_decides_what_is_sampled(cvae, digits):
     assert len(np.unique(free)) >= 8  # unknown: every class
 
 
+def test_guidance_is_surer_of_the_condition(cvae, digits):
+    images, labels = digits
+    judge = LogisticRegression(max_iter=5000).fit(images.reshape(-1, 64), labels)
+    wanted = np.arange(300) % 10
+
+    def said_of(guidance):
+        rows = cvae.sample(300, y=wanted, guidance=guidance).reshape(300, -1)
+        return judge.predict_log_proba(rows)[np.arange(300), wanted].mean()
+
+    assert said_of(0.0) < said_of(1.0)
+    np.testing.assert_array_equal(cvae.sample(5, y=3), cvae.sample(5, y=3, guidance=0.0))
+    np.testing.assert_allclose(cvae.sample(5), cvae.sample(5, guidance=1.0))  # nothing is asked for
+
+
+def test_guidance_needs_a_model_that_knows_of_no_condition(cvae, digits):
+    images, labels = digits
+    with pytest.raises(UserError, match="guidance is -1: it has to be 0 or more"):
+        cvae.sample(2, y=3, guidance=-1)
+    always = vk.CVAE(2, **QUICK, condition_dropout=0.0).fit(images[:100], labels[:100])
+    for model, y in ((always, 3), (vk.VAE(2, **QUICK).fit(images[:100]), None)):
+        with pytest.raises(UserError, match="conditions hidden at times"):
+            model.sample(2, y=y, guidance=1)
+
+
 def test_knowing_the_label_makes_the_picture_likelier(cvae, digits):
     images, labels = digits
     assert cvae.score(images[:200], labels[:200]) > cvae.score(images[:200]) + 0.5

@@ -53,6 +53,18 @@ def test_objective_is_the_negative_elbo_and_warms_up(linear_gaussian):
     torch.testing.assert_close(ELBO(beta=2, warmup=0.5)(draw, 0.9)[0], terms["reconstruction"] + 2.0 * terms["kl"])
 
 
+@pytest.mark.parametrize("likelihood", [BernoulliLikelihood, NormalLikelihood])
+def test_guidance_is_a_power_of_what_the_condition_changes(likelihood):
+    model = conditional_model().double()
+    model.likelihood = likelihood((5,)).double()
+    y, z = {"label": torch.tensor([0, 1, 2])}, torch.randn(3, 2).double()
+    x = (torch.rand(2, 3, 5) < 0.5).double()  # two of each row
+    given, free, guided = (p.log_prob(x) for p in (model.decode(z, y), model.decode(z), model.decode(z, y, 1.5)))
+    # Up to a constant of each row, log p(x|z,y) + guidance (log p(x|z,y) - log p(x|z)).
+    asked = given + 1.5 * (given - free)
+    torch.testing.assert_close(guided[1] - guided[0], asked[1] - asked[0])
+
+
 def test_shapes():
     model = conditional_model(prior=True)
     y = {"label": torch.tensor([0, 1, 2, UNKNOWN]), "pose": torch.randn(4, 2)}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from scipy import integrate, stats
 from sklearn.datasets import load_digits, make_blobs, make_moons
 from sklearn.linear_model import LogisticRegression
@@ -209,7 +210,7 @@ def test_samples_are_of_the_label_asked_for():
 
 
 def test_a_run_says_the_same(moons, tmp_path):
-    x, _, model = moons
+    x, y, model = moons
     again = vk.load(model.save(tmp_path / "run"))
     np.testing.assert_array_equal(again.predict_proba(x[:20]), model.predict_proba(x[:20]))
     np.testing.assert_array_equal(again.classes_, model.classes_)
@@ -217,6 +218,11 @@ def test_a_run_says_the_same(moons, tmp_path):
     results = again.evaluate(x, k=20)
     assert results["elbo"] <= -results["iw_nll"] + 0.1
     assert np.isfinite(results["kl"])
+    assert "accuracy" not in results
+    results = again.evaluate(x, few(y, 30), k=2)
+    assert results["known"] == 60
+    labelled = few(y, 30) >= 0
+    assert results["accuracy"] == model.score(x[labelled], y[labelled])
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path):
@@ -261,6 +267,7 @@ def test_numbers_that_are_partly_missing():
     mean, deviation = model.predict(x[:30], return_std=True)
     assert mean.shape == deviation.shape == (30,)
     assert (deviation > 0).all()
+    assert model.evaluate(x, y, k=2)["r2"] == pytest.approx(model.score(x, y))
     assert np.cos((30 - 3) / 10) < model.sample(200, y=3.0)[:, 1].mean() + 0.3  # y = 3 is at cos(0) = 1
     assert model.sample(4).shape == (4, 3)
 
@@ -376,11 +383,19 @@ def test_the_other_verbs_know_such_a_run(run, tmp_path):
     folder, _ = run
     vaekit("sample", folder, "--condition", 3, "-n", 4, "-o", tmp_path / "three.npy", check=0)
     assert np.load(tmp_path / "three.npy").shape == (4, 8, 8)
-    assert '"iw_nll"' in vaekit("evaluate", folder, "--k", 5, "--json", check=0).stdout
+    said = vaekit("evaluate", folder, "--k", 5, check=0).stdout
+    assert re.search(r"predicted right [\d.]+% of 180 labels", said), said
     assert "SemiSupervisedVAE" in vaekit("info", folder, check=0).stdout
     again = vaekit("fit", "--config", folder / "config.yaml", "--print-config", check=0).stdout
     assert "label_column: label" in again
     assert "labels: 40" in again
+
+
+def test_m2_has_a_name(tmp_path):
+    printed = vaekit("fit", "digits", "--label-column", "label", "--preset", "m2", "--print-config", check=0).stdout
+    settings = yaml.safe_load(printed)
+    assert settings["consistency"] == 0
+    assert settings["generative"] == 1
 
 
 def test_numbers_from_a_table(tmp_path):

@@ -82,8 +82,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             posteriors of their own: the arguments for those stay at their defaults.
         sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training;
             "auto" is "gmm" for a flat model, and "prior" for the others, which learn theirs while they train.
-        objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`; "auto" is "elbo", and for texts "free_bits" with a KL
-            warm-up, since a decoder that sees the words before a word ignores z without.
+        objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`; "auto" is "elbo", and for texts "kl_floor", since a
+            decoder that sees the words before a word ignores z without.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
         epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`. None: as suits the data; tables
             have batches of 512 rows, texts of 64, and both a learning rate of 0.002.
@@ -286,6 +286,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         sampler: str | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        guidance: float = 0.0,
         mean: bool | None = None,
         random_state: int | None = None,
     ) -> Any:
@@ -299,6 +300,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 `fit_sampler` or as the estimator's `sampler`.
             temperature: the spread of what z is drawn from is multiplied by it; of texts, that of each token.
             top_p: texts only: a token is one of the likeliest, whose probabilities add up to this.
+            guidance: how much more of y than y asks for: rows are surer to be of it, and less varied. 0: none; 1: twice of what y
+                changes (see `vaekit.model.Model.decode`).
             mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
             random_state: seed; None takes the estimator's.
         """
@@ -310,6 +313,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         text = self.domain_.kind == "text"
         if not 0 < top_p <= 1 or (top_p < 1 and not text):
             raise UserError(f"top_p is {top_p}: it is for texts, above 0 and at most 1")
+        if guidance < 0:
+            raise UserError(f"guidance is {guidance}: it has to be 0 or more")
+        if guidance and not getattr(self, "condition_dropout", 0.0):
+            raise UserError(
+                "guidance is for a CVAE that was trained with conditions hidden at times (condition_dropout above 0): leave it out"
+            )
         name, _ = self._sampler(self.sampler if sampler is None else sampler)
         if name != "prior" and name not in self.samplers_ and sampler is None:
             name = "prior"  # training was stopped before it could be learned
@@ -325,7 +334,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             parts = Data(torch.zeros(rows), None, self.schema_.pack(given, rows)).chunks(generate.ROWS)
             random = generator(seed, i) if i else generator(seed)
             x = [generate.sample(
-                model, len(part), part.y, temperature=1.0 if text else temperature, sampler=learned,
+                model, len(part), part.y, temperature=1.0 if text else temperature, guidance=guidance, sampler=learned,
                 mean=self.domain_.mean_samples if mean is None else mean, generator=random,
                 likelihood=(lambda p: p.tempered(temperature).truncated(top_p)) if text else None,
             ) for part in parts]  # fmt: skip

@@ -87,10 +87,17 @@ class Model(nn.Module):
         rows = n if y is None else len(next(iter(y.values())) if isinstance(y, Mapping) else y)
         return self._prior(self._features(y, rows), rows)
 
-    def decode(self, z: Tensor, y: Conditions = None) -> Distribution:
-        """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape."""
+    def decode(self, z: Tensor, y: Conditions = None, guidance: float = 0.0) -> Distribution:
+        """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape.
+
+        guidance: what y changes about the decoder's output is multiplied by 1 + guidance. Where that output is logits, or means
+            of one scale, this is p(x|z,y) (p(x|z,y) / p(x|z))^guidance, classifier-free guidance (Ho & Salimans 2022, arXiv
+            2207.12598).
+        """
         k_z = z if z.ndim == 3 else z.unsqueeze(0)
         h = self._decode(k_z, self._features(y, k_z.shape[1]))
+        if guidance:
+            h = h + guidance * (h - self._decode(k_z, self._features(None, k_z.shape[1])))
         return self.likelihood(h if z.ndim == 3 else h.squeeze(0))
 
     def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:

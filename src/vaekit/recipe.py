@@ -241,7 +241,7 @@ def schema_text(source: str) -> str:
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Settings by name, such as "act" for `vaekit.Policy`: ACT as published."""
+    """Settings by name, such as "act" for `vaekit.Policy`: ACT as published, or "m2" for `vaekit.SemiSupervisedVAE`."""
     folder = Path(__file__).parent / "presets"
     path = folder / f"{name}.yaml"
     if not path.is_file():

@@ -29,15 +29,8 @@ from vaekit.structures.semi_supervised import (
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
 from vaekit.training import Data, Training
 
-SUMMED = (
-    "auto",
-    "elbo",
-    "iwae",
-    "free_bits",
-    "capacity",
-    "kl_target",
-    "geco",
-)  # what needs the terms of the bound alone
+# What needs the terms of the bound alone, in which y is summed out.
+SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")
 UNLABELLED = -1
 SMALL_PICTURE = 1024  # values: up to here MLPs do as well, and "auto" are they, which are many times as fast
 
@@ -133,6 +126,15 @@ class SemiSupervised(VAE):
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
+    def _data(self, X: Any, y: Any, *dtype: torch.dtype) -> Data:
+        check_is_fitted(self)
+        given = self.schema_.name(y)
+        return super()._data(X, {k: v if np.ndim(v) == 0 else self._marked(v) for k, v in given.items()}, *dtype)
+
+    def _marked(self, y: Any) -> np.ndarray:
+        """y in the user's form -> an array, None or NaN where it is unknown."""
+        raise NotImplementedError
+
     @property
     def target_(self) -> str:
         """The name of y."""
@@ -179,13 +181,17 @@ class SemiSupervised(VAE):
         return super().interpolate(a, b, steps, y, **options)
 
     def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
-        """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known."""
-        if not self.schema_.name(y):
-            y = {self.target_: self._unknown(len(X))}
-        return super().evaluate(X, y, **options)
+        """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known. Of rows whose y is known also
+        "accuracy", the share of labels that are predicted right, or "r2"; and how many these are, "known"."""
+        from vaekit.uses.labels import known, share
 
-    def _unknown(self, rows: int) -> np.ndarray:
-        raise NotImplementedError
+        label, rows = self.kind == "label", self._rows(X)
+        truth = self._marked(self.schema_.name(y).get(self.target_, [None] * len(rows)))
+        results = super().evaluate(X, {self.target_: truth}, **options)
+        some = np.flatnonzero(known(truth, label))
+        if len(some):
+            results |= {"known": len(some), "accuracy" if label else "r2": share(self, rows[some], truth[some])}
+        return results
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -216,8 +222,7 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
     model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedClassifier
 
     def _targets(self, y: Any) -> np.ndarray:
-        values = column_or_1d(np.asarray(y, dtype=None if hasattr(y, "dtype") else object), warn=True)
-        labels = np.array([None if unlabelled(v) else v for v in values.tolist()], dtype=object)
+        labels = self._marked(column_or_1d(np.asarray(y, dtype=None if hasattr(y, "dtype") else object), warn=True))
         known = np.array([v for v in labels if v is not None])
         if not len(known):
             raise UserError("no row has a label, all of y is -1 or missing: label some rows of each class, or use VAE")
@@ -227,8 +232,8 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
     def _known_of(self, condition: Any) -> dict[str, Any]:
         return {"shares": torch.tensor(condition.shares)}
 
-    def _unknown(self, rows: int) -> np.ndarray:
-        return np.full(rows, None)
+    def _marked(self, y: Any) -> np.ndarray:
+        return np.array([None if unlabelled(v) else v for v in np.ravel(y).tolist()], dtype=object)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -269,17 +274,18 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
     model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedRegressorModel
 
     def _targets(self, y: Any) -> np.ndarray:
-        values = np.asarray([np.nan if v is None else v for v in y] if isinstance(y, list) else y)
-        try:
-            values = values.astype(np.float64)
-        except (TypeError, ValueError):
-            raise UserError(f"y has to be numbers, NaN where unknown, got {np.ravel(values)[0]!r}") from None
+        values = self._marked(y)
         if np.isnan(values).all():
             raise UserError("no row has a y, all of it is NaN: give some, or use VAE")
         return values
 
-    def _unknown(self, rows: int) -> np.ndarray:
-        return np.full((rows, self._condition.size), np.nan)
+    def _marked(self, y: Any) -> np.ndarray:
+        try:
+            return np.asarray(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"y has to be numbers, NaN where unknown, got {np.ravel(np.asarray(y, dtype=object))[0]!r}"
+            ) from None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -18,6 +18,7 @@ def sample(
     condition: Condition = None,
     temperature: Annotated[float, typer.Option(help="Spread of z, or of texts that of each token: below 1 more typical, above 1 more varied.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Texts: each token is one of the likeliest, whose probabilities add up to this.")] = 1.0,
+    guidance: Annotated[float, typer.Option(help="How much more of the condition than it asks for: rows are surer to be of it, and less varied.")] = 0.0,
     where: Annotated[list[str] | None, typer.Option(help="Tables: what rows have to fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
     sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
@@ -33,7 +34,14 @@ def sample(
         say(f"learning where the codes lie: sampler {sampler}")
         learn_sampler(run, estimator, sampler)
     rows = estimator.sample(
-        n, y, where=where or None, sampler=sampler, temperature=temperature, top_p=top_p, random_state=seed
+        n,
+        y,
+        where=where or None,
+        sampler=sampler,
+        temperature=temperature,
+        top_p=top_p,
+        guidance=guidance,
+        random_state=seed,
     )
     write_rows(path, rows, estimator.domain_)
     told(f"{n} samples", path)

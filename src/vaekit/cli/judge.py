@@ -91,6 +91,8 @@ def summary(results: dict[str, Any]) -> str:
             else []
         ),
         *latent_lines(results),
+        *([f"predicted right {results['accuracy']:.2%} of {results['known']} labels"] if "accuracy" in results else []),
+        *([f"R2              {results['r2']:.3f} of {results['known']} known values"] if "r2" in results else []),
         *policy_lines(results),
         *(distance_lines(results["distances"]) if "distances" in results else []),
         *(factor_lines(results["disentanglement"]) if "disentanglement" in results else []),
