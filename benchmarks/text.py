@@ -1,7 +1,9 @@
-"""Texts: how likely held-out sentences are, what lies between two captions, and whether samples have the label asked for.
+"""Texts: how likely held-out sentences are, what z says of captions and lies between two of them, and whether samples have the label
+asked for.
 
     python benchmarks/text.py ptb --epochs 60 --threads 2 --settings '{"batch_size": 32, "likelihood": {"name": "causal", "dropout": 0.4,
         "word_dropout": 0}, "objective": {"name": "free_bits", "nats": 0.18, "warmup": 0.2}}'      # Penn Treebank, hours
+    python benchmarks/text.py balance --epochs 30                # captions of Multi30k: objectives
     python benchmarks/text.py interpolation --epochs 30          # captions of Multi30k
     python benchmarks/text.py conditional --seeds 0 1 2          # SST-2 and TREC
 
@@ -130,15 +132,54 @@ def shown(model: Any, texts: Sequence[str], count: int = 5) -> str:
     return "\n".join(["The first test sentences of 6 to 14 words, reconstructed greedily from z:", "", *pairs, "", "Samples:", "", *samples])  # fmt: skip
 
 
+# -- what makes z speak ------------------------------------------------------------------------------------------------
+
+OBJECTIVES: dict[str, Any] = {
+    "ELBO": "elbo",
+    "ELBO, KL warm-up": {"name": "elbo", "warmup": 0.2},
+    "free bits, 0.25 a unit": {"name": "free_bits", "nats": 0.25, "warmup": 0.2},
+    "KL floor, 8": {"name": "kl_floor", "nats": 8.0},
+}
+
+
+def captions(o: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Training and test captions."""
+    folder = o.folder / "text" / "multi30k"
+    return lines(folder / "task1.train.en.gz"), lines(folder / "task1.test_2016_flickr.en.gz")
+
+
+def balance(o: argparse.Namespace) -> None:
+    """Captions (Multi30k): what z says, by objective"""
+    train, test = captions(o)
+    rows = []
+    for name, objective in OBJECTIVES.items():
+        runs = []
+        for seed in o.seeds:
+            model = vk.VAE(**{**options(o, seed, latent_dim=o.latent_dim, sampler="prior"), "objective": objective})
+            model, minutes = trained(o, f"balance-{name}-{seed}", model, train)
+            runs.append({**model.evaluate(test, k=o.k), "minutes": minutes})
+            print(name, seed, {k: v for k, v in runs[-1].items() if k != "kl_per_unit"}, flush=True)
+        columns = {"-ELBO": "elbo", "NLL": "iw_nll", "KL": "kl", "mutual information": "mutual_information", "another row's z costs": "shuffle_gap", "minutes": "minutes"}  # fmt: skip
+        row = {
+            shown: spread([abs(r[key]) for r in runs], 2 if key != "minutes" else 0) for shown, key in columns.items()
+        }
+        rows.append({"objective": name, **row, "active units": spread([r["active_units"] for r in runs], 1)})
+        limit = runs[0]["mutual_information_limit"]
+        notes = f"""{len(train)} training and {len(test)} test captions, nats a caption. NLL: by {o.k} importance samples. Mutual information is never
+            above {limit:.1f} as it is estimated, and smaller than it is where it is near to that. Another row's z: by how many nats log p(x|z) falls when
+            a caption is given the z of another. {o.latent_dim} latent units; seeds {" ".join(map(str, o.seeds))}, mean ± standard deviation where there are
+            several; {o.epochs} epochs{f"; settings {json.dumps(o.settings)}" if o.settings else ""}."""
+        write(o, balance.__doc__, rows, " ".join(notes.split()))
+
+
 # -- between two captions ----------------------------------------------------------------------------------------------
 
 
 def interpolation(o: argparse.Namespace) -> None:
     """Captions (Multi30k): what lies between two of them"""
-    folder = o.folder / "text" / "multi30k"
-    train, test = lines(folder / "task1.train.en.gz"), lines(folder / "task1.test_2016_flickr.en.gz")
+    train, test = captions(o)
     judge, judged_minutes = trained(
-        o, "captions-judge", vk.VAE(**options(o, 1000, latent_dim=0)), other_captions(folder, set(train))
+        o, "captions-judge", vk.VAE(**options(o, 1000, latent_dim=0)), other_captions(o, set(train))
     )
     kinds: dict[str, list[dict[str, float]]] = {}
     minutes, recalled, exact, examples = [], [], [], ""
@@ -195,9 +236,9 @@ def drawn_midpoints(model: Any, ends: Sequence[tuple[str, str]], seed: int) -> l
         return list(model.domain_.unpack(model._model().decode(z).sample(1, normal_noise(generator(seed)))[0]))
 
 
-def other_captions(folder: Path, known: set[str]) -> list[str]:
+def other_captions(o: argparse.Namespace, known: set[str]) -> list[str]:
     """Of each training picture one of its five other descriptions, at random, none of which is among those known."""
-    five = [lines(folder / f"task2.train.{i}.en.gz") for i in range(1, 6)]
+    five = [lines(o.folder / "text" / "multi30k" / f"task2.train.{i}.en.gz") for i in range(1, 6)]
     random = np.random.default_rng(0)
     return [text for texts in zip(*five, strict=True) if (text := texts[random.integers(5)]) not in known]
 
@@ -244,25 +285,28 @@ def conditional(o: argparse.Namespace) -> None:
         some = np.random.default_rng(0).permutation(len(test))[: o.samples]
         rows.append({"data": name, "sentences": "real, test", "agreement, %": f"{100 * right:.1f}", "distinct-2": f"{distinct_2(test[some]):.3f}", "copies, %": f"{100 * np.mean(np.isin(test, x)):.1f}", "words": f"{np.mean([len(t.split()) for t in test]):.1f}", "minutes": ""})  # fmt: skip
         for who, latent_dim in (("CVAE", o.latent_dim), (f"conditional {LM}", 0)):
-            runs = []
+            runs: dict[float, list[dict[str, float]]] = {guidance: [] for guidance in o.guidance}
             for seed in o.seeds:
                 model = vk.CVAE(**options(o, seed, latent_dim=latent_dim))
                 model, minutes = trained(o, f"{name}-{latent_dim}-{seed}", model, x, y)
-                texts = model.sample(len(asked), y=asked, random_state=seed)
-                runs.append(judged(classifier, texts, asked, x) | {"minutes": minutes})
-                print(name, who, seed, runs[-1], [*texts[:3]], flush=True)
-            rows.append(
-                {
-                    "data": name,
-                    "sentences": who,
-                    "agreement, %": spread([100 * r["agreement"] for r in runs], 1),
-                    "distinct-2": spread([r["distinct_2"] for r in runs], 3),
-                    "copies, %": spread([100 * r["copies"] for r in runs], 1),
-                    "words": spread([r["words"] for r in runs], 1),
-                    "minutes": spread([r["minutes"] for r in runs], 1),
-                }
-            )
-            notes = f"""{o.samples} samples a model, as many of each label, drawn as `sample` does by default. The classifier is logistic regression on TF-IDF of words
+                for guidance, found in runs.items():
+                    texts = model.sample(len(asked), y=asked, guidance=guidance, random_state=seed)
+                    found.append({**judged(classifier, texts, asked, x), "minutes": minutes})
+                    print(name, who, guidance, seed, found[-1], [*texts[:3]], flush=True)
+            for guidance, found in runs.items():
+                rows.append(
+                    {
+                        "data": name,
+                        "sentences": who + (f", guidance {guidance:g}" if guidance else ""),
+                        "agreement, %": spread([100 * r["agreement"] for r in found], 1),
+                        "distinct-2": spread([r["distinct_2"] for r in found], 3),
+                        "copies, %": spread([100 * r["copies"] for r in found], 1),
+                        "words": spread([r["words"] for r in found], 1),
+                        "minutes": spread([r["minutes"] for r in found], 1),
+                    }
+                )
+            notes = f"""{o.samples} samples a model, as many of each label, drawn as `sample` does by default, and with guidance: that is for both, whose
+            outputs it takes further from those of the same model without the label. The classifier is logistic regression on TF-IDF of words
             and pairs of words, learned from the real training sentences; the row "real" says how often it reads real test sentences right.
             Distinct-2: different pairs of words by the number of pairs, of as many sentences; copies: samples that are training
             sentences word for word. Seeds {" ".join(map(str, o.seeds))}, mean ± standard deviation where there are several; {o.epochs} epochs{f"; settings {json.dumps(o.settings)}" if o.settings else ""}, both models alike but for
@@ -281,7 +325,7 @@ def judged(classifier: Any, texts: Sequence[str], asked: np.ndarray, train: np.n
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["ptb", "interpolation", "conditional"])
+    parser.add_argument("table", choices=["ptb", "balance", "interpolation", "conditional"])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--latent-dim", type=int, default=32)
     parser.add_argument("--models", nargs="+", default=["VAE", LM], choices=["VAE", LM], help="of ptb")
@@ -295,6 +339,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--guidance", nargs="+", type=float, default=[0.0, 1.0], help="of conditional")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--suffix", default="", help="end of the result's name")
     parser.add_argument("--runs", type=Path, help="keep what was trained here, and go on with what is there")
@@ -302,7 +347,7 @@ def main() -> None:
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     started = time.perf_counter()
-    {"ptb": ptb, "interpolation": interpolation, "conditional": conditional}[o.table](o)
+    {"ptb": ptb, "balance": balance, "interpolation": interpolation, "conditional": conditional}[o.table](o)
     print(f"{(time.perf_counter() - started) / 60:.1f} minutes in all")
 
 

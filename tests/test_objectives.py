@@ -226,6 +226,34 @@ def test_kl_target_does_not_wind_up_and_rests_in_eval(linear_gaussian):
     assert alone(draw, 1.0)[1]["beta"].item() == pytest.approx(0.5 / (1 + math.exp(-1)))
 
 
+def test_kl_floor_is_the_elbo_where_the_kl_is_above_it(linear_gaussian):
+    draw = linear_gaussian.model().draw(linear_gaussian.rows(50))
+    kl = draw.kl.mean().item()
+    floor = objective("kl_floor", nats=kl / 2, integral=0.1)
+    for _ in range(200):
+        loss, terms = floor(draw, 1.0)
+    assert terms["beta"].item() == 1
+    torch.testing.assert_close(loss, -draw.elbo.mean())
+    torch.testing.assert_close(floor.validation(draw), draw.elbo)
+    assert not floor.notes([{"kl": kl}])
+
+
+def test_kl_floor_holds_up_a_kl_that_would_fall_below_it(gaussian_data, linear_gaussian):
+    best = linear_gaussian.model().draw(linear_gaussian.rows(2000)).kl.mean().item()  # of the true posterior
+    floor = objective("kl_floor", nats=best + 4)
+    state = train(mlp_model(3), floor, gaussian_data, epochs=100, learning_rate=5e-3)
+    assert state.history[-1]["kl"] == pytest.approx(best + 4, rel=0.1)
+    assert 0 < state.history[-1]["beta"] < 1
+    assert "asked for" in floor.notes([{"kl": best}])[0]
+
+
+def test_kl_floor_prefers_no_epoch_for_a_kl_below_it(linear_gaussian):
+    draw = linear_gaussian.model().draw(linear_gaussian.rows(50))
+    kl = draw.kl.mean().item()
+    score = objective("kl_floor", nats=kl + 5).validation(draw).mean()
+    torch.testing.assert_close(score, draw.log_px.mean() - (kl + 5))
+
+
 def test_notes_speak_of_a_target_that_was_missed():
     near, far = ([{"reconstruction": 10.1, "kl": kl, "multiplier": 3.0}] for kl in (19.0, 10.0))
     for name in ("capacity", "kl_target"):

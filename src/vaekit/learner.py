@@ -135,7 +135,7 @@ class Learner(BaseEstimator):
         """The class of a part, its options bound."""
         part = getattr(self, what)
         if what == "objective" and part == "auto":
-            part = getattr(self.domain_, "objective", "elbo")
+            part = getattr(self.domain_, "objective", "elbo") if self.model_.latent_dim else "elbo"
         name, options = choose(what, part, self.parts[what])
         return partial(self.parts[what][name], **options)
 

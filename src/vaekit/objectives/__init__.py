@@ -3,7 +3,7 @@
 from typing import Any
 
 from vaekit.objectives.adversarial import VAEGAN
-from vaekit.objectives.balance import GECO, Capacity, FreeBits, KLTarget
+from vaekit.objectives.balance import GECO, Capacity, FreeBits, KLFloor, KLTarget
 from vaekit.objectives.base import Function, Objective
 from vaekit.objectives.bounds import ACT, ELBO, IWAE, DReG
 from vaekit.objectives.structure import BetaTC, FactorVAE, InfoVAE
@@ -12,6 +12,7 @@ OBJECTIVES: dict[str, type[Any]] = {
     "elbo": ELBO,
     "free_bits": FreeBits,
     "capacity": Capacity,
+    "kl_floor": KLFloor,
     "kl_target": KLTarget,
     "geco": GECO,
     "beta_tc": BetaTC,

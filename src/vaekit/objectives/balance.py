@@ -78,6 +78,7 @@ class KLTarget(nn.Module, Objective):
         warmup: share of the run over which the target grows from 0.
     """
 
+    largest_weight = 100.0
     sum_of_errors: Tensor
 
     def __init__(self, *, nats: float = 20.0, proportional: float = 0.01, integral: float = 1e-3, warmup: float = 0.0):
@@ -89,17 +90,43 @@ class KLTarget(nn.Module, Objective):
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
         error = self.nats * ramp(progress, self.warmup) - kl.detach()
         # The sum stops where the weight is at its bounds, or it would take as long to come back.
-        total = (self.sum_of_errors + error).clamp(-100 / max(self.integral, 1e-6), 0)
+        total = (self.sum_of_errors + error).clamp(-self.largest_weight / max(self.integral, 1e-6), 0)
         if self.training:
             self.sum_of_errors.copy_(total)
-        beta = (self.proportional * (-error).sigmoid() - self.integral * total).clamp_min(0)
+        beta = self.proportional * (-error).sigmoid() - self.integral * total
+        beta = beta.clamp(0, self.largest_weight)
         return reconstruction + beta * kl, {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "beta": beta}
 
-    def validation(self, draw: Draw) -> None:
+    def validation(self, draw: Draw) -> Tensor | None:
         return None
 
     def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
         return missed_kl(history, self.nats, "train longer, or ask for another --objective.nats")
+
+
+class KLFloor(KLTarget):
+    """The ELBO with a KL of at least `nats`, of all units together: the KL's weight is 1, and less for as long as the KL is.
+
+    Free bits ask for the same and get less: below their floor a KL is free of charge, and codes that say nothing pay it. Here
+    every nat has its price, which is lowered until so many are bought.
+
+    Args:
+        nats: the least KL.
+        proportional, integral: gains of the controller that steers the weight, which starts at 0.
+        warmup: share of the run over which the floor grows from 0.
+    """
+
+    largest_weight = 1.0
+
+    def __init__(self, *, nats: float = 8.0, proportional: float = 0.01, integral: float = 1e-3, warmup: float = 0.0):
+        super().__init__(nats=nats, proportional=proportional, integral=integral, warmup=warmup)
+
+    def validation(self, draw: Draw) -> Tensor:
+        """The ELBO, to which a KL below the floor is worth no more than one on it."""
+        return draw.elbo - (self.nats - draw.kl.mean()).clamp_min(0)
+
+    def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
+        return super().notes(history) if history and history[-1]["kl"] < self.nats else []
 
 
 class GECO(nn.Module, Objective):
