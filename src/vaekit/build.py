@@ -110,13 +110,6 @@ def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, options: Mapping[s
     return likelihood
 
 
-def likelihood_options(domain: Any, estimator: Any) -> dict[str, Any]:
-    """What the likelihood has to know of the data and of the model, where the domain says it."""
-    return (
-        domain.likelihood_options(estimator.size, estimator.latent_dim) if hasattr(domain, "likelihood_options") else {}
-    )
-
-
 def fixed_uniform() -> Callable[..., Tensor]:
     """`uniform(*shape)`: numbers in 0..1, the same at every call of this function."""
     return partial(torch.rand, generator=generator(0))

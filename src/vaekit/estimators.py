@@ -174,7 +174,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise UserError(f"likelihood {name!r} is not for data of this kind ({domain.kind}): leave likelihood out")
         said = {option: getattr(self, option) for option in OPTIONS if getattr(self, option)}
         self.domain_ = infer(rows, standardize=LIKELIHOODS[name].real_valued, columns=columns, options=said)
-        if self.latent_dim < getattr(self.domain_, "least_latent_dim", 1):
+        if self.latent_dim < self.domain_.least_latent_dim:
             raise UserError(f"latent_dim={self.latent_dim} is too small: at least 1")
         if isinstance(rows, Frame):
             self.n_features_in_, self.feature_names_in_ = len(rows.columns), np.array(rows.columns, dtype=object)
@@ -365,8 +365,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             seed = self.seed_ if random_state is None else random_state
             sets = fill_in(self.model_, self.domain_, check_texts(rows), packed.y, draws, seed)
             return sets[0] if draws is None else sets
-        seen = self.domain_.without_flags(packed.mask) if self.domain_.kind == "table" else packed.mask
-        packed = Data(self.domain_.batch(packed.x, fixed_uniform(), dtype=torch.float64), seen, packed.y)
+        x = self.domain_.batch(packed.x, fixed_uniform(), dtype=torch.float64)
+        packed = Data(x, self.domain_.open_to(packed.mask), packed.y)
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
         chunks = packed.chunks(ROWS_AT_ONCE)
         if draws is None:
@@ -388,7 +388,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which what is decoded changes
                 least); see `vaekit.uses.interpolate`, whose `smoothness` measures the result.
         """
-        chosen = str(path or getattr(self.domain_, "path", "linear"))
+        chosen = path or self.domain_.path
         ends = self._ends(a, b)
         if steps < 2:
             raise UserError(f"steps is {steps}: a path needs at least its 2 ends")

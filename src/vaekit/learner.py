@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from vaekit import run as run_directory
-from vaekit.build import Chunks, fingerprint, learn_likelihood, likelihood_options
+from vaekit.build import Chunks, fingerprint, learn_likelihood
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.nets.mlp import SIZES
@@ -78,12 +78,12 @@ class Learner(BaseEstimator):
             "learning_rate": self.learning_rate, "patience": self.patience, "seed": self.seed_, **self._training_extras(),
         }  # fmt: skip
         given = {name: value for name, value in own.items() if value is not None}
-        return Training(**{**getattr(self.domain_, "training", {}), **given, **(self.trainer or {})})
+        return Training(**{**self.domain_.training, **given, **(self.trainer or {})})
 
     @property
     def iw_samples(self) -> int:
         """Importance samples for the NLL, where nothing else is asked for."""
-        return getattr(self.domain_, "iw_samples", 500)
+        return self.domain_.iw_samples
 
     def _training_extras(self) -> dict[str, Any]:
         return {}
@@ -100,7 +100,7 @@ class Learner(BaseEstimator):
         """The likelihood that explains the data, and the model with it."""
         check_options("likelihood", name, options, LIKELIHOODS[name])
         self.data_ = {**origin, "fingerprint": fingerprint(data)}
-        options = {**likelihood_options(self.domain_, self), **options}
+        options = {**self.domain_.likelihood_options(self.size, self.latent_dim), **options}
         likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
         self.likelihood_ = {"name": name, **likelihood.options}
         self.model_ = self._build(likelihood)
@@ -135,7 +135,7 @@ class Learner(BaseEstimator):
         """The class of a part, its options bound."""
         part = getattr(self, what)
         if what == "objective" and part == "auto":
-            part = getattr(self.domain_, "objective", "elbo") if self.model_.latent_dim else "elbo"
+            part = self.domain_.objective if self.model_.latent_dim else "elbo"
         name, options = choose(what, part, self.parts[what])
         return partial(self.parts[what][name], **options)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.build import likelihood_options
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import DOMAINS
@@ -71,12 +70,11 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
     try:
         data = values["data"]
         estimator.domain_ = DOMAINS[data["kind"]](**data["schema"])
-        if hasattr(estimator.domain_, "read"):
-            estimator.domain_.read(folder)
+        estimator.domain_.read(folder)
         estimator.schema_ = Schema.from_config(data["conditions"])
         estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions")}
         estimator.likelihood_ = dict(values["likelihood"])
-        options = {**likelihood_options(estimator.domain_, estimator), **values["likelihood"]}
+        options = {**estimator.domain_.likelihood_options(estimator.size, estimator.latent_dim), **values["likelihood"]}
         head = LIKELIHOODS[options.pop("name")](estimator.domain_.event_shape, **options)
         estimator.seed_ = settings["random_state"]
         model = estimator._build(head)
@@ -123,7 +121,7 @@ def describe_run(folder: Path) -> str:
     shape = "x".join(map(str, estimator.domain_.event_shape))
     if data["kind"] == "table":
         shape = str(len(estimator.domain_.columns))
-    described = estimator.domain_.describe() if hasattr(estimator.domain_, "describe") else []
+    described = estimator.domain_.describe()
     what = {
         "text": "tokens a text",
         "images": "pictures (channels x height x width)",

@@ -78,13 +78,7 @@ def prepare(folder: Path, estimator: Any, *, resume: bool) -> None:
                     f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with that"
                 )
     write_config(folder, new)
-    write_domain(folder, estimator)
-
-
-def write_domain(folder: Path, estimator: Any) -> None:
-    """What the domain keeps in files of its own, such as a tokenizer."""
-    if hasattr(estimator.domain_, "write"):
-        estimator.domain_.write(folder)
+    estimator.domain_.write(folder)
 
 
 def write_config(folder: Path, values: dict[str, Any]) -> None:
@@ -100,7 +94,7 @@ def write_config(folder: Path, values: dict[str, Any]) -> None:
 
 def save(folder: Path, estimator: Any) -> Path:
     write_config(folder, config(estimator))
-    write_domain(folder, estimator)
+    estimator.domain_.write(folder)
     write_tensors(folder / MODEL, estimator.model_.state_dict(), {"vaekit": "model"})
     write_text(folder / METRICS, to_csv(estimator.history_))
     save_samplers(folder, estimator)

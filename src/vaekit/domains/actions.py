@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaekit.conditions import scales
+from vaekit.domains.base import Domain
 
 
 @dataclass
-class Actions:
+class Actions(Domain):
     """Schema of action chunks.
 
     Attributes:

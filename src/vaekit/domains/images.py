@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.domains.base import Domain
 from vaekit.errors import UserError
 
 BINARIZE = ("dynamic", "threshold")
 
 
 @dataclass
-class Images:
+class Images(Domain):
     """Schema of a set of pictures.
 
     Attributes:
@@ -95,10 +96,6 @@ class Images:
             values = np.rint(values)
         values = np.moveaxis(values, 1, -1) if self.channels else values[:, 0]
         return values.astype(self.dtype)
-
-    def center(self, draws: Tensor) -> Tensor:
-        """Several draws of each picture (k, N, ...) -> their means (N, ...)."""
-        return draws.mean(0)
 
     def fill(self, rows: np.ndarray, x: Tensor) -> np.ndarray:
         """Pictures, their missing pixels as in x (N, *event)."""

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.domains.base import Domain
 from vaekit.errors import UserError
 from vaekit.frame import Frame
 
 
 @dataclass
-class Rows:
+class Rows(Domain):
     """Schema of a table of numbers.
 
     Attributes:
@@ -28,7 +29,6 @@ class Rows:
     scale: list[float]
 
     kind: ClassVar[str] = "rows"
-    mean_samples: ClassVar[bool] = False
 
     @classmethod
     def infer(
@@ -95,10 +95,6 @@ class Rows:
 
     def unpack(self, x: Tensor) -> np.ndarray:
         return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
-
-    def center(self, draws: Tensor) -> Tensor:
-        """Several draws of each row (k, N, D) -> their means (N, D)."""
-        return draws.mean(0)
 
     def fill(self, rows: np.ndarray | Frame, x: Tensor) -> np.ndarray:
         """Rows, their missing values as in x (N, *event)."""

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.domains.base import Domain
 from vaekit.errors import UserError
 
 
 @dataclass
-class Series:
+class Series(Domain):
     """Schema of windows of series.
 
     Attributes:
@@ -30,7 +31,6 @@ class Series:
     columns: list[str] | None = None
 
     kind: ClassVar[str] = "series"
-    mean_samples: ClassVar[bool] = False
 
     @classmethod
     def infer(

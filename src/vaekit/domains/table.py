@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vaekit.domains.arrow import as_trained, canonical, filled, is_time, restore, type_named, value_type
+from vaekit.domains.base import Domain
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import LARGE, Frame
@@ -21,7 +22,7 @@ SAID = ("kind", "classes", "low", "high", "step")  # what a user may say of a co
 
 
 @dataclass
-class Table:
+class Table(Domain):
     """Schema of a table.
 
     The model sees a number for each column (see `columns`), then one for each column that has gaps: 1 where its cell is
@@ -35,7 +36,6 @@ class Table:
     rows: int
 
     kind: ClassVar[str] = "table"
-    mean_samples: ClassVar[bool] = False
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class Table:
     def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
         return x.to(dtype)
 
-    def without_flags(self, mask: Tensor | None) -> Tensor | None:
+    def open_to(self, mask: Tensor | None) -> Tensor | None:
         """A mask by which the model may decide for itself whether a cell that is empty is missing."""
         if mask is not None:
             mask = mask.clone()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.domains.base import Domain
 from vaekit.errors import UserError
 from vaekit.files import write_text
 from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
@@ -26,7 +27,7 @@ UNKNOWN = "<unk>"  # what a word or character that has no token is read as
 
 
 @dataclass
-class Text:
+class Text(Domain):
     """Schema of texts.
 
     The model sees codes, one for each token: 0 ends a text, and token i of the tokenizer is i + 1. So no text can spell what
@@ -46,7 +47,6 @@ class Text:
     cut: int = 0
 
     kind: ClassVar[str] = "text"
-    mean_samples: ClassVar[bool] = False
     least_latent_dim: ClassVar[int] = 0  # which leaves a language model
     path: ClassVar[str] = "spherical"
     iw_samples: ClassVar[int] = 20  # a transformer's pass for each
