@@ -54,7 +54,7 @@ class ProgressBar:
 
     def epoch(self, state: Any, progress: float, row: dict[str, float]) -> None:
         if "valid_elbo" in row:
-            best = f", best {state.best_score:.1f}" if math.isfinite(state.best_score) else ""
+            best = f", best at epoch {state.best_epoch}" if math.isfinite(state.best_score) else ""
             self.valid = f"  (validation {row['valid_elbo']:.1f}{best})"
         if not self.console.is_terminal and int(10 * progress) > self.tenth:
             self.tenth = int(10 * progress)
