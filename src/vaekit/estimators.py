@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -308,13 +309,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         check_is_fitted(self)
         if n_samples < 1:
             raise UserError(f"n_samples is {n_samples}: ask for at least 1")
-        if temperature < 0:
-            raise UserError(f"temperature is {temperature}: it has to be 0 or more")
+        for what, value in {"temperature": temperature, "guidance": guidance}.items():
+            if not 0 <= value < math.inf:
+                raise UserError(f"{what} is {value}: it has to be a number, 0 or more")
         text = self.domain_.kind == "text"
         if not 0 < top_p <= 1 or (top_p < 1 and not text):
             raise UserError(f"top_p is {top_p}: it is for texts, above 0 and at most 1")
-        if guidance < 0:
-            raise UserError(f"guidance is {guidance}: it has to be 0 or more")
         if guidance and not getattr(self, "condition_dropout", 0.0):
             raise UserError(
                 "guidance is for a CVAE that was trained with conditions hidden at times (condition_dropout above 0): leave it out"

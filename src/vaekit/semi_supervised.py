@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
 from vaekit.build import fixed_uniform
-from vaekit.conditions import is_unknown
 from vaekit.errors import UserError
 from vaekit.estimators import ROWS_AT_ONCE, VAE
 from vaekit.settings import PARTS
@@ -28,10 +27,10 @@ from vaekit.structures.semi_supervised import (
 )
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
 from vaekit.training import Data, Training
+from vaekit.uses.labels import known, share, unlabelled
 
 # What needs the terms of the bound alone, in which y is summed out.
 SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")
-UNLABELLED = -1
 SMALL_PICTURE = 1024  # values: up to here MLPs do as well, and "auto" are they, which are many times as fast
 
 
@@ -183,8 +182,6 @@ class SemiSupervised(VAE):
     def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
         """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known. Of rows whose y is known also
         "accuracy", the share of labels that are predicted right, or "r2"; and how many these are, "known"."""
-        from vaekit.uses.labels import known, share
-
         label, rows = self.kind == "label", self._rows(X)
         truth = self._marked(self.schema_.name(y).get(self.target_, [None] * len(rows)))
         results = super().evaluate(X, {self.target_: truth}, **options)
@@ -310,7 +307,3 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
             random = np.random.default_rng([self.seed_ if random_state is None else random_state, 1])
             y = condition.mean + random.normal(size=(n_samples, condition.size)) * condition.scale
         return super().sample(n_samples, y, random_state=random_state, **options)
-
-
-def unlabelled(value: Any) -> bool:
-    return is_unknown(value) or (isinstance(value, int | float) and value == UNLABELLED)

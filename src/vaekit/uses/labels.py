@@ -1,4 +1,4 @@
-"""Which labels are kept, and what the others were worth."""
+"""Which labels are known, which are kept, and what the others were worth."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 
-from vaekit.conditions import plain
+from vaekit.conditions import is_unknown, plain
 from vaekit.errors import UserError
-from vaekit.semi_supervised import unlabelled
 from vaekit.training.data import split
 
+UNLABELLED = -1  # as in scikit-learn
 KEPT = 11  # an address of random numbers
 ALONE_STEPS = 1000  # of a classifier that learns from the labels alone
 
@@ -69,6 +69,10 @@ def compared(estimator: Any, data: Any, kept: np.ndarray, truth: np.ndarray) -> 
     form = "{:.2%}" if label else "{:.3f}"
     a, b = (form.format(v) for v in both)
     return what.format(n=len(judged), a=a, b=b, k=len(some))
+
+
+def unlabelled(value: Any) -> bool:
+    return is_unknown(value) or (isinstance(value, int | float) and value == UNLABELLED)
 
 
 def known(values: np.ndarray, label: bool) -> np.ndarray:
