@@ -87,6 +87,30 @@ def test_words_in_gaps_are_as_likely_as_enumeration_says(words, text):
         check_shares(words, text, exact(words, all_texts, y), y)
 
 
+def integrated(vae, texts, y):
+    """p(text | it is one of these), z summed out on a grid."""
+    line = torch.linspace(-5, 5, 41, dtype=torch.float64)
+    z = torch.cartesian_prod(line, line)[:, None].expand(-1, len(texts), -1)  # (grid, texts, 2)
+    x, mask = vae.domain_.pack(texts)
+    given = vae.schema_.pack(vae.schema_.name(y), len(texts))
+    with torch.no_grad():
+        log_p = vae._model().decode(z, given).log_prob(vae.domain_.batch(x), mask) - z.square().sum(-1) / 2
+    return dict(zip(texts, log_p.logsumexp(0).softmax(0).numpy(), strict=True))
+
+
+@pytest.mark.parametrize("text", ["red ___ red", "___ blue red", "___ red ___"])
+def test_words_in_gaps_are_right_where_z_decides_them(text):
+    """Codes of texts far from where the prior has them, and a decoder that minds."""
+    texts = ["red green blue", "green red", "blue blue green red"] * 4
+    model = untrained(vaekit.CVAE, texts, [text.split()[-1] for text in texts], {"tokenizer": "word"})
+    with torch.no_grad():
+        model.model_.encoder.out.bias[:2] += 1.0
+        model.model_.decoder.layers[-1].weight.mul_(8)
+    places = itertools.product(["red", "green", "blue", "<unk>"], repeat=text.count("___"))
+    all_texts = [text.replace("___", "%s") % place for place in places]
+    check_shares(model, text, integrated(model, all_texts, "red"), "red")
+
+
 @pytest.mark.parametrize("text", ["a ___", "___ b", "b ___ a", "___", "___ ___"])
 def test_fillings_of_any_length_are_as_likely_as_enumeration_says(chars, text):
     """The model has texts of at most 6 tokens, which bounds a filling; one of 6 has no end."""
