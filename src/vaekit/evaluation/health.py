@@ -42,8 +42,8 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
     if active == 0 or kl < DEAD_KL:
         return (
             f"The posterior has collapsed: z carries {kl:.2f} nats and {active} of {units} units are active, so the decoder "
-            "ignores z. Train with a KL warm-up (--objective elbo --objective.warmup 0.3), with --objective free_bits, with a "
-            "smaller decoder, or for longer."
+            "ignores z. Train with a floor under the KL (--objective kl_floor), with a KL warm-up (--objective elbo "
+            "--objective.warmup 0.3), with a smaller decoder, or for longer."
         )
     if gap is not None and gap < DEAD_GAP:
         return (
