@@ -117,7 +117,7 @@ def self_training(o: argparse.Namespace, seed: int) -> Any:
 
 LEARNERS: dict[str, Learner] = {
     "vaekit": on_all(ours),
-    "M2, as published": on_all(lambda o, seed: ours(o, seed, consistency=0.0, generative=1.0)),
+    "M2, as published": on_all(lambda o, seed: ours(o, seed, **vk.preset("m2"))),
     "the same network, labels alone": on_labels(
         lambda o, seed: ours(o, seed, consistency=0.0).set_params(
             epochs=max(1, 1000 // max(1, o.labels // 128)), batch_size=min(128, o.labels)

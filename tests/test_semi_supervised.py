@@ -396,6 +396,9 @@ def test_m2_has_a_name(tmp_path):
     settings = yaml.safe_load(printed)
     assert settings["consistency"] == 0
     assert settings["generative"] == 1
+    x, y = load_digits(return_X_y=True)
+    model = vk.SemiSupervisedVAE(epochs=40, random_state=0, sampler="prior", **vk.preset("m2")).fit(x, few(y, 4))
+    assert model.score(x, y) > 0.7  # the bound, of many nats, does not drown the labels
 
 
 def test_numbers_from_a_table(tmp_path):

@@ -40,6 +40,7 @@ class SemiSupervised(VAE):
 
     consistency: float = 1.0
     generative: float = 0.0
+    label_weight: float = 1.0
     radius: float = 0.3
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -65,7 +66,7 @@ class SemiSupervised(VAE):
         """As of `VAE`; y is one condition, the target, by its name."""
         if len(y) != 1:
             raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
-        for name in ("consistency", "generative", "radius"):
+        for name in ("consistency", "generative", "label_weight", "radius"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"{name}={getattr(self, name)!r} has to be a number, 0 or more")
         ((name, values),) = y.items()
@@ -95,7 +96,7 @@ class SemiSupervised(VAE):
         kind = self.domain_.kind
         return self.model(
             flat, network(likelihood.input_shape, (outputs,), 0), self.target_, PERTURB.get(kind),
-            consistency=self.consistency, generative=self.generative, radius=self.radius if kind != "text" else 0.0,
+            consistency=self.consistency, generative=self.generative, label_weight=self.label_weight, radius=self.radius if kind != "text" else 0.0,
             **self._known_of(condition),
         )  # fmt: skip
 
@@ -205,6 +206,7 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         consistency: weight of saying the same of what is near; 0 leaves labels, and what `generative` adds.
         generative: how much the classifier learns from the bound. 1 is M2 as published, with `consistency=0`. By default it does not:
             classes that explain the pictures best need not be those that are asked for.
+        label_weight: what the labels weigh against the bound, which is of many nats: 60, say, where `generative` is 1.
         radius: what is near: a share of the spread of the rows.
         network: "auto" are MLPs for pictures of at most 1024 values, too.
         others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.

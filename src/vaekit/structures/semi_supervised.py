@@ -43,7 +43,7 @@ class SemiSupervisedModel(LatentModel):
     are those of y where it is known, and of the likeliest y elsewhere.
 
     Training adds to the bound what q(y|x) learns on its own account, the sum of
-    its loss on the labels, on labelled rows the model holds, since of few labels hardly one is in a batch;
+    `label_weight` times its loss on the labels, on labelled rows the model holds, since of few labels hardly one is in a batch;
     `consistency` times the sum of
         how much q(y|x) changes where x is moved by `radius` in the direction in which it changes most: virtual adversarial training
         (Miyato et al. 2018, arXiv 1704.03976);
@@ -59,6 +59,7 @@ class SemiSupervisedModel(LatentModel):
         consistency: see above; 0: q(y|x) learns from labels, and the bound.
         generative: how much of the gradient of the bound q(y|x) learns from, too. 1 is M2 as published, where it
             is all; 0: q(y|x) says what y is to the rest of the model, and is not told.
+        label_weight: what the labels weigh against that gradient, which is of as many nats as x has.
         radius: a share of the spread of x; 0 where x is not made of numbers.
     """
 
@@ -76,6 +77,7 @@ class SemiSupervisedModel(LatentModel):
         *,
         consistency: float = 1.0,
         generative: float = 0.0,
+        label_weight: float = 1.0,
         radius: float = 0.3,
     ):
         super().__init__(
@@ -88,7 +90,8 @@ class SemiSupervisedModel(LatentModel):
             condition=model.condition,
         )
         self.classifier, self.target, self.perturb = classifier, target, perturb
-        self.consistency, self.generative, self.radius = consistency, generative, radius
+        self.consistency, self.radius = consistency, radius
+        self.generative, self.label_weight = generative, label_weight
         self.learn_from(torch.zeros(0), None, torch.zeros(0))
 
     def learn_from(self, x: Tensor, mask: Tensor | None, y: Tensor) -> None:
@@ -154,7 +157,8 @@ class SemiSupervisedModel(LatentModel):
             # As many rows as in the batch, drawn anew at each step.
             which = (uniform(noise, rows).to(h.device) * len(self.labelled_y)).long()
             seen = None if self.labelled_mask is None else self.labelled_mask[which]
-            loss = self._loss(self._judge_moved(self.labelled_x[which], seen, noise), self.labelled_y[which])
+            judged = self._judge_moved(self.labelled_x[which], seen, noise)
+            loss = self.label_weight * self._loss(judged, self.labelled_y[which])
         if not self.consistency:
             return loss
         consistent = self._decisive(h)
