@@ -290,6 +290,11 @@ def test_every_kind_of_data():
     texts = ["a good film", "a bad film", "what a film", "good"] * 6
     model = vk.SemiSupervisedVAE(2, **quick, tokenizer="word").fit(texts, ["up", "down", None, "up"] * 6)
     assert set(model.predict(texts)) <= {"up", "down"}
+    with torch.no_grad():
+        model.model_.classifier.out.bias[0] += 1e3  # no row is in doubt
+    x, mask = model.domain_.pack(texts)
+    assert model.model_.train().draw(x.long(), mask=mask).elbo.isfinite().all()
+    model.model_.eval()
     assert len(model.sample(3, y="up")) == 3
 
 

@@ -40,7 +40,7 @@ def shown(x: Tensor, mask: Tensor | None, vocabulary: int) -> tuple[Tensor, Tens
     if mask is None:  # up to the end, which is there
         mask = torch.cat([torch.ones_like(x[:, :1]), (x[:, :-1] != END).long()], dim=1).cumprod(1).bool()
     inside = mask.long().flip(1).cumsum(1).flip(1) > 0
-    longest = max(1, int(inside.sum(1).max()))
+    longest = max(1, int(inside.any(0).sum()))
     x, mask, inside = x[:, :longest], mask[:, :longest], inside[:, :longest]
     return torch.where(mask, x, vocabulary), inside
 
