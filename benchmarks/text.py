@@ -1,8 +1,8 @@
 """Texts: how likely held-out sentences are, what z says of captions and lies between two of them, and whether samples have the label
 asked for.
 
-    python benchmarks/text.py ptb --epochs 60 --threads 2 --settings '{"batch_size": 32, "likelihood": {"name": "causal", "dropout": 0.4,
-        "word_dropout": 0}, "objective": {"name": "free_bits", "nats": 0.18, "warmup": 0.2}}'      # Penn Treebank, hours
+    python benchmarks/text.py ptb --epochs 60 --threads 2 --settings '{"validation": 0.02, "likelihood": {"name": "causal", "dropout": 0.4,
+        "word_dropout": 0}, "objective": {"name": "kl_floor", "nats": 5.5}}'                       # Penn Treebank, hours
     python benchmarks/text.py balance --epochs 30                # captions of Multi30k: objectives
     python benchmarks/text.py interpolation --epochs 30          # captions of Multi30k
     python benchmarks/text.py conditional --seeds 0 1 2          # SST-2 and TREC
