@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vaekit
-from test_report import SCRIPT, page  # noqa: F401, a fixture
+from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
 from vaekit.deploy.policy_report import write_policy_report
 from vaekit.recipe import Recipe, report
 from vaekit.robots.datasets import write_demonstrations
@@ -43,21 +43,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_a_run_in_a_browser(run: Path, page: Any) -> None:  # noqa: F811
-    requests: list[str] = []
-    troubles: list[str] = []
-    page.on("request", lambda r: requests.append(r.url))
-    page.on("console", lambda m: troubles.append(m.text))
-    page.on("pageerror", lambda e: troubles.append(str(e)))
-    page.goto((run / "report.html").as_uri())
-    assert sum(url.startswith("file:") for url in requests) == 1
-    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
-    assert troubles == []
-    assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
     # A mixture's KL has no units.
-    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == SECTIONS - {"units"}
-    for width in (390, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    check_page(page, run / "report.html", SECTIONS - {"units"})
     said = page.inner_text("main")
     for text in (
         "12 episodes",

@@ -62,26 +62,31 @@ def page() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.mark.parametrize(("name", "missing"), [("digits", set()), ("rows", {"interpolations"})])
-def test_in_a_browser(name: str, missing: set[str], page: Any, request: pytest.FixtureRequest) -> None:
+def check_page(page: Any, path: Path, sections: set[str]) -> None:
+    """The page is one file that asks for nothing else, complains of nothing, runs nothing, has these sections, says what its
+    pictures are, and is no wider than a phone."""
     requests: list[str] = []
     troubles: list[str] = []
     page.on("request", lambda r: requests.append(r.url))
     page.on("console", lambda m: troubles.append(m.text))
     page.on("pageerror", lambda e: troubles.append(str(e)))
     page.on("dialog", lambda d: (troubles.append("a dialog"), d.dismiss()))
-    page.goto(request.getfixturevalue(name).as_uri())
-
+    page.goto(path.as_uri())
     assert {url.split(":")[0] for url in requests} <= {"file", "data"}
     assert sum(url.startswith("file:") for url in requests) == 1
     assert troubles == []
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt)")
     assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
-    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == SECTIONS - missing
+    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == sections
     assert page.evaluate("document.querySelectorAll('script').length") == 0
     for width in (390, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("name", "missing"), [("digits", set()), ("rows", {"interpolations"})])
+def test_in_a_browser(name: str, missing: set[str], page: Any, request: pytest.FixtureRequest) -> None:
+    check_page(page, request.getfixturevalue(name), SECTIONS - missing)
     if name == "digits":
         assert SCRIPT in page.inner_text("#samples")
         assert SCRIPT in page.inner_text("#latent-map")

@@ -272,6 +272,14 @@ def test_numbers_that_are_partly_missing():
     assert model.sample(4).shape == (4, 3)
 
 
+def test_several_numbers_are_judged_where_they_are_known():
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    y = np.where(np.arange(60)[:, None] < 20, x[:, :2], np.nan)
+    model = vk.SemiSupervisedRegressor(2, **{**QUICK, "epochs": 2}).fit(x, y)
+    assert "r2" not in model.evaluate(x, k=2)
+    assert model.evaluate(x, y, k=2)["r2"] == pytest.approx(model.score(x[:20], y[:20]))
+
+
 def test_every_kind_of_data():
     rng = np.random.default_rng(0)
     quick = {**QUICK, "epochs": 2}
@@ -282,6 +290,7 @@ def test_every_kind_of_data():
     assert model.predict(table).shape == (60,)
     assert list(model.sample(5, y=1).columns) == ["a", "b", "y"]
     assert model.impute(table.assign(a=np.nan)).a.notna().all()
+    assert model.evaluate(table, labels, k=2)["known"] == 10
     pictures = (rng.random((40, 9, 7)) * 255).astype(np.uint8)
     model = vk.SemiSupervisedVAE(2, **quick).fit(pictures, [0, 1, 2, None] * 10)
     assert model.sample(2, y=2).shape == (2, 9, 7)

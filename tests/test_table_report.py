@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import vaekit
-from test_report import SCRIPT, page  # noqa: F401, a fixture
+from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
 from test_synthesis import people
 from vaekit.deploy.table_report import write_table_report
 from vaekit.evaluation.synthesis import SENTENCES
@@ -33,21 +33,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_in_a_browser(written: Path, page: Any) -> None:  # noqa: F811
-    requests: list[str] = []
-    troubles: list[str] = []
-    page.on("request", lambda r: requests.append(r.url))
-    page.on("console", lambda m: troubles.append(m.text))
-    page.on("pageerror", lambda e: troubles.append(str(e)))
-    page.on("dialog", lambda d: (troubles.append("a dialog"), d.dismiss()))
-    page.goto(written.as_uri())
-    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
-    assert troubles == []
-    assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
-    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == SECTIONS
-    assert page.evaluate("document.querySelectorAll('script').length") == 0
-    for width in (390, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    check_page(page, written, SECTIONS)
     assert SCRIPT in page.inner_text("#schema")
     assert page.evaluate("document.querySelectorAll('#columns figure').length") == 8
     assert "predict pay" in page.inner_text("#efficacy")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vaekit
-from test_report import SCRIPT, page  # noqa: F401, a fixture
+from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
 from vaekit import recipe, run
 from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
 from vaekit.errors import UserError
@@ -255,22 +255,10 @@ def test_the_report_holds_any_text_and_stands_alone(written):
 
 
 def test_the_report_in_a_browser(written, page):  # noqa: F811
-    requests, troubles = [], []
-    page.on("request", lambda r: requests.append(r.url))
-    page.on("console", lambda m: troubles.append(m.text))
-    page.on("pageerror", lambda e: troubles.append(str(e)))
-    page.on("dialog", lambda d: (troubles.append("a dialog"), d.dismiss()))
-    page.goto(written.as_uri())
-    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
-    assert troubles == []
-    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == {
+    check_page(page, written, {
         "training", "samples", "classes", "reconstructions", "interpolations", "surprises", "copies", "units", "next",
         "settings",
-    }  # fmt: skip
-    assert page.evaluate("document.querySelectorAll('script').length") == 0
-    for width in (390, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    })  # fmt: skip
     assert SCRIPT in page.inner_text("#surprises")
     assert f"kind={SCRIPT}" in page.inner_text("#classes")
     assert "___" in page.inner_text("#next")

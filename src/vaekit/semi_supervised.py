@@ -96,7 +96,8 @@ class SemiSupervised(VAE):
         kind = self.domain_.kind
         return self.model(
             flat, network(likelihood.input_shape, (outputs,), 0), self.target_, PERTURB.get(kind),
-            consistency=self.consistency, generative=self.generative, label_weight=self.label_weight, radius=self.radius if kind != "text" else 0.0,
+            consistency=self.consistency, generative=self.generative, label_weight=self.label_weight,
+            radius=self.radius if kind != "text" else 0.0,
             **self._known_of(condition),
         )  # fmt: skip
 
@@ -184,7 +185,8 @@ class SemiSupervised(VAE):
         """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known. Of rows whose y is known also
         "accuracy", the share of labels that are predicted right, or "r2"; and how many these are, "known"."""
         label, rows = self.kind == "label", self._rows(X)
-        truth = self._marked(self.schema_.name(y).get(self.target_, [None] * len(rows)))
+        nothing = np.full(len(rows) if label else (len(rows), self._condition.size), None)
+        truth = self._marked(self.schema_.name(y).get(self.target_, nothing))
         results = super().evaluate(X, {self.target_: truth}, **options)
         some = np.flatnonzero(known(truth, label))
         if len(some):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class Actions(Domain):
 
     kind: ClassVar[str] = "actions"
     mean_samples: ClassVar[bool] = True
+    least_latent_dim: ClassVar[int] = 0  # which leaves a policy without
     iw_samples: ClassVar[int] = 20  # a transformer's pass for each: the NLL is not what a policy is judged by
 
     @classmethod
@@ -59,9 +60,6 @@ class Actions(Domain):
         left = torch.from_numpy(episode_ends[np.searchsorted(episode_ends, frames, side="right")] - frames)
         inside = torch.arange(self.chunk_size) < left[:, None]
         return chunks, inside[:, None, :].expand_as(chunks)
-
-    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
-        return x.to(dtype)
 
     def unpack(self, x: Tensor) -> np.ndarray:
         """(..., A, chunk_size) -> (..., chunk_size, A) in the robot's own units."""

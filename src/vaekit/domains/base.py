@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from vaekit.parts import Part
@@ -76,9 +77,9 @@ class Domain:
         """
         raise NotImplementedError
 
-    def batch(self, x: Tensor, uniform: Any = None, dtype: Any = None) -> Tensor:
+    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
         """Packed rows (B, *event) -> what the model sees. `uniform(*shape)` gives random numbers in 0..1."""
-        raise NotImplementedError
+        return x.to(dtype)
 
     def unpack(self, x: Tensor) -> Any:
         """What the model gives, (N, *event) -> rows in the user's own form, range and type."""

@@ -90,9 +90,6 @@ class Rows(Domain):
         missing = x.isnan()
         return (x.nan_to_num(0.0), ~missing) if missing.any() else (x, None)
 
-    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
-        return x.to(dtype)
-
     def unpack(self, x: Tensor) -> np.ndarray:
         return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
 

@@ -77,9 +77,6 @@ class Series(Domain):
         x, mask = (v[0] if len(v) == 1 else torch.cat(v) for v in zip(*views, strict=True))
         return x, None if mask.all() else mask
 
-    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
-        return x.to(dtype)
-
     def unpack(self, x: Tensor) -> np.ndarray:
         """(N, channels, window) -> (N, window, channels) in the data's own units."""
         return x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)

@@ -115,9 +115,6 @@ class Table(Domain):
             start = rows.stop
         return torch.from_numpy(x), None if mask.all() else torch.from_numpy(mask)
 
-    def batch(self, x: Tensor, uniform: Any = None, dtype: torch.dtype = torch.float32) -> Tensor:
-        return x.to(dtype)
-
     def open_to(self, mask: Tensor | None) -> Tensor | None:
         """A mask by which the model may decide for itself whether a cell that is empty is missing."""
         if mask is not None:

@@ -107,7 +107,7 @@ class KLTarget(nn.Module, Objective):
 class KLFloor(KLTarget):
     """The ELBO with a KL of at least `nats`, of all units together: the KL's weight is 1, and less for as long as the KL is.
 
-    Free bits ask for the same and get less: below their floor a KL is free of charge, and codes that say nothing pay it. Here
+    Free bits ask for the same and get less: below their floor a KL is free of charge, and codes that say nothing use it up. Here
     every nat has its price, which is lowered until so many are bought.
 
     Args:

@@ -36,7 +36,8 @@ def sample(
     """n rows x ~ p(x|z,y), z ~ p(z|y) with its spread multiplied by `temperature` -> (n, *event).
 
     `sampler`: what z is drawn from in place of the model's prior; see `vaekit.uses.samplers`.
-    `guidance`: see `Model.decode`. `mean`: the mean of p(x|z,y) in place of a draw from it. `likelihood`: p(x|z,y) -> what is drawn from in its place.
+    `guidance`: see `Model.decode`. `mean`: the mean of p(x|z,y) in place of a draw from it.
+    `likelihood`: p(x|z,y) -> what is drawn from in its place.
     """
     prior = model.prior(y or None, n) if sampler is None else sampler(features(model.condition, y or None, n), n)
     z = prior.tempered(temperature).sample(1, normal_noise(generator))[0]

@@ -72,6 +72,7 @@ def compared(estimator: Any, data: Any, kept: np.ndarray, truth: np.ndarray) -> 
 
 
 def unlabelled(value: Any) -> bool:
+    """Whether a label is none: None, NaN or -1."""
     return is_unknown(value) or (isinstance(value, int | float) and value == UNLABELLED)
 
 
