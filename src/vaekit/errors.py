@@ -1,9 +1,12 @@
-"""Errors a user can mend. The command line prints their one line and exits with 2."""
+"""Errors a user can mend, and notes. The command line prints an error's one line and exits with 2."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class UserError(ValueError):
@@ -33,3 +36,34 @@ def near_matches(word: str, known: Iterable[str]) -> str:
     listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}? (known: {listed})" if near else f" (known: {listed})"
+
+
+class Note(UserWarning):
+    """Something was left out, changed or guessed. The command line prints it as "note: ..."; in Python it is a warning."""
+
+
+_listeners: ContextVar[tuple[list[str], ...]] = ContextVar("listeners", default=())
+
+
+def note(text: str) -> None:
+    """Tell the user what was left out, changed or guessed: one sentence with a count and a name."""
+    tell([text])
+
+
+def tell(notes: Iterable[str]) -> None:
+    """Tell the user several notes."""
+    for text in notes:
+        for kept in _listeners.get():
+            kept.append(text)
+        warnings.warn(text, Note, stacklevel=3)
+
+
+@contextmanager
+def kept_notes() -> Iterator[list[str]]:
+    """A list of the notes that are made within this context."""
+    kept: list[str] = []
+    token = _listeners.set((*_listeners.get(), kept))
+    try:
+        yield kept
+    finally:
+        _listeners.reset(token)

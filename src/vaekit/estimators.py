@@ -29,7 +29,7 @@ from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import OPTIONS, domain_for, infer
 from vaekit.domains.text import check_texts, is_texts
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 from vaekit.evaluation.texts import rates
 from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame
 from vaekit.learner import Learner
@@ -200,9 +200,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             if folder:
                 run_directory.save_samplers(folder, self)
         elif sampler != "prior" and not self.interrupted_:
-            self.notes_.append(
-                f"sampler {sampler} is learned by one process: `vaekit sample --sampler {sampler}` does so"
-            )
+            note(f"sampler {sampler} is learned by one process: `vaekit sample --sampler {sampler}` does so")
         return self
 
     def _training_extras(self) -> dict[str, Any]:

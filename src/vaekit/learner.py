@@ -20,6 +20,7 @@ from vaekit import run as run_directory
 from vaekit.build import Chunks, fingerprint, learn_likelihood
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
+from vaekit.errors import kept_notes, note
 from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
 from vaekit.parts import Part, check_options, choose
@@ -90,9 +91,9 @@ class Learner(BaseEstimator):
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
-        """Within it torch's own generator starts at the seed; outside nothing of it is seen."""
+        """Torch's own generator starts at the seed within this context, and is as before after it. Notes are kept."""
         self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        with kept_notes() as self.notes_, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(self.seed_)
             yield
 
@@ -123,7 +124,8 @@ class Learner(BaseEstimator):
         )  # fmt: skip
         disband(fabric)
         self.history_ = state.history
-        self.notes_ = objective.notes(state.history)
+        for text in objective.notes(state.history):
+            note(text)
         self.interrupted_ = state.interrupted
         self.first_process_ = fabric.is_global_zero
         self.samplers_: dict[str, nn.Module] = {}

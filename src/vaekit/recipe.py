@@ -159,8 +159,6 @@ class Recipe:
             raise UserError("name a SOURCE to learn from: `vaekit fit digits` is one that needs no file")
         data = self.read_source()
         folder = Path(out) if out else free_folder(Path("runs"), data.name)
-        for note in data.notes:
-            say(f"note: {note}")
         kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
         say(f"{data.name}: {data.describe()} -> {folder}")
         seen = {"observations": self.conditions} if self.kind == "actions" and self.conditions else {}

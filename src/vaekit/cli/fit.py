@@ -111,8 +111,6 @@ def fit(
     folder, estimator = recipe.train(out, resume=resume, say=say)
     if not estimator.first_process_:
         return
-    for note in estimator.notes_:
-        say(f"note: {note}")
     if estimator.interrupted_:
         say(f"stopped; go on with: vaekit fit --resume --out {folder}")
         raise typer.Exit(130)

@@ -28,8 +28,6 @@ def demonstrate(
 
     check_free(output)
     demonstrations = show(environment, episodes, seed, cameras=cameras, track=partial(track, what="episodes"))
-    for note in demonstrations.notes:
-        say(f"note: {note}")
     write_demonstrations(demonstrations, output)
     say(f"{demonstrations.describe()} in {output}")
 

@@ -6,7 +6,6 @@ date: a number on a line). Both are plain values, written to a run's config.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.domains.arrow import MOST_EXACT, canonical, changed, date_step, is_time, numbers
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 
 DISCRETE, CONTINUOUS = ("binary", "categorical", "ordinal"), ("real", "integer", "positive", "bounded", "date")
 DROP = "drop"  # a kind to say that a column is to be left out
@@ -66,10 +65,9 @@ class Discrete:
         code = np.where(values.is_valid().to_numpy(zero_copy_only=False), code, np.nan)
         unseen = np.flatnonzero(code > len(self.classes))
         if len(unseen):
-            warnings.warn(
+            note(
                 f"column {name!r} holds classes that training never saw, such as {values[int(unseen[0])].as_py()!r}: they count "
-                "as improbable, and what goes with them is not known",
-                stacklevel=2,
+                "as improbable, and what goes with them is not known"
             )
         return code
 

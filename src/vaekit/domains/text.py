@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vaekit.domains.base import Domain
-from vaekit.errors import UserError
+from vaekit.errors import UserError, note
 from vaekit.files import write_text
 from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
 from vaekit.parts import Part, check_options, choose
@@ -81,9 +80,8 @@ class Text(Domain):
         lengths = np.array([len(c) + 1 for c in codes])
         self.longest, self.cut = min(self.longest, int(lengths.max())), int((lengths > self.longest).sum())
         if self.cut:
-            warnings.warn(
-                f"{self.cut} of {len(given)} texts have more than {self.longest} tokens and are cut: --tokenizer.longest takes more",
-                stacklevel=2,
+            note(
+                f"{self.cut} of {len(given)} texts have more than {self.longest} tokens and are cut: --tokenizer.longest takes more"
             )
         return self
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, tell
 from vaekit.robots.demonstrations import CAMERA, VECTORS, Asked, Demonstrations, floats
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import check_size, decoding, reading, shown, split_rows
@@ -48,6 +48,7 @@ def read_demonstrations(
         name: values if name.startswith(CAMERA) else floats(values) for name, values in observations.items()
     }
     demonstrations.check()
+    tell(demonstrations.notes)
     if resize and not any(name.startswith(CAMERA) for name in observations):
         raise UserError(f"no camera of {text} was read, and only pictures can be resized: leave out the size")
     return demonstrations

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
 from vaekit.sources.base import Ask, Dataset, bounded, check, check_size, reading, shown, split_rows
 from vaekit.sources.hugging_face import read_hugging_face
@@ -67,6 +67,7 @@ def read(
         elif ask.column is not None and not optional_conditions:
             raise UserError(f"{ask.text} has no columns, it is no table: leave out --column {ask.column}")
     check(data, ask)
+    tell(data.notes)
     if rows is None:
         return data
     chosen = bounded(rows, len(data), text)

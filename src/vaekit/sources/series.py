@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import Ask, bounded, decoding, reading, shown, split_rows
 from vaekit.sources.tables import csv_table
@@ -118,6 +118,7 @@ def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSer
             found = from_arrow(table, text, columns)
         else:
             raise UserError(f"{text} is of no supported kind: give a file ending in .csv, .csv.gz, .parquet or .npy")
+    tell(found.notes)
     found.name = re.sub(r"\.(csv|csv\.gz|parquet|npy)$", "", path.name, flags=re.IGNORECASE)
     if picked is None:
         return found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.environments.aloha import AlohaInsertion, AlohaTransfer
 from vaekit.robots.environments.base import Environment, Observation
@@ -65,13 +65,13 @@ def demonstrate(
     if env is not environment:
         env.close()
     observations, actions = zip(*kept, strict=True)
+    note(f"{episodes} episodes by the scripted expert, of {tries} tries (seeds {seed} to {seed + tries - 1})")
     return Demonstrations(
         actions=np.concatenate(actions),
         observations={name: np.concatenate([each[name] for each in observations]) for name in observations[0]},
         episode_ends=np.cumsum([len(each) for each in actions]),
         fps=env.fps,
         name=env.name,
-        notes=[f"{episodes} episodes by the scripted expert, of {tries} tries (seeds {seed} to {seed + tries - 1})"],
         action_names=list(env.action_names),
     )
 
