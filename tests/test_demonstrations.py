@@ -160,7 +160,8 @@ def test_real_human_demonstrations():
     two = read_demonstrations(f"{path}[3:5]")
     np.testing.assert_array_equal(two.actions, raw["actions"][raw["episode_ends"][2] : raw["episode_ends"][4]])
     assert read_demonstrations(f"{path}[24]").episodes == 1
-    for part in ("[25]", "[5:3]", "[0:26]", "[-1]", "[]"):
+    assert read_demonstrations(f"{path}[!0:23]").lengths.tolist() == read_demonstrations(path).lengths[23:].tolist()
+    for part in ("[25]", "[5:3]", "[0:26]", "[-26]", "[]"):
         assert f"has 25 episodes, so there is no {part}" in mistake(read_demonstrations, f"{path}{part}")
 
 

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 import vaekit as vk
 from conftest import kill, start, vaekit
+from vaekit.conditions import scales
 from vaekit.domains import Actions
 from vaekit.errors import UserError
 from vaekit.robots.datasets import write_demonstrations
@@ -62,6 +63,18 @@ def test_a_joint_that_hardly_moved_does_not_explode():
     assert abs(policy.schema_.pack({"state": moved["state"][None]}, 1)["state"]).max() < 10
     assert np.isfinite(policy.predict({"state": np.stack([moved["state"], still["state"]])})).all()
     np.testing.assert_allclose(policy.predict({"state": still["state"][None]})[0, :, 1], 0.5, atol=0.2)
+
+
+def test_a_gripper_in_metres_beside_joints_in_degrees_keeps_its_own_scale():
+    rng = np.random.default_rng(0)
+    joints, gripper = 60 * rng.normal(size=(200, 2)), 0.08 * rng.integers(0, 2, (200, 1))
+    steps, at_rest = 0.004 * rng.normal(size=(200, 1)), 45 + 1e-9 * rng.normal(size=(200, 1))
+    values = np.hstack([joints, gripper, steps, at_rest])
+    np.testing.assert_allclose(scales(values)[:4], values[:, :4].std(0))
+    assert 0.1 < scales(values)[4] < 1  # a joint at 45 degrees that moves by one is not a million deviations away
+    years = rng.integers(1990, 2021, (200, 1))  # far from 0, and yet no column at rest
+    np.testing.assert_allclose(scales(years), years.std(0))
+    assert scales(np.full((5, 2), 3.0)).tolist() == [1, 1]
 
 
 def test_episodes_are_held_out_whole(demos):

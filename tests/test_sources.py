@@ -97,11 +97,24 @@ def test_picking_rows():
     assert one.x.shape == (1, 8, 8)
     assert one.name == "digits"
     assert one.conditions["label"].tolist() == [2]
-    for text, rows in {"[10:20]": slice(10, 20), "[:3]": slice(3), "[1790:]": slice(1790, None)}.items():
-        assert np.array_equal(read("digits" + text).x, everything.x[rows])
+    every = np.arange(1797)
+    for text, rows in {
+        "[10:20]": every[10:20],
+        "[:3]": every[:3],
+        "[1790:]": every[1790:],
+        "[::500]": every[::500],
+        "[-1]": [1796],
+        "[-3:]": [1794, 1795, 1796],
+        "[7, 0:2, 1]": [0, 1, 7],
+        "[!1:1797]": [0],
+        "[!0,2,4:]": [1, 3],
+    }.items():
+        assert np.array_equal(read("digits" + text).x, everything.x[rows]), text
 
 
-@pytest.mark.parametrize("rows", ["[1797]", "[0:1798]", "[-1]", "[20:10]", "[5:5]", "[]"])
+@pytest.mark.parametrize(
+    "rows", ["[1797]", "[0:1798]", "[-1798]", "[20:10]", "[5:5]", "[]", "[::0]", "[1-2]", "[0,1797]", "[0,]", "[!:]"]
+)
 def test_rows_out_of_range(rows):
     assert "1797 rows" in mistake("digits" + rows)
 

@@ -228,11 +228,18 @@ def plain(value: Any) -> Any:
 
 
 def scales(values: np.ndarray) -> np.ndarray:
-    """What to divide each column of (N, size) by, (size,): its standard deviation, but no less than a hundredth of the
-    widest one's, so that a column that hardly moved (a joint at rest) does not explode when it does."""
+    """What to divide each column of (N, size) by, (size,): its standard deviation, with a floor so that a joint that was at rest
+    does not explode when it moves.
+
+    The floor is in the column's own terms, since degrees may stand beside metres: a hundredth of its largest value, or 0.001 where
+    it stays near 0. It never exceeds a hundredth of the widest column's deviation.
+    """
     deviation = np.nanstd(values, axis=0)
     widest = deviation.max()
-    return np.maximum(deviation, 0.01 * widest) if widest > 0 else np.ones_like(deviation)
+    if not widest > 0:
+        return np.ones_like(deviation)
+    own = np.maximum(0.01 * np.nanmax(np.abs(values), axis=0), 0.001)
+    return np.maximum(deviation, np.minimum(own, 0.01 * widest))
 
 
 def per_row(condition: Condition, values: Any, rows: int) -> np.ndarray:

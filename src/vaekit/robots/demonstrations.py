@@ -150,7 +150,7 @@ class Asked:
     path: Path
     cameras: bool | Sequence[str]
     resize: tuple[int, int] | None
-    rows: tuple[str, str | None] | None
+    rows: str | None  # of the episodes; None: all of them
 
     @property
     def name(self) -> str:
@@ -158,11 +158,11 @@ class Asked:
         path = self.path.absolute()
         return path.name if path.is_dir() else path.stem
 
-    def episodes(self, count: int) -> range:
+    def episodes(self, count: int) -> Sequence[int]:
         """Those to read of the `count` that are there."""
         if self.rows is None:
             return range(count)
-        return bounded(self.rows, count, self.text, "episodes")
+        return bounded(self.rows, count, self.text, "episodes").tolist()
 
     def wanted(self, held: Iterable[str]) -> list[str]:
         """Those of the cameras "images.NAME" to read. UserError for one that is not there."""

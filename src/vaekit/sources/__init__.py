@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
-from vaekit.sources.base import Ask, Dataset, bounded, check, check_size, reading, shown, split_rows
+from vaekit.sources.base import Ask, Dataset, as_slice, bounded, check, check_size, reading, shown, split_rows
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.pictures import PICTURE_SUFFIXES, read_folder, read_picture_file
 from vaekit.sources.tables import read_csv, read_parquet
@@ -39,7 +39,7 @@ def read(
 
     source: "digits", a folder of pictures, a folder of MNIST's own files (its training pictures are read), a file (a picture,
         .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
-        picks rows, the first being row 0.
+        picks rows, the first being row 0, [0:5,10:] several of these, and [!12] all others.
     conditions: names of what the data is conditioned on; they are taken out of x.
     columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
     resize: bring every picture to this (width, height).
@@ -70,8 +70,7 @@ def read(
     tell(data.notes)
     if rows is None:
         return data
-    chosen = bounded(rows, len(data), text)
-    return data[chosen.start : chosen.stop]
+    return data[as_slice(bounded(rows, len(data), text))]
 
 
 def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:

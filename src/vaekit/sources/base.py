@@ -149,23 +149,54 @@ def reading(text: str, remedy: str) -> Iterator[None]:
         raise UserError(f"{text} does not fit in memory, or is damaged: {remedy}") from error
 
 
-def split_rows(text: str) -> tuple[str, tuple[str, str | None] | None]:
-    """Split "digits[10:20]" into "digits" and ("10", "20"); "[12]" gives ("12", None). An existing file wins."""
-    match = re.fullmatch(r"(.+)\[(-?\d*)(?::(-?\d*))?\]", text, re.DOTALL)
+def split_rows(text: str) -> tuple[str, str | None]:
+    """Split "digits[10:20]" into "digits" and "10:20", which `bounded` understands. An existing file wins."""
+    match = re.fullmatch(r"(.+)\[(!?[-\d:, ]*)\]", text, re.DOTALL)
     if match is None or os.path.exists(os.path.expanduser(text)):
         return text, None
-    return match[1], (match[2], match[3])
+    return match[1], match[2]
 
 
-def bounded(rows: tuple[str, str | None], length: int, text: str, what: str = "rows") -> range:
-    """The rows, or whatever is counted, that `split_rows` found; UserError where there are none such."""
-    start, stop = rows
-    first = int(start or 0) if stop is not None or start else -1
-    last = int(stop or length) if stop is not None else first + 1
-    if not 0 <= first < last <= length:
-        asked = start if stop is None else f"{start}:{stop}"
-        raise UserError(f"{text} has {length} {what}, so there is no [{asked}]: give {what} from 0 to {length - 1}")
-    return range(first, last)
+def bounded(rows: str, length: int, text: str, what: str = "rows") -> np.ndarray:
+    """The rising indices of the rows, or whatever is counted, that `split_rows` found.
+
+    rows: "3", "-1" (the last), "0:12", "::2", several of these with commas between them, or "!" and then those to leave out.
+
+    Raises UserError where the source has no such rows.
+    """
+    named = np.zeros(length, bool)
+    for part in rows.removeprefix("!").split(","):
+        span = _span(part.strip(), length)
+        if not span:
+            raise UserError(
+                f"{text} has {length} {what}, so there is no [{part.strip()}]: give {what} from 0 to {length - 1}"
+            )
+        named[span] = True
+    chosen = np.flatnonzero(~named if rows.startswith("!") else named)
+    if not len(chosen):
+        raise UserError(f"{text} has {length} {what}, and [{rows}] leaves out all of them: leave out fewer")
+    return chosen
+
+
+def _span(part: str, length: int) -> range:
+    """Rows "3", "-1", "0:12" or "::2" of `length`; empty where some of them do not exist."""
+    match = re.fullmatch(r"(-?\d+)|(-?\d*):(-?\d*)(?::([1-9]\d*)?)?", part)
+    if match is None:
+        return range(0)
+
+    def place(number: str, otherwise: int) -> int:
+        return int(number) + length * number.startswith("-") if number else otherwise
+
+    one, start, stop, step = match.groups()
+    first = place(one or start, 0)
+    last = first + 1 if one else place(stop, length)
+    return range(first, last, int(step or 1)) if 0 <= first < last <= length else range(0)
+
+
+def as_slice(index: np.ndarray) -> slice | np.ndarray:
+    """Rows that follow one another as a slice, which takes them without a copy; others as they are."""
+    first, last = int(index[0]), int(index[-1])
+    return slice(first, last + 1) if last - first + 1 == len(index) else index
 
 
 def check_size(resize: tuple[int, int] | None) -> None:

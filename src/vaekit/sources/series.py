@@ -18,7 +18,7 @@ import numpy as np
 
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import load_array
-from vaekit.sources.base import Ask, bounded, decoding, reading, shown, split_rows
+from vaekit.sources.base import Ask, as_slice, bounded, decoding, reading, shown, split_rows
 from vaekit.sources.tables import csv_table
 
 TIME_NAMES = ("time", "timestamp", "date", "datetime", "epoch", "ds")  # of a column of numbers that is time
@@ -124,9 +124,11 @@ def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSer
         return found
     if len(found.values) > 1:
         raise UserError(f"{text} holds {len(found.values)} series: steps can be picked of one series only")
-    steps = bounded(picked, len(found), text, "steps")
-    found.values = [found.values[0][steps.start : steps.stop]]
-    found.times = None if found.times is None else found.times[steps.start : steps.stop]
+    steps = as_slice(bounded(picked, len(found), text, "steps"))
+    if not isinstance(steps, slice):
+        raise UserError(f"the steps [{picked}] of {text} do not follow one another: give a stretch, such as [10:200]")
+    found.values = [found.values[0][steps]]
+    found.times = None if found.times is None else found.times[steps]
     found.steps = None
     return found
 
