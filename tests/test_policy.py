@@ -12,7 +12,7 @@ import vaekit as vk
 from conftest import kill, start, vaekit
 from vaekit.conditions import scales
 from vaekit.domains import Actions
-from vaekit.errors import UserError
+from vaekit.errors import Note, UserError
 from vaekit.robots.datasets import write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import demonstrate, make
@@ -51,6 +51,36 @@ def test_a_chunk_is_what_follows_and_ends_with_its_episode():
         assert mask[frame].any(0).sum() == left == mask[frame].all(0).sum()
         back = domain.unpack(x[frame])
         np.testing.assert_allclose(back[:left], actions[frame : frame + left], rtol=1e-5, atol=1e-6)
+
+
+def of_lengths(*lengths, fps=10.0) -> Demonstrations:
+    rng = np.random.default_rng(1)
+    actions, state = rng.normal(size=(2, sum(lengths), 2))
+    return Demonstrations(actions, {"state": state}, np.cumsum(lengths), fps)
+
+
+def test_a_short_episode_leaves_the_chunk_as_it_is():
+    demos = of_lengths(*[25] * 5, 3)
+    with pytest.warns(Note, match=r"1 of 6 episodes are shorter than a chunk of 20 actions: episode 5 \(3 frames\)"):
+        policy = vk.Policy(**TINY).fit(demos)
+    assert policy.domain_.chunk_size == 20  # two seconds
+    assert "shorter than a chunk" in policy.notes_[0]
+    assert policy.evaluate(demos, k=2)["elbo"] < np.inf
+    # What comes behind the short episode does not matter to it: another one, or nothing.
+    drawn = []
+    for order in ([5, 0, 1, 2, 3, 4], [5, 4, 3, 2, 1, 0], [5]):
+        data = policy._data(demos[order])[:3]
+        draw = policy.model_.draw(data.x, data.y, mask=data.mask, noise=lambda *shape: torch.ones(shape))
+        drawn.append(torch.stack([draw.log_px[0], draw.kl]))
+    torch.testing.assert_close(drawn[0], drawn[1])
+    torch.testing.assert_close(drawn[0], drawn[2])
+
+
+def test_a_chunk_may_be_longer_than_all_episodes():
+    with pytest.warns(Note, match="has the 100 actions of a chunk: what comes after action 8 is never learned"):
+        policy = vk.Policy(**TINY, chunk_size=100, objective="act").fit(of_lengths(7, 8, 7))
+    assert policy.act({"state": np.zeros(2)}).shape == (2,)
+    assert vk.Policy(**TINY).fit(of_lengths(7, 8, 7)).domain_.chunk_size == 8
 
 
 def test_a_joint_that_hardly_moved_does_not_explode():
@@ -263,7 +293,6 @@ def test_the_published_settings_are_named(demos):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"chunk_size": 30}, r"episode 0 has 20 frames, fewer than chunk_size=30: use chunk_size=20"),
         ({"chunk_size": 0}, "chunk_size=0 is too small"),
         ({"observations": ["stat"]}, r"no observation 'stat'; did you mean 'state'\?"),
         ({"observations": []}, "observations is empty"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 from vaekit.sources.base import bounded
 from vaekit.sources.pictures import resized
 
@@ -140,6 +140,24 @@ def split_episodes(
     count = demonstrations if isinstance(demonstrations, int) else demonstrations.episodes
     training, validation = split(count, share, seed)
     return training.numpy(), validation.numpy()
+
+
+def note_short_episodes(demonstrations: Demonstrations, chunk_size: int) -> None:
+    """A note where some or all episodes end before a chunk does."""
+    short = np.flatnonzero(demonstrations.lengths < chunk_size)
+    longest = int(demonstrations.lengths.max())
+    if len(short) == demonstrations.episodes:
+        note(
+            f"no episode of {demonstrations.name} has the {chunk_size} actions of a chunk: what comes after action {longest} "
+            f"is never learned; --chunk-size {longest} is enough"
+        )
+    elif len(short):
+        few = ", ".join(f"episode {i} ({demonstrations.lengths[i]} frames)" for i in short[:5])
+        more = f" and {len(short) - 5} more" if len(short) > 5 else ""
+        note(
+            f"{len(short)} of {demonstrations.episodes} episodes are shorter than a chunk of {chunk_size} actions: {few}{more}; "
+            "what lies behind their end is masked"
+        )
 
 
 @dataclass

@@ -25,7 +25,7 @@ from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, Observati
 from vaekit.objectives import OBJECTIVES
 from vaekit.parts import Part, choose
 from vaekit.robots.datasets import read_demonstrations
-from vaekit.robots.demonstrations import CAMERA, Demonstrations
+from vaekit.robots.demonstrations import CAMERA, Demonstrations, note_short_episodes
 from vaekit.robots.execution import Execution, execution
 from vaekit.robots.ways import draw
 from vaekit.settings import check_settings
@@ -53,7 +53,8 @@ class Policy(Learner):
 
     Args:
         latent_dim: number of latent units; 0 is the same network without a latent.
-        chunk_size: actions decided on at a time. None: two seconds of them, and no more than the shortest episode has.
+        chunk_size: actions decided on at a time. None: two seconds of them, and no more than the longest episode has.
+            What lies behind the end of an episode is masked.
         size: "small", "base", "large", or "published", that of the paper; or a dict of numbers that differ from "base":
             width, heads, hidden, layers, decoder_layers, posterior_layers, dropout, and posterior_sees, names of the vectors
             that q(z|x,y) sees (None: all).
@@ -122,6 +123,7 @@ class Policy(Learner):
             self.domain_ = Actions.infer(
                 demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
             )
+            note_short_episodes(demonstrations, chunk_size)
             seen = self._observations(demonstrations)
             if self.backbone and not any(name.startswith(CAMERA) for name in seen):
                 raise UserError(f"backbone={self.backbone!r} is for cameras, and the policy sees none: leave it out")
@@ -148,16 +150,8 @@ class Policy(Learner):
         return read_demonstrations(source, cameras=cameras, resize=(resize[0], resize[1]) if resize else None)
 
     def _chunk_size(self, demonstrations: Demonstrations) -> int:
-        shortest = int(demonstrations.lengths.min())
-        if self.chunk_size is None:
-            return max(1, min(round(CHUNK_SECONDS * demonstrations.fps), shortest))
-        if self.chunk_size > shortest:
-            episode = int(demonstrations.lengths.argmin())
-            raise UserError(
-                f"{demonstrations.name}: episode {episode} has {shortest} frames, fewer than chunk_size={self.chunk_size}: "
-                f"use chunk_size={shortest}, or leave that episode out"
-            )
-        return self.chunk_size
+        seconds = min(round(CHUNK_SECONDS * demonstrations.fps), int(demonstrations.lengths.max()))
+        return max(1, seconds) if self.chunk_size is None else self.chunk_size
 
     def _observations(self, demonstrations: Demonstrations) -> dict[str, np.ndarray]:
         there = demonstrations.observations
