@@ -110,18 +110,17 @@ class Learner(BaseEstimator):
         """Train `model_`; returns the training and the validation rows where this process may go on by itself."""
         training = self._training()
         fabric = launch(training)
-        if folder and fabric.is_global_zero:
-            run_directory.prepare(folder, self, resume=resume)
-            if training.tensorboard:
+        train, valid = (subset(data, rows) for rows in self._split(data))
+        objective = self._objective()
+        with run_directory.training(folder if fabric.is_global_zero else None, self, resume=resume):
+            if folder and fabric.is_global_zero and training.tensorboard:
                 from vaekit.training.progress import TensorBoard
 
                 watchers.append(TensorBoard(folder / run_directory.TENSORBOARD))
-        train, valid = (subset(data, rows) for rows in self._split(data))
-        objective = self._objective()
-        state = fit(
-            fabric, self.model_, objective, train, valid, training,
-            to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers if fabric.is_global_zero else [],
-        )  # fmt: skip
+            state = fit(
+                fabric, self.model_, objective, train, valid, training,
+                to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers if fabric.is_global_zero else [],
+            )  # fmt: skip
         disband(fabric)
         self.history_ = state.history
         for text in objective.notes(state.history):

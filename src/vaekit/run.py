@@ -17,7 +17,8 @@ No pickle: a run from a stranger can be opened without running the stranger's co
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from typing import Any
 import yaml
 
 from vaekit.errors import UserError
-from vaekit.files import write_tensors, write_text
+from vaekit.files import locked, write_tensors, write_text
 from vaekit.training.checkpoint import METRICS, MODEL, to_csv
 
 CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
 SAMPLER = "sampler-{}.safetensors"
 LANGUAGE_MODEL = "language-model"
+PATIENCE = 60.0  # seconds that a save waits for another one into the same place
 MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
 
 
@@ -63,8 +65,20 @@ def describe(factory: Any) -> str:
     return f"{getattr(factory, '__module__', '?')}.{getattr(factory, '__qualname__', type(factory).__name__)}"
 
 
+@contextmanager
+def training(folder: Path | None, estimator: Any, *, resume: bool) -> Iterator[None]:
+    """The run directory while it is trained: it is made, its config is written, and no other process may write to it."""
+    if folder is None:
+        yield
+        return
+    make_folder(folder)
+    with locked(folder):
+        prepare(folder, estimator, resume=resume)
+        yield
+
+
 def prepare(folder: Path, estimator: Any, *, resume: bool) -> None:
-    """Make the run directory and write its config, before training starts."""
+    """Write the config, before training starts."""
     new = config(estimator)
     if (folder / CONFIG).exists():
         if not resume:
@@ -81,11 +95,14 @@ def prepare(folder: Path, estimator: Any, *, resume: bool) -> None:
     estimator.domain_.write(folder)
 
 
-def write_config(folder: Path, values: dict[str, Any]) -> None:
+def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UserError(f"cannot make the folder {folder}: {e.strerror}") from e
+
+
+def write_config(folder: Path, values: dict[str, Any]) -> None:
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
     write_text(
         folder / CONFIG, "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n" + text
@@ -93,11 +110,13 @@ def write_config(folder: Path, values: dict[str, Any]) -> None:
 
 
 def save(folder: Path, estimator: Any) -> Path:
-    write_config(folder, config(estimator))
-    estimator.domain_.write(folder)
-    write_tensors(folder / MODEL, estimator.model_.state_dict(), {"vaekit": "model"})
-    write_text(folder / METRICS, to_csv(estimator.history_))
-    save_samplers(folder, estimator)
+    make_folder(folder)
+    with locked(folder, PATIENCE):
+        write_config(folder, config(estimator))
+        estimator.domain_.write(folder)
+        write_tensors(folder / MODEL, estimator.model_.state_dict(), {"vaekit": "model"})
+        write_text(folder / METRICS, to_csv(estimator.history_))
+        save_samplers(folder, estimator)
     return folder
 
 

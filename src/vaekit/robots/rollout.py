@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vaekit.errors import UserError, extra_needed
+from vaekit.files import write_atomically
 from vaekit.robots.environments import Environment, Observation
 
 Z_95 = 1.959964  # of a Normal, two-sided
@@ -131,16 +132,18 @@ def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
         import av
     except ImportError as e:
         raise extra_needed("robots", "av") from e
+    height, width = (n - n % 2 for n in frames[0].shape[:2])
+
+    def write(to: Path) -> None:
+        with av.open(str(to), "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=round(fps))
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]))))
+            container.mux(stream.encode())
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with av.open(str(part), "w", format="mp4") as container:
-        height, width = (n - n % 2 for n in frames[0].shape[:2])
-        stream = container.add_stream("libx264", rate=round(fps))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]))))
-        container.mux(stream.encode())
-    part.replace(path)
+    write_atomically(path, write)
 
 
 def rollout_lines(found: dict[str, Any]) -> list[str]:
