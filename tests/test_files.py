@@ -15,21 +15,18 @@ import vaekit as vk
 from vaekit.cli import main
 from vaekit.errors import UserError
 from vaekit.files import locked, write_atomically, write_text
+from vaekit.recipe import Recipe
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of the command line, with all its files."""
+    """A run that knows its source."""
     folder = tmp_path_factory.mktemp("files")
     np.save(folder / "x.npy", ROWS)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit_:
-        patch.setattr(sys, "argv", ["vaekit", "fit", str(folder / "x.npy"), "--size", "small", "--epochs", "2"])
-        sys.argv += ["--latent-dim", "2", "--out", str(folder / "run")]
-        main()
-    assert exit_.value.code == 0
-    return folder / "run"
+    recipe = Recipe(str(folder / "x.npy"), settings={"latent_dim": 2, "size": "small", "epochs": 2})
+    return recipe.train(folder / "run", say=lambda line: None)[0]
 
 
 @pytest.fixture
