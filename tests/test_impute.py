@@ -121,6 +121,55 @@ def test_one_row_and_a_row_of_nothing(model: Any) -> None:
     assert one["count"].notna().all()
 
 
+EMPTY = {
+    "NaN of NumPy": lambda n: np.full(n, np.nan),
+    "None": lambda n: [None] * n,
+    "whole numbers of Arrow": lambda n: pd.array([None] * n, "Int64"),
+    "text": lambda n: pd.array([None] * n, "string"),
+    "times": lambda n: pd.to_datetime([None] * n),
+}
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+@pytest.mark.parametrize("name", COMPLETE)
+def test_a_column_that_is_empty_throughout_is_filled_in_the_type_it_was_trained_in(
+    model: Any, name: str, empty: str
+) -> None:
+    rows = COMPLETE.iloc[:4].assign(**{name: EMPTY[empty](4)})
+    filled, drawn = model.impute(rows), model.impute(rows, draws=1)[0]
+    for found in (filled, drawn):
+        assert found[name].notna().all()
+        assert set(found[name]) <= set(COMPLETE[name]) or name in ("age", "pay", "born", "count")
+        found = pa.Table.from_pandas(found)[name].type
+        assert found == pa.Table.from_pandas(COMPLETE)[name].type
+    np.testing.assert_array_equal(
+        model.score_samples(rows, k=5), model.score_samples(rows.assign(**{name: [None] * 4}), k=5)
+    )
+
+
+def test_codes_that_all_happen_to_be_digits_are_text_again_where_the_fill_is() -> None:
+    rows = pd.DataFrame({"code": ["7", "A1"] * 50, "x": np.arange(100.0)})
+    model = vaekit.VAE(latent_dim=2, size="small", epochs=1).fit(rows)
+    filled = model.impute(pd.DataFrame({"code": [7.0] + [None] * 40, "x": np.arange(41.0)}).astype({"code": "Int64"}))
+    assert filled["code"][0] == "7"
+    assert set(filled["code"]) <= {"7", "A1"}
+
+
+def test_rows_without_gaps_cost_nothing(model: Any, monkeypatch: Any) -> None:
+    seen = []
+
+    def counted(model: Any, data: Data, *args: Any) -> Any:
+        seen.append(len(data))
+        return impute(model, data, *args)
+
+    monkeypatch.setattr("vaekit.estimators.impute", counted)
+    rows = COMPLETE.copy()
+    rows.loc[[3, 500], "sex"] = None
+    filled = model.impute(rows)
+    assert seen == [2]
+    pd.testing.assert_frame_equal(filled.drop(index=[3, 500]), COMPLETE.drop(index=[3, 500]))
+
+
 def test_classes_never_seen_stay(model: Any) -> None:
     rows = GAPS.assign(sex=np.where(np.arange(N) % 2, "unknown", None))
     filled = model.impute(rows)

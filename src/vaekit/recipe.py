@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -303,11 +304,12 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
 
 def imputed(estimator: Any, data: Any, draw: bool, seed: int) -> Iterator[Any]:
     """Arrow tables of all of a source's columns, its gaps filled: piece by piece, whatever its size."""
-    start = 0
+    start, shown = 0, partial(track, what="impute")
     for i, piece in enumerate(data.x.whole().pieces()):
         rows = slice(start, start + len(piece))
         y = {name: values[rows] for name, values in data.conditions.items()}
-        found = estimator.impute(Frame.of(piece), y, draws=1 if draw else None, random_state=seed + 1009 * i)
+        draws = 1 if draw else None
+        found = estimator.impute(Frame.of(piece), y, draws=draws, random_state=seed + 1009 * i, track=shown)
         yield found[0] if draw else found
         start = rows.stop
 

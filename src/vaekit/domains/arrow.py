@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -82,13 +83,22 @@ def is_time(kind: Any) -> bool:
     return types.is_temporal(kind) and not types.is_interval(kind)
 
 
+def is_empty(column: Any) -> bool:
+    """Whether every cell of a column is missing: its type then says nothing."""
+    import pyarrow.compute as pc
+
+    return bool(pc.all(pc.is_null(column, nan_is_null=True)).as_py())
+
+
 def as_trained(name: str, column: Any, text: str) -> Any:
-    """A column in the type of this name, in which it was trained on, where it is of times: of another unit each would be another
-    time. UserError where one is of times and the other is not, or where it would lose some of its values."""
+    """A column in the type of this name, in which the model knows it, where it has no values or holds times: times in another
+    unit would be other times. UserError where only one of the two types holds times, or where values would be lost."""
     import pyarrow as pa
 
     kind, wanted = (value_type(t) for t in (column.type, type_named(text)))
-    if pa.types.is_null(kind) or kind == wanted or not (is_time(kind) or is_time(wanted)):
+    if is_empty(column):
+        return pa.chunked_array([pa.nulls(len(column), wanted)])
+    if kind == wanted or not (is_time(kind) or is_time(wanted)):
         return column
     zones = [getattr(t, "tz", None) is None for t in (kind, wanted)]
     if is_time(kind) and is_time(wanted) and zones[0] == zones[1]:
@@ -134,19 +144,31 @@ def restore(values: Any, text: str, labels: list[Any] | None = None) -> Any:
 
 
 def filled(name: str, own: Any, found: Any) -> Any:
-    """A column, its empty cells as in `found`, in its own type."""
+    """A column, its empty cells as in `found`: in its own type, or in that of `found` where its own cannot hold them all."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind, gaps = own.type, pc.is_null(own, nan_is_null=True)
-    if pa.types.is_null(kind):
+    if is_empty(own):
         return found
+    kind, gaps = own.type, pc.is_null(own, nan_is_null=True)
     if pa.types.is_dictionary(kind):
         values = pc.if_else(gaps.combine_chunks(), canonical(name, found), canonical(name, own))
         known = [v for chunk in own.chunks for v in canonical(name, chunk.dictionary).to_pylist()]
         return restore(values, str(kind), list(dict.fromkeys([*known, *values.unique().to_pylist()])))
-    found = found.cast(kind, safe=False) if is_time(kind) else restore(canonical(name, found), str(kind))
+    try:
+        found = found.cast(kind, safe=False) if is_time(kind) else restore(canonical(name, found), str(kind))
+    except pa.ArrowInvalid:  # such as codes of which all that are there happen to be digits
+        own, found = own.cast(pa.string()), canonical(name, found).cast(pa.string())
     return pc.if_else(gaps, found, own)
+
+
+def without_types(metadata: Any, names: list[str]) -> Any:
+    """A schema's metadata, without the types that these columns had in pandas."""
+    if not names or b"pandas" not in (metadata or {}):
+        return metadata
+    about = json.loads(metadata[b"pandas"])
+    about["columns"] = [c for c in about["columns"] if c["name"] not in names]
+    return {**metadata, b"pandas": json.dumps(about).encode()}
 
 
 def type_named(text: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.domains.arrow import as_trained, canonical, filled, is_time, restore, type_named, value_type
+from vaekit.domains.arrow import as_trained, canonical, filled, is_time, restore, type_named, value_type, without_types
 from vaekit.domains.base import Domain
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
 from vaekit.errors import UserError, near_matches
@@ -138,10 +138,13 @@ class Table(Domain):
         x[:, len(self.schema) :] = 1.0  # nothing is missing
         table = self.unpack(x)
         whole = frame.table()
+        changed = []
         for i, name in enumerate(whole.column_names):
             if name in self.schema:
-                whole = whole.set_column(i, name, filled(name, whole[name], table[name]))
-        return whole
+                column = filled(name, whole[name], table[name])
+                changed += [name] * (column.type != whole[name].type)
+                whole = whole.set_column(i, name, column)
+        return whole.replace_schema_metadata(without_types(whole.schema.metadata, changed))
 
     def unpack(self, x: Tensor, conditions: Mapping[str, Any] | None = None) -> Any:
         """What the model gives, (N, D) -> an Arrow table; a cell is empty where the model says that it is missing.
