@@ -194,7 +194,9 @@ class SeriesVAE(VAE):
                 means.append((total / count)[: len(values)])
         return as_given(X, means)
 
-    def impute(self, X: Any, y: Any = None, *, draws: int | None = None, random_state: int | None = None) -> Any:
+    def impute(
+        self, X: Any, y: Any = None, *, draws: int | None = None, random_state: int | None = None, track: Any = list
+    ) -> Any:
         """X with its gaps filled, in the shape of X; of a table (steps, channels), those included that had no row. What is
         there stays as it is.
 
@@ -204,12 +206,13 @@ class SeriesVAE(VAE):
             draws: None: the best guess, the mean of several draws. A number: a list of so many series, each a draw from what
                 the gaps may hold given the rest.
             random_state: seed; None takes the estimator's.
+            track: wraps the list of pieces of work, to show progress.
         """
         if draws is not None and draws < 1:
             raise UserError(f"draws is {draws}: ask for at least 1, or leave it out for the best guess")
         series = self._series(X)
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
-        filled = [self._fill(model, values, draws or GUESSES, random) for values in series.values]
+        filled = [self._fill(model, values, draws or GUESSES, random) for values in track(series.values)]
         if draws is None:
             guesses = [np.where(np.isnan(v), f.mean(0), v) for v, f in zip(series.values, filled, strict=True)]
             return as_given(X, guesses)
