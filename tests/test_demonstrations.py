@@ -3,6 +3,7 @@
 import builtins
 import io
 import json
+import os
 import pickle
 import shutil
 
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from conftest import real
 from vaekit.errors import MissingExtra, UserError
@@ -565,6 +566,73 @@ def test_lerobot_mistakes(tmp_path):
     pictures_lost = pa.array([{"bytes": b"no picture", "path": None}] * 10)
     assert "damaged" in cells(data, **{"observation.image": pictures_lost})
     assert read_demonstrations(good).episodes == 4  # nothing above touched it
+
+
+# --- what a stranger may have put in
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(a program) print\nshowpage\n"
+
+
+@pytest.fixture
+def ghostscript(tmp_path, monkeypatch):
+    """A program of its name that says whether it was called."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "gs"
+    program.write_text(f"#!/bin/sh\necho called > {tmp_path}/called\necho 10.0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # where it was looked for before
+    return tmp_path / "called"
+
+
+def test_no_picture_starts_another_program(tmp_path, ghostscript):
+    path = hdf5(tmp_path / "episode_0.hdf5", frames=2, compress=True)
+    with h5py.File(path, "a") as file:
+        file["observations/images/side"] = np.stack([np.frombuffer(POSTSCRIPT, np.uint8)] * 2)
+    assert "cannot identify" in mistake(read_demonstrations, path)
+    by_hand(tmp_path / "lerobot")
+    data = tmp_path / "lerobot" / "frames/chunk-001/part-002.parquet"
+    rows = len(pq.read_table(data, partitioning=None))
+    change_table(data, **{"observation.image": pa.array([{"bytes": POSTSCRIPT, "path": None}] * rows)})
+    assert "cannot identify" in mistake(read_demonstrations, tmp_path / "lerobot")
+    assert not ghostscript.exists()
+
+
+def test_no_episode_reads_files_beside_it(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(np.arange(20, dtype=np.float32).tobytes())
+    path = hdf5(tmp_path / "episode_0.hdf5", frames=5)
+    with h5py.File(path, "a") as file:
+        del file["action"]
+        file.create_dataset("action", (5, 4), "f4", external=[(str(secret), 0, 80)])
+    assert "another file" in mistake(read_demonstrations, path)
+    hdf5(tmp_path / "other.hdf5", frames=5)
+    with h5py.File(path, "a") as file:
+        del file["action"]
+        layout = h5py.VirtualLayout((5, 14), "f4")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.hdf5"), "action", (5, 14))
+        file.create_virtual_dataset("action", layout)
+    assert "another file" in mistake(read_demonstrations, path)
+
+
+@pytest.mark.parametrize("way", ["absolute", "../secret.png"])
+def test_no_lerobot_folder_reads_files_beside_it(tmp_path, way):
+    good, secret = tmp_path / "good", tmp_path / "secret.png"
+    by_hand(good)
+    Image.fromarray(pictures(1)[0]).save(secret)
+    data = good / "frames/chunk-001/part-002.parquet"
+    rows = len(pq.read_table(data, partitioning=None))
+    cell = {"bytes": None, "path": str(secret) if way == "absolute" else way}
+    change_table(
+        data, **{"observation.image": pa.array([cell] * rows, pa.struct({"bytes": pa.binary(), "path": pa.string()}))}
+    )
+    assert "outside of its folder" in mistake(read_demonstrations, good)
+    for name in ("data_path", "video_path"):
+        root = tmp_path / name
+        by_hand(root)
+        change_info(root, **{name: f"{good if way == 'absolute' else '../good'}/a"})
+        assert "outside of its folder" in mistake(read_demonstrations, root)
 
 
 def file_name(path):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from vaekit.errors import UserError, extra_needed, near_matches
 from vaekit.robots.demonstrations import CAMERA, Asked, Demonstrations, joined
 from vaekit.sources.base import decoding, shown
+from vaekit.sources.pictures import open_picture
 
 if TYPE_CHECKING:
     import h5py
@@ -64,12 +63,15 @@ def _episode(asked: Asked, path: Path, file: h5py.File) -> tuple[dict[str, np.nd
 
 
 def _values(dataset: h5py.Dataset, asked: Asked) -> np.ndarray:
+    if dataset.external or dataset.is_virtual:
+        raise UserError(
+            f"{dataset.file.filename}: {dataset.name} takes its numbers from another file: save them in this one"
+        )
     values = dataset[()]
     if not dataset.name.startswith("/observations/images/"):
         return values
     if values.ndim in (1, 2):
         # Pictures as files, padded with zeros to one length (or of a length each), which decoders do not mind. Their
         # colours are what the file says, as LeRobot reads them; ACT itself takes them in OpenCV's order, blue first.
-        files = (Image.open(io.BytesIO(file.tobytes())) for file in values)
-        values = np.stack([np.asarray(file.convert("RGB")) for file in files])
+        values = np.stack([np.asarray(open_picture(file.tobytes()).convert("RGB")) for file in values])
     return asked.pictures(values)

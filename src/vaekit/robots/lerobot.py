@@ -10,7 +10,6 @@ videos/KEY/chunk-000/file-000.mp4     the pictures of many episodes, one after a
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -26,11 +25,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
 from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import CAMERA, VECTORS, Asked, Demonstrations, joined
 from vaekit.sources.base import decoding
+from vaekit.sources.pictures import open_picture
 
 PREFIX = "observation."
 KEYS = {"actions": "action", **{name: PREFIX + name for name in VECTORS}}  # our names -> theirs
@@ -69,7 +68,7 @@ def _read(asked: Asked) -> Demonstrations:
     rows = [rows[i] for i in chosen]
     parts, path, table = [], Path(), pa.table({})
     for row in rows:
-        needed = asked.path / info.get("data_path", DATA_PATH).format(**_place(row, "data"))
+        needed = within(asked.path, info.get("data_path", DATA_PATH).format(**_place(row, "data")))
         if needed != path:  # episodes are in order, so that one file at a time is enough
             path, table = needed, _table(needed, ["index", "episode_index", *vectors.values(), *pictures.values()])
         frames = _frames(path, table, row)
@@ -204,8 +203,18 @@ def _vectors(path: Path, key: str, column: pa.ChunkedArray) -> np.ndarray:
 
 def _pictures(root: Path, column: pa.ChunkedArray) -> np.ndarray:
     """(T, height, width, 3) bytes, of pictures stored in the table, or in files it names."""
-    files = (root / cell["path"] if cell["bytes"] is None else io.BytesIO(cell["bytes"]) for cell in column.to_pylist())
-    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    files = (within(root, cell["path"]) if cell["bytes"] is None else cell["bytes"] for cell in column.to_pylist())
+    return np.stack([np.asarray(open_picture(file).convert("RGB")) for file in files])
+
+
+def within(root: Path, name: str) -> Path:
+    """A file of the dataset, by the name that the dataset gives it. UserError where that leads out of its folder."""
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise UserError(
+            f"{root} names a file outside of its folder, {name!r}: do not trust it, or move the file into it"
+        )
+    return root / path
 
 
 def _av() -> ModuleType:
@@ -223,7 +232,7 @@ def _video(asked: Asked, info: dict[str, Any], key: str, rows: list[dict[str, An
     files: dict[Path, list[int]] = {}
     for i, row in enumerate(rows):
         path = (info.get("video_path") or VIDEO_PATH).format(video_key=key, **_place(row, f"videos/{key}"))
-        files.setdefault(asked.path / path, []).append(i)
+        files.setdefault(within(asked.path, path), []).append(i)
     for path, members in files.items():
         if not path.is_file():
             camera = _camera(key).removeprefix(CAMERA)
@@ -232,7 +241,10 @@ def _video(asked: Asked, info: dict[str, Any], key: str, rows: list[dict[str, An
         order = np.argsort(begins)
         members, begins = [members[i] for i in order], begins[order]
         end = begins[-1] + rows[members[-1]]["length"] / fps
-        with decoding(str(path), "a video"), _av().open(str(path)) as container:
+        with (
+            decoding(str(path), "a video"),
+            _av().open(str(path), format="mp4") as container,
+        ):  # no other, as some name files to be opened
             container.streams.video[0].thread_type = "AUTO"
             for frame in container.decode(video=0):
                 seconds = float(frame.pts * frame.time_base)

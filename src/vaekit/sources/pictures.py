@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -100,14 +101,21 @@ def _reason(error: Exception) -> str:
     return "truncated" if "truncated" in str(error).lower() else getattr(error, "strerror", None) or str(error)
 
 
+def open_picture(file: Path | bytes) -> Any:
+    """A picture of one of the `PICTURE_FORMATS`, by its path or its bytes, as Pillow opens it."""
+    from PIL import Image
+
+    return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS)
+
+
 def _picture(file: Path | bytes) -> np.ndarray:
     """The pixels of a picture, or of an animation's first frame, in the fewest channels that hold them.
 
     (H, W) if it is grey, else (H, W, 3), or (H, W, 4) if any of it is transparent; uint8, but 16-bit grey stays uint16.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS) as opened:
+    with open_picture(file) as opened:
         image = ImageOps.exif_transpose(opened)  # cameras store how they were held
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # deep grey; "I" also is how 16 bits may arrive
             deep = np.asarray(image)
