@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from vaekit.conditions import Schema
+from vaekit.domains.table import Table
 from vaekit.errors import UserError
-from vaekit.uses.where import clauses, draw_until
+from vaekit.frame import Frame
+from vaekit.uses.where import COMPARE, Clause, check, clauses, draw_until
 
 TABLE = pa.table(
     {
@@ -103,11 +108,89 @@ def test_draws_go_on_until_there_are_enough_and_are_all_that_fulfil_in_turn() ->
     assert len(drawn) > 1
 
 
-def test_what_no_row_fulfils_is_told_and_not_waited_for() -> None:
-    def draw(rows: int, i: int) -> pa.Table:
-        return pa.table({"x": np.zeros(rows, int)})
+def test_what_is_rare_is_told_with_how_rare_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
 
-    with pytest.raises(UserError, match=r"of 1,\d+,\d+ rows drawn, 0 have x=1: .*--condition on the column"):
+    def draw(rows: int, i: int) -> pa.Table:
+        calls.append(rows)
+        return pa.table({"x": (np.arange(rows) == 0).astype(int) * (i == 0)})
+
+    with pytest.raises(
+        UserError, match=r"none of 1\d\d,\d+ rows drawn, so fewer than 1 in \d\d,\d+, has x=2: .*--condition"
+    ):
+        draw_until(10, clauses("x=2"), draw)
+    assert sum(calls) < 200_000
+    with pytest.raises(UserError, match=r"^1 of 1,\d+,\d+ rows drawn, 1 in 1,\d+,\d+, have x=1: ask for at most 1, or"):
         draw_until(10, clauses("x=1"), draw)
     with pytest.raises(UserError, match="no column 'y'"):
         draw_until(10, clauses("y=1"), draw)
+
+
+SEEN = pa.table(
+    {
+        "city": pa.array(["Oslo", "Paris", "Rome"] * 40),
+        "price": pa.array(["$1,234.00", "$5.50", "$0.10"] * 40),
+        "age": pa.array(np.arange(120) % 73 + 17),
+        "pay": pa.array(np.round(np.linspace(-1, 2, 120), 2)),
+        "size": pa.array(np.random.default_rng(0).normal(size=120)),
+        "day": pa.array([datetime.date(2020, 1, 1) + datetime.timedelta(int(i)) for i in range(120)]),
+        "at": pa.array(
+            [datetime.datetime(2020, 1, 1, 0, i) for i in range(60)] * 2, pa.timestamp("us", "Europe/Berlin")
+        ),
+        "yes": pa.array([True, False] * 60),
+        "grade": pa.array([1, 2, 3] * 40),
+    }
+)
+COLUMNS = Table.infer(Frame.of(SEEN)).schema
+LABELS = Schema.infer({"group": np.array(["a", "B"]), "dose": np.array([0.5, 1.5])}).named
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("city=rome", "^no row can have city=rome: city is categorical, .*did you mean 'Rome'"),
+        ("city=PARIS", "did you mean 'Paris'"),
+        ("city=", "no row can have city="),
+        ("price>1000", r"column 'price' holds text, so price>1000 cannot be asked"),
+        ("age>89", "no row can have age>89: age is integer, 17 to 89"),
+        ("age>=89.5", "no row can have"),
+        ("age=17.5", "no row can have"),
+        ("age<17", "no row can have"),
+        ("age=", "cannot be ''"),
+        (["age>50", "age<=50"], "no row can have age>50 and age<=50"),
+        (["age>50", "age<51"], "no row can have"),
+        ("pay=0.005", "no row can have"),
+        ("size>10", "no row can have"),
+        ("day>2020-04-29", "no row can have day>2020-04-29: day is date, 2020-01-01 to 2020-04-29"),
+        ("day=2019-12-31", "no row can have"),
+        ("at<2020-01-01", "no row can have"),
+        ("grade=4", "no row can have grade=4: grade is ordinal, 3 classes"),
+        (["yes=true", "yes=false"], "no row can have"),
+        ("group=b", "did you mean 'B'"),
+        ("grop=a", "no column 'grop'; did you mean 'group'"),
+    ],
+    ids=str,
+)
+def test_what_no_row_can_have_is_told_before_any_is_drawn(where: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check(clauses(where), COLUMNS, LABELS)
+
+
+@given(st.data())
+def test_what_some_row_of_the_data_has_is_never_refused(data: st.DataObject) -> None:
+    row = SEEN.slice(data.draw(st.integers(0, len(SEEN) - 1)), 1)
+    names = data.draw(st.lists(st.sampled_from(SEEN.column_names), min_size=1))
+    wanted = []
+    for name in names:
+        orders = ["=", "!="] if name in ("city", "price") else list(COMPARE)
+        value = SEEN[name][data.draw(st.integers(0, len(SEEN) - 1))].as_py()
+        wanted.append(Clause(name, data.draw(st.sampled_from(orders)), value))
+    if all(clause.holds(row)[0].as_py() for clause in wanted):
+        check(wanted, COLUMNS, LABELS)
+
+
+@pytest.mark.parametrize(
+    "where", ["age=89", "age>88.5", "pay=-1", "pay>1.99", "size<0.123", "day>=2020-04-29", "dose>7"]
+)
+def test_what_a_row_can_have_is_not_refused(where: str) -> None:
+    check(clauses(where), COLUMNS, LABELS)

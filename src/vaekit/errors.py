@@ -34,7 +34,10 @@ def near_matches(word: str, known: Iterable[str]) -> str:
     if not known:
         return ""
     listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
-    near = difflib.get_close_matches(word, known, n=1)
+    folded = {each.casefold(): each for each in reversed(known)}
+    near = difflib.get_close_matches(word, known, n=1) or [
+        folded[each] for each in difflib.get_close_matches(word.casefold(), folded, n=1)
+    ]
     return f"; did you mean {near[0]!r}? (known: {listed})" if near else f" (known: {listed})"
 
 

@@ -43,7 +43,7 @@ from vaekit.uses.fill_in import fill_in
 from vaekit.uses.impute import impute
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, fit_sampler
-from vaekit.uses.where import clauses, draw_until
+from vaekit.uses.where import check, clauses, draw_until
 
 ROWS_AT_ONCE = 1024
 GUESSES = 200  # draws whose mean, or likeliest value, is the best guess of a gap
@@ -288,6 +288,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         guidance: float = 0.0,
         mean: bool | None = None,
         random_state: int | None = None,
+        track: Any = list,
     ) -> Any:
         """New rows, in the data's own form: (n_samples, ...).
 
@@ -303,6 +304,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 changes (see `vaekit.model.Model.decode`).
             mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
             random_state: seed; None takes the estimator's.
+            track: wraps the pieces of work of a search for `where`, to show progress.
+
+        Raises UserError where no row, or hardly any, can be what `where` asks for.
         """
         check_is_fitted(self)
         if n_samples < 1:
@@ -338,9 +342,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             ) for part in parts]  # fmt: skip
             return self.domain_.unpack(torch.cat(x), given) if table else self.domain_.unpack(torch.cat(x))
 
-        if where is not None and not table:
+        if where is None:
+            rows = draw(n_samples, 0)
+        elif table:
+            wanted = clauses(where)
+            check(wanted, self.domain_.schema, self.schema_.named)
+            rows = draw_until(n_samples, wanted, draw, track)
+        else:
             raise UserError("where is for tables of named columns: leave it out")
-        rows = draw(n_samples, 0) if where is None else draw_until(n_samples, clauses(where), draw)
         return from_arrow(rows, getattr(self, "frame_", "pandas")) if table else rows
 
     def impute(

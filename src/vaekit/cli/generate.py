@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ def sample(
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet; texts are printed, or .txt."""
     from vaekit.recipe import learn_sampler
+    from vaekit.training.progress import track
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "samples", ".npy", ".npz", ".csv", ".parquet")
@@ -42,6 +44,7 @@ def sample(
         top_p=top_p,
         guidance=guidance,
         random_state=seed,
+        track=partial(track, what="search"),
     )
     write_rows(path, rows, estimator.domain_)
     told(f"{n} samples", path)

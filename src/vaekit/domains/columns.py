@@ -122,19 +122,23 @@ class Continuous:
         return piecewise(v, self.knots, self.scores)
 
     def unpack(self, x: np.ndarray) -> Any:
-        import pyarrow as pa
-
+        """Normal scores (N,), NaN for missing -> canonical Arrow values."""
         v = np.asarray(piecewise(x, self.scores, self.knots))
         for spike in self.spikes:
             near = np.abs(x - piecewise(np.array([spike]), self.knots, self.scores)) < 1e-6
             v = np.where(near, spike, v)
+        return self.held(v)
+
+    def held(self, v: np.ndarray) -> Any:
+        """Numbers (N,), of dates since the origin -> the nearest values that the column holds, canonical; NaN for missing."""
+        import pyarrow as pa
+
         if self.origin is not None:
             steps = np.rint(np.nan_to_num(np.clip(v, self.low, self.high)) / self.step).astype(np.int64)
             whole = np.clip(steps * int(self.step), int(self.low), int(self.high))
             whole = np.where(v >= float(self.high) * (1 - 1e-15), int(self.high), whole) + self.origin
-            return pa.array(whole, mask=np.isnan(x))
-        v = np.clip(rounded(v, self.step), self.low, self.high)
-        return pa.array(v, mask=np.isnan(x))
+            return pa.array(whole, mask=np.isnan(v))
+        return pa.array(np.clip(rounded(v, self.step), self.low, self.high), mask=np.isnan(v))
 
     def to_likelihood(self) -> dict[str, Any]:
         spikes = piecewise(np.array(self.spikes), self.knots, self.scores).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -12,7 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.domains.arrow import as_trained, canonical, filled, is_time, restore, type_named, value_type, without_types
+from vaekit.domains.arrow import (
+    as_trained,
+    canonical,
+    filled,
+    is_time,
+    numbers,
+    restore,
+    type_named,
+    value_type,
+    without_types,
+)
 from vaekit.domains.base import Domain
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
 from vaekit.errors import UserError, near_matches
@@ -182,6 +192,20 @@ def said(c: Column) -> dict[str, Any]:
         return {"kind": c.kind, "classes": c.classes} if c.kind == "ordinal" else {"kind": c.kind}
     limits = {} if c.kind == "date" else {"low": c.low, "high": c.high, "step": c.step}
     return {"kind": c.kind, **{k: int(v) if v == int(v) else v for k, v in limits.items()}}
+
+
+def possible(c: Column, near: Sequence[Any]) -> Any:
+    """Values that a column may hold, as an Arrow array of their type: all classes; or of numbers the ends of their range, and
+    those that are nearest to `near` (Arrow scalars), below and above."""
+    import pyarrow as pa
+
+    kind = str(value_type(type_named(c.type)))
+    if isinstance(c, Discrete):
+        return restore(pa.array(c.classes), kind)
+    v = [float(numbers("", canonical("", pa.array([scalar])), c.origin)[0]) for scalar in near]
+    points = np.unique([c.low, c.high, *v, *(p + sign * c.step for p in v for sign in (-1, 1))])
+    points = np.unique([*points, *(points[1:] + points[:-1]) / 2])
+    return restore(c.held(points), kind)
 
 
 def describe(c: Column) -> str:

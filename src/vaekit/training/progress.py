@@ -63,7 +63,7 @@ class ProgressBar:
             self.console.print(text + self.valid, highlight=False, soft_wrap=True)
 
 
-def track(work: list[Any], what: str = "evaluate") -> Iterable[Any]:
+def track(work: Iterable[Any], what: str = "evaluate") -> Iterable[Any]:
     """The items of `work`, one by one, with a bar on a terminal."""
     from rich.console import Console
     from rich.progress import track as rich_track

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vaekit.conditions import Condition, Label
+from vaekit.domains.columns import Column, Discrete
+from vaekit.domains.table import describe, possible
 from vaekit.errors import UserError, near_matches
 
 COMPARE = {
@@ -18,8 +21,10 @@ COMPARE = {
     ">": "greater",
     ">=": "greater_equal",
 }
+ORDER = ("<", "<=", ">", ">=")
 AT_ONCE = 4096  # rows drawn at a time, at least
 MOST = 1_000_000  # rows drawn before giving up, or a thousand for each that is wanted
+NONE = 100_000  # rows drawn before giving up where not one fulfils the conditions
 
 
 @dataclass
@@ -29,6 +34,9 @@ class Clause:
     column: str
     compare: str
     value: Any
+
+    def __str__(self) -> str:
+        return f"{self.column}{self.compare}{self.value}"
 
     def holds(self, table: Any) -> Any:
         """Of an Arrow table: which rows, (N,) booleans; a missing cell fulfils nothing."""
@@ -40,15 +48,27 @@ class Clause:
         column = table[self.column]
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        value = self.value_as(column.type)
-        if value is None and getattr(column.type, "tz", None):  # a time that names no zone is of the column's
-            value = self.value_as(pa.timestamp(column.type.unit))
-            value = value if value is None else pc.assume_timezone(value, column.type.tz)
-        if value is None and pa.types.is_integer(column.type):  # "age>17.5"
+        return pc.fill_null(getattr(pc, COMPARE[self.compare])(column, self.operand(column.type)), False)
+
+    def operand(self, kind: Any) -> Any:
+        """The value as an Arrow scalar that a column of this type can be compared with."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if self.compare in ORDER and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise UserError(
+                f"column {self.column!r} holds text, so {self} cannot be asked: compare text by = or !=, or train on numbers"
+            )
+        value = self.value_as(kind)
+        if value is None and getattr(kind, "tz", None):  # a time that names no zone is of the column's
+            value = self.value_as(pa.timestamp(kind.unit))
+            value = value if value is None else pc.assume_timezone(value, kind.tz)
+        if value is None and pa.types.is_integer(kind):  # "age>17.5"
             value = self.value_as(pa.float64())
         if value is None:
-            raise UserError(f"column {self.column!r} holds {column.type}, which cannot be {self.value!r}")
-        return pc.fill_null(getattr(pc, COMPARE[self.compare])(column, value), False)
+            raise UserError(f"column {self.column!r} holds {kind}, which cannot be {self.value!r}")
+        return value
 
     def value_as(self, kind: Any) -> Any:
         """The value as an Arrow scalar of this type; None where it is none of it."""
@@ -75,29 +95,73 @@ def clauses(where: str | Sequence[str] | Mapping[str, Any]) -> list[Clause]:
     return found
 
 
-def draw_until(n: int, wanted: Sequence[Clause], draw: Callable[[int, int], Any]) -> Any:
+def check(wanted: Sequence[Clause], columns: Mapping[str, Column], conditions: Mapping[str, Condition]) -> None:
+    """UserError, before any row is drawn, where a column, or a condition that becomes one, cannot hold what is wanted of it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    labels = {name: c.classes for name, c in conditions.items() if isinstance(c, Label)}
+    columns = {
+        **columns,
+        **{n: Discrete("categorical", known, [], str(pa.array(known).type)) for n, known in labels.items()},
+    }
+    for name in dict.fromkeys(clause.column for clause in wanted):
+        if name not in columns:
+            if name not in conditions:
+                raise UserError(f"there is no column {name!r}{near_matches(name, [*columns, *conditions])}")
+            continue  # a number that is given
+        own, column = [clause for clause in wanted if clause.column == name], columns[name]
+        values = possible(column, [])
+        values = possible(column, [clause.operand(values.type) for clause in own])
+        if not pc.any(fulfilling(own, pa.table({name: values}))).as_py():
+            asked = " and ".join(map(str, own))
+            known = values.cast(pa.string()).to_pylist() if isinstance(column, Discrete) else []
+            raise UserError(
+                f"no row can have {asked}: {name} is {describe(column)}{near_matches(str(own[0].value), known)}"
+            )
+
+
+def fulfilling(wanted: Sequence[Clause], table: Any) -> Any:
+    """Which rows of an Arrow table fulfil all of `wanted`, (N,) booleans."""
+    import pyarrow.compute as pc
+
+    holds = wanted[0].holds(table)
+    for clause in wanted[1:]:
+        holds = pc.and_(holds, clause.holds(table))
+    return holds
+
+
+def draw_until(n: int, wanted: Sequence[Clause], draw: Callable[[int, int], Any], track: Any = list) -> Any:
     """n rows that fulfil all of `wanted`, of those that `draw(rows, i)` gives at the i-th call: exact draws of the model's own
-    rows given that they do.
+    rows given that they do. track: wraps the pieces of work, to show progress.
 
     Raises UserError where hardly any does.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    kept, drawn, found, i = [], 0, 0, 0
+    return pa.concat_tables(track(found_until(n, wanted, draw))).slice(0, n)
+
+
+def found_until(n: int, wanted: Sequence[Clause], draw: Callable[[int, int], Any]) -> Iterator[Any]:
+    """Those that fulfil all of `wanted` among the rows of each call of `draw`, until there are n."""
+    drawn, found, i = 0, 0, 0
     while found < n:
-        if drawn >= max(MOST, 1000 * n) or (drawn >= MOST and not found):
-            said = " and ".join(f"{c.column}{c.compare}{c.value}" for c in wanted)
-            raise UserError(
-                f"of {drawn:,} rows drawn, {found} have {said}: ask for at most so many, or train with --condition on the column"
-            )
+        if drawn >= max(MOST, 1000 * n) or (drawn >= NONE and not found):
+            raise UserError(f"{rarity(drawn, found)} {' and '.join(map(str, wanted))}: {remedy(found)}")
         share = max(found, 1) / max(drawn, 1)
         rows = int(min(max(AT_ONCE, 1.2 * (n - found) / share), 16 * AT_ONCE)) if drawn else max(AT_ONCE, n)
         table = draw(rows, i)
-        holds = None
-        for clause in wanted:
-            own = clause.holds(table)
-            holds = own if holds is None else pc.and_(holds, own)
-        kept.append(table.filter(holds))
-        drawn, found, i = drawn + rows, found + len(kept[-1]), i + 1
-    return pa.concat_tables(kept).slice(0, n)
+        table = table.filter(fulfilling(wanted, table))
+        drawn, found, i = drawn + rows, found + len(table), i + 1
+        yield table
+
+
+def rarity(drawn: int, found: int) -> str:
+    if found:
+        return f"{found} of {drawn:,} rows drawn, 1 in {drawn // found:,}, have"
+    return f"none of {drawn:,} rows drawn, so fewer than 1 in {drawn // 3:,}, has"  # 3 / n: the rule of three, 95 %
+
+
+def remedy(found: int) -> str:
+    fewer = f"ask for at most {found}, or " if found else "widen the conditions, or "
+    return fewer + "train with --condition on the column, which draws it without a search"
