@@ -1,5 +1,6 @@
 """The estimators: scikit-learn's own checks, and what they promise beyond them."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.decomposition import FactorAnalysis
+from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -120,6 +122,22 @@ def test_knowing_the_label_makes_the_picture_likelier(cvae, digits):
     images, labels = digits
     assert cvae.score(images[:200], labels[:200]) > cvae.score(images[:200]) + 0.5
     assert cvae.score(images[:200], labels[:200]) > cvae.score(images[:200], (labels[:200] + 1) % 10) + 2
+
+
+@pytest.mark.parametrize("form", [np.asarray, pd.Series, pd.DataFrame, torch.from_numpy, np.ndarray.tolist])
+@pytest.mark.parametrize("model", [vk.CVAE, vk.SemiSupervisedVAE, vk.SemiSupervisedRegressor])
+def test_y_may_be_a_column_in_any_form(model, form):
+    """(N, 1), as Keras and MedMNIST give labels, a Series, a table or a tensor are the same y as (N,)."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 3)), rng.integers(0, 3, (30, 1))
+    column = form(y.ravel() if form is pd.Series else y)
+    quick = {"size": "small", "epochs": 1, "sampler": "prior"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataConversionWarning)
+        found, expected = model(2, **quick).fit(x, column), model(2, **quick).fit(x, y.ravel())
+    np.testing.assert_array_equal(found.score_samples(x, column, k=1), expected.score_samples(x, y.ravel(), k=1))
+    np.testing.assert_array_equal(found.transform(x, column), expected.transform(x, y.ravel()))
+    np.testing.assert_array_equal(found.sample(30, column), expected.sample(30, y.ravel()))
 
 
 def test_several_conditions_by_name_and_unknown():

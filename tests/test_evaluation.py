@@ -91,13 +91,25 @@ def test_a_dead_latent_is_told_with_a_remedy():
     assert results["kl"] == pytest.approx(0, abs=1e-6)
     assert results["active_units"] == 0
     assert "collapsed" in results["verdict"]
-    assert "--objective.warmup" in results["verdict"]
+    assert "no unit is active" in results["verdict"]
+    assert "--objective kl_floor" in results["verdict"]
 
 
 def test_verdict_counts():
     base = {"latent_units": 16, "kl": 12.0}
     assert "all 16" in verdict({**base, "active_units": 16})
     assert "7 of 16" in verdict({**base, "active_units": 7})
+
+
+def test_verdicts_do_not_contradict_themselves_or_the_objective():
+    """A latent that carries nothing is not said to have all its units in use; the remedy is not what a floor replaces."""
+    dead = verdict({"latent_units": 4, "active_units": 4, "kl": 0.03})
+    assert "collapsed" in dead
+    assert "4 of 4" not in dead
+    ignored = verdict({"latent_units": 4, "active_units": 4, "kl": 3.0, "shuffle_gap": 0.01})
+    for said in (dead, ignored):
+        assert "warmup" not in said
+        assert "--objective kl_floor" in said
 
 
 def test_components_that_no_row_uses_are_counted_and_told():

@@ -121,6 +121,7 @@ def test_a_dead_latent_names_its_cause(policy):
     said = policy_verdict(policy, DEAD)
     assert "z carries 0.000 nats, 0 of 2 units are active, actions move 0.00" in said
     assert "--latent-dim 0 is the same policy" in said
+    assert "2 of 2" not in policy_verdict(policy, {**DEAD, "active_units": 2})
     assert "sampler" not in said  # which policies do not have
 
 

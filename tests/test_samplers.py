@@ -15,11 +15,11 @@ from conftest import kill, start, vaekit
 from test_training import assert_same, weights, write_settings
 from vaekit.distributions import Normal
 from vaekit.distributions.likelihoods import NormalLikelihood
-from vaekit.distributions.priors import FlowPrior, MixturePrior
+from vaekit.distributions.priors import ConditionalNormalPrior, FlowPrior, MixturePrior
 from vaekit.model import LatentModel
 from vaekit.nets import ConditionEmbedding
 from vaekit.training import Data
-from vaekit.uses.samplers import fit_sampler
+from vaekit.uses.samplers import Codes, fit_sampler
 
 CENTRES = torch.tensor([[-3.0, 0.0], [3.0, 2.0], [0.0, -3.0]])
 
@@ -73,6 +73,17 @@ def test_given_a_label_it_draws_of_that_label(build):
     z = sampler(condition({"label": asked}, 1500), 1500).sample(1)[0]
     assert (torch.cdist(z, CENTRES).argmin(1) == asked).float().mean() > 0.95
     assert all(torch.equal(v, before[k]) for k, v in condition.state_dict().items())  # the model itself is not touched
+
+
+def test_on_a_gpu_the_condition_goes_where_the_codes_go():
+    """As on a GPU, tensors of two devices do not mix; the model's own condition stays where it is."""
+    condition = ConditionEmbedding({"label": 3}, {"pose": 2})
+    codes = Codes(ConditionalNormalPrior(2, condition.features), condition).to("meta")
+    y = {"label": torch.zeros(5, dtype=torch.int64, device="meta"), "pose": torch.zeros(5, 2, device="meta")}
+    for known in (y, {"pose": y["pose"]}, None):
+        assert codes.draw(torch.ones(5, 2, 2, device="meta"), known).log_pz.device.type == "meta"
+    assert {p.device.type for p in condition.parameters()} == {"cpu"}
+    assert not any(p.requires_grad for p in codes.condition.parameters())
 
 
 def test_estimators_learn_keep_and_name_samplers(tmp_path, digits):

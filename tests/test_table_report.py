@@ -14,7 +14,7 @@ import vaekit
 from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
 from test_synthesis import people
 from vaekit.deploy.table_report import write_table_report
-from vaekit.evaluation.synthesis import SENTENCES
+from vaekit.evaluation.synthesis import SENTENCES, two_sample, verdict
 
 TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 SECTIONS = {
@@ -48,6 +48,16 @@ def test_names_are_escaped_and_the_page_stands_alone(written: Path) -> None:
     assert SCRIPT not in text
     assert "<b>run" not in text
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+
+
+def test_the_headline_leads_with_how_well_rows_can_be_told_apart(written: Path) -> None:
+    """A model that has hardly learned gives rows that anyone can tell from real ones; real rows nobody can."""
+    headline = re.search(r'<p class="verdict">(.*?)</p>', written.read_text(encoding="utf-8"), re.DOTALL)
+    assert headline is not None
+    assert headline[1].startswith("Synthetic rows are easy to tell from real ones")
+    real = pa.table({"a": np.random.default_rng(0).normal(size=400)})
+    found = {"two_sample": two_sample(real.slice(0, 200), real.slice(200)), "by_column": {"a": 1.0}}
+    assert verdict(found).startswith("Synthetic rows are hard to tell")
 
 
 def test_given_a_condition_and_many_columns(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Label:
 
     @classmethod
     def infer(cls, name: str, values: np.ndarray) -> Label:
-        counts = Counter(plain(v) for v in values.tolist() if not is_unknown(v))
+        counts = Counter(plain(v) for v in np.ravel(values).tolist() if not is_unknown(v))
         classes = sorted(counts, key=lambda v: (str(type(v)), v))
         return cls(classes, [round(counts[c] / counts.total(), 6) for c in classes])
 
@@ -135,7 +135,7 @@ class Schema:
 
     @classmethod
     def infer(cls, y: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None = None) -> Schema:
-        """Learn the schema from name -> values (N,) or (N, size). `kinds` overrides the guess: "label" or "number"."""
+        """Learn the schema from name -> values (N,), (N, 1) or (N, size). `kinds` overrides the guess: "label" or "number"."""
         named = {}
         for name, values in y.items():
             kind = (kinds or {}).get(name) or guess_kind(np.asarray(values))
@@ -171,11 +171,12 @@ class Schema:
             return {}
         if isinstance(y, Mapping):
             return dict(y)
-        if hasattr(y, "columns"):
+        only = next(iter(self.named)) if len(self.named) == 1 else None
+        if hasattr(y, "columns") and (only is None or only in y.columns):
             return {str(c): np.asarray(y[c]) for c in y.columns}
-        if len(self.named) != 1:
+        if only is None:
             raise UserError(f"this model has the conditions {', '.join(self.named)}: give a dict of values by name")
-        return {next(iter(self.named)): y}
+        return {only: y}
 
     def parse(self, texts: Sequence[str]) -> dict[str, Any]:
         """Command-line values, "3" or "name=3", -> name -> value."""

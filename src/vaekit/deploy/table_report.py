@@ -17,7 +17,7 @@ from vaekit.deploy.pictures import ACCENT, MUTED, svg
 from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
 from vaekit.deploy.words import number, short
 from vaekit.estimators import VAE
-from vaekit.evaluation.synthesis import SENTENCES, quality
+from vaekit.evaluation.synthesis import SENTENCES, quality, verdict
 from vaekit.frame import to_frame
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def write_table_report(
     x, y = some.select(estimator.domain_.columns), conditions(some, given)
     if results is None:
         results = estimator.evaluate(x, y, k=IW_SAMPLES)
+    results = {**results, "verdict": f"{verdict(found)} {results['verdict']}"}
     return write_page(
         folder,
         "table_report.html.j2",

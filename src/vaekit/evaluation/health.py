@@ -10,6 +10,7 @@ DEAD_KL = 0.1  # nats
 DEAD_GAP, LIVE_GAP = 0.1, 1.0  # nats the decoder loses when given the z of another row: z is ignored; z is used
 MISSED_NATS, MISSED_SHARE = 1.0, 0.25  # a prior that misses more than both, nats and a share of the KL, is told of
 DEAD_COMPONENT = 0.01  # of an equal share of the rows: a mixture's component with less is used by none
+REVIVE = "Train for longer, with a floor under the KL (--objective kl_floor), or with a smaller decoder."
 NEAR_LIMIT = 1.0  # nats below log N: mutual information this near it is cut off by the number of rows
 
 
@@ -40,15 +41,12 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
             f"the {units} units varies too little to be counted as active."
         )
     if active == 0 or kl < DEAD_KL:
-        return (
-            f"The posterior has collapsed: z carries {kl:.2f} nats and {active} of {units} units are active, so the decoder "
-            "ignores z. Train with a floor under the KL (--objective kl_floor), with a KL warm-up (--objective elbo "
-            "--objective.warmup 0.3), with a smaller decoder, or for longer."
-        )
+        used = "no unit is active" if active == 0 else f"that is hardly anything for {active} active units"
+        return f"The posterior has collapsed: z carries {kl:.2f} nats and {used}, so the decoder ignores z. {REVIVE}"
     if gap is not None and gap < DEAD_GAP:
         return (
-            f"The decoder ignores z: it explains a row as well with the z of another (a gap of {gap:.2f} nats), though z "
-            f"carries {kl:.1f} nats. Train for longer, with a smaller decoder, or with a KL warm-up (--objective elbo --objective.warmup 0.3)."
+            f"The decoder ignores z: it explains a row as well with the z of another row (a gap of {gap:.2f} nats), though z "
+            f"carries {kl:.1f} nats. {REVIVE}"
         )
     missed = missed_by_prior(results)
     if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
@@ -56,8 +54,8 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
             f"The latent is alive, but the prior misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
             "codes together from the prior, so draws from the prior are poorer than reconstructions."
             + (" Samples are better from what was learned of the codes (--sampler gmm or flow)." if flat else "")
-            + " For a prior that fits train for longer"
-            + (", or with --prior flow." if flat else ".")
+            + " To get a prior that fits, train for longer"
+            + (" or with --prior flow." if flat else ".")
         )
     if active < units:
         return (

@@ -25,6 +25,8 @@ BINS = 10  # of a number beside a category, as in SDMetrics
 LEVELS = 250  # a category's commonest, where each takes room or a tree splits by them; the others are one
 ROWS = 20_000  # at most so many, drawn at random, where every row is compared with every other, or is learned from
 FOLDS = 3
+HARD, EASY = 0.6, 0.8  # of an AUC: below the one rows are hard to tell apart, above the other easy
+WORST = 3  # columns that are named
 SMALLEST = 1e-3  # the distance below which two records count as one, in the density ratio
 
 SENTENCES = {
@@ -331,6 +333,19 @@ def quality(
         found["target"] = target
         found["efficacy"] = efficacy(train, synthetic, holdout, target, kinds, seed=seed)
     return found
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """What `quality` found, in a sentence or two: whether rows can be told apart, and by what."""
+    auc = found["two_sample"]["auc"]
+    how = "hard to tell" if auc < HARD else "easy to tell" if auc > EASY else "not hard to tell"
+    said = (
+        f"Synthetic rows are {how} from real ones: trees do so with an AUC of {auc:.3f} (0.5: not at all, 1: always)."
+    )
+    if auc < HARD:
+        return said
+    worst = sorted(found["by_column"], key=lambda name: found["by_column"][name])[:WORST]
+    return f"{said} The least alike by themselves: {', '.join(worst)}. Train for longer, or correct what --schema says of them."
 
 
 def summary(shapes: Mapping[str, float], pairs: Mapping[tuple[str, str], float]) -> dict[str, float]:

@@ -101,8 +101,9 @@ def _latent(policy: Policy, results: Mapping[str, Any]) -> list[str]:
         return ["There is no latent (latent_dim is 0): one observation, one chunk."]
     if is_dead(results):
         return [
-            f"The latent is dead: z carries {kl:.3f} nats, {active} of {units} units are active, actions move {spread:.2f} "
-            "standard deviations with z. "
+            f"The latent is dead: z carries {kl:.3f} nats, "
+            + (f"{active} of {units} units are active, " if active == 0 else "too little for any unit to matter, ")
+            + f"actions move {spread:.2f} standard deviations with z. "
             + (
                 "z = 0, z sampled and no VAE at all act alike."
                 if spread < STILL

@@ -6,6 +6,7 @@ They are the same modules as the priors that are trained jointly, and they are t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,19 +38,20 @@ class Nothing:
 
 
 class Codes(nn.Module):
-    """What is trained: a prior over codes x = (loc, scale) of q(z|x,y), (B, 2, latent_dim)."""
+    """What is trained: a prior over codes x = (loc, scale) of q(z|x,y), (B, 2, latent_dim). `condition` is copied, and stays
+    as it was trained."""
 
     def __init__(self, prior: nn.Module, condition: nn.Module | None):
         super().__init__()
         self.prior = prior
-        self._condition = [condition]  # in a list: it stays as it was trained, and is no part of this module
+        self.condition = copy.deepcopy(condition).requires_grad_(False) if condition else None
 
     def draw(
         self, x: Tensor, y: Any = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         posterior = Normal(1, x[:, 0], x[:, 1])
         z, likelihood = posterior.sample(k, noise), Nothing((k, len(x)))
-        prior = self.prior(features(self._condition[0], y, len(x)), len(x))
+        prior = self.prior(features(self.condition, y, len(x)), len(x))
         return Draw(x, None, z, posterior, prior, likelihood, lambda z: likelihood)  # type: ignore[arg-type, return-value]
 
 
