@@ -1,6 +1,7 @@
 """Semi-supervised learning: the bound with y summed out, the estimators, and what rows without a label are worth."""
 
 import re
+import signal
 import sys
 
 import numpy as np
@@ -8,24 +9,28 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import integrate, stats
 from sklearn.datasets import load_digits, make_blobs, make_moons
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaekit as vk
-from conftest import vaekit
+from conftest import start, vaekit
 from vaekit.cli import main
 from vaekit.distributions import NormalPosterior
 from vaekit.distributions.likelihoods import NormalLikelihood
-from vaekit.errors import UserError
+from vaekit.errors import Note, UserError
 from vaekit.evaluation.likelihood import shared_noise
 from vaekit.model import LatentModel
 from vaekit.nets import MLP, ConditionEmbedding
+from vaekit.recipe import Recipe
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted
 from vaekit.training.data import split
-from vaekit.uses.labels import keep_some
+from vaekit.uses.labels import alone, keep_some, known
 
 QUICK = {"size": "small", "sampler": "prior", "epochs": 20, "batch_size": 64, "learning_rate": 1e-2}
 CHECKED = {**QUICK, "epochs": 12}
@@ -353,24 +358,129 @@ def test_what_is_said_of_wrong_use(moons):
 # -- the command line --------------------------------------------------------------------------------------------------
 
 
+def in_process(monkeypatch, *args):
+    """The exit code of the command line, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return exit_.value.code
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labels") / "run"
-    quick = ["--size", "small", "--network", "mlp", "--epochs", 20, "--no-report"]
+    quick = ["--size", "small", "--epochs", 8, "--learning-rate", 0.003, "--sampler", "prior", "--no-report"]
     done = vaekit("fit", "digits", "--label-column", "label", "--labels", 40, *quick, "--out", folder, check=0)
     return folder, done.stderr
 
 
 def test_fit_says_what_labels_are_worth(run):
     folder, said = run
-    right, of_network = map(float, re.search(r"of 180 held-out rows ([\d.]+)% .* ([\d.]+)% by", said).groups())
-    assert "the 40 labels alone" in said
+    assert "'label' is known of 1797 of 1797 rows: 3 183, 1 182, 5 182, " in said
+    assert "; 40 of these are learned from" in said
+    right, alone = map(
+        float, re.search(r"predicted right ([\d.]+)% of 180 labels; ([\d.]+)% by a classif", said).groups()
+    )
     model = vk.load(folder)
     _, held_out = split(1797, 0.1, 0)
     x, y = load_digits(return_X_y=True)
     assert 100 * model.score(x[held_out].reshape(-1, 8, 8), y[held_out]) == pytest.approx(right, abs=0.01)
     assert right > 50
-    assert of_network > 50
+    assert alone > 50
+
+
+def test_the_comparison_has_the_steps_of_the_run_and_no_decoder(monkeypatch):
+    """It is counted how often a classifier and a decoder are asked."""
+    x, y = load_digits(return_X_y=True)
+    model = vk.SemiSupervisedVAE(2, size="small", epochs=3, batch_size=300, sampler="prior").fit(x, few(y, 4))
+    asked, decoded, shown = [], [], []
+    judge = type(model.model_)._judge
+    monkeypatch.setattr(type(model.model_), "_judge", lambda *a: asked.append(len(a[1])) or judge(*a))
+    monkeypatch.setattr(type(model.model_), "decode", lambda *a: decoded.append(1))
+    some = np.flatnonzero(few(y, 4) >= 0)
+    other = alone(model, model._data(x[some], y[some], torch.float32), lambda work: shown.append(len(work)) or work)
+    steps = 3 * int(0.9 * len(y) / 300)
+    assert (asked, decoded, shown) == ([40] * steps, [], [steps])
+    assert other.score(x[some], y[some]) > model.score(x[some], y[some]) - 0.5
+    assert other.score(x, y) != model.score(x, y)
+
+
+def test_a_comparison_is_kept_and_can_be_left_out(run, monkeypatch, capsys):
+    folder, said = run
+    assert "by a classifier trained on the labels alone" in said
+    written = (folder / "labels-alone.safetensors").stat().st_mtime_ns
+    assert in_process(monkeypatch, "evaluate", folder, "digits[0:20]", "--k", 2) == 0
+    assert re.search(r"of 20 labels; [\d.]+% by a classifier trained on the labels alone\n", capsys.readouterr().out)
+    assert (folder / "labels-alone.safetensors").stat().st_mtime_ns == written
+    assert in_process(monkeypatch, "evaluate", folder, "digits[0:20]", "--k", 2, "--no-comparison") == 0
+    assert "% of 20 labels\n" in capsys.readouterr().out
+
+
+def test_ctrl_c_after_training_says_how_to_go_on(tmp_path):
+    quick = ["--size", "small", "--epochs", 1, "--labels", 10, "--out", tmp_path / "r"]
+    process = start("fit", "digits", "--label-column", "label", *quick)
+    for line in process.stdout:
+        if "comparing with a classifier" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith(f"stopped; {tmp_path / 'r'} is trained, and `vaekit evaluate")
+    assert len(vk.load(tmp_path / "r").predict(load_digits().images[:2])) == 2
+
+
+UNKNOWN = [None, np.nan, -1, "-1", "", " ", "nan", "NA", "?"]
+
+
+@given(st.lists(st.sampled_from(UNKNOWN), min_size=1, max_size=9))
+def test_words_for_unknown_are_unknown(unknown):
+    values = np.array(["sport", *unknown, "other"], dtype=object)
+    assert known(values, True).tolist() == [True, *[False] * len(unknown), True]
+
+
+def test_minus_1_among_words_is_unknown_and_a_note_counts_it(tmp_path):
+    """NumPy makes "-1" of -1 there; and the same y in a file is read alike."""
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    y = np.array([f"d{i % 3}" for i in range(60)], dtype="U9")
+    y[30:] = -1
+    y[20:30] = "Unknown"
+    quick = {**QUICK, "epochs": 1}
+    with (
+        pytest.warns(Note, match=r"taken as unknown: '-1' \(30 rows\)"),
+        pytest.warns(Note, match="'Unknown' is learned"),
+    ):
+        model = vk.SemiSupervisedVAE(2, **quick).fit(x, y)
+    assert model.classes_.tolist() == ["Unknown", "d0", "d1", "d2"]
+    pd.DataFrame(x).assign(y=y).to_csv(tmp_path / "t.csv", index=False)
+    said = []
+    recipe = Recipe(str(tmp_path / "t.csv"), label_column="y", settings=quick)
+    with pytest.warns(Note, match="taken as unknown: '-1' .30 rows"), pytest.warns(Note, match="'Unknown' is learned"):
+        _, estimator = recipe.train(tmp_path / "run", say=said.append)
+    assert estimator.classes_.tolist() == model.classes_.tolist()
+    assert "'y' is known of 30 of 60 rows: Unknown 10, d0 7, d1 7, d2 6" in said[1]
+
+
+def test_scores_are_of_rows_whose_label_is_known(moons):
+    x, y, model = moons
+    some = np.arange(0, len(y), 3)
+    hidden = np.full(len(y), -1)
+    hidden[some] = y[some]
+    right = model.score(x[some], y[some])
+    assert model.score(x, hidden) == pytest.approx(right)
+    weight = np.random.default_rng(0).random(len(y))
+    expected = np.average(model.predict(x[some]) == y[some], weights=weight[some])
+    assert model.score(x, hidden, sample_weight=weight) == pytest.approx(expected)
+    with pytest.raises(UserError, match="unknown of all rows"):
+        model.score(x, np.full(len(y), -1))
+
+
+def test_a_search_of_settings_judges_by_the_known_labels(moons):
+    x, y, _ = moons
+    names = np.array(["left", "right"])[y].astype(object)
+    names[np.arange(len(y)) % 4 > 0] = "-1"
+    search = GridSearchCV(vk.SemiSupervisedVAE(2, **QUICK), {"consistency": [0.0, 1.0]}, cv=2, refit=False)
+    search.fit(x, names)
+    assert (search.cv_results_["mean_test_score"] > 0.7).all()
 
 
 def test_the_labels_kept_are_balanced_and_none_is_held_out():
@@ -398,7 +508,7 @@ def test_the_other_verbs_know_such_a_run(run, tmp_path):
     vaekit("sample", folder, "--condition", 3, "-n", 4, "-o", tmp_path / "three.npy", check=0)
     assert np.load(tmp_path / "three.npy").shape == (4, 8, 8)
     said = vaekit("evaluate", folder, "--k", 5, check=0).stdout
-    assert re.search(r"predicted right [\d.]+% of 180 labels", said), said
+    assert re.search(r"predicted right [\d.]+% of 180 labels; [\d.]+% by a classifier", said), said
     assert "SemiSupervisedVAE" in vaekit("info", folder, check=0).stdout
     again = vaekit("fit", "--config", folder / "config.yaml", "--print-config", check=0).stdout
     assert "label_column: label" in again
@@ -421,9 +531,10 @@ def test_numbers_from_a_table(tmp_path):
     table = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "price": x @ [2.0, 1.0] + 7})
     table.loc[rng.permutation(200)[:120], "price"] = np.nan
     table.to_csv(tmp_path / "rows.csv", index=False)
-    quick = ["--size", "small", "--epochs", 3, "--no-report", "--out", tmp_path / "run"]
+    quick = ["--size", "small", "--epochs", 3, "--no-report", "--no-comparison", "--out", tmp_path / "run"]
     done = vaekit("fit", tmp_path / "rows.csv", "--label-column", "price:number", *quick, check=0)
-    assert "R2 of" in done.stderr
+    assert "'price' is known of 80 of 200 rows; 72 of these are learned from" in done.stderr
+    assert re.search(r"^R2 +-?[\d.]+ of \d+ known values$", done.stderr, re.MULTILINE)
     vaekit("predict", tmp_path / "run", tmp_path / "rows.csv", "-o", tmp_path / "out.csv", check=0)
     assert list(pd.read_csv(tmp_path / "out.csv").columns) == ["price", "price sd"]
 
@@ -439,8 +550,5 @@ def test_numbers_from_a_table(tmp_path):
     ],
 )
 def test_mistakes_are_told(options, said, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["vaekit", "fit", "digits", *map(str, options), "--out", str(tmp_path / "run")])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    assert exit_.value.code == 2
+    assert in_process(monkeypatch, "fit", "digits", *options, "--out", tmp_path / "run") == 2
     assert said in capsys.readouterr().err.splitlines()[-1]

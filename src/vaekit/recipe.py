@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 
 from vaekit import run as runs
@@ -18,19 +19,20 @@ from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.evaluation import texts
-from vaekit.files import write_text
+from vaekit.files import read_tensors, write_tensors, write_text
 from vaekit.frame import Frame
 from vaekit.robots.datasets import read_demonstrations
 from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.policy import Policy
-from vaekit.semi_supervised import SemiSupervisedRegressor, SemiSupervisedVAE
+from vaekit.semi_supervised import SemiSupervised, SemiSupervisedRegressor, SemiSupervisedVAE
 from vaekit.series import SeriesVAE
 from vaekit.settings import check_settings
 from vaekit.sources.base import Dataset
 from vaekit.sources.series import TimeSeries, read_series
 from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
-from vaekit.uses.labels import compared, keep_some
+from vaekit.uses import labels
+from vaekit.uses.labels import keep_some
 
 ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no plain row or picture
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
@@ -168,24 +170,23 @@ class Recipe:
             settings["schema"] = {name: c for name, c in settings["schema"].items() if name not in data.conditions}
         estimator = self.estimator(**settings, **seen)
         origin = {"source": str(self.source), **{name: getattr(self, name) for name in READ_BY}}
-        truth = self.hide_labels(data, estimator) if self.label_column else None
-        if truth is not None:
+        if self.label_column:
+            ((name, values),) = data.conditions.items()
+            labels.note_words(name, values.tolist())
+            self.hide_labels(data, estimator)
+            say(labels.known_line(name, values, data.conditions[name], estimator.kind == "label"))
             origin |= {name: getattr(self, name) for name in LABELLED_BY}
         with ProgressBar() as bar:
             estimator.fit_data(data, kinds=kinds, folder=folder, resume=resume, origin=origin, watchers=[bar])
-        if truth is not None and estimator.first_process_ and not estimator.interrupted_:
-            (kept,) = data.conditions.values()
-            say(compared(estimator, data, kept, truth))
         return folder, estimator
 
-    def hide_labels(self, data: Dataset, estimator: Any) -> np.ndarray:
-        """Leave as many labels known as were asked for, and none of rows that are held out; returns them as they were."""
+    def hide_labels(self, data: Dataset, estimator: Any) -> None:
+        """Leave as many labels known as were asked for, and none of rows that are held out."""
         ((name, truth),) = data.conditions.items()
         label = estimator.kind == "label"
         truth = truth if label else truth.astype(np.float64)
         seed = 0 if estimator.random_state is None else estimator.random_state
         data.conditions = {name: keep_some(name, truth, self.labels, estimator.validation, seed, label)}
-        return truth
 
     def read_source(self) -> Any:
         """The source: a `Dataset`, or `Demonstrations` where it is of actions."""
@@ -361,7 +362,7 @@ def evaluate(
     """Evaluate on `data` and keep the result in the run directory.
 
     Args:
-        beside: of texts: what `language_model` gave, to be compared with.
+        beside: what `comparison` gave, to be compared with.
         features: file of a feature network: distances of samples from `data` are added.
         factors: names among the data's conditions: disentanglement scores are added.
     """
@@ -377,10 +378,44 @@ def evaluate(
     else:
         own = {name: values for name, values in data.conditions.items() if name in estimator.schema_.named}
         results = {**estimator.evaluate(data.x, own, k=k, track=track), **added}
-        if beside is not None:
+        if isinstance(beside, SemiSupervised):
+            results |= labels.beside(beside, data.x, data.conditions[beside.target_]) if own else {}
+        elif beside is not None:
             results |= texts.beside(results, beside.score_samples(data.x, own, k=1))
     write_text(folder / runs.EVALUATION, json.dumps(results, indent=2) + "\n")
     return results
+
+
+def comparison(folder: Path, estimator: Any, say: Any = print) -> Any:
+    """What a model is to be compared with: of texts a language model, of --label-column a classifier of the labels alone. Trained
+    the first time, and kept in the run directory. None for other models."""
+    compared_with = labels_alone if isinstance(estimator, SemiSupervised) else language_model
+    return compared_with(folder, estimator, say)
+
+
+def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
+    """The estimator with a classifier that has learned from the run's labels alone, in as many steps; None for a run that does
+    not know its source."""
+    if not estimator.data_.get("label_column"):
+        return None
+    path, about = folder / runs.LABELS_ALONE, {"steps": f"{estimator.history_[-1]['step']:.0f}"}
+    if path.exists():
+        tensors, found = read_tensors(path)
+        if found == about:  # and the run has not been gone on with
+            other = labels.untrained(estimator)
+            other.model_.classifier.load_state_dict(tensors)
+            return other
+    recipe = Recipe.read(folder / runs.CONFIG)
+    data = recipe.read_source()
+    recipe.hide_labels(data, estimator)
+    (values,) = data.conditions.values()
+    some = data[np.flatnonzero(labels.known(values, estimator.kind == "label"))]
+    say("comparing with a classifier trained on the labels alone")
+    other = labels.alone(
+        estimator, estimator._data(some.x, some.conditions, torch.float32), partial(track, what="compare")
+    )
+    write_tensors(path, other.model_.classifier.state_dict(), about)
+    return other
 
 
 def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
@@ -404,9 +439,7 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
             origin={"source": source, **{name: estimator.data_.get(name) for name in READ_BY}}, watchers=[bar],
         )  # fmt: skip
     if model.interrupted_:
-        raise UserError(
-            f"stopped; `vaekit evaluate {folder}` goes on with it, or leave it out with --no-language-model"
-        )
+        raise UserError(f"stopped; `vaekit evaluate {folder}` goes on with it, or leave it out with --no-comparison")
     evaluate(path, model, held_out(model), 1)
     return model
 

@@ -9,6 +9,7 @@
     calibration-*.safetensors   what `vaekit score` learned of normal rows
     evaluation.json          what `vaekit evaluate` found last
     report.html              to look at
+    labels-alone.safetensors   of --label-column: a classifier that learned from the labels alone, to compare with
     language-model/          of texts: the same model without z, a run of its own, which `vaekit evaluate` compares with
 
 No pickle: a run from a stranger can be opened without running the stranger's code.
@@ -33,6 +34,7 @@ CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluat
 SAMPLER = "sampler-{}.safetensors"
 LANGUAGE_MODEL = "language-model"
 PATIENCE = 60.0  # seconds that a save waits for another one into the same place
+LABELS_ALONE = "labels-alone.safetensors"
 MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
 
 

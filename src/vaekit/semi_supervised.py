@@ -27,7 +27,7 @@ from vaekit.structures.semi_supervised import (
 )
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
 from vaekit.training import Data, Training
-from vaekit.uses.labels import known, share, unlabelled
+from vaekit.uses.labels import known, note_words, share, unlabelled
 
 # What needs the terms of the bound alone, in which y is summed out.
 SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")
@@ -60,6 +60,8 @@ class SemiSupervised(VAE):
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give a value for at least some "
                 "rows, or use VAE"
             )
+        if self.kind == "label":
+            note_words("y", (v for v in np.ravel(np.asarray(y, dtype=object)) if isinstance(v, str)))
         return self.fit_rows(self._rows(X, reset=True), {"y": y})
 
     def fit_rows(self, rows: Any, y: Mapping[str, Any], *, kinds: Any = None, **options: Any) -> Any:
@@ -181,6 +183,14 @@ class SemiSupervised(VAE):
             y = self.predict(self._ends(a, b))[0]  # type: ignore[attr-defined]
         return super().interpolate(a, b, steps, y, **options)
 
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The share of labels that are predicted right, or R2 of numbers; rows whose y is unknown do not count."""
+        rows, truth = self._rows(X), self._marked(y)
+        some = np.flatnonzero(known(truth, self.kind == "label"))
+        if not len(some):
+            raise UserError("y is unknown of all rows: give rows whose y is known to score predictions by")
+        return share(self, rows[some], truth[some], None if sample_weight is None else np.asarray(sample_weight)[some])
+
     def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
         """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known. Of rows whose y is known also
         "accuracy", the share of labels that are predicted right, or "r2"; and how many these are, "known"."""
@@ -198,7 +208,8 @@ class SemiSupervised(VAE):
 class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
     """A classifier that learns from rows without a label too, and a model of them, p(x, y) = p(y) p(x|y), to sample from.
 
-    y is (N,): labels of any kind, of numbers or text; -1, None or NaN is none. Where y is unknown it is summed out (M2 of Kingma et
+    y is (N,): labels of any kind, numbers or text. -1, None or NaN is an unknown label; so are "", "-1" and "nan" among words,
+    which a note counts. Where y is unknown it is summed out (M2 of Kingma et
     al. 2014). The classifier q(y|x) learns from the labels, and to say the same of all that is near to a row: see
     `vaekit.structures.SemiSupervisedModel`. All data that `VAE` takes.
 
@@ -223,12 +234,15 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
     model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedClassifier
 
     def _targets(self, y: Any) -> np.ndarray:
-        labels = self._marked(column_or_1d(np.asarray(y, dtype=None if hasattr(y, "dtype") else object), warn=True))
+        y = column_or_1d(np.asarray(y, dtype=None if hasattr(y, "dtype") else object), warn=True)
+        labels = self._marked(y)
         known = np.array([v for v in labels if v is not None])
         if not len(known):
             raise UserError("no row has a label, all of y is -1 or missing: label some rows of each class, or use VAE")
         check_classification_targets(known)
         return labels
+
+    score = SemiSupervised.score  # the mixin's counts rows without a label as wrong
 
     def _known_of(self, condition: Any) -> dict[str, Any]:
         return {"shares": torch.tensor(condition.shares)}
@@ -287,6 +301,8 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
             raise UserError(
                 f"y has to be numbers, NaN where unknown, got {np.ravel(np.asarray(y, dtype=object))[0]!r}"
             ) from None
+
+    score = SemiSupervised.score
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

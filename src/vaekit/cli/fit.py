@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,6 +61,7 @@ def fit(
     strategy: Annotated[str | None, option("auto, ddp, fsdp, ...", panel=DEVICE)] = None,
     config: Annotated[Path | None, option("Settings from a YAML file, or a run's config.yaml; options on the line win.", panel=DATA)] = None,
     print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,
+    comparison: Annotated[bool, option("--label-column: compare with a classifier trained on the labels alone, in as many steps.", "--comparison/--no-comparison", panel=DATA)] = True,
     report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
 ) -> None:  # fmt: skip
     """Train a VAE on SOURCE, with --condition a CVAE, or with --label-column a classifier that is one too, and write a run directory with a report."""
@@ -114,12 +115,32 @@ def fit(
     if estimator.interrupted_:
         say(f"stopped; go on with: vaekit fit --resume --out {folder}")
         raise typer.Exit(130)
-    samples = min(recipes.REPORT_SAMPLES, estimator.iw_samples)
-    results = recipes.evaluate(folder, estimator, recipes.held_out(estimator, recipes.REPORT_ROWS), samples)
-    say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
-    if "perplexity" in results and results["latent_units"]:
+    try:
+        judge(folder, estimator, comparison, report)
+    except KeyboardInterrupt:
         say(
-            f"note: `vaekit evaluate {folder}` compares it with a language model of the same size, so that z has to be of use"
+            f"stopped; {folder} is trained, and `vaekit evaluate {folder}` and `vaekit report {folder}` do what is left"
+        )
+        raise typer.Exit(130) from None
+
+
+def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
+    """Evaluate a trained run, and write its report."""
+    from vaekit import recipe as recipes
+    from vaekit.semi_supervised import SemiSupervised
+    from vaekit.uses.labels import label_lines
+
+    rows = recipes.held_out(estimator, recipes.REPORT_ROWS)
+    beside = recipes.labels_alone(folder, estimator, say) if comparison else None
+    results = recipes.evaluate(
+        folder, estimator, rows, min(recipes.REPORT_SAMPLES, estimator.iw_samples), beside=beside
+    )
+    say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
+    for line in label_lines(results):
+        say(line)
+    if "perplexity" in results and results["latent_units"] and not isinstance(estimator, SemiSupervised):
+        say(
+            f"note: `vaekit evaluate {folder}` compares it with a language model of the same size: the same model without z"
         )
     if report:
         say(f"look at {recipes.report(folder, estimator)}")

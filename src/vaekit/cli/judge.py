@@ -17,7 +17,7 @@ def evaluate(
     k: Annotated[int | None, typer.Option(help="Importance samples for the NLL. Default: 500, or 20 for a policy.", show_default=False)] = None,
     features: Annotated[Path | None, typer.Option(help="A file of `vaekit features`: Frechet and kernel distance, precision and recall of samples, each beside its floor.", show_default=False)] = None,
     factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors: disentanglement scores (MIG, DCI, FactorVAE, SAP); repeat it for several.", show_default=False)] = None,
-    language_model: Annotated[bool, typer.Option("--language-model/--no-language-model", help="Texts: compare with the same model without z, which is trained the first time.")] = True,
+    comparison: Annotated[bool, typer.Option("--comparison/--no-comparison", help="Compare texts with a language model of the same size, and a run of --label-column with a classifier trained on the labels alone. Either is trained the first time.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
     """ELBO, KL and what it is made of, importance-weighted NLL, active units, and a verdict; distances of samples too."""
@@ -29,7 +29,7 @@ def evaluate(
     estimator = load(run)
     also = factors or []
     data = recipes.read_for(estimator, source, also=also) if source else recipes.held_out(estimator, also=also)
-    beside = recipes.language_model(run, estimator, say) if language_model else None
+    beside = recipes.comparison(run, estimator, say) if comparison else None
     results = recipes.evaluate(
         run, estimator, data, k or estimator.iw_samples, features=features, factors=also, beside=beside
     )
@@ -76,6 +76,7 @@ def summary(results: dict[str, Any]) -> str:
     from vaekit.evaluation.texts import text_lines
     from vaekit.measures import distance_lines, factor_lines, latent_lines
     from vaekit.robots.health import policy_lines
+    from vaekit.uses.labels import label_lines
 
     lines = [
         f"rows            {results['rows']}",
@@ -91,8 +92,7 @@ def summary(results: dict[str, Any]) -> str:
             else []
         ),
         *latent_lines(results),
-        *([f"predicted right {results['accuracy']:.2%} of {results['known']} labels"] if "accuracy" in results else []),
-        *([f"R2              {results['r2']:.3f} of {results['known']} known values"] if "r2" in results else []),
+        *label_lines(results),
         *policy_lines(results),
         *(distance_lines(results["distances"]) if "distances" in results else []),
         *(factor_lines(results["disentanglement"]) if "disentanglement" in results else []),

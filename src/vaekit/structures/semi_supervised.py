@@ -185,6 +185,10 @@ class SemiSupervisedModel(LatentModel):
         (slope,) = torch.autograd.grad(change, direction)
         return self._divergence(fixed, self._judge(features + radius * unit(slope), mask))
 
+    def label_loss(self, x: Tensor, mask: Tensor | None, y: Tensor) -> Tensor:
+        """-log q(y|x) of rows whose y is known, the mean in nats."""
+        return self._loss(self.judge(x, mask), y)
+
     def _loss(self, h: Tensor, y: Tensor) -> Tensor:
         """-log q(y|x), nats a row."""
         raise NotImplementedError

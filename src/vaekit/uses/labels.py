@@ -1,19 +1,28 @@
-"""Which labels are known, which are kept, and what the others were worth."""
+"""Which labels are known, which are kept, and what the rows without one were worth."""
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+import torch
+from sklearn.base import is_classifier
 
+from vaekit.build import fixed_uniform
 from vaekit.conditions import is_unknown, plain
-from vaekit.errors import UserError
-from vaekit.training.data import split
+from vaekit.errors import UserError, note
+from vaekit.sources.tables import MISSING
+from vaekit.training.data import Data, split
+from vaekit.training.fit import schedule
 
 UNLABELLED = -1  # as in scikit-learn
+UNKNOWN_WORDS = {"", str(UNLABELLED), *MISSING}  # NumPy makes "-1" and "nan" of -1 and NaN among words
+DOUBTFUL_WORDS = {"unknown", "unlabeled", "unlabelled", "unk", "none", "missing", "undefined", "not known", "no label"}
+SHOWN = 10  # classes
 KEPT = 11  # an address of random numbers
-ALONE_STEPS = 1000  # of a classifier that learns from the labels alone
 
 
 def keep_some(name: str, values: np.ndarray, n: int | None, validation: float, seed: int, label: bool) -> np.ndarray:
@@ -44,36 +53,92 @@ def balanced(name: str, rows: np.ndarray, values: np.ndarray, n: int) -> np.ndar
     return rows[np.lexsort((code, turn))]
 
 
-def compared(estimator: Any, data: Any, kept: np.ndarray, truth: np.ndarray) -> str:
-    """How good predictions are for the rows that were held out, beside those of the same classifier network trained on the same
-    labels alone, in a sentence.
+def alone(estimator: Any, rows: Data, track: Any = list) -> Any:
+    """The estimator with a classifier that has learned from labelled rows alone, in as many steps as the estimator took: what
+    the rows without a label were worth. Of the rest of the model only fresh weights are there.
 
     Args:
-        estimator: fitted. data: the source. kept: the target as it was learned from. truth: the target.
+        estimator: fitted. rows: packed, the target of each known. track: wraps the list of steps, to show how far it has come.
     """
-    label = is_classifier(estimator)
-    held_out = split(len(data), estimator.validation, estimator.seed_)[1].numpy()
-    judged, some = held_out[known(truth, label)[held_out]], np.flatnonzero(known(kept, label))
-    if not len(judged):
-        return f"learned from {len(some)} labels; no row whose {estimator.target_!r} is known was held out to judge by"
-    batch = min(len(some), estimator._training().batch_size)
-    alone = clone(estimator).set_params(
-        consistency=0.0, generative=0.0, sampler="prior", validation=0.0, minutes=None, batch_size=batch,
-        epochs=max(1, ALONE_STEPS // (len(some) // batch)),
-    )  # fmt: skip
-    alone.fit_rows(data.x[some], {estimator.target_: kept[some]}, columns=data.columns)
-    both = [share(model, data.x[judged], truth[judged]) for model in (estimator, alone)]
-    what = "of {n} held-out rows {a} are predicted right, and {b} by the same network trained on the {k} labels alone"
-    if not label:
-        what = "R2 of {n} held-out rows {a}, and {b} of the same network trained on the {k} known values alone"
-    form = "{:.2%}" if label else "{:.3f}"
-    a, b = (form.format(v) for v in both)
-    return what.format(n=len(judged), a=a, b=b, k=len(some))
+    other, training = untrained(estimator), estimator._training()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, rows, y = other.model_.to(device).train(), rows.to(device), rows.y[estimator.target_].to(device)
+    x, steps = other.domain_.batch(rows.x, fixed_uniform()), int(estimator.history_[-1]["step"])
+    adam = torch.optim.Adam(model.classifier.parameters(), lr=training.learning_rate)
+    slower = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: schedule(step / steps))
+    with torch.random.fork_rng():
+        torch.manual_seed(estimator.seed_)
+        for _ in track(list(range(steps))):
+            some = torch.randint(len(y), (min(len(y), training.batch_size),)).to(device)
+            loss = model.label_loss(x[some], None if rows.mask is None else rows.mask[some], y[some])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            slower.step()
+    model.eval().cpu()
+    return other
+
+
+def untrained(estimator: Any) -> Any:
+    """The estimator with a model of fresh weights."""
+    other = copy.copy(estimator)
+    with torch.random.fork_rng():
+        torch.manual_seed(estimator.seed_)
+        other.model_ = estimator._build(estimator.model_.likelihood).eval()
+    return other
+
+
+def beside(other: Any, x: Any, truth: np.ndarray) -> dict[str, Any]:
+    """How much of the known targets (N, ...) of rows x a classifier predicts that learned from the labels alone: as
+    `SemiSupervised.evaluate` says it of the whole model. Nothing where none is known."""
+    label = is_classifier(other)
+    some = np.flatnonzero(known(truth, label))
+    return {"accuracy_alone" if label else "r2_alone": share(other, x[some], truth[some])} if len(some) else {}
+
+
+def label_lines(results: Mapping[str, Any]) -> list[str]:
+    """What `SemiSupervised.evaluate` and `beside` found, for people; nothing where no target was known."""
+    for name, what, form, of in (
+        ("accuracy", "predicted right", "{:.2%}", "labels"), ("r2", "R2             ", "{:.3f}", "known values")
+    ):  # fmt: skip
+        if name in results:
+            line = f"{what} {form.format(results[name])} of {results['known']} {of}"
+            if (other := results.get(f"{name}_alone")) is not None:
+                line += f"; {form.format(other)} by a classifier trained on the labels alone"
+            return [line]
+    return []
 
 
 def unlabelled(value: Any) -> bool:
-    """Whether a label is none: None, NaN or -1."""
+    """Whether a label is unknown: None, NaN or -1, or a word for these, such as "" or "-1"."""
+    if isinstance(value, str):
+        return value.strip() in UNKNOWN_WORDS
     return is_unknown(value) or (isinstance(value, int | float) and value == UNLABELLED)
+
+
+def note_words(name: str, labels: Iterable[Any]) -> None:
+    """Tell of labels that are taken as unknown though they are more than a gap, and of a class that may stand for one."""
+    counts = Counter(v for v in labels if not is_unknown(v))
+    if unknown := {v: n for v, n in counts.items() if unlabelled(v)}:
+        what = ", ".join(f"{v!r} ({n} rows)" for v, n in unknown.items())
+        note(f"labels {name!r} that are taken as unknown: {what}")
+    for value, n in counts.items():
+        if isinstance(value, str) and value.strip().lower() in DOUBTFUL_WORDS and not unlabelled(value):
+            note(
+                f"{value!r} is learned as a class of {name!r}, of {n} rows: leave the label empty (None in Python) where it "
+                "means that the label is unknown"
+            )
+
+
+def known_line(name: str, values: np.ndarray, kept: np.ndarray, label: bool) -> str:
+    """How many rows have the target (N, ...), of which classes, and how many of them are learned from."""
+    some, learned = known(values, label), int(known(kept, label).sum())
+    line = f"{name!r} is known of {some.sum()} of {len(values)} rows"
+    if label:
+        counts = Counter(str(plain(v)) for v in values[some].tolist()).most_common()
+        line += ": " + ", ".join(f"{c} {n}" for c, n in counts[:SHOWN])
+        line += f" and {len(counts) - SHOWN} more classes" if len(counts) > SHOWN else ""
+    return f"{line}; {learned} of these are learned from"
 
 
 def known(values: np.ndarray, label: bool) -> np.ndarray:
@@ -83,10 +148,11 @@ def known(values: np.ndarray, label: bool) -> np.ndarray:
     return np.array([not unlabelled(v) for v in values.tolist()], bool)
 
 
-def share(model: Any, x: Any, truth: np.ndarray) -> float:
-    """Of predictions that are right; of numbers R2."""
+def share(model: Any, x: Any, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Of predictions that are right, each row by its weight; of numbers R2."""
     if not is_classifier(model):
         from sklearn.metrics import r2_score
 
-        return float(r2_score(truth.astype(float), model.predict(x)))
-    return float(np.mean(model.predict(x).astype(str) == np.array([str(plain(v)) for v in truth.tolist()])))
+        return float(r2_score(truth.astype(float), model.predict(x), sample_weight=weight))
+    right = model.predict(x).astype(str) == np.array([str(plain(v)) for v in truth.tolist()])
+    return float(np.average(right, weights=weight))
