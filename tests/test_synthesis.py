@@ -20,6 +20,7 @@ from vaekit.errors import UserError
 from vaekit.evaluation import synthesis
 from vaekit.evaluation.synthesis import (
     SENTENCES,
+    choose_target,
     column_shapes,
     copying,
     efficacy,
@@ -181,6 +182,38 @@ def test_efficacy_of_a_category() -> None:
     assert apart["auc"] == pytest.approx(0.5, abs=0.08)
     rows = efficacy(train, people(1500, 2), test, "job")["real"]  # a third of the jobs are missing, and are left out
     assert rows["auc"] > 0.8
+
+
+def test_a_target_of_many_classes_takes_no_more_trees_than_one_of_few(recwarn: pytest.WarningsRecorder) -> None:
+    rng = np.random.default_rng(0)
+    table = people(300, 0).append_column("mail", pa.array([f"u{i}@x.com" for i in range(300)]))
+    with pytest.raises(UserError, match="'mail' has 300 classes, too many to predict"):
+        efficacy(table, table, table, "mail")
+    table = table.append_column("many", pa.array([f"c{i}" for i in rng.permutation(np.arange(300) % 200)]))
+    scores = efficacy(table, table, table, "many")
+    assert 0 <= scores["real"]["accuracy"] <= 1
+    assert not [str(w.message) for w in recwarn]
+    steps = [synthesis.classifier(np.zeros(2, bool), 0, classes).max_iter for classes in (2, 10, 200)]
+    assert steps == [100, 100, 5]
+
+
+def test_the_target_is_the_last_column_that_can_be_predicted() -> None:
+    table = people(300, 0)
+    assert choose_target(table) == "member"
+    mail, constant = pa.array([f"u{i}@x.com" for i in range(300)]), pa.array(["x"] * 300)
+    table = table.append_column("mail", mail).append_column("one", constant).append_column("none", pa.nulls(300))
+    assert choose_target(table) == "member"
+    assert choose_target(table.select(["age", "mail"])) == "age"
+    assert choose_target(table.select(["mail", "one"])) is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_what_needs_more_rows_is_left_out_and_said(n: int) -> None:
+    table = people(n, 0)
+    found = quality(table, table, table, "member")
+    assert "two_sample" not in found
+    assert "too few" in found["left_out"]["two_sample"]
+    assert set(SENTENCES) <= set(found) | set(found["left_out"])
 
 
 def test_a_class_that_the_synthetic_table_lacks_is_lost_not_an_error() -> None:

@@ -17,7 +17,7 @@ from vaekit.deploy.pictures import ACCENT, MUTED, svg
 from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
 from vaekit.deploy.words import number, short
 from vaekit.estimators import VAE
-from vaekit.evaluation.synthesis import SENTENCES, quality, verdict
+from vaekit.evaluation.synthesis import SENTENCES, choose_target, quality, verdict
 from vaekit.frame import to_frame
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def write_table_report(
         train: the rows it learned from: a table of its columns and, by their names, its conditions.
         holdout: such rows that it did not see.
         results: of `estimator.evaluate`; None: evaluated here.
-        target: column that others are to predict, to see what can be learned from synthetic rows; None: the last one.
+        target: column that others are to predict, to see what can be learned from synthetic rows; None: the last one that is
+            a number or has at most 20 classes.
     """
     folder = Path(folder)
     given = list(estimator.schema_.named)
@@ -53,7 +54,8 @@ def write_table_report(
     real, unseen = (to_frame(rows).select(names).table() for rows in (train, holdout))
     real = real.take(np.random.default_rng(0).permutation(len(real))[:ROWS])
     synthetic = drawn(estimator, real, given)
-    found = quality(real, unseen, synthetic, target or names[-1], kinds(estimator))
+    target = target or choose_target(real, kinds(estimator))
+    found = quality(real, unseen, synthetic, target, kinds(estimator))
     some = unseen.slice(0, EVALUATED_ROWS)
     x, y = some.select(estimator.domain_.columns), conditions(some, given)
     if results is None:
@@ -75,13 +77,13 @@ def write_table_report(
         efficacy=efficacy(found),
         examples=examples(synthetic),
         units=units(results, estimator.transform(x, y).var(0)),
-        commands=commands(folder, estimator, found["target"]),
+        commands=commands(folder, estimator),
     )
 
 
 def drawn(estimator: VAE, real: pa.Table, given: list[str]) -> pa.Table:
     """As many new rows, under the conditions of the real ones."""
-    rows = to_frame(estimator.sample(len(real), conditions(real, given))).table()
+    rows = to_frame(estimator.sample(len(real), conditions(real, given), random_state=estimator.seed_)).table()
     for name in given:
         if name not in rows.column_names:
             rows = rows.append_column(name, real[name])
@@ -260,8 +262,10 @@ def pairs(names: list[str], found: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def efficacy(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows of a table, and the first of the scores as a share of the real one."""
+def efficacy(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Rows of a table, and the first of the scores as a share of the real one; None where no column was predicted."""
+    if "efficacy" not in found:
+        return None
     real, synthetic = found["efficacy"]["real"], found["efficacy"]["synthetic"]
     first = next(iter(real))
     return {
@@ -287,7 +291,7 @@ def text(value: Any) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
-def commands(folder: Path, estimator: VAE, target: str) -> list[tuple[str, str]]:
+def commands(folder: Path, estimator: VAE) -> list[tuple[str, str]]:
     """(what it does, the command), ready to paste into a shell that is where this one is."""
     path = from_here(folder)
     name, rows = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 BINS = 10  # of a number beside a category, as in SDMetrics
 LEVELS = 250  # a category's commonest, where each takes room or a tree splits by them; the others are one
 ROWS = 20_000  # at most so many, drawn at random, where every row is compared with every other, or is learned from
+TREES = 1000  # at most so many are grown of one target: each step grows one for each class
+TARGET_CLASSES = 20  # of a column that is chosen as a target; a user may choose one of up to LEVELS
 FOLDS = 3
 HARD, EASY = 0.6, 0.8  # of an AUC: below the one rows are hard to tell apart, above the other easy
 WORST = 3  # columns that are named
@@ -45,6 +49,10 @@ SENTENCES = {
     "membership": "How well a stranger who holds the synthetic table tells rows it was learned from rows it was not (0.5: not "
     "at all, 1: always), by these two attacks; another attack may do better, and a mean over rows hides the few most at risk.",
 }  # fmt: skip
+
+
+class TooFewRows(UserError):  # noqa: N818
+    """A measure needs more rows than there are: a report leaves it out."""
 
 
 # -- shapes ------------------------------------------------------------------------------------------------------------
@@ -131,7 +139,8 @@ def efficacy(
 ) -> dict[str, dict[str, float]]:
     """Train on synthetic, test on real, beside train on real, test on real, by gradient-boosted trees.
 
-    Rows whose target is missing are left out.
+    Rows whose target is missing are left out. Of more than 20,000 rows, so many learn, chosen at random; of many classes
+    each has fewer trees, so that there are at most 1000.
 
     Returns:
         {"real": scores, "synthetic": scores}. Of a category: macro_f1, accuracy, and auc (of several classes: the mean of
@@ -140,9 +149,16 @@ def efficacy(
     if target not in train.column_names:
         raise UserError(f"there is no column {target!r} to predict{near_matches(target, train.column_names)}")
     parts = encode(train, synthetic, test, kinds=kinds, levels=LEVELS, whole=target)
+    if parts[0].sizes.get(target, 0) > LEVELS + 1:
+        classes = parts[0].sizes[target] - 1
+        raise UserError(
+            f"column {target!r} has {classes:,} classes, too many to predict: choose a target of at most {LEVELS}"
+        )
+    rng = np.random.default_rng(seed)
     parts = [part.rows(np.flatnonzero(~part.missing(target))) for part in parts]
+    parts = [some(part, ROWS, rng) if len(part) > ROWS else part for part in parts]
     if not all(map(len, parts)):
-        raise UserError(f"column {target!r} has no value in one of the tables: choose another target")
+        raise TooFewRows(f"column {target!r} has no value in one of the tables: choose another target")
     x = [part.features(target) for part in parts]
     y = [part[target] for part in parts]
     score = score_number if target in parts[0].numbers else score_category
@@ -152,6 +168,16 @@ def efficacy(
     return found
 
 
+def choose_target(table: pa.Table, kinds: Kinds = None) -> str | None:
+    """The last column that is a number, or a category of 2 to 20 classes; None where no column is."""
+    (rows,) = encode(table, kinds=kinds)
+    for name in reversed(table.column_names):
+        values = rows[name][~rows.missing(name)]
+        if len(values) and (name in rows.numbers or 1 < rows.sizes[name] - 1 <= TARGET_CLASSES):
+            return name
+    return None
+
+
 def score_number(
     x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray, categorical: np.ndarray, seed: int
 ) -> dict[str, float]:
@@ -159,7 +185,8 @@ def score_number(
     from sklearn.metrics import r2_score
 
     model = HistGradientBoostingRegressor(categorical_features=categorical, random_state=seed)
-    return {"r2": float(r2_score(y_test, model.fit(x, y).predict(x_test)))}
+    with silent():
+        return {"r2": float(r2_score(y_test, model.fit(x, y).predict(x_test)))}
 
 
 def score_category(
@@ -168,24 +195,35 @@ def score_category(
     from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
     shares = np.zeros((len(x_test), int(max(y.max(), y_test.max())) + 1))  # of every class, those not learned included
-    if len(np.unique(y)) > 1:
-        model = classifier(categorical, seed).fit(x, y)
-        shares[:, model.classes_] = model.predict_proba(x_test)
-    else:
-        shares[:, y[0]] = 1
-    told = shares.argmax(1)
-    areas = [roc_auc_score(y_test == c, shares[:, c]) for c in np.unique(y_test) if (y_test != c).any()]
-    return {
-        "macro_f1": float(f1_score(y_test, told, average="macro", labels=np.unique(y_test))),
-        "auc": float(np.mean(areas)) if areas else math.nan,
-        "accuracy": float(accuracy_score(y_test, told)),
-    }
+    classes = len(np.unique(y))
+    with silent():
+        if classes > 1:
+            model = classifier(categorical, seed, classes).fit(x, y)
+            shares[:, model.classes_] = model.predict_proba(x_test)
+        else:
+            shares[:, y[0]] = 1
+        told = shares.argmax(1)
+        areas = [roc_auc_score(y_test == c, shares[:, c]) for c in np.unique(y_test) if (y_test != c).any()]
+        return {
+            "macro_f1": float(f1_score(y_test, told, average="macro", labels=np.unique(y_test))),
+            "auc": float(np.mean(areas)) if areas else math.nan,
+            "accuracy": float(accuracy_score(y_test, told)),
+        }
 
 
-def classifier(categorical: np.ndarray, seed: int) -> Any:
+def classifier(categorical: np.ndarray, seed: int, classes: int = 2) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return HistGradientBoostingClassifier(categorical_features=categorical, random_state=seed)
+    steps = min(100, TREES // classes)
+    return HistGradientBoostingClassifier(max_iter=steps, categorical_features=categorical, random_state=seed)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without scikit-learn's advice to those who choose its models themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def two_sample(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None, *, seed: int = 0) -> dict[str, float]:
@@ -200,12 +238,13 @@ def two_sample(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None, *, seed
     parts = encode(real, synthetic, kinds=kinds, levels=LEVELS)
     n = min(*map(len, parts), ROWS)
     if n < 2 * FOLDS:
-        raise UserError(f"{n} rows are too few to tell two tables apart: give at least {2 * FOLDS} of each")
+        raise TooFewRows(f"{n} rows are too few to tell two tables apart: give at least {2 * FOLDS} of each")
     rng = np.random.default_rng(seed)
     x = np.concatenate([some(part, n, rng).features() for part in parts])
     y = np.repeat([0, 1], n)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    areas = cross_val_score(classifier(parts[0].categorical(), seed), x, y, cv=folds, scoring="roc_auc")
+    with silent():
+        areas = cross_val_score(classifier(parts[0].categorical(), seed), x, y, cv=folds, scoring="roc_auc")
     return {"auc": float(areas.mean()), "standard_error": chance_error(n)}
 
 
@@ -266,7 +305,7 @@ def membership(
     a, b, c = encode(train, holdout, synthetic, kinds=kinds, levels=LEVELS)
     n = min(len(a), len(b) // 2, ROWS)
     if not n:
-        raise UserError("a membership attack needs 1 training row and 2 held-out ones at least")
+        raise TooFewRows("a membership attack needs 1 training row and 2 held-out ones at least")
     rng = np.random.default_rng(seed)
     world = some(b, 2 * n, rng)
     reference, strangers = world.rows(np.arange(n)), world.rows(np.arange(n, 2 * n))
@@ -315,6 +354,9 @@ def quality(
         holdout: real rows that it did not see.
         synthetic: best as many rows as `train`.
         target: column to predict, for the efficacy; None: it is left out.
+
+    Returns:
+        A measure that needs more rows than there are is left out; "left_out" says why, by its name.
     """
     shapes, pairs = column_shapes(holdout, synthetic, kinds), pair_trends(holdout, synthetic, kinds)
     ordered = sorted(pairs.items(), key=lambda item: item[1])
@@ -325,18 +367,28 @@ def quality(
         "by_column": shapes,
         "by_pair": [[a, b, score] for (a, b), score in ordered],
         "missing": missing_values(holdout, synthetic),
-        "two_sample": two_sample(holdout, synthetic, kinds, seed=seed),
-        "copying": copying(train, holdout, synthetic, kinds, seed=seed),
-        "membership": membership(train, holdout, synthetic, kinds, seed=seed),
+        "left_out": {},
+    }
+    measures: dict[str, Any] = {
+        "two_sample": lambda: two_sample(holdout, synthetic, kinds, seed=seed),
+        "copying": lambda: copying(train, holdout, synthetic, kinds, seed=seed),
+        "membership": lambda: membership(train, holdout, synthetic, kinds, seed=seed),
     }
     if target is not None:
         found["target"] = target
-        found["efficacy"] = efficacy(train, synthetic, holdout, target, kinds, seed=seed)
+        measures["efficacy"] = lambda: efficacy(train, synthetic, holdout, target, kinds, seed=seed)
+    for name, measure in measures.items():
+        try:
+            found[name] = measure()
+        except TooFewRows as e:
+            found["left_out"][name] = str(e)
     return found
 
 
 def verdict(found: Mapping[str, Any]) -> str:
     """What `quality` found, in a sentence or two: whether rows can be told apart, and by what."""
+    if "two_sample" not in found:
+        return f"{found['left_out']['two_sample'].capitalize()}."
     auc = found["two_sample"]["auc"]
     how = "hard to tell" if auc < HARD else "easy to tell" if auc > EASY else "not hard to tell"
     said = (
