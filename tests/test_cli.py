@@ -17,6 +17,7 @@ from PIL import Image
 import vaekit as vk
 from conftest import real, vaekit
 from vaekit.cli import main
+from vaekit.errors import Note
 
 QUICK = ["--size", "small", "--epochs", 3, "--latent-dim", 3]
 
@@ -39,6 +40,16 @@ def fails(monkeypatch, capsys):
         return lines[0]
 
     return run
+
+
+def test_three_rows_are_a_run_without_a_report(tmp_path, monkeypatch, capsys):
+    (tmp_path / "t.csv").write_text("a,b\n1.5,x\n2,y\n2.5,x\n")
+    run = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["vaekit", "fit", str(tmp_path / "t.csv"), "--epochs", "1", "--out", str(run)])
+    with pytest.raises(SystemExit) as exit_, pytest.warns(Note, match="the run is complete, but has no report: 3 rows"):
+        main()
+    assert exit_.value.code == 0, capsys.readouterr().err
+    assert len(vk.load(run).sample(4)) == 4
 
 
 def test_a_mistake_in_a_process_of_its_own():

@@ -160,6 +160,12 @@ def test_small_numbers_are_not_rounded_to_nothing() -> None:
     assert decimals(np.array([1e15 + 0.375, 1e15])) == 0
 
 
+def test_no_zero_has_a_sign() -> None:
+    c = learned(np.round(np.random.default_rng(6).normal(0, 0.1, 500), 1)).schema["c"]
+    values = c.unpack(np.linspace(-3, 3, 500)).to_numpy()
+    assert not np.signbit(values[values == 0]).any()
+
+
 def test_values_that_many_rows_have_are_their_own() -> None:
     rng = np.random.default_rng(6)
     values = np.where(rng.random(5000) < 0.4, 0.0, rng.lognormal(3, 1, 5000))

@@ -179,6 +179,25 @@ def test_missing_values_are_learned_around():
     assert np.isfinite(vae.score_samples(holes)).all()
 
 
+def test_masked_values_are_missing_and_empty_columns_stay_empty():
+    rng = np.random.default_rng(0)
+    for X, missing in (
+        (rng.normal(size=(80, 3)), rng.random((80, 3)) < 0.2),
+        (rng.integers(0, 9, (80, 3)), np.arange(3) == 1),
+    ):
+        gaps = np.where(missing, np.nan, X)
+        given = np.ma.masked_array(X, np.broadcast_to(missing, X.shape))
+        model = vk.VAE(epochs=1, latent_dim=2, size="small").fit(given)
+        scores = model.score_samples(given, k=5)
+        assert np.isfinite(scores).all()
+        np.testing.assert_array_equal(scores, model.score_samples(gaps, k=5))
+        empty = np.isnan(gaps).all(0)
+        for rows in (model.impute(given), model.sample(20), model.reconstruct(given)):
+            np.testing.assert_array_equal(np.isnan(rows), np.broadcast_to(empty, rows.shape))
+    with pytest.raises(UserError, match="no column has any value"):
+        vk.VAE(epochs=1).fit(np.full((9, 2), np.nan))
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [

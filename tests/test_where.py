@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from vaekit.conditions import Schema
 from vaekit.domains.table import Table
 from vaekit.errors import UserError
-from vaekit.frame import Frame
-from vaekit.uses.where import COMPARE, Clause, check, clauses, draw_until
+from vaekit.errors import UserError
+from vaekit.uses.where import Clause, clauses, draw_until
 
 TABLE = pa.table(
     {
@@ -70,6 +70,23 @@ TABLE = pa.table(
 def test_rows_that_fulfil_a_condition(where: Any, rows: list[int]) -> None:
     holds = np.logical_and.reduce([c.holds(TABLE).to_numpy() for c in clauses(where)])
     assert np.flatnonzero(holds).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "clause"),
+    [
+        ("a=b=x", Clause("a=b", "=", "x")),
+        ("a=b", Clause("a", "=", "b")),
+        ("inc<50k=yes", Clause("inc<50k", "=", "yes")),
+        ("inc<50k >= 3", Clause("inc<50k", ">=", "3")),
+        ("inc<5", Clause("inc", "<", "5")),
+        ("c=d=1", Clause("c", "=", "d=1")),
+    ],
+)
+def test_names_of_columns_may_hold_operators(text: str, clause: Clause) -> None:
+    assert clauses(text, ["a", "a=b", "inc<50k"]) == [clause]
+    labels = np.array(["x", "b"])
+    assert Schema.infer({"a": labels, "a=b": labels}).parse(["a=b=x", "a=b"]) == {"a=b": "x", "a": "b"}
 
 
 @pytest.mark.parametrize(

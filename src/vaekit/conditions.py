@@ -179,10 +179,11 @@ class Schema:
         return {only: y}
 
     def parse(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Command-line values, "3" or "name=3", -> name -> value."""
+        """Command-line values, "3" or "name=3", -> name -> value. Of the names that begin a text the longest is meant."""
         out = {}
         for text in texts:
-            name, equals, value = text.partition("=")
+            known = max((name for name in self.named if text.startswith(f"{name}=")), key=len, default="")
+            name, equals, value = (known, "=", text[len(known) + 1 :]) if known else text.partition("=")
             if not equals:
                 if len(self.named) != 1:
                     raise UserError(

@@ -18,7 +18,7 @@ from vaekit.domains.text import is_texts
 from vaekit.errors import UserError, extra_needed, near_matches
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
-from vaekit.frame import is_frame
+from vaekit.frame import is_frame, unmasked
 from vaekit.training.data import split
 from vaekit.uses.conformal import discoveries, p_values
 from vaekit.uses.exemplars import Exemplars
@@ -195,6 +195,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 "AnomalyDetector takes numbers, pictures and tables, not texts: a VAE of texts has score_samples, "
                 "and `vaekit score` p-values"
             )
+        X = unmasked(X)
         if getattr(X, "ndim", 2) != 2 or is_frame(X):
             return X
         return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)

@@ -31,7 +31,7 @@ from vaekit.domains import OPTIONS, domain_for, infer
 from vaekit.domains.text import check_texts, is_texts
 from vaekit.errors import UserError, near_matches, note
 from vaekit.evaluation.texts import rates
-from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame
+from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame, unmasked
 from vaekit.learner import Learner
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
@@ -345,7 +345,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         if where is None:
             rows = draw(n_samples, 0)
         elif table:
-            wanted = clauses(where)
+            wanted = clauses(where, [*self.domain_.columns, *self.schema_.named])
             check(wanted, self.domain_.schema, self.schema_.named)
             rows = draw_until(n_samples, wanted, draw, track)
         else:
@@ -418,7 +418,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         if isinstance(a, str):
             return [a, b]
         if not is_frame(a):
-            return np.stack([np.asarray(a), np.asarray(b)])
+            return np.stack([np.asarray(unmasked(end)) for end in (a, b)])
         import pyarrow as pa
 
         return Frame.of(pa.concat_tables([to_frame(end).select(self.domain_.columns).table() for end in (a, b)]))
@@ -454,6 +454,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray | Frame:
         if isinstance(X, Frame):
             return X
+        X = unmasked(X)
         if isinstance(X, str) or is_texts(X) or (not reset and self.domain_.kind == "text"):
             return check_texts(X)
         if is_frame(X):

@@ -191,6 +191,13 @@ def from_arrow(table: Any, like: str) -> Any:
     return table
 
 
+def unmasked(X: Any) -> Any:
+    """A masked array of NumPy as an array of floats, NaN where it is masked; anything else as it is."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    return X.astype(np.promote_types(X.dtype, np.float32)).filled(np.nan) if np.ma.is_masked(X) else X.data
+
+
 def array_frame(X: Any, columns: Sequence[str]) -> Frame:
     """An array (N, columns) as a table of those names."""
     import pyarrow as pa

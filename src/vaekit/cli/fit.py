@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli.common import DATA, DEVICE, MODEL, SOURCE_HELP, app, given, option, parse_size, say
-from vaekit.errors import UserError
+from vaekit.errors import UserError, note
 
 
 @app.command()
@@ -143,4 +143,7 @@ def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
             f"note: `vaekit evaluate {folder}` compares it with a language model of the same size: the same model without z"
         )
     if report:
-        say(f"look at {recipes.report(folder, estimator)}")
+        try:
+            say(f"look at {recipes.report(folder, estimator)}")
+        except UserError as error:  # such as too few rows to compare; the run itself is whole
+            note(f"the run is complete, but has no report: {error}")

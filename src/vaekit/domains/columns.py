@@ -138,7 +138,8 @@ class Continuous:
             whole = np.clip(steps * int(self.step), int(self.low), int(self.high))
             whole = np.where(v >= float(self.high) * (1 - 1e-15), int(self.high), whole) + self.origin
             return pa.array(whole, mask=np.isnan(v))
-        return pa.array(np.clip(rounded(v, self.step), self.low, self.high), mask=np.isnan(v))
+        v = np.clip(rounded(v, self.step), self.low, self.high) + 0.0  # which makes 0 of -0
+        return pa.array(v, mask=np.isnan(v))
 
     def to_likelihood(self) -> dict[str, Any]:
         spikes = piecewise(np.array(self.spikes), self.knots, self.scores).tolist()

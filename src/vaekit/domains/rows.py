@@ -21,7 +21,8 @@ class Rows(Domain):
 
     Attributes:
         columns: names, or None.
-        mean, scale: of each column; the model sees (x - mean) / scale.
+        mean, scale: of each column; the model sees (x - mean) / scale. The mean of a column without any value is NaN, and so
+            is every value that comes back in it.
     """
 
     columns: list[str] | None
@@ -46,17 +47,17 @@ class Rows(Domain):
                 f"row {row}, column {name} is {rows[row, column]}: remove it, or use NaN (an empty cell) for a missing value"
             )
         width = rows.shape[1]
-        if not standardize:
-            return cls(columns, [0.0] * width, [1.0] * width)
         observed = ~np.isnan(rows)
         count = observed.sum(0)
-        if (count == 0).any():
-            empty = [columns[i] if columns else i for i in np.flatnonzero(count == 0)]
-            raise UserError(f"column {empty[0]!r} has no value at all: drop it ({len(empty)} such columns)")
-        rows = rows.astype(np.float64)
-        mean = np.where(observed, rows, 0).sum(0) / count
+        if not count.any():
+            raise UserError("no column has any value: all of them are missing")
+        nothing = np.where(count == 0, np.nan, 0.0)
+        if not standardize:
+            return cls(columns, nothing.tolist(), [1.0] * width)
+        rows, count = rows.astype(np.float64), np.maximum(count, 1)
+        mean = np.where(observed, rows, 0).sum(0) / count + nothing
         deviation = np.sqrt(np.where(observed, (rows - mean) ** 2, 0).sum(0) / count)
-        # A constant column has no spread of its own to divide by; what is left of it is rounding.
+        # A constant column has no spread of its own to divide by: what is left of it is rounding. An empty one has none at all.
         scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
         return cls(columns, mean.tolist(), scale.tolist())
 

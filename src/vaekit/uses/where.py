@@ -82,13 +82,15 @@ class Clause:
         return value if value.is_valid else None
 
 
-def clauses(where: str | Sequence[str] | Mapping[str, Any]) -> list[Clause]:
-    """ "sex=Female", several such, or {"sex": "Female"}."""
+def clauses(where: str | Sequence[str] | Mapping[str, Any], names: Sequence[str] = ()) -> list[Clause]:
+    """ "sex=Female", several such, or {"sex": "Female"}. names: columns; of those that begin a text the longest is meant."""
     if isinstance(where, Mapping):
         return [Clause(name, "=", value) for name, value in where.items()]
+    known = [re.escape(name) for name in sorted(names, key=len, reverse=True)]
+    pattern = rf"\s*({'|'.join([*known, '.+?'])})\s*(==|!=|<=|>=|=|<|>)\s*(.*)"
     found = []
     for text in [where] if isinstance(where, str) else where:
-        parts = re.fullmatch(r"(.+?)\s*(==|!=|<=|>=|=|<|>)\s*(.*)", text, re.DOTALL)
+        parts = re.fullmatch(pattern, text, re.DOTALL)
         if parts is None:
             raise UserError(f"{text!r} is no condition on a column: write it as NAME=VALUE, NAME>=VALUE or NAME!=VALUE")
         found.append(Clause(parts[1].strip(), parts[2], parts[3]))
