@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from vaekit.conditions import Schema
 from vaekit.domains.table import Table
 from vaekit.errors import UserError
-from vaekit.errors import UserError
-from vaekit.uses.where import Clause, clauses, draw_until
+from vaekit.frame import Frame
+from vaekit.uses.where import COMPARE, Clause, check, clauses, draw_until
 
 TABLE = pa.table(
     {
