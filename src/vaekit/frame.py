@@ -195,7 +195,7 @@ def unmasked(X: Any) -> Any:
     """A masked array of NumPy as an array of floats, NaN where it is masked; anything else as it is."""
     if not isinstance(X, np.ma.MaskedArray):
         return X
-    return X.astype(np.promote_types(X.dtype, np.float32)).filled(np.nan) if np.ma.is_masked(X) else X.data
+    return np.where(np.ma.getmaskarray(X), np.nan, X.data) if np.ma.is_masked(X) else X.data
 
 
 def array_frame(X: Any, columns: Sequence[str]) -> Frame:
