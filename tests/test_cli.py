@@ -312,13 +312,13 @@ USE_MISTAKES = {
     "condition by another name": (["sample", "RUN", "--condition", "lable=1"], "did you mean 'label'"),
     "form unknown": (["sample", "RUN", "-o", "x.bmp"], ".png"),
     "no such folder": (["sample", "RUN", "-o", "no/such/x.png"], "does not exist"),
-    "none": (["sample", "RUN", "-n", "0"], "at least 1"),
+    "none": (["sample", "RUN", "-n", "0"], "'-n'"),
     "temperature": (["sample", "RUN", "--temperature", "-1"], "0 or more"),
     "row out of range": (["encode", "RUN", "digits[5000]"], "1797 rows"),
     "too many rows": (["interpolate", "RUN", "digits", "digits[1]"], "choose one"),
-    "one step": (["interpolate", "RUN", "digits[0]", "digits[1]", "--steps", "1"], "2 ends"),
+    "one step": (["interpolate", "RUN", "digits[0]", "digits[1]", "--steps", "1"], "'--steps'"),
     "other shape": (["reconstruct", "RUN", "SMALL"], "do not fit"),
-    "k": (["score", "RUN", "digits[:2]", "--k", "0"], "at least 1"),
+    "k": (["score", "RUN", "digits[:2]", "--k", "0"], "'--k'"),
 }
 
 

@@ -293,7 +293,7 @@ def test_the_published_settings_are_named(demos):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"chunk_size": 0}, "chunk_size=0 is too small"),
+        ({"chunk_size": 0}, "chunk_size=0 has to be a whole number from 1"),
         ({"observations": ["stat"]}, r"no observation 'stat'; did you mean 'state'\?"),
         ({"observations": []}, "observations is empty"),
         ({"execute": 40}, "cannot play 40 actions of a chunk of 20"),
@@ -301,7 +301,7 @@ def test_the_published_settings_are_named(demos):
         ({"z": "held"}, r"z='held' is not one of the choices"),
         ({"prior": "vamp"}, r"prior='vamp' is not one of the choices"),
         ({"size": "huge"}, r"size='huge' is not one of the choices"),
-        ({"latent_dim": -1}, "latent_dim=-1 is too small"),
+        ({"latent_dim": -1}, "latent_dim=-1 has to be a whole number from 0"),
         ({"backbone": "nowhere.pth", "observations": ["state"]}, "backbone"),
     ],
 )

@@ -182,16 +182,18 @@ class Schema:
         """Command-line values, "3" or "name=3", -> name -> value. Of the names that begin a text the longest is meant."""
         out = {}
         for text in texts:
+            if not self.named:
+                raise UserError(f"this model was trained without conditions, so it cannot take {text!r}: leave it out")
             known = max((name for name in self.named if text.startswith(f"{name}=")), key=len, default="")
             name, equals, value = (known, "=", text[len(known) + 1 :]) if known else text.partition("=")
             if not equals:
                 if len(self.named) != 1:
-                    raise UserError(
-                        f"write the condition as NAME={text}; the names are {', '.join(self.named) or 'none'}"
-                    )
+                    raise UserError(f"write the condition as NAME={text}; the names are {', '.join(self.named)}")
                 name, value = next(iter(self.named)), text
             if name not in self.named:
                 raise UserError(f"this model has no condition {name!r}{near_matches(name, list(self.named))}")
+            if name in out:
+                raise UserError(f"condition {name!r} is given twice: give it one value")
             out[name] = self.named[name].parse(name, value)
         return out
 

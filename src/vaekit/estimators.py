@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from vaekit.errors import UserError, near_matches, note
 from vaekit.evaluation.texts import rates
 from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame, unmasked
 from vaekit.learner import Learner
+from vaekit.limits import Share
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
 from vaekit.sources.base import Dataset
@@ -102,11 +103,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         n_features_in_: columns of X (numbers only).
     """
 
-    network: str = "auto"
-    binarize: str | None = None
+    network: Literal["auto", "conv", "mlp"] = "auto"
+    binarize: Literal["dynamic", "threshold"] | None = None
     tokenizer: Part | None = None
     schema: Mapping[str, Any] | None = None
-    cell_dropout: float | None = None
+    cell_dropout: Share | None = None
     structure: Part = "flat"
     sampler: Part = "auto"
     encoder: NetFactory | None = None
@@ -498,7 +499,7 @@ class CVAE(VAE):
             samples, without it.
     """
 
-    condition_dropout: float = 0.1
+    condition_dropout: Share = 0.1
 
     def fit(self, X: Any, y: Any = None) -> CVAE:
         """Train on X (N, ...) with the condition y, one a row."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from vaekit.errors import UserError
 
@@ -24,6 +27,20 @@ if TYPE_CHECKING:
 TEMPORARY = ".vaekit-{}.tmp"
 HOUR = 3600.0
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number; PyYAML takes it for a word."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """What YAML that a person wrote says. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

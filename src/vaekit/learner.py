@@ -20,7 +20,8 @@ from vaekit import run as run_directory
 from vaekit.build import Chunks, fingerprint, learn_likelihood
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
-from vaekit.errors import kept_notes, note
+from vaekit.errors import UserError, kept_notes, note
+from vaekit.limits import Positive, Seed, Share, ShareBelow1, Whole
 from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
 from vaekit.parts import Part, check_options, choose
@@ -37,7 +38,7 @@ class Learner(BaseEstimator):
     `_assemble` and then `_train`.
     """
 
-    latent_dim: int = 16
+    latent_dim: Whole = 16
     _: KW_ONLY
     size: str = "base"
     likelihood: Part = "auto"
@@ -45,17 +46,16 @@ class Learner(BaseEstimator):
     posterior: Part = "normal"
     objective: Part = "auto"
     epochs: int | None = None
-    minutes: float | None = None
+    minutes: Positive | None = None
     batch_size: int | None = None
-    learning_rate: float | None = None
-    patience: float = 0.2
-    validation: float = 0.1
-    random_state: int | None = 0
+    learning_rate: Positive | None = None
+    patience: Share = 0.2
+    validation: ShareBelow1 = 0.1
+    random_state: Seed | None = 0
     trainer: Mapping[str, Any] | None = None
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = PARTS
     sizes: ClassVar[Mapping[str, Any]] = SIZES
-    least_latent_dim: ClassVar[int] = 0
 
     if TYPE_CHECKING:  # learned, and so no arguments
         domain_: Any = field(init=False)
@@ -109,8 +109,12 @@ class Learner(BaseEstimator):
     def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> tuple[Data, Data] | None:
         """Train `model_`; returns the training and the validation rows where this process may go on by itself."""
         training = self._training()
-        fabric = launch(training)
         train, valid = (subset(data, rows) for rows in self._split(data))
+        if not len(train):
+            raise UserError(
+                f"validation={self.validation} holds out all {len(valid)} rows, and none is left to learn from"
+            )
+        fabric = launch(training)
         objective = self._objective()
         with run_directory.training(folder if fabric.is_global_zero else None, self, resume=resume):
             if folder and fabric.is_global_zero and training.tensorboard:

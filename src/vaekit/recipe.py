@@ -19,8 +19,9 @@ from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.evaluation import texts
-from vaekit.files import read_tensors, write_tensors, write_text
+from vaekit.files import parse_yaml, read_tensors, write_tensors, write_text
 from vaekit.frame import Frame
+from vaekit.limits import check_all, hints_of
 from vaekit.robots.datasets import read_demonstrations
 from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.policy import Policy
@@ -64,7 +65,7 @@ class Recipe:
 
     source: str | None = None
     conditions: list[str] = field(default_factory=list)
-    resize: list[int] | None = None
+    resize: tuple[int, int] | None = None
     strict: bool = False
     column: str | None = None
     encoding: str | None = None
@@ -77,7 +78,7 @@ class Recipe:
     def read(cls, path: Path) -> Recipe:
         """From a YAML file: what `--print-config` prints, or a run's config.yaml."""
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            values = parse_yaml(Path(path).read_text(encoding="utf-8"))
         except OSError as e:
             raise UserError(f"cannot read {path}: {e.strerror}") from e
         except (yaml.YAMLError, UnicodeDecodeError) as e:
@@ -117,6 +118,8 @@ class Recipe:
             self.settings[part] = {**chosen, key.replace("-", "_"): parse_value(where, value)}
 
     def check(self) -> None:
+        """UserError for the first setting that cannot be right, whatever the source."""
+        check_all(vars(self), hints_of(Recipe))
         parameters = [p for p in inspect.signature(self.estimator).parameters if p not in ("encoder", "decoder")]
         for name, value in list(self.settings.items()):
             if name in ("encoder", "decoder") and value is None:
@@ -191,7 +194,7 @@ class Recipe:
     def read_source(self) -> Any:
         """The source: a `Dataset`, or `Demonstrations` where it is of actions."""
         assert self.source is not None
-        size = (self.resize[0], self.resize[1]) if self.resize else None
+        size = (self.resize[0], self.resize[1]) if self.resize else None  # YAML gives a list
         if self.kind and (self.column or self.encoding):
             raise UserError(
                 f"--kind {self.kind} takes no --column and no --encoding, which are for texts: leave them out"
@@ -213,7 +216,7 @@ class Recipe:
 def read_schema(path: Path) -> dict[str, Any]:
     """What columns are, by name, from a YAML file."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
         raise UserError(f"cannot read the schema {path}: {e}") from e
     if not isinstance(values, dict):
@@ -247,19 +250,15 @@ def preset(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = [p.stem for p in folder.glob("*.yaml")]
         raise UserError(f"there is no preset {name!r}{near_matches(name, known)}")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return parse_yaml(path.read_text(encoding="utf-8"))
 
 
 def parse_value(where: str, text: str) -> Any:
     """A number, a list or a word, as in YAML."""
     try:
-        value = yaml.safe_load(text)
+        return parse_yaml(text)
     except yaml.YAMLError as e:
         raise UserError(f"--{where} {text!r} is no value: {e}") from e
-    try:
-        return float(value) if isinstance(value, str) else value  # YAML takes 1e-3 for a word
-    except ValueError:
-        return value
 
 
 def free_folder(parent: Path, name: str) -> Path:

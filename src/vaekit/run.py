@@ -47,7 +47,7 @@ def config(estimator: Any) -> dict[str, Any]:
         if settings.get(net) is not None:
             settings[net] = {"custom": describe(settings[net])}
     settings["random_state"] = estimator.seed_
-    settings = {name: dict(v) if isinstance(v, Mapping) else v for name, v in settings.items()}
+    settings = {name: plain(v) for name, v in settings.items()}
     return {
         "vaekit": __version__,
         "estimator": type(estimator).__name__,
@@ -60,6 +60,13 @@ def config(estimator: Any) -> dict[str, Any]:
         },
         "likelihood": estimator.likelihood_,
     }
+
+
+def plain(value: Any) -> Any:
+    """A setting as YAML writes it: plain dicts, lists and numbers."""
+    if isinstance(value, Mapping):
+        return {name: plain(v) for name, v in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def describe(factory: Any) -> str:

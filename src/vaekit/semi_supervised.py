@@ -68,9 +68,6 @@ class SemiSupervised(VAE):
         """As of `VAE`; y is one condition, the target, by its name."""
         if len(y) != 1:
             raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
-        for name in ("consistency", "generative", "label_weight", "radius"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"{name}={getattr(self, name)!r} has to be a number, 0 or more")
         ((name, values),) = y.items()
         values = self._targets(values)
         if len(values) != len(rows):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from vaekit.distributions import LIKELIHOODS, normal_noise
 from vaekit.domains.series import Series
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import ROWS_AT_ONCE, VAE
+from vaekit.limits import LARGEST, Within
 from vaekit.parts import Part, choose
 from vaekit.settings import PARTS, check_settings
 from vaekit.sources.series import TimeSeries, is_several, is_table, read_series, to_series
@@ -51,10 +52,9 @@ class SeriesVAE(VAE):
     """
 
     latent_dim: int = 4
-    window: int = 128
+    window: Annotated[int, Within(2, LARGEST)] = 128
     size: str = "small"
 
-    least_latent_dim: ClassVar[int] = 1
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **PARTS,
         "structure": {"flat": PARTS["structure"]["flat"]},
@@ -79,8 +79,6 @@ class SeriesVAE(VAE):
     ) -> SeriesVAE:
         """Train on what `read_series` gave. folder, resume, origin, watchers: as for `VAE.fit_rows`; kinds is not used."""
         check_settings(self)
-        if self.window < 2:
-            raise UserError(f"window={self.window} is too small: at least 2")
         longest = max(map(len, data.values))
         if longest <= self.window:
             raise UserError(

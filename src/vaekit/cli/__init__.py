@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from typing import Annotated, Any
@@ -14,6 +15,10 @@ from vaekit.errors import UserError
 
 # Every mistake on the command line itself; typer names it only as an ancestor of the errors it does name.
 CommandLineError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+# How PyTorch says so: of main memory, of a GPU's, and of a tensor that is larger than any memory.
+OUT_OF_MEMORY = "can't allocate memory|out of memory|Storage size calculation overflowed"
 
 
 def show_version(asked: bool) -> None:
@@ -29,6 +34,7 @@ def vaekit(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True)
     ] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Where an error comes from, in full.")] = False,
 ) -> None: ...
 
 
@@ -45,17 +51,36 @@ def dotted(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Exit codes: 0; 2 for a user's mistake, told in one line; 130 for Ctrl-C; 1 for a fault of ours."""
+    """Exit codes: 0; 2 for what the user can mend, told in one line; 130 for Ctrl-C; 1 for a fault of vaekit."""
     warnings.showwarning = note  # type: ignore[assignment]
-    sys.argv[1:] = dotted(sys.argv[1:]) or ["--help"]
+    traceback = "--traceback" in sys.argv
+    sys.argv[1:] = dotted([a for a in sys.argv[1:] if a != "--traceback"]) or ["--help"]
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except UserError as e:
-        fail(str(e))
-    except CommandLineError as e:
-        fail(f"{e.format_message()} (see vaekit --help)")
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except Exception as e:
+        if traceback:
+            raise
+        if isinstance(e, CommandLineError):
+            fail(f"{e.format_message()} (see vaekit --help)")
+        if line := mendable(e):
+            fail(line)
+        fail(
+            f"this is a fault of vaekit ({type(e).__name__}: {e}): please report it; --traceback shows where it is",
+            code=1,
+        )
+
+
+def mendable(error: Exception) -> str:
+    """What to tell the user of an error that they can mend; "" where they cannot."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
+        return f"there is not enough memory: ask for less, such as fewer rows, units or steps ({error})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    return ""
 
 
 def note(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
@@ -64,9 +89,9 @@ def note(message: Any, category: type[Warning], filename: str, lineno: int, *res
         say(f"note: {message}")
 
 
-def fail(message: str) -> None:
-    print(f"vaekit: error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+def fail(message: str, code: int = 2) -> None:
+    say(f"vaekit: error: {' '.join(message.split())}")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

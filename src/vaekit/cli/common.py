@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,8 +44,12 @@ Condition = Annotated[
 ]
 
 
-def option(help: str, *names: str, panel: str = "Training") -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False)
+def option(help: str, *names: str, panel: str = "Training", **limits: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **limits)
+
+
+SEED: dict[str, Any] = dict(min=0, max=2**32 - 1)
+COUNT: dict[str, Any] = dict(min=1, max=10**9)
 
 
 MODEL, DATA, DEVICE = "Model", "Data", "Devices"
@@ -52,12 +59,11 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None}
 
 
-def parse_size(text: str) -> list[int]:
-    try:
-        width, _, height = text.lower().partition("x")
-        return [int(width), int(height or width)]
-    except ValueError:
-        raise UserError(f"--resize takes WIDTHxHEIGHT, such as 64x64, not {text!r}") from None
+def parse_size(text: str) -> tuple[int, int]:
+    size = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text.lower())
+    if not size:
+        raise UserError(f"--resize takes WIDTHxHEIGHT, such as 64x64, not {text!r}")
+    return int(size[1]), int(size[2] or size[1])
 
 
 def told(what: str, path: Path) -> None:
@@ -69,4 +75,8 @@ def told(what: str, path: Path) -> None:
 def say(line: str) -> None:
     """Tell the person; of several processes only the first speaks."""
     if os.environ.get("RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0":
+        if sys.stderr.isatty():  # which would break the line inside a word
+            line = textwrap.fill(
+                line, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
+            )
         print(line, file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import DATA, DEVICE, MODEL, SOURCE_HELP, app, given, option, parse_size, say
+from vaekit.cli.common import COUNT, DATA, DEVICE, MODEL, SEED, SOURCE_HELP, app, given, option, parse_size, say
 from vaekit.errors import UserError, note
 
 
@@ -16,7 +16,7 @@ def fit(
     source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
     label_column: Annotated[str | None, option("Learn to predict this label or column, NAME or NAME:number; rows of which it is missing are learned from, too.", "--label-column", panel=DATA)] = None,
-    labels: Annotated[int | None, option("Take only so many labels as known, chosen by the seed, as many of each class as can be.", "--labels", panel=DATA)] = None,
+    labels: Annotated[int | None, option("Take only so many labels as known, chosen by the seed, as many of each class as can be.", "--labels", panel=DATA, **COUNT)] = None,
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
     schema: Annotated[Path | None, option("Tables: a YAML file of what columns are; `vaekit schema SOURCE` writes what is guessed.", panel=DATA)] = None,
     column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,
@@ -51,13 +51,13 @@ def fit(
     batch_size: Annotated[int | None, option("Rows a step, over all devices. Default: 128; 512 for tables, 64 for texts and policies.")] = None,
     learning_rate: Annotated[float | None, option("Peak of the step size. Default: 0.001; 0.002 for tables and texts.")] = None,
     patience: Annotated[float | None, option("Stop after this share of the run without a better epoch. Default: 0.2.")] = None,
-    seed: Annotated[int | None, option("Of everything random. Default: 0.")] = None,
+    seed: Annotated[int | None, option("Of everything random. Default: 0.", **SEED)] = None,
     resume: Annotated[bool, option("Go on with the run in --out, to the bit.", "--resume")] = False,
     tensorboard: Annotated[bool, option("Log to RUN/tensorboard too.", "--tensorboard")] = False,
-    precision: Annotated[str | None, option("auto, 32-true, bf16-mixed, ... (Lightning Fabric's).", panel=DEVICE)] = None,
+    precision: Annotated[str | None, option("auto, 32-true, bf16-mixed or 16-mixed.", panel=DEVICE)] = None,
     accelerator: Annotated[str | None, option("auto, cpu, cuda, mps, ...", panel=DEVICE)] = None,
-    devices: Annotated[int | None, option("How many on each node.", panel=DEVICE)] = None,
-    nodes: Annotated[int | None, option("How many nodes, under torchrun.", panel=DEVICE)] = None,
+    devices: Annotated[int | None, option("How many on each node.", panel=DEVICE, **COUNT)] = None,
+    nodes: Annotated[int | None, option("How many nodes, under torchrun.", panel=DEVICE, **COUNT)] = None,
     strategy: Annotated[str | None, option("auto, ddp, fsdp, ...", panel=DEVICE)] = None,
     config: Annotated[Path | None, option("Settings from a YAML file, or a run's config.yaml; options on the line win.", panel=DATA)] = None,
     print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,

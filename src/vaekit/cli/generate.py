@@ -8,21 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import Condition, Out, Run, Source, app, say, told
+from vaekit.cli.common import COUNT, SEED, Condition, Out, Run, Source, app, say, told
 from vaekit.errors import UserError
 
 
 @app.command()
 def sample(
     run: Run,
-    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    n: Annotated[int, typer.Option("-n", help="How many.", **COUNT)] = 64,
     condition: Condition = None,
     temperature: Annotated[float, typer.Option(help="Spread of z, or of texts that of each token: below 1 more typical, above 1 more varied.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Texts: each token is one of the likeliest, whose probabilities add up to this.")] = 1.0,
     guidance: Annotated[float, typer.Option(help="How much more of the condition than it asks for: rows are surer to be of it, and less varied.")] = 0.0,
     where: Annotated[list[str] | None, typer.Option(help="Tables: what rows have to fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
     sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed, other samples.", **SEED)] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet; texts are printed, or .txt."""
@@ -78,8 +78,8 @@ def reconstruct(run: Run, source: Source, output: Out = None) -> None:
 def impute(
     run: Run,
     source: Source,
-    draws: Annotated[int | None, typer.Option(help="Write so many files, each a draw of what the gaps may hold (multiple imputation). Default: the best guess.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other draws.")] = 0,
+    draws: Annotated[int | None, typer.Option(help="Write so many files, each a draw of what the gaps may hold (multiple imputation). Default: the best guess.", show_default=False, **COUNT)] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other draws.", **SEED)] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
     """Fill the gaps of SOURCE (in texts: ___, a word of its own); what is there stays as it is. A file of numbered names for each
@@ -136,7 +136,7 @@ def interpolate(
         str, typer.Argument(metavar="A", help="A file, a row of a source: SOURCE\\[12], or, of a model of texts, a text.", show_default=False)
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
-    steps: Annotated[int, typer.Option(help="Points on the way, both ends included.")] = 9,
+    steps: Annotated[int, typer.Option(help="Points on the way, both ends included.", min=2, max=10_000)] = 9,
     path_: Annotated[str | None, typer.Option("--path", help="linear (default), spherical (default of texts) or geodesic (what is decoded changes least).", show_default=False)] = None,
     condition: Condition = None,
     output: Out = None,

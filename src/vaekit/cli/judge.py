@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import Run, Source, app, parse_size, say
+from vaekit.cli.common import COUNT, SEED, Run, Source, app, parse_size, say
 
 
 @app.command()
 def evaluate(
     run: Run,
     source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Default: the rows the run held out.", show_default=False)] = None,
-    k: Annotated[int | None, typer.Option(help="Importance samples for the NLL. Default: 500, or 20 for a policy.", show_default=False)] = None,
+    k: Annotated[int | None, typer.Option(help="Importance samples for the NLL. Default: 500, or 20 for a policy.", show_default=False, **COUNT)] = None,
     features: Annotated[Path | None, typer.Option(help="A file of `vaekit features`: Frechet and kernel distance, precision and recall of samples, each beside its floor.", show_default=False)] = None,
     factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors: disentanglement scores (MIG, DCI, FactorVAE, SAP); repeat it for several.", show_default=False)] = None,
     comparison: Annotated[bool, typer.Option("--comparison/--no-comparison", help="Compare texts with a language model of the same size, and a run of --label-column with a classifier trained on the labels alone. Either is trained the first time.")] = True,
@@ -42,14 +42,13 @@ def features(
     label: Annotated[list[str], typer.Option("--label", "-l", help="A label or column to learn to recognise; repeat it for several.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .safetensors.", show_default=False)],
     resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for pictures of mixed sizes.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data. Default: 1000 steps' worth.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data. Default: 1000 steps' worth.", show_default=False, **COUNT)] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.", **SEED)] = 0,
 ) -> None:  # fmt: skip
     """Train a feature network on labelled pictures, for `vaekit evaluate --features`."""
     from vaekit.measures import features_of_source
 
-    width, height = parse_size(resize) if resize else (None, None)
-    size = (width, height) if width and height else None
+    size = parse_size(resize) if resize else None
     network = features_of_source(source, label, output, resize=size, seed=seed, epochs=epochs)
     known = ", ".join(f"{name} {share:.1%}" for name, share in network.accuracy.items() if share is not None)
     say(f"recognises of held-out pictures: {known or 'nothing was held out'}; features {network.hash} in {output}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import Out, Run, Source, app, say
+from vaekit.cli.common import COUNT, Out, Run, Source, app, say
 from vaekit.cli.generate import opened
 from vaekit.errors import UserError
 
@@ -19,7 +19,7 @@ def score(
     run: Run,
     source: Source,
     name: Annotated[str, typer.Option("--score", help="loglik (log p(x), nats), reconstruction, kl, regret, path (one pass; for pictures), or auto: path for pictures, else loglik.")] = "auto",
-    k: Annotated[int | None, typer.Option(help="Importance samples a row, for loglik. Default: 100; 20 for texts.", show_default=False)] = None,
+    k: Annotated[int | None, typer.Option(help="Importance samples a row, for loglik. Default: 100; 20 for texts.", show_default=False, **COUNT)] = None,
     fdr: Annotated[float | None, typer.Option(help="Say which rows are anomalies, such that of those at most this share is normal, on average.", show_default=False)] = None,
     calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that the model has not learned from, for p-values. Default: those the run held out. They are remembered.", show_default=False)] = None,
     contributions: Annotated[bool, typer.Option("--contributions", help="Also what each column has to do with it: nats above what is usual in it.")] = False,
@@ -42,8 +42,6 @@ def score(
 
     if fdr is not None and not 0 < fdr < 1:
         raise UserError(f"--fdr {fdr}: a false-discovery rate is above 0 and below 1")
-    if k is not None and k < 1:
-        raise UserError(f"--k {k}: at least 1 sample is needed")
     estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False)
     if estimator.domain_.kind == "series":
         return score_series(

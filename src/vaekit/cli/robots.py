@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli.common import Run, app, say
+from vaekit.cli.common import COUNT, SEED, Run, app, say
 
 
 @app.command()
 def demonstrate(
     environment: Annotated[str, typer.Argument(metavar="ENV", help="two-routes, fetch-reach, fetch-push, fetch-pick-and-place, aloha-transfer or aloha-insertion.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The LeRobot folder to write.", show_default=False)],
-    episodes: Annotated[int, typer.Option(help="How many, of those that succeed by the strict rule.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of the first; the next one has the next seed.")] = 0,
+    episodes: Annotated[int, typer.Option(help="How many, of those that succeed by the strict rule.", **COUNT)] = 50,
+    seed: Annotated[int, typer.Option(help="Of the first; the next one has the next seed.", **SEED)] = 0,
     cameras: Annotated[bool, typer.Option("--cameras", help="Record the cameras too.")] = False,
 ) -> None:  # fmt: skip
     """Let the scripted expert of an environment show how it is done, and write a dataset."""
@@ -36,8 +36,8 @@ def demonstrate(
 def rollout(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a .onnx file of `vaekit export`.", show_default=False)],
     environment: Annotated[str, typer.Option("--env", help="Where to act; see `vaekit demonstrate --help`.", show_default=False)],
-    episodes: Annotated[int, typer.Option(help="How many.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of the first; choose others than the demonstrations'.")] = 1000,
+    episodes: Annotated[int, typer.Option(help="How many.", **COUNT)] = 50,
+    seed: Annotated[int, typer.Option(help="Of the first; choose others than the demonstrations'.", **SEED)] = 1000,
     execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
     monitor: Annotated[str | None, typer.Option(help="Count alarms of a monitor, observation or disagreement, calibrated on 50 other episodes of the policy.", show_default=False)] = None,

@@ -13,6 +13,7 @@ from torch import Tensor
 from vaekit.distributions.base import Noise, full_precision
 from vaekit.distributions.likelihoods import Chunks, Likelihood
 from vaekit.errors import UserError
+from vaekit.limits import Share, ShareBelow1
 from vaekit.nets.text import END, SIZES, LanguageModel, shown
 
 TOKENS_AT_ONCE = 2048  # whose probabilities over the vocabulary are held at a time, where no gradient is wanted
@@ -33,7 +34,7 @@ class Sentences:
     memory: Tensor
     temperature: float = 1.0
     top_p: float = 1.0
-    word_dropout: float = 0.0
+    word_dropout: Share = 0.0
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Of codes x (*batch or what broadcasts to it, T) -> (*batch). What is behind a text's end does not count. A token that
@@ -175,8 +176,8 @@ class CausalLikelihood(Likelihood):
         width: int = SIZES["base"]["width"],
         heads: int = SIZES["base"]["heads"],
         layers: int = SIZES["base"]["layers"],
-        dropout: float = SIZES["base"]["dropout"],
-        word_dropout: float = 0.1,
+        dropout: ShareBelow1 = SIZES["base"]["dropout"],
+        word_dropout: Share = 0.1,
     ):
         super().__init__(event_shape)
         if len(event_shape) != 1:

@@ -23,6 +23,7 @@ from vaekit.distributions.elementwise import (
     Normal,
 )
 from vaekit.errors import UserError
+from vaekit.limits import Positive
 
 MIN_SCALE = 1e-3  # of a model unit: no column or channel may be explained ever more exactly without end
 MAX_CATEGORIES = 10_000
@@ -134,10 +135,8 @@ class ScaledLikelihood(Likelihood):
     log_unit: Tensor
     distribution: Any
 
-    def __init__(self, event_shape: tuple[int, ...], *, scale: float | None = None, shared: bool = False):
+    def __init__(self, event_shape: tuple[int, ...], *, scale: Positive | None = None, shared: bool = False):
         super().__init__(event_shape)
-        if scale is not None and not 0 < scale < float("inf"):
-            raise UserError(f"likelihood.scale={scale!r}: a fixed scale has to be above 0")
         self.options = {"scale": scale, "shared": shared}
         raw_scale = per_channel((1, *event_shape[1:]) if shared else event_shape)
         if scale is None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vaekit.distributions import kl_per_unit
 from vaekit.errors import UserError
+from vaekit.limits import Number, Share
 from vaekit.model import Draw
 from vaekit.objectives.base import Objective, Terms, ramp
 
@@ -28,7 +29,7 @@ class FreeBits(Objective):
     """
 
     nats: float = 0.25
-    warmup: float = 0.0
+    warmup: Share = 0.0
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
@@ -53,7 +54,7 @@ class Capacity(Objective):
 
     nats: float = 25.0
     gamma: float = 30.0
-    warmup: float = 0.8
+    warmup: Share = 0.8
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
@@ -81,7 +82,7 @@ class KLTarget(nn.Module, Objective):
     largest_weight = 100.0
     sum_of_errors: Tensor
 
-    def __init__(self, *, nats: float = 20.0, proportional: float = 0.01, integral: float = 1e-3, warmup: float = 0.0):
+    def __init__(self, *, nats: float = 20.0, proportional: float = 0.01, integral: float = 1e-3, warmup: Share = 0.0):
         super().__init__()
         self.nats, self.proportional, self.integral, self.warmup = nats, proportional, integral, warmup
         self.register_buffer("sum_of_errors", torch.zeros(()))
@@ -118,7 +119,7 @@ class KLFloor(KLTarget):
 
     largest_weight = 1.0
 
-    def __init__(self, *, nats: float = 8.0, proportional: float = 0.01, integral: float = 1e-3, warmup: float = 0.0):
+    def __init__(self, *, nats: float = 8.0, proportional: float = 0.01, integral: float = 1e-3, warmup: Share = 0.0):
         super().__init__(nats=nats, proportional=proportional, integral=integral, warmup=warmup)
 
     def validation(self, draw: Draw) -> Tensor:
@@ -137,7 +138,7 @@ class GECO(nn.Module, Objective):
         target: reconstruction asked for, -log p(x|z) in nats a row: what "reconstruction" shows while training.
     """
 
-    def __init__(self, *, target: float | None = None):
+    def __init__(self, *, target: Number | None = None):
         super().__init__()
         if target is None:
             raise UserError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
+from vaekit.limits import Share
 from vaekit.model import Draw
 from vaekit.objectives.base import Objective, Terms, ramp, require_normal_posterior
 
@@ -26,7 +27,7 @@ class ELBO(Objective):
     """
 
     beta: float = 1.0
-    warmup: float = 0.0
+    warmup: Share = 0.0
     cycles: int = 1
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:

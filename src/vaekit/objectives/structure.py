@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vaekit.distributions import Normal
 from vaekit.errors import UserError
+from vaekit.limits import Share
 from vaekit.model import Draw
 from vaekit.nets import MLP
 from vaekit.objectives.base import Objective, Terms, frozen, ramp, require_normal_posterior
@@ -27,7 +28,7 @@ class BetaTC(Objective):
         warmup: share of the run over which beta grows from 1.
     """
 
-    def __init__(self, *, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0, warmup: float = 0.0):
+    def __init__(self, *, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0, warmup: Share = 0.0):
         self.alpha, self.beta, self.gamma, self.warmup = alpha, beta, gamma, warmup
 
     def attach(self, model: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, StandardNormal
 from vaekit.domains import Actions
 from vaekit.errors import UserError, near_matches
 from vaekit.learner import Learner
+from vaekit.limits import Share
 from vaekit.model import LatentModel
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
 from vaekit.objectives import OBJECTIVES
@@ -81,8 +82,8 @@ class Policy(Learner):
     prior: Part = "mixture"
     objective: Part = "elbo"
     batch_size: int = 64
-    patience: float = 1.0
-    z: str = "episode"
+    patience: Share = 1.0
+    z: Literal["episode", "chunk", "mean"] = "episode"
     temperature: float = 1.0
     execute: str | int = "ensemble"
     backbone: str | None = None

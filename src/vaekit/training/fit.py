@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vaekit.errors import UserError
+from vaekit.limits import Positive, Seed, Share
 from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
@@ -59,16 +60,16 @@ class Training:
     """
 
     epochs: int | None = None
-    minutes: float | None = None
+    minutes: Positive | None = None
     batch_size: int = 128
-    learning_rate: float = 1e-3
-    patience: float = 0.2
-    keep: str = "best"
-    condition_dropout: float = 0.1
-    cell_dropout: float = 0.0
+    learning_rate: Positive = 1e-3
+    patience: Share = 0.2
+    keep: Literal["best", "last"] = "best"
+    condition_dropout: Share = 0.1
+    cell_dropout: Share = 0.0
     like_lengths: bool = False
-    seed: int = 0
-    precision: str = "auto"
+    seed: Seed = 0
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1
@@ -251,7 +252,7 @@ def fit(
 
 
 def launch(options: Training) -> Any:
-    """Fabric for these options; imported here because it takes seconds."""
+    """Fabric for these options; imported here because it takes seconds. UserError where this machine cannot do as they say."""
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every fit
@@ -259,14 +260,19 @@ def launch(options: Training) -> Any:
     precision = options.precision
     if precision == "auto":
         precision = "bf16-mixed" if computes_bfloat16() else "32-true"
-    fabric = Fabric(
-        accelerator=options.accelerator,
-        devices=options.devices,
-        num_nodes=options.nodes,
-        strategy=options.strategy,
-        precision=precision,  # type: ignore[arg-type]
-    )
-    fabric.launch()
+    try:
+        fabric = Fabric(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            num_nodes=options.nodes,
+            strategy=options.strategy,
+            precision=precision,  # type: ignore[arg-type]
+        )
+        fabric.launch()
+    except (ValueError, TypeError, RuntimeError, ImportError) as e:
+        raise UserError(
+            f"cannot train with accelerator {options.accelerator!r}, strategy {options.strategy!r}: {e}"
+        ) from e
     return fabric
 
 
