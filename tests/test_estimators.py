@@ -204,7 +204,7 @@ def test_masked_values_are_missing_and_empty_columns_stay_empty():
         ({"size": "huge"}, "small, base, large"),
         ({"likelihood": "gaussian"}, "normal"),
         ({"latent_dim": 0}, "at least 1"),
-        ({"validation": 1.0}, "share of the rows"),
+        ({"validation": 1.0}, "from 0 to below 1"),
         ({"learning_rate": -1}, "above 0"),
         ({"prior": "conditional"}, "needs a condition"),
         ({"likelihood": "bernoulli"}, "0 to 1"),
