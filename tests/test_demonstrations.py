@@ -1,7 +1,6 @@
 """Demonstrations: what they refuse, and the formats they are read from and written to, from real files."""
 
 import builtins
-import io
 import json
 import os
 import pickle
@@ -20,62 +19,23 @@ from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image
 
 from conftest import real
-from vaekit.errors import MissingExtra, UserError
+from recordings import (
+    LENGTHS,
+    SIZE,
+    assert_alike,
+    assert_same,
+    by_hand,
+    change_info,
+    change_table,
+    hdf5,
+    mistake,
+    mp4,
+    pictures,
+    some,
+)
+from vaekit.errors import MissingExtra
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
-from vaekit.robots.demonstrations import Demonstrations, split_episodes
-
-SIZE = (24, 34)  # height and width of the test pictures
-LENGTHS = [7, 5, 6, 4]  # episodes of the LeRobot folder written by hand
-
-
-def mistake(do, *args, **kwargs) -> str:
-    """The one line of a UserError."""
-    with pytest.raises(UserError) as caught:
-        do(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def pictures(frames, first=0):
-    """Smooth pictures whose left half is as bright as their frame's number says, which survives compression."""
-    result = np.full((frames, *SIZE, 3), 90, np.uint8)
-    result[:, :, : SIZE[1] // 2] = (20 + 8 * (first + np.arange(frames)))[:, None, None, None]
-    return result
-
-
-def some(lengths=(3, 4), numbers=2, cameras=(), dtype=np.float32, seed=0):
-    rng = np.random.default_rng(seed)
-    frames = sum(lengths)
-    return Demonstrations(
-        rng.normal(size=(frames, numbers)).astype(dtype),
-        {
-            "state": rng.normal(size=(frames, 3)).astype(dtype),
-            **{f"images.{name}": pictures(frames) for name in cameras},
-        },
-        np.cumsum(lengths),
-        fps=30.0,
-    )
-
-
-def assert_same(a, b):
-    np.testing.assert_array_equal(a.actions, b.actions)
-    np.testing.assert_array_equal(a.episode_ends, b.episode_ends)
-    assert a.observations.keys() == b.observations.keys()
-    for name in a.observations:
-        if name.startswith("images."):
-            assert_alike(a.observations[name], b.observations[name])
-        else:
-            np.testing.assert_array_equal(a.observations[name], b.observations[name])
-
-
-def assert_alike(a, b, within=3):
-    """Pictures that went through a video."""
-    assert a.shape == b.shape
-    assert a.dtype == b.dtype == np.uint8
-    difference = np.abs(a.astype(int) - b.astype(int))
-    assert difference.mean() < within
-    assert difference[:, 4:-4, 4 : SIZE[1] // 2 - 4].max() <= 2 * within  # away from edges: the right frame
-
+from vaekit.robots.demonstrations import split_episodes
 
 # --- the class
 
@@ -108,7 +68,6 @@ def test_episodes_can_be_taken():
         (dict(observations={"state": np.zeros((6, 3))}), "'state' has 6 frames and the actions 7"),
         (dict(observations={"state": np.zeros((7, 0))}), "'state' is float64 (7, 0)"),
         (dict(observations={"state": np.array(3.0)}), "'state' has no frames"),
-        (dict(observations={"qpos": np.zeros((7, 3))}), "'qpos' is no observation"),
         (dict(observations={"images.top": np.zeros((7, 4, 4, 3))}), "camera 'images.top' is float64 (7, 4, 4, 3)"),
         (dict(observations={"images.top": np.zeros((7, 4, 4), np.uint8)}), "camera 'images.top' is uint8 (7, 4, 4)"),
     ],
@@ -190,13 +149,13 @@ def test_npz_with_all_there_can_be(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (dict(actions=None), "has no array 'actions'"),
+        (dict(actions=None), "has no actions (known: observations): name them, with --map action=NAME"),
         (dict(episode_ends=None), "has no array 'episode_ends'"),
         (dict(observations=None), "has no observations"),
         (dict(state=np.zeros((7, 1))), "both observations and state"),
         (dict(actions=np.zeros((6, 2))), "the last episode ends at 7, and there are 6 frames"),
         (dict(observations=np.zeros((6, 2))), "'state' has 6 frames and the actions 7"),
-        (dict(actions=np.full((7, 2), np.nan)), "'actions' is nan at frame 0 (episode 0, frame 0), column 0"),
+        (dict(actions=np.full((7, 2), np.nan)), "episode 0: 'actions' is nan at frame 0 of it, column 0"),
         (dict(actions=np.full((7, 2), "a")), "'actions' is <U1 (7, 2)"),
         (dict(actions=np.full((7, 2), None)), "'actions' holds pickled Python objects"),
         (dict(episode_ends=np.array([3, 3, 7])), "episode 1 is empty: remove its end, 3"),
@@ -232,31 +191,6 @@ def test_what_is_no_source(tmp_path):
 # --- ACT's HDF5
 
 
-def hdf5(path, frames=5, first=0, numbers=14, compress=False, **extra):
-    """An episode as ACT's scripts write it."""
-    top = pictures(frames, first)
-    with h5py.File(path, "w") as file:
-        file.attrs["sim"] = True
-        file["action"] = (first + np.arange(frames * numbers, dtype=np.float32)).reshape(frames, numbers)
-        file["observations/qpos"] = np.full((frames, numbers), first, np.float64)
-        file["observations/qvel"] = np.zeros((frames, numbers))
-        if compress:
-            file.attrs["compress"] = True
-            jpegs = []
-            for picture in top:
-                buffer = io.BytesIO()
-                Image.fromarray(picture).save(buffer, "jpeg", quality=95)
-                jpegs.append(np.frombuffer(buffer.getvalue(), np.uint8))
-            longest = max(map(len, jpegs))
-            file["observations/images/top"] = np.stack([np.pad(jpeg, (0, longest - len(jpeg))) for jpeg in jpegs])
-            file["compress_len"] = np.array([[len(jpeg) for jpeg in jpegs]])
-        else:
-            file["observations/images/top"] = top
-        for name, values in extra.items():
-            file[name] = values
-    return path
-
-
 @pytest.mark.parametrize("compress", [False, True])
 def test_act_episodes_in_the_order_of_their_numbers(tmp_path, compress):
     for i in (10, 9, 2):
@@ -267,7 +201,7 @@ def test_act_episodes_in_the_order_of_their_numbers(tmp_path, compress):
     assert data.observations["state"][data.episode_starts, 0].tolist() == [2, 9, 10]
     assert (data.fps, data.actions.shape, data.actions.dtype) == (50.0, (21, 14), np.float32)
     assert any("frames a second" in note for note in data.notes)
-    assert any(note.endswith("left out observations/qvel") for note in data.notes)
+    assert any(note.endswith("left out observations/qvel; a policy sees it with -c qvel") for note in data.notes)
     assert_alike(data[1].observations["images.top"], pictures(9, 9))
     if not compress:
         np.testing.assert_array_equal(data[1].observations["images.top"], pictures(9, 9))
@@ -293,26 +227,26 @@ def test_act_mistakes(tmp_path):
     first = hdf5(tmp_path / "episode_0.hdf5")
     other = tmp_path / "episode_1.hdf5"
     hdf5(other, numbers=7)
-    line = mistake(read_demonstrations, tmp_path)
+    line = mistake(read_demonstrations, tmp_path, strict=True)
     assert "a frame of 'actions' has the shape (14,) in episode 0 and (7,) in episode 1" in line
     hdf5(other)
     with h5py.File(other, "a") as file:
         del file["observations/qpos"]
-    assert "episode 1 has no 'state'" in mistake(read_demonstrations, tmp_path)
+    assert "episode_1.hdf5 has no 'observations/qpos'" in mistake(read_demonstrations, tmp_path, strict=True)
     with h5py.File(other, "a") as file:
         file["observations/qpos"] = np.zeros((4, 14))
-    assert "in episode 1, 'state' has 4 frames and the actions 5" in mistake(read_demonstrations, tmp_path)
+    assert "episode 1: 'state' has 4 frames and the actions 5" in mistake(read_demonstrations, tmp_path, strict=True)
     with h5py.File(other, "a") as file:
         del file["action"]
-    assert "has no /action" in mistake(read_demonstrations, tmp_path)
+    assert "has no 'action'" in mistake(read_demonstrations, tmp_path, strict=True)
     with h5py.File(other, "a") as file:
         file["action"] = np.zeros((0, 14))
-    assert "/action has no frames" in mistake(read_demonstrations, tmp_path)
+    assert "'actions' has no frames" in mistake(read_demonstrations, tmp_path, strict=True)
     assert "no camera 'tpo'; did you mean 'top'" in mistake(read_demonstrations, first, cameras=["tpo"])
     content = first.read_bytes()
     for length in (0, 100, len(content) // 2, len(content) - 10):
         other.write_bytes(content[:length])
-        assert "damaged, truncated or not an HDF5 file" in mistake(read_demonstrations, tmp_path)
+        assert "damaged, truncated or not an HDF5 file" in mistake(read_demonstrations, tmp_path, strict=True)
     other.unlink()
     hdf5(first, compress=True)
     with h5py.File(first, "a") as file:
@@ -340,111 +274,6 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
 # --- LeRobot, written by hand
 
 
-def mp4(path, frames, fps=10, codec="mpeg4", **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=fps, options=options)
-        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
-        if codec == "mpeg4":  # its quality is set by this alone
-            stream.bit_rate = 4_000_000
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def by_hand(root):
-    """Four episodes as LeRobot stores them, made without the code under test.
-
-    Two files of data in two chunks, two files of episodes, a video file of two episodes and two of one, pictures in the
-    table, a path template of its own, and features nobody here knows.
-    """
-    frames = sum(LENGTHS)
-    starts = [0, *np.cumsum(LENGTHS).tolist()]
-    rng = np.random.default_rng(1)
-    actions = rng.normal(size=(frames, 2)).astype(np.float32)
-    state = rng.normal(size=(frames, 3))
-    top, wrist = pictures(frames), pictures(frames)[::-1]
-    features = {
-        "observation.state": {"dtype": "float64", "shape": [3], "names": {"motors": ["a", "b", "c"]}},
-        "observation.environment_state": {"dtype": "float32", "shape": [1], "names": None},
-        "observation.effort": {"dtype": "float32", "shape": [2], "names": None},
-        "action": {"dtype": "float32", "shape": [2], "names": {"motors": ["shoulder", "elbow"]}},
-        "observation.images.top": {"dtype": "video", "shape": [*SIZE, 3], "names": ["height", "width", "channel"]},
-        "observation.images.deep": {"dtype": "video", "shape": [*SIZE, 1], "info": {"video.is_depth_map": True}},
-        "observation.image": {"dtype": "image", "shape": [*SIZE, 3], "names": ["height", "width", "channel"]},
-        "next.reward": {"dtype": "float32", "shape": [1], "names": None},
-        **{name: {"dtype": "int64", "shape": [1]} for name in ("frame_index", "episode_index", "index", "task_index")},
-        "timestamp": {"dtype": "float32", "shape": [1], "names": None},
-    }
-    info = {
-        "codebase_version": "v3.0",
-        "robot_type": "aloha",
-        "total_episodes": 4,
-        "total_frames": frames,
-        "total_tasks": 1,
-        "chunks_size": 1000,
-        "fps": 10,
-        "splits": {"train": "0:4"},
-        "data_path": "frames/chunk-{chunk_index:03d}/part-{file_index:03d}.parquet",
-        "video_path": "films/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-        "features": features,
-    }
-    (root / "meta").mkdir(parents=True)
-    (root / "meta" / "info.json").write_text(json.dumps(info))
-    (root / "meta" / "stats.json").write_text("{}")
-
-    def png(picture):
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "png")
-        return {"bytes": buffer.getvalue(), "path": None}
-
-    for (chunk, file), episodes in {(0, 0): [0, 1], (1, 2): [2, 3]}.items():
-        first, last = starts[episodes[0]], starts[episodes[-1] + 1]
-        index = np.arange(first, last)
-        episode = np.repeat(episodes, [LENGTHS[i] for i in episodes])
-        table = pa.table(
-            {
-                "observation.state": pa.array(state[first:last].tolist(), pa.list_(pa.float64())),
-                "observation.environment_state": pa.array(index, pa.float32()),
-                "observation.effort": pa.array(actions[first:last].tolist(), pa.list_(pa.float32(), 2)),
-                "action": pa.array(actions[first:last].tolist(), pa.list_(pa.float32(), 2)),
-                "observation.image": pa.array([png(picture) for picture in wrist[first:last]]),
-                "next.reward": pa.array(index, pa.float32()),
-                "episode_index": episode,
-                "index": index,
-                "frame_index": index - np.array(starts)[episode],
-            }
-        )
-        path = root / f"frames/chunk-{chunk:03d}/part-{file:03d}.parquet"
-        path.parent.mkdir(parents=True)
-        pq.write_table(table, path, row_group_size=4)
-        rows = [
-            {
-                "episode_index": i,
-                "tasks": ["put it there"],
-                "length": LENGTHS[i],
-                "dataset_from_index": starts[i],
-                "dataset_to_index": starts[i + 1],
-                "data/chunk_index": chunk,
-                "data/file_index": file,
-                "videos/observation.images.top/chunk_index": 0,
-                "videos/observation.images.top/file_index": [0, 1, 2, 1][i],
-                "videos/observation.images.top/from_timestamp": [0.0, LENGTHS[3] / 10, 0.0, 0.0][i],
-                "videos/observation.images.top/to_timestamp": 99.0,
-            }
-            for i in episodes
-        ]
-        path = root / f"meta/episodes/chunk-000/file-{file:03d}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows[::-1]), path)
-    e = [top[starts[i] : starts[i + 1]] for i in range(4)]
-    films = root / "films/observation.images.top/chunk-000"
-    mp4(films / "file-000.mp4", e[0])
-    mp4(films / "file-001.mp4", np.concatenate([e[3], e[1]]), codec="libx264", bf="2")  # the later episode comes first
-    mp4(films / "file-002.mp4", e[2], codec="libx264", g="2")
-    return actions, state, top, wrist
-
-
 def test_a_lerobot_folder_made_by_hand(tmp_path):
     root = tmp_path / "a=b" / "le.robot"  # folders may be named so
     actions, state, top, wrist = by_hand(root)
@@ -457,7 +286,7 @@ def test_a_lerobot_folder_made_by_hand(tmp_path):
     np.testing.assert_array_equal(data.observations["images.image"], wrist)
     assert_alike(data.observations["images.top"], top)
     assert [note.split(": ")[1] for note in data.notes] == [
-        "left out observation.effort, observation.images.deep, next.reward"
+        "left out observation.effort, observation.images.deep, next.reward; a policy sees it with -c effort"
     ]
     some_of_it = read_demonstrations(f"{root}[1:3]", cameras=["top"], resize=SIZE[::-1])
     assert some_of_it.lengths.tolist() == LENGTHS[1:3]
@@ -467,20 +296,6 @@ def test_a_lerobot_folder_made_by_hand(tmp_path):
     data = read_demonstrations(root, resize=(8, 6))
     assert {data.observations[name].shape for name in ("images.top", "images.image")} == {(22, 6, 8, 3)}
     assert "no meta/stats.json" in data.notes[-1]
-
-
-def change_info(root, **change):
-    path = root / "meta" / "info.json"
-    info = json.loads(path.read_text()) | change
-    path.write_text(json.dumps({key: value for key, value in info.items() if value is not None}))
-
-
-def change_table(path, **columns):
-    table = pq.read_table(path, partitioning=None)
-    for name, values in columns.items():
-        i = table.column_names.index(name)
-        table = table.remove_column(i) if values is None else table.set_column(i, name, values)
-    pq.write_table(table, path)
 
 
 def test_lerobot_mistakes(tmp_path):
@@ -496,7 +311,7 @@ def test_lerobot_mistakes(tmp_path):
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(good, root)
         spoil(root / path)
-        return mistake(read_demonstrations, root, **asked)
+        return mistake(read_demonstrations, root, strict=True, **asked)
 
     def info(**change):
         return said("", lambda root: change_info(root, **change))
@@ -509,12 +324,13 @@ def test_lerobot_mistakes(tmp_path):
 
     assert "has no 'features'" in info(features=None)
     assert "has no 'codebase_version'" in info(codebase_version=None)
-    line = info(codebase_version="v2.1")
-    assert "older format v2.1" in line
-    assert "convert_dataset_v21_to_v30" in line
-    assert "format v4.0, and only v3 is read" in info(codebase_version="v4.0")
+    assert "meta/episodes.jsonl is missing" in info(codebase_version="v2.1")
+    line = info(codebase_version="v1.6")
+    assert "format v1.6, and v2 and v3 are read" in line
+    assert "convert_dataset_v1_to_v2.py" in line
+    assert "format v4.0, and v2 and v3 are read" in info(codebase_version="v4.0")
     assert "tells of 9 episodes, meta/episodes lists 4" in info(total_episodes=9)
-    assert "has no feature 'action'" in info(features={"timestamp": {"dtype": "float32", "shape": [1]}})
+    assert "has no actions" in info(features={"timestamp": {"dtype": "float32", "shape": [1]}})
     assert "damaged" in info(features=[1, 2])
     assert "fps is 'fast'" in info(fps="fast")
     assert "damaged" in info(data_path="data/{episode_chunk}.parquet")
@@ -561,7 +377,7 @@ def test_lerobot_mistakes(tmp_path):
     line = cells(data, action=pa.array([[*numbers, 0.0] for numbers in action]))
     assert "'actions' has the shape (2,) in episode 0 and (3,) in episode 2" in line
     line = cells(data, action=pa.array([*action[:-1], [1.0, None]]))
-    assert "'actions' is nan at frame 21 (episode 3, frame 3), column 1" in line
+    assert "episode 3: 'actions' is nan at frame 3 of it, column 1" in line
     assert "'actions' is object" in cells(data, action=pa.array([["a", "b"]] * 10))
     pictures_lost = pa.array([{"bytes": b"no picture", "path": None}] * 10)
     assert "damaged" in cells(data, **{"observation.image": pictures_lost})
@@ -595,7 +411,7 @@ def test_no_picture_starts_another_program(tmp_path, ghostscript):
     data = tmp_path / "lerobot" / "frames/chunk-001/part-002.parquet"
     rows = len(pq.read_table(data, partitioning=None))
     change_table(data, **{"observation.image": pa.array([{"bytes": POSTSCRIPT, "path": None}] * rows)})
-    assert "cannot identify" in mistake(read_demonstrations, tmp_path / "lerobot")
+    assert "cannot identify" in mistake(read_demonstrations, tmp_path / "lerobot", strict=True)
     assert not ghostscript.exists()
 
 

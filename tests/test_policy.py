@@ -61,10 +61,10 @@ def of_lengths(*lengths, fps=10.0) -> Demonstrations:
 
 def test_a_short_episode_leaves_the_chunk_as_it_is():
     demos = of_lengths(*[25] * 5, 3)
-    with pytest.warns(Note, match=r"1 of 6 episodes are shorter than a chunk of 20 actions: episode 5 \(3 frames\)"):
+    with pytest.warns(Note, match=r"a chunk of 20 actions is longer than 1 of 6 episodes: episode 5 \(3 frames\)"):
         policy = vk.Policy(**TINY).fit(demos)
     assert policy.domain_.chunk_size == 20  # two seconds
-    assert "shorter than a chunk" in policy.notes_[0]
+    assert "longer than 1 of 6 episodes" in policy.notes_[0]
     assert policy.evaluate(demos, k=2)["elbo"] < np.inf
     # What comes behind the short episode does not matter to it: another one, or nothing.
     drawn = []

@@ -23,7 +23,7 @@ def demonstrate(
 
     from vaekit.robots.datasets import write_demonstrations
     from vaekit.robots.environments import demonstrate as show
-    from vaekit.robots.lerobot import check_free
+    from vaekit.robots.lerobot_write import check_free
     from vaekit.training.progress import track
 
     check_free(output)

@@ -8,50 +8,72 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vaekit.errors import UserError, near_matches, tell
-from vaekit.robots.demonstrations import CAMERA, VECTORS, Asked, Demonstrations, floats
+from vaekit.robots.demonstrations import CAMERA, DEFAULTS, Demonstrations, floats
+from vaekit.robots.reading import PICTURES, VECTOR, Asked, check_part, side_by_side
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import check_size, decoding, reading, shown, split_rows
 
+ZARR = (
+    "is a zarr store, which is not read: save its arrays as an .npz, with python -c \"import numpy, zarr; z = zarr.open('{0}'); "
+    "numpy.savez('{1}.npz', actions=z['data/action'][:], state=z['data/state'][:], episode_ends=z['meta/episode_ends'][:])\""
+)
+RLDS = "is a dataset of TensorFlow (RLDS), which is not read: convert it to LeRobot's format, as openpi's examples do"
+
 
 def read_demonstrations(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Sequence[str],
     *,
     cameras: bool | Sequence[str] = True,
     resize: tuple[int, int] | None = None,
+    also: Sequence[str] = (),
+    map: Mapping[str, str] | None = None,
+    fps: float | None = None,
+    strict: bool = False,
 ) -> Demonstrations:
     """Read demonstrations into memory.
 
-    source: a folder of LeRobot v3 (it has meta/info.json), a folder of ACT's episode_N.hdf5, one such file, or an .npz
-        file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n), which become the state, or arrays
-        named as in `Demonstrations.observations`; `fps` may be there too. A trailing [3] or [0:10] picks episodes.
+    source: a folder of LeRobot v3 or v2 (it has meta/info.json), a folder of HDF5 files, such as ACT's episode_N.hdf5, one such
+        file, also of robomimic or LIBERO, or an .npz file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n),
+        which become the state, or arrays named as in `Demonstrations.observations`; `fps` may be there too. A trailing [3],
+        [0:10], [0:12,14:50] or [!4,17] picks episodes. A list of sources is read as one, as of `Demonstrations.join`.
     cameras: True for all of them, False for none, or their names, with or without "images." in front.
     resize: bring every picture to this (width, height).
+    also: vectors to read beside the state and the environment's state, such as "velocity" or "effort".
+    map: what things are called here -> in the source, as in {"state": "observation.joints", "action": "actions"}; "a+b" puts two
+        vectors one behind the other. What it leaves out is found by its usual names.
+    fps: frames a second, of a source that does not tell.
+    strict: an episode that cannot be used (frames or a camera missing, a number that is NaN) is an error; otherwise it is left
+        out, and `notes` says so.
 
     Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
     """
+    if not isinstance(source, str | os.PathLike):
+        options = {"cameras": cameras, "resize": resize, "also": also, "map": map, "fps": fps, "strict": strict}
+        return Demonstrations.join([read_demonstrations(one, **options) for one in source])  # type: ignore[arg-type]
     text = os.fspath(source)
     check_size(resize)
     cameras = (cameras,) if isinstance(cameras, str) else cameras
     with reading(text, "give fewer cameras or episodes, or a smaller size"):
-        text, episodes = split_rows(text)
-        asked = Asked(text, Path(text).expanduser(), cameras, resize, episodes)
-        demonstrations = _reader(asked)(asked)
-    demonstrations.actions = floats(demonstrations.actions)
-    observations = demonstrations.observations
-    demonstrations.observations = {
-        name: values if name.startswith(CAMERA) else floats(values) for name, values in observations.items()
+        text, rows = split_rows(text)
+        asked = Asked(text, Path(text).expanduser(), rows, cameras, resize, also, map or {}, fps, strict)
+        found = _reader(asked)(asked)
+    found = asked.without_left_out(found)
+    found.notes = asked.notes
+    found.actions = floats(found.actions)
+    found.observations = {
+        name: values if name.startswith(CAMERA) else floats(values) for name, values in found.observations.items()
     }
-    demonstrations.check()
-    tell(demonstrations.notes)
-    if resize and not any(name.startswith(CAMERA) for name in observations):
+    found.check()
+    tell(found.notes)
+    if resize and not any(name.startswith(CAMERA) for name in found.observations):
         raise UserError(f"no camera of {text} was read, and only pictures can be resized: leave out the size")
-    return demonstrations
+    return found
 
 
 def write_demonstrations(demonstrations: Demonstrations, folder: str | os.PathLike[str]) -> None:
@@ -59,28 +81,32 @@ def write_demonstrations(demonstrations: Demonstrations, folder: str | os.PathLi
 
     UserError if the folder is there already and holds something, or cannot be written; then nothing is left of it.
     """
-    from vaekit.robots.lerobot import write_lerobot
+    from vaekit.robots.lerobot_write import write_lerobot
 
     write_lerobot(demonstrations, Path(folder).expanduser())
 
 
 def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
-    from vaekit.robots.hdf5 import FILES, read_hdf5  # these two need what is defined here
+    from vaekit.robots.hdf5 import is_hdf5, read_hdf5
     from vaekit.robots.lerobot import read_lerobot
 
     path = asked.path
     if not asked.text or not path.exists():
         known = shown(path.parent) if path.parent.is_dir() else []
         raise UserError(f"{asked.text or 'the source'} does not exist{near_matches(path.name, known)}")
+    if path.name.endswith((".zarr", ".zarr.zip")) or (path / ".zgroup").exists():
+        raise UserError(f"{asked.text} {ZARR.format(path, path.name.split('.zarr')[0])}")
     if path.is_dir():
-        if (path / "meta" / "info.json").exists():
+        if (path / "meta" / "info.json").exists() or (path / "meta_data" / "info.json").exists():  # the latter of v1
             return read_lerobot
-        if any(FILES.fullmatch(name) for name in shown(path)):
+        if any(is_hdf5(name) for name in shown(path)):
             return read_hdf5
+        if any(path.glob("**/*.tfrecord*")):
+            raise UserError(f"{asked.text} {RLDS}")
         raise UserError(
             f"{asked.text} is no folder of demonstrations: give one that has meta/info.json (LeRobot) or episode_0.hdf5 (ACT)"
         )
-    if path.suffix.lower() in (".hdf5", ".h5"):
+    if is_hdf5(path.name):
         return read_hdf5
     if path.suffix.lower() == ".npz":
         return _read_npz
@@ -89,40 +115,46 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
 
 def _read_npz(asked: Asked) -> Demonstrations:
     with decoding(asked.text, "a NumPy .npz file"), zipfile.ZipFile(asked.path) as archive:
-        held = [member.removesuffix(".npy") for member in archive.namelist()]
-        cameras = asked.wanted(name for name in held if name.startswith(CAMERA))
-        observations = [name for name in held if name in ("observations", *VECTORS)] + cameras
-        for name in ("actions", "episode_ends"):
-            if name not in held:
-                raise UserError(
-                    f"{asked.text} has no array {name!r}{near_matches(name, held)}: save it under that name"
-                )
-        if not observations:
-            names = f"observations, {', '.join(VECTORS)} or {CAMERA}NAME"
-            raise UserError(f"{asked.text} has no observations (known: {', '.join(held)}): save them as {names}")
-        if "observations" in held and "state" in held:
-            raise UserError(f"{asked.text} has both observations and state, which are the same here: save one of them")
 
         def load(name: str) -> np.ndarray:
             with archive.open(f"{name}.npy") as file:
                 values = load_array(file)
             if values is None:
                 raise UserError(f"{asked.text}: {name!r} holds pickled Python objects, never opened: save numbers")
-            return asked.pictures(values) if name.startswith(CAMERA) else values
+            return values
 
-        demonstrations = Demonstrations(
-            load("actions"),
-            {"state" if name == "observations" else name: load(name) for name in observations},
-            load("episode_ends"),
-            name=asked.name,
-        )
-        if "fps" in held:
-            demonstrations.fps = float(load("fps"))
-    left_out = [name for name in held if name not in ("actions", "episode_ends", "fps", *observations)]
-    left_out = [name for name in left_out if not name.startswith(CAMERA)]
-    if left_out:
-        demonstrations.notes.append(f"{asked.text}: left out {', '.join(left_out)}")
-    if asked.rows is None:
-        return demonstrations
-    demonstrations.check()  # the ends must be sound before episodes can be told by them
-    return demonstrations[np.asarray(asked.episodes(demonstrations.episodes))]
+        held = [member.removesuffix(".npy") for member in archive.namelist()]
+        if "episode_ends" not in held:
+            near = near_matches("episode_ends", held)
+            raise UserError(f"{asked.text} has no array 'episode_ends'{near}: save it under that name")
+        if {"observations", "state"} <= set(held) and "state" not in asked.map:
+            raise UserError(f"{asked.text} has both observations and state, which are the same here: save one of them")
+        fps = asked.rate(float(load("fps")) if "fps" in held else None)
+        kinds = {name: PICTURES if name.startswith(CAMERA) else VECTOR for name in held}
+        kinds = {name: kind for name, kind in kinds.items() if name not in ("episode_ends", "fps")}
+        names = asked.names(kinds, (*DEFAULTS, "observations"))
+        if len(names) == 1:
+            raise UserError(
+                f"{asked.text} has no observations (known: {', '.join(held)}): name one, with --map state=NAME"
+            )
+        arrays = {
+            name: asked.pictures(load(keys[0]))
+            if name.startswith(CAMERA)
+            else side_by_side([load(key) for key in keys])
+            for name, keys in names.items()
+        }
+        found = Demonstrations(arrays.pop("actions"), arrays, load("episode_ends"), fps or 50.0, asked.name)
+    if asked.strict and asked.rows is None:
+        return found
+    found.observations = {n: v if n.startswith(CAMERA) else floats(v) for n, v in found.observations.items()}
+    found.check(finite=False)  # the ends must be sound before episodes can be told by them
+    if asked.rows is not None:
+        found = found[np.asarray(asked.episodes(found.episodes))]
+    for i, (start, end) in enumerate(zip(found.episode_starts, found.episode_ends, strict=True)):
+        try:
+            check_part(
+                {"actions": found.actions[start:end], **{n: v[start:end] for n, v in found.observations.items()}}
+            )
+        except UserError as error:
+            asked.leave_out(found.number(i), error)
+    return found

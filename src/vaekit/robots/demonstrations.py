@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
-from vaekit.errors import UserError, near_matches, note
-from vaekit.sources.base import bounded
-from vaekit.sources.pictures import resized
+from vaekit.errors import UserError, note
 
-VECTORS = ("state", "environment_state")
+DEFAULTS = ("actions", "state", "environment_state")  # vectors that are read where nothing else is asked for
+VECTORS = DEFAULTS[1:]
 CAMERA = "images."
+TASK = "task"
 
 
 @dataclass
@@ -22,13 +21,15 @@ class Demonstrations:
 
     Attributes:
         actions: (T, A) float, in the robot's own units.
-        observations: by name, as LeRobot calls them without its prefix: "state" (T, n), "environment_state" (T, n), and
-            cameras "images.NAME" (T, height, width, 3) uint8. Any subset of them.
+        observations: by name, as LeRobot calls them without its prefix: vectors (T, n), such as "state", "environment_state"
+            or "velocity", and cameras "images.NAME" (T, height, width, 3) uint8. Any of them.
         episode_ends: (E,) int64, rising: the frame after the last one of each episode; the last is T.
         fps: frames a second.
         name: a short name, for run folders.
         notes: what the user should know about the reading.
         action_names: a name for each of the A numbers, where they are known.
+        tasks: (T,) str, what is to be done at each frame, where that is known. A policy may see it as the observation "task".
+        numbers: of the episodes in their source, where some were left out.
     """
 
     actions: np.ndarray
@@ -38,6 +39,8 @@ class Demonstrations:
     name: str = "demonstrations"
     notes: list[str] = field(default_factory=list)
     action_names: list[str] | None = None
+    tasks: np.ndarray | None = None
+    numbers: list[int] | None = None
 
     def __len__(self) -> int:
         """Frames."""
@@ -57,6 +60,15 @@ class Demonstrations:
         """(E,), frames of each episode."""
         return self.episode_ends - self.episode_starts
 
+    @property
+    def offered(self) -> dict[str, np.ndarray]:
+        """All that a policy could see: the observations, and the task where it is known."""
+        return self.observations if self.tasks is None else {**self.observations, TASK: self.tasks}
+
+    def number(self, episode: int) -> int:
+        """What the source calls an episode."""
+        return episode if self.numbers is None else self.numbers[episode]
+
     def describe(self) -> str:
         seen = ", ".join(f"{name} ({'x'.join(map(str, v.shape[1:]))})" for name, v in self.observations.items())
         return f"{self.episodes} episodes, {len(self)} frames of {self.actions.shape[1]} actions given {seen}"
@@ -71,21 +83,72 @@ class Demonstrations:
             actions=self.actions[frames],
             observations={name: values[frames] for name, values in self.observations.items()},
             episode_ends=np.cumsum(self.lengths[chosen]),
+            tasks=None if self.tasks is None else self.tasks[frames],
+            numbers=[self.number(i) for i in chosen.tolist()],
         )
 
-    def check(self) -> None:
-        """UserError for what no policy could be learned from: where it is, and what to do."""
+    @classmethod
+    def join(cls, several: Sequence[Demonstrations]) -> Demonstrations:
+        """Several sets as one.
+
+        An observation that one of them lacks is left out, with a note. UserError where their frame rates, actions or shapes
+        differ.
+        """
+        first = several[0]
+        for other in several[1:]:
+            _check_alike(first, other)
+        names = [name for name in first.observations if all(name in each.observations for each in several)]
+        lost = sorted({name for each in several for name in each.observations} - set(names))
+        if not names:
+            raise UserError(f"{_named(several)} have no observation in common: map their names, with --map state=NAME")
+        if lost:
+            note(f"left out {', '.join(lost)}, which not all of {_named(several)} have")
+        known = [each.tasks for each in several if each.tasks is not None]
+        return cls(
+            np.concatenate([each.actions for each in several]),
+            {name: np.concatenate([each.observations[name] for each in several]) for name in names},
+            np.cumsum(np.concatenate([each.lengths for each in several])),
+            first.fps,
+            f"{first.name}-and-{len(several) - 1}-more" if len(several) > 1 else first.name,
+            [text for each in several for text in each.notes],
+            next((each.action_names for each in several if each.action_names), None),
+            np.concatenate(known) if len(known) == len(several) else None,
+        )
+
+    def closed_up(self, left_out: Collection[int]) -> Demonstrations:
+        """Without these episodes. The others move up within the arrays, which takes no memory as a copy would."""
+        kept = [i for i in range(self.episodes) if i not in left_out]
+        ends = np.cumsum(self.lengths[kept])
+
+        def close(values: np.ndarray) -> np.ndarray:
+            for i, end in zip(kept, ends, strict=True):
+                span = values[self.episode_starts[i] : self.episode_ends[i]]
+                values[end - len(span) : end] = span
+            return values[: ends[-1]]
+
+        return replace(
+            self,
+            actions=close(self.actions),
+            observations={name: close(values) for name, values in self.observations.items()},
+            episode_ends=ends,
+            tasks=None if self.tasks is None else close(self.tasks),
+            numbers=[self.number(i) for i in kept],
+        )
+
+    def check(self, *, finite: bool = True) -> None:
+        """UserError for what no policy could be learned from: where it is, and what to do. finite: look at every number too."""
         if self.actions.ndim != 2 or not self.actions.size:
             raise UserError(f"{self.name}: actions have the shape {self.actions.shape}: give (frames, numbers)")
         self._check_ends()
         if not self.observations:
             raise UserError(
-                f"{self.name} holds no observations: a policy needs a state, an environment state or a camera"
+                f"{self.name} holds no observations, and a policy needs a state, an environment state or a camera: "
+                "if it is there by another name, --map state=NAME"
             )
         if not 0 < self.fps < float("inf"):
             raise UserError(f"{self.name}: fps is {self.fps}: give frames a second, above 0")
         for name, values in {"actions": self.actions, **self.observations}.items():
-            self._check_array(name, values)
+            self._check_array(name, values, finite)
 
     def _check_ends(self) -> None:
         ends = self.episode_ends
@@ -105,7 +168,7 @@ class Demonstrations:
                 "the last of episode_ends must be the number of frames"
             )
 
-    def _check_array(self, name: str, values: np.ndarray) -> None:
+    def _check_array(self, name: str, values: np.ndarray, finite: bool) -> None:
         if not values.ndim or len(values) != len(self):
             frames = len(values) if values.ndim else "no"
             raise UserError(f"{self.name}: {name!r} has {frames} frames and the actions {len(self)}: save them again")
@@ -115,17 +178,51 @@ class Demonstrations:
                     f"{self.name}: camera {name!r} is {values.dtype} {values.shape}: give bytes (frames, height, width, 3)"
                 )
             return
-        if name != "actions" and name not in VECTORS:
-            raise UserError(f"{self.name}: {name!r} is no observation: name it {', '.join(VECTORS)} or {CAMERA}NAME")
         if values.ndim != 2 or values.dtype.kind != "f" or not values.size:
             raise UserError(f"{self.name}: {name!r} is {values.dtype} {values.shape}: give floats (frames, numbers)")
-        if not np.isfinite(values).all():
-            frame, column = np.argwhere(~np.isfinite(values))[0].tolist()
+        if finite and (place := not_finite(values)):
+            frame, column = place
             episode = int(np.searchsorted(self.episode_ends, frame, side="right"))
             raise UserError(
-                f"{self.name}: {name!r} is {values[frame, column]} at frame {frame} (episode {episode}, frame "
+                f"{self.name}: {name!r} is {values[place]} at frame {frame} (episode {self.number(episode)}, frame "
                 f"{frame - self.episode_starts[episode]}), column {column}: mend it, or leave that episode out"
             )
+
+
+def _named(several: Sequence[Demonstrations]) -> str:
+    return " and ".join(dict.fromkeys(each.name for each in several))
+
+
+def _check_alike(a: Demonstrations, b: Demonstrations) -> None:
+    """UserError where one policy cannot learn from both."""
+    if not np.isclose(a.fps, b.fps):
+        raise UserError(
+            f"{a.name} has {a.fps:g} frames a second and {b.name} {b.fps:g}: bring them to one rate, or train on one of them"
+        )
+    if a.action_names and b.action_names and a.action_names != b.action_names:
+        differ = [
+            f"{one} and {other}" for one, other in zip(a.action_names, b.action_names, strict=False) if one != other
+        ]
+        raise UserError(
+            f"the actions of {a.name} and {b.name} have other names, such as {(differ or ['more of them'])[0]}"
+        )
+    shapes = [
+        {"actions": each.actions.shape[1:], **{n: v.shape[1:] for n, v in each.observations.items()}} for each in (a, b)
+    ]
+    for name in shapes[0].keys() & shapes[1].keys():
+        if shapes[0][name] != shapes[1][name]:
+            remedy = "--resize WIDTHxHEIGHT makes them alike" if name.startswith(CAMERA) else "give sets of one robot"
+            raise UserError(
+                f"a frame of {name!r} has the shape {shapes[0][name]} in {a.name} and {shapes[1][name]} in {b.name}: {remedy}"
+            )
+
+
+def not_finite(values: np.ndarray) -> tuple[int, int] | None:
+    """The frame and the column of the first number (T, n) that is NaN or infinite."""
+    if values.ndim != 2 or values.dtype.kind != "f" or np.isfinite(values).all():
+        return None
+    frame, column = np.argwhere(~np.isfinite(values))[0].tolist()
+    return frame, column
 
 
 def split_episodes(
@@ -152,77 +249,12 @@ def note_short_episodes(demonstrations: Demonstrations, chunk_size: int) -> None
             f"is never learned; --chunk-size {longest} is enough"
         )
     elif len(short):
-        few = ", ".join(f"episode {i} ({demonstrations.lengths[i]} frames)" for i in short[:5])
+        few = ", ".join(f"episode {demonstrations.number(i)} ({demonstrations.lengths[i]} frames)" for i in short[:5])
         more = f" and {len(short) - 5} more" if len(short) > 5 else ""
         note(
-            f"{len(short)} of {demonstrations.episodes} episodes are shorter than a chunk of {chunk_size} actions: {few}{more}; "
+            f"a chunk of {chunk_size} actions is longer than {len(short)} of {demonstrations.episodes} episodes: {few}{more}; "
             "what lies behind their end is masked"
         )
-
-
-@dataclass
-class Asked:
-    """What `read_demonstrations` was asked for; for the readers."""
-
-    text: str  # the source without its episodes: what messages call it
-    path: Path
-    cameras: bool | Sequence[str]
-    resize: tuple[int, int] | None
-    rows: str | None  # of the episodes; None: all of them
-
-    @property
-    def name(self) -> str:
-        """A short one, for run folders."""
-        path = self.path.absolute()
-        return path.name if path.is_dir() else path.stem
-
-    def episodes(self, count: int) -> Sequence[int]:
-        """Those to read of the `count` that are there."""
-        if self.rows is None:
-            return range(count)
-        return bounded(self.rows, count, self.text, "episodes").tolist()
-
-    def wanted(self, held: Iterable[str]) -> list[str]:
-        """Those of the cameras "images.NAME" to read. UserError for one that is not there."""
-        held = list(held)
-        if isinstance(self.cameras, bool):
-            return held if self.cameras else []
-        wanted = [CAMERA + name.removeprefix(CAMERA) for name in self.cameras]
-        for name in wanted:
-            if name not in held:
-                known = near_matches(name.removeprefix(CAMERA), [camera.removeprefix(CAMERA) for camera in held])
-                raise UserError(f"{self.text} has no camera {name.removeprefix(CAMERA)!r}{known or ', nor any other'}")
-        return wanted
-
-    def pictures(self, pictures: np.ndarray) -> np.ndarray:
-        """(T, height, width, 3) bytes, resized; an array of another kind is left to `check`."""
-        if self.resize is None or pictures.ndim != 4 or pictures.dtype != np.uint8 or not pictures.size:
-            return pictures
-        return np.stack([resized(picture, self.resize) for picture in pictures])
-
-
-def joined(asked: Asked, parts: Sequence[dict[str, np.ndarray]], episodes: Sequence[int], fps: float) -> Demonstrations:
-    """Demonstrations of `parts`, one an episode: "actions" and observations by name. `episodes`: their numbers."""
-    first = parts[0]
-    for part, i in zip(parts, episodes, strict=True):
-        for name in {**first, **part}:
-            if name not in part or name not in first:
-                lacks = i if name not in part else episodes[0]
-                raise UserError(
-                    f"{asked.text}: episode {lacks} has no {name!r}, others do: leave it out of all, or add it"
-                )
-            if part[name].shape[1:] != first[name].shape[1:]:
-                shapes = f"{first[name].shape[1:]} in episode {episodes[0]} and {part[name].shape[1:]} in episode {i}"
-                raise UserError(f"{asked.text}: a frame of {name!r} has the shape {shapes}: give episodes of one robot")
-            if len(part[name]) != len(part["actions"]):
-                frames = f"{len(part[name])} frames and the actions {len(part['actions'])}"
-                raise UserError(
-                    f"{asked.text}: in episode {i}, {name!r} has {frames}: record it again, or leave it out"
-                )
-    ends = np.cumsum([len(part["actions"]) for part in parts])
-    # A name's parts are let go as soon as they are joined, so that only one camera is held twice.
-    whole = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(first)}
-    return Demonstrations(whole.pop("actions"), whole, ends, fps, asked.name)
 
 
 def floats(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,313 @@
+"""What the readers of demonstrations share: what was asked for, names, and leaving out episodes that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vaekit.errors import MissingExtra, UserError, near_matches, note
+from vaekit.robots.demonstrations import CAMERA, DEFAULTS, TASK, Demonstrations, floats, not_finite
+from vaekit.sources.base import bounded, decoding
+from vaekit.sources.pictures import resized
+from vaekit.training.progress import track
+
+# Our names, and what others call the same, without the prefix: "a+b" are two vectors, one behind the other.
+ALIASES = {
+    "actions": ("action", "actions"),
+    "state": (
+        "state",
+        "observations",
+        "qpos",
+        "robot0_eef_pos+robot0_eef_quat+robot0_gripper_qpos",  # robomimic
+        "ee_states+gripper_states",  # LIBERO
+        "joint_position+gripper_position",  # DROID
+    ),
+    "environment_state": ("environment_state", "object"),
+    "velocity": ("velocity", "qvel"),
+    "effort": ("effort",),
+}
+PREFIX = re.compile(r"^(observations?[./]|obs[./])?(images[./])?")
+VECTOR, PICTURES, OTHER = "vector", "pictures", "other"  # what a field may be
+SAID, NAMED = 5, 10  # reasons and names that a note has at most
+
+
+class UntrustedError(UserError):
+    """A dataset that should not be read at all."""
+
+
+@dataclass
+class Asked:
+    """What `read_demonstrations` was asked for; for the readers."""
+
+    text: str  # the source without its episodes: what messages call it
+    path: Path
+    rows: str | None = None  # of the episodes; None: all of them
+    cameras: bool | Sequence[str] = True
+    resize: tuple[int, int] | None = None
+    also: Sequence[str] = ()
+    map: Mapping[str, str] = field(default_factory=dict)
+    fps: float | None = None
+    strict: bool = False
+    notes: list[str] = field(default_factory=list)
+    left_out: dict[int, str] = field(default_factory=dict)  # the number of an episode -> why it cannot be used
+
+    @property
+    def name(self) -> str:
+        """A short one, for run folders."""
+        path = self.path.absolute()
+        return path.name if path.is_dir() else path.stem
+
+    def episodes(self, count: int) -> list[int]:
+        """The numbers of those to read of the `count` that are there."""
+        every = range(count) if self.rows is None else bounded(self.rows, count, self.text, "episodes").tolist()
+        return list(every)
+
+    def rate(self, told: float | None) -> float:
+        """Frames a second, which the source tells or the user."""
+        if told is None or self.fps is None:
+            return self.fps or told or 0.0
+        raise UserError(f"{self.text} tells its frames a second itself, {told:g}: leave out fps={self.fps:g}")
+
+    # -- names -----------------------------------------------------------------------------------------------------------
+
+    def names(self, fields: Mapping[str, str], usual: Collection[str]) -> dict[str, list[str]]:
+        """Which fields to read: our name -> fields, the vectors of which stand one behind the other.
+
+        fields: all that the source holds, and what it is. usual: those whose name needs no guess.
+        """
+        vectors = {short(key).replace(".", "_"): key for key in reversed([*fields]) if fields[key] == VECTOR}
+        found = self._mapped(fields)
+        taken = {key for keys in found.values() for key in keys}
+        for name, aliases in ALIASES.items():
+            if name not in found and (name in DEFAULTS or name in self.also):
+                parts = (alias.split("+") for alias in aliases)
+                found |= {name: [vectors[p] for p in next((a for a in parts if set(a) <= vectors.keys()), [])]}
+        for name in self.also:
+            if not found.get(name) and name not in vectors:
+                raise UserError(f"{self.text} has no observation {name!r}{near_matches(name, vectors)}")
+            found[name] = found.get(name) or [vectors[name]]
+        cameras = {CAMERA + short(key): [key] for key, kind in fields.items() if kind == PICTURES and key not in taken}
+        cameras |= {name: found.pop(name) for name in list(found) if is_camera(name)}
+        found = {name: keys for name, keys in found.items() if keys}
+        if "actions" not in found:
+            near = near_matches("action", fields)
+            raise UserError(f"{self.text} has no actions{near}: name them, with --map action=NAME")
+        found |= {name: cameras[name] for name in self.wanted(cameras)}
+        self._tell(fields, found, {*usual, *taken})
+        return found
+
+    def _mapped(self, fields: Mapping[str, str]) -> dict[str, list[str]]:
+        """What the user says of names."""
+        by_short = {short(key): key for key in reversed([*fields])}
+        found: dict[str, list[str]] = {}
+        for name, text in self.map.items():
+            keys = [key if key in fields else by_short.get(key, "") for key in text.split("+")]
+            if "" in keys:
+                lost = text.split("+")[keys.index("")]
+                raise UserError(f"{self.text} has nothing called {lost!r} for {name!r}{near_matches(lost, fields)}")
+            kinds = {fields[key] for key in keys}
+            if kinds == {PICTURES} and len(keys) == 1:
+                name = CAMERA + name.removeprefix(CAMERA)
+            elif kinds != {VECTOR}:
+                raise UserError(
+                    f"{text} of {self.text} is neither a vector a frame nor one camera: map another to {name}"
+                )
+            found["actions" if name == "action" else name] = keys
+        return found
+
+    def _tell(self, fields: Mapping[str, str], found: Mapping[str, list[str]], sure: Collection[str]) -> None:
+        """Notes of what was guessed, and of what is left out."""
+        guessed = [
+            f"{' + '.join(keys)} for {name.removeprefix(CAMERA)!r}"
+            for name, keys in found.items()
+            if not set(sure) >= set(keys) and not (is_camera(name) and has_prefix(keys[0]))
+        ]
+        if guessed:
+            self.notes.append(f"{self.text}: took {', '.join(guessed)}; --map NAME=KEY says otherwise")
+        read = {key for keys in found.values() for key in keys}
+        left = [key for key, kind in fields.items() if key not in read and kind != PICTURES]
+        if not left:
+            return
+        hint = ""
+        if seen := [key for key in left if fields[key] == VECTOR and has_prefix(key)]:
+            hint = f"; a policy sees it with -c {short(seen[0])}"
+            if "state" not in found:
+                hint = f"; --map state={seen[0]} makes it the state"
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        self.notes.append(f"{self.text}: left out {', '.join(left[:NAMED])}{more}{hint}")
+
+    def wanted(self, held: Iterable[str]) -> list[str]:
+        """Those of the cameras "images.NAME" to read. UserError for one that is not there."""
+        held = list(held)
+        if isinstance(self.cameras, bool):
+            return held if self.cameras else []
+        wanted = [CAMERA + name.removeprefix(CAMERA) for name in self.cameras]
+        for name in wanted:
+            if name not in held:
+                known = near_matches(name.removeprefix(CAMERA), [camera.removeprefix(CAMERA) for camera in held])
+                raise UserError(f"{self.text} has no camera {name.removeprefix(CAMERA)!r}{known or ', nor any other'}")
+        return wanted
+
+    # -- pictures and memory -----------------------------------------------------------------------------------------------
+
+    def pictures(self, pictures: np.ndarray) -> np.ndarray:
+        """(T, height, width, 3) bytes, resized; an array of another kind is left to `check`."""
+        if self.resize is None or pictures.ndim != 4 or pictures.dtype != np.uint8 or not pictures.size:
+            return pictures
+        return np.stack([resized(picture, self.resize) for picture in pictures])
+
+    def picture_bytes(self, shape: Sequence[int]) -> int:
+        """Of a picture (height, width, colours), once it is resized."""
+        return 3 * int(np.prod(self.resize or shape[:2]))
+
+    def check_memory(self, size: int) -> None:
+        """A note where arrays of `size` bytes take more than half of the memory that is free."""
+        free = free_memory()
+        if size > free / 2:
+            note(
+                f"{self.text} takes {size / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: smaller pictures "
+                "(--resize 160x120), fewer cameras (-c) or fewer episodes (SOURCE[0:50]) take less"
+            )
+
+    # -- episodes that cannot be used --------------------------------------------------------------------------------------
+
+    def leave_out(self, episode: int, why: UserError) -> None:
+        """Do without an episode, or, where the user is strict, raise why."""
+        if isinstance(why, UntrustedError | MissingExtra):
+            raise why
+        self.left_out.setdefault(episode, str(why))
+        if self.strict:
+            raise self.unusable()
+
+    def unusable(self) -> UserError:
+        """What is wrong with the first episode that was left out."""
+        episode, why = next(iter(self.left_out.items()))
+        return UserError(f"{self.text}, episode {episode}: {why}")
+
+    def without_left_out(self, found: Demonstrations) -> Demonstrations:
+        """Without the episodes that cannot be used, with a note of them; UserError where these are all of them."""
+        late = [i for i in range(found.episodes) if found.number(i) in self.left_out]
+        if not self.left_out:
+            return found
+        if len(late) == found.episodes:
+            raise self.unusable()
+        whys: dict[str, list[str]] = {}
+        for episode in sorted(self.left_out):
+            whys.setdefault(self.left_out[episode], []).append(str(episode))
+        said = [f"{', '.join(episodes)} ({why})" for why, episodes in whys.items()]
+        more = f"; and {len(said) - SAID} more" if len(said) > SAID else ""
+        count = found.episodes + len(self.left_out) - len(late)
+        self.notes.append(
+            f"{self.text}: left out {len(self.left_out)} of {count} episodes: {'; '.join(said[:SAID])}{more}"
+        )
+        return found.closed_up(late) if late else found
+
+
+def is_camera(name: str) -> bool:
+    return name.startswith(CAMERA)
+
+
+def has_prefix(key: str) -> bool:
+    """Whether a field says by its name that it is an observation."""
+    return PREFIX.sub("", key, count=1) != key
+
+
+def short(key: str) -> str:
+    """The name of a field without its prefix: observation.images.top -> top, observations/qpos -> qpos."""
+    return PREFIX.sub("", key, count=1).replace("/", ".")
+
+
+def gather(
+    asked: Asked,
+    episodes: Sequence[int],
+    frames: int,
+    read: Callable[[int], dict[str, np.ndarray]],
+    *,
+    fps: float,
+    more: int = 0,
+) -> Demonstrations:
+    """Demonstrations of the episodes that can be read, put one behind the other in arrays that are made once.
+
+    Args:
+        episodes: their numbers.
+        frames: how many there are in all, at most.
+        read: the number of an episode -> its actions, observations and tasks, by name.
+        more: bytes a frame of what is read later.
+    """
+    whole: dict[str, np.ndarray] = {}
+    numbers: list[int] = []
+    ends, at = [], 0
+    for number in track(list(episodes), "read"):
+        try:
+            with decoding(f"episode {number} of {asked.text}", "what it should be"):
+                part = read(number)
+            check_part(part)
+            part = {
+                name: values if is_camera(name) or name == TASK else floats(values) for name, values in part.items()
+            }
+        except UserError as error:
+            asked.leave_out(number, error)
+            continue
+        if not whole:
+            asked.check_memory(frames * (more + sum(values.nbytes // len(values) for values in part.values())))
+            whole = {name: np.empty((frames, *values.shape[1:]), values.dtype) for name, values in part.items()}
+        for name, values in part.items():
+            check_shape(asked, name, whole[name], values, numbers, number)
+            whole[name][at : at + len(values)] = values
+        at += len(part["actions"])
+        numbers.append(number)
+        ends.append(at)
+    if not numbers:
+        raise asked.unusable()
+    cut = {name: values[:at] for name, values in whole.items()}
+    return Demonstrations(
+        cut.pop("actions"), cut, np.array(ends), fps, asked.name, tasks=cut.pop(TASK, None), numbers=numbers
+    )
+
+
+def side_by_side(vectors: Sequence[np.ndarray]) -> np.ndarray:
+    """(T, n) of each -> (T, all of them)."""
+    if len(vectors) == 1:
+        return vectors[0]
+    return np.concatenate([v.reshape(len(v), -1) for v in vectors], axis=1)
+
+
+def check_part(part: Mapping[str, np.ndarray]) -> None:
+    """UserError for an episode that no policy can learn from."""
+    for name, values in part.items():
+        if not values.ndim or not len(values):
+            raise UserError(f"{name!r} has no frames")
+        if len(values) != len(part["actions"]):
+            raise UserError(f"{name!r} has {len(values)} frames and the actions {len(part['actions'])}")
+        if not is_camera(name) and name != TASK and values.dtype.kind not in "biuf":
+            raise UserError(f"{name!r} is {values.dtype}: give numbers")
+        if name != TASK and (place := not_finite(values)):
+            raise UserError(f"{name!r} is {values[place]} at frame {place[0]} of it, column {place[1]}")
+
+
+def check_shape(
+    asked: Asked, name: str, whole: np.ndarray, values: np.ndarray, numbers: Sequence[int], number: int
+) -> None:
+    if values.shape[1:] != whole.shape[1:]:
+        shapes = f"{whole.shape[1:]} in episode {numbers[0]} and {values.shape[1:]} in episode {number}"
+        remedy = "--resize WIDTHxHEIGHT makes them alike" if is_camera(name) else "give episodes of one robot"
+        raise UserError(f"{asked.text}: a frame of {name!r} has the shape {shapes}: {remedy}, or leave some out")
+
+
+def free_memory() -> float:
+    """Bytes that programs may still take; infinite where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            known = dict(line.split(":") for line in file)
+        return 1024 * int(known["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return float("inf")

@@ -1,0 +1,136 @@
+"""The pictures of episodes, out of video files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError, extra_needed
+from vaekit.robots.demonstrations import CAMERA
+from vaekit.robots.reading import Asked
+from vaekit.sources.base import decoding
+from vaekit.training.progress import track
+
+AGAIN = "get the whole dataset again"
+
+
+@dataclass
+class Shot:
+    """The pictures of an episode, in a video file that may hold those of others too."""
+
+    episode: int  # its number
+    path: Path
+    begins: float  # at this second of the video
+    frames: int
+    first: int  # the row of the array that its first picture goes to
+
+    def ends(self, fps: float) -> float:
+        return self.begins + self.frames / fps
+
+
+def av_package() -> ModuleType:
+    try:
+        import av
+    except ImportError as error:
+        raise extra_needed("robots", "av") from error
+    return av
+
+
+def read_videos(asked: Asked, camera: str, shots: Sequence[Shot], fps: float) -> np.ndarray:
+    """The pictures of all shots, (T, height, width, 3) bytes; episodes some of whose pictures are not there are left out of
+    what was asked for."""
+    film = _Film(asked, camera.removeprefix(CAMERA), fps, sum(shot.frames for shot in shots))
+    files: dict[Path, list[Shot]] = {}
+    for shot in shots:
+        files.setdefault(shot.path, []).append(shot)
+    for path, members in track(list(files.items()), "decode"):
+        members.sort(key=lambda shot: shot.begins)
+        for a, b in pairwise(members):
+            if b.begins + 0.5 / fps < a.ends(fps):
+                said = f"{path}: episode {b.episode} begins at {b.begins:.3f} seconds, before episode {a.episode} has ended"
+                for shot in (a, b):
+                    asked.leave_out(shot.episode, UserError(f"{said} at {a.ends(fps):.3f}: {AGAIN}"))
+        why = UserError("")
+        try:
+            film.read(path, members)
+        except UserError as error:
+            why = error
+        for shot in members:
+            film.check(shot, why)
+    return film.pictures
+
+
+class _Film:
+    """Pictures as they are decoded."""
+
+    def __init__(self, asked: Asked, camera: str, fps: float, frames: int):
+        self.asked, self.camera, self.fps = asked, camera, fps
+        self.pictures = np.empty((frames, 0, 0, 3), np.uint8)
+        self.seen = np.zeros(frames, bool)
+        self.rate = fps  # of the file that is read
+
+    def read(self, path: Path, shots: list[Shot]) -> None:
+        """Decode one file. UserError where that cannot be done."""
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing, a video of the camera {self.camera!r}: {AGAIN}, or leave out that camera"
+            )
+        with decoding(str(path), "a video"), av_package().open(str(path), format="mp4") as container:
+            # No other format: some of them name files to be opened.
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            self.rate = float(stream.average_rate or self.fps)
+            for group in _runs(shots, self.fps):
+                if group[0].begins > 1:
+                    container.seek(int(group[0].begins / stream.time_base), stream=stream)
+                self._read_group(path, container.decode(stream), group)
+
+    def _read_group(self, path: Path, frames: Iterator[Any], shots: list[Shot]) -> None:
+        """The pictures of shots that follow each other."""
+        begins, end = np.array([shot.begins for shot in shots]), shots[-1].ends(self.fps)
+        for frame in frames:
+            seconds = float(frame.pts * frame.time_base)
+            if seconds > end:
+                break
+            shot = shots[max(0, int(np.searchsorted(begins, seconds + 0.5 / self.fps, side="right")) - 1)]
+            step = round((seconds - shot.begins) * self.fps)
+            if not 0 <= step < shot.frames:
+                continue  # of an episode that was not asked for
+            if frame.is_corrupt:
+                raise UserError(f"{path} is damaged at {seconds:.3f} seconds: {AGAIN}")
+            picture = self.asked.pictures(frame.to_ndarray(format="rgb24")[None])[0]
+            if not self.pictures.size:
+                self.pictures = np.empty((len(self.seen), *picture.shape), np.uint8)
+            if picture.shape != self.pictures.shape[1:]:
+                raise UserError(
+                    f"{path} has pictures of the shape {picture.shape}, others {self.pictures.shape[1:]}: "
+                    "--resize WIDTHxHEIGHT makes them alike"
+                )
+            self.pictures[shot.first + step], self.seen[shot.first + step] = picture, True
+
+    def check(self, shot: Shot, why: UserError) -> None:
+        """Leave out an episode that lacks pictures. why: what went wrong with the whole file, if anything did."""
+        here = int(self.seen[shot.first : shot.first + shot.frames].sum())
+        if here == shot.frames:
+            return
+        slower = abs(self.rate - self.fps) > 1e-3 * self.fps
+        cause = f", and the video runs at {self.rate:.5g}" if slower else ""
+        text = f"{shot.path} has {here} of the {shot.frames} frames of episode {shot.episode} at {self.fps:g} a second{cause}"
+        self.asked.leave_out(shot.episode, why if str(why) else UserError(f"{text}: {AGAIN}"))
+
+
+def _runs(shots: list[Shot], fps: float) -> Iterator[list[Shot]]:
+    """Shots in turn, those together that follow each other within a second."""
+    run: list[Shot] = []
+    for shot in shots:
+        if run and shot.begins > run[-1].ends(fps) + 1:
+            yield run
+            run = []
+        run.append(shot)
+    yield run

@@ -1,0 +1,274 @@
+"""Demonstrations as people have them: older formats, other names, episodes that cannot be used, several sets."""
+
+import shutil
+from fractions import Fraction
+
+import av
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recordings import (
+    assert_alike,
+    assert_same,
+    by_hand,
+    by_hand_v2,
+    change_info,
+    change_table,
+    hdf5,
+    mistake,
+    mp4,
+    pictures,
+    robomimic,
+)
+from vaekit.errors import Note
+from vaekit.robots import reading, videos
+from vaekit.robots.datasets import read_demonstrations
+
+# --- LeRobot v2
+
+
+@pytest.mark.parametrize("version", ["v2.0", "v2.1"])
+def test_a_lerobot_folder_of_version_2(tmp_path, version):
+    actions, state, top = by_hand_v2(tmp_path, version=version)
+    data = read_demonstrations(tmp_path)
+    assert (data.lengths.tolist(), data.fps, data.action_names) == ([5, 7, 4], 10.0, ["a", "b"])
+    np.testing.assert_array_equal(data.actions, actions)
+    np.testing.assert_array_equal(data.observations["state"], state)
+    assert_alike(data.observations["images.top"], top)
+    assert_same(read_demonstrations(f"{tmp_path}[1:]"), data[1:])
+
+
+def test_only_the_videos_of_episodes_that_are_asked_for_are_opened(tmp_path):
+    by_hand_v2(tmp_path)
+    (tmp_path / "videos/chunk-000/observation.images.top/episode_000001.mp4").unlink()
+    assert read_demonstrations(f"{tmp_path}[0,2]", strict=True).lengths.tolist() == [5, 4]
+    with pytest.warns(Note, match=r"left out 1 of 3 episodes: 1 \(.*episode_000001.mp4 is missing"):
+        assert read_demonstrations(tmp_path).lengths.tolist() == [5, 4]
+    assert "episode 1: " in mistake(read_demonstrations, tmp_path, strict=True)
+
+
+def test_mistakes_of_version_2(tmp_path):
+    by_hand_v2(tmp_path)
+    data = tmp_path / "data/chunk-000/episode_000001.parquet"
+    table = pq.read_table(data)
+    pq.write_table(table.slice(0, 6), data)
+    assert "has 6 of the 7 frames of episode 1" in mistake(read_demonstrations, tmp_path, strict=True)
+    pq.write_table(table.append_column("x", pa.array(range(7))).drop_columns("action"), data)
+    assert "has no column 'action'" in mistake(read_demonstrations, tmp_path, strict=True)
+    lines = tmp_path / "meta" / "episodes.jsonl"
+    lines.write_text(lines.read_text()[:-20])
+    assert "is damaged, truncated or not JSON lines" in mistake(read_demonstrations, tmp_path)
+    (tmp_path / "v1" / "meta_data").mkdir(parents=True)
+    (tmp_path / "v1" / "meta_data" / "info.json").write_text('{"codebase_version": "v1.6", "fps": 30}')
+    assert "convert_dataset_v1_to_v2.py" in mistake(read_demonstrations, tmp_path / "v1")
+
+
+# --- episodes that cannot be used
+
+
+def test_episodes_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
+    by_hand(tmp_path)
+    whole = read_demonstrations(tmp_path)
+    films = tmp_path / "films/observation.images.top/chunk-000"
+    shutil.copy(films / "file-002.mp4", tmp_path / "kept.mp4")
+    mp4(films / "file-002.mp4", pictures(5))
+    with pytest.warns(Note, match=r"left out 1 of 4 episodes: 2 \(.*file-002.mp4 has 5 of the 6 frames of episode 2"):
+        data = read_demonstrations(tmp_path)
+    assert data.numbers == [0, 1, 3]
+    assert_same(data, whole[[0, 1, 3]])
+    assert_same(read_demonstrations(f"{tmp_path}[!2]", strict=True), whole[[0, 1, 3]])
+
+    shutil.copy(tmp_path / "kept.mp4", films / "file-002.mp4")
+    data_file = tmp_path / "frames/chunk-000/part-000.parquet"
+    state = pq.read_table(data_file, partitioning=None)["observation.state"].to_pylist()
+    state[8] = [0.0, float("nan"), 0.0]
+    change_table(data_file, **{"observation.state": pa.array(state)})
+    with pytest.warns(Note, match=r"1 \('state' is nan at frame 1 of it, column 1\)"):
+        assert_same(read_demonstrations(tmp_path), whole[[0, 2, 3]])
+    data_file.unlink()
+    with pytest.warns(Note, match=r"left out 2 of 4 episodes: 0, 1 \(.*part-000.parquet is missing"):
+        assert_same(read_demonstrations(tmp_path), whole[[2, 3]])
+
+
+def test_an_episode_whose_metadata_are_wrong_is_left_out(tmp_path):
+    by_hand(tmp_path)
+    whole, file = read_demonstrations(tmp_path), tmp_path / "meta/episodes/chunk-000/file-000.parquet"
+    column = "videos/observation.images.top/from_timestamp"
+    begins = pq.read_table(file, partitioning=None)[column].to_pylist()  # of episodes 1 and 0
+    change_table(file, **{column: pa.array([None, begins[1]])})
+    with pytest.warns(Note, match="from_timestamp of episode 1 is empty"):
+        assert_same(read_demonstrations(tmp_path), whole[[0, 2, 3]])
+    change_table(file, **{column: pa.array([begins[0] - 0.2, begins[1]])})
+    with pytest.warns(Note, match=r"1, 3 \(.*episode 1 begins at 0.200 seconds, before episode 3 has ended at 0.400"):
+        assert_same(read_demonstrations(tmp_path), whole[[0, 2]])
+
+
+def test_a_video_at_another_rate_is_named(tmp_path):
+    by_hand_v2(tmp_path, lengths=[3, 25])
+    mp4(tmp_path / "videos/chunk-000/observation.images.top/episode_000001.mp4", pictures(25), fps=Fraction(96, 10))
+    with pytest.warns(Note, match="at 10 a second, and the video runs at 9.6"):
+        assert read_demonstrations(tmp_path).lengths.tolist() == [3]
+
+
+def test_hdf5_episodes_that_cannot_be_used(tmp_path):
+    for i in range(5):
+        hdf5(tmp_path / f"episode_{i}.hdf5", first=i)
+    whole = read_demonstrations(tmp_path)
+    (tmp_path / "episode_1.hdf5").write_bytes(b"no HDF5")
+    with h5py.File(tmp_path / "episode_2.hdf5", "a") as file:
+        del file["observations/images/top"]
+    with h5py.File(tmp_path / "episode_4.hdf5", "a") as file:
+        file["observations/qpos"][3, 2] = np.nan
+    with pytest.warns(Note, match=r"left out 3 of 5 episodes: 1 \(.*damaged.*\); 2 \(.*images/top.*\); 4 \(.*nan.*\)"):
+        assert_same(read_demonstrations(tmp_path), whole[[0, 3]])
+    assert "episode 2: " in mistake(read_demonstrations, f"{tmp_path}[2:]", strict=True)
+    assert "no HDF5" not in mistake(read_demonstrations, f"{tmp_path}[1]")
+
+
+def test_npz_episodes_that_cannot_be_used(tmp_path):
+    state = np.arange(9.0)[:, None]
+    state[4] = np.inf
+    np.savez(tmp_path / "a.npz", actions=np.arange(9.0)[:, None], state=state, episode_ends=[3, 6, 9])
+    with pytest.warns(Note, match=r"left out 1 of 3 episodes: 1 \('state' is inf at frame 1 of it"):
+        data = read_demonstrations(tmp_path / "a.npz")
+    assert (data.actions.ravel().tolist(), data.lengths.tolist()) == ([0, 1, 2, 6, 7, 8], [3, 3])
+
+
+def test_long_videos_are_not_decoded_from_their_beginning(tmp_path, monkeypatch):
+    """One episode of a file of many: only what is near it is decoded."""
+    frames = pictures(200) // 4
+    frames[150:155, :, :5] = 250
+    mp4(tmp_path / "a.mp4", frames, codec="libx264", g="10", crf="5")
+    shots = [videos.Shot(0, tmp_path / "a.mp4", 15.0, 5, 0), videos.Shot(1, tmp_path / "a.mp4", 2.0, 5, 5)]
+    decoded = []
+
+    def counted(path, *args, open=av.open, **kwargs):
+        container = open(path, *args, **kwargs)
+        decode = container.decode
+
+        class Counting:
+            def __getattr__(self, name):
+                return getattr(container, name)
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                container.close()
+
+            def decode(self, stream):
+                for frame in decode(stream):
+                    decoded.append(frame.pts)
+                    yield frame
+
+        return Counting()
+
+    monkeypatch.setattr(av, "open", counted)
+    found = videos.read_videos(reading.Asked("a", tmp_path), "top", shots, 10.0)
+    np.testing.assert_allclose(found[:5, 4:-4, :4].mean(), 250, atol=8)
+    assert_alike(found[5:], frames[20:25])
+    assert len(decoded) < 60
+
+
+# --- names
+
+
+def test_names_as_others_have_them(tmp_path):
+    actions, state, _ = by_hand_v2(tmp_path)
+    text = (tmp_path / "meta" / "info.json").read_text()
+    for i in range(3):
+        file = tmp_path / f"data/chunk-000/episode_{i:06d}.parquet"
+        table = pq.read_table(file)
+        names = {"action": "actions", "observation.state": "state"}
+        pq.write_table(table.rename_columns([names.get(name, name) for name in table.column_names]), file)
+    camera = tmp_path / "videos/chunk-000/observation.images.top"
+    camera.rename(camera.with_name("wrist_image"))
+    text = text.replace('"action"', '"actions"').replace("observation.state", "state")
+    (tmp_path / "meta" / "info.json").write_text(text.replace("observation.images.top", "wrist_image"))
+    with pytest.warns(Note, match="took actions for 'actions', state for 'state', wrist_image for 'wrist_image'"):
+        data = read_demonstrations(tmp_path)
+    assert list(data.observations) == ["state", "images.wrist_image"]
+    np.testing.assert_array_equal(data.actions, actions)
+    named = read_demonstrations(
+        tmp_path, map={"state": "velocity", "action": "actions+state", "images.top": "wrist_image"}, strict=True
+    )
+    np.testing.assert_array_equal(named.observations["state"], 2 * state)
+    np.testing.assert_array_equal(named.actions, np.hstack([actions, state]))
+    assert list(named.observations) == ["state", "images.top"]
+
+
+def test_names_that_are_not_there(tmp_path):
+    by_hand_v2(tmp_path)
+    said = mistake(read_demonstrations, tmp_path, map={"state": "observation.velocitie"})
+    assert "nothing called 'observation.velocitie' for 'state'; did you mean 'observation.velocity'" in said
+    said = mistake(read_demonstrations, tmp_path, map={"state": "observation.state+top"})
+    assert "neither a vector a frame nor one camera" in said
+    assert "no observation 'effort'" in mistake(read_demonstrations, tmp_path, also=["effort"])
+    change_info(tmp_path, features={"observation.images.top": {"dtype": "video", "shape": [24, 34, 3]}})
+    said = mistake(read_demonstrations, tmp_path)
+    assert "has no actions (known: observation.images.top): name them, with --map action=NAME" in said
+
+
+def test_other_vectors_are_read_where_they_are_asked_for(tmp_path):
+    _, state, _ = by_hand_v2(tmp_path)
+    with pytest.warns(Note, match="left out observation.velocity; a policy sees it with -c velocity"):
+        assert "velocity" not in read_demonstrations(tmp_path).observations
+    data = read_demonstrations(tmp_path, also=["velocity"], cameras=False)
+    np.testing.assert_array_equal(data.observations["velocity"], 2 * state)
+    hdf5(tmp_path / "episode_0.hdf5")
+    assert read_demonstrations(tmp_path / "episode_0.hdf5", also=["velocity"]).observations["velocity"].shape == (5, 14)
+    assert read_demonstrations(tmp_path / "episode_0.hdf5", also=["qvel"]).observations["qvel"].shape == (5, 14)
+
+
+# --- HDF5 of others
+
+
+def test_robomimic(tmp_path):
+    path = robomimic(tmp_path / "lift.hdf5", [5, 4] * 6)
+    with pytest.warns(Note, match="took actions for 'actions', obs/robot0_eef_pos"):
+        data = read_demonstrations(path)
+    assert (data.lengths.tolist(), data.fps, data.actions.shape) == ([5, 4] * 6, 20.0, (54, 2))
+    assert data.actions[data.episode_starts, 0].tolist() == list(range(12))  # demo_10 comes after demo_9
+    expected = [10.0] * 3 + [20.0] * 4 + [30.0] * 2
+    np.testing.assert_array_equal(data.observations["state"][:5], [expected] * 5)
+    np.testing.assert_array_equal(data.observations["environment_state"][:5], np.full((5, 5), 40.0))
+    np.testing.assert_array_equal(data.observations["images.agentview_image"][:5], pictures(5))
+    assert set(data.tasks) == {"do as in lift"}
+    one = read_demonstrations(f"{path}[-1]", map={"state": "robot0_eef_pos"})
+    np.testing.assert_array_equal(one.observations["state"], np.full((4, 3), 21.0))
+    assert "tells its frames a second itself, 20" in mistake(read_demonstrations, path, fps=30)
+
+
+def test_files_of_other_names_and_the_rate_of_those_that_do_not_tell(tmp_path):
+    for i in (10, 9):
+        hdf5(tmp_path / f"demo_{i}.h5", frames=i, first=i)
+    (tmp_path / "notes.txt").write_text("")
+    data = read_demonstrations(tmp_path, fps=30)
+    assert (data.lengths.tolist(), data.fps) == ([9, 10], 30)
+    assert not any("frames a second" in note for note in data.notes)
+    assert any("50: --fps says otherwise" in note for note in read_demonstrations(tmp_path).notes)
+
+
+def test_formats_that_are_not_read_are_named(tmp_path):
+    (tmp_path / "pusht.zarr").mkdir()
+    assert "numpy.savez('pusht.npz'" in mistake(read_demonstrations, tmp_path / "pusht.zarr")
+    (tmp_path / "pusht.zarr.zip").write_bytes(b"")
+    assert "is a zarr store" in mistake(read_demonstrations, tmp_path / "pusht.zarr.zip")
+    (tmp_path / "rlds" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "rlds" / "1.0.0" / "a-train.tfrecord-00000-of-00001").write_bytes(b"")
+    assert "RLDS" in mistake(read_demonstrations, tmp_path / "rlds")
+
+
+# --- memory
+
+
+def test_a_set_that_hardly_fits_in_memory_is_told_of_before_it_is_read(tmp_path, monkeypatch):
+    hdf5(tmp_path / "episode_0.hdf5")
+    assert 1e6 < reading.free_memory() < 1e15
+    monkeypatch.setattr(reading, "free_memory", lambda: 20_000.0)
+    with pytest.warns(Note, match="takes 0.0 GB of memory, and 0.0 GB are free: smaller pictures"):
+        read_demonstrations(tmp_path)
+    assert reading.free_memory.__wrapped__() > 1e6 if hasattr(reading.free_memory, "__wrapped__") else True
