@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -248,3 +249,17 @@ def test_rollout(demonstrations, tmp_path):
     assert found["episodes"] == 2
     with pytest.raises(UserError, match="the rule for z is fixed in"):
         load_policy(path, z="mean")
+
+
+def test_a_policy_that_is_told_its_task(demonstrations, tmp_path):
+    told = replace(demonstrations, tasks=np.array(["up", "down"], object)[np.arange(len(demonstrations)) % 2])
+    policy = fitted(told, observations=["state", "task"], z="mean", prior="conditional", execute=2)
+    runner = OnnxPolicy(export_policy(policy, tmp_path / "told.onnx"))
+    for task in ("up", "down"):
+        seen = {"state": demonstrations.observations["state"][7], "task": task}
+        policy.reset()
+        runner.reset()
+        np.testing.assert_allclose(runner.act(seen), policy.act(seen), atol=1e-4)
+    runner.reset()
+    with pytest.raises(UserError, match=r"no class 'upp'; did you mean 'up'\?"):
+        runner.act({**seen, "task": "upp"})

@@ -1,6 +1,7 @@
 """Policies: what is learned from demonstrations, how z is chosen and held, what is saved, and mistakes told in time."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,61 @@ def test_episodes_are_held_out_whole(demos):
     assert len(episodes[1]) == 3
     assert len(train) + len(valid) == len(demos)
     assert episodes[1] == set(split_episodes(demos, 0.25, 0)[1])
+
+
+# -- several tasks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_tasks():
+    """To the left or to the right, as the task says; what else is seen does not tell."""
+    demos = made_up(24, 10, actions=1)
+    demos.tasks = np.repeat([["go left"], ["go right"]] * 12, 10, axis=1).ravel().astype(object)
+    demos.actions = np.where(demos.tasks == "go left", -1.0, 1.0)[:, None] + 0.01 * demos.actions
+    return demos
+
+
+@pytest.fixture(scope="module")
+def told_policy(two_tasks):
+    tiny = {"width": 16, "heads": 2, "hidden": 32, "layers": 1, "posterior_layers": 1}
+    settings = dict(size=tiny, chunk_size=5, epochs=15, batch_size=60, learning_rate=0.01)
+    return vk.Policy(0, observations=["state", "task"], **settings).fit(two_tasks)
+
+
+def test_tasks_that_cannot_be_told_apart_are_noted(two_tasks, told_policy):
+    with pytest.warns(
+        Note, match="2 tasks, which the policy cannot tell apart: 'go left', 'go right'.*-c state -c task"
+    ):
+        vk.Policy(**TINY).fit(two_tasks)
+    assert not told_policy.notes_
+    two_tasks = replace(two_tasks, tasks=np.full(len(two_tasks), "go left", object))
+    assert not vk.Policy(**TINY).fit(two_tasks).notes_
+
+
+def test_a_policy_does_the_task_it_is_told(two_tasks, told_policy, tmp_path):
+    state = np.zeros((2, 4))
+    chunks = told_policy.predict({"state": state, "task": ["go left", "go right"]})
+    assert (chunks[0] < -0.5).all()
+    assert (chunks[1] > 0.5).all()
+    again = vk.load(told_policy.save(tmp_path / "run"))
+    again.reset()
+    np.testing.assert_allclose(again.act({"state": state[0], "task": "go right"}), chunks[1, 0], atol=1e-5)
+    assert again.evaluate(two_tasks[:3], k=2)["verdict"]
+    for task, said in {"go up": "no class 'go up'", None: "'task' is unknown: give 'go left' or 'go right'"}.items():
+        with pytest.raises(UserError, match=said):
+            again.predict({"state": state[:1], "task": [task]})
+    with pytest.raises(UserError, match="the observation has no 'task'"):
+        again.predict({"state": state})
+
+
+def test_an_environment_says_the_task(demos):
+    demos = replace(demos, tasks=np.array(["this way", "that way"], object)[np.arange(len(demos)) % 2])
+    policy = vk.Policy(**TINY, observations=["state", "task"]).fit(demos)
+    environment = make("two-routes")
+    with pytest.raises(UserError, match="the observation has no 'task'"):
+        rollout(policy, environment, 1)
+    environment.told = {"task": np.asarray("that way")}
+    assert rollout(policy, environment, 1)["episodes"] == 1
 
 
 # -- acting ----------------------------------------------------------------------------------------------------------------

@@ -1,14 +1,17 @@
 """Demonstrations as people have them: older formats, other names, episodes that cannot be used, several sets."""
 
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 
 import av
 import h5py
 import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from recordings import (
     assert_alike,
@@ -23,9 +26,13 @@ from recordings import (
     pictures,
     robomimic,
 )
-from vaekit.errors import Note
+from vaekit.cli import app
+from vaekit.errors import Note, UserError
+from vaekit.loading import load
+from vaekit.recipe import Recipe, evaluate, held_out, report
 from vaekit.robots import reading, videos
-from vaekit.robots.datasets import read_demonstrations
+from vaekit.robots.datasets import read_demonstrations, write_demonstrations
+from vaekit.robots.demonstrations import Demonstrations
 
 # --- LeRobot v2
 
@@ -260,6 +267,106 @@ def test_formats_that_are_not_read_are_named(tmp_path):
     (tmp_path / "rlds" / "1.0.0").mkdir(parents=True)
     (tmp_path / "rlds" / "1.0.0" / "a-train.tfrecord-00000-of-00001").write_bytes(b"")
     assert "RLDS" in mistake(read_demonstrations, tmp_path / "rlds")
+
+
+# --- tasks
+
+
+def test_tasks_are_read_and_written(tmp_path):
+    by_hand_v2(tmp_path / "two", tasks=("pick it up", "put it down"))
+    data = read_demonstrations(tmp_path / "two")
+    words = ["pick it up"] * 5 + ["put it down"] * 7 + ["pick it up"] * 4
+    assert data.tasks.tolist() == words
+    assert data[1].tasks.tolist() == ["put it down"] * 7
+    write_demonstrations(data, tmp_path / "copy")
+    assert read_demonstrations(tmp_path / "copy").tasks.tolist() == words
+    tasks = pandas.read_parquet(tmp_path / "copy" / "meta" / "tasks.parquet")
+    assert tasks.loc["put it down"].task_index == 1
+    films = tmp_path / "two/videos/chunk-000/observation.images.top"
+    (films / "episode_000000.mp4").unlink()  # the words move with their frames
+    assert read_demonstrations(tmp_path / "two").tasks.tolist() == words[5:]
+    for name in ("one", "two"):
+        robomimic(tmp_path / f"{name}.hdf5", [3])
+    (tmp_path / "two").rename(tmp_path / "elsewhere")
+    (tmp_path / "libero").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.hdf5").rename(tmp_path / "libero" / f"{name}.hdf5")
+    assert read_demonstrations(tmp_path / "libero").tasks.tolist() == ["do as in one"] * 3 + ["do as in two"] * 3
+
+
+# --- several sets
+
+
+def test_several_sets_are_one(tmp_path):
+    by_hand_v2(tmp_path / "a", tasks=("pick",))
+    by_hand_v2(tmp_path / "b", lengths=[3, 4], tasks=("place",))
+    a, b = (read_demonstrations(tmp_path / name, also=["velocity"]) for name in "ab")
+    both = read_demonstrations([tmp_path / "a", f"{tmp_path}/b[1]"], also=["velocity"])
+    assert_same(both[:3], a)
+    assert_same(both[3], b[1])
+    assert both.tasks.tolist() == ["pick"] * 16 + ["place"] * 4
+    assert both.action_names == ["a", "b"]
+    del b.observations["images.top"]
+    with pytest.warns(Note, match="left out images.top, which not all of a and b have"):
+        assert list(Demonstrations.join([a, b]).observations) == ["state", "velocity"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (dict(fps=15.0), "a has 10 frames a second and b 15"),
+        (dict(actions=np.zeros((7, 3))), r"a frame of 'actions' has the shape \(2,\) in a and \(3,\) in b"),
+        (dict(action_names=["a", "c"]), "have other names, such as b and c"),
+        (dict(observations={"environment_state": np.zeros((7, 1))}), "a and b have no observation in common"),
+        (dict(observations={"images.top": np.zeros((7, 9, 9, 3), np.uint8)}), "--resize WIDTHxHEIGHT makes them alike"),
+    ],
+)
+def test_sets_that_cannot_be_one(tmp_path, change, says):
+    by_hand_v2(tmp_path / "a")
+    by_hand_v2(tmp_path / "b", lengths=[3, 4])
+    a, b = (read_demonstrations(tmp_path / name) for name in "ab")
+    with pytest.raises(UserError, match=says):
+        Demonstrations.join([a, replace(b, **change)])
+
+
+def test_the_command_line_takes_several_sets_and_names(tmp_path):
+    for name in "ab":
+        by_hand_v2(tmp_path / name)
+    line = ["fit", f"{tmp_path}/a", f"{tmp_path}/b[!0]", "--kind", "actions", "--map", "state=velocity,images.up=top"]
+    line += ["--map", "action=action+observation.state", "--size", "small", "--print-config"]
+    done = CliRunner().invoke(app, line)
+    (tmp_path / "recipe.yaml").write_text(done.stdout)
+    recipe = Recipe.read(tmp_path / "recipe.yaml")
+    assert recipe.source == [f"{tmp_path}/a", f"{tmp_path}/b[!0]"]
+    data = recipe.read_source()
+    assert (data.lengths.tolist(), data.actions.shape[1], list(data.observations)) == (
+        [5, 7, 4, 7, 4],
+        4,
+        ["state", "images.up"],
+    )
+    assert "--map takes NAME=KEY" in str(CliRunner().invoke(app, [*line, "--map", "state"]).exception)
+    recipe.kind = None
+    assert "only --kind actions takes several" in mistake(recipe.read_source)
+    recipe.source = recipe.source[0]
+    assert "--map and --fps are for demonstrations" in mistake(recipe.read_source)
+
+
+def test_a_run_of_several_sets_is_read_as_it_was_trained(tmp_path):
+    for name in "ab":
+        by_hand_v2(tmp_path / name, lengths=[6, 7], tasks=(f"do {name}", "do it"))
+    recipe = Recipe([f"{tmp_path}/a", f"{tmp_path}/b"], ["state", "effort", "task"], kind="actions")
+    recipe.map = {"effort": "velocity"}
+    tiny = {"width": 16, "heads": 2, "hidden": 32, "layers": 1, "posterior_layers": 1}
+    recipe.settings = {"size": tiny, "latent_dim": 2, "epochs": 1, "chunk_size": 3, "execute": 1}
+    folder, policy = recipe.train(tmp_path / "run", say=lambda line: None)
+    assert policy.schema_.named["task"].classes == ["do a", "do b", "do it"]
+    again = load(folder)
+    assert again.data_["source"] == [f"{tmp_path}/a", f"{tmp_path}/b"]
+    found = held_out(again)
+    assert found.lengths.tolist() == [6, 7, 6, 7]
+    assert list(found.observations) == ["state", "effort"]
+    assert np.isfinite(evaluate(folder, again, found, 2)["elbo"])
+    assert "task (3)" in report(folder, again).read_text()
 
 
 # --- memory

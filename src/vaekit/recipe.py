@@ -22,8 +22,8 @@ from vaekit.evaluation import texts
 from vaekit.files import parse_yaml, read_tensors, write_tensors, write_text
 from vaekit.frame import Frame
 from vaekit.limits import check_all, hints_of
-from vaekit.robots.datasets import read_demonstrations
-from vaekit.robots.demonstrations import CAMERA, Demonstrations
+from vaekit.robots.datasets import needed, read_demonstrations
+from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.policy import Policy
 from vaekit.semi_supervised import SemiSupervised, SemiSupervisedRegressor, SemiSupervisedVAE
 from vaekit.series import SeriesVAE
@@ -38,7 +38,8 @@ from vaekit.uses.labels import keep_some
 ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no plain row or picture
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
-READ_BY = ("resize", "column", "encoding")  # how a source is read: kept in the run, so that others are read alike
+# How a source is read: kept in the run, so that others are read alike.
+READ_BY = ("resize", "column", "encoding", "map", "fps")
 LABELLED_BY = ("label_column", "labels")
 # Parts that `PARTS` does not list, and what they are where nothing is said.
 PLAIN_PARTS = {"likelihood": "auto", "tokenizer": "bpe"}
@@ -49,7 +50,7 @@ class Recipe:
     """All that `vaekit fit` is told.
 
     Attributes:
-        source: what `vaekit.read` takes.
+        source: what `vaekit.read` takes; of demonstrations, a list of several that are joined.
         conditions: names, or "name:label" or "name:number" where the kind is not to be guessed. Of a policy: what it is to
             see, such as "state".
         resize: (width, height) for pictures of mixed sizes.
@@ -58,17 +59,21 @@ class Recipe:
         encoding: what a file of text is in; None: UTF-8.
         label_column: the label to predict, which may be unknown of most rows: NAME, or "NAME:number".
         labels: of how many rows it is to be taken as known; None: of all of which it is.
+        map, fps: of demonstrations: what things are called in the source, by what they are called here; frames a second of a source
+            that does not tell.
         kind: "actions" for demonstrations of a robot, "series" for what was measured at equal steps of time; None: told from the
             source.
         settings: arguments of the estimator.
     """
 
-    source: str | None = None
+    source: str | list[str] | None = None
     conditions: list[str] = field(default_factory=list)
     resize: tuple[int, int] | None = None
     strict: bool = False
     column: str | None = None
     encoding: str | None = None
+    map: dict[str, str] | None = None
+    fps: float | None = None
     label_column: str | None = None
     labels: int | None = None
     kind: str | None = None
@@ -149,6 +154,7 @@ class Recipe:
             "strict": self.strict,
             "column": self.column,
             "encoding": self.encoding,
+            **{name: getattr(self, name) for name in ("map", "fps") if self.kind == "actions"},
             **{name: getattr(self, name) for name in LABELLED_BY if self.label_column},
             "kind": self.kind,
         }
@@ -172,7 +178,8 @@ class Recipe:
         if settings.get("schema"):  # which may well name the conditions too
             settings["schema"] = {name: c for name, c in settings["schema"].items() if name not in data.conditions}
         estimator = self.estimator(**settings, **seen)
-        origin = {"source": str(self.source), **{name: getattr(self, name) for name in READ_BY}}
+        source = self.source if isinstance(self.source, list) else str(self.source)
+        origin = {"source": source, **{name: getattr(self, name) for name in READ_BY}}
         if self.label_column:
             ((name, values),) = data.conditions.items()
             labels.note_words(name, values.tolist())
@@ -201,8 +208,15 @@ class Recipe:
             )
         if self.kind == "actions":
             names = self.settings.get("observations") or self.conditions
-            cameras = [name for name in names if name.startswith(CAMERA)] if names else True
-            return read_demonstrations(self.source, cameras=cameras, resize=size)
+            return read_demonstrations(
+                self.source, **needed(names), resize=size, map=self.map, fps=self.fps, strict=self.strict
+            )
+        if isinstance(self.source, list):
+            raise UserError(
+                "only --kind actions takes several SOURCEs: put tables into one file, and pictures into one folder"
+            )
+        if self.map or self.fps:
+            raise UserError("--map and --fps are for demonstrations: add --kind actions, or leave them out")
         if self.kind == "series":
             if self.conditions or size:
                 raise UserError("--kind series takes no --condition and no --resize: leave them out")
@@ -278,7 +292,7 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
     if isinstance(estimator, Policy | SeriesVAE):
         return estimator.read(source)
     names = [*(estimator.schema_.named if conditions else ()), *also]
-    resize, column, encoding = (estimator.data_.get(name) for name in READ_BY)
+    resize, column, encoding = (estimator.data_.get(name) for name in ("resize", "column", "encoding"))
     data = sources.read(
         source,
         conditions=list(dict.fromkeys(names)),

@@ -66,6 +66,15 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(size[1]), int(size[2] or size[1])
 
 
+def parse_map(texts: list[str]) -> dict[str, str]:
+    """ "state=observation.joints,action=actions" -> by name."""
+    pairs = [pair.partition("=") for text in texts for pair in text.split(",")]
+    for name, _, key in pairs:
+        if not name or not key:
+            raise UserError(f"--map takes NAME=KEY, such as state=observation.joints, not {name!r}")
+    return {name: key for name, _, key in pairs}
+
+
 def told(what: str, path: Path) -> None:
     """Say what was written to a file; nothing where it was printed."""
     if path.name != "-":

@@ -7,13 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, DATA, DEVICE, MODEL, SEED, SOURCE_HELP, app, given, option, parse_size, say
+from vaekit.cli.common import (
+    COUNT,
+    DATA,
+    DEVICE,
+    MODEL,
+    SEED,
+    SOURCE_HELP,
+    app,
+    given,
+    option,
+    parse_map,
+    parse_size,
+    say,
+)
 from vaekit.errors import UserError, note
 
 
 @app.command()
 def fit(
-    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
+    source: Annotated[list[str] | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP + " Demonstrations: several are joined.", show_default=False)] = None,
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
     label_column: Annotated[str | None, option("Learn to predict this label or column, NAME or NAME:number; rows of which it is missing are learned from, too.", "--label-column", panel=DATA)] = None,
     labels: Annotated[int | None, option("Take only so many labels as known, chosen by the seed, as many of each class as can be.", "--labels", panel=DATA, **COUNT)] = None,
@@ -22,8 +35,10 @@ def fit(
     column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,
     encoding: Annotated[str | None, option("What a .txt or .csv file is in, such as latin-1. Default: UTF-8.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
-    kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, ACT's HDF5 episodes or an .npz of observations, actions and episode_ends), and a policy is learned. series: SOURCE has a column of time and columns of what was measured (or none of time: the row is the time), and a model of its windows is learned.", panel=DATA)] = None,
-    strict: Annotated[bool, option("A picture that cannot be read is an error.", "--strict", panel=DATA)] = False,
+    map_: Annotated[list[str] | None, option("Demonstrations: what SOURCE calls things, NAME=KEY: --map state=observation.joints,action=actions. A KEY of a+b is two vectors, one behind the other.", "--map", panel=DATA)] = None,
+    fps: Annotated[float | None, option("Demonstrations: frames a second, where SOURCE does not tell. Default: 50.", panel=DATA)] = None,
+    kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, HDF5 episodes of ACT, robomimic or LIBERO, or an .npz of observations, actions and episode_ends), and a policy is learned. series: SOURCE has a column of time and columns of what was measured (or none of time: the row is the time), and a model of its windows is learned.", panel=DATA)] = None,
+    strict: Annotated[bool, option("A picture that cannot be read, or an episode that cannot be used, is an error.", "--strict", panel=DATA)] = False,
     validation: Annotated[float | None, option("Share of rows held out to choose the best epoch by. Default: 0.1.", panel=DATA)] = None,
     latent_dim: Annotated[int | None, option("Number of latent units; 0 for a policy without, and for a language model of texts. Default: 16.", panel=MODEL)] = None,
     size: Annotated[str | None, option("small, base or large networks; published: the paper's, for policies. Default: base.", panel=MODEL)] = None,
@@ -87,7 +102,9 @@ def fit(
     if resume and config is None and out and (out / runs.CONFIG).exists():
         config = out / runs.CONFIG
     recipe = recipes.Recipe.read(config) if config else recipes.Recipe()
-    recipe.source = source or recipe.source
+    recipe.source = (source if len(source) > 1 else source[0]) if source else recipe.source
+    recipe.map = parse_map(map_) if map_ else recipe.map
+    recipe.fps = fps or recipe.fps
     recipe.kind = kind or recipe.kind
     recipe.settings |= recipes.preset(preset) if preset else {}
     recipe.conditions = condition or recipe.conditions

@@ -40,6 +40,7 @@ def rollout(
     seed: Annotated[int, typer.Option(help="Of the first; choose others than the demonstrations'.", **SEED)] = 1000,
     execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
+    task: Annotated[str | None, typer.Option(help="What is to be done, in the words of the demonstrations, for a policy that sees the task.", show_default=False)] = None,
     monitor: Annotated[str | None, typer.Option(help="Count alarms of a monitor, observation or disagreement, calibrated on 50 other episodes of the policy.", show_default=False)] = None,
     video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -48,6 +49,8 @@ def rollout(
     import json
     from functools import partial
 
+    import numpy as np
+
     from vaekit.robots.environments import make
     from vaekit.robots.rollout import load_policy, rollout_lines
     from vaekit.robots.rollout import rollout as roll
@@ -55,6 +58,7 @@ def rollout(
 
     policy = load_policy(run, execute=execute, z=z)
     env = make(environment, cameras=policy.sees_cameras)
+    env.told = {"task": np.asarray(task)} if task else {}
     if monitor:
         from vaekit.robots.surprise import watched
 

@@ -64,9 +64,10 @@ def write_policy_report(
 def about(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
     """What was trained on what, in words."""
     domain, data = policy.domain_, policy.data_
+    source = data.get("source")
     return {
         "model": "Policy: a conditional variational autoencoder of action chunks",
-        "source": data.get("source"),
+        "source": " and ".join(source) if isinstance(source, list) else source,
         "episodes": f"{data['episodes']:,} episode{'s' if data['episodes'] > 1 else ''}",
         "frames": f"{data['rows']:,} frames",
         "given": [
@@ -125,7 +126,7 @@ def seconds_axis(axes: Axes) -> None:
 
 def seen(policy: Policy, demonstrations: Demonstrations, frames: Any) -> dict[str, np.ndarray]:
     """What the policy sees of these frames, (N, ...) by name."""
-    return {name: demonstrations.observations[name][frames] for name in policy.schema_.named}
+    return {name: demonstrations.offered[name][frames] for name in policy.schema_.named}
 
 
 @dataclass

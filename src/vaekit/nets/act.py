@@ -29,7 +29,7 @@ class Observation(nn.Module):
     """y -> what the networks see of it, by name: vectors as they are, and "pictures", the tokens of all cameras.
 
     Args:
-        vectors: name -> length.
+        vectors: name -> length; of a label, how many classes it has.
         cameras: name -> (height, width).
         width: features of a token.
         shared_backbone: one backbone for all cameras, as in the published code, in place of one for each.
@@ -56,9 +56,9 @@ class Observation(nn.Module):
             self.register_buffer("scale", torch.tensor(PICTURE_SCALE).reshape(3, 1, 1).repeat(len(cameras), 1, 1, 1))
 
     def forward(self, y: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
-        """Vectors (B, length), pictures uint8 (B, height, width, 3), or floats (B, 3, height, width) that enter as they
-        are -> vectors, and pictures (B, tokens, width)."""
-        seen = {name: y[name] for name in self.vectors}
+        """Vectors (B, length), or codes (B,) of labels, pictures uint8 (B, height, width, 3), or floats (B, 3, height, width) that
+        enter as they are -> vectors, and pictures (B, tokens, width)."""
+        seen = {name: one_hot(y[name], size) if y[name].ndim == 1 else y[name] for name, size in self.vectors.items()}
         if self.project is not None:
             maps = []
             for i, name in enumerate(self.cameras):
@@ -72,6 +72,11 @@ class Observation(nn.Module):
             return picture
         x = picture.permute(0, 3, 1, 2) / 255  # (B, 3, height, width)
         return (x - self.mean[camera]) / self.scale[camera]
+
+
+def one_hot(codes: Tensor, size: int) -> Tensor:
+    """Codes (B,) -> (B, size). Unlike PyTorch's own it looks at no value, so that it can be exported."""
+    return (codes.unsqueeze(1) == torch.arange(size, device=codes.device)).float()
 
 
 class ActionEncoder(nn.Module):

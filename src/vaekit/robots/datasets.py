@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vaekit.errors import UserError, near_matches, tell
-from vaekit.robots.demonstrations import CAMERA, DEFAULTS, Demonstrations, floats
+from vaekit.robots.demonstrations import CAMERA, DEFAULTS, TASK, VECTORS, Demonstrations, floats
 from vaekit.robots.reading import PICTURES, VECTOR, Asked, check_part, side_by_side
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import check_size, decoding, reading, shown, split_rows
@@ -54,8 +55,8 @@ def read_demonstrations(
     Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
     """
     if not isinstance(source, str | os.PathLike):
-        options = {"cameras": cameras, "resize": resize, "also": also, "map": map, "fps": fps, "strict": strict}
-        return Demonstrations.join([read_demonstrations(one, **options) for one in source])  # type: ignore[arg-type]
+        options: dict[str, Any] = {"cameras": cameras, "resize": resize, "also": also, "map": map, "fps": fps}
+        return Demonstrations.join([read_demonstrations(one, **options, strict=strict) for one in source])
     text = os.fspath(source)
     check_size(resize)
     cameras = (cameras,) if isinstance(cameras, str) else cameras
@@ -74,6 +75,13 @@ def read_demonstrations(
     if resize and not any(name.startswith(CAMERA) for name in found.observations):
         raise UserError(f"no camera of {text} was read, and only pictures can be resized: leave out the size")
     return found
+
+
+def needed(names: Iterable[str]) -> dict[str, Any]:
+    """How to read what a policy sees, by name: `cameras` and `also` of `read_demonstrations`. Without names: what is usual."""
+    names = list(names)
+    also = [name for name in names if not name.startswith(CAMERA) and name not in (*VECTORS, TASK)]
+    return {"cameras": [name for name in names if name.startswith(CAMERA)] if names else True, "also": also}
 
 
 def write_demonstrations(demonstrations: Demonstrations, folder: str | os.PathLike[str]) -> None:

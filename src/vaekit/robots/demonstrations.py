@@ -147,6 +147,10 @@ class Demonstrations:
             )
         if not 0 < self.fps < float("inf"):
             raise UserError(f"{self.name}: fps is {self.fps}: give frames a second, above 0")
+        if self.tasks is not None and self.tasks.shape != (len(self),):
+            raise UserError(
+                f"{self.name}: tasks have the shape {self.tasks.shape}: give one for each of {len(self)} frames"
+            )
         for name, values in {"actions": self.actions, **self.observations}.items():
             self._check_array(name, values, finite)
 
@@ -237,6 +241,17 @@ def split_episodes(
     count = demonstrations if isinstance(demonstrations, int) else demonstrations.episodes
     training, validation = split(count, share, seed)
     return training.numpy(), validation.numpy()
+
+
+def note_tasks(demonstrations: Demonstrations, names: Collection[str]) -> None:
+    """A note where several tasks are learned from as one. names: what a policy sees."""
+    tasks = list(dict.fromkeys(() if demonstrations.tasks is None else demonstrations.tasks))
+    if len(tasks) > 1:
+        few = ", ".join(map(repr, tasks[:3])) + (f" and {len(tasks) - 3} more" if len(tasks) > 3 else "")
+        add = " ".join(f"-c {name}" for name in [*names, TASK])
+        note(
+            f"{demonstrations.name} has {len(tasks)} tasks, which the policy cannot tell apart: {few}; it sees which with {add}"
+        )
 
 
 def note_short_episodes(demonstrations: Demonstrations, chunk_size: int) -> None:

@@ -28,7 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from vaekit import __version__
-from vaekit.conditions import Number, Picture
+from vaekit.conditions import Label, Number
 from vaekit.distributions import Noise
 from vaekit.errors import UserError, extra_needed
 from vaekit.files import write_atomically
@@ -151,6 +151,7 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
             name: {"dtype": str(values.numpy().dtype), "shape": list(values.shape[1:])}
             for name, values in observations.items()
         },
+        "classes": {name: c.classes for name, c in policy.schema_.named.items() if isinstance(c, Label)},
         "actions": len(policy.domain_.mean),
         "action_names": policy.domain_.names,
         "seed": policy.seed_,
@@ -172,7 +173,9 @@ def example(policy: Policy, rows: int) -> dict[str, Tensor]:
         if isinstance(c, Number):
             values = np.asarray(c.mean) + np.asarray(c.scale) * rng.standard_normal((rows, c.size))
             out[name] = torch.from_numpy(values.astype(np.float32))
-        elif isinstance(c, Picture):
+        elif isinstance(c, Label):
+            out[name] = torch.from_numpy(rng.integers(0, c.size, rows))
+        else:
             out[name] = torch.from_numpy(rng.integers(0, 256, (rows, c.height, c.width, 3)).astype(np.uint8))
     return out
 
@@ -243,8 +246,10 @@ def check(
 ) -> None:
     """RuntimeError unless the file says what the policy says."""
     seen = {name: values.numpy() for name, values in observations.items()}
+    labels = {name: c for name, c in policy.schema_.named.items() if isinstance(c, Label)}
+    words = {name: np.asarray(c.classes, object)[seen[name]] for name, c in labels.items()}
     z, _ = module.choose(module.features(observations, ROWS), noise, component, ROWS)
-    expected = policy.predict(seen, z=z)
+    expected = policy.predict({**seen, **words}, z=z)
     drawn = {name: t.numpy() for name, t in {NOISE: noise, COMPONENT: component}.items() if t is not None}
     found = session.run(None, {**seen, **drawn})[0]
     off = np.abs(found - expected) / (np.asarray(policy.domain_.scale) + np.abs(expected))

@@ -63,9 +63,14 @@ def write_lerobot(demonstrations: Demonstrations, folder: Path) -> None:
 
 def _write(demonstrations: Demonstrations, root: Path) -> None:
     fps = int(demonstrations.fps) if float(demonstrations.fps).is_integer() else demonstrations.fps
-    vectors = {KEYS[name]: values for name, values in _arrays(demonstrations).items() if not name.startswith(CAMERA)}
+    vectors = {
+        KEYS.get(name, PREFIX + name): values
+        for name, values in _arrays(demonstrations).items()
+        if not name.startswith(CAMERA)
+    }
     cameras = {PREFIX + name: values for name, values in _arrays(demonstrations).items() if name.startswith(CAMERA)}
-    columns = {**vectors, **_bookkeeping(demonstrations)}
+    tasks, codes = tasks_of(demonstrations)
+    columns = {**vectors, **_bookkeeping(demonstrations, codes)}
     features: dict[str, dict[str, Any]] = {
         key: {"dtype": str(values.dtype), "shape": [values.shape[1]], "names": None} for key, values in columns.items()
     }
@@ -80,7 +85,8 @@ def _write(demonstrations: Demonstrations, root: Path) -> None:
     spans = list(pairwise([0, *demonstrations.episode_ends.tolist()]))
     for i, (start, end) in enumerate(spans):
         here = {"chunk_index": 0, "file_index": 0}
-        row = {"episode_index": i, "tasks": [demonstrations.name], "length": end - start}
+        row = {"episode_index": i, "length": end - start}
+        row["tasks"] = [tasks[code] for code in dict.fromkeys(codes[start:end].tolist())]
         row |= {"dataset_from_index": start, "dataset_to_index": end}
         places = ["data", "meta/episodes", *(f"videos/{key}" for key in cameras)]
         row |= {f"{place}/{name}": value for place in places for name, value in here.items()}
@@ -100,14 +106,14 @@ def _write(demonstrations: Demonstrations, root: Path) -> None:
         for start, end in spans:  # a row group each, as LeRobot does
             writer.write_table(table.slice(start, end - start), row_group_size=end - start)
 
-    pq.write_table(_tasks([demonstrations.name]), root / "meta" / "tasks.parquet")
+    pq.write_table(_tasks(tasks), root / "meta" / "tasks.parquet")
     info = {
         "codebase_version": "v3.0",
         "fps": fps,
         "features": features,
         "total_episodes": len(spans),
         "total_frames": len(demonstrations),
-        "total_tasks": 1,
+        "total_tasks": len(tasks),
         "chunks_size": 1000,
         "data_files_size_in_mb": 100,
         "video_files_size_in_mb": 200,
@@ -125,13 +131,21 @@ def _arrays(demonstrations: Demonstrations) -> dict[str, np.ndarray]:
     return {**demonstrations.observations, "actions": demonstrations.actions}
 
 
-def _bookkeeping(demonstrations: Demonstrations) -> dict[str, np.ndarray]:
+def tasks_of(demonstrations: Demonstrations) -> tuple[list[str], np.ndarray]:
+    """The tasks in words, and the number of that of each frame (T,)."""
+    words = demonstrations.tasks
+    words = np.full(len(demonstrations), demonstrations.name, object) if words is None else words
+    tasks = list(dict.fromkeys(words.tolist()))
+    return tasks, np.array([tasks.index(word) for word in words])
+
+
+def _bookkeeping(demonstrations: Demonstrations, tasks: np.ndarray) -> dict[str, np.ndarray]:
     """The columns LeRobot adds to every frame, each (T, 1)."""
     index = np.arange(len(demonstrations))
     episode = np.repeat(np.arange(demonstrations.episodes), demonstrations.lengths)
     frame = index - demonstrations.episode_starts[episode]
     columns = {"timestamp": frame / demonstrations.fps, "frame_index": frame, "episode_index": episode}
-    columns |= {"index": index, "task_index": np.zeros_like(index)}
+    columns |= {"index": index, "task_index": tasks}
     return {name: columns[name].astype(dtype)[:, None] for name, dtype in BOOKKEEPING.items()}
 
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from vaekit import evaluation
-from vaekit.conditions import Number, Picture, Schema
+from vaekit.conditions import Label, Number, Picture, Schema
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, StandardNormalPrior
 from vaekit.domains import Actions
 from vaekit.errors import UserError, near_matches
@@ -25,8 +25,8 @@ from vaekit.model import LatentModel
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
 from vaekit.objectives import OBJECTIVES
 from vaekit.parts import Part, choose
-from vaekit.robots.datasets import read_demonstrations
-from vaekit.robots.demonstrations import CAMERA, Demonstrations, note_short_episodes
+from vaekit.robots.datasets import needed, read_demonstrations
+from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, note_short_episodes, note_tasks
 from vaekit.robots.execution import Execution, execution
 from vaekit.robots.ways import draw
 from vaekit.settings import check_settings
@@ -59,7 +59,8 @@ class Policy(Learner):
         size: "small", "base", "large", or "published", that of the paper; or a dict of numbers that differ from "base":
             width, heads, hidden, layers, decoder_layers, posterior_layers, dropout, and posterior_sees, names of the vectors
             that q(z|x,y) sees (None: all).
-        observations: names of what the policy is to see, such as ["state", "images.top"]. None: all there is.
+        observations: names of what the policy is to see, such as ["state", "images.top"]. None: all there is, but not "task", what
+            is to be done in words, which it sees as a label where it is named.
         likelihood: "auto" is a Laplace with one learned scale; {"name": "laplace", "scale": 1} is the plain absolute error.
         prior: "mixture", "conditional" (Normal) and "flow" are learned from the observation; "standard" is N(0, I).
         posterior, objective, epochs, minutes, batch_size, learning_rate, random_state, trainer: as for `vaekit.CVAE`.
@@ -128,7 +129,7 @@ class Policy(Learner):
             seen = self._observations(demonstrations)
             if self.backbone and not any(name.startswith(CAMERA) for name in seen):
                 raise UserError(f"backbone={self.backbone!r} is for cameras, and the policy sees none: leave it out")
-            kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen}
+            kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
             self.schema_ = Schema.infer(seen, kinds)
             self.episode_ends_ = demonstrations.episode_ends
             data = self._data(demonstrations)
@@ -144,28 +145,32 @@ class Policy(Learner):
         self.reset()
         return self
 
-    def read(self, source: str) -> Demonstrations:
-        """Demonstrations as this policy wants them: its observations, its size of pictures."""
-        cameras = [name for name in self.schema_.named if name.startswith(CAMERA)]
-        resize = self.data_.get("resize")
-        return read_demonstrations(source, cameras=cameras, resize=(resize[0], resize[1]) if resize else None)
+    def read(self, source: str | Sequence[str]) -> Demonstrations:
+        """Demonstrations as this policy wants them: its observations, its names, its size of pictures."""
+        resize, names, fps = (self.data_.get(name) for name in ("resize", "map", "fps"))
+        return read_demonstrations(
+            source, **needed(self.schema_.named), resize=(resize[0], resize[1]) if resize else None, map=names, fps=fps
+        )
 
     def _chunk_size(self, demonstrations: Demonstrations) -> int:
         seconds = min(round(CHUNK_SECONDS * demonstrations.fps), int(demonstrations.lengths.max()))
         return max(1, seconds) if self.chunk_size is None else self.chunk_size
 
     def _observations(self, demonstrations: Demonstrations) -> dict[str, np.ndarray]:
-        there = demonstrations.observations
+        there = demonstrations.offered
         if self.observations is not None and not self.observations:
             raise UserError(f"observations is empty: name some of {', '.join(there)}")
         for name in self.observations or ():
             if name not in there:
                 raise UserError(f"{demonstrations.name} has no observation {name!r}{near_matches(name, there)}")
-        return {name: there[name] for name in self.observations or there}
+        names = self.observations or demonstrations.observations
+        if TASK not in names:
+            note_tasks(demonstrations, names)
+        return {name: there[name] for name in names}
 
     def _data(self, demonstrations: Demonstrations) -> Data:
         x, mask = self.domain_.pack(demonstrations.actions, demonstrations.episode_ends)
-        seen = {name: demonstrations.observations[name] for name in self.schema_.named}
+        seen = {name: demonstrations.offered[name] for name in self.schema_.named}
         return Data(x, mask, self.schema_.pack(seen, len(demonstrations)))
 
     def _split(self, data: Data) -> tuple[Tensor, Tensor]:
@@ -185,7 +190,7 @@ class Policy(Learner):
         encoder = {**network, "layers": network.pop("posterior_layers")}
         del encoder["posterior_layers"], encoder["decoder_layers"]
         actions, chunk_size = self.domain_.event_shape
-        vectors = {name: c.size for name, c in self.schema_.named.items() if isinstance(c, Number)}
+        vectors = {name: c.size for name, c in self.schema_.named.items() if not isinstance(c, Picture)}
         cameras = {name: (c.height, c.width) for name, c in self.schema_.named.items() if isinstance(c, Picture)}
         seen = {name: size for name, size in vectors.items() if sees is None or name in sees}
         posterior: Any = self._part("posterior")(self.latent_dim)
@@ -302,6 +307,9 @@ class Policy(Learner):
                 )
         y = self.schema_.pack(arrays, len(next(iter(arrays.values()))))
         for name, values in y.items():
+            c = self.schema_.named[name]
+            if isinstance(c, Label) and (values < 0).any():
+                raise UserError(f"observation {name!r} is unknown: give {' or '.join(map(repr, c.classes))}")
             if values.is_floating_point() and not values.isfinite().all():
                 raise UserError(f"observation {name!r} is not finite: {arrays[name].tolist()}")
         return y

@@ -93,7 +93,7 @@ class Asked:
             found[name] = found.get(name) or [vectors[name]]
         cameras = {CAMERA + short(key): [key] for key, kind in fields.items() if kind == PICTURES and key not in taken}
         cameras |= {name: found.pop(name) for name in list(found) if is_camera(name)}
-        found = {name: keys for name, keys in found.items() if keys}
+        found = {name: found[name] for name in (*DEFAULTS, *found) if found.get(name)}  # in this order
         if "actions" not in found:
             near = near_matches("action", fields)
             raise UserError(f"{self.text} has no actions{near}: name them, with --map action=NAME")

@@ -49,6 +49,7 @@ class OnnxPolicy:
         self.execute = str(self.about["execute"] if execute is None else execute)
         self.shapes = {name: tuple(o["shape"]) for name, o in self.about["observations"].items()}
         self.dtypes = {name: np.dtype(o["dtype"]) for name, o in self.about["observations"].items()}
+        self.classes: dict[str, list[str]] = self.about.get("classes", {})
         self._episode = -1
         self.reset()
 
@@ -100,6 +101,13 @@ class OnnxPolicy:
         if self.about["noise"]:
             self._extras[NOISE] = self._rng.standard_normal((1, self.about["noise"]), dtype=np.float32)
 
+    def _code(self, name: str, label: str) -> int:
+        """Which of the classes of an observation this is."""
+        if label not in self.classes[name]:
+            near = near_matches(label, self.classes[name])
+            raise UserError(f"observation {name!r} has no class {label!r}{near}")
+        return self.classes[name].index(label)
+
     def _given_z(self, z: Any) -> np.ndarray:
         z = np.asarray(z, dtype=np.float32)
         if z.shape != (self.about["latent_dim"],):
@@ -113,7 +121,8 @@ class OnnxPolicy:
                 raise UserError(
                     f"the observation has no {name!r}, which the policy was trained to see{near_matches(name, observation)}"
                 )
-            values, dtype = np.asarray(observation[name]), self.dtypes[name]
+            value, dtype = observation[name], self.dtypes[name]
+            values = np.asarray(self._code(name, str(value)) if name in self.classes else value)
             fits = values.dtype == dtype if dtype == np.uint8 else values.dtype.kind in "biuf"
             if values.shape != shape or not fits:
                 raise UserError(f"observation {name!r} is {values.dtype} {values.shape}: give {dtype} {shape}")

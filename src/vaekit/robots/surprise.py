@@ -365,7 +365,7 @@ def record(
 def observations_of(demonstrations: Demonstrations) -> list[Observations]:
     """An item an episode."""
     spans = [slice(*span) for span in zip(demonstrations.episode_starts, demonstrations.episode_ends, strict=True)]
-    return [{name: values[span] for name, values in demonstrations.observations.items()} for span in spans]
+    return [{name: values[span] for name, values in demonstrations.offered.items()} for span in spans]
 
 
 @torch.no_grad()
