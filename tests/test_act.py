@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 import vaekit as vk
@@ -16,7 +17,7 @@ from vaekit.conditions import Number, Picture, Schema
 from vaekit.distributions.likelihoods import LaplaceLikelihood
 from vaekit.domains import Actions
 from vaekit.errors import UserError
-from vaekit.nets.resnet import ResNet18
+from vaekit.nets.resnet import ResNet
 from vaekit.objectives.bounds import ACT
 from vaekit.robots.published import load_published, name_in
 
@@ -50,7 +51,7 @@ def config(seen, actions, **changes):
 def weights(case):
     tensors = load_file(DATA / f"{case}.weights.safetensors")
     if "images" in case:
-        backbone = ResNet18().state_dict()
+        backbone = ResNet().state_dict()
         tensors |= {f"backbone.{name}": closed_form(name, value.shape) for name, value in backbone.items()}
     return tensors
 
@@ -206,12 +207,14 @@ def test_any_observations_with_and_without_a_latent(names, latent_dim, tmp_path)
     assert all(p.grad is None or p.grad.isfinite().all() for p in policy.model_.parameters())
 
 
-def made(seen, folder, latent_dim):
+def made(seen, folder, latent_dim, backbone="resnet18", **size):
     """A policy from a LeRobot folder of random weights, for these observations and two actions."""
-    values = config(seen, 2, latent_dim=max(latent_dim, 1), use_vae=latent_dim > 0)
+    changes = dict(pre_norm=size.get("norm_first", False), feedforward_activation=size.get("activation", "relu"))
+    values = config(seen, 2, latent_dim=max(latent_dim, 1), use_vae=latent_dim > 0, vision_backbone=backbone, **changes)
     policy = vk.Policy(
-        latent_dim, prior="standard", posterior="log_variance", shared_backbone=True,
-        size=dict(width=32, heads=4, hidden=64, layers=2, posterior_layers=2, posterior_sees=["state"]),
+        latent_dim, prior="standard", posterior="log_variance",
+        backbone={"name": backbone, "norm": "frozen", "shared": True},
+        size=dict(width=32, heads=4, hidden=64, layers=2, posterior_layers=2, posterior_sees=["state"], **size),
     )  # fmt: skip
     policy.domain_ = Actions(8, [0.0] * 2, [1.0] * 2, 50.0)
     policy.schema_ = Schema(
@@ -222,6 +225,60 @@ def made(seen, folder, latent_dim):
     for name in ("vae_encoder_cls_embed.weight", "encoder_1d_feature_pos_embed.weight", "decoder_pos_embed.weight"):
         tensors[name] = tensors[name][0]
     return load_published(write(folder, tensors, values))
+
+
+def attend(t, name, q, k, v, heads):
+    own = [t[f"{name}.{n}"] for n in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias")]
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    out, _ = F.multi_head_attention_forward(
+        q, k, v, q.shape[2], heads, own[0], own[1], None, None, False, 0.0, own[2], own[3], training=False
+    )
+    return out.transpose(0, 1)
+
+
+def norm(t, name, x):
+    return F.layer_norm(x, x.shape[-1:], t[f"{name}.weight"], t[f"{name}.bias"])
+
+
+def linear(t, name, x):
+    return F.linear(x, t[f"{name}.weight"], t[f"{name}.bias"])
+
+
+def pre_norm_chunks(t, state, heads):
+    """Chunks of a checkpoint with pre-norm and GELU, two encoder layers and z = 0, by the paper's formulas."""
+    positions = t["encoder_1d_feature_pos_embed.weight"][None]
+    z = t["encoder_latent_input_proj.bias"].expand(len(state), -1)
+    x = torch.stack([z, linear(t, "encoder_robot_state_input_proj", state)], dim=1)
+    for i in range(2):
+        h = norm(t, f"encoder.layers.{i}.norm1", x)
+        x = x + attend(t, f"encoder.layers.{i}.self_attn", h + positions, h + positions, h, heads)
+        h = F.gelu(linear(t, f"encoder.layers.{i}.linear1", norm(t, f"encoder.layers.{i}.norm2", x)))
+        x = x + linear(t, f"encoder.layers.{i}.linear2", h)
+    memory, layer = norm(t, "encoder.norm", x), "decoder.layers.0"
+    queries = t["decoder_pos_embed.weight"][None].expand(len(state), -1, -1)
+    h = norm(t, f"{layer}.norm1", torch.zeros_like(queries))
+    x = attend(t, f"{layer}.self_attn", h + queries, h + queries, h, heads)
+    h = norm(t, f"{layer}.norm2", x) + queries
+    x = x + attend(t, f"{layer}.multihead_attn", h, memory + positions, memory, heads)
+    h = F.gelu(linear(t, f"{layer}.linear1", norm(t, f"{layer}.norm3", x)))
+    return linear(t, "action_head", norm(t, "decoder.norm", x + linear(t, f"{layer}.linear2", h)))
+
+
+def test_pre_norm_and_gelu_are_the_formulas(tmp_path):
+    policy = made({"state": 3}, tmp_path, 4, norm_first=True, activation="gelu")
+    state = np.random.default_rng(0).normal(size=(5, 3))
+    tensors = {n.removeprefix("model."): v for n, v in load_file(tmp_path / "model.safetensors").items()}
+    expected = pre_norm_chunks(tensors, torch.from_numpy(state).float(), heads=4)
+    np.testing.assert_allclose(policy.predict({"state": state}), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet34", "resnet50"])
+def test_other_backbones_load_from_lerobots_files(name, tmp_path):
+    policy = made({"state": 3, "images.top": (32, 64)}, tmp_path, 0, backbone=name)
+    network = policy.model_.condition.backbones[0]
+    held = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(held[f"model.backbone.{n}"], value) for n, value in network.state_dict().items())
+    assert policy.predict(observations(policy, 2)).shape == (2, 8, 2)
 
 
 def observations(policy, rows, seed=0):
@@ -432,15 +489,19 @@ def test_statistics_that_would_run_something_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vision_backbone": "resnet34"}, "vision_backbone is 'resnet34', and only 'resnet18' is supported"),
-        ({"pre_norm": True}, "pre_norm is True, and only False"),
-        ({"feedforward_activation": "gelu"}, "feedforward_activation is 'gelu'"),
+        (
+            {"vision_backbone": "resnet35"},
+            "vision_backbone is 'resnet35', which is not supported.*known: resnet18, resnet34",
+        ),
+        ({"replace_final_stride_with_dilation": True}, "dilation is True, which is not supported"),
+        ({"feedforward_activation": "glu"}, "feedforward_activation is 'glu'"),
+        ({"pre_norm": True}, "lacks vae_encoder.norm.weight"),
         ({"type": "diffusion"}, "type is 'diffusion'"),
         ({"dim_model": 64}, r"vae_encoder_cls_embed.weight has the shape \(1, 32\), and has to have \(1, 1, 64\)"),
         ({"n_heads": 3}, "size.width=32 has to be a multiple of 4, and of size.heads=3"),
         ({"chunk_size": 9}, r"decoder_pos_embed.weight has the shape \(8, 32\), and has to have \(1, 9, 32\)"),
         ({"n_encoder_layers": 3}, "lacks encoder.layers.2.*and 9 more tensors"),
-        ({"n_encoder_layers": 1}, "holds encoder.layers.1.*no part of ACT with a ResNet-18"),
+        ({"n_encoder_layers": 1}, "holds encoder.layers.1.*no part of ACT with a resnet18"),
         ({"n_action_steps": 9}, "cannot play 9 actions of a chunk of 8"),
         ({"normalization_mapping": {"ACTION": "MEAN_STD"}}, "has no mean of action"),
         ({"normalization_mapping": {"STATE": "Z"}}, "STATE is normalised by 'Z'"),

@@ -358,7 +358,7 @@ def test_the_published_settings_are_named(demos):
         ({"prior": "vamp"}, r"prior='vamp' is not one of the choices"),
         ({"size": "huge"}, r"size='huge' is not one of the choices"),
         ({"latent_dim": -1}, "latent_dim=-1 has to be a whole number from 0"),
-        ({"backbone": "nowhere.pth", "observations": ["state"]}, "backbone"),
+        ({"backbone": {"name": "resnet18", "weights": "nowhere.pth"}, "observations": ["state"]}, "backbone"),
     ],
 )
 def test_a_wrong_setting_is_told_before_training(settings, said):

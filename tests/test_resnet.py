@@ -5,21 +5,22 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from reference import DATA, closed_form
 from vaekit.errors import UserError
-from vaekit.nets import ResNet18
+from vaekit.nets import RESNETS, ResNet
 
 
 @pytest.fixture(scope="module")
 def weights():
-    return {name: closed_form(name, value.shape) for name, value in ResNet18().state_dict().items()}
+    return {name: closed_form(name, value.shape) for name, value in ResNet().state_dict().items()}
 
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_features_are_the_reference(weights, frozen):
-    net = ResNet18(frozen).eval()
+    net = ResNet(frozen=frozen).eval()
     net.load_state_dict(weights, strict=frozen)
     reference = np.load(DATA / "lerobot_images_resnet18.io.npz")
     for i, camera in enumerate(("top", "wrist")):
@@ -30,7 +31,7 @@ def test_features_are_the_reference(weights, frozen):
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (33, 70), (1, 31)])
 def test_sizes_and_what_learns(height, width):
-    net = ResNet18()
+    net = ResNet()
     before = [b.clone() for b in net.buffers()]
     out = net(torch.randn(2, 3, height, width))
     assert out.shape == (2, 512, math.ceil(height / 32), math.ceil(width / 32))
@@ -40,8 +41,30 @@ def test_sizes_and_what_learns(height, width):
     assert all(torch.equal(a, b) for a, b in zip(before, net.buffers(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("resnet18", 11_689_512), ("resnet34", 21_797_672), ("resnet50", 25_557_032), ("resnet101", 44_549_160)],
+)
+def test_parameters_are_as_many_as_published(name, count):
+    with torch.device("meta"):
+        net = ResNet(name, frozen=False)
+    classes = 1000  # of the last layer, which is left out here
+    assert sum(p.numel() for p in net.parameters()) + (net.features + 1) * classes == count
+    assert net(torch.zeros(2, 3, 40, 64, device="meta")).shape == (2, net.features, 2, 2)
+
+
+def test_a_bottleneck_has_its_stride_in_the_middle():
+    net = ResNet("resnet50").layer2[0].eval()
+    x = torch.randn(2, 256, 6, 6)
+    h = F.relu(F.conv2d(x, net.conv1.weight))  # frozen norms with fresh weights change nothing but a rounding
+    h = F.relu(F.conv2d(h, net.conv2.weight, stride=2, padding=1))
+    expected = F.relu(F.conv2d(h, net.conv3.weight) + F.conv2d(x, net.downsample[0].weight, stride=2))
+    torch.testing.assert_close(net(x), expected, rtol=1e-3, atol=1e-3)
+    assert list(RESNETS) == ["resnet18", "resnet34", "resnet50", "resnet101"]
+
+
 def test_names_are_torchvisions():
-    names = list(ResNet18(frozen=False).state_dict())
+    names = list(ResNet(frozen=False).state_dict())
     assert len(names) == 120  # torchvision's resnet18 has 122 with fc.weight and fc.bias
     for name in ("conv1.weight", "bn1.running_var", "layer1.0.conv1.weight", "layer4.1.bn2.bias",
                  "layer2.0.downsample.0.weight", "layer3.0.downsample.1.num_batches_tracked"):  # fmt: skip
@@ -59,14 +82,14 @@ def test_weights_load_after_any_prefix(weights, prefix, frozen, tmp_path):
     torch.save(tensors, tmp_path / "a.pth")
     torch.save({"epoch": 3, "state_dict": tensors}, tmp_path / "a.pt")
     for file in ("a.safetensors", "a.pth", "a.pt"):
-        net = ResNet18(frozen)
+        net = ResNet(frozen=frozen)
         net.load_weights(tmp_path / file)
         state = net.state_dict()
         assert all(torch.equal(state[name], value) for name, value in weights.items())
 
 
 def test_mistakes_are_told(weights, tmp_path):
-    net = ResNet18()
+    net = ResNet()
     before = net.conv1.weight.clone()
 
     def told(tensors, message):
@@ -75,7 +98,7 @@ def test_mistakes_are_told(weights, tmp_path):
             net.load_weights(tmp_path / "a.pth")
 
     lacking = {k: v for k, v in weights.items() if k not in ("layer2.0.conv1.weight", "bn1.bias")}
-    told(lacking, r"a.pth lacks bn1.bias, layer2.0.conv1.weight of a ResNet-18")
+    told(lacking, r"a.pth lacks bn1.bias, layer2.0.conv1.weight of a resnet18")
     told({"weight": torch.zeros(3)}, r"lacks conv1.weight, bn1.weight, bn1.bias and 97 more tensors")
     told({**weights, "conv1.weight": torch.zeros(64, 1, 7, 7)}, r"holds conv1.weight in another shape")
     told([1, 2], r"holds a list: give a state dict")

@@ -11,6 +11,7 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.domains.text import TOKENIZERS
 from vaekit.errors import UserError
 from vaekit.limits import ShareBelow1, check, check_all, hints_of
+from vaekit.nets.transformer import ACTIVATIONS
 from vaekit.objectives import ELBO, OBJECTIVES
 from vaekit.parts import check_options, choose, options_of
 from vaekit.training.fit import Training
@@ -50,7 +51,7 @@ def check_size(size: Any, sizes: Mapping[str, Any]) -> None:
     known = {key: value for named in sizes.values() if isinstance(named, Mapping) for key, value in named.items()}
     if not isinstance(size, Mapping) or not known:
         return check("size", size, Literal[*sizes])  # type: ignore[valid-type]
-    kinds = {int: int, float: ShareBelow1, list: list[str]}
+    kinds: dict[type, Any] = {int: int, float: ShareBelow1, list: list[str], bool: bool, str: Literal[*ACTIVATIONS]}
     check_all(size, {key: kinds[type(value)] for key, value in known.items()}, "size")
     width, heads = (size.get(key, sizes["base"][key]) for key in ("width", "heads"))
     if width % heads or width % 4:

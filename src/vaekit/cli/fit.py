@@ -59,7 +59,7 @@ def fit(
     z: Annotated[str | None, option("Policies: z at use: episode (drawn once an episode, default), chunk or mean.", panel=MODEL)] = None,
     temperature: Annotated[float | None, option("Policies: the spread of what z is drawn from is multiplied by it. Default: 1.", panel=MODEL)] = None,
     execute: Annotated[str | None, option("Policies: ensemble (default), or how many actions of each chunk to play.", panel=MODEL)] = None,
-    backbone: Annotated[str | None, option("Policies: weights of the cameras' ResNet-18, .safetensors or .pth as torchvision names them.", panel=MODEL)] = None,
+    backbone: Annotated[str | None, option("Policies with cameras: resnet18 (default), resnet34, resnet50 or resnet101; --backbone.weights FILE takes ImageNet's, as torchvision names them.", panel=MODEL)] = None,
     set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL)] = None,
     epochs: Annotated[int | None, option("Passes over the data. Default: 4000 steps' worth, at least 50; at least 20 for texts.")] = None,
     minutes: Annotated[float | None, option("Train for this long instead.")] = None,
@@ -87,7 +87,7 @@ def fit(
         validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
         condition_dropout=condition_dropout, cell_dropout=cell_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
         learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z, window=window,
-        temperature=temperature, execute=execute, backbone=backbone,
+        temperature=temperature, execute=execute,
     )  # fmt: skip
     parts = dict(
         likelihood=likelihood,
@@ -97,6 +97,7 @@ def fit(
         structure=structure,
         sampler=sampler,
         objective=objective,
+        backbone=backbone,
     )
     trainer = dict(precision=precision, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
     if resume and config is None and out and (out / runs.CONFIG).exists():

@@ -9,17 +9,18 @@ from vaekit.nets.condition import ConditionEmbedding
 from vaekit.nets.conv import ConvDecoder, ConvEncoder
 from vaekit.nets.mlp import MLP
 from vaekit.nets.positions import PositionEmbeddingLearned, PositionEmbeddingSine
-from vaekit.nets.resnet import ResNet18
+from vaekit.nets.resnet import RESNETS, ResNet
 from vaekit.nets.transformer import TransformerDecoder, TransformerEncoder
 
 __all__ = [
     "MLP",
+    "RESNETS",
     "ConditionEmbedding",
     "ConvDecoder",
     "ConvEncoder",
     "PositionEmbeddingLearned",
     "PositionEmbeddingSine",
-    "ResNet18",
+    "ResNet",
     "TransformerDecoder",
     "TransformerEncoder",
 ]

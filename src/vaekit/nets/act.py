@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vaekit.nets.mlp import MLP
 from vaekit.nets.positions import PositionEmbeddingSine, sinusoid_table
-from vaekit.nets.resnet import ResNet18
+from vaekit.nets.resnet import ResNet
 from vaekit.nets.transformer import TransformerDecoder, TransformerEncoder
 
 STRIDE = 32  # of the backbone: a token is so many pixels wide
@@ -32,7 +32,7 @@ class Observation(nn.Module):
         vectors: name -> length; of a label, how many classes it has.
         cameras: name -> (height, width).
         width: features of a token.
-        shared_backbone: one backbone for all cameras, as in the published code, in place of one for each.
+        backbones: one for each camera, or one for all of them, as in the published code.
     """
 
     mean: Tensor
@@ -43,14 +43,12 @@ class Observation(nn.Module):
         vectors: Mapping[str, int],
         cameras: Mapping[str, tuple[int, int]],
         width: int,
-        *,
-        shared_backbone: bool = False,
+        backbones: Sequence[ResNet] = (),
     ):
         super().__init__()
         self.vectors, self.cameras = dict(vectors), dict(cameras)
-        count = 1 if shared_backbone else len(self.cameras)
-        self.backbones = nn.ModuleList(ResNet18() for _ in range(count if cameras else 0))
-        self.project = nn.Conv2d(512, width, 1) if cameras else None
+        self.backbones = nn.ModuleList(backbones)
+        self.project = nn.Conv2d(backbones[0].features, width, 1) if cameras else None
         if cameras:  # of each camera: (cameras, 3, 1, 1)
             self.register_buffer("mean", torch.tensor(PICTURE_MEAN).reshape(3, 1, 1).repeat(len(cameras), 1, 1, 1))
             self.register_buffer("scale", torch.tensor(PICTURE_SCALE).reshape(3, 1, 1).repeat(len(cameras), 1, 1, 1))
@@ -86,7 +84,7 @@ class ActionEncoder(nn.Module):
         actions, chunk_size: numbers of an action, and how many actions.
         features: numbers that are asked for.
         vectors: name -> length, of the vectors of y that it sees.
-        width, heads, layers, hidden, dropout, norm_first: of the transformer.
+        width, heads, layers, hidden, dropout, activation, norm_first: of the transformer.
     """
 
     sees_mask = True
@@ -103,6 +101,7 @@ class ActionEncoder(nn.Module):
         layers: int = 4,
         hidden: int | None = None,
         dropout: float = 0.0,
+        activation: str = "relu",
         norm_first: bool = False,
     ):
         super().__init__()
@@ -110,7 +109,13 @@ class ActionEncoder(nn.Module):
         self.vectors = nn.ModuleDict({name: nn.Linear(size, width) for name, size in vectors.items()})
         self.action = nn.Linear(actions, width)
         self.transformer = TransformerEncoder(
-            width, heads=heads, layers=layers, hidden=hidden, dropout=dropout, norm_first=norm_first
+            width,
+            heads=heads,
+            layers=layers,
+            hidden=hidden,
+            dropout=dropout,
+            activation=activation,
+            norm_first=norm_first,
         )
         self.head = nn.Linear(width, features)
         table = sinusoid_table(1 + len(vectors) + chunk_size, width)
@@ -132,7 +137,7 @@ class ActionDecoder(nn.Module):
         latent_dim, actions, chunk_size: sizes; a latent_dim of 0 makes it the same network without z.
         vectors: name -> length.
         cameras: name -> (height, width), for the positions of their tokens.
-        width, heads, layers, decoder_layers, hidden, dropout, norm_first: of the transformers.
+        width, heads, layers, decoder_layers, hidden, dropout, activation, norm_first: of the transformers.
     """
 
     picture_positions: Tensor
@@ -151,10 +156,11 @@ class ActionDecoder(nn.Module):
         decoder_layers: int = 1,
         hidden: int | None = None,
         dropout: float = 0.0,
+        activation: str = "relu",
         norm_first: bool = False,
     ):
         super().__init__()
-        options = dict(heads=heads, hidden=hidden, dropout=dropout, norm_first=norm_first)
+        options = dict(heads=heads, hidden=hidden, dropout=dropout, activation=activation, norm_first=norm_first)
         self.latent = nn.Linear(latent_dim, width)
         self.vectors = nn.ModuleDict({name: nn.Linear(size, width) for name, size in vectors.items()})
         self.token_positions = nn.Parameter(torch.randn(1, 1 + len(vectors), width))  # (1, z and vectors, D)

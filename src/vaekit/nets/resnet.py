@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al. 2015, arXiv 1512.03385) for the features of a camera's pictures."""
+"""ResNets (He et al. 2015, arXiv 1512.03385) for the features of a camera's pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, near_matches
 from vaekit.files import read_tensors
 
 
@@ -30,8 +30,30 @@ class FrozenBatchNorm2d(nn.Module):
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=1e-5)
 
 
-class BasicBlock(nn.Module):
-    """Two convolutions beside a shortcut: (B, in_channels, H, W) -> (B, channels, H / stride, W / stride)."""
+class Block(nn.Module):
+    """Convolutions beside a shortcut: (B, in_channels, H, W) -> (B, growth * channels, H / stride, W / stride)."""
+
+    growth: int
+    downsample: nn.Module | None
+
+    def shortcut(self, in_channels: int, channels: int, stride: int, norm: type[nn.Module]) -> nn.Module | None:
+        """What brings x to the shape of the output; None where x has it."""
+        if stride == 1 and in_channels == self.growth * channels:
+            return None
+        out_channels = self.growth * channels
+        return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), norm(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.branch(x) + (x if self.downsample is None else self.downsample(x)))
+
+    def branch(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class BasicBlock(Block):
+    """Two convolutions of 3x3, of ResNet-18 and 34."""
+
+    growth = 1
 
     def __init__(self, in_channels: int, channels: int, stride: int, norm: type[nn.Module]):
         super().__init__()
@@ -39,38 +61,75 @@ class BasicBlock(nn.Module):
         self.bn1 = norm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = norm(channels)
-        self.downsample = (
-            nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), norm(channels))
-            if stride != 1 or in_channels != channels
-            else None
-        )
+        self.downsample = self.shortcut(in_channels, channels, stride, norm)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def branch(self, x: Tensor) -> Tensor:
+        return self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+
+
+class Bottleneck(Block):
+    """A convolution of 3x3 between two of 1x1, of ResNet-50 and 101. As in torchvision, the 3x3 one has the stride."""
+
+    growth = 4
+
+    def __init__(self, in_channels: int, channels: int, stride: int, norm: type[nn.Module]):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.bn1 = norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+        self.bn2 = norm(channels)
+        self.conv3 = nn.Conv2d(channels, self.growth * channels, 1, bias=False)
+        self.bn3 = norm(self.growth * channels)
+        self.downsample = self.shortcut(in_channels, channels, stride, norm)
+
+    def branch(self, x: Tensor) -> Tensor:
         h = F.relu(self.bn1(self.conv1(x)))
-        h = self.bn2(self.conv2(h))
-        return F.relu(h + (x if self.downsample is None else self.downsample(x)))
+        return self.bn3(self.conv3(F.relu(self.bn2(self.conv2(h)))))
 
 
-class ResNet18(nn.Module):
-    """Pictures (B, 3, H, W), as they are given -> features (B, 512, ceil(H / 32), ceil(W / 32)).
+RESNETS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {  # blocks of each of the four layers
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+}
+
+
+NORMS = ("auto", "frozen", "live")
+
+
+class ResNet(nn.Module):
+    """Pictures (B, 3, H, W), as they are given -> (B, features, ceil(H / 32), ceil(W / 32)).
 
     Weights for ImageNet expect pictures normalised by its mean and deviation; nothing is normalised here. Tensors are
     named as torchvision's, without its last layer `fc`.
 
     Args:
+        name: one of `RESNETS`.
         frozen: batch norms keep the statistics and weights they are given, so that small batches do not spoil them
             (as DETR and ACT). The convolutions learn either way.
+
+    Attributes:
+        features: channels of the output, 512 or 2048.
     """
 
-    def __init__(self, frozen: bool = True):
+    def __init__(self, name: str = "resnet18", *, frozen: bool = True):
         super().__init__()
+        self.name = name
         norm: type[nn.Module] = FrozenBatchNorm2d if frozen else nn.BatchNorm2d
+        block, counts = RESNETS[name]
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = norm(64)
-        self.layer1 = nn.Sequential(BasicBlock(64, 64, 1, norm), BasicBlock(64, 64, 1, norm))
-        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2, norm), BasicBlock(128, 128, 1, norm))
-        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2, norm), BasicBlock(256, 256, 1, norm))
-        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2, norm), BasicBlock(512, 512, 1, norm))
+
+        def layer(i: int) -> nn.Sequential:
+            channels = 64 * 2**i
+            before = 64 if i == 0 else block.growth * channels // 2
+            first = block(before, channels, 1 if i == 0 else 2, norm)
+            rest = (block(block.growth * channels, channels, 1, norm) for _ in range(counts[i] - 1))
+            return nn.Sequential(first, *rest)
+
+        self.layer1, self.layer2, self.layer3, self.layer4 = map(layer, range(4))
+        self.features = 512 * block.growth
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -78,8 +137,8 @@ class ResNet18(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))  # (B, 64, H/2, W/2)
         x = F.max_pool2d(x, 3, stride=2, padding=1)  # (B, 64, H/4, W/4)
-        x = self.layer2(self.layer1(x))  # (B, 128, H/8, W/8)
-        return self.layer4(self.layer3(x))  # (B, 512, H/32, W/32)
+        x = self.layer2(self.layer1(x))  # (B, features/4, H/8, W/8)
+        return self.layer4(self.layer3(x))  # (B, features, H/32, W/32)
 
     def load_weights(self, path: str | Path) -> None:
         """Take the weights of a .safetensors, .pth or .pt file with torchvision's names, after any common prefix.
@@ -95,12 +154,29 @@ class ResNet18(nn.Module):
         missing = [name for name in names if prefix + name not in tensors]
         if missing:
             raise UserError(
-                f"{path} lacks {some(missing)} of a ResNet-18: give a file with torchvision's names for resnet18"
+                f"{path} lacks {some(missing)} of a {self.name}: give a file with torchvision's names for {self.name}"
             )
         wrong = [name for name in names if tensors[prefix + name].shape != own[name].shape]
         if wrong:
-            raise UserError(f"{path} holds {some(wrong)} in another shape than a ResNet-18: give a file of resnet18")
+            raise UserError(
+                f"{path} holds {some(wrong)} in another shape than a {self.name}: give a file of {self.name}"
+            )
         self.load_state_dict({name: tensors[prefix + name] for name in names}, strict=False)
+
+
+def backbones(name: str, cameras: int, *, weights: str = "", norm: str = "auto", shared: bool = False) -> list[ResNet]:
+    """Fresh networks for so many cameras; what `weights` names is not read here.
+
+    Args:
+        weights: the file whose weights they are going to have, "" for none.
+        norm: batch norms are "frozen", or "live" and learn; "auto" freezes those that come with weights. Frozen norms of
+            fresh weights do not normalise anything, and pictures are hardly told apart.
+        shared: one network for all cameras.
+    """
+    if norm not in NORMS:
+        raise UserError(f"backbone.norm={norm!r} is not one of the choices{near_matches(str(norm), NORMS)}")
+    frozen = bool(weights) if norm == "auto" else norm == "frozen"
+    return [ResNet(name, frozen=frozen) for _ in range(min(cameras, 1) if shared else cameras)]
 
 
 def some(names: list[str]) -> str:

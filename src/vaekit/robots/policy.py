@@ -18,11 +18,12 @@ from vaekit import evaluation
 from vaekit.conditions import Label, Number, Picture, Schema
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, StandardNormalPrior
 from vaekit.domains import Actions
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 from vaekit.learner import Learner
 from vaekit.limits import Share
 from vaekit.model import LatentModel
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
+from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
 from vaekit.parts import Part, choose
 from vaekit.robots.datasets import needed, read_demonstrations
@@ -41,7 +42,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "large": dict(width=256, heads=8, hidden=1024, layers=4, decoder_layers=2, posterior_layers=2, dropout=0.1),
     "published": dict(
         width=512, heads=8, hidden=3200, layers=4, decoder_layers=1, posterior_layers=4, dropout=0.1,
-        posterior_sees=["state"],
+        activation="relu", norm_first=False, posterior_sees=["state"],
     ),
 }  # fmt: skip
 
@@ -57,8 +58,8 @@ class Policy(Learner):
         chunk_size: actions decided on at a time. None: two seconds of them, and no more than the longest episode has.
             What lies behind the end of an episode is masked.
         size: "small", "base", "large", or "published", that of the paper; or a dict of numbers that differ from "base":
-            width, heads, hidden, layers, decoder_layers, posterior_layers, dropout, and posterior_sees, names of the vectors
-            that q(z|x,y) sees (None: all).
+            width, heads, hidden, layers, decoder_layers, posterior_layers, dropout, activation ("relu" or "gelu"), norm_first
+            (pre-norm), and posterior_sees, names of the vectors that q(z|x,y) sees (None: all).
         observations: names of what the policy is to see, such as ["state", "images.top"]. None: all there is, but not "task", what
             is to be done in words, which it sees as a label where it is named.
         likelihood: "auto" is a Laplace with one learned scale; {"name": "laplace", "scale": 1} is the plain absolute error.
@@ -69,8 +70,9 @@ class Policy(Learner):
         temperature: the spread of what z is drawn from is multiplied by it; at 0 what is left is which component of a
             mixture is drawn, that is, which of several ways.
         execute: how chunks become actions: "ensemble" (temporal ensembling), or K, to play K actions of each chunk.
-        backbone: file of weights for the cameras' ResNet-18, .safetensors or as torchvision names them. None: fresh ones.
-        shared_backbone: one backbone for all cameras.
+        backbone: the cameras' network: "resnet18", "resnet34", "resnet50" or "resnet101", with the options weights (a
+            .safetensors or .pth file with torchvision's names; without it the weights are fresh), norm ("frozen" batch norms,
+            or "live" ones, which learn; "auto" freezes those of a file) and shared (one network for all cameras).
 
     Attributes:
         model_: the trained `LatentModel`. domain_: `Actions`. schema_: of the observation.
@@ -87,8 +89,7 @@ class Policy(Learner):
     z: Literal["episode", "chunk", "mean"] = "episode"
     temperature: float = 1.0
     execute: str | int = "ensemble"
-    backbone: str | None = None
-    shared_backbone: bool = False
+    backbone: Part = "resnet18"
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "prior": {
@@ -97,6 +98,7 @@ class Policy(Learner):
         },
         "posterior": POSTERIORS,
         "objective": OBJECTIVES,
+        "backbone": {name: partial(backbones, name) for name in RESNETS},
     }
     sizes: ClassVar[Mapping[str, Any]] = SIZES
 
@@ -127,8 +129,11 @@ class Policy(Learner):
             )
             note_short_episodes(demonstrations, chunk_size)
             seen = self._observations(demonstrations)
-            if self.backbone and not any(name.startswith(CAMERA) for name in seen):
-                raise UserError(f"backbone={self.backbone!r} is for cameras, and the policy sees none: leave it out")
+            network, options = choose("backbone", self.backbone, RESNETS)
+            weights = options.get("weights")
+            cameras = any(name.startswith(CAMERA) for name in seen)
+            if weights and not cameras:
+                raise UserError(f"backbone.weights={weights!r} is for cameras, and the policy sees none: leave it out")
             kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
             self.schema_ = Schema.infer(seen, kinds)
             self.episode_ends_ = demonstrations.episode_ends
@@ -138,9 +143,14 @@ class Policy(Learner):
                 name, options = "laplace", {"shared": True, **options}
             about = {"rows": len(demonstrations), "episodes": demonstrations.episodes}
             self._assemble(name, options, data, {**(origin or {}), **about})
-            if self.backbone:
-                for network in self.model_.condition.backbones:
-                    network.load_weights(self.backbone)
+            if weights:
+                for each in self.model_.condition.backbones:
+                    each.load_weights(weights)
+            elif cameras:
+                note(
+                    f"the cameras' {network} starts from fresh weights: --backbone.weights FILE takes those of ImageNet, "
+                    "with which far fewer demonstrations do"
+                )
             self._train(data, folder, resume, list(watchers))
         self.reset()
         return self
@@ -203,7 +213,7 @@ class Policy(Learner):
                 latent_dim=self.latent_dim,
                 prior=self._prior(sum(vectors.values()) + (width if cameras else 0)),
                 posterior=posterior,
-                condition=Observation(vectors, cameras, width, shared_backbone=self.shared_backbone),
+                condition=Observation(vectors, cameras, width, self._part("backbone")(len(cameras))),
             )
 
     def _prior_name(self) -> str:

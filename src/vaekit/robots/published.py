@@ -23,7 +23,8 @@ from vaekit.domains import Actions
 from vaekit.errors import UserError, near_matches
 from vaekit.files import read_tensors
 from vaekit.nets.act import PICTURE_MEAN, PICTURE_SCALE
-from vaekit.nets.resnet import read_weights, some
+from vaekit.nets.resnet import RESNETS, BasicBlock, Bottleneck, read_weights, some
+from vaekit.nets.transformer import ACTIVATIONS
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.policy import Policy
 from vaekit.settings import check_settings
@@ -49,13 +50,9 @@ NAMES = {  # of tensors, or what they begin with: here, in LeRobot, in the origi
 # normalised by the decoder's last norm): all later ones only pass through its checkpoints (tonyzhaozh/act#25).
 IDLE = ("vae_encoder_pos_enc", r"pos_table|is_pad_head\..*|transformer\.decoder\.layers\.[1-9].*")
 
-ONLY = {
-    "type": "act",
-    "vision_backbone": "resnet18",
-    "replace_final_stride_with_dilation": False,
-    "pre_norm": False,
-    "feedforward_activation": "relu",
-}
+ONLY = {"type": ["act"], "replace_final_stride_with_dilation": [False], "vision_backbone": list(RESNETS)}
+# "glu" halves the hidden layer, whose size LeRobot's next layer does not expect: no checkpoint can have it.
+ONLY |= {"feedforward_activation": list(ACTIVATIONS)}
 STATISTICS = {"MEAN_STD": "mean std", "MIN_MAX": "min max", "QUANTILES": "q01 q99", "QUANTILE10": "q10 q90"}
 STEPS = {  # of LeRobot's processors, that a policy here does as well, or has no use for
     "rename_observations_processor", "to_batch_processor", "device_processor",
@@ -81,6 +78,7 @@ class Published:
     latent_dim: int
     chunk_size: int
     size: dict[str, Any]
+    backbone: str  # of `RESNETS`
     actions: Scaling
     vectors: dict[str, Scaling]
     cameras: dict[str, tuple[int, int]]  # (height, width)
@@ -117,8 +115,8 @@ def load_published(
         statistics: the original's dataset_stats.pkl, or an .npz with action_mean, action_std, qpos_mean and qpos_std.
 
     Raises:
-        UserError: something is missing, of another shape, or of a kind of ACT that is not supported: another backbone than
-            a ResNet-18, another activation than ReLU, pre-norm.
+        UserError: something is missing, of another shape, or of a kind of ACT that is not supported, such as dilated
+            convolutions in the backbone.
     """
     path = Path(path)
     if not path.exists():
@@ -135,8 +133,8 @@ def load_published(
 def assembled(found: Published, execute: str | int, fps: float) -> Policy:
     policy = Policy(
         found.latent_dim, size=found.size, chunk_size=found.chunk_size, prior="standard", posterior="log_variance",
-        likelihood={"name": "laplace", "scale": 1.0}, objective=found.objective, shared_backbone=True,
-        z="mean", execute=execute, batch_size=8, learning_rate=1e-5,
+        likelihood={"name": "laplace", "scale": 1.0}, objective=found.objective,
+        backbone={"name": found.backbone, "norm": "frozen", "shared": True}, z="mean", execute=execute, batch_size=8, learning_rate=1e-5,
     )  # fmt: skip
     check_settings(policy)
     policy._new_execution(found.chunk_size)
@@ -183,7 +181,7 @@ def converted(found: Published, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     used, idle = set(theirs.values()), re.compile(IDLE[found.column])
     left = [name for name in found.tensors if name not in used and not idle.fullmatch(name)]
     if left:
-        raise UserError(f"{found.path} holds {some(left)}, no part of ACT with a ResNet-18, which is all that is read")
+        raise UserError(f"{found.path} holds {some(left)}, which is no part of ACT with a {found.backbone}")
     tensors = dict(own)
     for name, their_name in theirs.items():
         value, shape = found.tensors[their_name], own[name].shape
@@ -201,9 +199,12 @@ def converted(found: Published, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def read_lerobot(folder: Path) -> Published:
     config = read_json(folder / "config.json")
-    for key, only in ONLY.items():
-        if config.get(key, only) != only:
-            raise UserError(f"{folder / 'config.json'}: {key} is {config[key]!r}, and only {only!r} is supported")
+    for key, known in ONLY.items():
+        if config.get(key, known[0]) not in known:
+            raise UserError(
+                f"{folder / 'config.json'}: {key} is {config[key]!r}, which is not supported"
+                f"{near_matches(str(config[key]), map(str, known))}"
+            )
 
     def whole(key: str) -> int:
         if type(config[key]) is not int or config[key] < 1:
@@ -237,7 +238,9 @@ def read_lerobot(folder: Path) -> Published:
                 width=whole("dim_model"), heads=whole("n_heads"), hidden=whole("dim_feedforward"),
                 layers=whole("n_encoder_layers"), decoder_layers=whole("n_decoder_layers"),
                 posterior_layers=whole("n_vae_encoder_layers"), dropout=config["dropout"], posterior_sees=["state"],
+                activation=config.get("feedforward_activation", "relu"), norm_first=config.get("pre_norm", False),
             ),
+            backbone=config.get("vision_backbone", "resnet18"),
             actions=normaliser.scaling("action", "ACTION", outputs["action"]["shape"][0]),
             vectors={name: vectors[name] for name in ("state", "environment_state") if name in vectors},
             cameras=cameras,
@@ -367,8 +370,6 @@ def read_original(
     missing = [name for name in wanted.values() if name not in tensors or tensors[name].ndim != 2]
     if missing:
         raise UserError(f"{path} lacks {some(missing)}: give a checkpoint of the original ACT, or a folder of LeRobot")
-    if "transformer.encoder.norm.weight" in tensors:
-        raise UserError(f"{path} was trained with pre_norm, which is not supported")
 
     def layers(of: str) -> int:
         found = (re.match(re.escape(of) + r"\.layers\.(\d+)\.", name) for name in tensors)
@@ -384,7 +385,9 @@ def read_original(
         size=dict(
             width=query.shape[1], heads=heads, hidden=hidden.shape[0], layers=layers("transformer.encoder"),
             decoder_layers=1, posterior_layers=layers("encoder"), dropout=0.1, posterior_sees=["state"],
+            activation="relu", norm_first="transformer.encoder.norm.weight" in tensors,
         ),
+        backbone=resnet_of(path, tensors),
         actions=known["action"],
         vectors={"state": known["qpos"]},
         cameras={CAMERA + name.removeprefix(CAMERA): (picture[0], picture[1]) for name in cameras},
@@ -392,6 +395,17 @@ def read_original(
         objective={"name": "act", "kl_weight": 10.0, "padding": True},
         execute=query.shape[0],
     )  # fmt: skip
+
+
+def resnet_of(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Which of `RESNETS` the original's cameras go through: the blocks of the third layer tell."""
+    start = "backbones.0.0.body.layer3."
+    names = [name.removeprefix(start) for name in tensors if name.startswith(start)]
+    block = Bottleneck if "0.conv3.weight" in names else BasicBlock
+    for name, (its_block, counts) in RESNETS.items():
+        if (its_block, counts[2]) == (block, len({name.split(".")[0] for name in names})):
+            return name
+    raise UserError(f"{path} has another backbone than {', '.join(RESNETS)}: only these are read")
 
 
 def read_statistics(path: Path) -> dict[str, Scaling]:
