@@ -92,6 +92,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         validation: share of the rows held out to choose the best epoch by.
         random_state: seed of everything random; None: a new one at each fit.
         trainer: further fields of `vaekit.training.Training` (precision, devices, ...), as a dict.
+        warm_start: `fit` goes on from the model that is fitted or loaded: its weights, its scaling, its classes.
 
     Attributes:
         model_: the trained `LatentModel`, or a `LadderVAE` or `QuantisedVAE`.
@@ -160,9 +161,29 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         origin: Mapping[str, Any],
     ) -> Data:
         """What a row and its condition look like, which likelihood explains them, and the model for that."""
-        name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
         if isinstance(rows, Frame):
             self.frame_ = rows.like
+            self.n_features_in_, self.feature_names_in_ = len(rows.columns), np.array(rows.columns, dtype=object)
+        name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
+        if self._warm:
+            rows = self.domain_.conform(rows)
+        else:
+            name, rows = self._infer(name, rows, columns)
+            self.schema_ = Schema.infer(y, kinds)
+        x, mask = self.domain_.pack(rows, jitter=np.random.default_rng(self.seed_))
+        data = Data(x, mask, self.schema_.pack(y, len(rows)))
+        self._assemble(name, options, data, origin)
+        prior = getattr(self.model_, "prior_head", None)
+        if prior is not None and hasattr(prior, "learn") and not self._warm:
+            train, _ = self._split(data)
+            some = data[train[torch.randperm(len(train))[:1024]]]
+            x, _ = next(iter(Chunks(some, self.domain_)))
+            prior.learn(self.model_.likelihood.features(x))
+        return data
+
+    def _infer(self, name: str, rows: np.ndarray | Frame, columns: list[str] | None) -> tuple[str, np.ndarray | Frame]:
+        """Learn `domain_`, what a row looks like. Returns the likelihood's name, "auto" decided, and the rows for it."""
+        if isinstance(rows, Frame):
             if name not in ("auto", "mixed"):
                 columns, rows = rows.columns, rows.numbers()
         elif name == "mixed":
@@ -178,19 +199,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         self.domain_ = infer(rows, standardize=LIKELIHOODS[name].real_valued, columns=columns, options=said)
         if self.latent_dim < self.domain_.least_latent_dim:
             raise UserError(f"latent_dim={self.latent_dim} is too small: at least 1")
-        if isinstance(rows, Frame):
-            self.n_features_in_, self.feature_names_in_ = len(rows.columns), np.array(rows.columns, dtype=object)
-        self.schema_ = Schema.infer(y, kinds)
-        x, mask = self.domain_.pack(rows, jitter=np.random.default_rng(self.seed_))
-        data = Data(x, mask, self.schema_.pack(y, len(rows)))
-        self._assemble(name, options, data, origin)
-        prior = getattr(self.model_, "prior_head", None)
-        if prior is not None and hasattr(prior, "learn"):
-            train, _ = self._split(data)
-            some = data[train[torch.randperm(len(train))[:1024]]]
-            x, _ = next(iter(Chunks(some, self.domain_)))
-            prior.learn(self.model_.likelihood.features(x))
-        return data
+        return name, rows
 
     def _learn(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
         """Train the model, then the sampler of its codes."""

@@ -53,6 +53,7 @@ class Learner(BaseEstimator):
     validation: ShareBelow1 = 0.1
     random_state: Seed | None = 0
     trainer: Mapping[str, Any] | None = None
+    warm_start: bool = False
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = PARTS
     sizes: ClassVar[Mapping[str, Any]] = SIZES
@@ -98,13 +99,33 @@ class Learner(BaseEstimator):
             yield
 
     def _assemble(self, name: str, options: Mapping[str, Any], data: Data, origin: Mapping[str, Any]) -> None:
-        """The likelihood that explains the data, and the model with it."""
-        check_options("likelihood", name, options, LIKELIHOODS[name])
+        """The likelihood that explains the data, and the model with it; or the model that is there, to be trained further."""
         self.data_ = {**origin, "fingerprint": fingerprint(data)}
+        if self._warm:
+            self.model_ = self._rebuilt()
+            return
+        check_options("likelihood", name, options, LIKELIHOODS[name])
         options = {**self.domain_.likelihood_options(self.size, self.latent_dim), **options}
         likelihood = learn_likelihood(name, Chunks(data, self.domain_), self.domain_.unit, options)
         self.likelihood_ = {"name": name, **likelihood.options}
         self.model_ = self._build(likelihood)
+
+    @property
+    def _warm(self) -> bool:
+        """Whether `fit` goes on from the fitted model: with its scaling, its classes and its weights."""
+        return self.warm_start and hasattr(self, "model_")
+
+    def _rebuilt(self) -> Any:
+        """The fitted model with what the settings say of dropout and the like. UserError where they ask for other weights."""
+        model = self._build(self.model_.likelihood)
+        try:
+            model.load_state_dict(self.model_.state_dict())
+        except RuntimeError as e:
+            raise UserError(
+                "the settings ask for another model than the one to go on from: leave those of its parts as they were "
+                f"({' '.join(str(e).split())[:200]})"
+            ) from e
+        return model
 
     def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> tuple[Data, Data] | None:
         """Train `model_`; returns the training and the validation rows where this process may go on by itself."""

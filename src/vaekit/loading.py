@@ -13,10 +13,11 @@ import numpy as np
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import DOMAINS
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators import CVAE, VAE
 from vaekit.files import read_tensors
 from vaekit.robots.policy import Policy
+from vaekit.robots.published import FPS, is_published, load_published
 from vaekit.run import CONFIG, EVALUATION, REPORT, SAMPLER, read_config, read_metrics
 from vaekit.semi_supervised import SemiSupervisedRegressor, SemiSupervisedVAE
 from vaekit.series import SeriesVAE
@@ -37,7 +38,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
     """The trained estimator of a run directory.
 
     Args:
-        run: the directory.
+        run: the directory; or a checkpoint of ACT, as `vaekit.robots.published.load_published` takes it.
         encoder, decoder: the factories it was trained with, where they were the user's own: code is never loaded from
             a run.
 
@@ -45,6 +46,9 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
         UserError: the directory is missing something, was cut short, tampered with, or is of something else.
     """
     folder = Path(run)
+    if not (folder / CONFIG).exists() and is_published(folder):
+        note(f"{folder} does not say how many actions a second it was trained for: {FPS:g} are taken")
+        return load_published(folder)  # type: ignore[return-value]
     values = read_config(folder)
     settings = dict(values["settings"])
     for name, given in {"encoder": encoder, "decoder": decoder}.items():

@@ -22,6 +22,7 @@ from vaekit.evaluation import texts
 from vaekit.files import parse_yaml, read_tensors, write_tensors, write_text
 from vaekit.frame import Frame
 from vaekit.limits import check_all, hints_of
+from vaekit.loading import load
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.policy import Policy
@@ -63,6 +64,7 @@ class Recipe:
             that does not tell.
         kind: "actions" for demonstrations of a robot, "series" for what was measured at equal steps of time; None: told from the
             source.
+        init: a run, or a published checkpoint, whose model is trained further.
         settings: arguments of the estimator.
     """
 
@@ -77,6 +79,7 @@ class Recipe:
     label_column: str | None = None
     labels: int | None = None
     kind: str | None = None
+    init: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -90,19 +93,32 @@ class Recipe:
             raise UserError(f"{path} is not YAML: {e}") from e
         if not isinstance(values, dict):
             raise UserError(f"{path} is no configuration: write one with `vaekit fit SOURCE --print-config`")
-        if "estimator" in values:  # a run's config
-            data = values["data"]
-            kind = data["kind"] if data["kind"] in ESTIMATORS else None
-            kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()] if kind is None else []
-            read_by = {name: data.get(name) for name in (*READ_BY, *LABELLED_BY)}
-            kinds = [] if read_by["label_column"] else kinds
-            known = cls(data.get("source"), kinds, **read_by, kind=kind, settings=values["settings"])
+        if "estimator" in values:
+            known = cls.of_run(values)
         else:
             names = ("source", "conditions", "strict", "kind", *READ_BY, *LABELLED_BY)
             own = {f: values.pop(f) for f in names if f in values}
             known = cls(**own, settings=values)
         known.check()
         return known
+
+    @classmethod
+    def of_run(cls, config: Mapping[str, Any]) -> Recipe:
+        """What a run was told, from its config.yaml."""
+        data = config["data"]
+        kind = data["kind"] if data["kind"] in ESTIMATORS else None
+        kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()] if kind is None else []
+        told = {name: data.get(name) for name in (*READ_BY, *LABELLED_BY, "init")}
+        kinds = [] if told["label_column"] else kinds
+        return cls(data.get("source"), kinds, **told, kind=kind, settings=dict(config["settings"]))
+
+    @classmethod
+    def going_on(cls, init: str) -> Recipe:
+        """To train the model of a run, or of a published checkpoint, further: as that was trained, on another source."""
+        recipe = cls.of_run(runs.config(load(init)))
+        recipe.source, recipe.init = None, init
+        recipe.settings["warm_start"] = True
+        return recipe
 
     def choose_parts(self, names: Mapping[str, str], options: Sequence[str]) -> None:
         """Parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML."""
@@ -180,6 +196,13 @@ class Recipe:
         estimator = self.estimator(**settings, **seen)
         source = self.source if isinstance(self.source, list) else str(self.source)
         origin = {"source": source, **{name: getattr(self, name) for name in READ_BY}}
+        if self.init:
+            start, origin["init"] = load(self.init), str(Path(self.init).absolute())
+            if type(start) is not type(estimator):
+                raise UserError(
+                    f"--init {self.init} is a {type(start).__name__}, and these options ask for another: leave them out"
+                )
+            estimator = start.set_params(**settings, **seen)
         if self.label_column:
             ((name, values),) = data.conditions.items()
             labels.note_words(name, values.tolist())
@@ -435,8 +458,6 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
     """The same model of texts without z, trained on the same data, in a run directory of its own within `folder`: a latent that
     does not help cannot hide from it. Trained at first, and gone on with where that was cut short. None for other models."""
     from sklearn.base import clone
-
-    from vaekit.loading import load
 
     source, path = estimator.data_.get("source"), folder / runs.LANGUAGE_MODEL
     if estimator.domain_.kind != "text" or type(estimator) not in (VAE, CVAE) or not estimator.latent_dim or not source:

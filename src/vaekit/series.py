@@ -87,8 +87,11 @@ class SeriesVAE(VAE):
         with self._seeded():
             name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
             name = "autoregressive" if name == "auto" else name
-            self.domain_ = Series.infer(data.values, self.window, data.columns, LIKELIHOODS[name].real_valued)
-            self.schema_ = Schema({})
+            if self._warm:
+                self.domain_.conform(data.values)
+            else:
+                self.domain_ = Series.infer(data.values, self.window, data.columns, LIKELIHOODS[name].real_valued)
+                self.schema_ = Schema({})
             self.stretches_ = stretches(data.values, self.window)
             windows = Data(*self.domain_.pack(data.values))
             self._assemble(name, options, windows, {**(origin or {}), "rows": len(windows), "steps": len(data)})

@@ -74,6 +74,7 @@ def fit(
     devices: Annotated[int | None, option("How many on each node.", panel=DEVICE, **COUNT)] = None,
     nodes: Annotated[int | None, option("How many nodes, under torchrun.", panel=DEVICE, **COUNT)] = None,
     strategy: Annotated[str | None, option("auto, ddp, fsdp, ...", panel=DEVICE)] = None,
+    init: Annotated[str | None, option("Train the model of this run further, or a checkpoint of ACT, LeRobot's or the original's. Its settings, scaling and classes are kept.", panel=DATA)] = None,
     config: Annotated[Path | None, option("Settings from a YAML file, or a run's config.yaml; options on the line win.", panel=DATA)] = None,
     print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,
     comparison: Annotated[bool, option("--label-column: compare with a classifier trained on the labels alone, in as many steps.", "--comparison/--no-comparison", panel=DATA)] = True,
@@ -102,7 +103,10 @@ def fit(
     trainer = dict(precision=precision, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
     if resume and config is None and out and (out / runs.CONFIG).exists():
         config = out / runs.CONFIG
-    recipe = recipes.Recipe.read(config) if config else recipes.Recipe()
+    if init and config is None:
+        recipe = recipes.Recipe.going_on(init)
+    else:
+        recipe = recipes.Recipe.read(config) if config else recipes.Recipe()
     recipe.source = (source if len(source) > 1 else source[0]) if source else recipe.source
     recipe.map = parse_map(map_) if map_ else recipe.map
     recipe.fps = fps or recipe.fps

@@ -31,6 +31,7 @@ from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, note_shor
 from vaekit.robots.execution import Execution, execution
 from vaekit.robots.ways import draw
 from vaekit.settings import check_settings
+from vaekit.sources.pictures import resized
 from vaekit.training import Data
 from vaekit.training.data import generator, split
 
@@ -124,9 +125,6 @@ class Policy(Learner):
         chunk_size = self._chunk_size(demonstrations)
         self._new_execution(chunk_size)
         with self._seeded():
-            self.domain_ = Actions.infer(
-                demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
-            )
             note_short_episodes(demonstrations, chunk_size)
             seen = self._observations(demonstrations)
             network, options = choose("backbone", self.backbone, RESNETS)
@@ -134,8 +132,17 @@ class Policy(Learner):
             cameras = any(name.startswith(CAMERA) for name in seen)
             if weights and not cameras:
                 raise UserError(f"backbone.weights={weights!r} is for cameras, and the policy sees none: leave it out")
+<<<<<<< HEAD
             kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
             self.schema_ = Schema.infer(seen, kinds)
+=======
+            if not self._warm:
+                self.domain_ = Actions.infer(
+                    demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
+                )
+                kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen}
+                self.schema_ = Schema.infer(seen, kinds)
+>>>>>>> 3a533cd (Training goes on from a run or a published checkpoint: --init and warm_start; LeRobot's folders stand where runs do)
             self.episode_ends_ = demonstrations.episode_ends
             data = self._data(demonstrations)
             name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
@@ -143,10 +150,10 @@ class Policy(Learner):
                 name, options = "laplace", {"shared": True, **options}
             about = {"rows": len(demonstrations), "episodes": demonstrations.episodes}
             self._assemble(name, options, data, {**(origin or {}), **about})
-            if weights:
+            if weights and not self._warm:
                 for each in self.model_.condition.backbones:
                     each.load_weights(weights)
-            elif cameras:
+            elif cameras and not self._warm:
                 note(
                     f"the cameras' {network} starts from fresh weights: --backbone.weights FILE takes those of ImageNet, "
                     "with which far fewer demonstrations do"
@@ -257,7 +264,8 @@ class Policy(Learner):
         """The action for now: observation by name, without a row axis -> (A,), in the robot's own units.
 
         Raises:
-            UserError: something that the policy was trained to see is missing, or has another shape, or is not finite.
+            UserError: something that the policy was trained to see is missing, or has another shape, or is not finite. Where the
+            demonstrations' pictures were resized, a picture of any size is.
         """
         if not hasattr(self, "_execution"):
             self.reset()
@@ -310,6 +318,9 @@ class Policy(Learner):
                 )
         arrays = {name: np.asarray(observations[name]) for name in self.schema_.named}
         for name, c in self.schema_.named.items():
+            if isinstance(c, Picture) and self.data_.get("resize") and arrays[name].ndim == 4:
+                frames = (resized(frame, (c.width, c.height)) for frame in arrays[name])  # as its demonstrations were
+                arrays[name] = np.stack(list(frames))
             wanted = (c.size,) if isinstance(c, Number) else (c.height, c.width, 3) if isinstance(c, Picture) else ()
             if arrays[name].shape[1:] != wanted:
                 raise UserError(

@@ -53,6 +53,8 @@ IDLE = ("vae_encoder_pos_enc", r"pos_table|is_pad_head\..*|transformer\.decoder\
 ONLY = {"type": ["act"], "replace_final_stride_with_dilation": [False], "vision_backbone": list(RESNETS)}
 # "glu" halves the hidden layer, whose size LeRobot's next layer does not expect: no checkpoint can have it.
 ONLY |= {"feedforward_activation": list(ACTIVATIONS)}
+FPS = 50.0  # of ACT as published; no checkpoint says its own
+ORIGINALS = ("policy_best.ckpt", "policy_last.ckpt")
 STATISTICS = {"MEAN_STD": "mean std", "MIN_MAX": "min max", "QUANTILES": "q01 q99", "QUANTILE10": "q10 q90"}
 STEPS = {  # of LeRobot's processors, that a policy here does as well, or has no use for
     "rename_observations_processor", "to_batch_processor", "device_processor",
@@ -87,11 +89,18 @@ class Published:
     execute: str | int
 
 
+def is_published(path: Path) -> bool:
+    """Whether this is, or is a folder of, a checkpoint that `load_published` reads."""
+    if (path / "config.json").is_file():
+        return read_json(path / "config.json").get("type") == "act"
+    return path.suffix == ".ckpt" or any((path / name).is_file() for name in ORIGINALS)
+
+
 def load_published(
     path: str | Path,
     *,
     execute: str | int | None = None,
-    fps: float = 50.0,
+    fps: float = FPS,
     cameras: Sequence[str] = ("top",),
     picture: tuple[int, int] = (480, 640),
     heads: int = 8,
@@ -352,7 +361,7 @@ def checkpoint_in(path: Path) -> Path:
     """The checkpoint itself, or the one of a folder that the original's evaluation takes."""
     if path.is_file():
         return path
-    for name in ("policy_best.ckpt", "policy_last.ckpt"):
+    for name in ORIGINALS:
         if (path / name).is_file():
             return path / name
     raise UserError(f"{path} has neither config.json (LeRobot) nor policy_best.ckpt or policy_last.ckpt (ACT)")
