@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError
 from vaekit.files import read_tensors
 
 
@@ -95,9 +96,6 @@ RESNETS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {  #
 }
 
 
-NORMS = ("auto", "frozen", "live")
-
-
 class ResNet(nn.Module):
     """Pictures (B, 3, H, W), as they are given -> (B, features, ceil(H / 32), ceil(W / 32)).
 
@@ -164,7 +162,14 @@ class ResNet(nn.Module):
         self.load_state_dict({name: tensors[prefix + name] for name in names}, strict=False)
 
 
-def backbones(name: str, cameras: int, *, weights: str = "", norm: str = "auto", shared: bool = False) -> list[ResNet]:
+def backbones(
+    name: str,
+    cameras: int,
+    *,
+    weights: str = "",
+    norm: Literal["auto", "frozen", "live"] = "auto",
+    shared: bool = False,
+) -> list[ResNet]:
     """Fresh networks for so many cameras; what `weights` names is not read here.
 
     Args:
@@ -173,8 +178,6 @@ def backbones(name: str, cameras: int, *, weights: str = "", norm: str = "auto",
             fresh weights do not normalise anything, and pictures are hardly told apart.
         shared: one network for all cameras.
     """
-    if norm not in NORMS:
-        raise UserError(f"backbone.norm={norm!r} is not one of the choices{near_matches(str(norm), NORMS)}")
     frozen = bool(weights) if norm == "auto" else norm == "frozen"
     return [ResNet(name, frozen=frozen) for _ in range(min(cameras, 1) if shared else cameras)]
 

@@ -132,17 +132,12 @@ class Policy(Learner):
             cameras = any(name.startswith(CAMERA) for name in seen)
             if weights and not cameras:
                 raise UserError(f"backbone.weights={weights!r} is for cameras, and the policy sees none: leave it out")
-<<<<<<< HEAD
-            kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
-            self.schema_ = Schema.infer(seen, kinds)
-=======
             if not self._warm:
                 self.domain_ = Actions.infer(
                     demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
                 )
-                kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen}
+                kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
                 self.schema_ = Schema.infer(seen, kinds)
->>>>>>> 3a533cd (Training goes on from a run or a published checkpoint: --init and warm_start; LeRobot's folders stand where runs do)
             self.episode_ends_ = demonstrations.episode_ends
             data = self._data(demonstrations)
             name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
