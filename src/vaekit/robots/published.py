@@ -50,9 +50,13 @@ NAMES = {  # of tensors, or what they begin with: here, in LeRobot, in the origi
 # normalised by the decoder's last norm): all later ones only pass through its checkpoints (tonyzhaozh/act#25).
 IDLE = ("vae_encoder_pos_enc", r"pos_table|is_pad_head\..*|transformer\.decoder\.layers\.[1-9].*")
 
-ONLY = {"type": ["act"], "replace_final_stride_with_dilation": [False], "vision_backbone": list(RESNETS)}
-# "glu" halves the hidden layer, whose size LeRobot's next layer does not expect: no checkpoint can have it.
-ONLY |= {"feedforward_activation": list(ACTIVATIONS)}
+ONLY: dict[str, list[Any]] = {  # what a config may say; the first is what it means where it says nothing
+    "type": ["act"],
+    "vision_backbone": list(RESNETS),
+    "replace_final_stride_with_dilation": [False],
+    # "glu" halves the hidden layer, whose size LeRobot's next layer does not expect: no checkpoint can have it.
+    "feedforward_activation": list(ACTIVATIONS),
+}
 FPS = 50.0  # of ACT as published; no checkpoint says its own
 ORIGINALS = ("policy_best.ckpt", "policy_last.ckpt")
 STATISTICS = {"MEAN_STD": "mean std", "MIN_MAX": "min max", "QUANTILES": "q01 q99", "QUANTILE10": "q10 q90"}
