@@ -16,7 +16,7 @@ import vaekit as vk
 from vaekit.distributions import CausalLikelihood, Sentences
 from vaekit.distributions.causal import CodeLogProb, nucleus_draw
 from vaekit.domains.text import Text
-from vaekit.errors import UserError
+from vaekit.errors import Note, UserError
 from vaekit.nets.text import END, LanguageModel, TextEncoder, shown
 from vaekit.nets.transformer import Dropout
 from vaekit.training.data import like_lengths
@@ -238,18 +238,17 @@ def test_a_vocabulary_keeps_what_is_frequent():
 
 
 def test_a_long_text_is_cut_and_has_no_end():
-    with pytest.warns(UserWarning, match="1 of 28 texts have more than 20 tokens"):
-        domain = Text.infer([*TEXTS, "a " * 100_000], tokenizer={"name": "word", "longest": 20})
+    domain = Text.infer([*TEXTS, "a " * 100_000], tokenizer={"name": "word", "longest": 20})
     assert (domain.longest, domain.cut) == (20, 1)
-    x, mask = domain.pack(["a " * 100_000, "a man"])
+    with pytest.warns(Note, match="texts that were cut: 1 of 2; the model reads 20 tokens"):
+        x, mask = domain.pack(["a " * 100_000, "a man"])
     assert x.shape == (2, 20)
     assert (x[0] != END).all()
     assert mask.sum(1).tolist() == [20, 3]
 
 
 def test_a_word_of_a_million_letters_takes_no_longer_than_what_is_read_of_it():
-    with pytest.warns(UserWarning, match="cut"):
-        domain = Text.infer([*TEXTS, "ab" * 500_000])
+    domain = Text.infer([*TEXTS, "ab" * 500_000])
     assert domain.unpack(domain.pack(["ab" * 500_000])[0])[0].startswith("abababab")
 
 
@@ -260,7 +259,7 @@ def test_a_word_of_a_million_letters_takes_no_longer_than_what_is_read_of_it():
         (["a", "aa", "aaa"], "char", "one token 'a'"),
         (TEXTS, "words", "did you mean 'word'"),
         (TEXTS, {"name": "word", "vocab": 3}, "has no option 'vocab'"),
-        (TEXTS, {"name": "word", "longest": 0}, "1 or more"),
+        (TEXTS, {"name": "word", "longest": 0}, "a whole number from 1"),
         (["a", None], "word", "text 1 is None"),
     ],
 )
@@ -358,3 +357,113 @@ def test_the_likelihood_takes_codes_alone():
     likelihood = CausalLikelihood((4,), vocabulary=5, width=8, heads=2)
     with pytest.raises(UserError, match="codes of tokens"):
         likelihood.check(torch.tensor([[1, 7, 0, 0]]))
+
+
+# ---- how texts are written, and what is told
+
+
+def test_what_is_longer_than_every_training_text_is_read_and_what_is_cut_is_told():
+    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)  # of at most 5 words
+    long = "a man rides it . " * 10
+    assert vae.score_samples([long])[0] != vae.score_samples([long.replace(".", "it")])[0]  # they differ behind word 5
+    assert (vae.transform([long]) != vae.transform([long[:-2] + "me"])).any()
+    for use in (vae.transform, vae.score_samples, vae.reconstruct, lambda t: vae.evaluate(t, k=2)):
+        with pytest.warns(Note, match="texts that were cut: 2 of 3; the model reads 128 tokens"):
+            use([long * 3, "a man", long * 5])
+
+
+def test_words_that_are_not_known_are_counted_and_never_written():
+    texts = [f"{t} {w}" for t, w in zip(TEXTS, "qrstuvwxyz" * 3, strict=False)]
+    vae = vk.VAE(2, tokenizer={"name": "word", "vocabulary": 12}, **QUICK)
+    with pytest.warns(Note, match=r"tokens that the model does not know: \d+ of \d+ \(.*%\), such as '"):
+        vae.fit(texts)
+    unknown = vae.domain_.tokenizer.token_to_id("<unk>") + 1
+    assert vae.domain_.unwritten == {unknown}
+    with torch.no_grad():
+        vae.model_.likelihood.network.bias[unknown] += 50  # it would be written each time
+    assert not any(
+        "<unk>" in text for text in [*vae.sample(20), *vae.reconstruct(texts[:5]), *vae.impute(["a ___ it"])]
+    )
+    with pytest.warns(Note, match=r"tokens that the model does not know: 2 of 3 \(66.7%\), such as 'zzz'"):
+        vae.score_samples(["zzz qqq a"])
+
+
+def test_tokens_that_were_written_are_less_likely_by_a_penalty_and_codes_can_be_left_out():
+    """Against a loop that asks the network for each token anew."""
+    network, penalty = a_network(vocabulary=11, longest=9), 1.7
+    memory = torch.randn(4, 2, 8, dtype=torch.float64)
+    for i, written in enumerate(Sentences(network, memory, repetition_penalty=penalty, unwritten=[3, 5]).mean.tolist()):
+        tokens = []
+        while len(tokens) < 9 and END not in tokens:
+            before = torch.tensor([[END, *tokens]])
+            log_p = network.logits(network(before, memory[i : i + 1])[0, -1]).log_softmax(-1)
+            for token in set(tokens):
+                log_p[token] *= penalty
+            log_p[[3, 5]] = -math.inf
+            tokens.append(int(log_p.argmax()))
+        assert written == [*tokens, *[END] * (9 - len(tokens))]
+
+
+def test_texts_have_a_length_at_most_and_a_note_counts_those_without_an_end():
+    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)
+    with torch.no_grad():
+        vae.model_.likelihood.network.bias[END] -= 50
+    for write in (
+        lambda: vae.sample(4, max_length=3),
+        lambda: vae.reconstruct(TEXTS[:4], max_length=3),
+        lambda: vae.interpolate(TEXTS[0], TEXTS[1], 4, max_length=3),
+        lambda: vae.inverse_transform(np.zeros((4, 2)), max_length=3),
+    ):
+        with pytest.warns(Note, match="texts that have no end: 4 of 4; they reached the limit of 3 tokens"):
+            assert {len(text.split()) for text in write()} == {3}
+
+
+def test_reconstructions_may_be_drawn():
+    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)
+    likeliest = vae.reconstruct(TEXTS[:8])
+    assert (vae.reconstruct(TEXTS[:8], temperature=0) == likeliest).all()
+    assert (vae.reconstruct(TEXTS[:8], temperature=1, top_p=1e-9) == likeliest).all()
+    drawn = vae.reconstruct(TEXTS[:8], temperature=2, random_state=3)
+    assert (drawn != likeliest).any()
+    assert (drawn == vae.reconstruct(TEXTS[:8], temperature=2, random_state=3)).all()
+    assert (drawn != vae.reconstruct(TEXTS[:8], temperature=2, random_state=4)).any()
+
+
+def test_codes_may_be_decoded_with_another_label():
+    labels = ["x" if text.startswith("a man") else "y" for text in TEXTS]
+    cvae = vk.CVAE(2, tokenizer="word", **QUICK).fit(TEXTS, labels)
+    expected = cvae.inverse_transform(cvae.transform(TEXTS, labels), ["x"] * len(TEXTS))
+    assert (cvae.reconstruct(TEXTS, labels, to="x") == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"repetition_penalty": 0.5}, "repetition_penalty is 0.5: it has to be a number, 1 or more"),
+        ({"max_length": 500}, "max_length is 500: it has to be from 1 to 128"),
+        ({"top_p": 0}, "top_p is 0: it has to be above 0"),
+        ({"temperature": -1}, "temperature is -1"),
+    ],
+)
+def test_ways_of_writing_that_cannot_be(options, said):
+    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)
+    with pytest.raises(UserError, match=said):
+        vae.sample(2, **options)
+    with pytest.raises(UserError, match=said):
+        vae.reconstruct(TEXTS[:2], **options)
+
+
+def test_ways_of_writing_are_for_texts():
+    vae = vk.VAE(2, epochs=1, size="small").fit(np.random.default_rng(0).normal(size=(20, 3)))
+    with pytest.raises(UserError, match="max_length is for texts"):
+        vae.sample(2, max_length=3)
+
+
+def test_texts_that_are_none_are_told():
+    with pytest.raises(UserError, match="text 0 is a list of words: give each text as one string"):
+        vk.VAE(2).fit([["a", "man"], ["a", "dog", "sees"]])
+    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)
+    with pytest.raises(UserError, match="X is None: give the rows"):
+        vae.transform(None)
+    with pytest.raises(UserError, match="text 1 is a list of words"):
+        vae.transform(["a man", ["a", "man"]])

@@ -155,11 +155,28 @@ def test_reconstructions_are_beside_what_they_are_of(text_run, lines, does, tmp_
     assert column(tmp_path / "r.csv", "reconstruction") == back
 
 
+def test_texts_are_written_as_asked(text_run, labelled_run, lines, table, does):
+    """As in Python, whose own tests say what the options do."""
+    vae, cvae = vk.load(text_run), vk.load(labelled_run)
+    asked = {"repetition_penalty": 1.3, "max_length": 9}
+    options = ["--repetition-penalty", 1.3, "--max-length", 9]
+    assert does("sample", text_run, "-n", 4, *options) == vae.sample(4, random_state=0, **asked).tolist()
+    drawn = vae.reconstruct(TEXTS[:3], temperature=0.5, **asked)
+    assert does("reconstruct", text_run, f"{lines}[:3]", "--temperature", 0.5, *options)[1::2] == [
+        f"-> {t}" for t in drawn
+    ]
+    way = vae.interpolate(TEXTS[0], TEXTS[9], 3, **asked)
+    assert does("interpolate", text_run, TEXTS[0], TEXTS[9], "--steps", 3, *options)[1:-1] == [f"-> {t}" for t in way]
+    other = cvae.reconstruct(TEXTS[:4], {"label": [0, 1, 0, 1]}, to={"label": 1})
+    assert does("reconstruct", labelled_run, f"{table}[:4]", "--to", 1)[1::2] == [f"-> {t}" for t in other]
+
+
 def test_a_way_between_two_texts(text_run, lines, does):
     ends = [TEXTS[4], "two kids paints snow ."]
     way = does("interpolate", text_run, *ends, "--steps", 5)
-    assert len(way) == 5
-    assert [way[0], way[-1]] == vk.load(text_run).reconstruct(ends).tolist()
+    assert len(way) == 7
+    assert [way[0], way[-1]] == ends
+    assert [way[1], way[-2]] == [f"-> {text}" for text in vk.load(text_run).reconstruct(ends)]
     assert way == does("interpolate", text_run, *ends, "--steps", 5, "--path", "spherical")
     assert way == does("interpolate", text_run, f"{lines}[4]", ends[1], "--steps", 5)
 
@@ -176,6 +193,7 @@ def test_scores_a_word_and_a_character(text_run, lines, does, tmp_path):
     assert all(0 < p <= 1 for p in found["p_value"])
     does("score", text_run, f"{lines}[5:7]", "-o", tmp_path / "few.csv")
     np.testing.assert_allclose(column(tmp_path / "few.csv", "score"), score[5:7], rtol=1e-9)
+    np.testing.assert_allclose(vk.load(text_run).score_samples(TEXTS[:20]), score, rtol=1e-9)  # as in Python
 
 
 def test_evaluate_says_the_perplexity(text_run, does):
@@ -223,7 +241,8 @@ def test_gaps_are_filled_and_the_rest_stays(labelled_run, run, does, tmp_path):
     path = tmp_path / "gaps.txt"
     path.write_text("a man ___ snow .\n___ man rides it .\ntwo kids sees  it\n")
     code, filled, said = run("impute", labelled_run, path)
-    assert (code, filled[2], said) == (0, "two kids sees  it", [])
+    assert (code, filled[2]) == (0, "two kids sees  it")
+    assert said == [f"note: {path} has no 'label'; it is taken as unknown"]
     for text, pattern in zip(filled, [r"a man \S+ snow \.", r"\S+ man rides it \.", ".*"], strict=True):
         assert re.fullmatch(pattern, text)
     assert "___" not in "".join(filled)

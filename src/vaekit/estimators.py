@@ -26,7 +26,7 @@ from vaekit.build import (
     fixed_uniform,
 )
 from vaekit.conditions import Schema
-from vaekit.distributions import LIKELIHOODS
+from vaekit.distributions import LIKELIHOODS, normal_noise
 from vaekit.domains import OPTIONS, domain_for, infer
 from vaekit.domains.text import check_texts, is_texts
 from vaekit.errors import UserError, near_matches, note
@@ -37,8 +37,9 @@ from vaekit.limits import Share
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
 from vaekit.sources.base import Dataset
+from vaekit.sources.text import prose
 from vaekit.training import Data
-from vaekit.training.data import generator
+from vaekit.training.data import generator, rows_at_once
 from vaekit.uses import generate
 from vaekit.uses.fill_in import fill_in
 from vaekit.uses.impute import impute
@@ -266,11 +267,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Latent codes, the posterior means: (N, ...) -> (N, latent_dim) float64. y: the condition, where there is one."""
         with torch.no_grad():
             model = self._model()
-            chunks = self._data(X, y).chunks(ROWS_AT_ONCE)
+            data = self._data(X, y)
+            chunks = data.chunks(rows_at_once(model, data, most=ROWS_AT_ONCE))
             return np.concatenate([model.posterior(self._batch(c), c.y or None, c.mask).mean.numpy() for c in chunks])
 
-    def inverse_transform(self, Z: Any, y: Any = None) -> np.ndarray:
-        """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means."""
+    def inverse_transform(
+        self, Z: Any, y: Any = None, *, random_state: int | None = None, **writing: Any
+    ) -> np.ndarray:
+        """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means, of texts the likeliest token each time.
+
+        Args:
+            y: condition, where there is one.
+            writing: texts only: temperature (0 is the default; above it tokens are drawn), top_p, repetition_penalty and
+                max_length, as for `sample`. random_state: seed of the draws; None takes the estimator's.
+        """
         check_is_fitted(self)
         z = torch.as_tensor(np.asarray(Z, dtype=np.float64))
         width = self.model_.latent_dim
@@ -279,12 +289,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         conditions = self.schema_.pack(self.schema_.name(y), len(z))
         with torch.no_grad():
             model = self._model()
+            noise = normal_noise(generator(self.seed_ if random_state is None else random_state))
             chunks = Data(z, None, conditions).chunks(ROWS_AT_ONCE)
-            return self._unpack(torch.cat([model.decode(c.x, c.y or None).mean for c in chunks]))
+            found = [self.domain_.decoded(model.decode(c.x, c.y or None), noise, **writing) for c in chunks]
+            return self._unpack(torch.cat(found))
 
-    def reconstruct(self, X: Any, y: Any = None) -> np.ndarray:
-        """X by way of its latent codes, in its own form: (N, ...) -> (N, ...)."""
-        return self.inverse_transform(self.transform(X, y), y)
+    def reconstruct(self, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> np.ndarray:
+        """X by way of its latent codes, in its own form: (N, ...) -> (N, ...).
+
+        Args:
+            y: the condition of X. to: the condition to decode the codes with, in the forms of y; None: y. So a row can be made
+                one of another label that keeps its code.
+            writing: as for `inverse_transform`.
+        """
+        return self.inverse_transform(self.transform(X, y), y if to is None else to, **writing)
 
     def sample(
         self,
@@ -294,11 +312,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         where: Any = None,
         sampler: str | None = None,
         temperature: float = 1.0,
-        top_p: float = 1.0,
         guidance: float = 0.0,
         mean: bool | None = None,
         random_state: int | None = None,
         track: Any = list,
+        **writing: Any,
     ) -> Any:
         """New rows, in the data's own form: (n_samples, ...).
 
@@ -309,12 +327,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
                 `fit_sampler` or as the estimator's `sampler`.
             temperature: the spread of what z is drawn from is multiplied by it; of texts, that of each token.
-            top_p: texts only: a token is one of the likeliest, whose probabilities add up to this.
             guidance: how much more of y than y asks for: rows are surer to be of it, and less varied. 0: none; 1: twice of what y
                 changes (see `vaekit.model.Model.decode`).
             mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
             random_state: seed; None takes the estimator's.
             track: wraps the pieces of work of a search for `where`, to show progress.
+            writing: texts only. top_p: a token is one of the likeliest, whose probabilities add up to this. repetition_penalty: the
+                log-probability of a token that the text holds already is multiplied by this, 1 or more. max_length: tokens of a
+                text at most.
 
         Raises UserError where no row, or hardly any, can be what `where` asks for.
         """
@@ -325,8 +345,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             if not 0 <= value < math.inf:
                 raise UserError(f"{what} is {value}: it has to be a number, 0 or more")
         text = self.domain_.kind == "text"
-        if not 0 < top_p <= 1 or (top_p < 1 and not text):
-            raise UserError(f"top_p is {top_p}: it is for texts, above 0 and at most 1")
+        if text:
+            writing["temperature"] = temperature
         if guidance and not getattr(self, "condition_dropout", 0.0):
             raise UserError(
                 "guidance is for a CVAE that was trained with conditions hidden at times (condition_dropout above 0): leave it out"
@@ -348,7 +368,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             x = [generate.sample(
                 model, len(part), part.y, temperature=1.0 if text else temperature, guidance=guidance, sampler=learned,
                 mean=self.domain_.mean_samples if mean is None else mean, generator=random,
-                likelihood=(lambda p: p.tempered(temperature).truncated(top_p)) if text else None,
+                likelihood=partial(self.domain_.written, **writing),
             ) for part in parts]  # fmt: skip
             return self.domain_.unpack(torch.cat(x), given) if table else self.domain_.unpack(torch.cat(x))
 
@@ -380,11 +400,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         if draws is not None and draws < 1:
             raise UserError(f"draws is {draws}: ask for at least 1, or leave it out for the best guess")
         rows = self._rows(X)
-        packed = self._data(rows, y)
         if self.domain_.kind == "text":
             seed = self.seed_ if random_state is None else random_state
-            sets = fill_in(self.model_, self.domain_, check_texts(rows), packed.y, draws, seed)
+            given = self.schema_.pack(self.schema_.name(y), len(rows))
+            sets = fill_in(self.model_, self.domain_, check_texts(rows), given, draws, seed)
             return sets[0] if draws is None else sets
+        packed = self._data(rows, y)
         x = self.domain_.batch(packed.x, fixed_uniform(), dtype=torch.float64)
         seen = Data(x, self.domain_.open_to(packed.mask), packed.y)
         gappy = torch.arange(0) if packed.mask is None else (~packed.mask.flatten(1)).any(1).nonzero()[:, 0]
@@ -401,13 +422,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 filled = [t.set_index(X.index) for t in filled]
         return filled[0] if draws is None else filled
 
-    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, *, path: str | None = None) -> np.ndarray:
+    def interpolate(
+        self, a: Any, b: Any, steps: int = 9, y: Any = None, *, path: str | None = None, **writing: Any
+    ) -> np.ndarray:
         """The way from row a to row b through the latent space, both ends included: (steps, ...).
 
         Args:
             steps: points, both ends included. y: condition, held on the way.
             path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which what is decoded changes
                 least); see `vaekit.uses.interpolate`, whose `smoothness` measures the result.
+            writing: as for `inverse_transform`.
         """
         chosen = path or self.domain_.path
         ends = self._ends(a, b)
@@ -421,7 +445,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         def decode_mean(z: Tensor) -> Tensor:
             return model.decode(z, self.schema_.pack(self.schema_.name(y), len(z)) or None).mean
 
-        return self.inverse_transform(PATHS[chosen](z[0], z[1], steps, decode_mean), y)
+        return self.inverse_transform(PATHS[chosen](z[0], z[1], steps, decode_mean), y, **writing)
 
     def _ends(self, a: Any, b: Any) -> Any:
         """Two rows as one set of them; of a table each is a table of one row."""
@@ -433,8 +457,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
         return Frame.of(pa.concat_tables([to_frame(end).select(self.domain_.columns).table() for end in (a, b)]))
 
-    def score_samples(self, X: Any, y: Any = None, *, k: int = 100, track: Any = list) -> np.ndarray:
-        """log p(x|y) of each row in nats, by k importance samples with the same noise for each row: (N,) float64."""
+    def score_samples(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> np.ndarray:
+        """log p(x|y) of each row in nats, by k importance samples with the same noise for each row: (N,) float64. k: by default
+        100, and 20 for texts."""
+        k = self.domain_.score_samples if k is None else k
         model, to_batch = self._model(), partial(self.domain_.batch, dtype=torch.float64)
         data = self._data(X, y)
         return evaluation.importance_weighted(model, data, k, to_batch=to_batch, track=track).numpy()
@@ -443,9 +469,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Mean of `score_samples`: nats a row, more is better."""
         return float(self.score_samples(X, y).mean())
 
-    def evaluate(self, X: Any, y: Any = None, *, k: int = 500, track: Any = list) -> dict[str, Any]:
+    def evaluate(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> dict[str, Any]:
         """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and of texts
-        `vaekit.evaluation.texts.rates`. On a GPU if one is there."""
+        `vaekit.evaluation.texts.rates`. On a GPU if one is there. k: importance samples; by default 500, and 20 for texts."""
+        k = self.iw_samples if k is None else k
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         data = self._data(X, y, torch.float32).to(device)
         model = copy.deepcopy(self.model_).to(device)
@@ -464,11 +491,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray | Frame:
         if isinstance(X, Frame):
             return X
+        if X is None:
+            raise UserError("X is None: give the rows, such as an array, a DataFrame or a list of texts")
         X = unmasked(X)
         if isinstance(X, str) or is_texts(X) or (not reset and self.domain_.kind == "text"):
             return check_texts(X)
         if is_frame(X):
             frame = to_frame(X)
+            for name in prose(frame, frame.columns) if reset else ():
+                note(
+                    f"column {name!r} looks like texts, and is taken for categories: give a list of texts to learn to write such"
+                )
             _check_feature_names(self, X, reset=reset)
             _check_n_features(self, X, reset=reset)
             return frame

@@ -27,6 +27,7 @@ from vaekit.structures.semi_supervised import (
 )
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
 from vaekit.training import Data, Training
+from vaekit.training.data import rows_at_once
 from vaekit.uses.labels import known, note_words, share, unlabelled
 
 # What needs the terms of the bound alone, in which y is summed out.
@@ -118,7 +119,7 @@ class SemiSupervised(VAE):
     def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data) -> VAE:
         completed = []
         for part in (train, valid):
-            labels = [self._completed(c) for c in part.chunks(ROWS_AT_ONCE)]
+            labels = [self._completed(c) for c in part.chunks(rows_at_once(self.model_, part, most=ROWS_AT_ONCE))]
             part = copy.copy(part)
             part.y = {self.target_: torch.cat(labels)} if labels else part.y
             completed.append(part)
@@ -148,7 +149,8 @@ class SemiSupervised(VAE):
         """The classifier's outputs, (N, outputs) float64."""
         data, model = self._data(X, None), self._model()
         with torch.no_grad():
-            return torch.cat([model.judge(self._batch(c), c.mask) for c in data.chunks(ROWS_AT_ONCE)])
+            chunks = data.chunks(rows_at_once(model, data, most=ROWS_AT_ONCE))
+            return torch.cat([model.judge(self._batch(c), c.mask) for c in chunks])
 
     @torch.no_grad()
     def _completed(self, data: Data) -> Tensor:
@@ -159,15 +161,15 @@ class SemiSupervised(VAE):
     def _known_or_predicted(self, X: Any, y: Any) -> Any:
         return self.predict(X) if y is None else y  # type: ignore[attr-defined]
 
-    def inverse_transform(self, Z: Any, y: Any = None) -> np.ndarray:
-        """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form: the decoder's means."""
+    def inverse_transform(self, Z: Any, y: Any = None, **options: Any) -> np.ndarray:
+        """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form; see `VAE.inverse_transform`."""
         if y is None:
             raise UserError("a code alone does not say what the row is: give y as well, such as what `predict` says")
-        return super().inverse_transform(Z, y)
+        return super().inverse_transform(Z, y, **options)
 
-    def reconstruct(self, X: Any, y: Any = None) -> np.ndarray:
-        """X by way of its latent codes, in its own form: (N, ...) -> (N, ...). y: predicted where it is left out."""
-        return super().reconstruct(X, self._known_or_predicted(X, y))
+    def reconstruct(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
+        """X by way of its latent codes; see `VAE.reconstruct`. y: predicted where it is left out."""
+        return super().reconstruct(X, self._known_or_predicted(X, y), **options)
 
     def impute(self, X: Any, y: Any = None, **options: Any) -> Any:
         """X with its gaps filled; see `VAE.impute`. y: predicted where it is left out."""

@@ -126,12 +126,14 @@ class SeriesVAE(VAE):
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
-    def score_samples(self, X: Any, y: Any = None, *, k: int = 32, by: str = "window", track: Any = list) -> Any:
+    def score_samples(
+        self, X: Any, y: Any = None, *, k: int | None = None, by: str = "window", track: Any = list
+    ) -> Any:
         """How likely each time step is, in nats, low where it is odd: (T,) float64, for several series a list of such, for a
         table (rows,).
 
         Args:
-            k: importance samples a window.
+            k: importance samples a window; 32 by default.
             by: "window": the mean of log p(window) / (steps of the window) over the windows that hold the step, later steps
                 included. A monitor has none, and takes "past": log p(window) / (its steps) of the window that ends here, which
                 finds stretches that are odd; or "last": log p(step | the window - 1 steps before it), which finds the one step
@@ -148,7 +150,7 @@ class SeriesVAE(VAE):
         if by != "window":  # a window for each step, that ends with it
             values = [np.pad(v, ((window - 1, 0), (0, 0)), constant_values=np.nan) for v in values]
         data = Data(*self.domain_.pack(values, torch.float64))
-        score = partial(evaluation.importance_weighted, model, k=k, track=track)
+        score = partial(evaluation.importance_weighted, model, k=k or self.domain_.score_samples, track=track)
         log_p = score(data).numpy()
         channels = self.domain_.event_shape[0]
         if by == "last":
@@ -177,9 +179,10 @@ class SeriesVAE(VAE):
         scores = self.score_samples(X)
         return float(np.nanmean(np.concatenate(scores) if isinstance(scores, list) else scores))
 
-    def reconstruct(self, X: Any, y: Any = None) -> Any:
+    def reconstruct(self, X: Any, y: Any = None, **options: Any) -> Any:
         """X by way of its windows' latent codes, the mean over the windows that hold a step, in the shape of X; of a table
         (steps, channels), those included that had no row."""
+        self.domain_.written(None, **options)  # which has none
         series, means = self._series(X), []
         with torch.no_grad():
             model = self._model()

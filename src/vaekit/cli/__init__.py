@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import warnings
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from vaekit.cli import fit, generate, judge, odd, predict, robots  # noqa: F401  they register their verbs
 from vaekit.cli.common import app, say
-from vaekit.errors import UserError
+from vaekit.errors import Note, UserError
 
 # Every mistake on the command line itself; typer names it only as an ancestor of the errors it does name.
 CommandLineError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -52,7 +53,8 @@ def dotted(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Exit codes: 0; 2 for what the user can mend, told in one line; 130 for Ctrl-C; 1 for a fault of vaekit."""
-    warnings.showwarning = note  # type: ignore[assignment]
+    warnings.showwarning = partial(show_note, set())  # type: ignore[assignment]
+    warnings.simplefilter("always", Note)
     traceback = "--traceback" in sys.argv
     sys.argv[1:] = dotted([a for a in sys.argv[1:] if a != "--traceback"]) or ["--help"]
     try:
@@ -83,9 +85,10 @@ def mendable(error: Exception) -> str:
     return ""
 
 
-def note(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
-    """A warning as a person wants to read it."""
-    if issubclass(category, UserWarning):
+def show_note(said: set[str], message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    """A warning as a person wants to read it, and once."""
+    if issubclass(category, UserWarning) and str(message) not in said:
+        said.add(str(message))
         say(f"note: {message}")
 
 

@@ -8,8 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, SEED, Condition, Out, Run, Source, app, say, told
+from vaekit.cli.common import COUNT, SEED, Condition, Out, Run, Source, app, given, say, told
 from vaekit.errors import UserError
+
+Temperature = Annotated[float | None, typer.Option(help="Texts: draw each token, more varied with a higher number. Default: 0, the likeliest token each time.", show_default=False)]  # fmt: skip
+TopP = Annotated[float | None, typer.Option(help="Texts: each token is one of the likeliest, whose probabilities add up to this.", show_default=False)]  # fmt: skip
+RepetitionPenalty = Annotated[float | None, typer.Option(help="Texts: 1.2, say, makes tokens that the text holds already less likely. Default: 1.", show_default=False)]  # fmt: skip
+MaxLength = Annotated[int | None, typer.Option(help="Texts: tokens of a text at most.", show_default=False)]  # fmt: skip
 
 
 @app.command()
@@ -18,7 +23,9 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="How many.", **COUNT)] = 64,
     condition: Condition = None,
     temperature: Annotated[float, typer.Option(help="Spread of z, or of texts that of each token: below 1 more typical, above 1 more varied.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Texts: each token is one of the likeliest, whose probabilities add up to this.")] = 1.0,
+    top_p: TopP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    max_length: MaxLength = None,
     guidance: Annotated[float, typer.Option(help="How much more of the condition than it asks for: rows are surer to be of it, and less varied.")] = 0.0,
     where: Annotated[list[str] | None, typer.Option(help="Tables: what rows have to fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
     sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
@@ -41,17 +48,26 @@ def sample(
         where=where or None,
         sampler=sampler,
         temperature=temperature,
-        top_p=top_p,
         guidance=guidance,
         random_state=seed,
         track=partial(track, what="search"),
+        **given({"top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}),
     )
     write_rows(path, rows, estimator.domain_)
     told(f"{n} samples", path)
 
 
 @app.command()
-def reconstruct(run: Run, source: Source, output: Out = None) -> None:
+def reconstruct(
+    run: Run,
+    source: Source,
+    to: Annotated[list[str] | None, typer.Option(help="Decode with another condition: VALUE, or NAME=VALUE (several: repeat it). The codes are those of SOURCE with its own conditions.", show_default=False)] = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    max_length: MaxLength = None,
+    output: Out = None,
+) -> None:  # fmt: skip
     """Pass SOURCE through the latent and back: .png shows originals beside reconstructions, and so do texts."""
     import numpy as np
 
@@ -61,7 +77,12 @@ def reconstruct(run: Run, source: Source, output: Out = None) -> None:
 
     estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet")
     data = read_for(estimator, source)
-    rows = estimator.reconstruct(data.x, data.conditions)
+    writing = given(
+        {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
+    )
+    if to:
+        writing["to"] = {**data.conditions, **estimator.schema_.parse(to)}
+    rows = estimator.reconstruct(data.x, data.conditions, **writing)
     if data.kind == "text":
         return text.reconstructed(data.x, rows, path)
     if path.suffix.lower() == ".png":
@@ -139,19 +160,29 @@ def interpolate(
     steps: Annotated[int, typer.Option(help="Points on the way, both ends included.", min=2, max=10_000)] = 9,
     path_: Annotated[str | None, typer.Option("--path", help="linear (default), spherical (default of texts) or geodesic (what is decoded changes least).", show_default=False)] = None,
     condition: Condition = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    max_length: MaxLength = None,
     output: Out = None,
 ) -> None:  # fmt: skip
     """Walk through the latent space from A to B: .png (a strip), .gif, .npy or .csv; texts are printed, or .txt."""
     import torch
 
+    from vaekit.cli import text
     from vaekit.uses.interpolate import smoothness
-    from vaekit.uses.write import write_rows
+    from vaekit.uses.write import STDOUT, write_rows
 
     estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet")
     y = estimator.schema_.parse(condition or [])
     kind = estimator.domain_.kind
     first, last = (one_row(estimator, end) for end in (a, b))
-    rows = estimator.interpolate(first, last, steps, y, path=path_)
+    writing = given(
+        {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
+    )
+    rows = estimator.interpolate(first, last, steps, y, path=path_, **writing)
+    if kind == "text" and path == STDOUT:
+        return text.walked(first, rows, last)
     write_rows(path, rows, estimator.domain_, {"columns": steps})
     if kind in ("table", "text"):
         told(f"{steps} steps", path)

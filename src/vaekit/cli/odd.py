@@ -47,8 +47,6 @@ def score(
         return score_series(
             estimator, source, path, k, asked=bool(name not in ("auto", "loglik") or fdr or calibrate or contributions)
         )
-    if estimator.domain_.kind == "text" and name in ("auto", "loglik"):
-        k = k or estimator.iw_samples
     odd = Oddness(estimator, name, **({} if k is None else {"k": k}))
     if contributions and not odd.columns:
         raise UserError("--contributions is for tables: pictures and texts have no columns")

@@ -24,6 +24,13 @@ def reconstructed(texts: Any, rows: Any, path: Path) -> None:
     told(f"{len(rows)} reconstructions", path)
 
 
+def walked(first: str, rows: Any, last: str) -> None:
+    """Print a way between two texts, each of the ends above or below what it comes back as."""
+    from vaekit.uses.write import STDOUT, write_lines
+
+    write_lines(STDOUT, [first, *(f"-> {row}" for row in rows), last])
+
+
 def is_row(text: str) -> bool:
     """Whether this is a row of a source, such as captions.txt[12] or reviews.csv:text[3], and no text itself."""
     return re.search(r"\.(txt|csv|parquet)(\.gz)?(:[^:]+)?\[\d+\]$", text) is not None

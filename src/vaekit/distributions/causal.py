@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,15 +25,24 @@ ROWS_AT_ONCE = 256  # that are written at a time: bounds the memory of their key
 class Sentences:
     """Rows of tokens (*batch, T), END after the last; `memory` (*batch, 1 + M, width) is what the network sees of z.
 
-    temperature: logits are divided by it. top_p: only the likeliest tokens, of which the probabilities add up to this, are
-    drawn (Holtzman et al. 2020, arXiv 1904.09751). Both are of `sample`, not of `log_prob`.
     word_dropout: rate at which the network is not shown a token that it goes on from.
+
+    How texts are written, which changes `sample` and not `log_prob`:
+        temperature: logits are divided by it; 0 takes the likeliest token each time.
+        top_p: only the likeliest tokens, whose probabilities add up to this, are drawn (Holtzman et al. 2020, arXiv 1904.09751).
+        repetition_penalty: the log-probability of a token that the text holds already is multiplied by it (as in Keskar et al.
+            2019, arXiv 1909.05858); 1 changes nothing.
+        max_length: tokens of a text at most, its end included; None: as many as the network knows.
+        unwritten: codes that are never written, such as that of an unknown word.
     """
 
     network: LanguageModel
     memory: Tensor
     temperature: float = 1.0
     top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    max_length: int | None = None
+    unwritten: Sequence[int] = ()
     word_dropout: Share = 0.0
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -72,36 +81,50 @@ class Sentences:
         return zip(*(t.split(size) for t in tensors), strict=True)
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
-        """k draws (k, *batch, longest)."""
+        """k draws (k, *batch, tokens); `max_length` of them, or as many as the network knows."""
         batch = self.memory.shape[:-2]
         uniform = torch.special.ndtr(noise(k, *batch, self.network.longest).to(self.memory)).flatten(0, -2)
         memory = self.memory.expand(k, *self.memory.shape).flatten(0, -3)
 
-        def draw(log_p: Tensor, rows: slice, t: int) -> Tensor:
-            return nucleus_draw(log_p / max(self.temperature, 1e-6), self.top_p, uniform[rows, t])
+        def draw(log_p: Tensor, rows: slice, before: Tensor) -> Tensor:
+            log_p = self._wanted(log_p, before)
+            if not self.temperature:
+                return log_p.argmax(-1)
+            return nucleus_draw(log_p / self.temperature, self.top_p, uniform[rows, before.shape[1]])
 
-        return self.write(memory, draw).unflatten(0, (k, *batch))
+        return self.write(memory, draw, self.max_length).unflatten(0, (k, *batch))
+
+    def _wanted(self, log_p: Tensor, before: Tensor) -> Tensor:
+        """Log-probabilities (b, V) of the token behind those before it (b, t), without what is not to be written."""
+        log_p = log_p.clone()
+        log_p[:, list(self.unwritten)] = -torch.inf
+        if self.repetition_penalty == 1:
+            return log_p
+        again = torch.zeros_like(log_p, dtype=torch.bool).scatter_(1, before, True)
+        return torch.where(again, self.repetition_penalty * log_p, log_p)
 
     @property
     def mean(self) -> Tensor:
-        """The likeliest token each time, (*batch, longest): an average of texts means nothing."""
-        return self.write(self.memory.flatten(0, -3), lambda log_p, rows, t: log_p.argmax(-1)).unflatten(
-            0, self.memory.shape[:-2]
-        )
+        """The likeliest token each time, (*batch, tokens): an average of texts means nothing."""
+        return replace(self, temperature=0.0).sample()[0]
 
     @torch.no_grad()
-    def write(self, memory: Tensor, choose: Callable[[Tensor, slice, int], Tensor]) -> Tensor:
-        """Texts (B, longest) of memory (B, 1 + M, D), each token chosen by `choose(log-probabilities (b, V), rows, t)`."""
-        texts = torch.full((len(memory), self.network.longest), END, device=memory.device)
+    def write(
+        self, memory: Tensor, choose: Callable[[Tensor, slice, Tensor], Tensor], longest: int | None = None
+    ) -> Tensor:
+        """Texts (B, longest) of memory (B, 1 + M, D), each token chosen by `choose(log-probabilities (b, V), rows, the tokens
+        before it (b, t))`."""
+        longest = min(longest or self.network.longest, self.network.longest)
+        texts = torch.full((len(memory), longest), END, device=memory.device)
         for first in range(0, len(memory), ROWS_AT_ONCE):
             rows = slice(first, min(first + ROWS_AT_ONCE, len(memory)))
             caches = self.network.new_caches(memory)
             token = texts.new_full((rows.stop - rows.start, 1), END)
             going = torch.ones(len(token), dtype=torch.bool, device=token.device)
-            for t in range(self.network.longest):
+            for t in range(longest):
                 h = self.network(token, memory[rows], caches)[:, 0]  # (b, D)
                 log_p = full_precision(self.network.logits(h)).log_softmax(-1)
-                token = torch.where(going, choose(log_p, rows, t), END)[:, None]
+                token = torch.where(going, choose(log_p, rows, texts[rows, :t]), END)[:, None]
                 texts[rows, t] = token[:, 0]
                 going &= token[:, 0] != END
                 if not going.any():
@@ -110,10 +133,6 @@ class Sentences:
 
     def tempered(self, temperature: float) -> Sentences:
         return replace(self, temperature=self.temperature * temperature)
-
-    def truncated(self, top_p: float) -> Sentences:
-        """Only the likeliest tokens are drawn."""
-        return replace(self, top_p=top_p)
 
 
 def nucleus_draw(logits: Tensor, top_p: float, uniform: Tensor) -> Tensor:
@@ -162,6 +181,7 @@ class CausalLikelihood(Likelihood):
     Args:
         vocabulary: number of codes.
         width, heads, layers, dropout: of the transformer.
+        unwritten: codes that are never written; they are scored as all others.
         word_dropout: rate at which, in training, it is not shown a token that it goes on from, so that it needs z (Bowman et
             al. 2016, arXiv 1511.06349).
     """
@@ -177,6 +197,7 @@ class CausalLikelihood(Likelihood):
         heads: int = SIZES["base"]["heads"],
         layers: int = SIZES["base"]["layers"],
         dropout: ShareBelow1 = SIZES["base"]["dropout"],
+        unwritten: Sequence[int] = (),
         word_dropout: Share = 0.1,
     ):
         super().__init__(event_shape)
@@ -188,9 +209,8 @@ class CausalLikelihood(Likelihood):
             if not 0 <= rate < 1:
                 raise UserError(f"likelihood.{name}={rate} has to be a share, from 0 to below 1")
         network = dict(width=width, heads=heads, layers=layers, dropout=dropout)
-        self.options = {"vocabulary": vocabulary, **network, "word_dropout": word_dropout}
+        self.options = {"vocabulary": vocabulary, **network, "unwritten": list(unwritten), "word_dropout": word_dropout}
         self.param_shape = (2, width)
-        self.values_per_row = event_shape[0] * width * 4  # held while a row is scored
         self.network = LanguageModel(vocabulary, event_shape[0], **network)  # type: ignore[arg-type]
 
     @classmethod
@@ -198,7 +218,11 @@ class CausalLikelihood(Likelihood):
         return cls(tuple(unit.shape), **options)
 
     def forward(self, h: Tensor) -> Sentences:  # type: ignore[override]
-        return Sentences(self.network, h, word_dropout=self.options["word_dropout"] if self.training else 0.0)
+        word_dropout = self.options["word_dropout"] if self.training else 0.0
+        return Sentences(self.network, h, unwritten=self.options["unwritten"], word_dropout=word_dropout)
+
+    def values_per_row(self, shape: Sequence[int]) -> int:
+        return shape[0] * self.options["width"] * 4
 
     def support(self, x: Tensor) -> Tensor:
         return (x >= 0) & (x < self.options["vocabulary"])

@@ -7,7 +7,8 @@ name it in `LIKELIHOODS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -58,6 +59,10 @@ class Likelihood(nn.Module):
     def from_data(cls, chunks: Chunks, unit: Tensor, **options: Any) -> Likelihood:
         """The likelihood for data that comes in `chunks`, one unit of which is `unit` of the data's own units."""
         return cls(event_shape(chunks), **options)
+
+    def values_per_row(self, shape: Sequence[int]) -> int:
+        """How many values are held while one x of this shape is scored."""
+        return math.prod(self.param_shape)
 
     def forward(self, h: Tensor) -> Distribution:
         """Decoder output (*batch, *param_shape) -> distribution over events (*batch)."""

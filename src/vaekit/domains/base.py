@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from vaekit.errors import UserError
 from vaekit.parts import Part
 
 
@@ -28,6 +29,8 @@ class Domain:
     """Of `vaekit.uses.interpolate.PATHS`: how to go from row to row."""
     iw_samples: ClassVar[int] = 500
     """Importance samples for the NLL, where nothing else is asked for."""
+    score_samples: ClassVar[int] = 100
+    """Importance samples for the score of a row, where nothing else is asked for."""
     objective: ClassVar[Part] = "elbo"
     """What "auto" is."""
     training: ClassVar[Mapping[str, Any]] = {}
@@ -84,6 +87,16 @@ class Domain:
     def unpack(self, x: Tensor) -> Any:
         """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
         raise NotImplementedError
+
+    def written(self, p: Any, **writing: Any) -> Any:
+        """p(x|z) as rows are to be drawn from it. `writing`: how, of what is written piece by piece."""
+        if writing:
+            raise UserError(f"{', '.join(writing)} is for texts: leave it out")
+        return p
+
+    def decoded(self, p: Any, noise: Any, **writing: Any) -> Tensor:
+        """What is shown of p(x|z), (N, *event): its mean."""
+        return self.written(p, **writing).mean
 
     def open_to(self, mask: Tensor | None) -> Tensor | None:
         """What of packed rows a model that fills their gaps takes as given, by their mask."""

@@ -31,6 +31,7 @@ class Series(Domain):
     columns: list[str] | None = None
 
     kind: ClassVar[str] = "series"
+    score_samples: ClassVar[int] = 32
 
     @classmethod
     def infer(

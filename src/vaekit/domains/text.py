@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ class Text(Domain):
         level: what a token is: "bpe" (byte pairs: pieces of words, which any text is made of), "word" (what stands between
             spaces) or "char".
         vocabulary: number of codes.
-        longest: tokens of a text, its end included.
+        longest: tokens of a text at most, its end included, whatever the data's texts are.
         cut: texts of the data that were longer.
     """
 
@@ -49,6 +50,7 @@ class Text(Domain):
     least_latent_dim: ClassVar[int] = 0  # which leaves a language model
     path: ClassVar[str] = "spherical"
     iw_samples: ClassVar[int] = 20  # a transformer's pass for each
+    score_samples: ClassVar[int] = 20
     objective: ClassVar[Part] = {"name": "kl_floor", "nats": 8.0}  # a decoder of texts ignores z without
     training: ClassVar[dict[str, Any]] = {
         "batch_size": 64, "learning_rate": 2e-3, "like_lengths": True, "least_epochs": 20,
@@ -77,12 +79,7 @@ class Text(Domain):
         codes = self.encode(given)
         if len(set().union(*map(set, codes))) < 2:
             raise UserError(f"all texts are made of the one token {given[0].strip()[:20]!r}: there is nothing to learn")
-        lengths = np.array([len(c) + 1 for c in codes])
-        self.longest, self.cut = min(self.longest, int(lengths.max())), int((lengths > self.longest).sum())
-        if self.cut:
-            note(
-                f"{self.cut} of {len(given)} texts have more than {self.longest} tokens and are cut: --tokenizer.longest takes more"
-            )
+        self.cut = sum(len(c) >= self.longest for c in codes)
         return self
 
     @staticmethod
@@ -99,19 +96,33 @@ class Text(Domain):
 
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
         # Words are hidden so that z is needed: without one it would make a language model worse than it is.
-        return {"vocabulary": self.vocabulary, **SIZES[size], **({} if latent_dim else {"word_dropout": 0.0})}
+        return {
+            "vocabulary": self.vocabulary,
+            "unwritten": sorted(self.unwritten),
+            **SIZES[size],
+            **({} if latent_dim else {"word_dropout": 0.0}),
+        }
 
     def conform(self, texts: Any) -> np.ndarray:
         return check_texts(texts)
 
+    @cached_property
+    def unwritten(self) -> set[int]:
+        """Codes that no text is made of: those of unknown words, and of what the tokenizer marks texts with."""
+        special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
+        unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or UNKNOWN)
+        return {i + 1 for i in special | ({unknown} - {None})}
+
     def encode(self, texts: Iterable[str]) -> list[list[int]]:
         """The tokenizer's tokens, without the end, not cut."""
-        return [e.ids for e in self.tokenizer.encode_batch_fast(list(texts))]
+        return [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def pack(self, texts: Any, dtype: Any = None, jitter: Any = None) -> tuple[Tensor, Tensor]:
         """Texts (N,) -> codes (N, T) int32, 0 behind the end, and where there is a code; T is the longest of these."""
-        codes = [[i + 1 for i in c[: self.longest]] for c in self.encode(self.conform(texts))]
-        codes = [c if len(c) == self.longest else [*c, END] for c in codes]
+        texts = self.conform(texts)
+        codes = [[i + 1 for i in c] for c in self.encode(texts)]
+        self.note_what_is_lost(texts, codes)
+        codes = [c[: self.longest] if len(c) >= self.longest else [*c, END] for c in codes]
         lengths = torch.tensor([len(c) for c in codes])
         mask = torch.arange(int(lengths.max()) if len(codes) else 1) < lengths[:, None]
         x = torch.full(mask.shape, END, dtype=torch.int32)
@@ -121,9 +132,49 @@ class Text(Domain):
     def batch(self, x: Tensor, uniform: Any = None, dtype: Any = None) -> Tensor:
         return x.long()
 
+    def note_what_is_lost(self, texts: np.ndarray, codes: list[list[int]]) -> None:
+        """Tell of texts (N,) that are cut, and of tokens that the model does not know."""
+        if cut := sum(len(c) >= self.longest for c in codes):
+            note(
+                f"texts that were cut: {cut} of {len(codes)}; the model reads {self.longest} tokens of a text at most, its end "
+                "included (fit with --tokenizer.longest for more)"
+            )
+        strange = [i for i, c in enumerate(codes) if not self.unwritten.isdisjoint(c)]
+        if strange:
+            lost, all_ = sum(i in self.unwritten for c in codes for i in c), sum(map(len, codes))
+            encoding = self.tokenizer.encode(texts[strange[0]], add_special_tokens=False)
+            first = next(encoding.offsets[i] for i, c in enumerate(encoding.ids) if c + 1 in self.unwritten)
+            note(
+                f"tokens that the model does not know: {lost} of {all_} ({lost / all_:.1%}), such as "
+                f"{texts[strange[0]][slice(*first)]!r}; each is read as {UNKNOWN} (--tokenizer bpe reads any text)"
+            )
+
+    def written(  # type: ignore[override]
+        self, p: Any, *, temperature: float = 1.0, top_p: float = 1.0, repetition_penalty: float = 1.0,
+        max_length: int | None = None,
+    ) -> Any:  # fmt: skip
+        """p(x|z) as texts are to be written from it; see `vaekit.distributions.causal.Sentences`."""
+        if not 0 <= temperature < math.inf:
+            raise UserError(f"temperature is {temperature}: it has to be a number, 0 or more")
+        if not 0 < top_p <= 1:
+            raise UserError(f"top_p is {top_p}: it has to be above 0 and at most 1")
+        if not 1 <= repetition_penalty < math.inf:
+            raise UserError(f"repetition_penalty is {repetition_penalty}: it has to be a number, 1 or more")
+        if max_length is not None and not 1 <= max_length <= self.longest:
+            raise UserError(f"max_length is {max_length}: it has to be from 1 to {self.longest}, which the model knows")
+        return replace(
+            p, temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty, max_length=max_length
+        )
+
+    def decoded(self, p: Any, noise: Any, *, temperature: float = 0.0, **writing: Any) -> Tensor:
+        """Codes (N, T): the likeliest token each time, or at a temperature above 0 a draw."""
+        return self.written(p, temperature=temperature, **writing).sample(1, noise)[0]
+
     def unpack(self, x: Tensor) -> np.ndarray:
         """Codes (N, T) -> texts (N,), each up to its end."""
         rows = [row[: row.index(END)] if END in row else row for row in x.long().tolist()]
+        if cut := sum(len(row) == x.shape[1] for row in rows):
+            note(f"texts that have no end: {cut} of {len(rows)}; they reached the limit of {x.shape[1]} tokens")
         return np.array([self.tokenizer.decode([i - 1 for i in row]) for row in rows], dtype=object)
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
@@ -210,15 +261,24 @@ def is_texts(x: Any) -> bool:
     """Whether these are texts: a list, an array or a column of them."""
     if isinstance(x, str | bytes | Mapping) or getattr(x, "ndim", 1) != 1 or hasattr(x, "columns"):
         return False
-    return isinstance(next(iter(x), None), str) if isinstance(x, Iterable) else False
+    first = next(iter(x), None) if isinstance(x, Iterable) else None
+    return isinstance(first, str) or is_tokens(first)
+
+
+def is_tokens(x: Any) -> bool:
+    """Whether this is a text that was split into words, which is no text yet."""
+    return isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(word, str) for word in x)
 
 
 def check_texts(texts: Any) -> np.ndarray:
     """Texts (N,) as an object array; UserError for what is none."""
     if isinstance(texts, str):
         raise UserError(f"got one text, {texts[:20]!r}: give a list of texts")
-    array = np.array(list(texts), dtype=object)
+    array = np.empty(len(texts), dtype=object)
+    array[:] = list(texts)
     for i, text in enumerate(array.tolist()):
+        if is_tokens(text):
+            raise UserError(f"text {i} is a list of words: give each text as one string, such as ' '.join(words)")
         if not isinstance(text, str):
             raise UserError(f"text {i} is {text!r}: leave it out, or give a string")
     return array

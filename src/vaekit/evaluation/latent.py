@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vaekit.distributions import Distribution, MultivariateNormal, Normal
 from vaekit.model import Draw
-from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator
+from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator, rows_at_once
 
 ROWS = 2000  # every row's z is held against every row's posterior
 ROWS_AT_ONCE = 256
@@ -43,7 +43,8 @@ def latent_health(
     """
     order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 0))[:rows]
     draws, gap, compared = [], 0.0, 0
-    for i, chunk in enumerate(data[order.to(data.x.device)].chunks(ROWS_AT_ONCE)):
+    some = data[order.to(data.x.device)]
+    for i, chunk in enumerate(some.chunks(rows_at_once(model, some, most=ROWS_AT_ONCE))):
         noise = BatchNoise(generator(seed, VALIDATION, i, 1), len(chunk), slice(None))
         x = to_batch(chunk.x, noise.uniform)
         draw = model.draw(x, chunk.y or None, mask=chunk.mask, noise=noise.normal)  # type: ignore[operator]

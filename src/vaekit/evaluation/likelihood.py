@@ -15,10 +15,10 @@ from vaekit.evaluation.health import ACTIVE_VARIANCE, DEAD_COMPONENT, verdict
 from vaekit.evaluation.latent import latent_health
 from vaekit.model import LatentModel
 from vaekit.structures import QuantisedVAE
-from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator
+from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator, rows_at_once
 
+ROWS_AT_ONCE = 1024  # at most
 SAMPLES_AT_ONCE = 50  # the noise of each row is drawn in blocks of this many samples
-VALUES_AT_ONCE = 1 << 23  # decoder outputs held at a time: bounds memory, changes no number
 
 Track = Callable[[list[Data]], Iterable[Data]]
 
@@ -31,13 +31,6 @@ def shared_noise(seed: int = 0) -> Noise:
         return torch.randn(k, 1, *shape, generator=gen, dtype=torch.float64).expand(k, rows, *shape)
 
     return noise
-
-
-def rows_at_once(model: nn.Module, data: Data, k: int) -> int:
-    """Rows of which k decoder outputs each may be held in memory."""
-    likelihood = getattr(model, "likelihood", None)
-    decoded = getattr(likelihood, "values_per_row", math.prod(getattr(likelihood, "param_shape", ())))
-    return max(1, VALUES_AT_ONCE // (k * max(decoded, math.prod(data.x.shape[1:]))))
 
 
 @torch.no_grad()
@@ -100,7 +93,7 @@ def evaluate(
     """
     elbo = reconstruction = 0.0
     kl, units, means, codes, shares = 0.0, [], [], [], []
-    for i, chunk in enumerate(data.chunks(1024)):
+    for i, chunk in enumerate(data.chunks(rows_at_once(model, data, most=ROWS_AT_ONCE))):
         noise = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))
         x = to_batch(chunk.x, noise.uniform)
         draw = model.draw(x, chunk.y or None, mask=chunk.mask, noise=noise.normal)  # type: ignore[operator]

@@ -7,17 +7,19 @@ rows of them: the result does not depend on how the batch was shared out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaekit.frame import LARGE
 
 ORDER, STEP, VALIDATION, SPLIT = range(4)  # what random numbers are for
+VALUES_AT_ONCE = 1 << 23  # decoder outputs held at a time: bounds memory, changes no number
 
 
 @dataclass
@@ -46,6 +48,14 @@ class Data:
     def chunks(self, size: int) -> Iterator[Data]:
         for start in range(0, len(self), size):
             yield self[start : start + size]
+
+
+def rows_at_once(model: nn.Module, data: Data, k: int = 1, *, most: int | None = None) -> int:
+    """Rows of which k decoder outputs each may be held in memory, but no more than `most`."""
+    shape, likelihood = data.x.shape[1:], getattr(model, "likelihood", None)
+    decoded = 0 if likelihood is None else likelihood.values_per_row(shape)  # type: ignore[operator]
+    rows = VALUES_AT_ONCE // (k * max(1, decoded, math.prod(shape)))
+    return max(1, min(rows, most or rows))
 
 
 class Subset(Data):

@@ -31,10 +31,11 @@ from vaekit.training.data import (
     generator,
     like_lengths,
     row_lengths,
+    rows_at_once,
 )
 from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
 
-VALIDATION_ROWS = 1024  # rows at a time: bounds memory, changes no number
+VALIDATION_ROWS = 1024  # rows at a time, at most: bounds memory
 
 
 @dataclass
@@ -308,7 +309,7 @@ def validate(
     whatever the processes."""
     model.eval()
     sums = torch.zeros(4, dtype=torch.float64, device=fabric.device)
-    for i, data in enumerate(valid.chunks(VALIDATION_ROWS)):
+    for i, data in enumerate(valid.chunks(rows_at_once(model, valid, most=VALIDATION_ROWS))):
         if i % fabric.world_size == fabric.global_rank:
             noise = BatchNoise(generator(seed, VALIDATION, i), len(data), slice(None))
             x = to_batch(data.x, noise.uniform)

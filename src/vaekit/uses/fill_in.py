@@ -87,7 +87,8 @@ def candidates(
     state = torch.full((k,), pattern.start)
     path = torch.full((k, domain.longest), pattern.done)
 
-    def choose(log_p: Tensor, rows: slice, t: int) -> Tensor:
+    def choose(log_p: Tensor, rows: slice, before: Tensor) -> Tensor:
+        t = before.shape[1]
         at = state[rows]
         code = pattern.forced[at]  # (b,), NEVER where there is a choice
         free = code == NEVER
@@ -186,14 +187,15 @@ class Pattern:
 
 
 class Reader:
-    """Reads texts with gaps as patterns. What fills a gap has no space in it; of a model of words it is one of them, and where
+    """Reads texts with gaps as patterns. What fills a gap has no space in it; of a model of words it is one of them, never the unknown one, and where
     something else touches the gap ("___,"), one that has the same in its place."""
 
     def __init__(self, domain: Text):
         self.domain = domain
         self.spelling = ["", *(domain.tokenizer.decode([i]) for i in range(domain.vocabulary - 1))]
-        self.plain = np.array([s.split() == [s] for s in self.spelling])  # one piece, no space in it
-        self.spaced = np.array([s[:1] == " " and s[1:].split() == [s[1:]] for s in self.spelling])
+        self.written = ~np.isin(np.arange(domain.vocabulary), sorted(domain.unwritten))
+        self.plain = self.written & [s.split() == [s] for s in self.spelling]  # one piece, no space in it
+        self.spaced = self.written & [s[:1] == " " and s[1:].split() == [s[1:]] for s in self.spelling]
         self.space = np.array([s == " " for s in self.spelling])
 
     def pattern(self, text: str) -> Pattern:
@@ -219,7 +221,7 @@ class Reader:
 
     def word(self, gap: str) -> Gap:
         like = re.compile(r"\S+".join(map(re.escape, re.split(GAP, gap))))
-        fitting = np.array([bool(like.fullmatch(s)) for s in self.spelling])
+        fitting = self.written & [bool(like.fullmatch(s)) for s in self.spelling]
         if not fitting.any():
             raise UserError(f"no word that the model knows is like {gap!r}: put spaces around the gap")
         nothing = np.zeros_like(fitting)

@@ -20,6 +20,7 @@ from vaekit.errors import UserError
 from vaekit.model import Draw, LatentModel
 from vaekit.objectives import Objective
 from vaekit.training import Data, Training, fit, launch
+from vaekit.training.data import rows_at_once
 
 SAMPLERS: dict[str, type[nn.Module]] = {"gmm": MixturePrior, "flow": FlowPrior}
 """Beside "prior", which is the model's own."""
@@ -100,7 +101,7 @@ def fit_sampler(
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         prior = new_sampler(model, build)
-        codes = [codes_of(data, encode) for data in (train, valid)]
+        codes = [codes_of(model, data, encode) for data in (train, valid)]
         if isinstance(prior, MixturePrior):
             prior.start_at(codes[0].x[:, 0])
         passes = min(PASSES, max(1, round(STEPS * BATCH / len(train))))
@@ -110,10 +111,10 @@ def fit_sampler(
 
 
 @torch.no_grad()
-def codes_of(data: Data, encode: Callable[[Data], Distribution]) -> Data:
+def codes_of(model: nn.Module, data: Data, encode: Callable[[Data], Distribution]) -> Data:
     """Location and scale of each row's q(z|x,y); where it is not Normal, a draw and next to no scale."""
     out = []
-    for chunk in data.chunks(1024):
+    for chunk in data.chunks(rows_at_once(model, data, most=1024)):
         q = encode(chunk)
         loc, scale = (q.loc, q.scale) if isinstance(q, Normal) else (q.sample(1)[0], torch.tensor(NARROW))
         out.append(torch.stack([loc, scale.expand_as(loc)], dim=1).float())

@@ -62,7 +62,7 @@ class LogLikelihood(Score):
 
     name = "loglik"
 
-    def __init__(self, k: int = 100) -> None:
+    def __init__(self, k: int | None = None) -> None:
         super().__init__()
         self.k = k
 
