@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vaekit.cli.common import say, told
-from vaekit.errors import UserError
+from vaekit.cli.common import told
+from vaekit.errors import UserError, note
 
 
 def reconstructed(texts: Any, rows: Any, path: Path) -> None:
@@ -33,7 +33,7 @@ def walked(first: str, rows: Any, last: str) -> None:
 
 def is_row(text: str) -> bool:
     """Whether this is a row of a source, such as captions.txt[12] or reviews.csv:text[3], and no text itself."""
-    return re.search(r"\.(txt|csv|parquet)(\.gz)?(:[^:]+)?\[\d+\]$", text) is not None
+    return re.search(r"\.(txt|csv|parquet|jsonl)(\.gz)?(:[^:]+)?\[\d+\]$", text) is not None
 
 
 def typed(text: str) -> str:
@@ -47,7 +47,7 @@ def look_for_gaps(texts: Any, source: str) -> None:
     from vaekit.uses.fill_in import GAP
 
     if not any(re.search(GAP, text) for text in texts):
-        say(f"note: {source} has no gap: write ___ (three underscores) in place of a word that is missing")
+        note(f"{source} has no gap: write ___ (three underscores) in place of a word that is missing")
 
 
 def with_rates(judged: Iterable[dict[str, Any]], domain: Any, texts: Any) -> Iterator[dict[str, Any]]:
