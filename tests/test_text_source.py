@@ -1,6 +1,7 @@
 """Texts as sources: what is written to a file is what is read; what is wrong is told in one line, with its place."""
 
 import gzip
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -202,3 +203,34 @@ def test_a_table_of_texts_says_how_they_are_learned(tmp_path):
     assert read(path).notes == [note]
     assert read(path, column="caption").notes == []
     assert read(path, conditions=["caption"]).notes == []
+
+
+# ---- JSON lines
+
+
+@each_example
+@given(st.lists(st.tuples(texts, st.sampled_from(["x", "y", None])), min_size=1))
+def test_objects_on_lines_are_rows(tmp_path, rows):
+    lines = [json.dumps({"caption": text, "label": label} if label else {"caption": text}) for text, label in rows]
+    path = write(tmp_path / "t.jsonl", "\n".join([*lines, json.dumps({"caption": "a b", "label": "x"})]))
+    data = read(path, column="caption", conditions=["label"])
+    assert data.x.tolist() == [*(text for text, _ in rows), "a b"]
+    assert data.conditions["label"].tolist() == [*(label for _, label in rows), "x"]
+    assert (data.kind, data.name) == ("text", "t")
+    assert read(f"{path}:caption[0]").x.tolist() == data.x.tolist()[:1]
+
+
+def test_json_lines_that_hold_more_or_less_than_a_table(tmp_path):
+    path = write(
+        tmp_path / "t.jsonl.gz", gzip.compress(b'{"a": "x y", "b": [1, 2], "n": 1}\n{"a": "z w", "c": {"d": 1}}\n')
+    )
+    data = read(path)
+    assert data.x.columns == ["a", "n"]
+    assert "lists, objects or nothing and were left out: b, c" in data.notes[0]
+    assert read(path, column="a").x.tolist() == ["x y", "z w"]
+    assert "not JSON lines" in mistake(write(tmp_path / "u.jsonl", '{"a": 1}\n{"a": '))
+    assert "not JSON lines" in mistake(write(tmp_path / "u.jsonl", '["a", "b"]\n'))
+    assert "is empty" in mistake(write(tmp_path / "e.jsonl", "\n"))
+    assert "rename it" in mistake(write(tmp_path / "corpus", "a\nb\n"))
+    long = write(tmp_path / "l.jsonl", json.dumps({"a": "word " * 400_000}) + "\n" + json.dumps({"a": "b"}))
+    assert read(long, column="a").x.tolist() == ["word " * 400_000, "b"]

@@ -17,6 +17,7 @@ from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
 from vaekit.sources.base import Ask, Dataset, as_slice, bounded, check, check_size, reading, shown, split_rows
 from vaekit.sources.hugging_face import read_hugging_face
+from vaekit.sources.json_lines import read_json_lines
 from vaekit.sources.pictures import PICTURE_SUFFIXES, read_folder, read_picture_file
 from vaekit.sources.tables import read_csv, read_parquet
 from vaekit.sources.text import column_of, read_text
@@ -38,7 +39,7 @@ def read(
     """Read a source into memory.
 
     source: "digits", a folder of pictures, a folder of MNIST's own files (its training pictures are read), a file (a picture,
-        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
+        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .jsonl, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
         picks rows, the first being row 0, [0:5,10:] several of these, and [!12] all others.
     conditions: names of what the data is conditioned on; they are taken out of x.
     columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
@@ -59,8 +60,10 @@ def read(
         ask = Ask(text, Path(os.path.expanduser(text)), conditions, columns, resize, strict, optional_conditions)
         ask.column, ask.encoding = column, encoding
         reader = _reader(ask, named=isinstance(source, str))
-        if encoding and reader not in (read_csv, read_text) and not optional_conditions:
-            raise UserError(f"{ask.text} is no .txt and no .csv file, and has no encoding: leave out --encoding")
+        if encoding and reader not in (read_csv, read_json_lines, read_text) and not optional_conditions:
+            raise UserError(
+                f"{ask.text} is no file of text, such as a .txt or .csv, and has no encoding: leave out --encoding"
+            )
         data = reader(ask)
         if ask.column is not None and data.kind == "table":
             data = column_of(data, ask)
@@ -82,7 +85,9 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
     if not ask.text:
         raise UserError("the source is empty: give digits, a folder of pictures, a file or hf://NAME")
     if not ask.path.exists():
-        part = re.fullmatch(r"(.+\.(?:npz|csv|csv\.gz|parquet)):([^:]+)", str(ask.path), re.IGNORECASE)
+        part = re.fullmatch(
+            r"(.+\.(?:npz|csv|csv\.gz|parquet|jsonl|jsonl\.gz|ndjson)):([^:]+)", str(ask.path), re.IGNORECASE
+        )
         if part is None or not Path(part[1]).exists():
             folder = ask.path.parent
             if not folder.is_dir():
@@ -100,7 +105,10 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
         if ask.path.name.lower().endswith(ending):
             return reader
     endings = ", ".join(_READERS)
-    raise UserError(f"{ask.text} is of no supported kind: give a folder of pictures or a file ending in {endings}")
+    raise UserError(
+        f"{ask.text} is of no supported kind: give a folder of pictures or a file ending in {endings}; a text on each line "
+        "is a .txt, and a table a .csv, so rename it if it is one of these"
+    )
 
 
 _READERS: dict[str, Callable[[Ask], Dataset]] = {
@@ -111,6 +119,7 @@ _READERS: dict[str, Callable[[Ask], Dataset]] = {
     ".csv": read_csv,
     ".csv.gz": read_csv,
     ".parquet": read_parquet,
+    **dict.fromkeys((".jsonl", ".jsonl.gz", ".ndjson"), read_json_lines),
     ".txt": read_text,
     ".txt.gz": read_text,
     **dict.fromkeys(PICTURE_SUFFIXES, read_picture_file),
