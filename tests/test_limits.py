@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import vaekit as vk
 from vaekit.errors import UserError
 from vaekit.files import parse_yaml
-from vaekit.limits import Number, Positive, Seed, Share, ShareBelow1, Whole, Within, check, fits, hints_of
+from vaekit.limits import Many, Number, Positive, Seed, Share, ShareBelow1, Whole, Within, check, fits, hints_of
 from vaekit.recipe import Recipe
 from vaekit.robots.policy import Policy
 from vaekit.training import Training
@@ -26,8 +26,9 @@ ANY_NUMBER = st.one_of(st.integers(), st.floats(), st.sampled_from([10**400, -(1
 def test_numbers_fit_where_arithmetic_says_so(value):
     finite = not (isinstance(value, float) and not math.isfinite(value))
     whole = isinstance(value, int)
-    assert fits(value, int) == (whole and 1 <= value <= 10**9)
-    assert fits(value, Whole) == (whole and 0 <= value <= 10**9)
+    assert fits(value, int) == (whole and 1 <= value <= 10**6)
+    assert fits(value, Whole) == (whole and 0 <= value <= 10**6)
+    assert fits(value, Many) == (whole and 1 <= value <= 10**9)
     assert fits(value, Seed) == (whole and 0 <= value < 2**32)
     representable = finite and abs(value) <= sys.float_info.max
     assert fits(value, float) == (representable and value >= 0)
@@ -41,7 +42,7 @@ def test_numbers_fit_where_arithmetic_says_so(value):
 @pytest.mark.parametrize(
     ("value", "hint", "said"),
     [
-        ("8", int, "n='8' has to be a whole number from 1 to 1,000,000,000"),
+        ("8", int, "n='8' has to be a whole number from 1 to 1,000,000"),
         (8.0, int, "n=8.0 has to be a whole number"),
         (True, int, "n=True has to be a whole number"),
         (True, float, "n=True has to be a number, 0 or more"),

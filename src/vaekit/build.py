@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -61,6 +62,8 @@ def build_flat(
     return model
 
 
+FAR = 1e12  # model units, most often standard deviations
+
 STRUCTURES: dict[str, Callable[..., Any]] = {"flat": build_flat, "ladder": build_ladder, "vq": build_quantised}
 
 
@@ -83,6 +86,17 @@ def check_shapes(model: LatentModel, likelihood: Likelihood, features: int) -> N
             raise UserError(f"the {name} gives {got} a row, and has to give {tuple(wanted)}")
 
 
+def check_reach(x: Tensor, mask: Tensor | None) -> None:
+    """UserError for a value, of packed rows x (N, ...), that is so far from all that was learned from that sums overflow."""
+    if not x.is_floating_point():
+        return
+    far = ~(x.abs() <= FAR)
+    if len(rows := (far if mask is None else far & mask).flatten(1).any(1).nonzero()):
+        raise UserError(
+            f"row {int(rows[0])} holds a value that is too large to compute with: mend it, or leave the row out"
+        )
+
+
 def fingerprint(data: Data) -> str:
     """A hash of the training data, to tell on resuming whether it is the same."""
     digest = hashlib.blake2b(digest_size=8)
@@ -103,7 +117,11 @@ class Chunks:
 
 
 def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, options: Mapping[str, Any]) -> Likelihood:
-    """The likelihood of this name for this data. UserError where the data holds what it cannot explain."""
+    """The likelihood of this name for this data. UserError where it is for data of another kind, or the data holds what it
+    cannot explain."""
+    parameters = inspect.signature(LIKELIHOODS[name]).parameters.values()
+    if any(p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in options for p in parameters):
+        raise UserError(f"likelihood {name!r} is not for data of this kind: leave likelihood out")
     likelihood = LIKELIHOODS[name].from_data(chunks, unit, **options)
     for x, mask in chunks:
         likelihood.check(x, mask)

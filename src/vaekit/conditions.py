@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError, near_matches
 
+FAR = 1e12  # standard deviations
 MAX_WHOLE_FLOAT_CLASSES = 20
 MAX_INTEGER_CLASSES = 64
 
@@ -80,7 +81,12 @@ class Number:
         values = as_numbers(name, values)
         if values.shape[1] != len(self.mean):
             raise UserError(f"condition {name!r} has {len(self.mean)} numbers a row, got {values.shape[1]}")
-        return torch.from_numpy((values - np.asarray(self.mean)) / np.asarray(self.scale)).float()
+        packed = torch.from_numpy((values - np.asarray(self.mean)) / np.asarray(self.scale)).float()
+        if (far := packed.abs().flatten() > FAR).any():
+            raise UserError(
+                f"condition {name!r} is {values.flatten()[int(far.nonzero()[0])]:g}: too large to compute with"
+            )
+        return packed
 
     def parse(self, name: str, text: str) -> Any:
         try:

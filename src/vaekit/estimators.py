@@ -22,6 +22,7 @@ from vaekit.build import (
     STRUCTURES,
     Chunks,
     NetFactory,
+    check_reach,
     condition_module,
     fixed_uniform,
 )
@@ -518,6 +519,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def _data(self, X: Any, y: Any, dtype: torch.dtype = torch.float64) -> Data:
         check_is_fitted(self)
         x, mask = self.domain_.pack(self._rows(X), dtype)
+        check_reach(x, mask)
         return Data(x, mask, self.schema_.pack(self.schema_.name(y) if self.schema_.named else {}, len(x)))
 
     def _batch(self, data: Data) -> Tensor:

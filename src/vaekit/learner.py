@@ -21,7 +21,7 @@ from vaekit.build import Chunks, fingerprint, learn_likelihood
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, kept_notes, note
-from vaekit.limits import Positive, Seed, Share, ShareBelow1, Whole
+from vaekit.limits import Many, Positive, Seed, Share, ShareBelow1, Whole
 from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
 from vaekit.parts import Part, check_options, choose
@@ -45,9 +45,9 @@ class Learner(BaseEstimator):
     prior: Part = "standard"
     posterior: Part = "normal"
     objective: Part = "auto"
-    epochs: int | None = None
+    epochs: Many | None = None
     minutes: Positive | None = None
-    batch_size: int | None = None
+    batch_size: Many | None = None
     learning_rate: Positive | None = None
     patience: Share = 0.2
     validation: ShareBelow1 = 0.1

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from vaekit.errors import UserError, near_matches
 
-LARGEST = 10**9  # of a whole number: what would need more memory than there is, is refused before
+LARGEST = 10**6  # of what is counted: more units, classes or layers than that no memory holds
+MOST = 10**9  # of what is done one after the other
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ Positive = Annotated[float, Within(0, above=True)]
 Share = Annotated[float, Within(0, 1)]
 ShareBelow1 = Annotated[float, Within(0, 1, below=True)]
 Whole = Annotated[int, Within(0, LARGEST)]
+Many = Annotated[int, Within(1, MOST)]
 Seed = Annotated[int, Within(0, 2**32 - 1)]  # as of NumPy and scikit-learn
 
 

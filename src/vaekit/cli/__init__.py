@@ -35,7 +35,7 @@ def vaekit(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True)
     ] = False,
-    traceback: Annotated[bool, typer.Option("--traceback", help="Where an error comes from, in full.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where a fault of vaekit lies.")] = False,
 ) -> None: ...
 
 
@@ -62,12 +62,10 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except Exception as e:
-        if traceback:
-            raise
-        if isinstance(e, CommandLineError):
-            fail(f"{e.format_message()} (see vaekit --help)")
         if line := mendable(e):
             fail(line)
+        if traceback:
+            raise
         fail(
             f"this is a fault of vaekit ({type(e).__name__}: {e}): please report it; --traceback shows where it is",
             code=1,
@@ -78,6 +76,8 @@ def mendable(error: Exception) -> str:
     """What to tell the user of an error that they can mend; "" where they cannot."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, CommandLineError):
+        return f"{error.format_message()} (see vaekit --help)"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
         return f"there is not enough memory: ask for less, such as fewer rows, units or steps ({error})"
     if isinstance(error, OSError) and error.strerror:

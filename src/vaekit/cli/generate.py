@@ -216,6 +216,10 @@ def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: 
     estimator.frame_ = "arrow"  # which writes whole numbers as such where some are missing
     if estimator.domain_.kind == "actions":
         raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
+    if estimator.domain_.kind == "series" and name == "interpolation":
+        raise UserError(
+            f"{run} is a model of series, and interpolate walks between two rows: it cannot walk between series"
+        )
     if not estimator.model_.latent_dim and name in ("latents", "interpolation", "reconstructions"):
         raise UserError(f"{run} is a language model, it has no latent: train one with --latent-dim 16, say")
     if estimator.domain_.kind == "table":

@@ -7,6 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaekit.distributions.causal import CausalLikelihood
 from vaekit.distributions.likelihoods import CategoricalLikelihood
 from vaekit.errors import UserError
 from vaekit.model import Draw
@@ -30,8 +31,9 @@ class VAEGAN(nn.Module, Objective):
         self.weight, self.feature_weight = weight, feature_weight
 
     def attach(self, model: Any) -> None:
-        if isinstance(model.likelihood, CategoricalLikelihood):
-            raise UserError("objective 'vae_gan' cannot learn from likelihood 'categorical', whose mean is a choice")
+        for name, choosing in {"categorical": CategoricalLikelihood, "causal": CausalLikelihood}.items():
+            if isinstance(model.likelihood, choosing):
+                raise UserError(f"objective 'vae_gan' cannot learn from likelihood {name!r}, whose mean is a choice")
         shape = model.likelihood.event_shape
         net = ConvEncoder(shape, (FEATURES,)) if len(shape) == 3 else MLP(shape, (FEATURES,))
         self.features = nn.Sequential(net, nn.LayerNorm(FEATURES, elementwise_affine=False))

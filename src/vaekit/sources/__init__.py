@@ -92,7 +92,8 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
             folder = ask.path.parent
             if not folder.is_dir():
                 raise UserError(f"{ask.text} does not exist, nor does the folder {folder}: check how it is written")
-            known = ["digits"] * (folder == Path()) + shown(folder)
+            readable = [n for n in shown(folder) if n.lower().endswith(tuple(_READERS)) or (folder / n).is_dir()]
+            known = ["digits"] * (folder == Path()) + readable
             raise UserError(f"{ask.text} does not exist{near_matches(ask.path.name, known)}")
         ask.path = Path(part[1])
         if ask.path.suffix.lower() == ".npz":

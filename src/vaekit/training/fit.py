@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.errors import UserError
-from vaekit.limits import Positive, Seed, Share
+from vaekit.limits import Many, Positive, Seed, Share
 from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
@@ -60,9 +60,9 @@ class Training:
         tensorboard: log to `tensorboard/` in the run's folder.
     """
 
-    epochs: int | None = None
+    epochs: Many | None = None
     minutes: Positive | None = None
-    batch_size: int = 128
+    batch_size: Many = 128
     learning_rate: Positive = 1e-3
     patience: Share = 0.2
     keep: Literal["best", "last"] = "best"
@@ -77,7 +77,7 @@ class Training:
     strategy: str = "auto"
     checkpoint_seconds: float = 30.0
     tensorboard: bool = False
-    least_epochs: int = 50
+    least_epochs: Many = 50
 
 
 @dataclass
