@@ -64,7 +64,11 @@ class Subset(Data):
     def __init__(self, data: Data, rows: Tensor):
         self.data, self.rows = data, rows
         self.x, self.mask = data.x[:0], None
-        self.y = {k: v.index_select(0, rows) for k, v in data.y.items()}
+
+    @property
+    def y(self) -> Mapping[str, Tensor]:  # type: ignore[override]
+        """Conditions of all rows: a copy, so that it is only made where it is asked for."""
+        return {k: v.index_select(0, self.rows) for k, v in self.data.y.items()}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,7 +82,8 @@ class Subset(Data):
 
 def subset(data: Data, rows: Tensor) -> Data:
     """The chosen rows: a copy, or of what is larger than memory should hold twice, a view."""
-    return data[rows] if data.x.nbytes < LARGE else Subset(data, rows)
+    size = sum(t.nbytes for t in (data.x, data.mask, *data.y.values()) if t is not None)
+    return data[rows] if size < LARGE else Subset(data, rows)
 
 
 class ToBatch(Protocol):
