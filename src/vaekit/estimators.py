@@ -75,6 +75,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         schema: tables only: what is not to be guessed of columns, by name: a kind ("real", "integer", "positive", "bounded",
             "date", "binary", "categorical", "ordinal", or "drop" to leave the column out), or a dict of it and of classes,
             low, high or step.
+        constraints: tables only: what has to hold between columns in every row that is drawn or filled, such as "start <= end",
+            "low < high" or "total == price * quantity" (with +, -, * and /): see `vaekit.domains.constraints`.
         cell_dropout: share of rows of which some cells are hidden in training, so that the model knows how to go on from any
             of them: see `vaekit.training.Training`. None: a tenth for tables, else 0.
         binarize: pictures only: "dynamic" or "threshold".
@@ -110,6 +112,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     binarize: Literal["dynamic", "threshold"] | None = None
     tokenizer: Part | None = None
     schema: Mapping[str, Any] | None = None
+    constraints: Sequence[str] | None = None
     cell_dropout: Share | None = None
     structure: Part = "flat"
     sampler: Part = "auto"

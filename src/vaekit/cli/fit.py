@@ -32,6 +32,7 @@ def fit(
     labels: Annotated[int | None, option("Take only so many labels as known, chosen by the seed, as many of each class as can be.", "--labels", panel=DATA, **COUNT)] = None,
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
     schema: Annotated[Path | None, option("Tables: a YAML file of what columns are; `vaekit schema SOURCE` writes what is guessed.", panel=DATA)] = None,
+    constraint: Annotated[list[str] | None, option("Tables: what has to hold between columns in each row that is drawn or filled, such as 'start <= end' or 'total == price * quantity'; repeat it for several.", "--constraint", panel=DATA)] = None,
     column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,
     encoding: Annotated[str | None, option("What a .txt or .csv file is in, such as latin-1. Default: UTF-8.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
@@ -88,7 +89,7 @@ def fit(
         validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
         condition_dropout=condition_dropout, cell_dropout=cell_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
         learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z, window=window,
-        temperature=temperature, execute=execute,
+        temperature=temperature, execute=execute, constraints=constraint,
     )  # fmt: skip
     parts = dict(
         likelihood=likelihood,

@@ -24,6 +24,7 @@ DOMAINS: dict[str, type[Any]] = {
 OPTIONS = {
     "binarize": ("images", "pictures"),
     "schema": ("table", "tables of named columns"),
+    "constraints": ("table", "tables of named columns"),
     "tokenizer": ("text", "texts"),
 }
 """What a user may say of data of one kind: the kind of the domain, and its name for people."""

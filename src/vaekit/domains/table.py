@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from vaekit.domains.arrow import (
 )
 from vaekit.domains.base import Domain
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
+from vaekit.domains.constraints import Constraints
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import LARGE, Frame
 
@@ -40,21 +41,32 @@ class Table(Domain):
 
     Attributes:
         schema: the columns by name, in order. rows: that it was learned from.
+        constraints: what columns have to be to each other.
     """
 
     schema: dict[str, Any]
     rows: int
+    constraints: Constraints = field(default_factory=Constraints)
 
     kind: ClassVar[str] = "table"
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
 
     def __post_init__(self) -> None:
         self.schema = {n: column(**c) if isinstance(c, Mapping) else c for n, c in self.schema.items()}
+        if isinstance(self.constraints, Mapping):
+            self.constraints = Constraints(**self.constraints)
 
     @classmethod
-    def infer(cls, frame: Frame, *, schema: Mapping[str, Any] | None = None, **_: Any) -> Table:
+    def infer(
+        cls,
+        frame: Frame,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        constraints: Sequence[str] | None = None,
+        **_: Any,
+    ) -> Table:
         """Learn the schema from all pieces of `frame`. schema: what the user says of columns: a kind, or a dict of it and
-        more, by name."""
+        more, by name. constraints: such as "start <= end"."""
         for name, own in (schema or {}).items():
             if unknown := [k for k in own if k not in SAID] if isinstance(own, Mapping) else []:
                 raise UserError(f"the schema of column {name!r} has no {unknown[0]!r}{near_matches(unknown[0], SAID)}")
@@ -70,7 +82,11 @@ class Table(Domain):
         for piece in frame.pieces():
             for summary in summaries:
                 summary.add(piece[summary.name])
-        return cls({s.name: s.column() for s in summaries}, len(frame))
+        self = cls({s.name: s.column() for s in summaries}, len(frame))
+        if constraints:
+            cells = map(self.cells, frame.pieces())
+            self.constraints = Constraints.learn(constraints, self.schema, cells, len(frame))
+        return self
 
     @staticmethod
     def default_likelihood(rows: Any, binarize: str | None = None) -> str:
@@ -79,6 +95,11 @@ class Table(Domain):
     @property
     def columns(self) -> list[str]:
         return list(self.schema)
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """The columns as the model sees them, by name."""
+        return {**self.schema, **self.constraints.distances}
 
     @property
     def gaps(self) -> list[str]:
@@ -95,7 +116,7 @@ class Table(Domain):
 
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
         flags = [{"shares": [1 - self.schema[name].missing, self.schema[name].missing]} for name in self.gaps]
-        return {"columns": [*(c.to_likelihood() for c in self.schema.values()), *flags], "rows": self.rows}
+        return {"columns": [*(c.to_likelihood() for c in self.seen.values()), *flags], "rows": self.rows}
 
     def conform(self, frame: Frame) -> Frame:
         lacking = [name for name in self.schema if name not in frame.columns]
@@ -115,15 +136,21 @@ class Table(Domain):
         start = 0
         for piece in frame.pieces():
             rows = slice(start, start + len(piece))
-            for j, (name, c) in enumerate(self.schema.items()):
-                values = c.pack(name, canonical(name, as_trained(name, piece[name], c.type)), jitter)
+            own = self.cells(piece)
+            distances = self.constraints.seen(own, self.schema, learning=jitter is not None)
+            for j, (name, c) in enumerate(self.seen.items()):
+                values = c.pack(name, distances.get(name, own[name]), jitter)
                 mask[rows, j] = ~np.isnan(values)
                 x[rows, j] = np.nan_to_num(values, nan=0.0)
             for j, name in enumerate(self.gaps, len(self.schema)):
-                x[rows, j] = 2 - mask[rows, self.columns.index(name)]
+                x[rows, j] = 2 - own[name].is_valid().to_numpy(zero_copy_only=False)
                 mask[rows, j] = True
             start = rows.stop
         return torch.from_numpy(x), None if mask.all() else torch.from_numpy(mask)
+
+    def cells(self, table: Any) -> dict[str, Any]:
+        """Columns of an Arrow table by name, as canonical values of the types that the model was trained on."""
+        return {name: canonical(name, as_trained(name, table[name], c.type)) for name, c in self.schema.items()}
 
     def open_to(self, mask: Tensor | None) -> Tensor | None:
         """A mask by which the model may decide for itself whether a cell that is empty is missing."""
@@ -136,7 +163,7 @@ class Table(Domain):
         """Several draws of each row (k, N, D) -> (N, D): the mean of numbers, the commonest category."""
         k, n = draws.shape[:2]
         found = draws.mode(0).values
-        for j, c in enumerate(self.schema.values()):
+        for j, c in enumerate(self.seen.values()):
             if isinstance(c, Continuous):
                 values = piecewise(draws[..., j].flatten().numpy(), c.scores, c.knots).reshape(k, n).mean(0)
                 found[:, j] = torch.from_numpy(piecewise(values, c.knots, c.scores))
@@ -144,10 +171,8 @@ class Table(Domain):
 
     def fill(self, frame: Frame, x: Tensor) -> Any:
         """The Arrow table of a frame, its empty cells as in x (N, D), which fills them all."""
-        x = x.clone()
-        x[:, len(self.schema) :] = 1.0  # nothing is missing
-        table = self.unpack(x)
         whole = frame.table()
+        table = self.unpacked(x, self.cells(whole))
         changed = []
         for i, name in enumerate(whole.column_names):
             if name in self.schema:
@@ -163,15 +188,23 @@ class Table(Domain):
         """
         import pyarrow as pa
 
-        values = x.double().cpu().numpy()
-        flags = {name: values[:, j] > 1.5 for j, name in enumerate(self.gaps, len(self.schema))}
-        cells = {}
-        for j, (name, c) in enumerate(self.schema.items()):
-            own = np.where(flags[name], np.nan, values[:, j]) if name in flags else values[:, j]
-            cells[name] = restore(c.unpack(own), c.type, getattr(c, "labels", None))
+        cells = self.unpacked(x, {})
+        for j, name in enumerate(self.gaps, len(self.schema)):
+            cells[name] = cells[name].take(pa.array(np.arange(len(x)), mask=(x[:, j] > 1.5).cpu().numpy()))
         for name, given in (conditions or {}).items():
             cells[name] = pa.array(list(given))
         return pa.table(cells)
+
+    def unpacked(self, x: Tensor, known: Mapping[str, Any]) -> dict[str, Any]:
+        """What the model gives, (N, D) -> Arrow arrays by name, of which no cell is empty. known: canonical values of cells that
+        stay as they are, to which those of constraints are fitted."""
+        values = x.double().cpu().numpy()
+        drawn = {name: c.unpack(values[:, j]) for j, (name, c) in enumerate(self.seen.items())}
+        ruled = self.constraints.completed(drawn, known, self.schema)
+        return {
+            name: ruled[name] if name in ruled else restore(drawn[name], c.type, getattr(c, "labels", None))
+            for name, c in self.schema.items()
+        }
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets.residual import SIZES, ResidualMLP
