@@ -235,6 +235,43 @@ def test_rows_that_violate_are_counted_and_the_cell_counts_as_missing() -> None:
     assert (model.sample(500).eval("low <= high")).all()
 
 
+def test_from_the_command_line_and_from_a_file(tmp_path: Path) -> None:
+    from vaekit.loading import describe_run
+    from vaekit.recipe import Recipe
+
+    ROWS[["low", "high"]].to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "c.yaml").write_text(f"source: {tmp_path}/t.csv\nconstraints: [low <= high]\nepochs: 1\nsize: small\n")
+    recipe = Recipe.read(tmp_path / "c.yaml")
+    assert "low <= high" in recipe.to_yaml()
+    folder, _ = recipe.train(tmp_path / "run", say=lambda _: None)
+    assert vaekit.load(folder).sample(200, where="high<110").eval("low <= high and high < 110").all()
+    assert "constraint: low <= high" in describe_run(folder)
+
+
+DAYS, HOURS = RNG.integers(0, 9000, 300), RNG.integers(0, 40, 300)
+TIMES = DAYS * 24 + HOURS
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "unit"),
+    [
+        (pa.array(DAYS.astype(np.int32), pa.date32()), pa.array(TIMES * 3_600_000_000, pa.timestamp("us")), "h"),
+        (pa.array(DAYS * 86_400 * 10**9, pa.timestamp("ns")), pa.array(TIMES * 3600, pa.timestamp("s")), "h"),
+        (pa.array(DAYS, pa.int32()), pa.array(DAYS + HOURS / 4, pa.float32()), None),
+    ],
+    ids=["days and microseconds", "nanoseconds and seconds", "whole numbers and floats"],
+)
+def test_columns_of_different_types_are_compared_as_what_they_mean(low: Any, high: Any, unit: str | None) -> None:
+    table = pa.table({"low": low, "high": high})
+    new = vaekit.VAE(**TINY, constraints=["low <= high"]).fit(table).sample(500)
+    assert new.schema.types == table.schema.types
+    rows = new.to_pandas()
+    gap = pd.to_datetime(rows["high"]) - pd.to_datetime(rows["low"]) if unit else rows["high"] - rows["low"]
+    longest = pd.Timedelta(40, unit) if unit else 10
+    assert (gap >= 0 * longest).all()
+    assert (gap <= longest).all()
+
+
 def test_names_that_look_like_sums_and_have_spaces() -> None:
     rows = pd.DataFrame({"check-in": LOW, "check in": OPEN.round(2), "check": CLOSE.round(2)})
     model = vaekit.VAE(**TINY, constraints=["check-in <= check in", "check-in<=check"]).fit(rows)

@@ -106,7 +106,7 @@ def test_where_gives_rows_that_fulfil_it(model: Any) -> None:
     assert not samples["member"].any()
     assert (model.sample(5, where={"job": "cook"})["job"] == "cook").all()
     assert (model.sample(5, where="born<1990-01-01")["born"] < pd.Timestamp("1990-01-01", tz="UTC")).all()
-    with pytest.raises(UserError, match=r"of 1,.* rows drawn, 0 have sex=x"):
+    with pytest.raises(UserError, match="no row can have sex=x: sex has no such class"):
         model.sample(5, where="sex=x")
 
 

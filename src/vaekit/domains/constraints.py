@@ -349,13 +349,14 @@ def parsed(text: str, names: Sequence[str]) -> Bounds | Formula:
     sides = re.split(r"(<=|>=|==|=|<|>)", plain)
     try:
         left, compare, right = sides
-        trees = [ast.parse(side.strip(), mode="eval").body for side in (left, right)]
+        trees: list[Any] = [ast.parse(side.strip(), mode="eval").body for side in (left, right)]
     except (ValueError, SyntaxError):
         raise UserError(
             f"the constraint {text!r} cannot be read: write it as 'start <= end' or 'total == price * quantity'"
         ) from None
     used = []
-    for node in (node for tree in trees for node in ast.walk(tree)):
+    nodes: list[Any] = [node for tree in trees for node in ast.walk(tree)]
+    for node in nodes:
         if isinstance(node, ast.Name):
             if not re.fullmatch(r"_\d+_", node.id):
                 raise UserError(
@@ -387,7 +388,7 @@ def evaluate(node: Any, v: Mapping[str, np.ndarray]) -> Any:
     if isinstance(node, ast.Name):
         return v[node.id]
     if isinstance(node, ast.Constant):
-        return float(node.value)
+        return node.value
     if isinstance(node, ast.UnaryOp):
         return OPERATORS[type(node.op)](evaluate(node.operand, v))
     return OPERATORS[type(node.op)](evaluate(node.left, v), evaluate(node.right, v))
@@ -441,8 +442,8 @@ def form(c: Column, finest: int, day: int) -> Form:
     start, scale, zero = first(c), finest // per, day * per
     if isinstance(c, Discrete):
         ticks = np.array([int(value) for value in c.classes] or [0]) - start
-        step, low, high = date_step(int(np.gcd.reduce(ticks)), type_named(c.type)), ticks.min(), ticks.max()
+        step, low, high = float(date_step(int(np.gcd.reduce(ticks)), type_named(c.type))), ticks.min(), ticks.max()
     else:
         step, low, high = c.step, c.low, c.high
-    at = (start - zero) * scale
-    return Form(c.type, float(step) * scale, float(low) * scale + at, float(high) * scale + at, float(at), scale, zero)
+    at = float((start - zero) * scale)
+    return Form(c.type, step * scale, float(low) * scale + at, float(high) * scale + at, at, scale, zero)

@@ -215,8 +215,9 @@ class Table(Domain):
         return partial(ResidualMLP, columns=self.event_shape[0], **options), partial(ResidualMLP, **options)
 
     def describe(self) -> list[str]:
-        """A line for each column."""
-        return [f"{name}: {describe(c)}" for name, c in self.schema.items()]
+        """A line for each column, and for each constraint."""
+        lines = [f"{name}: {describe(c)}" for name, c in self.schema.items()]
+        return lines + [f"constraint: {text}" for text in self.constraints.texts]
 
 
 def said(c: Column) -> dict[str, Any]:

@@ -117,10 +117,10 @@ def check(wanted: Sequence[Clause], columns: Mapping[str, Column], conditions: M
         values = possible(column, [clause.operand(values.type) for clause in own])
         if not pc.any(fulfilling(own, pa.table({name: values}))).as_py():
             asked = " and ".join(map(str, own))
-            known = values.cast(pa.string()).to_pylist() if isinstance(column, Discrete) else []
-            raise UserError(
-                f"no row can have {asked}: {name} is {describe(column)}{near_matches(str(own[0].value), known)}"
-            )
+            if isinstance(column, Discrete):
+                known = near_matches(str(own[0].value), values.cast(pa.string()).to_pylist())
+                raise UserError(f"no row can have {asked}: {name} has no such class{known}")
+            raise UserError(f"no row can have {asked}: {name} is {describe(column)}")
 
 
 def fulfilling(wanted: Sequence[Clause], table: Any) -> Any:
