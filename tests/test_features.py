@@ -72,12 +72,12 @@ def test_files_that_are_not_whole_or_another_thing(trained, tmp_path):
     content = path.read_bytes()
     for size in (0, 5, 100, len(content) // 2, len(content) - 1):
         (tmp_path / "cut").write_bytes(content[:size])
-        with pytest.raises(UserError, match="damaged or no safetensors"):
+        with pytest.raises(UserError, match="damaged or not a safetensors"):
             FeatureNetwork.load(tmp_path / "cut")
     with pytest.raises(UserError, match="vaekit features"):
         FeatureNetwork.load(tmp_path / "absent")
     save_file(load_file(path), tmp_path / "foreign")
-    with pytest.raises(UserError, match="no feature network"):
+    with pytest.raises(UserError, match="not a feature network"):
         FeatureNetwork.load(tmp_path / "foreign")
     changed = bytearray(content)
     changed[-2] ^= 1

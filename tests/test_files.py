@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import pytest
 import vaekit as vk
 from vaekit.cli import main
 from vaekit.errors import UserError
-from vaekit.files import locked, write_atomically, write_text
+from vaekit.files import locked, read_yaml, write_atomically, write_text
 from vaekit.recipe import Recipe
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
@@ -154,3 +155,35 @@ def test_an_error_while_writing_keeps_what_was_there(tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+# -- YAML --------------------------------------------------------------------------------------------------------------
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{f'*{a}, ' * 9}]\n" for a, b in pairwise("abcdefghij")
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (LAUGHS.encode(), "aliases"),
+        (b"source: [" * 20_000, "nested too deeply"),
+        (b"a: " + b"x" * (17 << 20), "larger than 16 MiB"),
+        (b"\xff\xfe", "cannot be read as YAML"),
+        (b"a: 2020-13-45", "cannot be read as YAML"),
+        (b"a: " + b"1" * 10_000, "cannot be read as YAML"),
+        (b"!!python/object/apply:os.system ['true']", "cannot be read as YAML"),
+    ],
+)
+def test_yaml_of_a_stranger(content, says, tmp_path, run, call):
+    """Read as settings, and as a run's config: one line, in no time."""
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        read_yaml(path)
+    (run / "config.yaml").write_bytes(content)
+    for args in (["info", run], ["fit", "digits", "--config", path], ["fit", "--resume", "--out", run]):
+        code, said = call(*args)
+        assert (code, said.count("\n")) == (2, 1), said
+        assert says in said

@@ -8,11 +8,15 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import vaekit as vk
-from vaekit.errors import UserError
+from vaekit.errors import Note, UserError
+from vaekit.files import read_tensors, write_tensors
 from vaekit.nets import MLP
+from vaekit.recipe import Recipe
+from vaekit.run import read_evaluation, save_evaluation
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +119,158 @@ def test_own_networks_are_asked_for_by_name(tmp_path):
         vk.load(folder)
     loaded = vk.load(folder, encoder=net, decoder=net)
     np.testing.assert_array_equal(loaded.transform(x), vae.transform(x))
+
+
+# -- files that do not belong together -------------------------------------------------------------------------------------
+
+ROWS = np.random.default_rng(0).normal(size=(60, 3))
+SMALL = {"latent_dim": 2, "size": "small", "epochs": 2}
+
+
+def changed(path, change):
+    """The file with its tensors changed, and a hash that is right for them."""
+    kind = "sampler" if path.name.startswith("sampler") else path.name.removesuffix(".safetensors")
+    tensors, about = read_tensors(path, kind)
+    write_tensors(path, {name: change(tensor) for name, tensor in tensors.items()}, kind, about)
+
+
+@pytest.fixture(scope="module")
+def with_sampler(tmp_path_factory):
+    np.save(tmp_path_factory.getbasetemp() / "rows.npy", ROWS)
+    recipe = Recipe(str(tmp_path_factory.getbasetemp() / "rows.npy"), settings=dict(SMALL))
+    return recipe.train(tmp_path_factory.mktemp("runs") / "run", say=lambda line: None)[0]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "sampler-gmm.safetensors"])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    {
+        "not finite": (lambda path: changed(path, lambda t: t * torch.nan), "not finite"),
+        "whole numbers": (lambda path: changed(path, lambda t: t.to(torch.int64)), "int64"),
+        "half precision": (lambda path: changed(path, lambda t: t.half()), "float16"),
+        "complex": (lambda path: changed(path, lambda t: t.to(torch.complex64)), "complex64"),
+        "a bit": (lambda path: path.write_bytes(path.read_bytes()[:-3] + b"abc"), "damaged"),
+    }.values(),
+)  # fmt: skip
+def test_weights_that_are_not_what_was_saved_are_refused(name, spoil, says, with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    spoil(run / name)
+    with pytest.raises(UserError, match=says):
+        vk.load(run)
+
+
+def test_weights_of_another_run_of_the_same_shape_are_refused(with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    other = vk.VAE(**SMALL, sampler="prior").fit(ROWS + 1).save(tmp_path / "other")
+    shutil.copy(other / "model.safetensors", run)
+    with pytest.raises(UserError, match="one is of another run"):
+        vk.load(run)
+
+
+def test_a_sampler_of_other_weights_is_left_out(with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    other = vk.VAE(**SMALL).fit(ROWS + 1).save(tmp_path / "other")
+    shutil.copy(other / "sampler-gmm.safetensors", run)
+    with pytest.warns(Note, match="learned for another model"):
+        assert not vk.load(run).samplers_
+    assert vk.load(with_sampler).samplers_
+
+
+def test_saving_over_another_run_leaves_nothing_of_it(with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    save_evaluation(run, {"elbo": -1.0}, vk.load(run))
+    (run / "mine.txt").write_text("mine")
+    (run / "language-model").mkdir()
+    new = vk.VAE(3, size="small", epochs=1, sampler="prior").fit(ROWS + 100)
+    new.save(run)
+    names = {path.name for path in run.iterdir()}
+    assert names == {"config.yaml", "model.safetensors", "metrics.csv", "mine.txt"}
+    np.testing.assert_array_equal(vk.load(run).transform(ROWS), new.transform(ROWS))
+    with pytest.raises(UserError, match=r"no checkpoint.safetensors to go on from"):
+        new.fit_rows(ROWS + 100, {}, folder=run, resume=True)
+
+
+def test_saving_over_its_own_run_keeps_what_belongs_to_it(with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    vk.load(run).save(run)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_checkpoint_of_another_run_is_refused(with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    np.save(tmp_path / "new.npy", ROWS + 100)
+    other, _ = Recipe(str(tmp_path / "new.npy"), settings=dict(SMALL)).train(tmp_path / "other", say=lambda line: None)
+    shutil.copy(other / "checkpoint.safetensors", run)
+    with pytest.raises(UserError, match="of another run"):
+        Recipe.read(run / "config.yaml").train(run, resume=True, say=lambda line: None)
+
+
+def test_an_evaluation_is_believed_of_its_own_weights_alone(with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    vae = vk.load(run)
+    save_evaluation(run, {"elbo": -1.0, "verdict": "good"}, vae)
+    assert read_evaluation(run, vae) == {"elbo": -1.0, "verdict": "good"}
+    assert read_evaluation(run, vk.VAE(**SMALL, sampler="prior").fit(ROWS + 1)) is None
+    path = run / "evaluation.json"
+    for text in (path.read_text().replace("-1.0", "-9.0"), "[" * 100_000, "[1]", "{}", "null", ""):
+        path.write_text(text)
+        assert read_evaluation(run, vae) is None
+
+
+def test_a_detector_of_other_weights_is_refused(tmp_path):
+    vk.AnomalyDetector(vk.VAE(**SMALL, sampler="prior")).fit(ROWS).save(tmp_path / "a")
+    vk.AnomalyDetector(vk.VAE(**SMALL, sampler="prior")).fit(ROWS + 1).save(tmp_path / "b")
+    shutil.copy(tmp_path / "b" / "detector.safetensors", tmp_path / "a")
+    with pytest.raises(UserError, match="of another model"):
+        vk.AnomalyDetector.load(tmp_path / "a")
+
+
+def test_a_label_that_looks_like_a_number_stays_a_label(tmp_path):
+    labels = np.array(["1e-3", "1e3", "yes", "0x1", "~", "2020-01-01"], dtype=object)
+    cvae = vk.CVAE(2, size="small", epochs=1, sampler="prior").fit(ROWS, np.tile(labels, 10))
+    loaded = vk.load(cvae.save(tmp_path / "run"))
+    assert loaded.schema_.to_config() == cvae.schema_.to_config()
+
+
+def test_equal_content_is_equal_bytes(with_sampler, tmp_path):
+    vae = vk.load(with_sampler)
+    for name in ("model.safetensors", "sampler-gmm.safetensors", "config.yaml"):
+        assert len({(vae.save(tmp_path / str(i)) / name).read_bytes() for i in range(10)}) == 1
+
+
+def test_loading_leaves_the_random_numbers_of_the_host_alone(with_sampler):
+    before = torch.get_rng_state()
+    vk.load(with_sampler)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+METRICS = [
+    "words, and more words",
+    "epoch,step\n1",
+    "epoch,step,seconds\na,b,c\n",
+    "a,b\n1,2\n",
+    "epoch,step,seconds\nnan,1,1\n",
+]
+METRICS += ["epoch,step,seconds\n1,2,3,4\n", "epoch,step,seconds\n1,2\n"]
+
+
+@pytest.mark.parametrize("content", [*map(str.encode, METRICS), b"epoch,step\xff\0\n1,2"])
+def test_damaged_metrics_are_told(content, with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    (run / "metrics.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics\.csv is damaged"):
+        vk.load(run)
+
+
+CONFIGS = {"settings": [None, [], "a"], "estimator": [["VAE"], None], "data": [None, [1], {}], "likelihood": ["normal"]}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in CONFIGS.items() for value in values])
+def test_a_config_of_another_form_is_told(key, value, with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    values = yaml.safe_load((run / "config.yaml").read_text()) | {key: value}
+    (run / "config.yaml").write_text(yaml.safe_dump(values))
+    for do in (vk.load, lambda run: Recipe.read(run / "config.yaml")):
+        with pytest.raises(UserError, match=r"config\.yaml is"):
+            do(run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, Likelihood
 from vaekit.errors import UserError
+from vaekit.files import digest
 from vaekit.model import LatentModel
 from vaekit.nets import ConditionEmbedding
 from vaekit.structures import build_ladder, build_quantised
@@ -99,10 +99,8 @@ def check_reach(x: Tensor, mask: Tensor | None) -> None:
 
 def fingerprint(data: Data) -> str:
     """A hash of the training data, to tell on resuming whether it is the same."""
-    digest = hashlib.blake2b(digest_size=8)
-    for tensor in [data.x, *([] if data.mask is None else [data.mask]), *data.y.values()]:
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
+    mask = {} if data.mask is None else {"mask": data.mask}
+    return digest({"x": data.x, **mask, **{f"y.{name}": values for name, values in data.y.items()}})
 
 
 class Chunks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from vaekit.errors import UserError, extra_needed, near_matches
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
 from vaekit.frame import is_frame, unmasked
+from vaekit.run import model_hash
 from vaekit.training.data import split
 from vaekit.uses.conformal import discoveries, p_values
 from vaekit.uses.exemplars import Exemplars
@@ -162,7 +162,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if len(self.calibration_scores_):
             arrays["usual"] = self.usual_
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-        write_tensors(folder / FILE, tensors, {"vaekit": "detector", "settings": json.dumps(settings)})
+        write_tensors(folder / FILE, tensors, "detector", {"of": model_hash(self.model_), "settings": settings})
         return folder
 
     @classmethod
@@ -171,10 +171,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         from vaekit.loading import load
 
         model = load(run)
-        tensors, about = read_tensors(Path(run) / FILE)
+        tensors, about = read_tensors(Path(run) / FILE, "detector")
+        if about.get("of") != model_hash(model):
+            raise UserError(f"{Path(run) / FILE} is of another model than {run} holds now: write it anew with `save`")
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         try:
-            self = cls(clone(model), **json.loads(about["settings"]))
+            self = cls(clone(model), **about["settings"])
             self.training_scores_, self.calibration_scores_ = arrays["training_scores"], arrays["calibration_scores"]
         except (KeyError, TypeError, ValueError) as e:
             raise UserError(f"{Path(run) / FILE} is of no detector: write it anew with `save`") from e

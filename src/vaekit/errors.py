@@ -41,6 +41,11 @@ def near_matches(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}? (known: {listed})" if near else f" (known: {listed})"
 
 
+def printable(text: str) -> str:
+    """The text with what is no character to be seen written out: the name of a file must not steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
 class Note(UserWarning):
     """Something was left out, changed or guessed. The command line prints it as "note: ..."; in Python it is a warning."""
 

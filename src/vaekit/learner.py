@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS
 from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
+from vaekit.training.guards import seeded
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
@@ -92,11 +92,14 @@ class Learner(BaseEstimator):
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
-        """Torch's own generator starts at the seed within this context, and is as before after it. Notes are kept."""
+        """`vaekit.training.guards.seeded`. Notes are kept; an estimator whose learning fails or is stopped at once is not fitted."""
         self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
-        with kept_notes() as self.notes_, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(self.seed_)
-            yield
+        try:
+            with kept_notes() as self.notes_, seeded(self.seed_):
+                yield
+        except BaseException:
+            self.__dict__.pop("model_", None)
+            raise
 
     def _assemble(self, name: str, options: Mapping[str, Any], data: Data, origin: Mapping[str, Any]) -> None:
         """The likelihood that explains the data, and the model with it; or the model that is there, to be trained further."""
@@ -137,21 +140,22 @@ class Learner(BaseEstimator):
             )
         fabric = launch(training)
         objective = self._objective()
-        with run_directory.training(folder if fabric.is_global_zero else None, self, resume=resume):
-            if folder and fabric.is_global_zero and training.tensorboard:
+        first = fabric.is_global_zero
+        with run_directory.training(folder, self, resume=resume, first=first) as run:
+            if folder and first and training.tensorboard:
                 from vaekit.training.progress import TensorBoard
 
                 watchers.append(TensorBoard(folder / run_directory.TENSORBOARD))
             state = fit(
-                fabric, self.model_, objective, train, valid, training,
-                to_batch=self.domain_.batch, folder=folder, resume=resume, watchers=watchers if fabric.is_global_zero else [],
+                fabric, self.model_, objective, train, valid, training, to_batch=self.domain_.batch,
+                folder=folder, run=run, resume=resume, watchers=watchers if first else [],
             )  # fmt: skip
         disband(fabric)
         self.history_ = state.history
         for text in objective.notes(state.history):
             note(text)
         self.interrupted_ = state.interrupted
-        self.first_process_ = fabric.is_global_zero
+        self.first_process_ = first
         self.samplers_: dict[str, nn.Module] = {}
         self.sampler_options_: dict[str, dict[str, Any]] = {}
         self._n_features_out = self.model_.latent_dim
@@ -171,7 +175,7 @@ class Learner(BaseEstimator):
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def save(self, run: str | Path) -> Path:
-        """Write the run directory; `vaekit.load(run)` reads it back."""
+        """Write the run directory; `vaekit.load(run)` reads it back. What another model left there is removed."""
         check_is_fitted(self)
         return run_directory.save(Path(run), self)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from vaekit.estimators import CVAE, VAE
 from vaekit.files import read_tensors
 from vaekit.robots.policy import Policy
 from vaekit.robots.published import FPS, is_published, load_published
-from vaekit.run import CONFIG, EVALUATION, REPORT, SAMPLER, read_config, read_metrics
+from vaekit.run import CONFIG, EVALUATION, REPORT, SAMPLER, identity, model_hash, read_config, read_metrics
 from vaekit.semi_supervised import SemiSupervisedRegressor, SemiSupervisedVAE
 from vaekit.series import SeriesVAE
-from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL
+from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, put_weights
+from vaekit.training.guards import OwnDraws, single_precision
 from vaekit.uses.samplers import SAMPLERS, new_sampler
 
 ESTIMATORS: dict[str, Any] = {
@@ -69,20 +69,23 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
             raise UserError(
                 f"{folder / CONFIG}: unknown setting {name!r}{near_matches(name, [k for k in known if k != 'self'])}"
             )
-    tensors, _ = read_tensors(folder / MODEL)
+    tensors, about = read_tensors(folder / MODEL, "model")
+    if about.get("run") != identity(values):
+        raise UserError(f"{folder}: {CONFIG} and {MODEL} do not fit each other: one is of another run, or was changed")
     estimator = estimator_class(**settings)
+    data = values["data"]
     try:
-        data = values["data"]
         estimator.domain_ = DOMAINS[data["kind"]](**data["schema"])
         estimator.domain_.read(folder)
         estimator.schema_ = Schema.from_config(data["conditions"])
         estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions")}
         estimator.likelihood_ = dict(values["likelihood"])
         options = {**estimator.domain_.likelihood_options(estimator.size, estimator.latent_dim), **values["likelihood"]}
-        head = LIKELIHOODS[options.pop("name")](estimator.domain_.event_shape, **options)
         estimator.seed_ = settings["random_state"]
-        model = estimator._build(head)
-        model.load_state_dict(tensors)
+        with OwnDraws(), single_precision():
+            head = LIKELIHOODS[options.pop("name")](estimator.domain_.event_shape, **options)
+            model = estimator._build(head)
+        put_weights(model, tensors)
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
@@ -103,15 +106,22 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
 
 def load_samplers(folder: Path, estimator: VAE) -> None:
     estimator.samplers_, estimator.sampler_options_ = {}, {}
+    model = model_hash(estimator)
     for name, build in SAMPLERS.items():
         path = folder / SAMPLER.format(name)
         if not path.exists():
             continue
-        tensors, about = read_tensors(path)
+        tensors, about = read_tensors(path, "sampler")
+        if about.get("of") != model:
+            note(
+                f"{path} was learned for another model and is left out: `vaekit sample --sampler {name}` learns it again"
+            )
+            continue
         try:
-            options = json.loads(about["options"])
-            sampler = new_sampler(estimator.model_, partial(build, **options))
-            sampler.load_state_dict(tensors)
+            options = about["options"]
+            with OwnDraws(), single_precision():
+                sampler = new_sampler(estimator.model_, partial(build, **options))
+            put_weights(sampler, tensors)
         except (KeyError, TypeError, ValueError, RuntimeError) as e:
             raise UserError(f"{path} does not fit this run ({' '.join(str(e).split())[:200]}): delete it") from e
         estimator.samplers_[name], estimator.sampler_options_[name] = sampler.eval(), options

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +18,7 @@ from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import CVAE, VAE
 from vaekit.evaluation import texts
-from vaekit.files import parse_yaml, read_tensors, write_tensors, write_text
+from vaekit.files import parse_yaml, read_tensors, read_yaml, to_yaml, write_tensors
 from vaekit.frame import Frame
 from vaekit.limits import check_all, hints_of
 from vaekit.loading import load
@@ -31,6 +30,7 @@ from vaekit.series import SeriesVAE
 from vaekit.settings import check_settings
 from vaekit.sources.base import Dataset
 from vaekit.sources.series import TimeSeries, read_series
+from vaekit.training.checkpoint import put_weights
 from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
 from vaekit.uses import labels
@@ -85,15 +85,11 @@ class Recipe:
     @classmethod
     def read(cls, path: Path) -> Recipe:
         """From a YAML file: what `--print-config` prints, or a run's config.yaml."""
-        try:
-            values = parse_yaml(Path(path).read_text(encoding="utf-8"))
-        except OSError as e:
-            raise UserError(f"cannot read {path}: {e.strerror}") from e
-        except (yaml.YAMLError, UnicodeDecodeError) as e:
-            raise UserError(f"{path} is not YAML: {e}") from e
+        values = read_yaml(path)
         if not isinstance(values, dict):
             raise UserError(f"{path} is no configuration: write one with `vaekit fit SOURCE --print-config`")
         if "estimator" in values:
+            runs.check_config(path, values)
             known = cls.of_run(values)
         else:
             names = ("source", "conditions", "strict", "kind", *READ_BY, *LABELLED_BY)
@@ -174,7 +170,7 @@ class Recipe:
             **{name: getattr(self, name) for name in LABELLED_BY if self.label_column},
             "kind": self.kind,
         }
-        return yaml.safe_dump({**values, **defaults, **self.settings}, sort_keys=False, allow_unicode=True)
+        return to_yaml({**values, **defaults, **self.settings})
 
     def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
         """Read the source, train, write the run directory. `say` shows a line to the user."""
@@ -252,10 +248,7 @@ class Recipe:
 
 def read_schema(path: Path) -> dict[str, Any]:
     """What columns are, by name, from a YAML file."""
-    try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
-        raise UserError(f"cannot read the schema {path}: {e}") from e
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise UserError(f"{path} is no schema: write one with `vaekit schema SOURCE -o {path}`")
     return {str(name): value for name, value in values.items()}
@@ -271,10 +264,7 @@ def schema_text(source: str) -> str:
     lines = ["# kinds: real, integer, positive, bounded, date, binary, categorical, ordinal (classes in order), drop"]
     for name, c in Table.infer(data.x).schema.items():
         key, own = (
-            yaml.safe_dump(v, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False)
-            .removesuffix("...\n")
-            .strip()
-            for v in (name, said(c))
+            to_yaml(v, default_flow_style=True, width=10**6).removesuffix("...\n").strip() for v in (name, said(c))
         )
         lines.append(f"{key}: {own}  # {describe(c)}")
     return "\n".join(lines) + "\n"
@@ -287,7 +277,7 @@ def preset(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = [p.stem for p in folder.glob("*.yaml")]
         raise UserError(f"there is no preset {name!r}{near_matches(name, known)}")
-    return parse_yaml(path.read_text(encoding="utf-8"))
+    return read_yaml(path)
 
 
 def parse_value(where: str, text: str) -> Any:
@@ -418,7 +408,7 @@ def evaluate(
             results |= labels.beside(beside, data.x, data.conditions[beside.target_]) if own else {}
         elif beside is not None:
             results |= texts.beside(results, beside.score_samples(data.x, own, k=1))
-    write_text(folder / runs.EVALUATION, json.dumps(results, indent=2) + "\n")
+    runs.save_evaluation(folder, results, estimator)
     return results
 
 
@@ -434,12 +424,12 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
     not know its source."""
     if not estimator.data_.get("label_column"):
         return None
-    path, about = folder / runs.LABELS_ALONE, {"steps": f"{estimator.history_[-1]['step']:.0f}"}
+    path, about = folder / runs.LABELS_ALONE, {"of": runs.model_hash(estimator)}
     if path.exists():
-        tensors, found = read_tensors(path)
-        if found == about:  # and the run has not been gone on with
+        tensors, found = read_tensors(path, "classifier")
+        if found.get("of") == about["of"]:  # and the run has not been gone on with
             other = labels.untrained(estimator)
-            other.model_.classifier.load_state_dict(tensors)
+            put_weights(other.model_.classifier, tensors)
             return other
     recipe = Recipe.read(folder / runs.CONFIG)
     data = recipe.read_source()
@@ -450,7 +440,7 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
     other = labels.alone(
         estimator, estimator._data(some.x, some.conditions, torch.float32), partial(track, what="compare")
     )
-    write_tensors(path, other.model_.classifier.state_dict(), about)
+    write_tensors(path, other.model_.classifier.state_dict(), "classifier", about)
     return other
 
 
@@ -463,7 +453,10 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
     if estimator.domain_.kind != "text" or type(estimator) not in (VAE, CVAE) or not estimator.latent_dim or not source:
         return None
     if (path / runs.EVALUATION).exists():  # which is written last
-        return load(path)
+        known = load(path)
+        if known.data_["fingerprint"] != estimator.data_["fingerprint"]:
+            raise UserError(f"{path} is of other data than {folder}: delete it, and a new one will be trained")
+        return known
     say(f"training a language model of the same size, to compare with -> {path}")
     model = clone(estimator).set_params(latent_dim=0, random_state=estimator.seed_)
     with ProgressBar() as bar:
@@ -481,11 +474,8 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
 def report(folder: Path, estimator: Any) -> Path:
     """Write report.html from the run's own validation rows or episodes."""
     data = held_out(estimator, REPORT_ROWS)
-    path = folder / runs.EVALUATION
-    results: Mapping[str, Any]
-    try:
-        results = json.loads(path.read_text())
-    except (OSError, ValueError):
+    results = runs.read_evaluation(folder, estimator)
+    if results is None:
         results = evaluate(folder, estimator, data, min(REPORT_SAMPLES, estimator.iw_samples))
     return REPORTS.get(estimator.domain_.kind, plain_report)(folder, estimator, data, results)
 

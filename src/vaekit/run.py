@@ -17,24 +17,38 @@ No pickle: a run from a stranger can be opened without running the stranger's co
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vaekit.errors import UserError
-from vaekit.files import locked, write_tensors, write_text
-from vaekit.training.checkpoint import METRICS, MODEL, to_csv
+from vaekit.files import (
+    digest,
+    locked,
+    read_tensors,
+    read_yaml,
+    tensor_writer,
+    text_digest,
+    text_writer,
+    to_yaml,
+    write_text,
+    write_together,
+)
+from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
 
 CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
 SAMPLER = "sampler-{}.safetensors"
-LANGUAGE_MODEL = "language-model"
+LANGUAGE_MODEL, LABELS_ALONE = "language-model", "labels-alone.safetensors"
+LEFT_BY_A_RUN = (
+    CHECKPOINT, "sampler-*.safetensors", "calibration-*.safetensors", "detector.safetensors", "tokenizer.json", EVALUATION,
+    REPORT, LANGUAGE_MODEL, LABELS_ALONE, TENSORBOARD,
+)  # fmt: skip
 PATIENCE = 60.0  # seconds that a save waits for another one into the same place
-LABELS_ALONE = "labels-alone.safetensors"
 MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
 
 
@@ -75,33 +89,40 @@ def describe(factory: Any) -> str:
 
 
 @contextmanager
-def training(folder: Path | None, estimator: Any, *, resume: bool) -> Iterator[None]:
-    """The run directory while it is trained: it is made, its config is written, and no other process may write to it."""
+def training(folder: Path | None, estimator: Any, *, resume: bool, first: bool) -> Iterator[str]:
+    """The run directory while it is trained: it is made, its config is written, and no other process may write to it.
+
+    Gives the run's identity. first: whether this is the process that writes, of several that train together.
+    """
     if folder is None:
-        yield
+        yield ""
+        return
+    values = config(estimator)
+    if not first:
+        yield identity(values)
         return
     make_folder(folder)
     with locked(folder):
-        prepare(folder, estimator, resume=resume)
-        yield
+        if (folder / CONFIG).exists():
+            check_resumable(folder, values, resume)
+        write_together(described(folder, values, estimator))
+        yield identity(values)
 
 
-def prepare(folder: Path, estimator: Any, *, resume: bool) -> None:
-    """Write the config, before training starts."""
-    new = config(estimator)
-    if (folder / CONFIG).exists():
-        if not resume:
-            raise UserError(f"{folder} already holds a run: add --resume to go on with it, or choose another --out")
-        old = read_config(folder)
-        if old["data"]["fingerprint"] != new["data"]["fingerprint"]:
-            raise UserError(f"the data is not what {folder} was trained on: resume with the same data")
-        for name, value in new["settings"].items():
-            if name not in MAY_CHANGE_ON_RESUME and old["settings"].get(name) != value:
-                raise UserError(
-                    f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with that"
-                )
-    write_config(folder, new)
-    estimator.domain_.write(folder)
+def check_resumable(folder: Path, new: dict[str, Any], resume: bool) -> None:
+    """UserError where the run in `folder` cannot be gone on with by an estimator of this config."""
+    if not resume:
+        raise UserError(f"{folder} already holds a run: add --resume to go on with it, or choose another --out")
+    old = read_config(folder)
+    if (folder / MODEL).exists() and not (folder / CHECKPOINT).exists():
+        raise UserError(f"{folder} holds weights and no {CHECKPOINT} to go on from: choose another --out to train anew")
+    for name, value in new["settings"].items():
+        if name not in MAY_CHANGE_ON_RESUME and old["settings"].get(name) != value:
+            raise UserError(
+                f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with that"
+            )
+    if identity(old) != identity(new):
+        raise UserError(f"the data is not what {folder} was trained on: resume with the same data")
 
 
 def make_folder(folder: Path) -> None:
@@ -111,29 +132,93 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"cannot make the folder {folder}: {e.strerror}") from e
 
 
-def write_config(folder: Path, values: dict[str, Any]) -> None:
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
-    write_text(
-        folder / CONFIG, "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n" + text
-    )
+def described(folder: Path, values: dict[str, Any], estimator: Any) -> dict[Path, Any]:
+    """Files that say what a model is, for `write_together`."""
+    text = to_yaml(values, width=120, default_flow_style=None)
+    head = "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n"
+    texts = {**estimator.domain_.files(), CONFIG: head + text}
+    return {folder / name: text_writer(content) for name, content in texts.items()}
 
 
 def save(folder: Path, estimator: Any) -> Path:
+    """Write the files of a fitted estimator. What other weights left in the folder is removed."""
     make_folder(folder)
+    values = config(estimator)
+    weights = tensor_writer(estimator.model_.state_dict(), "model", {"run": identity(values)})
     with locked(folder, PATIENCE):
-        write_config(folder, config(estimator))
-        estimator.domain_.write(folder)
-        write_tensors(folder / MODEL, estimator.model_.state_dict(), {"vaekit": "model"})
-        write_text(folder / METRICS, to_csv(estimator.history_))
-        save_samplers(folder, estimator)
+        others = (folder / CONFIG).exists() and not holds(
+            folder, identity(values), digest(estimator.model_.state_dict())
+        )
+        files = described(folder, values, estimator) | sampler_files(folder, estimator)
+        files |= {folder / MODEL: weights, folder / METRICS: text_writer(to_csv(estimator.history_))}
+        write_together(files)
+        if others:
+            clear(folder, keep=files.keys())
     return folder
 
 
-def save_samplers(folder: Path, estimator: Any) -> None:
+def holds(folder: Path, run: str, weights: str) -> bool:
+    """Whether these are the weights in a run's folder."""
+    try:
+        _, about = read_tensors(folder / MODEL, "model")
+    except UserError:
+        return False
+    return (about.get("run"), about["hash"]) == (run, weights)
+
+
+def clear(folder: Path, keep: Collection[Path]) -> None:
+    """Remove what another model left in a run's folder, by the names that runs have; other files stay."""
+    for pattern in LEFT_BY_A_RUN:
+        for path in folder.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path not in keep:
+                path.unlink(missing_ok=True)
+
+
+def sampler_files(folder: Path, estimator: Any) -> dict[Path, Any]:
     """What was learned of the codes after training, a file each."""
+    model, files = model_hash(estimator), {}
     for name, module in estimator.samplers_.items():
-        about = {"vaekit": "sampler", "options": json.dumps(estimator.sampler_options_[name])}
-        write_tensors(folder / SAMPLER.format(name), module.state_dict(), about)
+        about = {"of": model, "options": estimator.sampler_options_[name]}
+        files[folder / SAMPLER.format(name)] = tensor_writer(module.state_dict(), "sampler", about)
+    return files
+
+
+def save_samplers(folder: Path, estimator: Any) -> None:
+    write_together(sampler_files(folder, estimator))
+
+
+def save_evaluation(folder: Path, results: Mapping[str, Any], estimator: Any) -> None:
+    """Keep what `evaluate` found, with a hash that tells which weights it is of."""
+    kept = {**results, "hash": evaluation_hash(results, estimator)}
+    write_text(folder / EVALUATION, json.dumps(kept, indent=2) + "\n")
+
+
+def read_evaluation(folder: Path, estimator: Any) -> dict[str, Any] | None:
+    """What `save_evaluation` kept; None where there is nothing, it is of other weights, or it was changed."""
+    try:
+        results = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+        return results if results.pop("hash") == evaluation_hash(results, estimator) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def evaluation_hash(results: Mapping[str, Any], estimator: Any) -> str:
+    return text_digest(model_hash(estimator) + json.dumps(results))
+
+
+def identity(values: Mapping[str, Any]) -> str:
+    """A hash of all that a config says of a model, so that files of two runs are not taken for those of one. Where the source
+    lies and how long to train may change."""
+    settings = {name: value for name, value in values["settings"].items() if name not in MAY_CHANGE_ON_RESUME}
+    data = {name: value for name, value in values["data"].items() if name != "source"}
+    return text_digest(json.dumps([values["estimator"], settings, data, values["likelihood"]], default=str))
+
+
+def model_hash(estimator: Any) -> str:
+    """What files that are of use with one model alone say they are of: a hash of its config and its weights."""
+    return text_digest(identity(config(estimator)) + digest(estimator.model_.state_dict()))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -141,23 +226,45 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         hint = "it does not exist" if not Path(folder).exists() else f"it has no {CONFIG}"
         raise UserError(f"{folder} is no run directory: {hint}. Train one with `vaekit fit SOURCE --out {folder}`")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as e:
-        raise UserError(f"{path} cannot be read as YAML: {e}") from e
-    missing = {"vaekit", "estimator", "settings", "data", "likelihood"} - set(
-        values if isinstance(values, dict) else ()
-    )
-    if missing:
-        raise UserError(f"{path} is no config of a vaekit run: it lacks {', '.join(sorted(missing))}")
+    values = read_yaml(path)
+    check_config(path, values)
     return values
 
 
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    import csv
+def check_config(path: Path, values: Any) -> None:
+    """UserError where this is not what `config` gives, as far as its form goes."""
+    form = {
+        "vaekit": str, "estimator": str, "settings": dict, "likelihood": dict,
+        "data": {"kind": str, "schema": dict, "conditions": dict, "fingerprint": str},
+    }  # fmt: skip
+    check_form(path, values, form, "")
 
+
+def check_form(path: Path, values: Any, form: Mapping[str, Any], within: str) -> None:
+    if not isinstance(values, dict) or (missing := form.keys() - values.keys()):
+        lacks = ", ".join(within + name for name in sorted(missing if isinstance(values, dict) else form))
+        raise UserError(f"{path} is not the config of a vaekit run: it lacks {lacks}. Restore it from a copy")
+    for name, wanted in form.items():
+        if isinstance(wanted, dict):
+            check_form(path, values[name], wanted, f"{within}{name}.")
+        elif not isinstance(values[name], wanted):
+            held = " ".join(repr(values[name]).split())[:40]
+            raise UserError(f"{path} is damaged: {within}{name} cannot be {held}. Restore it from a copy")
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Rows of metrics.csv; none where it is not there. UserError where it is damaged."""
     path = folder / METRICS
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            if missing := {"epoch", "step", "seconds"} - set(reader.fieldnames or ("epoch", "step", "seconds")):
+                raise ValueError(f"it has no column {min(missing)}")
+            rows = [{k: float(v) for k, v in row.items()} for row in reader]
+            return [row | {name: int(row[name]) for name in ("epoch", "step")} for row in rows]
+    except PermissionError as e:
+        raise UserError(f"no permission to read {path}: change its permissions") from e
+    except (OSError, ValueError, TypeError, OverflowError, csv.Error) as e:
+        raise UserError(f"{path} is damaged ({e}): restore it from a copy, or delete it, as no model needs it") from e

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli import fit, generate, judge, odd, predict, robots  # noqa: F401  they register their verbs
-from vaekit.cli.common import app, say
+from vaekit.cli.common import Log, app, say
 from vaekit.errors import Note, UserError
 
 # Every mistake on the command line itself; typer names it only as an ancestor of the errors it does name.
@@ -55,13 +56,22 @@ def main() -> None:
     """Exit codes: 0; 2 for what the user can mend, told in one line; 130 for Ctrl-C; 1 for a fault of vaekit."""
     warnings.showwarning = partial(show_note, set())  # type: ignore[assignment]
     warnings.simplefilter("always", Note)
+    sys.stderr = Log(sys.stderr)  # type: ignore[assignment]
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know all characters
     traceback = "--traceback" in sys.argv
     sys.argv[1:] = dotted([a for a in sys.argv[1:] if a != "--traceback"]) or ["--help"]
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except Exception as e:
+        if isinstance(e, OSError):  # of the output, perhaps, where it would come again at the end
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        if isinstance(e, BrokenPipeError):  # who read the output has gone
+            sys.exit(1)
         if line := mendable(e):
             fail(line)
         if traceback:

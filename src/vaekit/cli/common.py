@@ -7,12 +7,13 @@ import re
 import shutil
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, printable
 
 app = typer.Typer(
     name="vaekit",
@@ -24,6 +25,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def folder_or_file(text: str) -> Path:
+    """The path of an option. An empty one, such as a variable that is not set, would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty: name a place")
+    return Path(text)
+
+
 SOURCE_HELP = (
     "What to read: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv, "
     ".parquet or .jsonl file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz) or the folder of them, a .txt (a line is a text; or "
@@ -34,7 +43,10 @@ Run = Annotated[
 ]
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
 Out = Annotated[
-    Path | None, typer.Option("-o", "--output", help="Where to write; the ending decides the form.", show_default=False)
+    Path | None,
+    typer.Option(
+        "-o", "--output", help="Where to write; the ending decides the form.", show_default=False, parser=folder_or_file
+    ),
 ]
 Condition = Annotated[
     list[str] | None,
@@ -84,8 +96,28 @@ def told(what: str, path: Path) -> None:
 def say(line: str) -> None:
     """Tell the person; of several processes only the first speaks."""
     if os.environ.get("RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0":
+        line = printable(line)
         if sys.stderr.isatty():  # which would break the line inside a word
             line = textwrap.fill(
                 line, shutil.get_terminal_size().columns, break_long_words=False, break_on_hyphens=False
             )
         print(line, file=sys.stderr)
+
+
+class Log:
+    """A stream that never fails: who reads the log may go away, its disk may be full, and the work goes on."""
+
+    def __init__(self, stream: Any):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)

@@ -15,6 +15,7 @@ from vaekit.cli.common import (
     SEED,
     SOURCE_HELP,
     app,
+    folder_or_file,
     given,
     option,
     parse_map,
@@ -30,7 +31,7 @@ def fit(
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
     label_column: Annotated[str | None, option("Learn to predict this label or column, NAME or NAME:number; rows of which it is missing are learned from, too.", "--label-column", panel=DATA)] = None,
     labels: Annotated[int | None, option("Take only so many labels as known, chosen by the seed, as many of each class as can be.", "--labels", panel=DATA, **COUNT)] = None,
-    out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA)] = None,
+    out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA, parser=folder_or_file)] = None,
     schema: Annotated[Path | None, option("Tables: a YAML file of what columns are; `vaekit schema SOURCE` writes what is guessed.", panel=DATA)] = None,
     constraint: Annotated[list[str] | None, option("Tables: what has to hold between columns in each row that is drawn or filled, such as 'start <= end' or 'total == price * quantity'; repeat it for several.", "--constraint", panel=DATA)] = None,
     column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,
@@ -102,8 +103,15 @@ def fit(
         backbone=backbone,
     )
     trainer = dict(precision=precision, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
-    if resume and config is None and out and (out / runs.CONFIG).exists():
-        config = out / runs.CONFIG
+    if resume and out is None:
+        raise UserError("--resume needs --out RUN, the run to go on with")
+    if resume and out and config is None:
+        if (out / runs.CONFIG).exists():
+            config = out / runs.CONFIG
+        elif not source:
+            raise UserError(
+                f"{out} holds no run yet, so there is nothing to resume: start it with vaekit fit SOURCE --out {out}"
+            )
     if init and config is None:
         recipe = recipes.Recipe.going_on(init)
     else:
@@ -130,8 +138,6 @@ def fit(
         recipe.check()
         print(recipe.to_yaml(), end="")
         return
-    if resume and out is None:
-        raise UserError("--resume needs --out RUN, the run to go on with")
     folder, estimator = recipe.train(out, resume=resume, say=say)
     if not estimator.first_process_:
         return

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli.common import COUNT, SEED, Run, Source, app, parse_size, say
+from vaekit.errors import printable
 
 
 @app.command()
@@ -68,7 +69,7 @@ def info(run: Run) -> None:
     """What a run is: data, model, training, files."""
     from vaekit.loading import describe_run
 
-    print(describe_run(run))
+    print(printable(describe_run(run)))
 
 
 def summary(results: dict[str, Any]) -> str:

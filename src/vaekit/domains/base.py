@@ -110,8 +110,9 @@ class Domain:
         """Rows in the user's own form, what they lack as in x (N, *event)."""
         raise NotImplementedError
 
-    def write(self, folder: Path) -> None:
-        """Keep in a run's folder what a config has no room for."""
+    def files(self) -> dict[str, str]:
+        """What a config has no room for: the text of files in a run's folder, by their names."""
+        return {}
 
     def read(self, folder: Path) -> None:
         """Take it back from there."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaekit.domains.base import Domain
 from vaekit.errors import UserError, note
-from vaekit.files import write_text
+from vaekit.files import text_digest
 from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
 from vaekit.parts import Part, check_options, choose
 
@@ -39,12 +39,14 @@ class Text(Domain):
         vocabulary: number of codes.
         longest: tokens of a text at most, its end included, whatever the data's texts are.
         cut: texts of the data that were longer.
+        tokens: a hash of the tokenizer's file.
     """
 
     level: str
     vocabulary: int
     longest: int
     cut: int = 0
+    tokens: str = ""
 
     kind: ClassVar[str] = "text"
     least_latent_dim: ClassVar[int] = 0  # which leaves a language model
@@ -75,7 +77,7 @@ class Text(Domain):
         options = {"longest": LONGEST, **options}
         self = cls(name, 0, options["longest"])
         self.tokenizer = TOKENIZERS[name](given, **options)
-        self.vocabulary = self.tokenizer.get_vocab_size() + 1
+        self.vocabulary, self.tokens = self.tokenizer.get_vocab_size() + 1, text_digest(self.tokenizer.to_str())
         codes = self.encode(given)
         if len(set().union(*map(set, codes))) < 2:
             raise UserError(f"all texts are made of the one token {given[0].strip()[:20]!r}: there is nothing to learn")
@@ -186,17 +188,20 @@ class Text(Domain):
         options = {**SIZES[size], "layers": ENCODER_LAYERS[size]}
         return partial(TextEncoder, vocabulary=self.vocabulary, **options), partial(MLP, hidden=(2 * options["width"],))
 
-    def write(self, folder: Path) -> None:
-        """What a config has no room for."""
-        write_text(folder / TOKENIZER, self.tokenizer.to_str())
+    def files(self) -> dict[str, str]:
+        return {TOKENIZER: self.tokenizer.to_str()}
 
     def read(self, folder: Path) -> None:
+        path = folder / TOKENIZER
         try:
-            self.tokenizer = tokenizers().Tokenizer.from_str((folder / TOKENIZER).read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            self.tokenizer = tokenizers().Tokenizer.from_str(text)
         except Exception as e:  # which of its own the library does not say
-            raise UserError(f"{folder / TOKENIZER} cannot be read: {e}") from e
-        if self.tokenizer.get_vocab_size() + 1 != self.vocabulary:
-            raise UserError(f"{folder / TOKENIZER} is not the one that this run was trained with")
+            raise UserError(f"{path} cannot be read: {e}") from e
+        if text_digest(text) != self.tokens:
+            raise UserError(
+                f"{path} is damaged, or is not the one that this run was trained with: restore it from a copy"
+            )
 
     def describe(self) -> list[str]:
         what = {"bpe": "byte pairs", "word": "words", "char": "characters"}[self.level]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vaekit.errors import UserError, extra_needed
 from vaekit.training.data import generator
+from vaekit.training.guards import seeded
 
 Features = Callable[[np.ndarray], np.ndarray]
 """Rows (N, ...) -> their features (N, D)."""
@@ -57,9 +58,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     x, y = checked(a, b)
     rows = min(len(x), len(y), KERNEL_ROWS)
     subsets = 1 if rows == len(x) == len(y) else KERNEL_SUBSETS
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), seeded(0):  # of the subsets
         warnings.filterwarnings("ignore", message=".*will save all extracted features")
-        torch.manual_seed(0)  # of the subsets
         metric = KernelInceptionDistance(feature=identity(x.shape[1]), subsets=subsets, subset_size=rows)
         metric.update(x, real=True)
         metric.update(y, real=False)

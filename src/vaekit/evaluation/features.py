@@ -7,8 +7,6 @@ under the same network: its `hash` says which one it was.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -23,11 +21,13 @@ from torch import Tensor, nn
 from vaekit.conditions import Label
 from vaekit.domains.images import Images
 from vaekit.errors import UserError
-from vaekit.files import read_tensors, write_tensors
+from vaekit.files import digest, read_tensors, write_tensors
 from vaekit.nets import ConvEncoder
+from vaekit.training.checkpoint import put_weights
 from vaekit.training.data import epoch_order, split
+from vaekit.training.guards import seeded
 
-FORMAT = "vaekit features 1"
+KIND = "feature network"
 FEATURES, WIDTH = 64, 16
 BATCH, STEPS, PEAK_RATE = 128, 1000, 3e-3
 ROWS_AT_ONCE = UNIT_ROWS = 1024
@@ -89,10 +89,7 @@ class FeatureNetwork(nn.Module):
     @property
     def hash(self) -> str:
         """Of all weights (BLAKE2b, 16 hex digits): the same hash, the same features."""
-        digest = hashlib.blake2b(digest_size=8)
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return digest(self.state_dict())
 
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file with all that `load` needs, in one step."""
@@ -102,9 +99,8 @@ class FeatureNetwork(nn.Module):
             "accuracy": self.accuracy,
             "features": self.size,
             "width": self.width,
-            "hash": self.hash,
         }
-        write_tensors(Path(path), self.state_dict(), {"format": FORMAT, "network": json.dumps(described)})
+        write_tensors(Path(path), self.state_dict(), KIND, described)
         return Path(path)
 
     @classmethod
@@ -112,21 +108,14 @@ class FeatureNetwork(nn.Module):
         """Read what `save` wrote. UserError where the file is missing, cut short, changed or another thing."""
         if not Path(path).is_file():
             raise UserError(f"{path} is not there: write a feature network with `vaekit features SOURCE -o {path}`")
-        tensors, metadata = read_tensors(Path(path))
-        if metadata.get("format") != FORMAT:
-            raise UserError(f"{path} is no feature network: write one with `vaekit features SOURCE --label NAME`")
+        tensors, described = read_tensors(Path(path), KIND)
         try:
-            described = json.loads(metadata["network"])
             labels = {name: Label(classes) for name, classes in described["labels"].items()}
             network = cls(Images(**described["images"]), labels, described["features"], described["width"])
-            network.load_state_dict(tensors)
+            put_weights(network, tensors)
             network.accuracy = described["accuracy"]
         except (KeyError, TypeError, ValueError, RuntimeError) as e:
             raise UserError(f"{path} does not fit together ({e}): train the features again") from e
-        if network.hash != described.get("hash"):
-            raise UserError(
-                f"{path} was changed, its weights are not those it was saved with: train the features again"
-            )
         return network
 
 
@@ -157,8 +146,7 @@ def train_features(
     if pictures.ndim not in (3, 4) or len(pictures) < 2:
         raise UserError(f"features need pictures (N, H, W) or (N, H, W, channels), N at least 2, not {pictures.shape}")
     kinds, codes = label_codes(labels, len(pictures))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = FeatureNetwork(Images.infer(pictures), kinds)
     x = network.pack(pictures)
     train, held_out = split(len(x), validation, seed)

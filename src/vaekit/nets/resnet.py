@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaekit.errors import UserError
-from vaekit.files import read_tensors
+from vaekit.files import read_safetensors
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -191,7 +191,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"no weights at {path}: check the path")
     if path.suffix == ".safetensors":
-        return read_tensors(path)[0]
+        return read_safetensors(path)[0]
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as e:

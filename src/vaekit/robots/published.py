@@ -21,13 +21,14 @@ from vaekit.conditions import Condition, Number, Picture, Schema
 from vaekit.distributions.likelihoods import LaplaceLikelihood
 from vaekit.domains import Actions
 from vaekit.errors import UserError, near_matches
-from vaekit.files import read_tensors
+from vaekit.files import read_safetensors
 from vaekit.nets.act import PICTURE_MEAN, PICTURE_SCALE
 from vaekit.nets.resnet import RESNETS, BasicBlock, Bottleneck, read_weights, some
 from vaekit.nets.transformer import ACTIVATIONS
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.policy import Policy
 from vaekit.settings import check_settings
+from vaekit.training.guards import first_bad
 
 NAMES = {  # of tensors, or what they begin with: here, in LeRobot, in the original
     "encoder.cls": ("vae_encoder_cls_embed.weight", "cls_embed.weight"),
@@ -168,6 +169,8 @@ def assembled(found: Published, execute: str | int, fps: float) -> Policy:
         tensors["condition.mean"] = torch.tensor([c.mean for c in found.colours]).reshape(-1, 3, 1, 1)
         tensors["condition.scale"] = torch.tensor([c.scale for c in found.colours]).reshape(-1, 3, 1, 1)
     model.load_state_dict(tensors)
+    if bad := first_bad(model.state_dict()):
+        raise UserError(f"{found.path}: {bad} is not finite, so the policy cannot act: get the weights again")
     policy.model_ = model.eval()
     policy.history_, policy.notes_, policy.interrupted_ = [], [], False
     policy.samplers_, policy.sampler_options_ = {}, {}
@@ -227,7 +230,7 @@ def read_lerobot(folder: Path) -> Published:
         return config[key]
 
     path = folder / "model.safetensors"
-    held, _ = read_tensors(path)
+    held, _ = read_safetensors(path)
     tensors = {name.removeprefix("model."): value for name, value in held.items() if name.startswith("model.")}
     try:
         normaliser = Normaliser.read(folder, config, held)
@@ -312,7 +315,7 @@ class Normaliser:
                     self.modes |= step["config"]["norm_map"]
                     self.eps = step["config"].get("eps", self.eps)
                 if step.get("state_file"):
-                    for key, tensor in read_tensors(folder / Path(step["state_file"]).name)[0].items():
+                    for key, tensor in read_safetensors(folder / Path(step["state_file"]).name)[0].items():
                         feature, _, statistic = key.rpartition(".")
                         self.statistics[f"{feature.replace('.', '_')}.{statistic}"] = tensor
         return self
@@ -351,7 +354,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is missing: give the whole folder of the policy")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as e:
+    except (ValueError, OSError, RecursionError) as e:
         raise UserError(f"{path} cannot be read as JSON: {e}") from e
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not the config of a policy")

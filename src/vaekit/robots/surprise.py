@@ -9,7 +9,6 @@ guarantee is the mean over draws of the n episodes: with few of them one monitor
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -22,7 +21,7 @@ import torch
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import VAE
 from vaekit.evaluation import shared_noise
-from vaekit.files import read_tensors, write_tensors, write_text
+from vaekit.files import digest, read_tensors, write_tensors, write_text
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import Environment
 from vaekit.robots.policy import Policy
@@ -82,13 +81,13 @@ class ObservationModel:
 
     def save(self, folder: Path) -> None:
         self.vae.save(folder / MODEL)
-        write_tensors(folder / SCALE, {"scale": torch.from_numpy(self.scale)})
+        write_tensors(folder / SCALE, {"scale": torch.from_numpy(self.scale)}, "monitor")
 
     @classmethod
     def load(cls, folder: Path, policy: Policy) -> ObservationModel:
         from vaekit.loading import load
 
-        tensors, _ = read_tensors(folder / SCALE)
+        tensors, _ = read_tensors(folder / SCALE, "monitor")
         if "scale" not in tensors:
             raise UserError(f"{folder / SCALE} is no part of a monitor: save one with Monitor.save")
         return cls(policy, load(folder / MODEL), tensors["scale"].numpy())
@@ -260,7 +259,7 @@ class Monitor:
         except OSError as e:
             raise UserError(f"cannot make the folder {folder}: {e.strerror}") from e
         self.detector.save(folder)  # type: ignore[attr-defined]
-        kept = {"kind": kind, "alpha": self.alpha, "policy": weights_hash(self.policy)}
+        kept = {"kind": kind, "alpha": self.alpha, "policy": digest(self.policy.model_.state_dict())}
         write_text(folder / MONITOR, json.dumps({**kept, "calibration": self.calibration.tolist()}, indent=1) + "\n")
         return folder
 
@@ -271,8 +270,8 @@ class Monitor:
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             detector, alpha, calibration = DETECTORS[kept["kind"]], float(kept["alpha"]), np.array(kept["calibration"])
-            same = kept["policy"] == weights_hash(policy)
-        except (OSError, ValueError, KeyError, TypeError) as e:
+            same = kept["policy"] == digest(policy.model_.state_dict())
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
             raise UserError(f"{path} is no monitor ({type(e).__name__}): save one with Monitor.save") from e
         if not same:
             raise UserError(f"{path} was calibrated for another policy: fit a monitor for this one")
@@ -383,10 +382,3 @@ def pieces(y: Mapping[str, torch.Tensor], size: int) -> Iterable[dict[str, torch
     """y in turn, at most `size` rows at a time."""
     for start in range(0, len(next(iter(y.values()))), size):
         yield {name: values[start : start + size] for name, values in y.items()}
-
-
-def weights_hash(policy: Policy) -> str:
-    digest = hashlib.sha256()
-    for name, values in policy.model_.state_dict().items():
-        digest.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from vaekit.errors import UserError
-from vaekit.files import read_tensors, write_tensors, write_text
+from vaekit.files import read_tensors, tensor_writer, text_writer, write_together
+from vaekit.training.guards import first_bad
 
 CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.csv"
 S = TypeVar("S")
 
 
-def save_checkpoint(folder: Path, state: Any, step: nn.Module, optimizer: Any) -> None:
+def save_checkpoint(folder: Path, run: str, state: Any, step: nn.Module, optimizer: Any) -> None:
     """Write state, weights, best weights, optimiser and random state to `folder`, each file atomically."""
     plain = {k: v for k, v in asdict_shallow(state).items() if k != "best"}
     tensors = {f"step.{k}": v for k, v in step.state_dict().items()}
@@ -27,38 +28,65 @@ def save_checkpoint(folder: Path, state: Any, step: nn.Module, optimizer: Any) -
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
     tensors |= {f"random.{k}": v for k, v in random_state().items()}
-    write_tensors(folder / CHECKPOINT, tensors, {"vaekit": "checkpoint", "state": json.dumps(plain)})
-    write_tensors(folder / MODEL, state.best or step.model.state_dict(), {"vaekit": "model"})  # type: ignore[union-attr, arg-type]
-    write_text(folder / METRICS, to_csv(state.history))
+    best = state.best or step.model.state_dict()  # type: ignore[union-attr]
+    files = {
+        CHECKPOINT: tensor_writer(tensors, "checkpoint", {"run": run, "state": plain}),
+        MODEL: tensor_writer(best, "model", {"run": run}),  # type: ignore[arg-type]
+        METRICS: text_writer(to_csv(state.history)),
+    }
+    write_together({folder / name: write for name, write in files.items()})
 
 
-def load_checkpoint(folder: Path, step: nn.Module, optimizer: Any, state_class: type[S]) -> S:
+def load_checkpoint(folder: Path, run: str, step: nn.Module, optimizer: Any, state_class: type[S]) -> S:
     """Put everything back and return the state; a new one where there is no checkpoint yet."""
     path = folder / CHECKPOINT
     if not path.exists():
         return state_class()
-    tensors, metadata = read_tensors(path)
+    tensors, about = read_tensors(path, "checkpoint")
+    if about.get("run") != run:
+        raise UserError(f"{path} is of another run than {folder} holds now: choose another --out to train anew")
     groups: dict[str, dict[str, Any]] = {"step": {}, "best": {}, "optimizer": {}, "random": {}}
     try:
-        state = state_class(**json.loads(metadata["state"]))
+        state = state_class(**about["state"])
         for key, tensor in tensors.items():
             group, _, name = key.partition(".")
             groups[group][name] = tensor
-        step.load_state_dict(groups["step"])
+        put_weights(step, groups["step"])
+        if groups["best"]:
+            check_weights(step.model, groups["best"])  # type: ignore[arg-type]
         moments: dict[int, dict[str, Any]] = {}
         for key, tensor in groups["optimizer"].items():
             index, name = key.split(".")
             moments.setdefault(int(index), {})[name] = tensor
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        set_random_state(groups["random"])
     except (KeyError, TypeError, ValueError, RuntimeError) as e:
-        reason = str(e).splitlines()[0]
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
         raise UserError(
             f"{path} does not fit this model ({reason}): resume with the settings it was trained with"
         ) from e
     state.best = groups["best"]  # type: ignore[attr-defined]
     state.interrupted = False  # type: ignore[attr-defined]
-    set_random_state(groups["random"])
     return state
+
+
+def put_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Load a state dict. ValueError or RuntimeError where it is not this module's, or holds numbers that are not finite."""
+    check_weights(module, tensors)
+    module.load_state_dict(tensors)
+
+
+def check_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """PyTorch itself checks the names and shapes alone, and turns tensors of other types into its own."""
+    own = module.state_dict()
+    if missing := own.keys() ^ tensors.keys():
+        raise ValueError(f"{min(missing)} is in one of them alone")
+    for name, tensor in tensors.items():
+        if (tensor.dtype, tensor.shape) != (own[name].dtype, own[name].shape):
+            held, wanted = ((str(t.dtype), tuple(t.shape)) for t in (tensor, own[name]))
+            raise ValueError(f"{name} is {held} and has to be {wanted}")
+    if bad := first_bad(dict(tensors)):
+        raise ValueError(f"{bad} is not finite")
 
 
 def asdict_shallow(state: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from vaekit.limits import Many, Positive, Seed, Share
 from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
-from vaekit.training.checkpoint import load_checkpoint, save_checkpoint
+from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from vaekit.training.data import (
     VALIDATION,
     BatchNoise,
@@ -132,6 +133,7 @@ def fit(
     *,
     to_batch: ToBatch = as_is,
     folder: Path | None = None,
+    run: str = "",
     resume: bool = False,
     watchers: Sequence[Watcher] = (),
 ) -> State:
@@ -144,6 +146,7 @@ def fit(
         train, valid: packed rows; an empty `valid` keeps the last epoch.
         to_batch: packed rows -> what the model sees.
         folder: where checkpoints and `metrics.csv` go; None: nowhere.
+        run: which run they are of; a checkpoint of another one is refused.
         resume: go on from the checkpoint in `folder`, where there is one.
 
     Raises:
@@ -156,7 +159,7 @@ def fit(
     bare = Step(model, objective)
     parameters = [p for p in bare.parameters() if p.requires_grad]
     step, optimizer = fabric.setup(bare, torch.optim.Adam(parameters, options.learning_rate, fused=True))
-    state = load_checkpoint(folder, bare, optimizer, State) if folder and resume else State()
+    state = load_checkpoint(folder, run, bare, optimizer, State) if folder and resume else State()
 
     rows = min(options.batch_size, len(train))
     if rows % fabric.world_size:
@@ -179,7 +182,7 @@ def fit(
     def save() -> None:
         if folder and fabric.is_global_zero:
             reject_nan(bare)
-            save_checkpoint(folder, state, bare, optimizer)
+            save_checkpoint(folder, run, state, bare, optimizer)
 
     with Interrupt(saves=folder is not None) as interrupt:
         while state.epoch < epochs and progress() < 1 and not state.stopped_early:
@@ -207,7 +210,8 @@ def fit(
                 loss = step(draw, progress())
                 loss_value, *values = torch.stack([loss.detach(), *bare.terms.values()]).tolist()
                 if not math.isfinite(loss_value):
-                    raise UserError(explain_nan(model, x, y, mask, noise.normal, state, folder))
+                    kept = folder if folder and (folder / CHECKPOINT).exists() else None
+                    raise UserError(explain_nan(model, x, y, mask, noise.normal, state, kept))
                 fabric.backward(loss)
                 optimizer.step()
                 for p in parameters:
@@ -256,6 +260,7 @@ def launch(options: Training) -> Any:
     """Fabric for these options; imported here because it takes seconds. UserError where this machine cannot do as they say."""
     from lightning_fabric import Fabric
 
+    check_devices(options)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every fit
     keep_freed_memory()
     precision = options.precision
@@ -275,6 +280,22 @@ def launch(options: Training) -> Any:
             f"cannot train with accelerator {options.accelerator!r}, strategy {options.strategy!r}: {e}"
         ) from e
     return fabric
+
+
+def check_devices(options: Training) -> None:
+    """UserError where these devices would have Lightning start the program again, once for each of them, or wait for ever for
+    nodes that nobody has started. torchrun and SLURM start all processes themselves."""
+    wanted = options.devices * options.nodes
+    started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    if wanted not in (1, started):
+        where = "" if options.nodes == 1 else f"--nnodes {options.nodes} "
+        raise UserError(
+            f"devices={options.devices} and nodes={options.nodes} need {wanted} processes, and there are {started}: start them "
+            f"with `torchrun {where}--nproc-per-node {options.devices} -m vaekit fit ...`, or your own script in place of -m vaekit"
+        )
+    there = torch.cuda.device_count()
+    if options.accelerator in ("auto", "cuda", "gpu") and there and options.devices > there:
+        raise UserError(f"devices={options.devices}, and this machine has {there}: ask for at most that")
 
 
 def disband(fabric: Any) -> None:

@@ -1,4 +1,5 @@
-"""What keeps a run safe: a clean stop on Ctrl-C, NaN named, and memory that is not handed back and forth."""
+"""What keeps a run safe: random numbers of its own, a clean stop on Ctrl-C, NaN named, and memory that is not handed back and
+forth."""
 
 from __future__ import annotations
 
@@ -6,18 +7,78 @@ import ctypes
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from vaekit.errors import UserError
 
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler, and a terminal that goes away
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's own generator starts at `seed` within this context, and is as before after it.
+
+    The generator belongs to the whole process, and so does more that training sets. So one thread at a time may be within, and
+    fits in several threads wait for each other. What the caller has set otherwise (no_grad, inference_mode, a default dtype) does
+    not reach in.
+    """
+    with (
+        _one_at_a_time,
+        torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+        single_precision(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """New tensors have 32 bits within this context, whatever the host of the process prefers."""
+    preferred = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(preferred)
+
+
+class OwnDraws(TorchFunctionMode):
+    """Within it, and in this thread alone, modules take their first weights from a generator of its own: for those whose weights
+    come from a file, so that loading changes no random numbers of the process."""
+
+    drawing = frozenset(
+        {
+            torch.rand, torch.randn, torch.randint, torch.randperm, Tensor.normal_, Tensor.uniform_,
+            init.normal_, init.uniform_, init.trunc_normal_, init.kaiming_normal_, init.kaiming_uniform_, init.xavier_normal_,
+            init.xavier_uniform_, init.orthogonal_,
+        }
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = torch.Generator()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if function in self.drawing and kwargs.get("generator") is None:
+            kwargs["generator"] = self.generator
+        return function(*args, **kwargs)
+
 
 class Interrupt:
-    """Within it, the first Ctrl-C (or SIGTERM) only sets `now`, for the loop to stop between two steps; the second
-    one stops at once. Where nothing would be saved (`saves` False) signals are left alone."""
+    """Within it, the first of `SIGNALS` only sets `now`, for the loop to stop between two steps; the second one stops at once.
+    Where nothing would be saved (`saves` False) signals are left alone, and so is one that is ignored, as nohup does."""
 
     def __init__(self, saves: bool) -> None:
         self.now, self.saves = False, saves
@@ -26,8 +87,9 @@ class Interrupt:
     def __enter__(self) -> Interrupt:
         main = threading.current_thread() is threading.main_thread()  # only there may signals be handled
         if self.saves and main:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
+            for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -49,7 +111,7 @@ def first_bad(named: dict[str, Any]) -> str | None:
 
 def reject_nan(step: nn.Module) -> None:
     """UserError where a weight is not finite: such a state is never saved over a good one."""
-    if bad := first_bad(dict(step.named_parameters())):
+    if bad := first_bad(step.state_dict()):
         raise UserError(f"{bad} is not finite, so this state is not saved: lower the learning rate")
 
 

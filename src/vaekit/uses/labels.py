@@ -17,6 +17,7 @@ from vaekit.errors import UserError, note
 from vaekit.sources.tables import MISSING
 from vaekit.training.data import Data, split
 from vaekit.training.fit import schedule
+from vaekit.training.guards import seeded
 
 UNLABELLED = -1  # as in scikit-learn
 UNKNOWN_WORDS = {"", str(UNLABELLED), *MISSING}  # NumPy makes "-1" and "nan" of -1 and NaN among words
@@ -66,8 +67,7 @@ def alone(estimator: Any, rows: Data, track: Any = list) -> Any:
     x, steps = other.domain_.batch(rows.x, fixed_uniform()), int(estimator.history_[-1]["step"])
     adam = torch.optim.Adam(model.classifier.parameters(), lr=training.learning_rate)
     slower = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: schedule(step / steps))
-    with torch.random.fork_rng():
-        torch.manual_seed(estimator.seed_)
+    with seeded(estimator.seed_):
         for _ in track(list(range(steps))):
             some = torch.randint(len(y), (min(len(y), training.batch_size),)).to(device)
             loss = model.label_loss(x[some], None if rows.mask is None else rows.mask[some], y[some])
@@ -82,8 +82,7 @@ def alone(estimator: Any, rows: Data, track: Any = list) -> Any:
 def untrained(estimator: Any) -> Any:
     """The estimator with a model of fresh weights."""
     other = copy.copy(estimator)
-    with torch.random.fork_rng():
-        torch.manual_seed(estimator.seed_)
+    with seeded(estimator.seed_):
         other.model_ = estimator._build(estimator.model_.likelihood).eval()
     return other
 

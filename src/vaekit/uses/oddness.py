@@ -6,8 +6,6 @@ them. P-values hold for rows that come as the calibration rows did (see `vaekit.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import torch
 from vaekit.errors import UserError
 from vaekit.files import read_tensors, write_tensors
 from vaekit.frame import Frame
+from vaekit.run import model_hash
 from vaekit.uses.conformal import p_values
 from vaekit.uses.scores import contributions, new_score
 
@@ -104,17 +103,16 @@ class Oddness:
     def write(self, run: Path) -> None:
         learned = {f"learned.{name}": value for name, value in self.score.learned.items()}
         arrays = {"calibration": self.calibration, "usual": self.usual, **learned}
-        about = {"vaekit": "calibration", "weights": weights(self.estimator), "origin": self.origin}
+        about = {"of": model_hash(self.estimator), "origin": self.origin, "options": self.options}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-        write_tensors(self.path(run), tensors, {**about, "options": json.dumps(self.options, sort_keys=True)})
+        write_tensors(self.path(run), tensors, "calibration", about)
 
     def read(self, run: Path) -> bool:
         """What `write` left in the run directory; False where there is none, or it is of other weights or options."""
         if not self.path(run).exists():
             return False
-        tensors, about = read_tensors(self.path(run))
-        options = json.dumps(self.options, sort_keys=True)
-        if (about.get("weights"), about.get("options")) != (weights(self.estimator), options):
+        tensors, about = read_tensors(self.path(run), "calibration")
+        if (about.get("of"), about.get("options")) != (model_hash(self.estimator), self.options):
             return False
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         try:
@@ -123,12 +121,3 @@ class Oddness:
             raise UserError(f"{self.path(run)} is no calibration, it lacks {e}: delete it") from e
         self.score.learned = {k.removeprefix("learned."): v for k, v in arrays.items() if k.startswith("learned.")}
         return True
-
-
-def weights(estimator: Any) -> str:
-    """A hash of the model's weights."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(estimator.model_.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

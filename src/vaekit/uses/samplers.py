@@ -21,6 +21,7 @@ from vaekit.model import Draw, LatentModel
 from vaekit.objectives import Objective
 from vaekit.training import Data, Training, fit, launch
 from vaekit.training.data import rows_at_once
+from vaekit.training.guards import seeded
 
 SAMPLERS: dict[str, type[nn.Module]] = {"gmm": MixturePrior, "flow": FlowPrior}
 """Beside "prior", which is the model's own."""
@@ -98,8 +99,7 @@ def fit_sampler(
         train, valid: packed rows.
         encode: rows -> q(z|x,y) by this model.
     """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+    with seeded(seed):
         prior = new_sampler(model, build)
         codes = [codes_of(model, data, encode) for data in (train, valid)]
         if isinstance(prior, MixturePrior):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, printable
 from vaekit.files import write_atomically, write_text
 
 STDOUT = Path("-")  # where texts go if no file is named
@@ -95,7 +95,7 @@ def write_lines(path: Path, texts: Iterable[str]) -> None:
     """A text a line, its own ends of lines as spaces."""
     lines = "".join(re.sub(r"[\r\n]+", " ", text) + "\n" for text in texts)
     if path == STDOUT:
-        sys.stdout.write(lines)
+        sys.stdout.write(printable(lines) if sys.stdout.isatty() else lines)
         sys.stdout.flush()  # so that who stops reading is noticed here, where it is expected
     else:
         write_text(path, lines)
