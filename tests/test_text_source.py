@@ -80,7 +80,7 @@ def test_rows_of_texts(tmp_path):
 
 def test_a_text_is_described_in_words(tmp_path):
     assert read(write(tmp_path / "t.txt", "a b c\nd e f\n")).describe() == "2 texts, 3 words each"
-    assert read(write(tmp_path / "t.txt", "a\nb\n")).describe() == "2 texts, 1 word each"
+    assert read(write(tmp_path / "t.txt", "a\nb\n")).describe() == "2 texts, 1 character each"
     labelled = read(write(tmp_path / "t.csv", "s,label\na b,x\nc d,y\n"), column="s", conditions=["label"])
     assert labelled.describe() == "2 texts, 2 words each, given label"
 

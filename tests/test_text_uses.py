@@ -13,8 +13,10 @@ import vaekit
 from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
 from vaekit import recipe, run
 from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
+from vaekit.domains.text import have_words
 from vaekit.errors import UserError
-from vaekit.evaluation.texts import beside
+from vaekit.evaluation.texts import beside, text_lines
+from vaekit.sources import read
 from vaekit.training.data import generator
 from vaekit.uses.fill_in import GAP, Reader, candidates
 
@@ -270,6 +272,31 @@ def test_words_that_agree_are_marked():
         == ["man", "rides", "horse"]
     )
     assert found["share"] == "60%"
+
+
+def test_texts_without_spaces_are_judged_by_characters(tmp_path):
+    """As two-part sayings in Chinese are, whose words no space divides."""
+    texts = [
+        a + b + c for a in ("飞机上", "大年初一", "老鼠") for b in ("挂", "吃", "过") for c in ("粪桶", "豆腐", "街")
+    ]
+    assert [have_words(t) for t in (texts, CAPTIONS, ["CCO", "c1ccccc1"], ["ein Wort", "Donaudampfschifffahrt geht"])] == [
+        False, True, False, True,
+    ]  # fmt: skip
+    (tmp_path / "t.txt").write_text("\n".join(texts))
+    assert re.fullmatch("27 texts, 6 characters each", read(tmp_path / "t.txt").describe())
+    vae = vaekit.VAE(2, size="small", epochs=1, sampler="prior", tokenizer="char").fit(texts)
+    found = vae.evaluate(texts, k=2)
+    assert "perplexity" not in found
+    assert "nats_per_word" not in found
+    assert found["characters"] == sum(len(t) + 1 for t in texts)
+    assert found["bits_per_character"] == pytest.approx(found["iw_nll"] * 27 / found["characters"] / np.log(2))
+    assert not any("word" in line for line in text_lines(found | beside(found, vae.score_samples(texts))))
+    rows = np.array(texts, dtype=object)
+    html = write_text_report(tmp_path, vae, rows[:9], {}, rows[9:]).read_text()
+    assert "Perplexity" not in html
+    assert "of the characters" in html
+    (judged,) = surprises(vae, rows[:1], {}, words=False)
+    assert [piece for piece, _ in judged] == [*texts[0], "⏎"]
 
 
 def test_surprises_of_words_add_up_to_the_text(pairs):

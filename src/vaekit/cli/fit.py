@@ -167,7 +167,7 @@ def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
     say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
     for line in label_lines(results):
         say(line)
-    if "perplexity" in results and results["latent_units"] and not isinstance(estimator, SemiSupervised):
+    if "bits_per_character" in results and results["latent_units"] and not isinstance(estimator, SemiSupervised):
         say(
             f"note: `vaekit evaluate {folder}` compares it with a language model of the same size: the same model without z"
         )

@@ -51,13 +51,16 @@ def look_for_gaps(texts: Any, source: str) -> None:
 
 
 def with_rates(judged: Iterable[dict[str, Any]], domain: Any, texts: Any) -> Iterator[dict[str, Any]]:
-    """Scores of texts, piece by piece, with what they are a word and a character."""
+    """Scores of texts, piece by piece, with what they are a character, and a word where texts have words."""
     import numpy as np
 
+    from vaekit.domains.text import have_words
     from vaekit.evaluation.texts import sizes
 
+    spaced = have_words(texts)
     for each in judged:
         words, characters = sizes(domain, texts[each["row"]])
         score = each["score"]
-        rates = {"nats_per_word": -score / words, "bits_per_character": -score / characters / np.log(2)}
-        yield {"row": each["row"], "score": score, "words": words, **rates, **each}
+        bits = {"characters": characters, "bits_per_character": -score / characters / np.log(2)}
+        of_words = {"words": words, "nats_per_word": -score / words} if spaced else {}
+        yield {"row": each["row"], "score": score, **of_words, **bits, **each}

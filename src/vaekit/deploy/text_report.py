@@ -17,6 +17,7 @@ import torch
 
 from vaekit.conditions import Label
 from vaekit.deploy.report import curves, effort, from_here, units, write_page
+from vaekit.domains.text import have_words, pieces
 from vaekit.estimators import VAE
 
 EXAMPLES, PAIRS, STEPS, CLASSES = 8, 3, 7, 8  # shown at most
@@ -46,7 +47,8 @@ def write_text_report(
     folder = Path(folder)
     known = {name: np.asarray(y[name]) for name in estimator.schema_.named if name in y}
     results = estimator.evaluate(texts, known, k=IW_SAMPLES) if results is None else results
-    some = varied(texts)
+    words = have_words(texts)
+    some = varied(texts, words)
     given = {name: values[some] for name, values in known.items()}
     written = estimator.sample(WRITTEN)
     latent = estimator.model_.latent_dim > 0
@@ -59,9 +61,12 @@ def write_text_report(
         curves=curves(estimator.history_),
         samples=samples(estimator, written),
         classes=classes(estimator),
-        reconstructions=reconstructions(texts[some], estimator.reconstruct(texts[some], given)) if latent else [],
+        words=words,
+        reconstructions=reconstructions(texts[some], estimator.reconstruct(texts[some], given), words)
+        if latent
+        else [],
         interpolations=interpolations(estimator, texts[some]) if latent else [],
-        surprises=surprises(estimator, texts[some], given),
+        surprises=surprises(estimator, texts[some], given, words),
         darkest=DARKEST,
         copies=copies(written, texts, train),
         units=units(results, np.asarray(results["kl_per_unit"])),
@@ -87,9 +92,9 @@ def about(estimator: VAE, texts: np.ndarray) -> dict[str, Any]:
     }
 
 
-def varied(texts: np.ndarray) -> np.ndarray:
+def varied(texts: np.ndarray, words: bool = True) -> np.ndarray:
     """Which texts are shown: the first that are neither the shortest nor the longest, and no two alike."""
-    lengths = np.array([len(text.split()) for text in texts])
+    lengths = np.array([len(pieces(text, words)) for text in texts])
     usual = (lengths >= np.quantile(lengths, 0.1)) & (lengths <= np.quantile(lengths, 0.9))
     _, first = np.unique(texts.astype(str), return_index=True)
     return np.intersect1d(np.flatnonzero(usual), first)[:EXAMPLES]
@@ -111,15 +116,17 @@ def classes(estimator: VAE) -> list[tuple[str, list[str]]]:
     return []
 
 
-def reconstructions(texts: Sequence[str] | np.ndarray, back: Sequence[str] | np.ndarray) -> list[dict[str, Any]]:
-    """Each text and what comes back, as (word, whether the other has it in its place)."""
+def reconstructions(
+    texts: Sequence[str] | np.ndarray, back: Sequence[str] | np.ndarray, words: bool = True
+) -> list[dict[str, Any]]:
+    """Each text and what comes back, as (word or character, whether the other has it in its place)."""
     found = []
     for text, other in zip(texts, back, strict=True):
-        a, b = text.split(), other.split()
+        a, b = pieces(text, words), pieces(other, words)
         blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
         in_a = {i for block in blocks for i in range(block.a, block.a + block.size)}
         in_b = {i for block in blocks for i in range(block.b, block.b + block.size)}
-        lines = [[(word, i in same) for i, word in enumerate(words)] for words, same in ((a, in_a), (b, in_b))]
+        lines = [[(piece, i in same) for i, piece in enumerate(each)] for each, same in ((a, in_a), (b, in_b))]
         found.append({"text": lines[0], "back": lines[1], "share": f"{len(in_a) / max(1, len(a)):.0%}"})
     return found
 
@@ -131,24 +138,26 @@ def interpolations(estimator: VAE, texts: Sequence[str]) -> list[dict[str, Any]]
 
 
 @torch.no_grad()
-def surprises(estimator: VAE, texts: np.ndarray, y: Mapping[str, Any]) -> list[list[tuple[str, float]]]:
-    """Each text as (word, -log p of its tokens given those before and the mean code, nats), the end of the text last."""
+def surprises(
+    estimator: VAE, texts: np.ndarray, y: Mapping[str, Any], words: bool = True
+) -> list[list[tuple[str, float]]]:
+    """Each text as (word or character, -log p of its tokens given those before and the mean code, nats), the end of the text last."""
     domain, model, data = estimator.domain_, estimator._model(), estimator._data(texts, y)
     x = estimator._batch(data)
     z = model.posterior(x, data.y or None, data.mask).mean
     nats = -model.decode(z, data.y or None).log_prob_tokens(x, data.mask)
     found = []
     for text, line, encoding in zip(texts, nats.tolist(), domain.tokenizer.encode_batch(list(texts)), strict=True):
-        spans = [m.span() for m in re.finditer(r"\S+", text)]
+        spans = [m.span() for m in re.finditer(r"\S+" if words else r"\S", text)]
         sums, word = [0.0] * len(spans), 0
         for (_, end), value in zip(encoding.offsets, line, strict=False):
             while word + 1 < len(spans) and spans[word + 1][0] < end:
                 word += 1
             sums[word] += value
-        words = [(text[slice(*span)], value) for span, value in zip(spans, sums, strict=True)]
+        judged = [(text[slice(*span)], value) for span, value in zip(spans, sums, strict=True)]
         if len(encoding.ids) < domain.longest:
-            words.append(("⏎", line[len(encoding.ids)]))
-        found.append(words)
+            judged.append(("⏎", line[len(encoding.ids)]))
+        found.append(judged)
     return found
 
 
@@ -158,7 +167,7 @@ def copies(written: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     known = {" ".join(text.split()) for text in train}
-    words = TfidfVectorizer(token_pattern=r"\S+", ngram_range=(1, 2))
+    words = TfidfVectorizer(token_pattern=r"\S+" if have_words(train) else r"\S", ngram_range=(1, 2))
     train = train[:TRAINING]
     like = words.fit_transform(train.tolist())
     alike = words.transform(written[:EXAMPLES].tolist()) @ like.T

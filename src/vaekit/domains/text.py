@@ -23,6 +23,7 @@ from vaekit.parts import Part, check_options, choose
 TOKENIZER = "tokenizer.json"  # of a run directory
 LONGEST = 128
 LONGEST_PIECE = 24  # bytes: what is longer is learned by heart, and of no use to other texts
+SPACED = 0.05  # gaps between words, a character: below that texts are not made of words
 UNKNOWN = "<unk>"  # what a word or character that has no token is read as
 
 
@@ -260,6 +261,17 @@ def tokenizers() -> Any:
     import tokenizers.trainers
 
     return lib
+
+
+def have_words(texts: Iterable[str]) -> bool:
+    """Whether spaces divide these texts into words, which they do not in Chinese, in names or in formulas."""
+    texts = list(texts)
+    return sum(len(text.split()) - 1 for text in texts) > SPACED * sum(map(len, texts))
+
+
+def pieces(text: str, words: bool) -> list[str]:
+    """What people read a text by: its words, or its characters."""
+    return text.split() if words else [c for c in text if not c.isspace()]
 
 
 def is_texts(x: Any) -> bool:

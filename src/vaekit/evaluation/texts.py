@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from vaekit.domains.text import have_words
+
 
 def sizes(domain: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:
     """Words and characters of texts (N,), as far as the model reads them: (N,) and (N,) whole numbers.
@@ -25,15 +27,15 @@ def sizes(domain: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rates(domain: Any, texts: Any, log_p: float) -> dict[str, float]:
-    """Of texts (N,) whose mean log p(x) is `log_p` nats: how many words and tokens they have, ends included; nats_per_word,
-    perplexity (its exponential) and bits_per_character."""
+    """Of texts (N,) whose mean log p(x) is `log_p` nats: how many words, tokens and characters they have, ends included; nats_per_word,
+    perplexity (its exponential) and bits_per_character. What is of words is left out where texts have none, as in Chinese."""
     words, characters = sizes(domain, texts)
     nats = -log_p / words.mean()
+    of_words = {"words": int(words.sum()), "nats_per_word": nats, "perplexity": math.exp(min(nats, 700.0))}
     return {
-        "words": int(words.sum()),
+        **(of_words if have_words(texts) else {}),
         "tokens": sum(min(len(codes) + 1, domain.longest) for codes in domain.encode(texts)),
-        "nats_per_word": nats,
-        "perplexity": math.exp(min(nats, 700.0)),
+        "characters": int(characters.sum()),
         "bits_per_character": -log_p / characters.mean() / math.log(2),
     }
 
@@ -42,7 +44,7 @@ def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
     """What `results` of a model and log p(x) (N,) of the same texts by a language model of the same size say together.
 
     Returns:
-        language_model_nll and language_model_perplexity; gain: by how many nats a text the IW-NLL is lower, which is what z is
+        language_model_nll, language_model_bits_per_character and language_model_perplexity; gain: by how many nats a text the IW-NLL is lower, which is what z is
         worth at least; verdict, with a sentence on it.
     """
     nll = -float(log_p.mean())
@@ -52,9 +54,13 @@ def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
         f"Beside a language model of the same size ({nll:.2f} nats a text): z carries {results['kl']:.2f} nats, "
         f"{results['active_units']} of {results['latent_units']} units are active, and the IW-NLL is {abs(gain):.2f} nats {how}."
     )
+    ratio, of_words = nll / results["iw_nll"], {}
+    if "nats_per_word" in results:
+        of_words = {"language_model_perplexity": math.exp(min(ratio * results["nats_per_word"], 700.0))}
     return {
         "language_model_nll": nll,
-        "language_model_perplexity": math.exp(min(nll * results["nats_per_word"] / results["iw_nll"], 700.0)),
+        "language_model_bits_per_character": ratio * results["bits_per_character"],
+        **of_words,
         "gain": gain,
         "verdict": f"{results['verdict']} {said}",
     }
@@ -62,17 +68,19 @@ def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
 
 def text_lines(results: Mapping[str, Any]) -> list[str]:
     """What `rates` and `beside` found, for people; none where it was not asked."""
-    if "perplexity" not in results:
+    if "bits_per_character" not in results:
         return []
     lines = [
-        f"words, tokens   {results['words']:,}, {results['tokens']:,} (the end of a text is one of each)",
-        f"a word          {results['nats_per_word']:.3f} nats, perplexity {results['perplexity']:.2f}",
+        f"tokens          {results['tokens']:,} of {results['characters']:,} characters (the end of a text is one of each)",
         f"a character     {results['bits_per_character']:.3f} bits",
     ]
-    if "gain" not in results:
-        return lines
-    return [
-        *lines,
-        f"without z       {results['language_model_nll']:.2f} nats, perplexity {results['language_model_perplexity']:.2f}: "
-        "a language model of the same size",
-    ]
+    if "perplexity" in results:
+        lines.append(
+            f"a word          {results['nats_per_word']:.3f} nats, perplexity {results['perplexity']:.2f} of {results['words']:,} words"
+        )
+    if "gain" in results:
+        bits = f"{results['language_model_bits_per_character']:.3f} bits a character"
+        lines.append(
+            f"without z       {results['language_model_nll']:.2f} nats, {bits}: a language model of the same size"
+        )
+    return lines

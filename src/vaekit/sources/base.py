@@ -39,8 +39,11 @@ class Dataset:
         if self.kind == "table":
             return f"{len(self)} rows of {len(self.x.columns)} columns{given}"
         if self.kind == "text":
-            words = round(sum(len(text.split()) for text in self.x) / max(len(self), 1))
-            return f"{len(self)} texts, {words} word{'s' * (words != 1)} each{',' * bool(given)}{given}"
+            from vaekit.domains.text import have_words, pieces
+
+            what = "word" if (words := have_words(self.x)) else "character"
+            long = round(sum(len(pieces(text, words)) for text in self.x) / max(len(self), 1))
+            return f"{len(self)} texts, {long} {what}{'s' * (long != 1)} each{',' * bool(given)}{given}"
         shape = "x".join(map(str, self.x.shape[1:]))
         missing = int(np.isnan(self.x).sum()) if self.x.dtype.kind == "f" else 0
         gaps = f", {missing} of {self.x.size} values missing (the likelihood leaves them out)" if missing else ""
