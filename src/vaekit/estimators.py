@@ -29,14 +29,16 @@ from vaekit.build import (
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, normal_noise
 from vaekit.domains import OPTIONS, domain_for, infer
+from vaekit.domains.images import as_pictures
 from vaekit.domains.text import check_texts, is_texts
 from vaekit.errors import UserError, near_matches, note
 from vaekit.evaluation.texts import rates
-from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame, unmasked
+from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame
 from vaekit.learner import Learner
 from vaekit.limits import Share
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
+from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
 from vaekit.sources.text import prose
 from vaekit.training import Data
@@ -456,7 +458,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         if isinstance(a, str):
             return [a, b]
         if not is_frame(a):
-            return np.stack([np.asarray(unmasked(end)) for end in (a, b)])
+            return np.stack([np.asarray(as_array(end)) for end in (a, b)])
         import pyarrow as pa
 
         return Frame.of(pa.concat_tables([to_frame(end).select(self.domain_.columns).table() for end in (a, b)]))
@@ -497,9 +499,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             return X
         if X is None:
             raise UserError("X is None: give the rows, such as an array, a DataFrame or a list of texts")
-        X = unmasked(X)
         if isinstance(X, str) or is_texts(X) or (not reset and self.domain_.kind == "text"):
             return check_texts(X)
+        X = as_array(X)
         if is_frame(X):
             frame = to_frame(X)
             for name in prose(frame, frame.columns) if reset else ():
@@ -514,10 +516,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             return array_frame(X, self.domain_.columns)
         if getattr(X, "ndim", 2) <= 2:
             return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
-        rows = np.asarray(X)
-        if rows.dtype.kind not in "buif":
-            raise UserError(f"pictures have to be numbers, got an array of {rows.dtype}")
-        return rows.astype(np.uint8) if rows.dtype.kind == "b" else rows
+        return as_pictures(X)
 
     def _data(self, X: Any, y: Any, dtype: torch.dtype = torch.float64) -> Data:
         check_is_fitted(self)

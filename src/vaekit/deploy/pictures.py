@@ -55,7 +55,7 @@ def grid(
     """Pictures (N, H, W) or (N, H, W, C), C in {1, 3, 4}, beside and below each other.
 
     Args:
-        columns: pictures in a row; None: such that the grid is a little wider than high.
+        columns: pictures in a row; None: such that the grid is a little wider than high, and its last row full where that can be.
         scale: whole factor by which each is enlarged, its pixels staying sharp; None: to a pleasant size.
         low, high: the values of black and white; None: those of the type, or the range of the values.
         gap: screen pixels between pictures.
@@ -64,7 +64,7 @@ def grid(
     pixels = to_bytes(images, low, high)
     n, height, width, channels = pixels.shape
     scale = scale or max(1, round(PLEASANT_SIDE / max(height, width)))
-    columns = columns or max(1, min(n, round(math.sqrt(1.5 * n * height / width))))
+    columns = columns or pleasant_columns(n, math.sqrt(1.5 * n * height / width))
     pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale, width * scale
 
@@ -83,6 +83,12 @@ def grid(
         else:
             canvas.paste(tile, place)
     return canvas
+
+
+def pleasant_columns(n: int, wanted: float) -> int:
+    """About as many columns as are wanted for n pictures: some that fill all rows, if these are not far from it."""
+    full = [columns for columns in range(1, n + 1) if n % columns == 0 and 2 / 3 < columns / wanted < 3 / 2]
+    return min(full, key=lambda columns: abs(columns - wanted), default=max(1, min(n, round(wanted))))
 
 
 def to_bytes(images: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:

@@ -115,7 +115,8 @@ def about(shown: Shown) -> dict[str, Any]:
     estimator, domain = shown.estimator, shown.estimator.domain_
     if shown.pictures:
         colours = {0: "grey", 1: "grey", 3: "colour", 4: "colour and transparency"}
-        form = f"pictures of {domain.width}×{domain.height} pixels, {colours.get(domain.channels, 'many channels')}"
+        others = f"{domain.channels} channels, of which the first {min(3, domain.channels - 1)} are shown"
+        form = f"pictures of {domain.width}×{domain.height} pixels, {colours.get(domain.channels, others)}"
     else:
         form = f"rows of {len(domain.mean)} number{'s' if len(domain.mean) > 1 else ''}"
     given = [

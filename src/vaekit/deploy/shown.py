@@ -76,9 +76,7 @@ class Shown:
     def strip(self, images: np.ndarray, columns: int | None = None) -> Strip:
         """Pictures in the user's own form -> one picture of them all."""
         domain = self.estimator.domain_
-        if domain.channels not in (0, 1, 3, 4):  # no colours: the first channel is shown
-            images = images[..., :1]
-        small = shrink(images, LARGEST_SIDE, domain.low, domain.high)
+        small = shrink(domain.shown(images), LARGEST_SIDE, domain.low, domain.high)
         image = grid(small, columns or len(small), low=0, high=255, background=None)
         # Colour pictures of some size would make a report of many megabytes; small ones have to stay sharp.
         large = small.shape[3] > 1 and max(small.shape[1:3]) > 40

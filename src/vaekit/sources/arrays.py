@@ -5,44 +5,86 @@ from __future__ import annotations
 import math
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
+from vaekit.domains.images import are_channels_first, channels_last
 from vaekit.errors import UserError
+from vaekit.frame import unmasked
 from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoding, take
 from vaekit.sources.pictures import resized
 
 ARRAY_NAMES = ("x", "X", "images", "data", "observations")  # the arrays of an .npz file that are taken to be the data
+REMEDY = (
+    "give pictures as X = np.stack([np.asarray(x) for x, _ in data]), and their labels as y; files of any size are read by "
+    "fit_data(vaekit.read(FOLDER, resize=(64, 64))), or by `vaekit fit FOLDER --resize 64x64`"
+)
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def _from_array(x: np.ndarray, ask: Ask, name: str, offers: Offers) -> Dataset:
-    """A Dataset of an array: (N, D) is rows, (N, H, W) and (N, H, W, C) are pictures, as is (N, C, H, W)."""
-    notes = []
+    """A Dataset of an array: (N, D) is rows, (N, H, W), (N, H, W, C) and (N, C, H, W) are pictures."""
     if x.dtype.kind not in "biuf":
-        raise UserError(f"{ask.text} holds values of type {x.dtype}: give an array of numbers")
+        raise UserError(f"{ask.text} holds values of type {x.dtype}: give an array of real numbers")
     if x.dtype.kind == "f" and x.dtype.itemsize not in (4, 8):
         x = x.astype(np.float32 if x.dtype.itemsize < 4 else np.float64)
     x = x.astype(x.dtype.newbyteorder("="), copy=False)  # PyTorch knows the machine's byte order only
-    if x.ndim == 4 and x.shape[3] not in (1, 3, 4) and x.shape[1] in (1, 3, 4):
-        x = np.ascontiguousarray(np.moveaxis(x, 1, 3))
-        notes.append(f"{ask.text} has its channels first; they were moved last, to the shape {x.shape}")
     if x.ndim == 2:
         x = x if x.dtype.kind == "f" else x.astype(np.float64)
-        return Dataset(x, "rows", name, None, take(offers, ask), notes)
-    if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3, 4)):
+        return Dataset(x, "rows", name, None, take(offers, ask), [])
+    if x.ndim not in (3, 4):
         raise UserError(
             f"{ask.text} has the shape {x.shape}: give (N, D) for rows of numbers, "
-            "(N, H, W) or (N, H, W, C) with C of 1, 3 or 4 for pictures"
+            "(N, H, W), (N, H, W, channels) or (N, channels, H, W) for pictures"
         )
     conditions = take(offers, ask)
     if ask.resize and x.size:
-        x = np.stack([resized(picture, ask.resize) for picture in x])
-    return Dataset(x, "images", name, None, conditions, notes)
+        first = are_channels_first(x.shape[1:])
+        x = np.stack([resized(picture, ask.resize) for picture in channels_last(x, first)])
+        x = np.moveaxis(x, 3, 1) if first else x
+    return Dataset(x, "images", name, None, conditions, [])
+
+
+def as_array(X: Any) -> Any:
+    """What a person may hand over for an array of rows, as an array: a tensor, a masked array, a list of arrays. Other things stay as
+    they are. UserError for what no array can be made of."""
+    if isinstance(X, Dataset):
+        raise UserError("X is what vaekit.read gave: call fit_data(X), or give X.x and X.conditions")
+    if hasattr(X, "detach"):  # of PyTorch; NumPy has no bfloat16
+        return np.asarray((X.float() if "bfloat16" in str(X.dtype) else X).detach().cpu())
+    if isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
+        return stacked(X)
+    no_array = not any(hasattr(X, name) for name in ("shape", "__array__", "__arrow_c_stream__"))
+    if no_array and any(hasattr(X, name) for name in ("__iter__", "__getitem__")):
+        raise UserError(f"X is a {type(X).__name__}, which is no array: {REMEDY}")
+    return unmasked(X)
+
+
+def stacked(X: Any) -> Any:
+    """Equal arrays in a list as one array, and nested lists as one; a list of rows of numbers as it is."""
+    first: Any = X[0] if len(X) else None
+    if isinstance(first, (list, tuple)) and len(first) and is_array(first[0]):
+        raise UserError(f"X is a list of pairs, which start with arrays: {REMEDY}")
+    nested = isinstance(first, (list, tuple)) and len(first) and isinstance(first[0], (list, tuple))
+    if not nested and not (is_array(first) and np.ndim(first) > 1):
+        return X
+    arrays = [as_array(x) if is_array(x) else np.array(x, dtype=object) for x in X]
+    sizes = Counter(np.shape(x) for x in arrays).most_common()
+    if len(sizes) > 1:
+        listed = ", ".join(f"{count} have the shape {shape}" for shape, count in sizes[:3])
+        raise UserError(
+            f"the arrays in X differ: {listed}{', ...' * (len(sizes) > 3)}; bring all to one shape; {REMEDY}"
+        )
+    return np.asarray(X) if nested else np.stack(arrays)
+
+
+def is_array(x: Any) -> bool:
+    return hasattr(x, "shape") or hasattr(x, "__array_interface__")  # which Pillow's pictures have
 
 
 def read_digits(ask: Ask) -> Dataset:

@@ -145,7 +145,9 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return picture
     if picture.ndim == 3 and picture.shape[2] == 1:
         return resized(picture[..., 0], size)[..., None]
-    if picture.dtype == np.uint8:  # Pillow weighs colours by their opacity, so transparent pixels do not bleed
+    if picture.dtype == np.uint8 and (
+        picture.ndim == 2 or picture.shape[2] in (3, 4)
+    ):  # Pillow weighs colours by their opacity, so transparent pixels do not bleed
         return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
     if picture.ndim == 3:
         return np.stack([resized(channel, size) for channel in np.moveaxis(picture, 2, 0)], axis=2)

@@ -248,8 +248,8 @@ def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.
 
     found = by_chunks(estimator, X, y, surprise, samples=k)
     domain = estimator.domain_
-    if domain.kind == "images":  # channels last, or none
-        return np.moveaxis(found, 1, -1) if domain.channels else found[:, 0]
+    if domain.kind == "images":
+        return domain.laid_out(found)
     if domain.kind == "table":  # whether a cell is there has a number of its own in what the model sees
         own, flags = found[:, : len(domain.columns)], found[:, len(domain.columns) :]
         own[:, [domain.columns.index(name) for name in domain.gaps]] += flags

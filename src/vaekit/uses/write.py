@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.errors import UserError, printable
+from vaekit.errors import UserError, note, printable
 from vaekit.files import write_atomically, write_text
 
 STDOUT = Path("-")  # where texts go if no file is named
@@ -63,8 +63,14 @@ def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) 
     suffix = path.suffix.lower()
     if suffix in (".png", ".gif"):
         from vaekit.deploy.pictures import grid, save_gif
+        from vaekit.domains.images import COLOURS
 
         options = {"low": domain.low, "high": domain.high}
+        if domain.channels and domain.channels not in COLOURS:
+            note(
+                f"pictures have {domain.channels} channels, {path.name} shows the first {min(3, domain.channels - 1)}: write .npy for all"
+            )
+        rows = domain.shown(rows)
         if suffix == ".png":
             image = grid(rows, **options, **(pictures or {}))
             write_atomically(path, lambda p: image.save(p, format="PNG"))
