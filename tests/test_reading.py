@@ -1,5 +1,6 @@
 """Demonstrations as people have them: older formats, other names, episodes that cannot be used, several sets."""
 
+import io
 import shutil
 from dataclasses import replace
 from fractions import Fraction
@@ -11,6 +12,7 @@ import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from recordings import (
@@ -257,6 +259,37 @@ def test_files_of_other_names_and_the_rate_of_those_that_do_not_tell(tmp_path):
     assert (data.lengths.tolist(), data.fps) == ([9, 10], 30)
     assert not any("frames a second" in note for note in data.notes)
     assert any("50: --fps says otherwise" in note for note in read_demonstrations(tmp_path).notes)
+
+
+def test_groups_by_another_name_with_an_observation_more_than_actions(tmp_path):
+    """As ManiSkill has them, pictures as files elsewhere than under images/."""
+    jpegs = [io.BytesIO(), io.BytesIO(), io.BytesIO()]
+    for picture, jpeg in zip(pictures(3), jpegs, strict=True):
+        Image.fromarray(picture).save(jpeg, "jpeg", quality=95)
+    with h5py.File(tmp_path / "trajectory.h5", "w") as file:
+        for i in range(11):
+            file[f"traj_{i}/actions"] = np.full((2, 4), i)
+            file[f"traj_{i}/obs/agent/qpos"] = np.full((3, 5), i)
+            file[f"traj_{i}/obs/camera/rgb"] = np.array([jpeg.getvalue() for jpeg in jpegs])
+    data = read_demonstrations(tmp_path / "trajectory.h5", map={"state": "obs/agent/qpos"})
+    assert data.actions[::2, 0].tolist() == data.observations["state"][1::2, 4].tolist() == list(range(11))
+    assert_alike(data.observations["images.camera.rgb"][:2], pictures(2))
+
+
+def test_no_group_of_another_file_is_read(tmp_path):
+    robomimic(tmp_path / "secret.h5")
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["data"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/data")
+    assert "has no actions" in mistake(read_demonstrations, tmp_path / "a.hdf5")
+    for i in range(3):
+        hdf5(tmp_path / f"episode_{i}.hdf5")
+    (tmp_path / "a.hdf5").unlink()
+    (tmp_path / "secret.h5").rename(tmp_path / "secret")
+    with h5py.File(tmp_path / "episode_1.hdf5", "a") as file:
+        del file["action"]
+        file["action"] = h5py.ExternalLink(str(tmp_path / "secret"), "/data/demo_0/actions")
+    with pytest.warns(Note, match=r"left out 1 of 3 episodes: 1 \(.*has no 'action'"):
+        assert read_demonstrations(tmp_path).episodes == 2
 
 
 def test_formats_that_are_not_read_are_named(tmp_path):

@@ -1,7 +1,7 @@
 """Episodes in HDF5: as ACT and ALOHA record them, a file each, or many in a file, as robomimic and LIBERO have them.
 
 episode_0.hdf5: /action, /observations/qpos, /observations/images/NAME
-demos.hdf5:     /data/demo_0/actions, /data/demo_0/obs/NAME
+demos.hdf5:     /data/demo_0/actions, /data/demo_0/obs/NAME, or such groups by another name
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".hdf5", ".h5")
 FPS = 50.0  # of ALOHA, whose files do not say
 USUAL = ("action", "observations/qpos")  # of ALOHA
-BOOKKEEPING = re.compile(r"compress_len|next_obs/.*|rewards|dones|states")
+ACTIONS = {"action", "actions"}
+BOOKKEEPING = re.compile(r"compress_len|next_obs/.*|rewards|dones|states")  # not worth a note
 
 
 @dataclass
@@ -49,6 +50,14 @@ class Episode:
             yield file[self.group]
 
 
+@dataclass
+class Field:
+    """A dataset: what it is, and how many rows it has."""
+
+    kind: str
+    rows: int
+
+
 def read_hdf5(asked: Asked) -> Demonstrations:
     """One file, or all files of a folder in the order of their numbers."""
     try:
@@ -59,40 +68,54 @@ def read_hdf5(asked: Asked) -> Demonstrations:
     if asked.path.is_dir():
         files = [asked.path / name for name in sorted(filter(is_hdf5, shown(asked.path)), key=by_number)]
     every = [episode for path in files for episode in _episodes(path)]
-    chosen = asked.episodes(len(every))
-    held = {}
-    for i in chosen:
-        try:
-            held[i] = _fields(every[i])
-        except UserError as error:
-            asked.leave_out(i, error)
-    if not held:
-        raise asked.unusable()
-    frames = sum(length for _, length in held.values())
-    counts = Counter(field for fields, _ in held.values() for field in fields.items())
-    fields = {key: kind for (key, kind), count in counts.items() if 2 * count >= max(counts.values(), default=0)}
-    several = any(episode.group != "/" for episode in every)
-    names = asked.names(fields, () if several else USUAL)
-    told = _told(files[0]) if several else {}
+    held = _held(asked, every)
+    grouped = any(episode.group != "/" for episode in every)
+    kinds = _usual_kinds(held.values())
+    names = asked.names(kinds, () if grouped else USUAL)
+    needed = [key for keys in names.values() for key in keys]
 
     def read(number: int) -> dict[str, np.ndarray]:
         episode = every[number]
+        if lost := [key for key in needed if key not in held[number]]:
+            raise UserError(f"{episode.path} has no {lost[0]!r}, which other episodes have")
         with episode.open() as group:
-            for key in (key for keys in names.values() for key in keys):
-                if key not in group:
-                    raise UserError(f"{episode.path} has no {key!r}, which other episodes have")
-            part = {name: _joined(asked, group, keys, fields) for name, keys in names.items()}
-        if several:
-            part[TASK] = np.full(len(part["actions"]), _told(episode.path).get("task", episode.path.stem), object)
+            part = {
+                name: side_by_side([_values(group[key], asked, kinds[key] == PICTURES) for key in keys])
+                for name, keys in names.items()
+            }
+        acted = len(part["actions"])  # some have one observation more, after the last action
+        part = {name: values[:acted] if len(values) == acted + 1 else values for name, values in part.items()}
+        if grouped:
+            part[TASK] = np.full(acted, _told(episode.path).get("task", episode.path.stem), object)
         return part
 
-    fps = asked.rate(told.get("fps"))
+    fps = asked.rate(_told(every[next(iter(held))].path).get("fps") if grouped else None)
     if not fps:
         fps = FPS
         asked.notes.append(
             f"{asked.text} does not tell its frames a second; they were taken to be {FPS:g}: --fps says otherwise"
         )
+    frames = sum(field.rows for fields in held.values() for key, field in fields.items() if key == names["actions"][0])
     return gather(asked, list(held), frames, read, fps=fps)
+
+
+def _held(asked: Asked, every: Sequence[Episode]) -> dict[int, dict[str, Field]]:
+    """What each of the episodes that were asked for holds, by its number."""
+    held = {}
+    for number in asked.episodes(len(every)):
+        try:
+            held[number] = _fields(every[number])
+        except UserError as error:
+            asked.leave_out(number, error)
+    if not held:
+        raise asked.unusable()
+    return held
+
+
+def _usual_kinds(held: Iterable[dict[str, Field]]) -> dict[str, str]:
+    """The fields that most episodes hold, and what they are."""
+    counts = Counter((key, field.kind) for fields in held for key, field in fields.items())
+    return {key: kind for (key, kind), count in counts.items() if 2 * count >= max(counts.values())}
 
 
 def is_hdf5(name: str) -> bool:
@@ -105,47 +128,67 @@ def by_number(name: str) -> list[tuple[int, str]]:
 
 
 def _episodes(path: Path) -> list[Episode]:
-    """Those of a file; one that cannot be read is taken to be an episode, so that others keep their numbers."""
+    """Those of a file: groups that hold actions, or the file itself. A file that cannot be read is taken to be one, so that
+    others keep their numbers."""
     try:
         with Episode(path).open() as file:
-            demos = file.get("data")
-            groups = [] if demos is None or not hasattr(demos, "keys") else list(demos)
-            return [Episode(path, f"/data/{name}") for name in sorted(groups, key=by_number)] or [Episode(path)]
+            top = _own(file)
+            parent = top["data"] if hasattr(top.get("data"), "keys") else file
+            names = [name for name, item in _own(parent).items() if hasattr(item, "keys") and ACTIONS & {*item}]
+            if ACTIONS & {*top}:
+                names = []
+            return [Episode(path, f"{parent.name}/{name}") for name in sorted(names, key=by_number)] or [Episode(path)]
     except UserError:
         return [Episode(path)]
 
 
-def _fields(episode: Episode) -> tuple[dict[str, str], int]:
-    """What an episode holds, by name, and its frames."""
-    datasets: dict[str, Any] = {}
+def _own(group: h5py.Group) -> dict[str, Any]:
+    """What is in a group itself, and not in another file to which it links."""
+    import h5py
+
+    own = [name for name in group if group.get(name, getclass=True, getlink=True) is h5py.HardLink]
+    return {name: group[name] for name in own}
+
+
+def _fields(episode: Episode) -> dict[str, Field]:
+    """What an episode holds, by name."""
+    held: dict[str, Field] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if hasattr(item, "shape") and not BOOKKEEPING.fullmatch(name):
+            held[name] = Field(_kind(name, item), item.shape[0] if item.shape else 0)
+
     with episode.open() as group:
-        group.visititems(lambda name, item: datasets.update({name: item}) if hasattr(item, "shape") else None)
-        kinds = {name: _kind(name, d) for name, d in datasets.items() if not BOOKKEEPING.fullmatch(name)}
-        lengths = Counter(d.shape[0] for d in datasets.values() if d.shape)
-    return kinds, lengths.most_common(1)[0][0] if lengths else 0
+        group.visititems(visit)
+    return held
 
 
 def _kind(name: str, dataset: h5py.Dataset) -> str:
-    stored = "images/" in name and dataset.ndim in (1, 2)  # as files
-    if stored or (dataset.ndim == 4 and dataset.dtype == np.uint8 and dataset.shape[3] == 3):
+    files = dataset.ndim in (1, 2) and ("images/" in name or _begins_as_picture(dataset))
+    if files or (dataset.ndim == 4 and dataset.dtype == np.uint8 and dataset.shape[3] == 3):
         return PICTURES
     return VECTOR if dataset.ndim in (1, 2) and dataset.dtype.kind in "biuf" else OTHER
+
+
+def _begins_as_picture(dataset: h5py.Dataset) -> bool:
+    """Whether the first row of a dataset is a JPEG or PNG file."""
+    if dataset.dtype.kind not in "uSO" or not len(dataset) or dataset.external or dataset.is_virtual:
+        return False
+    first = dataset[0]
+    return hasattr(first, "tobytes") and first.tobytes().startswith((b"\xff\xd8\xff", b"\x89PNG"))
 
 
 def _told(path: Path) -> dict[str, Any]:
     """What a file of robomimic or LIBERO tells of its episodes: "fps" and "task"."""
     told: dict[str, Any] = {}
     with Episode(path).open() as file:
-        about = {name: json.loads(file["data"].attrs.get(name, "{}")) for name in ("env_args", "problem_info")}
+        attributes = file["data"].attrs if "data" in file else {}
+        about = {name: json.loads(attributes.get(name, "{}")) for name in ("env_args", "problem_info")}
     if rate := about["env_args"].get("env_kwargs", {}).get("control_freq"):
         told["fps"] = float(rate)
     if task := about["problem_info"].get("language_instruction"):
         told["task"] = "".join(task)
     return told
-
-
-def _joined(asked: Asked, group: h5py.Group, keys: Iterable[str], fields: dict[str, str]) -> np.ndarray:
-    return side_by_side([_values(group[key], asked, fields[key] == PICTURES) for key in keys])
 
 
 def _values(dataset: h5py.Dataset, asked: Asked, pictures: bool) -> np.ndarray:

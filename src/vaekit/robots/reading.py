@@ -89,7 +89,8 @@ class Asked:
                 found |= {name: [vectors[p] for p in next((a for a in parts if set(a) <= vectors.keys()), [])]}
         for name in self.also:
             if not found.get(name) and name not in vectors:
-                raise UserError(f"{self.text} has no observation {name!r}{near_matches(name, vectors)}")
+                known = [*vectors, *(CAMERA + short(key) for key, kind in fields.items() if kind == PICTURES)]
+                raise UserError(f"{self.text} has no observation {name!r}{near_matches(name, known)}")
             found[name] = found.get(name) or [vectors[name]]
         cameras = {CAMERA + short(key): [key] for key, kind in fields.items() if kind == PICTURES and key not in taken}
         cameras |= {name: found.pop(name) for name in list(found) if is_camera(name)}
