@@ -212,10 +212,11 @@ def test_names_as_others_have_them(tmp_path):
 def test_names_that_are_not_there(tmp_path):
     by_hand_v2(tmp_path)
     said = mistake(read_demonstrations, tmp_path, map={"state": "observation.velocitie"})
-    assert "nothing called 'observation.velocitie' for 'state'; did you mean 'observation.velocity'" in said
+    assert "nothing called 'observation.velocitie' to be taken for 'state'; did you mean 'observation.velocity'" in said
     said = mistake(read_demonstrations, tmp_path, map={"state": "observation.state+top"})
     assert "neither a vector a frame nor one camera" in said
     assert "no observation 'effort'" in mistake(read_demonstrations, tmp_path, also=["effort"])
+    assert "did you mean 'images.top'" in mistake(read_demonstrations, tmp_path, also=["image.top"])
     change_info(tmp_path, features={"observation.images.top": {"dtype": "video", "shape": [24, 34, 3]}})
     said = mistake(read_demonstrations, tmp_path)
     assert "has no actions (known: observation.images.top): name them, with --map action=NAME" in said

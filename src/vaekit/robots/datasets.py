@@ -16,7 +16,8 @@ import numpy as np
 
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.robots.demonstrations import CAMERA, DEFAULTS, TASK, VECTORS, Demonstrations, floats
-from vaekit.robots.reading import PICTURES, VECTOR, Asked, check_part, side_by_side
+from vaekit.robots.names import PICTURES, VECTOR, choose_fields
+from vaekit.robots.reading import Asked, check_part, side_by_side
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import check_size, decoding, reading, shown, split_rows
 
@@ -140,7 +141,7 @@ def _read_npz(asked: Asked) -> Demonstrations:
         fps = asked.rate(float(load("fps")) if "fps" in held else None)
         kinds = {name: PICTURES if name.startswith(CAMERA) else VECTOR for name in held}
         kinds = {name: kind for name, kind in kinds.items() if name not in ("episode_ends", "fps")}
-        names = asked.names(kinds, (*DEFAULTS, "observations"))
+        names = choose_fields(asked, kinds, (*DEFAULTS, "observations"))
         if len(names) == 1:
             raise UserError(
                 f"{asked.text} has no observations (known: {', '.join(held)}): name one, with --map state=NAME"

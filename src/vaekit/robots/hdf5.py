@@ -19,7 +19,8 @@ import numpy as np
 
 from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import TASK, Demonstrations
-from vaekit.robots.reading import OTHER, PICTURES, VECTOR, Asked, gather, side_by_side
+from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
+from vaekit.robots.reading import Asked, gather, side_by_side
 from vaekit.sources.base import decoding, shown
 from vaekit.sources.pictures import open_picture
 
@@ -71,7 +72,7 @@ def read_hdf5(asked: Asked) -> Demonstrations:
     held = _held(asked, every)
     grouped = any(episode.group != "/" for episode in every)
     kinds = _usual_kinds(held.values())
-    names = asked.names(kinds, () if grouped else USUAL)
+    names = choose_fields(asked, kinds, () if grouped else USUAL)
     needed = [key for keys in names.values() for key in keys]
 
     def read(number: int) -> dict[str, np.ndarray]:

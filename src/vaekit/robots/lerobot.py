@@ -31,7 +31,8 @@ import pyarrow.parquet as pq
 
 from vaekit.errors import UserError
 from vaekit.robots.demonstrations import TASK, VECTORS, Demonstrations
-from vaekit.robots.reading import OTHER, PICTURES, VECTOR, Asked, UntrustedError, gather, side_by_side
+from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
+from vaekit.robots.reading import Asked, UntrustedError, gather, side_by_side
 from vaekit.robots.videos import AGAIN, Shot, read_videos
 from vaekit.sources.base import decoding
 from vaekit.sources.pictures import open_picture
@@ -69,7 +70,7 @@ def _read(asked: Asked) -> Demonstrations:
     info = _info(asked)
     features, fps = info["features"], asked.rate(float(info["fps"]))
     fields = {key: _kind(feature) for key, feature in features.items() if key not in BOOKKEEPING}
-    names = asked.names(fields, [*KEYS.values()])
+    names = choose_fields(asked, fields, [*KEYS.values()])
     videos = {name: keys[0] for name, keys in names.items() if features[keys[0]]["dtype"] == "video"}
     columns = {name: keys for name, keys in names.items() if name not in videos}
     rows = (_rows_v3 if _is_v3(info) else _rows_v2)(asked, info, list(videos.values()))

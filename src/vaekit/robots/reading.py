@@ -1,39 +1,22 @@
-"""What the readers of demonstrations share: what was asked for, names, and leaving out episodes that cannot be used."""
+"""What the readers of demonstrations share: what was asked for, one array for all episodes, and leaving out those that cannot be
+used."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from vaekit.errors import MissingExtra, UserError, near_matches, note
-from vaekit.robots.demonstrations import CAMERA, DEFAULTS, TASK, Demonstrations, floats, not_finite
+from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, floats, not_finite
 from vaekit.sources.base import bounded, decoding
 from vaekit.sources.pictures import resized
 from vaekit.training.progress import track
 
-# Our names, and what others call the same, without the prefix: "a+b" are two vectors, one behind the other.
-ALIASES = {
-    "actions": ("action", "actions"),
-    "state": (
-        "state",
-        "observations",
-        "qpos",
-        "robot0_eef_pos+robot0_eef_quat+robot0_gripper_qpos",  # robomimic
-        "ee_states+gripper_states",  # LIBERO
-        "joint_position+gripper_position",  # DROID
-    ),
-    "environment_state": ("environment_state", "object"),
-    "velocity": ("velocity", "qvel"),
-    "effort": ("effort",),
-}
-PREFIX = re.compile(r"^(observations?[./]|obs[./])?(images[./])?")
-VECTOR, PICTURES, OTHER = "vector", "pictures", "other"  # what a field may be
-SAID, NAMED = 5, 10  # reasons and names that a note has at most
+SAID = 5  # reasons that a note names at most
 
 
 class UntrustedError(UserError):
@@ -72,75 +55,6 @@ class Asked:
         if told is None or self.fps is None:
             return self.fps or told or 0.0
         raise UserError(f"{self.text} tells its frames a second itself, {told:g}: leave out fps={self.fps:g}")
-
-    # -- names -----------------------------------------------------------------------------------------------------------
-
-    def names(self, fields: Mapping[str, str], usual: Collection[str]) -> dict[str, list[str]]:
-        """Which fields to read: our name -> fields, the vectors of which stand one behind the other.
-
-        fields: all that the source holds, and what it is. usual: those whose name needs no guess.
-        """
-        vectors = {short(key).replace(".", "_"): key for key in reversed([*fields]) if fields[key] == VECTOR}
-        found = self._mapped(fields)
-        taken = {key for keys in found.values() for key in keys}
-        for name, aliases in ALIASES.items():
-            if name not in found and (name in DEFAULTS or name in self.also):
-                parts = (alias.split("+") for alias in aliases)
-                found |= {name: [vectors[p] for p in next((a for a in parts if set(a) <= vectors.keys()), [])]}
-        for name in self.also:
-            if not found.get(name) and name not in vectors:
-                known = [*vectors, *(CAMERA + short(key) for key, kind in fields.items() if kind == PICTURES)]
-                raise UserError(f"{self.text} has no observation {name!r}{near_matches(name, known)}")
-            found[name] = found.get(name) or [vectors[name]]
-        cameras = {CAMERA + short(key): [key] for key, kind in fields.items() if kind == PICTURES and key not in taken}
-        cameras |= {name: found.pop(name) for name in list(found) if is_camera(name)}
-        found = {name: found[name] for name in (*DEFAULTS, *found) if found.get(name)}  # in this order
-        if "actions" not in found:
-            near = near_matches("action", fields)
-            raise UserError(f"{self.text} has no actions{near}: name them, with --map action=NAME")
-        found |= {name: cameras[name] for name in self.wanted(cameras)}
-        self._tell(fields, found, {*usual, *taken})
-        return found
-
-    def _mapped(self, fields: Mapping[str, str]) -> dict[str, list[str]]:
-        """What the user says of names."""
-        by_short = {short(key): key for key in reversed([*fields])}
-        found: dict[str, list[str]] = {}
-        for name, text in self.map.items():
-            keys = [key if key in fields else by_short.get(key, "") for key in text.split("+")]
-            if "" in keys:
-                lost = text.split("+")[keys.index("")]
-                raise UserError(f"{self.text} has nothing called {lost!r} for {name!r}{near_matches(lost, fields)}")
-            kinds = {fields[key] for key in keys}
-            if kinds == {PICTURES} and len(keys) == 1:
-                name = CAMERA + name.removeprefix(CAMERA)
-            elif kinds != {VECTOR}:
-                raise UserError(
-                    f"{text} of {self.text} is neither a vector a frame nor one camera: map another to {name}"
-                )
-            found["actions" if name == "action" else name] = keys
-        return found
-
-    def _tell(self, fields: Mapping[str, str], found: Mapping[str, list[str]], sure: Collection[str]) -> None:
-        """Notes of what was guessed, and of what is left out."""
-        guessed = [
-            f"{' + '.join(keys)} for {name.removeprefix(CAMERA)!r}"
-            for name, keys in found.items()
-            if not set(sure) >= set(keys) and not (is_camera(name) and has_prefix(keys[0]))
-        ]
-        if guessed:
-            self.notes.append(f"{self.text}: took {', '.join(guessed)}; --map NAME=KEY says otherwise")
-        read = {key for keys in found.values() for key in keys}
-        left = [key for key, kind in fields.items() if key not in read and kind != PICTURES]
-        if not left:
-            return
-        hint = ""
-        if seen := [key for key in left if fields[key] == VECTOR and has_prefix(key)]:
-            hint = f"; a policy sees it with -c {short(seen[0])}"
-            if "state" not in found:
-                hint = f"; --map state={seen[0]} makes it the state"
-        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-        self.notes.append(f"{self.text}: left out {', '.join(left[:NAMED])}{more}{hint}")
 
     def wanted(self, held: Iterable[str]) -> list[str]:
         """Those of the cameras "images.NAME" to read. UserError for one that is not there."""
@@ -213,16 +127,6 @@ def is_camera(name: str) -> bool:
     return name.startswith(CAMERA)
 
 
-def has_prefix(key: str) -> bool:
-    """Whether a field says by its name that it is an observation."""
-    return PREFIX.sub("", key, count=1) != key
-
-
-def short(key: str) -> str:
-    """The name of a field without its prefix: observation.images.top -> top, observations/qpos -> qpos."""
-    return PREFIX.sub("", key, count=1).replace("/", ".")
-
-
 def gather(
     asked: Asked,
     episodes: Sequence[int],
@@ -271,11 +175,10 @@ def gather(
     )
 
 
-def side_by_side(vectors: Sequence[np.ndarray]) -> np.ndarray:
-    """(T, n) of each -> (T, all of them)."""
-    if len(vectors) == 1:
-        return vectors[0]
-    return np.concatenate([v.reshape(len(v), -1) for v in vectors], axis=1)
+def side_by_side(values: Sequence[np.ndarray]) -> np.ndarray:
+    """(T, n) of several vectors -> (T, all of them); what stands alone stays as it is, but (T,) becomes (T, 1)."""
+    values = [v[:, None] if v.ndim == 1 else v for v in values]
+    return values[0] if len(values) == 1 else np.concatenate(values, axis=1)
 
 
 def check_part(part: Mapping[str, np.ndarray]) -> None:

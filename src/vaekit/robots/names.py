@@ -1,0 +1,123 @@
+"""What the fields of a recording are, whatever they are called: which are the actions, the state, the cameras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from vaekit.errors import UserError, near_matches
+from vaekit.robots.demonstrations import CAMERA, DEFAULTS
+from vaekit.robots.reading import Asked, is_camera
+
+# Our names, and what others call the same, without the prefix: "a+b" are two vectors, one behind the other.
+ALIASES = {
+    "actions": ("action", "actions"),
+    "state": (
+        "state",
+        "observations",
+        "qpos",
+        "robot0_eef_pos+robot0_eef_quat+robot0_gripper_qpos",  # robomimic
+        "ee_states+gripper_states",  # LIBERO
+        "joint_position+gripper_position",  # DROID
+    ),
+    "environment_state": ("environment_state", "object"),
+    "velocity": ("velocity", "qvel"),
+}
+PREFIX = re.compile(r"^(observations?[./]|obs[./])?(images[./])?")
+VECTOR, PICTURES, OTHER = "vector", "pictures", "other"  # what a field may be
+NAMED = 10  # fields that a note names at most
+
+
+def choose_fields(asked: Asked, fields: Mapping[str, str], usual: Collection[str]) -> dict[str, list[str]]:
+    """Which fields to read: our name -> fields, the vectors of which stand one behind the other.
+
+    Args:
+        fields: all that the source holds, and what each is.
+        usual: those whose name needs no guess.
+
+    Raises:
+        UserError: there are no actions, or something that was asked for is not there.
+    """
+    vectors = {vector_name(key): key for key in reversed([*fields]) if fields[key] == VECTOR}
+    mapped = _mapped(asked, fields)
+    taken = {key for keys in mapped.values() for key in keys}
+    cameras = {CAMERA + short(key): [key] for key, kind in fields.items() if kind == PICTURES and key not in taken}
+    cameras |= {name: keys for name, keys in mapped.items() if is_camera(name)}
+    order = dict.fromkeys([*DEFAULTS, *asked.also, *(name for name in mapped if not is_camera(name))])
+    found = {name: mapped.get(name) or _aliased(name, vectors) for name in order}
+    if not found["actions"]:
+        near = near_matches("action", fields)
+        raise UserError(f"{asked.text} has no actions{near}: name them, with --map action=NAME")
+    for name in asked.also:
+        if not found[name]:
+            raise UserError(f"{asked.text} has no observation {name!r}{near_matches(name, [*vectors, *cameras])}")
+    found = {name: keys for name, keys in found.items() if keys}
+    found |= {name: cameras[name] for name in asked.wanted(cameras)}
+    _tell(asked, fields, found, {*usual, *taken})
+    return found
+
+
+def short(key: str) -> str:
+    """The name of a field without its prefix: observation.images.top -> top, observations/qpos -> qpos."""
+    return PREFIX.sub("", key, count=1).replace("/", ".")
+
+
+def vector_name(key: str) -> str:
+    """The same, as networks may call their parts."""
+    return short(key).replace(".", "_")
+
+
+def _has_prefix(key: str) -> bool:
+    """Whether a field says by its name that it is an observation."""
+    return PREFIX.sub("", key, count=1) != key
+
+
+def _aliased(name: str, vectors: Mapping[str, str]) -> list[str]:
+    """The fields that are called so, or as others call it; none where there are none."""
+    for alias in ALIASES.get(name, (name,)):
+        parts = alias.split("+")
+        if vectors.keys() >= set(parts):
+            return [vectors[part] for part in parts]
+    return []
+
+
+def _mapped(asked: Asked, fields: Mapping[str, str]) -> dict[str, list[str]]:
+    """What the user says of names."""
+    by_short = {short(key): key for key in reversed([*fields])}
+    found: dict[str, list[str]] = {}
+    for name, text in asked.map.items():
+        parts = text.split("+")
+        for part in parts:
+            if part not in fields and part not in by_short:
+                near = near_matches(part, fields)
+                raise UserError(f"{asked.text} has nothing called {part!r} to be taken for {name!r}{near}")
+        keys = [part if part in fields else by_short[part] for part in parts]
+        kinds = {fields[key] for key in keys}
+        if kinds == {PICTURES} and len(keys) == 1:
+            name = CAMERA + name.removeprefix(CAMERA)
+        elif kinds != {VECTOR}:
+            raise UserError(f"{text} of {asked.text} is neither a vector a frame nor one camera: map another to {name}")
+        found["actions" if name == "action" else name] = keys
+    return found
+
+
+def _tell(asked: Asked, fields: Mapping[str, str], found: Mapping[str, list[str]], sure: Collection[str]) -> None:
+    """Notes of what was guessed, and of what is left out."""
+    guessed = [
+        f"{' + '.join(keys)} for {name.removeprefix(CAMERA)!r}"
+        for name, keys in found.items()
+        if not set(sure) >= set(keys) and not (is_camera(name) and _has_prefix(keys[0]))
+    ]
+    if guessed:
+        asked.notes.append(f"{asked.text}: took {', '.join(guessed)}; --map NAME=KEY says otherwise")
+    read = {key for keys in found.values() for key in keys}
+    left = [key for key, kind in fields.items() if key not in read and kind != PICTURES]
+    if not left:
+        return
+    hint = ""
+    if seen := [key for key in left if fields[key] == VECTOR and _has_prefix(key)]:
+        hint = f"; a policy sees it with -c {vector_name(seen[0])}"
+        if "state" not in found:
+            hint = f"; --map state={seen[0]} makes it the state"
+    more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+    asked.notes.append(f"{asked.text}: left out {', '.join(left[:NAMED])}{more}{hint}")
