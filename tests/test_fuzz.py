@@ -99,6 +99,7 @@ def run(arguments):
         signal.setitimer(clock, seconds)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setattr(sys, "argv", ["vaekit", *arguments, "--traceback"])
+        patch.setattr(sys, "stderr", sys.stderr)  # which main wraps
         patch.setattr("vaekit.cli.say", said.append)
         try:
             main()

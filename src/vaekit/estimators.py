@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ from vaekit.uses.impute import impute
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, fit_sampler
 from vaekit.uses.where import check, clauses, draw_until
+
+log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 1024
 GUESSES = 200  # draws whose mean, or likeliest value, is the best guess of a gap
@@ -257,6 +260,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return name, options
 
     def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data) -> VAE:
+        log.info("learning where the codes lie (sampler %s)", name)
         model = self.model_
 
         def encode(rows: Data) -> Any:

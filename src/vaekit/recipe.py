@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +36,8 @@ from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar, track
 from vaekit.uses import labels
 from vaekit.uses.labels import keep_some
+
+log = logging.getLogger(__name__)
 
 ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no plain row or picture
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
@@ -205,8 +208,16 @@ class Recipe:
             self.hide_labels(data, estimator)
             say(labels.known_line(name, values, data.conditions[name], estimator.kind == "label"))
             origin |= {name: getattr(self, name) for name in LABELLED_BY}
-        with ProgressBar() as bar:
-            estimator.fit_data(data, kinds=kinds, folder=folder, resume=resume, origin=origin, watchers=[bar])
+        try:
+            with ProgressBar() as bar:
+                estimator.fit_data(data, kinds=kinds, folder=folder, resume=resume, origin=origin, watchers=[bar])
+        except KeyboardInterrupt:
+            if not getattr(estimator, "interrupted_", True):
+                say(
+                    f"stopped; {folder} is trained, and `vaekit sample {folder} --sampler gmm` and `vaekit report {folder}` do "
+                    "what is left"
+                )
+            raise
         return folder, estimator
 
     def hide_labels(self, data: Dataset, estimator: Any) -> None:
@@ -394,6 +405,7 @@ def evaluate(
     """
     from vaekit import measures
 
+    log.info("evaluating %s %s", f"{len(data):,}", "frames" if isinstance(data, Demonstrations) else "rows")
     added = {}
     if features:
         added["distances"] = measures.distances(estimator, data, measures.FeatureNetwork.load(features))
@@ -473,6 +485,7 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
 
 def report(folder: Path, estimator: Any) -> Path:
     """Write report.html from the run's own validation rows or episodes."""
+    log.info("writing the report")
     data = held_out(estimator, REPORT_ROWS)
     results = runs.read_evaluation(folder, estimator)
     if results is None:

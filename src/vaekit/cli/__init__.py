@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -59,6 +60,8 @@ def main() -> None:
     sys.stderr = Log(sys.stderr)  # type: ignore[assignment]
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know all characters
+    logging.getLogger("vaekit").handlers = [Phases(logging.INFO)]
+    logging.getLogger("vaekit").setLevel(logging.INFO)
     traceback = "--traceback" in sys.argv
     sys.argv[1:] = dotted([a for a in sys.argv[1:] if a != "--traceback"]) or ["--help"]
     try:
@@ -80,6 +83,13 @@ def main() -> None:
             f"this is a fault of vaekit ({type(e).__name__}: {e}): please report it; --traceback shows where it is",
             code=1,
         )
+
+
+class Phases(logging.Handler):
+    """Says which phase of the work begins; in Python nothing is said of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
 
 
 def mendable(error: Exception) -> str:

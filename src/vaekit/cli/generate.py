@@ -40,7 +40,6 @@ def sample(
     estimator, path = opened(run, output, "samples", ".npy", ".npz", ".csv", ".parquet")
     y = estimator.schema_.parse(condition or [])
     if sampler and sampler not in ("auto", "prior", *estimator.samplers_):
-        say(f"learning where the codes lie: sampler {sampler}")
         learn_sampler(run, estimator, sampler)
     rows = estimator.sample(
         n,

@@ -5,6 +5,7 @@ How it looks is `table_report.html.j2`; what it shares with other reports is in 
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from vaekit.frame import to_frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 ROWS, EVALUATED_ROWS, IW_SAMPLES = 20_000, 1000, 100
 COLUMNS, CLASSES, WORST, EXAMPLES = 24, 8, 5, 8  # at most so many are shown
@@ -55,6 +58,7 @@ def write_table_report(
     real = real.take(np.random.default_rng(0).permutation(len(real))[:ROWS])
     synthetic = drawn(estimator, real, given)
     target = target or choose_target(real, kinds(estimator))
+    log.info("comparing synthetic rows with real ones by gradient boosting")
     found = quality(real, unseen, synthetic, target, kinds(estimator))
     some = unseen.slice(0, EVALUATED_ROWS)
     x, y = some.select(estimator.domain_.columns), conditions(some, given)

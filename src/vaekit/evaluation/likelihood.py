@@ -18,6 +18,7 @@ from vaekit.structures import QuantisedVAE
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator, rows_at_once
 
 ROWS_AT_ONCE = 1024  # at most
+DRAWS_AT_ONCE = 8192  # of all rows together: few enough to show how far it has come
 SAMPLES_AT_ONCE = 50  # the noise of each row is drawn in blocks of this many samples
 
 Track = Callable[[list[Data]], Iterable[Data]]
@@ -63,7 +64,8 @@ def importance_weighted(
     """
     if k < 1:
         raise UserError(f"k is {k}: at least 1 sample is needed")
-    rows = rows_at_once(model, data, min(k, SAMPLES_AT_ONCE))
+    at_once = min(k, SAMPLES_AT_ONCE)
+    rows = rows_at_once(model, data, at_once, most=DRAWS_AT_ONCE // at_once)
     scores = []
     for i, chunk in enumerate(track(list(data.chunks(rows)))):
         own = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))

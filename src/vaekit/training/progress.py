@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vaekit.errors import extra_needed
 
+WIDE = 120  # columns of a terminal that shows the whole line
+EVERY = 5.0  # seconds between two lines where there is no terminal
+
 
 class ProgressBar:
-    """A bar with ELBO, reconstruction, KL (nats) and time left on a terminal; a line every tenth of the run elsewhere.
-    Use it as a context."""
+    """A bar with time left, ELBO, reconstruction and KL (nats) on a terminal, of which a narrow one cuts the end; a line every
+    tenth of the run elsewhere. Use it as a context."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Any = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.table import Column
+        from rich.text import Text
 
-        self.console = Console(stderr=True)
+        class Terms(ProgressColumn):
+            def render(self, task: Any) -> Text:
+                return Text(task.fields["text"], style="cyan", no_wrap=True, overflow="ellipsis")
+
+        whole = Column(no_wrap=True)  # the terms, which may wrap and do not, are what gives way
+        self.console = console or Console(stderr=True)
+        self.wide = self.console.width >= WIDE or not self.console.is_terminal
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if self.wide else 12, table_column=whole),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[text]}", style="cyan"),
-            TimeElapsedColumn(),
+            TimeRemainingColumn(table_column=whole),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            Terms(),
             console=self.console,
             refresh_per_second=4,
         )
@@ -40,6 +50,9 @@ class ProgressBar:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         if self.shown:  # stopping a bar that never started would print an empty line
             self.bar.stop()
 
@@ -49,27 +62,44 @@ class ProgressBar:
         self.shown = time.monotonic()
         self.bar.start()  # only now: of several processes only the first is watched
         reconstruction, kl = terms.get("reconstruction", 0.0), terms.get("kl", 0.0)
-        text = f"ELBO {-reconstruction - kl:.1f} = -reconstruction {reconstruction:.1f} - KL {kl:.2f} nats{self.valid}"
+        sum_ = f" = -reconstruction {reconstruction:.1f} - KL {kl:.2f} nats" if self.wide else f", KL {kl:.1f}"
+        text = f"ELBO {-reconstruction - kl:.1f}{sum_}{self.valid}"
         self.bar.update(self.task, completed=progress, epoch=state.epoch + 1, text=text)
 
     def epoch(self, state: Any, progress: float, row: dict[str, float]) -> None:
         if "valid_elbo" in row:
-            best = f", best at epoch {state.best_epoch}" if math.isfinite(state.best_score) else ""
+            best = f", best at epoch {state.best_epoch}" if self.wide and math.isfinite(state.best_score) else ""
             self.valid = f"  (validation {row['valid_elbo']:.1f}{best})"
         if not self.console.is_terminal and int(10 * progress) > self.tenth:
             self.tenth = int(10 * progress)
             elbo = -row["reconstruction"] - row["kl"]
             text = f"epoch {row['epoch']}: ELBO {elbo:.2f}, reconstruction {row['reconstruction']:.2f}, KL {row['kl']:.2f} nats"
             self.console.print(text + self.valid, highlight=False, soft_wrap=True)
+        if progress >= 1 or state.stopped_early:  # what follows is no part of it
+            self.stop()
+        if state.stopped_early:
+            self.console.print(
+                f"stopped early, after epoch {row['epoch']} and {progress:.0%} of the run: no epoch after epoch "
+                f"{state.best_epoch} was better on the held-out rows (--patience)",
+                highlight=False, soft_wrap=not self.console.is_terminal,
+            )  # fmt: skip
 
 
-def track(work: Iterable[Any], what: str = "evaluate") -> Iterable[Any]:
-    """The items of `work`, one by one, with a bar on a terminal."""
+def track(work: Any, what: str = "evaluate") -> Iterator[Any]:
+    """The items of `work`, which has a length, one by one: with a bar on a terminal, elsewhere with a line every few seconds."""
     from rich.console import Console
     from rich.progress import track as rich_track
 
     console = Console(stderr=True)
-    return rich_track(work, what, console=console, transient=True, disable=not console.is_terminal)
+    if console.is_terminal:
+        yield from rich_track(work, what, console=console, transient=True)
+        return
+    said = time.monotonic()
+    for i, item in enumerate(work):
+        yield item
+        if time.monotonic() - said > EVERY:
+            said = time.monotonic()
+            console.print(f"{what}: {(i + 1) / len(work):.0%}", highlight=False)
 
 
 class TensorBoard:

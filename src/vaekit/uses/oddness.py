@@ -22,7 +22,7 @@ from vaekit.uses.scores import contributions, new_score
 
 FILE = "calibration-{}.safetensors"  # in the run directory
 MOST, MOST_TEXTS = 10_000, 1000  # calibration rows: p-values of 0.0001 are small enough, and texts take their time
-ROWS = 8192  # judged at a time
+ROWS = 512  # judged at a time: few enough to show how far it has come
 PART = 3  # an address of random numbers
 
 

@@ -1,0 +1,128 @@
+"""What a person sees while work goes on: on a narrow terminal, on a wide one, and in a file."""
+
+import io
+import logging
+import re
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import vaekit as vk
+from vaekit.cli import main
+from vaekit.cli.common import say
+from vaekit.training import progress
+from vaekit.training.progress import ProgressBar, track
+
+TERMS = {"reconstruction": 12155.31, "kl": 7.94}
+ROW = {"epoch": 8, "valid_elbo": -12161.8, "step": 99, **TERMS}
+
+
+def state(**changed):
+    return SimpleNamespace(**{"epoch": 11, "best_epoch": 8, "best_score": -161.8, "stopped_early": False, **changed})
+
+
+def seen(width, terminal=True, **changed):
+    """What stands on a terminal of this width, as lines."""
+    file = io.StringIO()
+    with ProgressBar(Console(file=file, force_terminal=terminal, width=width, color_system=None)) as bar:
+        bar.step(state(), 0.4, TERMS)
+        bar.epoch(state(**changed), 0.41, ROW)
+        bar.shown = 0.0
+        bar.step(state(), 0.45, TERMS)
+        if terminal:
+            bar.shown = 1.0
+            bar.bar.refresh()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue()).replace("\r", "\n").splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_terminal_shows_epoch_bar_share_time_left_and_elbo(width):
+    last = [line for line in seen(width) if "epoch 12" in line][-1]
+    assert all(word in last for word in ("━", "45%", "left", "ELBO -12163")), last
+    assert len(last.rstrip()) <= width
+
+
+def test_a_wide_terminal_shows_all():
+    last = [line for line in seen(160) if "epoch 12" in line][-1]
+    assert "ELBO -12163.2 = -reconstruction 12155.3 - KL 7.94 nats  (validation -12161.8, best at epoch 8)" in last
+
+
+def test_what_stops_early_says_so_and_why():
+    for terminal in (True, False):
+        said = " ".join(" ".join(seen(100, terminal, stopped_early=True)).split())
+        assert "stopped early, after epoch 8 and 41% of the run: no epoch after epoch 8 was better" in said
+
+
+def test_in_a_file_work_is_a_line_every_few_seconds(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 0.01)
+    assert [time.sleep(0.02) or i for i in track(range(4), "score")] == [0, 1, 2, 3]
+    assert capsys.readouterr().err.splitlines() == ["score: 25%", "score: 50%", "score: 75%", "score: 100%"]
+    monkeypatch.setattr(progress, "EVERY", 60)
+    assert list(track([1, 2])) == [1, 2]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    return vk.VAE(2, size="small", epochs=1, sampler="prior").fit(x), x
+
+
+def test_scores_of_few_rows_are_made_in_several_pieces(fitted):
+    vae, x = fitted
+    pieces = []
+    scores = vae.score_samples(x, k=100, track=lambda work: (pieces.append(each) or each for each in work))
+    assert len(pieces) > 1
+    np.testing.assert_allclose(scores[:7], vae.score_samples(x[:7], k=100), rtol=1e-9)
+
+
+def test_phases_are_silent_in_python_and_lines_on_the_command_line(fitted, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(logging.getLogger("vaekit"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("vaekit"), "level", logging.NOTSET)
+    vae, x = fitted
+    vae.fit_sampler({"name": "gmm", "components": 2}, x[:50])
+    assert capsys.readouterr().err == ""
+    np.save(tmp_path / "x.npy", x[:60])
+    line = ["fit", tmp_path / "x.npy", "--epochs", 1, "--size", "small", "--out", tmp_path / "run"]
+    monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, line)])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    said = capsys.readouterr().err
+    order = [
+        said.index(text)
+        for text in (
+            "epoch 1:",
+            "learning where the codes lie (sampler gmm)",
+            "evaluating 6 rows",
+            "writing the report",
+        )
+    ]
+    assert order == sorted(order)
+
+
+def test_ctrl_c_while_the_sampler_is_learned_says_what_is_there(monkeypatch, tmp_path, capsys):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vaekit.estimators.fit_sampler", stop)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    line = ["fit", tmp_path / "x.npy", "--epochs", 1, "--size", "small", "--out", tmp_path / "run"]
+    monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, line)])
+    with pytest.raises(SystemExit, match="130"):
+        main()
+    assert f"`vaekit report {tmp_path / 'run'}`" in capsys.readouterr().err
+    assert vk.load(tmp_path / "run").sample(2).shape == (2, 3)
+
+
+def test_a_line_on_a_terminal_breaks_between_words(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    say("vaekit: error: No such option: --epoch (see vaekit --help)")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(len(line) <= 40 for line in lines)
+    assert " ".join(lines) == "vaekit: error: No such option: --epoch (see vaekit --help)"
