@@ -98,7 +98,7 @@ WRONG = {
     "conditions": ["label", [3], 3],
     "resize": ["8x8", [8], [8, 0], [8, 8, 8]],
     "strict": ["no", 1],
-    "source": [3, ["digits"]],
+    "source": [3, [3]],
     "labels": ["x", 0, 1.5],
     "column": [3],
 }
