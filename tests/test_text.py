@@ -467,3 +467,49 @@ def test_texts_that_are_none_are_told():
         vae.transform(None)
     with pytest.raises(UserError, match="text 1 is a list of words"):
         vae.transform(["a man", ["a", "man"]])
+
+
+@pytest.fixture(scope="module")
+def own_tokenizer():
+    """As BERT's: pieces of words in lower case, marks around each text, what is long is cut."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.WordPiece(cleanup=False)
+    tokenizer.train_from_iterator(
+        TEXTS, trainers.WordPieceTrainer(special_tokens=["[UNK]", "[CLS]"], show_progress=False)
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A", None, [("[CLS]", tokenizer.token_to_id("[CLS]"))]
+    )
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding()
+    return tokenizer
+
+
+@pytest.mark.parametrize("form", ["object", "file", "options"])
+def test_a_tokenizer_of_ones_own(own_tokenizer, form, tmp_path):
+    own_tokenizer.save(str(tmp_path / "mine.json"))
+    part = {"object": own_tokenizer, "file": tmp_path / "mine.json"}.get(
+        form, {"name": str(tmp_path / "mine.json"), "longest": 50}
+    )
+    vae = vk.VAE(2, tokenizer=part, **QUICK).fit([text.upper() for text in TEXTS])
+    assert vae.domain_.longest == (50 if form == "options" else 128)
+    x, mask = vae.domain_.pack(TEXTS)
+    assert vae.domain_.unpack(x).tolist() == TEXTS  # all of a text, and no marks
+    assert (mask.sum(1) > 4).all()  # more than the tokenizer itself would leave
+    marks = {own_tokenizer.token_to_id(mark) + 1 for mark in ("[UNK]", "[CLS]")}
+    assert vae.domain_.unwritten == marks
+    back = vk.load(vae.save(tmp_path / "run"))
+    assert (back.reconstruct(TEXTS[:3]) == vae.reconstruct(TEXTS[:3])).all()
+    with pytest.raises(UserError, match="tokenizer of your own"):
+        vae.impute(["a man ___ it"])
+
+
+def test_a_file_that_is_no_tokenizer_is_told(tmp_path):
+    with pytest.raises(UserError, match="cannot read the tokenizer"):
+        vk.VAE(2, tokenizer=str(tmp_path / "none.json")).fit(TEXTS)
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(UserError, match="is no tokenizer of Hugging Face's library"):
+        vk.VAE(2, tokenizer=tmp_path / "other.json").fit(TEXTS)

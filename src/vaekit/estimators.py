@@ -85,7 +85,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         cell_dropout: share of rows of which some cells are hidden in training, so that the model knows how to go on from any
             of them: see `vaekit.training.Training`. None: a tenth for tables, else 0.
         binarize: pictures only: "dynamic" or "threshold".
-        tokenizer: texts only: "bpe" (byte pairs, the default), "word" or "char", with the options vocabulary, how many tokens
+        tokenizer: texts only: "bpe" (byte pairs, the default), "word", "char", your own of Hugging Face's tokenizers or its file
+            (tokenizer.json), with the options vocabulary, how many tokens
             there are at most, and longest, how many a text has at most: what is longer is cut.
         prior: "standard", "mixture", "vamp", "flow", or (CVAE) "conditional": a Normal p(z|y) learned from y.
         posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
@@ -115,7 +116,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     network: Literal["auto", "conv", "mlp"] = "auto"
     binarize: Literal["dynamic", "threshold"] | None = None
-    tokenizer: Part | None = None
+    tokenizer: Any = None
     schema: Mapping[str, Any] | None = None
     constraints: Sequence[str] | None = None
     cell_dropout: Share | None = None

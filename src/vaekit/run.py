@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vaekit.domains.text import tokenizer_setting
 from vaekit.errors import UserError
 from vaekit.files import (
     digest,
@@ -61,6 +62,8 @@ def config(estimator: Any) -> dict[str, Any]:
         if settings.get(net) is not None:
             settings[net] = {"custom": describe(settings[net])}
     settings["random_state"] = estimator.seed_
+    if settings.get("tokenizer"):
+        settings["tokenizer"] = tokenizer_setting(settings["tokenizer"])
     settings = {name: plain(v) for name, v in settings.items()}
     return {
         "vaekit": __version__,

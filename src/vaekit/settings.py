@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vaekit.build import STRUCTURES
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
-from vaekit.domains.text import TOKENIZERS
+from vaekit.domains.text import TOKENIZERS, tokenizer_part
 from vaekit.errors import UserError
 from vaekit.limits import ShareBelow1, check, check_all, hints_of
 from vaekit.nets.transformer import ACTIVATIONS
@@ -36,9 +36,11 @@ def check_settings(estimator: Any) -> None:
     name, options = choose("likelihood", estimator.likelihood, ["auto", *LIKELIHOODS])
     if name != "auto":  # else the data decides whose options they are
         check_options("likelihood", name, options, LIKELIHOODS[name])
-    tokenizers = {"tokenizer": TOKENIZERS} if settings.get("tokenizer") else {}
-    for what, registry in {**estimator.parts, **tokenizers}.items():
-        name, options = choose(what, settings[what], registry)
+    parts = {what: (settings[what], registry) for what, registry in estimator.parts.items()}
+    if settings.get("tokenizer"):
+        parts["tokenizer"] = tokenizer_part(settings["tokenizer"]), TOKENIZERS
+    for what, (part, registry) in parts.items():
+        name, options = choose(what, part, registry)
         check_options(what, name, options, registry[name])
     if "structure" in estimator.parts:
         check_structure(estimator)

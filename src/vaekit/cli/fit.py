@@ -47,7 +47,7 @@ def fit(
     network: Annotated[str | None, option("auto, conv or mlp.", panel=MODEL)] = None,
     likelihood: Annotated[str | None, option("auto, normal (learned scale), laplace, bernoulli, continuous_bernoulli, logistic, categorical, mixed: each column of a table by its own (default for tables), autoregressive: errors with a memory (default for series), or causal: token after token (texts).", panel=MODEL)] = None,
     binarize: Annotated[str | None, option("Pictures: dynamic or threshold.", panel=MODEL)] = None,
-    tokenizer: Annotated[str | None, option("Texts: bpe (pieces of words; default), word or char; --tokenizer.vocabulary 10000, --tokenizer.longest 64.", panel=MODEL)] = None,
+    tokenizer: Annotated[str | None, option("Texts: bpe (pieces of words; default), word, char, or the file of your own, such as tokenizer.json; --tokenizer.vocabulary 10000, --tokenizer.longest 64.", panel=MODEL)] = None,
     prior: Annotated[str | None, option("standard, mixture, vamp, flow, or conditional: a Normal learned from the condition. Default: standard; mixture for policies.", panel=MODEL)] = None,
     posterior: Annotated[str | None, option("normal, full (covariance), iaf or maf (flows).", panel=MODEL)] = None,
     cell_dropout: Annotated[float | None, option("Share of rows of which cells are hidden in training. Default: 0.1 for tables, else 0.", panel=MODEL)] = None,

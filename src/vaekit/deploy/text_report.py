@@ -147,7 +147,9 @@ def surprises(
     z = model.posterior(x, data.y or None, data.mask).mean
     nats = -model.decode(z, data.y or None).log_prob_tokens(x, data.mask)
     found = []
-    for text, line, encoding in zip(texts, nats.tolist(), domain.tokenizer.encode_batch(list(texts)), strict=True):
+    for text, line, encoding in zip(
+        texts, nats.tolist(), domain.tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True
+    ):
         spans = [m.span() for m in re.finditer(r"\S+" if words else r"\S", text)]
         sums, word = [0.0] * len(spans), 0
         for (_, end), value in zip(encoding.offsets, line, strict=False):

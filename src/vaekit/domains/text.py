@@ -36,7 +36,7 @@ class Text(Domain):
 
     Attributes:
         level: what a token is: "bpe" (byte pairs: pieces of words, which any text is made of), "word" (what stands between
-            spaces) or "char".
+            spaces), "char", or "own": what the user's own tokenizer has.
         vocabulary: number of codes.
         longest: tokens of a text at most, its end included, whatever the data's texts are.
         cut: texts of the data that were longer.
@@ -68,17 +68,18 @@ class Text(Domain):
         """Learn the tokens from texts (N,).
 
         Args:
-            tokenizer: "bpe", "word" or "char", or a dict of that name and of
+            tokenizer: "bpe", "word", "char", a tokenizer of Hugging Face's library or its file (.json), or a dict of that as
+                "name" and of
                 vocabulary: at most so many tokens; of words and characters the most frequent ones.
                 longest: tokens of a text, its end included.
         """
-        name, options = choose("tokenizer", tokenizer or "bpe", TOKENIZERS)
+        name, options = choose("tokenizer", tokenizer_part(tokenizer), TOKENIZERS)
         check_options("tokenizer", name, options, TOKENIZERS[name])
         given = check_texts(texts)
         options = {"longest": LONGEST, **options}
         self = cls(name, 0, options["longest"])
         self.tokenizer = TOKENIZERS[name](given, **options)
-        self.vocabulary, self.tokens = self.tokenizer.get_vocab_size() + 1, text_digest(self.tokenizer.to_str())
+        self.vocabulary, self.tokens = codes_of(self.tokenizer), text_digest(self.tokenizer.to_str())
         codes = self.encode(given)
         if len(set().union(*map(set, codes))) < 2:
             raise UserError(f"all texts are made of the one token {given[0].strip()[:20]!r}: there is nothing to learn")
@@ -205,7 +206,7 @@ class Text(Domain):
             )
 
     def describe(self) -> list[str]:
-        what = {"bpe": "byte pairs", "word": "words", "char": "characters"}[self.level]
+        what = {"bpe": "byte pairs", "word": "words", "char": "characters", "own": "of your own tokenizer"}[self.level]
         return [f"{self.vocabulary} tokens, {what}", f"at most {self.longest} of them a text"]
 
 
@@ -241,7 +242,45 @@ def characters(texts: Sequence[str], *, vocabulary: int = 1000, longest: int = L
     return tokenizer
 
 
-TOKENIZERS: dict[str, Any] = {"bpe": byte_pairs, "word": words, "char": characters}
+def own(texts: Sequence[str], *, tokenizer: Any = None, longest: int = LONGEST) -> Any:
+    """A copy of a tokenizer of Hugging Face's library, or of what its file holds. It need not cut or pad texts."""
+    lib = tokenizers()
+    try:
+        text = tokenizer.to_str() if hasattr(tokenizer, "to_str") else Path(tokenizer).read_text(encoding="utf-8")
+        copy = lib.Tokenizer.from_str(text)
+    except OSError as e:
+        raise UserError(f"cannot read the tokenizer {tokenizer}: {e.strerror}") from e
+    except Exception as e:  # which of its own the library does not say
+        raise UserError(
+            f"{tokenizer} is no tokenizer of Hugging Face's library, as its Tokenizer.save writes: {e}"
+        ) from e
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+TOKENIZERS: dict[str, Any] = {"bpe": byte_pairs, "word": words, "char": characters, "own": own}
+
+
+def tokenizer_part(given: Any) -> Part:
+    """A tokenizer by name, as it is, or as its file, with options perhaps -> one of `TOKENIZERS` and its options."""
+    options = dict(given) if isinstance(given, Mapping) else {"name": given or "bpe"}
+    name = options.get("name")
+    if hasattr(name, "to_str") or str(name).endswith(".json"):
+        return {**options, "name": "own", "tokenizer": name}
+    return options
+
+
+def tokenizer_setting(given: Any) -> Any:
+    """A tokenizer as a config has it: by its name or file; an object is in the run's own file."""
+    if isinstance(given, Mapping):
+        return {**given, "name": tokenizer_setting(given["name"])}
+    return TOKENIZER if hasattr(given, "to_str") else str(given)
+
+
+def codes_of(tokenizer: Any) -> int:
+    """One for each token, and one for the end of a text."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 2
 
 
 def known(counts: Counter[str], vocabulary: int) -> Any:

@@ -191,6 +191,10 @@ class Reader:
     something else touches the gap ("___,"), one that has the same in its place."""
 
     def __init__(self, domain: Text):
+        if domain.level == "own":
+            raise UserError(
+                "gaps are filled by models of bpe, word or char tokens, and this one has a tokenizer of your own"
+            )
         self.domain = domain
         self.spelling = ["", *(domain.tokenizer.decode([i]) for i in range(domain.vocabulary - 1))]
         self.written = ~np.isin(np.arange(domain.vocabulary), sorted(domain.unwritten))
