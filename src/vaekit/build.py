@@ -33,6 +33,7 @@ def condition_module(schema: Schema) -> tuple[ConditionEmbedding | None, int]:
     if pictures := schema.named.keys() - labels.keys() - numbers.keys():
         raise UserError(f"condition {min(pictures)!r} is a picture, which only policies (--kind actions) can see")
     condition = ConditionEmbedding(labels, numbers)
+    condition.population = schema.population
     return condition, condition.features
 
 

@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
+from vaekit.marginal import Population, is_code, is_known
 
 FAR = 1e12  # standard deviations
 MAX_WHOLE_FLOAT_CLASSES = 20
 MAX_INTEGER_CLASSES = 64
+MAX_SEEN = 1000  # combinations of values that are kept
 
 
 @dataclass
@@ -49,6 +51,15 @@ class Label:
             raise UserError(
                 f"condition {name!r} has no class {e.args[0]!r}{near_matches(str(e.args[0]), known)}"
             ) from None
+
+    def listed(self, name: str, values: np.ndarray, rows: np.ndarray) -> list[Any]:
+        """Of labels (N,) those of some rows, as plain values."""
+        return [plain(v) for v in np.ravel(values)[rows].tolist()]
+
+    def filled(self, name: str, values: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Labels (N,), `own` (N,) where they are unknown."""
+        values = np.ravel(values).astype(object)
+        return np.where([is_unknown(v) for v in values], own, values)
 
     def parse(self, name: str, text: str) -> Any:
         for value in self.classes:
@@ -87,6 +98,16 @@ class Number:
                 f"condition {name!r} is {values.flatten()[int(far.nonzero()[0])]:g}: too large to compute with"
             )
         return packed
+
+    def listed(self, name: str, values: np.ndarray, rows: np.ndarray) -> list[Any]:
+        """Of values (N,) or (N, size) those of some rows, as plain values."""
+        known = values if values.dtype.kind in "iuf" else as_numbers(name, values)
+        return known[rows].reshape(-1 if self.size == 1 else (len(rows), self.size)).tolist()
+
+    def filled(self, name: str, values: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Values (N,) or (N, size), `own` where they are unknown."""
+        known = as_numbers(name, values).reshape(own.shape)
+        return np.where(np.isnan(known), own, known)
 
     def parse(self, name: str, text: str) -> Any:
         try:
@@ -134,10 +155,19 @@ KINDS: dict[str, Any] = {"label": Label, "number": Number, "picture": Picture}
 
 
 @dataclass
+class Seen:
+    """Which conditions training rows had together: of each row that is kept the values by name, and how many rows it stands for."""
+
+    values: dict[str, list[Any]]
+    counts: list[int]
+
+
+@dataclass
 class Schema:
-    """The named conditions of a model, in order."""
+    """The named conditions of a model, in order, and which of their values training rows had together, where that is known."""
 
     named: dict[str, Condition]
+    seen: Seen | None = None
 
     @classmethod
     def infer(cls, y: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None = None) -> Schema:
@@ -163,13 +193,51 @@ class Schema:
             packed[name] = tensor
         return packed
 
+    def learn(self, y: Mapping[str, np.ndarray], packed: Mapping[str, Tensor]) -> None:
+        """Learn which values conditions have together, from name -> values of each row, and the same packed.
+
+        All combinations are kept, or, where they are more than `MAX_SEEN`, every so many-th of the rows in order.
+        """
+        flat = [v.double().where(v >= 0, torch.nan) if is_code(v) else v.double() for v in packed.values()]
+        table = torch.cat([v.reshape(len(v), -1) for v in flat], dim=1).numpy()
+        known = np.flatnonzero(~np.isnan(table).any(1))
+        if not len(known):
+            return note(
+                f"no row has all of {', '.join(self.named)}, so it is not known which of their values go together: where one of "
+                "them is unknown, rows are drawn and scored by what the model learned of rows without it"
+            )
+        _, first, counts = np.unique(table[known], axis=0, return_index=True, return_counts=True)
+        if len(first) > MAX_SEEN:
+            every = (np.arange(MAX_SEEN) + 0.5) / MAX_SEEN * len(known)
+            kept, counts = np.unique(np.searchsorted(counts.cumsum(), every), return_counts=True)
+            first = first[kept]
+        conditions: Mapping[str, Any] = self.named
+        self.seen = Seen(
+            {name: conditions[name].listed(name, v, known[first]) for name, v in y.items()}, counts.tolist()
+        )
+
+    @property
+    def population(self) -> Population | None:
+        """The same for a model."""
+        if self.seen is None:
+            return None
+        return Population(self.pack(self.seen.values, len(self.seen.counts)), torch.tensor(self.seen.counts))
+
     def fill(self, y: Mapping[str, Any], rows: int, random: np.random.Generator) -> dict[str, Any]:
-        """Conditions of each row, where every label that is left out is drawn as often as in the data."""
-        filled = {name: per_row(self.named[name], values, rows) for name, values in y.items() if name in self.named}
+        """Conditions of each row in the user's form, of which those that are unknown are drawn as training rows had them, given
+        what is known."""
+        packed, population = self.pack(y, rows), self.population
+        filled = {name: per_row(self.named[name], values, rows) for name, values in y.items()}
+        if self.seen is None or population is None:
+            return filled
+        picked = population.pick(packed, rows, random)
         for name, c in self.named.items():
-            if name not in filled and isinstance(c, Label) and c.shares:
-                filled[name] = np.array(c.classes, object)[random.choice(len(c.classes), rows, p=normalised(c.shares))]
-        return {**y, **filled}
+            own = np.array(self.seen.values[name], object if isinstance(c, Label) else None)[picked]
+            if name not in filled:
+                filled[name] = own
+            elif not isinstance(c, Picture) and not is_known(packed[name]).all():
+                filled[name] = c.filled(name, filled[name], own)
+        return filled
 
     def name(self, y: Any) -> dict[str, Any]:
         """Any form in which a user gives conditions (None, a dict, a DataFrame, an array for the only one) -> a dict."""
@@ -207,9 +275,10 @@ class Schema:
         return {name: {"kind": c.kind, **asdict(c)} for name, c in self.named.items()}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Schema:
+    def from_config(cls, config: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> Schema:
         return cls(
-            {name: KINDS[c["kind"]](**{k: v for k, v in c.items() if k != "kind"}) for name, c in config.items()}
+            {name: KINDS[c["kind"]](**{k: v for k, v in c.items() if k != "kind"}) for name, c in config.items()},
+            Seen(**seen) if seen else None,
         )
 
 
@@ -222,10 +291,6 @@ def guess_kind(values: np.ndarray) -> str:
     known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
     limit = MAX_WHOLE_FLOAT_CLASSES if values.dtype.kind == "f" else MAX_INTEGER_CLASSES
     return "label" if (known == np.floor(known)).all() and len(np.unique(known)) <= limit else "number"
-
-
-def normalised(shares: Sequence[float]) -> np.ndarray:
-    return np.asarray(shares) / np.sum(shares)
 
 
 def is_unknown(value: Any) -> bool:

@@ -181,8 +181,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         else:
             name, rows = self._infer(name, rows, columns)
             self.schema_ = Schema.infer(y, kinds)
+        known = self.schema_.pack(y, len(rows))
+        if known and not self._warm:
+            self.schema_.learn(y, known)
         x, mask = self.domain_.pack(rows, jitter=np.random.default_rng(self.seed_))
-        data = Data(x, mask, self.schema_.pack(y, len(rows)))
+        data = Data(x, mask, known)
         self._assemble(name, options, data, origin)
         prior = getattr(self.model_, "prior_head", None)
         if prior is not None and hasattr(prior, "learn") and not self._warm:
@@ -275,7 +278,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Latent codes, the posterior means: (N, ...) -> (N, latent_dim) float64. y: the condition, where there is one."""
+        """Latent codes, the posterior means: (N, ...) -> (N, latent_dim) float64. y: the condition, where there is one; where it is
+        unknown the encoder sees that."""
         with torch.no_grad():
             model = self._model()
             data = self._data(X, y)
@@ -288,7 +292,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means, of texts the likeliest token each time.
 
         Args:
-            y: condition, where there is one.
+            y: condition, where there is one. Where it is unknown the decoder sees that, and rows may lie between the classes.
             writing: texts only: temperature (0 is the default; above it tokens are drawn), top_p, repetition_penalty and
                 max_length, as for `sample`. random_state: seed of the draws; None takes the estimator's.
         """
@@ -309,8 +313,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """X by way of its latent codes, in its own form: (N, ...) -> (N, ...).
 
         Args:
-            y: the condition of X. to: the condition to decode the codes with, in the forms of y; None: y. So a row can be made
-                one of another label that keeps its code.
+            y: the condition of X, as for `transform` and `inverse_transform`. to: the condition to decode the codes with, in the
+                forms of y; None: y. So a row can be made one of another label that keeps its code.
             writing: as for `inverse_transform`.
         """
         return self.inverse_transform(self.transform(X, y), y if to is None else to, **writing)
@@ -332,8 +336,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """New rows, in the data's own form: (n_samples, ...).
 
         Args:
-            y: conditions, one for all rows or one a row, or a dict of them by name; what is left out is unknown. In a table
-                labels that are left out are drawn as often as in the data, and all labels are columns of what comes back.
+            y: conditions, one for all rows or one a row, or a dict of them by name. What is left out, or unknown, is drawn as the
+                training rows had it, given what is known. In a table conditions are columns of what comes back.
             where: tables only: what columns have to fulfil, such as "sex=Female" or ["age>=40", "sex!=Male"].
             sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
                 `fit_sampler` or as the estimator's `sampler`.
@@ -372,8 +376,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         learned = None if name == "prior" else copy.deepcopy(self.samplers_[name]).double()
 
         def draw(rows: int, i: int) -> Any:
-            given = self.schema_.name(y)
-            given = self.schema_.fill(given, rows, np.random.default_rng([seed, i])) if table else given
+            given = self.schema_.fill(self.schema_.name(y), rows, np.random.default_rng([seed, i]))
             parts = Data(torch.zeros(rows), None, self.schema_.pack(given, rows)).chunks(generate.ROWS)
             random = generator(seed, i) if i else generator(seed)
             x = [generate.sample(
@@ -400,6 +403,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         that have a value keep it. A column that is empty throughout comes back in the type it was trained in.
 
         Args:
+            y: condition; where it is unknown the networks see that, and it is not averaged over.
             draws: None: the best guess of each cell, the mean of a number and the likeliest category, and of texts the likeliest
                 text. A number: a list of so many tables, each a draw from what the gaps may hold given the rest (multiple
                 imputation): what is computed from each of them varies as much as the gaps leave open.
@@ -439,7 +443,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """The way from row a to row b through the latent space, both ends included: (steps, ...).
 
         Args:
-            steps: points, both ends included. y: condition, held on the way.
+            steps: points, both ends included. y: condition, held on the way; unknown, as for `transform`, where it is left out.
             path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which what is decoded changes
                 least); see `vaekit.uses.interpolate`, whose `smoothness` measures the result.
             writing: as for `inverse_transform`.
@@ -469,8 +473,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return Frame.of(pa.concat_tables([to_frame(end).select(self.domain_.columns).table() for end in (a, b)]))
 
     def score_samples(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> np.ndarray:
-        """log p(x|y) of each row in nats, by k importance samples with the same noise for each row: (N,) float64. k: by default
-        100, and 20 for texts."""
+        """log p(x|y) of each row in nats, by k importance samples: (N,) float64, on average a little too low. What is unknown of y
+        is summed out, p(y) being the training rows' (see `vaekit.marginal`): without y it is log p(x). k: by default 100, and 20
+        for texts."""
         k = self.domain_.score_samples if k is None else k
         model, to_batch = self._model(), partial(self.domain_.batch, dtype=torch.float64)
         data = self._data(X, y)

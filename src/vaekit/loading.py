@@ -77,8 +77,9 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
     try:
         estimator.domain_ = DOMAINS[data["kind"]](**data["schema"])
         estimator.domain_.read(folder)
-        estimator.schema_ = Schema.from_config(data["conditions"])
-        estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions")}
+        estimator.schema_ = Schema.from_config(data["conditions"], data.get("seen"))
+        check_seen(estimator.schema_)
+        estimator.data_ = {k: v for k, v in data.items() if k not in ("kind", "schema", "conditions", "seen")}
         estimator.likelihood_ = dict(values["likelihood"])
         options = {**estimator.domain_.likelihood_options(estimator.size, estimator.latent_dim), **values["likelihood"]}
         estimator.seed_ = settings["random_state"]
@@ -102,6 +103,14 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
     if estimator.domain_.kind == "table":
         estimator.feature_names_in_ = np.array(estimator.domain_.columns, dtype=object)
     return estimator
+
+
+def check_seen(schema: Schema) -> None:
+    """ValueError where conditions that were seen cannot be."""
+    try:
+        _ = schema.population
+    except UserError as e:
+        raise ValueError(str(e)) from e
 
 
 def load_samplers(folder: Path, estimator: VAE) -> None:

@@ -74,6 +74,7 @@ def config(estimator: Any) -> dict[str, Any]:
             "kind": estimator.domain_.kind,
             "schema": asdict(estimator.domain_),
             "conditions": estimator.schema_.to_config(),
+            "seen": asdict(estimator.schema_.seen) if estimator.schema_.seen else None,
         },
         "likelihood": estimator.likelihood_,
     }

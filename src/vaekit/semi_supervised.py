@@ -18,12 +18,12 @@ from torch import Tensor
 from vaekit.build import fixed_uniform
 from vaekit.errors import UserError
 from vaekit.estimators import ROWS_AT_ONCE, VAE
+from vaekit.marginal import is_known
 from vaekit.settings import PARTS
 from vaekit.structures.semi_supervised import (
     PERTURB,
     SemiSupervisedClassifier,
     SemiSupervisedModel,
-    is_known,
 )
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
 from vaekit.training import Data, Training
@@ -90,6 +90,7 @@ class SemiSupervised(VAE):
         chosen = copy.copy(self)
         chosen.network = "mlp" if self.network == "auto" and self.domain_.kind == "images" and small else self.network
         flat = super(SemiSupervised, chosen)._build(likelihood)
+        flat.condition.population = None  # it sums over y itself
         network, _ = self.domain_.networks(self.size, chosen.network)
         condition = self._condition
         outputs = condition.size if self.kind == "label" else 2 * condition.size
@@ -263,14 +264,6 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(1)]
 
-    def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
-        """New rows, of label y or, where it is left out, of labels as frequent as those in y; see `VAE.sample`."""
-        check_is_fitted(self)
-        seed = self.seed_ if random_state is None else random_state
-        if self.domain_.kind != "table":  # which draws them itself
-            y = self.schema_.fill(self.schema_.name(y), n_samples, np.random.default_rng([seed, 1]))
-        return super().sample(n_samples, y, random_state=random_state, **options)
-
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
@@ -319,7 +312,7 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
         return (mean, deviation) if return_std else mean
 
     def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
-        """New rows, of target y or, where it is left out, of targets spread as the known ones; see `VAE.sample`."""
+        """New rows, of target y or, where it is left out, of targets of the Normal that the model takes y for; see `VAE.sample`."""
         check_is_fitted(self)
         if y is None:
             condition = self._condition

@@ -51,7 +51,10 @@ Out = Annotated[
 Condition = Annotated[
     list[str] | None,
     typer.Option(
-        "--condition", "-c", help="VALUE, or NAME=VALUE (several: repeat it). Left out: unknown.", show_default=False
+        "--condition",
+        "-c",
+        help="VALUE, or NAME=VALUE (several: repeat it). Left out: unknown, which `sample` draws as the data has it.",
+        show_default=False,
     ),
 ]
 

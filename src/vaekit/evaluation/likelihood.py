@@ -13,9 +13,10 @@ from vaekit.distributions import Mixture, Noise, kl_per_unit
 from vaekit.errors import UserError
 from vaekit.evaluation.health import ACTIVE_VARIANCE, DEAD_COMPONENT, verdict
 from vaekit.evaluation.latent import latent_health
+from vaekit.marginal import marginal
 from vaekit.model import LatentModel
 from vaekit.structures import QuantisedVAE
-from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator, rows_at_once
+from vaekit.training.data import VALIDATION, BatchNoise, Data, RowNoise, ToBatch, as_is, generator, rows_at_once
 
 ROWS_AT_ONCE = 1024  # at most
 DRAWS_AT_ONCE = 8192  # of all rows together: few enough to show how far it has come
@@ -42,12 +43,13 @@ def importance_weighted(
     *,
     to_batch: ToBatch = as_is,
     seed: int = 0,
-    shared: bool = True,
     track: Track = list,
 ) -> Tensor:
-    """log p(x|y) of each row by k importance samples from the posterior (Burda et al. 2016, arXiv 1509.00519).
+    """log p(x|y) of each row by k importance samples from the posterior (Burda et al. 2016, arXiv 1509.00519), what is unknown of y
+    summed out (see `vaekit.marginal`).
 
-    A lower bound in expectation, tight as k grows. Memory is bounded whatever k.
+    A lower bound in expectation, tight as k grows. Each row has noise of its own, by what it holds: a score does not depend on the
+    rows beside it, and errors average out in the mean. Memory is bounded whatever k.
 
     Args:
         model: anything with `draw`.
@@ -55,8 +57,6 @@ def importance_weighted(
         k: samples.
         to_batch: packed rows -> what the model sees.
         seed: of the noise.
-        shared: the same noise for every row, so that a row's score does not depend on its company. False: noise of its
-            own for each row, whose errors average out in the mean.
         track: wraps the list of pieces of work, to show how far it has come.
 
     Returns:
@@ -67,13 +67,13 @@ def importance_weighted(
     at_once = min(k, SAMPLES_AT_ONCE)
     rows = rows_at_once(model, data, at_once, most=DRAWS_AT_ONCE // at_once)
     scores = []
-    for i, chunk in enumerate(track(list(data.chunks(rows)))):
-        own = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))
+    for chunk in track(list(data.chunks(rows))):
+        own = RowNoise(chunk, seed)
         x = to_batch(chunk.x, own.uniform)
-        noise = shared_noise(seed) if shared else own.normal
         total = torch.full((len(chunk),), -math.inf, dtype=torch.float64, device=x.device)
         for done in range(0, k, SAMPLES_AT_ONCE):
-            draw = model.draw(x, chunk.y or None, k=min(SAMPLES_AT_ONCE, k - done), mask=chunk.mask, noise=noise)  # type: ignore[operator]
+            some = min(SAMPLES_AT_ONCE, k - done)
+            draw = marginal(model, x, chunk.y or None, k=some, mask=chunk.mask, noise=own.normal)
             log_weight = (draw.log_px + draw.log_pz - draw.log_qz).double()
             total = torch.logaddexp(total, log_weight.logsumexp(0))
         scores.append(total - math.log(k))
@@ -84,7 +84,8 @@ def importance_weighted(
 def evaluate(
     model: nn.Module, data: Data, *, k: int = 500, to_batch: ToBatch = as_is, seed: int = 0, track: Track = list
 ) -> dict[str, Any]:
-    """Everything that is said of a model on `data`, means over its rows, in nats.
+    """Everything that is said of a model on `data`, means over its rows, in nats. What is unknown of y is summed out of the ELBO, its
+    two parts and the IW-NLL; the latent is looked at with the likeliest y in its place.
 
     Returns:
         elbo, reconstruction, kl; iw_nll (with `k` samples) and its standard error over rows; kl_per_unit, and
@@ -98,7 +99,7 @@ def evaluate(
     for i, chunk in enumerate(data.chunks(rows_at_once(model, data, most=ROWS_AT_ONCE))):
         noise = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))
         x = to_batch(chunk.x, noise.uniform)
-        draw = model.draw(x, chunk.y or None, mask=chunk.mask, noise=noise.normal)  # type: ignore[operator]
+        draw = marginal(model, x, chunk.y or None, mask=chunk.mask, noise=noise.normal)
         reconstruction -= draw.log_px.double().sum().item()
         kl += draw.kl.double().sum().item()
         per_unit = kl_per_unit(draw.posterior, draw.prior)
@@ -110,7 +111,7 @@ def evaluate(
             shares.append(draw.prior.log_prob_components(draw.z[0]).softmax(-1))
     rows = len(data)
     elbo = -(reconstruction + kl) / rows
-    score = importance_weighted(model, data, k, to_batch=to_batch, seed=seed, shared=False, track=track)
+    score = importance_weighted(model, data, k, to_batch=to_batch, seed=seed, track=track)
     spread = variance(torch.cat(codes)).clamp_max(1.0)
     active = (variance(torch.cat(means)) > ACTIVE_VARIANCE * spread).sum().item()
     results: dict[str, Any] = {

@@ -18,7 +18,8 @@ class ConditionEmbedding(nn.Module):
         numbers: name -> size, for each numeric vector: a float tensor (B, size), NaN for unknown.
         width: features per condition.
 
-    Unknown labels have an embedding of their own, and every unknown number is told by a flag, so both are learned.
+    Unknown labels have an embedding of their own, and every unknown number is told by a flag, so both are learned. That is what
+    is encoded of rows whose condition is unknown; to sum over what it may be is what `vaekit.marginal` does, with `population`.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class ConditionEmbedding(nn.Module):
         self.projections = nn.ModuleList(nn.Linear(2 * size, width) for size in numbers.values())
         self.classes, self.sizes = list(classes.values()), list(numbers.values())
         self.features = width * (len(classes) + len(numbers))
+        self.population: nn.Module | None = None  # p(y)
 
     def forward(self, y: Tensor | Mapping[str, Tensor] | None, rows: int) -> Tensor:
         """Conditions of B rows -> (B, features). A name left out, or y None, is unknown for every row."""

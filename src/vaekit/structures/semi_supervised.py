@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vaekit.distributions import Distribution, Noise, Normal
 from vaekit.distributions.kl import kl_per_unit
+from vaekit.marginal import Again, is_known, replace
 from vaekit.model import Conditions, Draw, LatentModel, blank
 
 Perturb = Callable[[Tensor, Tensor | None, Noise], tuple[Tensor, Tensor | None]]
@@ -316,30 +317,6 @@ class SemiSupervisedRegressor(SemiSupervisedModel):
         return kl(self.of(h), self.of(other)).mean()
 
 
-class Again:
-    """Noise that can be asked for again, for some of the rows: the n-th time it is asked for is the n-th number there was."""
-
-    def __init__(self, source: Noise, k: int, rows: int):
-        self.source, self.k, self.rows = source, k, rows
-        self.drawn: list[Tensor] = []
-
-    def noise(self, rows: Tensor | None = None) -> Noise:
-        """Of these rows, None for all: (k, rows, *shape)."""
-        asked = iter(range(1 << 30))
-
-        def again(k: int, n: int, *shape: int) -> Tensor:
-            i = next(asked)
-            if i == len(self.drawn):
-                self.drawn.append(self.source(self.k, self.rows, *shape))
-            return self.drawn[i] if rows is None else self.drawn[i].to(rows.device).index_select(1, rows)
-
-        return again
-
-    def flat(self, k: int, n: int, *shape: int) -> Tensor:
-        """Of k samples as rows of their own: (1, k * rows, *shape)."""
-        return self.source(self.k, self.rows, *shape).flatten(0, 1)[None]
-
-
 def kl(q: Normal, p: Normal) -> Tensor:
     """KL(q || p) of each row, (B,)."""
     units = kl_per_unit(q, p)
@@ -379,13 +356,3 @@ def thinned(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tenso
 
 PERTURB: dict[str, Perturb] = {"images": jolted, "text": thinned}
 """By kind of domain: what y does not depend on."""
-
-
-def is_known(y: Tensor) -> Tensor:
-    """(B,) codes or (B, size) numbers -> (B,)."""
-    return ~y.isnan().any(-1) if y.is_floating_point() else y >= 0
-
-
-def replace(draw: Draw, *, log_px: Tensor, kl: Tensor, log_weight: Tensor) -> None:
-    """Set what a draw would compute when it is asked. log p(z|y) is what makes log p(x|z) + log p(z) - log q(z) the weight."""
-    vars(draw).update(log_px=log_px, kl=kl, log_pz=log_weight - log_px + draw.log_qz)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -115,6 +116,25 @@ class BatchNoise:
     def uniform(self, rows: int, *shape: int) -> Tensor:
         """(rows, *shape), as a domain and `forget` ask for it."""
         return torch.rand(self.total, *shape, generator=self.generator)[self.rows]
+
+
+class RowNoise:
+    """The random numbers of each row, by what the row holds, in 32 bits and up to its last value that is not 0: they depend
+    neither on its place nor on the rows beside it, and other rows have others, so that errors average out over rows."""
+
+    def __init__(self, data: Data, seed: int):
+        x = data.x.float() if data.x.is_floating_point() else data.x
+        rows = x.cpu().contiguous().numpy()
+        self.generators = [torch.Generator().manual_seed(crc32(row.tobytes().rstrip(b"\0"), seed)) for row in rows]
+
+    def normal(self, k: int, rows: int, *shape: int) -> Tensor:
+        """(k, rows, *shape), as `draw` asks for it."""
+        own = [torch.randn(k, *shape, generator=g, dtype=torch.float64) for g in self.generators]
+        return torch.stack(own, dim=1)
+
+    def uniform(self, rows: int, *shape: int) -> Tensor:
+        """(rows, *shape), as a domain asks for it."""
+        return torch.stack([torch.rand(*shape, generator=g) for g in self.generators])
 
 
 POOL = 50  # batches whose rows are sorted by length together: enough for little padding, few enough to stay mixed

@@ -103,7 +103,8 @@ def fit_sampler(
         prior = new_sampler(model, build)
         codes = [codes_of(model, data, encode) for data in (train, valid)]
         if isinstance(prior, MixturePrior):
-            prior.start_at(codes[0].x[:, 0])
+            loc, scale = codes[0].x.unbind(1)
+            prior.start_at(loc + scale * torch.randn_like(loc))
         passes = min(PASSES, max(1, round(STEPS * BATCH / len(train))))
         options = Training(epochs=passes, batch_size=BATCH, seed=seed, precision="32-true", condition_dropout=0.1)
         fit(launch(options), Codes(prior, model.condition), CodeLikelihood(), codes[0], codes[1], options)

@@ -9,8 +9,9 @@
     auto              "path" for pictures, where the likelihood fails on pictures of another world; else "loglik"
 
 A score is learned, if it is one that has to be, from reference rows that the model was not trained on, and then is a few
-arrays: `score = new_score("auto", vae).fit(vae, X_reference); score(vae, X)`. All is in float64, with the same noise for every
-row: a row's score does not depend on the rows beside it.
+arrays: `score = new_score("auto", vae).fit(vae, X_reference); score(vae, X)`. All is in float64, and a row's score does not depend
+on the rows beside it: the noise is the same for every row, or for "loglik" its own. What is unknown of y is summed out of "loglik";
+the others take its likeliest value.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor
 from vaekit.distributions import Distribution, Normal, kl_divergence
 from vaekit.errors import UserError, near_matches
 from vaekit.evaluation.likelihood import rows_at_once, shared_noise
+from vaekit.marginal import likeliest
 from vaekit.training.data import Data
 
 STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough to converge
@@ -260,12 +262,17 @@ def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.
 def by_chunks(
     estimator: Any, X: Any, y: Any, of: Callable[[Any, Tensor, Data], Tensor], *, samples: int = 1
 ) -> np.ndarray:
-    """`of(model, x, rows)`, a value a row, of all rows, in pieces that hold `samples` decoder outputs a row in memory."""
+    """`of(model, x, rows)`, a value a row, of all rows, in pieces that hold `samples` decoder outputs a row in memory. What is
+    unknown of a row's y is the likeliest."""
     model, data = estimator._model(), estimator._data(X, y)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    size = rows_at_once(model, data, samples)
-    return np.concatenate([of(model, estimator._batch(rows), rows).numpy() for rows in data.chunks(size)])
+    found = []
+    for rows in data.chunks(rows_at_once(model, data, samples)):
+        x = estimator._batch(rows)
+        rows.y = likeliest(model, x, rows.y, rows.mask)
+        found.append(of(model, x, rows).numpy())
+    return np.concatenate(found)
 
 
 def spread(q: Distribution) -> Tensor:
