@@ -54,7 +54,7 @@ def test_json_holds_all_of_it_and_so_does_the_run(run, features):
 def test_mistakes_are_told_in_one_line(run, monkeypatch, capsys):
     for arguments, said in {
         ("evaluate", run, "--factors", "colour"): "(known: label)",
-        ("evaluate", run, "--features", run / "model.safetensors"): "no feature network",
+        ("evaluate", run, "--features", run / "model.safetensors"): "not a feature network",
         ("features", "digits", "--label", "colour", "-o", "f.safetensors"): "colour",
         ("features", "digits", "-o", "f.safetensors"): "--label",
     }.items():

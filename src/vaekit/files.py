@@ -95,7 +95,10 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as e:
+        raise UserError(f"cannot open the folder {folder}: {e.strerror}") from e
     try:
         until = time.monotonic() + patience
         while not claim(handle):
@@ -143,7 +146,7 @@ def tensor_writer(
     # One entry of metadata, because safetensors writes several in an order that changes from write to write.
     kept = {**(about or {}), "kind": kind, "hash": digest(tensors)}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = save(plain, {"vaekit": json.dumps(kept, sort_keys=True)})
+    content = save(plain, {"vaekit": json.dumps(kept)})
     return lambda path: path.write_bytes(content)
 
 

@@ -185,13 +185,14 @@ def fit(
             save_checkpoint(folder, run, state, bare, optimizer)
 
     with Interrupt(saves=folder is not None) as interrupt:
-        while state.epoch < epochs and progress() < 1 and not state.stopped_early:
+        # An epoch that was begun is ended, also where its last step was the last thing that was saved.
+        while state.epoch < epochs and (progress() < 1 or state.batch) and not state.stopped_early:
             step.train()
             order = epoch_order(len(train), options.seed, state.epoch).to(fabric.device)
             if lengths is not None:
                 order = like_lengths(order, lengths, rows, options.seed, state.epoch)
             seeds = batch_seeds(per_epoch, options.seed, state.epoch)
-            while state.batch < per_epoch:
+            while state.batch < per_epoch and not (options.minutes and progress() >= 1):
                 for group in optimizer.param_groups:
                     group["lr"] = options.learning_rate * schedule(progress())
                 noise = BatchNoise(torch.Generator().manual_seed(seeds[state.batch]), rows, mine)
@@ -233,8 +234,6 @@ def fit(
                 if time.monotonic() - saved > options.checkpoint_seconds:
                     save()
                     saved = time.monotonic()
-                if options.minutes and progress() >= 1:
-                    break
 
             row = {k: fabric.all_reduce(torch.tensor(v / state.batch)).item() for k, v in state.totals.items()}
             row = {"epoch": state.epoch + 1, "step": state.step, "seconds": round(state.seconds, 3), **row}
