@@ -35,6 +35,7 @@ from vaekit.recipe import Recipe, evaluate, held_out, report
 from vaekit.robots import reading, videos
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
+from vaekit.robots.policy import Policy
 
 # --- LeRobot v2
 
@@ -180,6 +181,31 @@ def test_long_videos_are_not_decoded_from_their_beginning(tmp_path, monkeypatch)
     np.testing.assert_allclose(found[:5, 4:-4, :4].mean(), 250, atol=8)
     assert_alike(found[5:], frames[20:25])
     assert len(decoded) < 60
+
+
+# --- frames in which nothing happens yet
+
+
+def test_idle_frames_are_counted_noted_and_left_out(tmp_path):
+    """Of three episodes the second stands still for 30 frames, the third for all but its last, with the noise of a hand."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 1, 41)[1:, None] * [1.0, -2.0]
+    actions = np.concatenate([ramp, np.zeros((30, 2)), ramp, np.zeros((10, 2)), ramp[-1:]])
+    actions[40:70] += 0.001 * rng.normal(size=(30, 2))
+    at = np.arange(len(actions))[:, None]
+    np.savez(tmp_path / "a.npz", actions=actions, state=at, episode_ends=[40, 110, 121])
+    data = read_demonstrations(tmp_path / "a.npz")
+    assert data.idle.tolist() == [0, 29, 9]
+    policy = Policy(0, size="small", epochs=1, chunk_size=3)
+    with pytest.warns(
+        Note, match=r"2 of 3 episodes .* do not change: 38 frames, 31% of all \(the most, 29, in episode 1\)"
+    ):
+        policy.fit(data)
+    trimmed = read_demonstrations(tmp_path / "a.npz", trim=True)
+    kept = np.r_[0:40, 69:110, 119:121]
+    np.testing.assert_array_equal(trimmed.observations["state"], at[kept])
+    np.testing.assert_array_equal(trimmed.actions, actions[kept])
+    assert (trimmed.lengths.tolist(), trimmed.idle.tolist()) == ([40, 41, 2], [0, 0, 0])
 
 
 # --- names
@@ -382,7 +408,7 @@ def test_the_command_line_takes_several_sets_and_names(tmp_path):
     recipe.kind = None
     assert "only --kind actions takes several" in mistake(recipe.read_source)
     recipe.source = recipe.source[0]
-    assert "--map and --fps are for demonstrations" in mistake(recipe.read_source)
+    assert "--map, --fps and --trim are for demonstrations" in mistake(recipe.read_source)
 
 
 def test_a_run_of_several_sets_is_read_as_it_was_trained(tmp_path):

@@ -43,7 +43,7 @@ ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no 
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
 # How a source is read: kept in the run, so that others are read alike.
-READ_BY = ("resize", "column", "encoding", "map", "fps")
+READ_BY = ("resize", "column", "encoding", "map", "fps", "trim")
 LABELLED_BY = ("label_column", "labels")
 # Parts that `PARTS` does not list, and what they are where nothing is said.
 PLAIN_PARTS = {"likelihood": "auto", "tokenizer": "bpe"}
@@ -63,8 +63,8 @@ class Recipe:
         encoding: what a file of text is in; None: UTF-8.
         label_column: the label to predict, which may be unknown of most rows: NAME, or "NAME:number".
         labels: of how many rows it is to be taken as known; None: of all of which it is.
-        map, fps: of demonstrations: what things are called in the source, by what they are called here; frames a second of a source
-            that does not tell.
+        map, fps, trim: of demonstrations: what things are called in the source, by what they are called here; frames a second of a
+            source that does not tell; whether to leave out the beginning of an episode, in which nothing moves yet.
         kind: "actions" for demonstrations of a robot, "series" for what was measured at equal steps of time; None: told from the
             source.
         init: a run, or a published checkpoint, whose model is trained further.
@@ -79,6 +79,7 @@ class Recipe:
     encoding: str | None = None
     map: dict[str, str] | None = None
     fps: float | None = None
+    trim: bool = False
     label_column: str | None = None
     labels: int | None = None
     kind: str | None = None
@@ -169,7 +170,7 @@ class Recipe:
             "strict": self.strict,
             "column": self.column,
             "encoding": self.encoding,
-            **{name: getattr(self, name) for name in ("map", "fps") if self.kind == "actions"},
+            **{name: getattr(self, name) for name in ("map", "fps", "trim") if self.kind == "actions"},
             **{name: getattr(self, name) for name in LABELLED_BY if self.label_column},
             "kind": self.kind,
         }
@@ -239,14 +240,20 @@ class Recipe:
         if self.kind == "actions":
             names = self.settings.get("observations") or self.conditions
             return read_demonstrations(
-                self.source, **needed(names), resize=size, map=self.map, fps=self.fps, strict=self.strict
+                self.source,
+                **needed(names),
+                resize=size,
+                map=self.map,
+                fps=self.fps,
+                trim=self.trim,
+                strict=self.strict,
             )
         if isinstance(self.source, list):
             raise UserError(
                 "only --kind actions takes several SOURCEs: put tables into one file, and pictures into one folder"
             )
-        if self.map or self.fps:
-            raise UserError("--map and --fps are for demonstrations: add --kind actions, or leave them out")
+        if self.map or self.fps or self.trim:
+            raise UserError("--map, --fps and --trim are for demonstrations: add --kind actions, or leave them out")
         if self.kind == "series":
             if self.conditions or size:
                 raise UserError("--kind series takes no --condition and no --resize: leave them out")

@@ -36,6 +36,7 @@ def read_demonstrations(
     also: Sequence[str] = (),
     map: Mapping[str, str] | None = None,
     fps: float | None = None,
+    trim: bool = False,
     strict: bool = False,
 ) -> Demonstrations:
     """Read demonstrations into memory.
@@ -50,13 +51,21 @@ def read_demonstrations(
     map: what things are called here -> in the source, as in {"state": "observation.joints", "action": "actions"}; "a+b" puts two
         vectors one behind the other. What it leaves out is found by its usual names.
     fps: frames a second, of a source that does not tell.
+    trim: leave out the frames at the beginning of an episode in which the actions do not change yet; see `Demonstrations.idle`.
     strict: an episode that cannot be used (frames or a camera missing, a number that is NaN) is an error; otherwise it is left
         out, and `notes` says so.
 
     Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
     """
     if not isinstance(source, str | os.PathLike):
-        options: dict[str, Any] = {"cameras": cameras, "resize": resize, "also": also, "map": map, "fps": fps}
+        options: dict[str, Any] = {
+            "cameras": cameras,
+            "resize": resize,
+            "also": also,
+            "map": map,
+            "fps": fps,
+            "trim": trim,
+        }
         return Demonstrations.join([read_demonstrations(one, **options, strict=strict) for one in source])
     text = os.fspath(source)
     check_size(resize)
@@ -72,6 +81,9 @@ def read_demonstrations(
         name: values if name.startswith(CAMERA) else floats(values) for name, values in found.observations.items()
     }
     found.check()
+    if trim:
+        found.notes.append(f"{text}: left out {found.idle.sum()} frames in which the actions did not change yet")
+        found = found.closed_up(cut=found.idle)
     tell(found.notes)
     if resize and not any(name.startswith(CAMERA) for name in found.observations):
         raise UserError(f"no camera of {text} was read, and only pictures can be resized: leave out the size")

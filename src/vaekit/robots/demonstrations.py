@@ -13,6 +13,7 @@ DEFAULTS = ("actions", "state", "environment_state")  # vectors that are read wh
 VECTORS = DEFAULTS[1:]
 CAMERA = "images."
 TASK = "task"
+MUCH_IDLE = 0.05  # share of the frames
 
 
 @dataclass
@@ -115,14 +116,28 @@ class Demonstrations:
             np.concatenate(known) if len(known) == len(several) else None,
         )
 
-    def closed_up(self, left_out: Collection[int]) -> Demonstrations:
-        """Without these episodes. The others move up within the arrays, which takes no memory as a copy would."""
+    @property
+    def idle(self) -> np.ndarray:
+        """(E,), how many frames of each episode pass before its actions move by a hundredth of their range."""
+        reach = 0.01 * np.ptp(self.actions, axis=0)
+        found = []
+        for start, end in zip(self.episode_starts, self.episode_ends, strict=True):
+            moved = (np.abs(self.actions[start:end] - self.actions[start]) > reach).any(1)
+            found.append(max(0, (int(moved.argmax()) if moved.any() else len(moved)) - 1))
+        return np.array(found)
+
+    def closed_up(self, left_out: Collection[int] = (), cut: np.ndarray | None = None) -> Demonstrations:
+        """Without these episodes, and without the first `cut` (E,) frames of each.
+
+        What is kept moves up within the arrays, which takes no memory as a copy would.
+        """
         kept = [i for i in range(self.episodes) if i not in left_out]
-        ends = np.cumsum(self.lengths[kept])
+        starts = self.episode_starts if cut is None else self.episode_starts + cut
+        ends = np.cumsum((self.episode_ends - starts)[kept])
 
         def close(values: np.ndarray) -> np.ndarray:
             for i, end in zip(kept, ends, strict=True):
-                span = values[self.episode_starts[i] : self.episode_ends[i]]
+                span = values[starts[i] : self.episode_ends[i]]
                 values[end - len(span) : end] = span
             return values[: ends[-1]]
 
@@ -251,6 +266,18 @@ def note_tasks(demonstrations: Demonstrations, names: Collection[str]) -> None:
         add = " ".join(f"-c {name}" for name in [*names, TASK])
         note(
             f"{demonstrations.name} has {len(tasks)} tasks, which the policy cannot tell apart: {few}; it sees which with {add}"
+        )
+
+
+def note_idle(demonstrations: Demonstrations) -> None:
+    """A note where episodes begin with much of nothing."""
+    idle = demonstrations.idle
+    if idle.sum() > MUCH_IDLE * len(demonstrations):
+        longest = int(idle.argmax())
+        note(
+            f"{(idle > 0).sum()} of {demonstrations.episodes} episodes begin with frames in which the actions do not change: "
+            f"{idle.sum()} frames, {idle.sum() / len(demonstrations):.0%} of all (the most, {idle[longest]}, in episode "
+            f"{demonstrations.number(longest)}); a policy may learn from them to stand still, and --trim leaves them out"
         )
 
 

@@ -27,7 +27,7 @@ from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
 from vaekit.parts import Part, choose
 from vaekit.robots.datasets import needed, read_demonstrations
-from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, note_short_episodes, note_tasks
+from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, note_idle, note_short_episodes, note_tasks
 from vaekit.robots.execution import Execution, execution
 from vaekit.robots.ways import draw
 from vaekit.settings import check_settings
@@ -126,6 +126,7 @@ class Policy(Learner):
         self._new_execution(chunk_size)
         with self._seeded():
             note_short_episodes(demonstrations, chunk_size)
+            note_idle(demonstrations)
             seen = self._observations(demonstrations)
             network, options = choose("backbone", self.backbone, RESNETS)
             weights = options.get("weights")
@@ -159,9 +160,10 @@ class Policy(Learner):
 
     def read(self, source: str | Sequence[str]) -> Demonstrations:
         """Demonstrations as this policy wants them: its observations, its names, its size of pictures."""
-        resize, names, fps = (self.data_.get(name) for name in ("resize", "map", "fps"))
+        resize = self.data_.get("resize")
+        by: dict[str, Any] = {name: self.data_[name] for name in ("map", "fps", "trim") if name in self.data_}
         return read_demonstrations(
-            source, **needed(self.schema_.named), resize=(resize[0], resize[1]) if resize else None, map=names, fps=fps
+            source, **needed(self.schema_.named), resize=(resize[0], resize[1]) if resize else None, **by
         )
 
     def _chunk_size(self, demonstrations: Demonstrations) -> int:
