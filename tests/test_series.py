@@ -543,3 +543,40 @@ def test_anomalies_of_a_real_machine_are_found():
         labels |= (times >= np.datetime64(start)) & (times <= np.datetime64(stop))
     vae = vk.SeriesVAE(epochs=5, sampler="prior").fit(x)
     assert vus_pr(labels, -vae.score_samples(x, k=8), 100) > 3 * labels.mean()
+
+
+# -- what a value can be -------------------------------------------------------------------------------------------------
+
+
+def test_counts_stay_counts():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(3 * (1.1 + np.sin(2 * np.pi * np.arange(300) / 24)), 300).astype(float)
+    both = np.column_stack([counts, rng.normal(size=300)])
+    both[100:120] = np.nan
+    vae = vk.SeriesVAE(**TINY).fit(both)
+    drawn, best = np.stack(vae.impute(both, draws=10)), vae.impute(both)
+    for values in (drawn, best, vae.sample(20), vae.reconstruct(both)):
+        assert (values[..., 0] >= 0).all()
+        assert (values[..., 0] == np.round(values[..., 0])).all()
+    assert (drawn[:, 100:120, 1] < 0).any()
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "step"),
+    [
+        ([0.25, 0.5, 7.75], 0, np.inf, 0.01),
+        ([4, 7, 1000], 0, np.inf, 1),
+        ([-3, -0.5, 0], -np.inf, 0, 0.1),
+        ([0, 37, 100], 0, 100, 1),
+        ([0, 37, 99], 0, np.inf, 1),
+        ([-1, np.pi, 2], -np.inf, np.inf, 0),
+    ],
+)
+def test_bounds_and_steps_are_those_of_the_data(values, low, high, step):
+    column = np.array([*values, np.nan])[:, None]
+    domain = Series.infer([column], 2)
+    assert (domain.low, domain.high, domain.step) == ([low], [high], [step])
+    np.testing.assert_allclose(domain.limited(column), column, rtol=0, atol=1e-12)
+    far = domain.limited(np.array([[-1e3 - 0.123], [1e3 + 0.123]]))
+    assert far[0, 0] == (low if low == 0 else pytest.approx(-1e3 - 0.123, abs=step))
+    assert far[1, 0] == (high if high < 1e3 else pytest.approx(1e3 + 0.123, abs=step))

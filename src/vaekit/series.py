@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -195,7 +195,7 @@ class SeriesVAE(VAE):
                     for i in range(self.domain_.window):
                         total[start + i : start + i + len(x)] += x[:, i]
                         count[start + i : start + i + len(x)] += 1
-                means.append((total / count)[: len(values)])
+                means.append(self.domain_.limited(total / count)[: len(values)])
         return as_given(X, means)
 
     def impute(
@@ -218,7 +218,8 @@ class SeriesVAE(VAE):
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
         filled = [self._fill(model, values, draws or GUESSES, random) for values in track(series.values)]
         if draws is None:
-            guesses = [np.where(np.isnan(v), f.mean(0), v) for v, f in zip(series.values, filled, strict=True)]
+            best = [self.domain_.limited(f.mean(0)) for f in filled]
+            guesses = [np.where(np.isnan(v), b, v) for v, b in zip(series.values, best, strict=True)]
             return as_given(X, guesses)
         return [as_given(X, [each[i] for each in filled]) for i in range(draws)]
 
@@ -226,7 +227,7 @@ class SeriesVAE(VAE):
         """(T, channels) -> (draws, T, channels)."""
         window, domain = self.domain_.window, self.domain_
         steps = max(len(values), window)
-        whole = Series(steps, domain.mean, domain.scale)  # all of it as one window
+        whole = replace(domain, window=steps)  # all of it as one window
         x, mask = whole.pack([values], torch.float64)
         if mask is None:
             return np.repeat(values[None], draws, axis=0)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaekit.domains.base import Domain
+from vaekit.domains.columns import decimals, rounded
 from vaekit.errors import UserError
 
 
@@ -23,12 +24,18 @@ class Series(Domain):
         window: time steps of a window.
         mean, scale: of each channel, which the model sees as (value - mean) / scale.
         columns: names of the channels, where they are known.
+        low, high: of each channel, what no value can be below or above: 0 where none was negative, or none positive, and 1 or
+            100 where all of them lie between 0 and that and reach both.
+        step: of each channel, what its values are multiples of, such as 1 for counts; 0 where there is no such number.
     """
 
     window: int
     mean: list[float]
     scale: list[float]
     columns: list[str] | None = None
+    low: list[float] | None = None
+    high: list[float] | None = None
+    step: list[float] | None = None
 
     kind: ClassVar[str] = "series"
     score_samples: ClassVar[int] = 32
@@ -43,12 +50,18 @@ class Series(Domain):
         if not observed.any(0).all():
             empty = int(np.flatnonzero(~observed.any(0))[0])
             raise UserError(f"channel {columns[empty] if columns else empty!r} has no value at all: leave it out")
+        low, high = np.nanmin(steps, axis=0), np.nanmax(steps, axis=0)
+        limits = dict(
+            low=np.where(low >= 0, 0.0, -np.inf).tolist(),
+            high=np.where(high <= 0, 0.0, np.where((low == 0) & np.isin(high, (1, 100)), high, np.inf)).tolist(),
+            step=[decimals(values[~np.isnan(values)]) for values in steps.T],
+        )
         if not standardize:
-            return cls(window, [0.0] * steps.shape[1], [1.0] * steps.shape[1], columns)
+            return cls(window, [0.0] * steps.shape[1], [1.0] * steps.shape[1], columns, **limits)
         mean, deviation = np.nanmean(steps, axis=0), np.nanstd(steps, axis=0)
         # A constant channel has no spread of its own to divide by; what is left of it is rounding.
         scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
-        return cls(window, mean.tolist(), scale.tolist(), columns)
+        return cls(window, mean.tolist(), scale.tolist(), columns, **limits)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -79,8 +92,18 @@ class Series(Domain):
         return x, None if mask.all() else mask
 
     def unpack(self, x: Tensor) -> np.ndarray:
-        """(N, channels, window) -> (N, window, channels) in the data's own units."""
-        return x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)
+        """(N, channels, window) -> (N, window, channels) in the data's own units, bounds and steps."""
+        values = x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)
+        return self.limited(values)
+
+    def limited(self, values: np.ndarray) -> np.ndarray:
+        """Values (..., channels), each brought to the nearest that its channel can have."""
+        if self.low is None or self.high is None or self.step is None:
+            return values
+        values = np.clip(values, self.low, self.high)
+        return np.stack(
+            [rounded(v, step) for v, step in zip(np.moveaxis(values, -1, 0), self.step, strict=True)], axis=-1
+        )
 
     def table(self, windows: np.ndarray) -> dict[str, np.ndarray]:
         """Windows (N, window, channels), or one stretch (steps, channels), as columns by name, a row a step."""
