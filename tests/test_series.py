@@ -22,9 +22,9 @@ from conftest import LinearGaussian, real, vaekit
 from vaekit.conditions import Schema
 from vaekit.distributions import AutoregressiveNormal, normal_noise
 from vaekit.domains.series import Series
-from vaekit.errors import UserError
+from vaekit.errors import Note, UserError
 from vaekit.evaluation.vus import vus_pr
-from vaekit.series import held_out_windows, over_steps, stretches
+from vaekit.series import calibrated_spread, held_out_windows, over_steps, stretches
 from vaekit.sources.series import read_series, to_series
 from vaekit.uses.write import write_rows
 
@@ -580,3 +580,35 @@ def test_bounds_and_steps_are_those_of_the_data(values, low, high, step):
     far = domain.limited(np.array([[-1e3 - 0.123], [1e3 + 0.123]]))
     assert far[0, 0] == (low if low == 0 else pytest.approx(-1e3 - 0.123, abs=step))
     assert far[1, 0] == (high if high < 1e3 else pytest.approx(1e3 + 0.123, abs=step))
+
+
+# -- how sure a fill is --------------------------------------------------------------------------------------------------
+
+
+def test_a_spread_is_calibrated_by_errors():
+    random = np.random.default_rng(0)
+    spreads = random.uniform(0.5, 2, 10_000)
+    errors = np.abs(random.normal(size=10_000)) * spreads  # as many standard deviations off as a Normal is
+    assert calibrated_spread(errors, spreads) == pytest.approx(1, abs=0.03)
+    assert calibrated_spread(3 * errors, spreads) == pytest.approx(3, abs=0.1)
+    assert calibrated_spread(errors / 4, spreads) == pytest.approx(1 / 4, abs=0.01)
+
+
+@pytest.mark.parametrize("epochs", [2, 20])
+def test_intervals_of_fills_hold_what_they_say(epochs):
+    whole = waves(900, noise=0.3)
+    gaps = whole.copy()
+    for start in range(30, 850, 60):
+        gaps[start : start + 12] = np.nan
+    hidden = np.isnan(gaps)
+    vae = vk.SeriesVAE(window=32, latent_dim=2, epochs=epochs, sampler="prior").fit(gaps)
+    draws = np.stack(vae.impute(gaps, draws=100))
+    low, high = np.quantile(draws[:, hidden], [0.05, 0.95], axis=0)
+    assert 0.82 < ((low <= whole[hidden]) & (whole[hidden] <= high)).mean() < 0.98
+
+
+def test_a_fill_no_better_than_the_mean_is_told():
+    noise = np.random.default_rng(0).normal(size=(400, 8))  # by luck a fill may be a little better, but not in all channels
+    noise[50:100] = np.nan
+    with pytest.warns(Note, match=r"filled no better than by its mean: \d+ values"):
+        vk.SeriesVAE(**TINY).fit(noise).impute(noise)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from scipy.stats import norm
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from vaekit import evaluation
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, normal_noise
 from vaekit.domains.series import Series
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators import ROWS_AT_ONCE, VAE
 from vaekit.limits import LARGEST, Within
 from vaekit.parts import Part, choose
@@ -29,6 +30,9 @@ from vaekit.uses.impute import CANDIDATES
 
 SCORES = ("window", "past", "last")
 GUESSES = 20  # ways to fill the gaps whose mean is the best guess
+CHECKS, CHECK_DRAWS = 3, 50  # times that values are hidden to check how gaps are filled, and draws of each
+LEAST_CHECKED = 30  # values of a channel: fewer say little of its errors
+LEVEL = 0.9  # of the intervals that are calibrated
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -204,7 +208,9 @@ class SeriesVAE(VAE):
         """X with its gaps filled, in the shape of X; of a table (steps, channels), those included that had no row. What is
         there stays as it is.
 
-        A gap is filled from its beginning on, half a window at a time, given what is there and what has been filled.
+        A gap is filled from its beginning on, half a window at a time, given what is there and what has been filled. Values that
+        are there are then hidden in gaps of the same lengths and filled, too: by how far off they are the spread of the draws is
+        calibrated (`calibrated_spread`). A note names each channel whose gaps are filled no better than by its mean.
 
         Args:
             draws: None: the best guess, the mean of several draws. A number: a list of so many series, each a draw from what
@@ -217,6 +223,11 @@ class SeriesVAE(VAE):
         series = self._series(X)
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
         filled = [self._fill(model, values, draws or GUESSES, random) for values in track(series.values)]
+        spread = self._checked_spread(model, series, random)
+        filled = [
+            np.where(np.isnan(v), self.domain_.limited(f.mean(0) + spread * (f - f.mean(0))), v)
+            for v, f in zip(series.values, filled, strict=True)
+        ]
         if draws is None:
             best = [self.domain_.limited(f.mean(0)) for f in filled]
             guesses = [np.where(np.isnan(v), b, v) for v, b in zip(series.values, best, strict=True)]
@@ -224,10 +235,10 @@ class SeriesVAE(VAE):
         return [as_given(X, [each[i] for each in filled]) for i in range(draws)]
 
     def _fill(self, model: Any, values: np.ndarray, draws: int, random: torch.Generator) -> np.ndarray:
-        """(T, channels) -> (draws, T, channels)."""
-        window, domain = self.domain_.window, self.domain_
+        """(T, channels) -> (draws, T, channels), the bounds and steps of channels left aside."""
+        window = self.domain_.window
         steps = max(len(values), window)
-        whole = replace(domain, window=steps)  # all of it as one window
+        whole = replace(self.domain_, window=steps, low=None, high=None, step=None)  # all of it as one window
         x, mask = whole.pack([values], torch.float64)
         if mask is None:
             return np.repeat(values[None], draws, axis=0)
@@ -240,6 +251,34 @@ class SeriesVAE(VAE):
             x[:, :, part] = drawn(model, data, random)
             seen[:, part] = True
         return np.where(np.isnan(values), whole.unpack(x)[:, : len(values)], values)
+
+    def _checked_spread(self, model: Any, series: TimeSeries, random: torch.Generator) -> np.ndarray:
+        """`calibrated_spread` of each channel, (channels,), by values that are hidden where the gaps would be if they were shifted
+        in time; 1 where there are too few."""
+        checked: list[tuple[np.ndarray, ...]] = []  # values, their fills, spreads of these, whether it was hidden
+        for values in series.values:
+            missing = np.isnan(values)
+            for _ in range(CHECKS if missing.any() else 0):
+                shift = int(torch.randint(len(values), (1,), generator=random))
+                hidden = np.roll(missing, shift, axis=0) & ~missing
+                found = self._fill(model, np.where(hidden, np.nan, values), CHECK_DRAWS, random)
+                checked.append((values, found.mean(0), found.std(0), hidden))
+        spreads = np.ones(len(self.domain_.mean))
+        if not checked:
+            return spreads
+        *found, hidden = map(np.concatenate, zip(*checked, strict=True))
+        mean = np.nanmean(np.concatenate(series.values), axis=0)
+        for c in np.flatnonzero(hidden.sum(0) >= LEAST_CHECKED):
+            truth, fill, spread = (each[hidden[:, c], c] for each in found)
+            spreads[c] = calibrated_spread(np.abs(truth - fill), spread)
+            missed, usual = (float(np.sqrt(np.square(truth - guess).mean())) for guess in (fill, mean[c]))
+            if missed >= usual > 0:
+                name = repr(self.domain_.columns[c]) if self.domain_.columns else f"channel {c}"
+                note(
+                    f"gaps of {name} are filled no better than by its mean: {len(truth)} values that were hidden to check "
+                    f"this were missed by {missed:.4g}, and by {usual:.4g} with the mean; train for longer, or with another window"
+                )
+        return spreads
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 
@@ -289,6 +328,18 @@ def drawn(model: Any, data: Data, random: torch.Generator) -> Tensor:
         if hasattr(p, "sample_given"):
             return p.sample_given(data.x, data.mask[0], noise)[0]
         return torch.where(data.mask, data.x, p.sample(1, noise)[0, 0])
+
+
+def calibrated_spread(errors: np.ndarray, spreads: np.ndarray) -> float:
+    """What draws' distance from their mean is multiplied by for 90 % intervals that hold 90 % of the values.
+
+    Where the model was trained on those values, their errors are a little too small.
+
+    Args:
+        errors: distance of each hidden value from the mean of its draws, (N,).
+        spreads: standard deviation of these draws, (N,).
+    """
+    return float(np.quantile(errors / np.maximum(spreads, 1e-12), LEVEL) / norm.ppf((1 + LEVEL) / 2))
 
 
 def over_steps(values: np.ndarray, window: int) -> np.ndarray:
