@@ -608,7 +608,9 @@ def test_intervals_of_fills_hold_what_they_say(epochs):
 
 
 def test_a_fill_no_better_than_the_mean_is_told():
-    noise = np.random.default_rng(0).normal(size=(400, 8))  # by luck a fill may be a little better, but not in all channels
+    noise = np.random.default_rng(0).normal(
+        size=(400, 8)
+    )  # by luck a fill may be a little better, but not in all channels
     noise[50:100] = np.nan
     with pytest.warns(Note, match=r"filled no better than by its mean: \d+ values"):
         vk.SeriesVAE(**TINY).fit(noise).impute(noise)
