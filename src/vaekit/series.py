@@ -266,10 +266,10 @@ class SeriesVAE(VAE):
         spreads = np.ones(len(self.domain_.mean))
         if not checked:
             return spreads
-        *found, hidden = map(np.concatenate, zip(*checked, strict=True))
+        *parts, hidden = map(np.concatenate, zip(*checked, strict=True))
         mean = np.nanmean(np.concatenate(series.values), axis=0)
         for c in np.flatnonzero(hidden.sum(0) >= LEAST_CHECKED):
-            truth, fill, spread = (each[hidden[:, c], c] for each in found)
+            truth, fill, spread = (each[hidden[:, c], c] for each in parts)
             spreads[c] = calibrated_spread(np.abs(truth - fill), spread)
             missed, usual = (float(np.sqrt(np.square(truth - guess).mean())) for guess in (fill, mean[c]))
             if missed >= usual > 0:
