@@ -182,6 +182,22 @@ def test_a_policy_does_the_task_it_is_told(two_tasks, told_policy, tmp_path):
         again.predict({"state": state})
 
 
+def test_demonstrations_that_a_policy_cannot_be_judged_by(two_tasks, told_policy):
+    for said, other in {
+        "has no 'task', which the policy was trained to see": replace(two_tasks, tasks=None),
+        "an action of demonstrations is 2 numbers, and the policy's is 1": replace(
+            two_tasks, actions=np.zeros((len(two_tasks), 2))
+        ),
+    }.items():
+        with pytest.raises(UserError, match=said):
+            told_policy.evaluate(other, k=2)
+    state = two_tasks.observations["state"][:3]
+    np.testing.assert_array_equal(
+        told_policy.predict({"state": state, "task": "go left"}),
+        told_policy.predict({"state": state, "task": ["go left"] * 3}),
+    )
+
+
 def test_an_environment_says_the_task(demos):
     demos = replace(demos, tasks=np.array(["this way", "that way"], object)[np.arange(len(demos)) % 2])
     policy = vk.Policy(**TINY, observations=["state", "task"]).fit(demos)

@@ -116,6 +116,16 @@ def test_an_episode_whose_metadata_are_wrong_is_left_out(tmp_path):
         assert_same(read_demonstrations(tmp_path), whole[[0, 2]])
 
 
+def test_episodes_that_were_removed_by_hand(tmp_path):
+    by_hand_v2(tmp_path)
+    whole, lines = read_demonstrations(tmp_path), tmp_path / "meta" / "episodes.jsonl"
+    first, _, last = lines.read_text().splitlines()
+    lines.write_text(f"{first}\n{last}\n")
+    with pytest.warns(Note, match="tells of 3 episodes, meta/episodes.jsonl lists 2"):
+        assert_same(read_demonstrations(tmp_path), whole[[0, 2]])
+    assert "lists 2: get the whole dataset again" in mistake(read_demonstrations, tmp_path, strict=True)
+
+
 def test_a_video_at_another_rate_is_named(tmp_path):
     by_hand_v2(tmp_path, lengths=[3, 25])
     mp4(tmp_path / "videos/chunk-000/observation.images.top/episode_000001.mp4", pictures(25), fps=Fraction(96, 10))

@@ -68,7 +68,7 @@ class Demonstrations:
 
     def number(self, episode: int) -> int:
         """What the source calls an episode."""
-        return episode if self.numbers is None else self.numbers[episode]
+        return episode if self.numbers is None or len(self.numbers) != self.episodes else self.numbers[episode]
 
     def describe(self) -> str:
         seen = ", ".join(f"{name} ({'x'.join(map(str, v.shape[1:]))})" for name, v in self.observations.items())

@@ -194,7 +194,10 @@ def _rows_v2(asked: Asked, info: Mapping[str, Any], video_keys: Iterable[str]) -
 def _in_order(asked: Asked, info: Mapping[str, Any], rows: list[dict[str, Any]], where: str) -> list[dict[str, Any]]:
     said = info.get("total_episodes", len(rows))
     if said != len(rows) or not rows:
-        raise UserError(f"{asked.text}: meta/info.json tells of {said} episodes, {where} lists {len(rows)}: {AGAIN}")
+        text = f"{asked.text}: meta/info.json tells of {said} episodes, {where} lists {len(rows)}"
+        if asked.strict or not rows:
+            raise UserError(f"{text}: {AGAIN}")
+        asked.notes.append(text)
     return sorted(rows, key=lambda row: row["episode_index"])
 
 

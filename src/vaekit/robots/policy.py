@@ -183,8 +183,18 @@ class Policy(Learner):
         return {name: there[name] for name in names}
 
     def _data(self, demonstrations: Demonstrations) -> Data:
+        there, size = demonstrations.offered, len(self.domain_.mean)
+        for name in self.schema_.named:
+            if name not in there:
+                near = near_matches(name, there)
+                raise UserError(f"{demonstrations.name} has no {name!r}, which the policy was trained to see{near}")
+        if demonstrations.actions.shape[1] != size:
+            raise UserError(
+                f"an action of {demonstrations.name} is {demonstrations.actions.shape[1]} numbers, and the policy's is {size}: "
+                "give demonstrations of the same robot"
+            )
         x, mask = self.domain_.pack(demonstrations.actions, demonstrations.episode_ends)
-        seen = {name: demonstrations.offered[name] for name in self.schema_.named}
+        seen = {name: there[name] for name in self.schema_.named}
         return Data(x, mask, self.schema_.pack(seen, len(demonstrations)))
 
     def _split(self, data: Data) -> tuple[Tensor, Tensor]:
@@ -323,7 +333,8 @@ class Policy(Learner):
                 raise UserError(
                     f"observation {name!r} has the shape {arrays[name].shape[1:]}, and the policy was trained to see {wanted}"
                 )
-        y = self.schema_.pack(arrays, len(next(iter(arrays.values()))))
+        rows = next((len(values) for values in arrays.values() if values.ndim), 1)  # a task may be told once for all
+        y = self.schema_.pack(arrays, rows)
         for name, values in y.items():
             c = self.schema_.named[name]
             if isinstance(c, Label) and (values < 0).any():
