@@ -285,7 +285,7 @@ def test_an_estimator_of_texts(vae, tmp_path):
     assert way.tolist()[:: len(way) - 1] == vae.reconstruct(TEXTS[:2]).tolist()
     vae.save(tmp_path / "run")
     again = vk.load(tmp_path / "run")
-    assert again.sample(5).tolist() == vae.sample(5).tolist()
+    assert again.sample(5, random_state=1).tolist() == vae.sample(5, random_state=1).tolist()
     assert np.array_equal(again.score_samples(TEXTS, k=3), vae.score_samples(TEXTS, k=3))
 
 

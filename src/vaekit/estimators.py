@@ -345,7 +345,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             guidance: how much more of y than y asks for: rows are surer to be of it, and less varied. 0: none; 1: twice of what y
                 changes (see `vaekit.model.Model.decode`).
             mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
-            random_state: seed; None takes the estimator's.
+            random_state: seed. None: each call gives other rows, and the n-th call after training or loading always the same.
             track: wraps the pieces of work of a search for `where`, to show progress.
             writing: texts only. top_p: a token is one of the likeliest, whose probabilities add up to this. repetition_penalty: the
                 log-probability of a token that the text holds already is multiplied by this, 1 or more. max_length: tokens of a
@@ -371,7 +371,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             name = "prior"  # training was stopped before it could be learned
         if name != "prior" and name not in self.samplers_:
             raise UserError(f"sampler {name!r} has not been learned: call fit_sampler({name!r}, X) first")
-        seed = self.seed_ if random_state is None else random_state
+        seed = self._call_seed(random_state)
         model, table = self._model(), self.domain_.kind == "table"
         learned = None if name == "prior" else copy.deepcopy(self.samplers_[name]).double()
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ from vaekit.settings import PARTS
 from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
 from vaekit.training.guards import seeded
+
+
+CALL = 9  # an address of random numbers
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
@@ -94,6 +98,7 @@ class Learner(BaseEstimator):
     def _seeded(self) -> Iterator[None]:
         """`vaekit.training.guards.seeded`. Notes are kept; an estimator whose learning fails or is stopped at once is not fitted."""
         self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
+        self.calls_ = 0
         try:
             with kept_notes() as self.notes_, seeded(self.seed_):
                 yield
@@ -173,6 +178,14 @@ class Learner(BaseEstimator):
         return self._part("objective")()
 
     # -- using ---------------------------------------------------------------------------------------------------------
+
+    def _call_seed(self, random_state: int | None) -> int:
+        """The seed of a call of `sample`: as said; else of the estimator and the number of the call, so that calls differ."""
+        if random_state is not None:
+            return random_state
+        call = getattr(self, "calls_", 0)  # none yet of a model that was loaded
+        self.calls_ = call + 1
+        return int(np.random.SeedSequence([self.seed_, CALL, call]).generate_state(1)[0]) if call else self.seed_
 
     def save(self, run: str | Path) -> Path:
         """Write the run directory; `vaekit.load(run)` reads it back. What another model left there is removed."""

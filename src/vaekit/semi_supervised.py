@@ -314,8 +314,9 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
     def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
         """New rows, of target y or, where it is left out, of targets of the Normal that the model takes y for; see `VAE.sample`."""
         check_is_fitted(self)
+        seed = self._call_seed(random_state)
         if y is None:
             condition = self._condition
-            random = np.random.default_rng([self.seed_ if random_state is None else random_state, 1])
+            random = np.random.default_rng([seed, 1])
             y = condition.mean + random.normal(size=(n_samples, condition.size)) * condition.scale
-        return super().sample(n_samples, y, random_state=random_state, **options)
+        return super().sample(n_samples, y, random_state=seed, **options)

@@ -29,7 +29,7 @@ def sample(
     guidance: Annotated[float, typer.Option(help="How much more of the condition than it asks for: rows are surer to be of it, and less varied.")] = 0.0,
     where: Annotated[list[str] | None, typer.Option(help="Tables: what rows have to fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
     sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other samples.", **SEED)] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same samples: take another for a file that adds to one you have.", **SEED)] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet; texts are printed, or .txt."""

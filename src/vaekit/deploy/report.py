@@ -231,15 +231,22 @@ def samples(shown: Shown) -> dict[str, Any]:
     if shown.pictures:
         kinds = groups(shown)
         if not kinds:
-            return {"grid": shown.strip(estimator.sample(6 * n), n)}
+            return {"grid": shown.strip(estimator.sample(6 * n, random_state=estimator.seed_), n)}
         strips = []
         for title, shared, rows in kinds:
-            strips.append((title, shown.strip(estimator.sample(n, conditions_of(shown, shared, rows, n)))))
+            strips.append(
+                (
+                    title,
+                    shown.strip(
+                        estimator.sample(n, conditions_of(shown, shared, rows, n), random_state=estimator.seed_)
+                    ),
+                )
+            )
         named = next((c for c in shown.conditions.values() if isinstance(c, Label)), None)
         return {"strips": strips, "left_out": max(0, named.size - CLASSES) if named else 0}
     rows = np.arange(len(shown.x)) if shown.conditions else np.arange(ROWS)
     y = shown.given(rows) if shown.conditions else None
-    new = estimator.sample(len(rows), y)
+    new = estimator.sample(len(rows), y, random_state=estimator.seed_)
     panels = []
     for i, name in enumerate(shown.names[:COLUMNS]):
         real = shown.x[np.isfinite(shown.x[:, i]), i].astype(float)

@@ -143,7 +143,7 @@ def samples(estimator: SeriesVAE, values: np.ndarray, names: list[str]) -> list[
     """Real and new windows of each channel, on one scale."""
     window = estimator.domain_.window
     starts = np.linspace(0, max(0, len(values) - window), WINDOWS).astype(int)
-    new, panels = estimator.sample(WINDOWS), []
+    new, panels = estimator.sample(WINDOWS, random_state=estimator.seed_), []
     for i, name in enumerate(names[:CHANNELS]):
         for title, lines, colour in (
             ("real", [values[s : s + window, i] for s in starts], MUTED),

@@ -50,7 +50,7 @@ def write_text_report(
     words = have_words(texts)
     some = varied(texts, words)
     given = {name: values[some] for name, values in known.items()}
-    written = estimator.sample(WRITTEN)
+    written = estimator.sample(WRITTEN, random_state=estimator.seed_)
     latent = estimator.model_.latent_dim > 0
     return write_page(
         folder,
@@ -103,7 +103,15 @@ def varied(texts: np.ndarray, words: bool = True) -> np.ndarray:
 def samples(estimator: VAE, written: np.ndarray) -> list[tuple[float, list[str]]]:
     """(temperature, texts)."""
     return [
-        (t, list(written[:EXAMPLES] if t == 1 else estimator.sample(EXAMPLES, temperature=t))) for t in TEMPERATURES
+        (
+            t,
+            list(
+                written[:EXAMPLES]
+                if t == 1
+                else estimator.sample(EXAMPLES, temperature=t, random_state=estimator.seed_)
+            ),
+        )
+        for t in TEMPERATURES
     ]
 
 
@@ -112,7 +120,10 @@ def classes(estimator: VAE) -> list[tuple[str, list[str]]]:
     for name, condition in estimator.schema_.named.items():
         if isinstance(condition, Label):
             shown = condition.classes[:CLASSES]
-            return [(f"{name}={c}", list(estimator.sample(EXAMPLES // 2, {name: c}))) for c in shown]
+            return [
+                (f"{name}={c}", list(estimator.sample(EXAMPLES // 2, {name: c}, random_state=estimator.seed_)))
+                for c in shown
+            ]
     return []
 
 
