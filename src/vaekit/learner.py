@@ -30,7 +30,6 @@ from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
 from vaekit.training.guards import seeded
 
-
 CALL = 9  # an address of random numbers
 
 
