@@ -43,7 +43,7 @@ ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no 
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
 # How a source is read: kept in the run, so that others are read alike.
-READ_BY = ("resize", "column", "encoding", "map", "fps", "trim")
+READ_BY = ("resize", "metadata", "column", "encoding", "map", "fps", "trim")
 LABELLED_BY = ("label_column", "labels")
 # Parts that `PARTS` does not list, and what they are where nothing is said.
 PLAIN_PARTS = {"likelihood": "auto", "tokenizer": "bpe"}
@@ -58,6 +58,7 @@ class Recipe:
         conditions: names, or "name:label" or "name:number" where the kind is not to be guessed. Of a policy: what it is to
             see, such as "state".
         resize: (width, height) for pictures of mixed sizes.
+        metadata: a .csv file of what is known of the pictures in a folder; None: metadata.csv in it.
         strict: an unreadable picture is an error.
         column: of a table, the column of texts to learn.
         encoding: what a file of text is in; None: UTF-8.
@@ -74,6 +75,7 @@ class Recipe:
     source: str | list[str] | None = None
     conditions: list[str] = field(default_factory=list)
     resize: tuple[int, int] | None = None
+    metadata: str | None = None
     strict: bool = False
     column: str | None = None
     encoding: str | None = None
@@ -167,6 +169,7 @@ class Recipe:
             "source": self.source,
             "conditions": self.conditions,
             "resize": self.resize,
+            "metadata": self.metadata,
             "strict": self.strict,
             "column": self.column,
             "encoding": self.encoding,
@@ -260,8 +263,9 @@ class Recipe:
             return read_series(self.source)
         names = [c.partition(":")[0] for c in ([self.label_column] if self.label_column else self.conditions)]
         return sources.read(
-            self.source, conditions=names, resize=size, strict=self.strict, column=self.column, encoding=self.encoding
-        )
+            self.source, conditions=names, resize=size, strict=self.strict, column=self.column, encoding=self.encoding,
+            metadata=self.metadata,
+        )  # fmt: skip
 
 
 def read_schema(path: Path) -> dict[str, Any]:
@@ -323,7 +327,9 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
     if isinstance(estimator, Policy | SeriesVAE):
         return estimator.read(source)
     names = [*(estimator.schema_.named if conditions else ()), *also]
-    resize, column, encoding = (estimator.data_.get(name) for name in ("resize", "column", "encoding"))
+    resize, metadata, column, encoding = (
+        estimator.data_.get(name) for name in ("resize", "metadata", "column", "encoding")
+    )
     data = sources.read(
         source,
         conditions=list(dict.fromkeys(names)),
@@ -331,6 +337,7 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
         resize=(resize[0], resize[1]) if resize else None,
         column=column,
         encoding=encoding,
+        metadata=metadata,
         optional_conditions=True,
     )
     if estimator.domain_.kind == "text" and data.kind != "text":

@@ -36,6 +36,7 @@ def fit(
     constraint: Annotated[list[str] | None, option("Tables: what has to hold between columns in each row that is drawn or filled, such as 'start <= end' or 'total == price * quantity'; repeat it for several.", "--constraint", panel=DATA)] = None,
     column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,
     encoding: Annotated[str | None, option("What a .txt or .csv file is in, such as latin-1. Default: UTF-8.", panel=DATA)] = None,
+    metadata: Annotated[str | None, option("A folder of pictures: a .csv file of what is known of them, a column file_name and columns for --condition. Default: metadata.csv in the folder.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
     map_: Annotated[list[str] | None, option("Demonstrations: what SOURCE calls things, NAME=KEY: --map state=observation.joints,action=actions. A KEY of a+b is two vectors, one behind the other.", "--map", panel=DATA)] = None,
     fps: Annotated[float | None, option("Demonstrations: frames a second, where SOURCE does not tell. Default: 50.", panel=DATA)] = None,
@@ -126,6 +127,7 @@ def fit(
     recipe.conditions = condition or recipe.conditions
     recipe.resize = parse_size(resize) if resize else recipe.resize
     recipe.strict = strict or recipe.strict
+    recipe.metadata = metadata or recipe.metadata
     recipe.column = column or recipe.column
     recipe.encoding = encoding or recipe.encoding
     recipe.label_column = label_column or recipe.label_column

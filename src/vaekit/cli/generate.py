@@ -90,7 +90,7 @@ def reconstruct(
         write_rows(path, pairs, estimator.domain_, {"columns": 16 if shown > 4 else 2})
         say(f"{shown} of {len(rows)} pictures, each beside its reconstruction, in {path}")
     else:
-        write_rows(path, rows, data if data.kind == "series" else estimator.domain_)
+        write_rows(path, rows, data if data.kind == "series" else estimator.domain_, names=data.names)
         say(f"{len(rows)} reconstructions in {path}")
 
 
@@ -118,7 +118,8 @@ def impute(
             rows = write_pieces(to, imputed(estimator, data, bool(draws), seed + i))
         else:
             found = estimator.impute(data.x, data.conditions, draws=1 if draws else None, random_state=seed + i)
-            write_rows(to, found[0] if draws else found, data if data.kind == "series" else estimator.domain_)
+            kind = data if data.kind == "series" else estimator.domain_
+            write_rows(to, found[0] if draws else found, kind, names=data.names)
             rows = len(data)
         told(f"{rows} rows", to)
 
@@ -145,7 +146,7 @@ def encode(run: Run, source: Source, output: Out = None) -> None:
 
     estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False)
     data = read_for(estimator, source)
-    write_rows(path, estimator.transform(data.x, data.conditions), None)
+    write_rows(path, estimator.transform(data.x, data.conditions), None, names=data.names)
     say(f"{len(data)} rows of {estimator.model_.latent_dim} latent units in {path}")
 
 

@@ -31,7 +31,7 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
         width = found[0].shape[1]
         names = [name if width == 1 else f"{name}{i}" for i in range(width)]
         columns = {f"{n}{end}": v[:, i] for v, end in zip(found, ("", " sd"), strict=True) for i, n in enumerate(names)}
-    write_table(path, columns)
+    write_table(path, {**{key: values for key, values in data.names.items() if key not in columns}, **columns})
     said = ""
     if name in data.conditions and is_classifier(estimator):
         from vaekit.uses.labels import known, share

@@ -16,9 +16,10 @@ from pathlib import Path
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
 from vaekit.sources.base import Ask, Dataset, as_slice, bounded, check, check_size, reading, shown, split_rows
+from vaekit.sources.folders import read_folder
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.json_lines import read_json_lines
-from vaekit.sources.pictures import PICTURE_SUFFIXES, read_folder, read_picture_file
+from vaekit.sources.pictures import PICTURE_SUFFIXES, read_picture_file
 from vaekit.sources.tables import read_csv, read_parquet
 from vaekit.sources.text import column_of, read_text
 
@@ -34,6 +35,7 @@ def read(
     strict: bool = False,
     column: str | None = None,
     encoding: str | None = None,
+    metadata: str | os.PathLike[str] | None = None,
     optional_conditions: bool = False,
 ) -> Dataset:
     """Read a source into memory.
@@ -47,6 +49,8 @@ def read(
     strict: a picture that cannot be read is an error; otherwise it is skipped, and `notes` says so.
     column: of a table, the column that holds texts: the data are these texts. "FILE.csv:COLUMN" says the same.
     encoding: what a .txt or .csv file is in, such as "latin-1". None: UTF-8.
+    metadata: of a folder, a .csv file of what is known of its pictures, by column; they are named by its column file_name, or else by
+        its first one. None: metadata.csv in the folder, if it is there.
     optional_conditions: a condition the source does not have is left out of `conditions`, and `notes` says so; and a column or
         an encoding are left alone where the source is no table and no file of text.
 
@@ -59,11 +63,16 @@ def read(
         text, rows = split_rows(text)
         ask = Ask(text, Path(os.path.expanduser(text)), conditions, columns, resize, strict, optional_conditions)
         ask.column, ask.encoding = column, encoding
+        ask.metadata = Path(os.path.expanduser(metadata)) if metadata else None
         reader = _reader(ask, named=isinstance(source, str))
         if encoding and reader not in (read_csv, read_json_lines, read_text) and not optional_conditions:
             raise UserError(
                 f"{ask.text} is no file of text, such as a .txt or .csv, and has no encoding: leave out --encoding"
             )
+        if metadata and reader is not read_folder and not optional_conditions:
+            raise UserError(f"{ask.text} is no folder of pictures, and has no metadata: leave out --metadata")
+        if ask.metadata and not ask.metadata.is_file() and not optional_conditions:
+            raise UserError(f"the metadata {ask.metadata} is no file: check how it is written")
         data = reader(ask)
         if ask.column is not None and data.kind == "table":
             data = column_of(data, ask)

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ class Dataset:
     columns: list[str] | None  # rows: the names of the D columns, if the source has them
     conditions: dict[str, np.ndarray]  # each (N,) or (N, n)
     notes: list[str]  # what the user should know about the reading
+    names: dict[str, np.ndarray] = field(
+        default_factory=dict
+    )  # what tells which row is which: "file" of a picture; each (N,)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -52,7 +55,8 @@ class Dataset:
     def __getitem__(self, rows: int | slice | np.ndarray) -> Dataset:
         """The chosen rows; an int gives a Dataset of one row. IndexError if a row is out of range."""
         index = [rows] if isinstance(rows, (int, np.integer)) else rows
-        return replace(self, x=self.x[index], conditions={name: c[index] for name, c in self.conditions.items()})
+        conditions, names = ({name: c[index] for name, c in of.items()} for of in (self.conditions, self.names))
+        return replace(self, x=self.x[index], conditions=conditions, names=names)
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Ask:
     array: str | None = None  # the NAME of file.npz:NAME
     column: str | None = None  # of a table, which is read as texts
     encoding: str | None = None  # of a file of text
+    metadata: Path | None = None  # a table of what is known of the pictures in a folder
 
 
 class MissingConditionError(UserError):
@@ -233,6 +238,10 @@ def decoded(content: bytes, ask: Ask) -> str:
         raise UserError(
             f"{ask.text}, line {line} (the first is 1): byte 0x{content[start]:02x} is not {encoding.upper()}; {remedy}"
         ) from error
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def shown(folder: Path) -> list[str]:

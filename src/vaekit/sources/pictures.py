@@ -1,54 +1,32 @@
-"""Pictures as sources: folders and single files."""
+"""Pictures as sources: how files are read, and how they become one array."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, shown, take
+from vaekit.sources.base import Ask, Dataset, Offers, listed, take
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # only these: Pillow would run Ghostscript on an EPS
-
-
-def read_folder(ask: Ask) -> Dataset:
-    root, files = ask.path, []
-    for place, folders, names in os.walk(root, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(place, n) for n in names if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith(".")]
-    if not files and (root / "meta" / "info.json").exists():
-        raise UserError(f"{ask.text} is a dataset of demonstrations: add --kind actions to learn a policy from it")
-    if not files:
-        held = ", ".join(shown(root)[:5]) or "nothing"
-        raise UserError(
-            f"the folder {ask.text} holds no pictures ({', '.join(PICTURE_SUFFIXES)}), but {held}: give another"
-        )
-    files.sort()
-    parts = [path.relative_to(root).parts for path in files]
-
-    def label() -> np.ndarray:
-        none_has = all(len(part) == 1 for part in parts)
-        for first, *rest in parts:
-            if not rest:
-                raise (MissingConditionError if none_has else UserError)(
-                    f"a picture's label is the name of its subfolder, and {first} lies loose in "
-                    f"{ask.text}: move it into one, or leave out --condition label"
-                )
-        return np.array([first for first, *_ in parts])
-
-    pictures = [("/".join(part), path) for part, path in zip(parts, files, strict=True)]
-    return from_pictures(pictures, ask, root.resolve().name, {"label": label})
-
-
-def _raise(error: OSError) -> None:
-    raise error
+PICTURE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm",
+)  # fmt: skip
+# Only these are read: Pillow would run Ghostscript on an EPS.
+PICTURE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "AVIF", "TIFF", "PPM")
+PAGED = (
+    "TIFF",
+    "GIF",
+    "WEBP",
+    "PNG",
+    "AVIF",
+)  # what else is in a file of these is a picture too; in those of phones, a preview
+MANY = 500  # pictures that take a while to read
 
 
 def read_picture_file(ask: Ask) -> Dataset:
@@ -56,24 +34,49 @@ def read_picture_file(ask: Ask) -> Dataset:
     return from_pictures([(ask.path.name, ask.path)], ask, ask.path.stem, {})
 
 
-def from_pictures(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask, name: str, offers: Offers) -> Dataset:
-    """A Dataset of pictures, given by name and file; those that cannot be read are left out, with their conditions."""
+def from_pictures(
+    pictures: Sequence[tuple[str, Path | bytes]],
+    ask: Ask,
+    name: str,
+    offers: Offers,
+    notes: Sequence[str] = (),
+    known: Mapping[str, np.ndarray] | None = None,
+) -> Dataset:
+    """A Dataset of pictures, given by name and file; those that cannot be read are left out, with their conditions. Each page of a
+    file is a picture, FILE[0], FILE[1], ... by name. known: what else to write beside what is made of a picture, by column."""
     conditions = take(offers, ask)
     kept, arrays, failed = [], [], []
-    for i, (title, file) in enumerate(pictures):
+    titles: list[str] = []
+    paged, odd, cut = [], [], []
+    for i, (title, file) in enumerate(progress(pictures)):
         try:
-            array = _picture(file)
+            pages, left, was_cut = read_pages(file)
         except Exception as error:  # a damaged file can make a decoder raise anything
             failed.append(f"{title} ({_reason(error)})")
             if ask.strict:
                 raise UserError(f"{ask.text}: cannot read {failed[0]}; mend or remove it") from error
             continue
-        kept.append(i)
-        arrays.append(resized(array, ask.resize) if ask.resize else array)
-    notes = []
+        kept += [i] * len(pages)
+        arrays += [resized(page, ask.resize) if ask.resize else page for page in pages]
+        titles += [f"{title}[{k}]" for k in range(len(pages))] if len(pages) > 1 else [title]
+        paged += [f"{title} has {len(pages)}"] * (len(pages) > 1)
+        odd += [title] * left
+        cut += [title] * was_cut
+    notes = [*notes]
     if failed:
-        listed = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
-        notes.append(f"{len(failed)} of {len(pictures)} pictures could not be read and were skipped: {listed}")
+        notes.append(
+            f"{len(failed)} of {len(pictures)} pictures could not be read and were skipped: {listed(failed, 5)}"
+        )
+    if paged:
+        notes.append(f"{len(paged)} files hold several pictures, and each of them is a row: {listed(paged)}")
+    if odd:
+        notes.append(
+            f"{len(odd)} pages of another size than the first page of their file were left out: {listed(sorted(set(odd)))}"
+        )
+    if cut:
+        notes.append(
+            f"{len(cut)} pictures have 16 bits a colour, of which 8 were read: {listed(cut)}; a .npy file keeps all"
+        )
     if not arrays:
         raise UserError(f"{ask.text} has no picture that can be read" + "".join(f"; {note}" for note in notes))
     sizes = Counter((array.shape[1], array.shape[0]) for array in arrays).most_common()
@@ -86,11 +89,34 @@ def from_pictures(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask, name: 
         )
     types = {array.dtype: pictures[i][0] for array, i in zip(arrays, kept, strict=True)}
     if len(types) > 1:
-        listed = ", ".join(f"{title} has {dtype}" for dtype, title in types.items())
-        raise UserError(f"the pictures of {ask.text} differ in the type of their pixels: {listed}; save all in one")
-    channels = max(array.shape[2] if array.ndim == 3 else 1 for array in arrays)
+        each = ", ".join(f"{title} has {dtype}" for dtype, title in types.items())
+        raise UserError(f"the pictures of {ask.text} differ in the type of their pixels: {each}; save all in one")
+    depth = [array.shape[2] if array.ndim == 3 else 1 for array in arrays]
+    channels = max(depth)
+    grey = [title for title, n in zip(titles, depth, strict=True) if n == 1]
+    if channels > 1 and grey:
+        notes.append(
+            f"{len(grey)} of {len(depth)} pictures are grey, and became colour as the others are: {listed(grey)}"
+        )
+    if channels == 4:
+        seen = [title for title, n in zip(titles, depth, strict=True) if n == 4]
+        notes.append(
+            f"{len(seen)} of {len(depth)} pictures have transparent pixels: all have a fourth channel, opacity; {listed(seen)}"
+        )
     x = np.stack([_with_channels(array, channels) for array in arrays])
-    return Dataset(x, "images", name, None, {key: values[kept] for key, values in conditions.items()}, notes)
+    taken = {key: values[kept] for key, values in conditions.items()}
+    names = {"file": np.array([os.fsencode(title).decode(errors="replace") for title in titles])}
+    names |= {key: values[kept] for key, values in (known or {}).items()}
+    return Dataset(x, "images", name, None, taken, notes, names)
+
+
+def progress(pictures: Sequence[Any]) -> Iterable[Any]:
+    """The same, one by one, with a bar where there are many."""
+    if len(pictures) < MANY:
+        return pictures
+    from vaekit.training.progress import track
+
+    return track(list(pictures), "read")
 
 
 def _reason(error: Exception) -> str:
@@ -108,19 +134,36 @@ def open_picture(file: Path | bytes) -> Any:
     return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS)
 
 
-def _picture(file: Path | bytes) -> np.ndarray:
-    """The pixels of a picture, or of an animation's first frame, in the fewest channels that hold them.
+def read_pages(file: Path | bytes) -> tuple[list[np.ndarray], int, bool]:
+    """The pixels of each page or frame of a file that has the size of the first; how many have not; whether colours of 16 bits were
+    cut to 8."""
+    with open_picture(file) as opened:
+        cut = opened.mode in ("RGB", "RGBA") and any(is_deep(tile) for tile in opened.tile)
+        pages = []
+        for i in range(opened.n_frames if opened.format in PAGED and hasattr(opened, "n_frames") else 1):
+            opened.seek(i)
+            pages.append(_pixels(opened))
+    own = [page for page in pages if page.shape[:2] == pages[0].shape[:2]]
+    return own, len(pages) - len(own), cut
+
+
+def is_deep(tile: Any) -> bool:
+    """Whether a part of a file, as Pillow has it, holds colours of 16 bits."""
+    return ";16" in str(tile.args) or (tile.codec_name == "ppm" and isinstance(tile.args, tuple) and tile.args[1] > 255)
+
+
+def _pixels(opened: Any) -> np.ndarray:
+    """The pixels of an open picture, in the fewest channels that hold them.
 
     (H, W) if it is grey, else (H, W, 3), or (H, W, 4) if any of it is transparent; uint8, but 16-bit grey stays uint16.
     """
     from PIL import ImageOps
 
-    with open_picture(file) as opened:
-        image = ImageOps.exif_transpose(opened)  # cameras store how they were held
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # deep grey; "I" also is how 16 bits may arrive
-            deep = np.asarray(image)
-            return deep.astype(np.uint16) if deep.dtype.kind != "f" and deep.max() < 2**16 and deep.min() >= 0 else deep
-        pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    image = ImageOps.exif_transpose(opened)  # cameras store how they were held
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # deep grey; "I" also is how 16 bits may arrive
+        deep = np.asarray(image)
+        return deep.astype(np.uint16) if deep.dtype.kind != "f" and deep.max() < 2**16 and deep.min() >= 0 else deep
+    pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
     if pixels.shape[2] == 4 and (pixels[..., 3] < 255).any():
         return pixels
     pixels = pixels[..., :3]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,6 +49,7 @@ class TimeSeries:
     notes: list[str] = field(default_factory=list)
 
     kind: ClassVar[str] = "series"
+    names: ClassVar[Mapping[str, np.ndarray]] = {}  # its columns of time tell which step is which
 
     def __len__(self) -> int:
         return sum(map(len, self.values))

@@ -59,7 +59,11 @@ class Oddness:
         order = np.random.default_rng([self.estimator.seed_, PART]).permutation(len(data))[:most]
         reference, own = np.array_split(order, 2) if self.score.learns else (order[:0], order)
         if len(own) < 1 or (self.score.learns and len(reference) < 2):
-            raise UserError(f"{origin} has {len(data)} rows: too few to calibrate on, give at least some hundred")
+            least, other = (3, ", or take --score loglik, which learns nothing") if self.score.learns else (1, "")
+            raise UserError(
+                f"normal rows ({origin}): {len(data)}, and {least} are the least to calibrate on: name some hundred with "
+                f"--calibrate{other}"
+            )
         if self.score.learns:
             rows = data[np.sort(reference)]
             self.score.fit(self.estimator, rows.x, rows.conditions)
@@ -84,7 +88,7 @@ class Oddness:
         return found
 
     def judge_all(self, data: Any, *, shares: bool = False, track: Any = list) -> Iterator[dict[str, np.ndarray]]:
-        """`judge` of a `Dataset`, some rows at a time, and "row", their numbers: what lies in a file is not all in memory.
+        """`judge` of a `Dataset`, some rows at a time, and "row", their numbers, and their names: what lies in a file is not all in memory.
         track: wraps the list of pieces of work, to show how far it has come."""
         starts = [*range(0, len(data), ROWS)]
         pieces: Any = (
@@ -93,7 +97,8 @@ class Oddness:
         for start, x in zip(track(starts), pieces, strict=True):
             rows = slice(start, start + len(x))
             y = {name: values[rows] for name, values in data.conditions.items()}
-            yield {"row": np.arange(rows.start, rows.stop), **self.judge(x, y, shares=shares)}
+            names = {name: values[rows] for name, values in data.names.items()}
+            yield {"row": np.arange(rows.start, rows.stop), **names, **self.judge(x, y, shares=shares)}
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

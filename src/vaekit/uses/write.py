@@ -54,11 +54,14 @@ def write_pieces(path: Path, tables: Iterable[Any]) -> int:
     return rows
 
 
-def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) -> None:
+def write_rows(
+    path: Path, rows: np.ndarray, domain: Any, pictures: Any = None, names: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Rows in the user's own form as .npy, .npz, .csv, .parquet, or, for pictures, .png (a grid) or .gif (frames), or, for
     texts, .txt or what is printed.
 
-    `pictures`: options of the grid, such as its columns.
+    `pictures`: options of the grid, such as its columns. `names`: columns (N,) that tell which row is which, such as the file of a
+    picture, beside the rows of a .csv or .parquet.
     """
     suffix = path.suffix.lower()
     if suffix in (".png", ".gif"):
@@ -91,10 +94,10 @@ def write_rows(path: Path, rows: np.ndarray, domain: Any, pictures: Any = None) 
         write_table(path, domain.table(rows))
     else:
         flat = rows.reshape(len(rows), -1)
-        names = getattr(domain, "columns", None) or [
+        columns = getattr(domain, "columns", None) or [
             f"{'z' if domain is None else 'x'}{i}" for i in range(flat.shape[1])
         ]
-        write_table(path, dict(zip(names, flat.T, strict=True)))
+        write_table(path, {**(names or {}), **dict(zip(columns, flat.T, strict=True))})
 
 
 def write_lines(path: Path, texts: Iterable[str]) -> None:

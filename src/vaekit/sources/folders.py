@@ -1,0 +1,123 @@
+"""Folders of pictures as sources: which files are read, what is left out, and what is known of each picture."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError
+from vaekit.frame import Frame
+from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, listed, shown
+from vaekit.sources.pictures import PICTURE_SUFFIXES, from_pictures
+from vaekit.sources.tables import column_offers, csv_table
+
+METADATA, FILE_NAME = "metadata.csv", "file_name"  # as in the imagefolder of Hugging Face's datasets
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # which Windows leaves behind
+
+
+def read_folder(ask: Ask) -> Dataset:
+    """The pictures of a folder and of its subfolders, each folder in the order of its names: 10.png comes before 2.png."""
+    root = ask.path
+    files = list(walk(root))
+    pictures = [path for path in files if path.name.lower().endswith(PICTURE_SUFFIXES)]
+    notes = left_out(set(files).difference(pictures, [root / METADATA, ask.metadata or root]))
+    if not pictures and (root / "meta" / "info.json").exists():
+        raise UserError(f"{ask.text} is a dataset of demonstrations: add --kind actions to learn a policy from it")
+    if not pictures:
+        held = notes[0] if notes else f"but {', '.join(shown(root)[:5]) or 'nothing'}: give another"
+        raise UserError(f"the folder {ask.text} holds no pictures ({', '.join(PICTURE_SUFFIXES)}), {held}")
+    parts = [path.relative_to(root).parts for path in pictures]
+    titles = ["/".join(part) for part in parts]
+    folders = np.array([part[0] if len(part) > 1 else None for part in parts], dtype=object)
+
+    def label() -> np.ndarray:
+        loose = [title for title, folder in zip(titles, folders, strict=True) if folder is None]
+        if loose:
+            raise (MissingConditionError if len(loose) == len(titles) else UserError)(
+                f"a picture's label is the name of its subfolder, and {loose[0]} lies loose in "
+                f"{ask.text}: move it into one, name the labels in a {METADATA}, or leave out --condition label"
+            )
+        if deeper := [part for part in parts if len(part) > 2]:
+            notes.append(
+                f"{len(deeper)} of {len(parts)} pictures lie deeper than one folder, such as {'/'.join(deeper[0])}: their label is the "
+                f"first folder, such as {deeper[0][0]}; for the names of the folders in it, give {ask.text}/{deeper[0][0]}"
+            )
+        return folders.astype(str)
+
+    offers = {"label": label, **described(ask, titles, notes)}
+    known = {"label": folders} if any(folders) else {}
+    return from_pictures(list(zip(titles, pictures, strict=True)), ask, root.resolve().name, offers, notes, known)
+
+
+def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The files in a folder and its subfolders, linked ones too, in order; not the hidden ones, nor what systems leave behind."""
+    real = os.path.realpath(folder)
+    if real in above:  # a link back to a folder around it
+        return
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES:
+            continue
+        if entry.is_dir():
+            yield from walk(Path(entry.path), (*above, real))
+        else:
+            yield Path(entry.path)
+
+
+def left_out(files: Collection[Path]) -> list[str]:
+    """A sentence for each kind of file that is not read."""
+    names: dict[str, list[str]] = {}
+    for path in sorted(files):
+        names.setdefault(path.suffix.lower(), []).append(path.name)
+    kinds = sorted(names.items(), key=lambda kind: -len(kind[1]))
+    return [
+        f"{len(found)} {suffix or 'nameless'} file{'s were' if len(found) > 1 else ' was'} not read: {listed(found)}; "
+        "save them as .png or .jpg if they are pictures"
+        for suffix, found in kinds
+    ]
+
+
+def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
+    """What a table beside the pictures says of them: its columns, NaN or None for pictures it does not name."""
+    path = ask.metadata or ask.path / METADATA
+    if not ask.conditions or not path.is_file():
+        return {}
+    table, _ = csv_table(replace(ask, path=path, text=str(path), column=None))
+    key = FILE_NAME if FILE_NAME in table.column_names else table.column_names[0]
+    row_of = {str(name).replace("\\", "/").removeprefix("./"): i for i, name in enumerate(table[key].to_pylist())}
+    paths = [PurePosixPath(title) for title in titles]
+    often = Counter(path.name for path in paths)
+
+    def row(path: PurePosixPath) -> int | None:
+        """Of a picture, by its path in the folder, or by its name, where no other has it."""
+        known = (str(path), path.name, path.stem) if often[path.name] == 1 else (str(path),)
+        return next((row_of[name] for name in known if name in row_of), None)
+
+    rows = [row(path) for path in paths]
+    unknown = [title for title, found in zip(titles, rows, strict=True) if found is None]
+    if len(unknown) == len(titles) and ask.optional_conditions:
+        return {}
+    if len(unknown) == len(titles):
+        raise UserError(
+            f"{path} names no picture of {ask.text}: its column {key!r} has {next(iter(row_of))!r}, pictures are {titles[0]!r}"
+        )
+    if unknown:
+        notes.append(
+            f"{len(unknown)} of {len(titles)} pictures are not in {path.name}, what it says is unknown of them: {listed(unknown)}"
+        )
+    if idle := sorted(set(range(len(table))) - set(rows)):
+        names = [str(table[key][i]) for i in idle]
+        notes.append(f"{len(idle)} of {len(table)} rows of {path.name} name no picture that is there: {listed(names)}")
+    return column_offers(Frame.of(arranged(table, rows)), ask)
+
+
+def arranged(table: Any, rows: Sequence[int | None]) -> Any:
+    """The rows of an Arrow table, empty ones for None."""
+    import pyarrow as pa
+
+    return table.take(pa.array(rows, pa.int64()))

@@ -1,0 +1,234 @@
+"""Folders of pictures: what is in them, what is left out, and what is known of each picture."""
+
+import os
+import struct
+import sys
+import time
+import zlib
+
+import numpy as np
+import pyarrow.csv
+import pytest
+from PIL import Image, features
+
+import vaekit as vk
+from test_sources import mistake, noise, save
+from vaekit.cli import main
+from vaekit.recipe import Recipe, read_for
+from vaekit.sources import read
+
+
+def png16(path, pixels):
+    """Colours of 16 bits, which Pillow cannot write."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+def test_what_is_not_read_is_said(tmp_path):
+    for i in range(4):
+        (tmp_path / f"{i}.HEIC").write_bytes(bytes(9))
+    assert "4 .heic files were not read: 0.HEIC, 1.HEIC, 2.HEIC, ...; save them as .png" in mistake(tmp_path)
+    save(tmp_path / "a.png", noise(4, 4))
+    for name in ("notes.txt", "README", "Thumbs.db", "desktop.ini", ".DS_Store", "._a.png"):
+        (tmp_path / name).write_text("no picture")
+    said = read(tmp_path).notes
+    assert [note.split(";")[0] for note in said] == [
+        "4 .heic files were not read: 0.HEIC, 1.HEIC, 2.HEIC, ...",
+        "1 nameless file was not read: README",
+        "1 .txt file was not read: notes.txt",
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["ppm", "pnm", "jfif", "webp", "avif"])
+def test_more_suffixes(tmp_path, suffix):
+    if suffix == "avif" and not features.check("avif"):
+        pytest.skip("Pillow was built without AVIF")
+    form = {"jfif": "JPEG", "pnm": "PPM"}.get(suffix)
+    x = read(save(tmp_path / f"p.{suffix}", np.full((8, 8, 3), (250, 5, 5)), format=form)).x
+    assert abs(x[0, 4, 4].astype(int) - [250, 5, 5]).max() < 12
+
+
+def test_grey_and_bits_of_netpbm(tmp_path):
+    save(tmp_path / "a.pgm", noise(4, 4))
+    Image.fromarray(noise(4, 4) > 99).save(tmp_path / "b.pbm")
+    x = read(tmp_path).x
+    assert np.array_equal(x, [noise(4, 4), 255 * (noise(4, 4) > 99)])
+
+
+def test_pages_and_frames_are_pictures(tmp_path):
+    deep = [Image.fromarray(noise(4, 4, seed=i).astype(np.uint16) * 200) for i in range(5)]
+    deep[0].save(tmp_path / "stack.tif", save_all=True, append_images=deep[1:])
+    data = read(tmp_path)
+    assert np.array_equal(data.x, deep)
+    assert data.names["file"].tolist() == [f"stack.tif[{i}]" for i in range(5)]
+    assert data.notes == ["1 files hold several pictures, and each of them is a row: stack.tif has 5"]
+    assert np.array_equal(read(f"{tmp_path}/stack.tif[3]").x[0], deep[3])  # so that a name is a source
+    frames = [Image.fromarray(noise(4, 4, seed=i)) for i in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert np.array_equal(read(tmp_path / "a.gif").x, frames)
+    frames[0].save(tmp_path / "thumb.tif", save_all=True, append_images=[Image.fromarray(noise(2, 2))])
+    data = read(tmp_path / "thumb.tif")
+    assert len(data) == 1
+    assert "1 pages of another size than the first page" in data.notes[0]
+
+
+def test_colours_of_16_bits(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 65536, (6, 5, 3))
+    png16(tmp_path / "a.png", pixels)
+    data = read(tmp_path)
+    assert np.array_equal(data.x[0], pixels >> 8)
+    assert data.notes == ["1 pictures have 16 bits a colour, of which 8 were read: a.png; a .npy file keeps all"]
+    (tmp_path / "b.ppm").write_bytes(b"P6 5 6 65535\n" + pixels.astype(">u2").tobytes())
+    assert "16 bits" in read(tmp_path / "b.ppm").notes[0]
+
+
+def test_channels_that_were_added_are_said(tmp_path):
+    save(tmp_path / "grey.png", noise(4, 4))
+    save(tmp_path / "colour.png", noise(4, 4, 3))
+    assert read(tmp_path).notes == ["1 of 2 pictures are grey, and became colour as the others are: grey.png"]
+    save(tmp_path / "glass.png", noise(4, 4, 4))
+    assert "1 of 3 pictures have transparent pixels" in read(tmp_path).notes[1]
+    cmyk = tmp_path / "cmyk" / "a.jpg"
+    cmyk.parent.mkdir()
+    Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(cmyk)
+    assert read(cmyk).x[0, 0, 0].tolist()[0] > 200
+
+
+def test_pictures_are_turned_as_the_camera_was_held(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the top is on the right
+    Image.fromarray(noise(4, 6)).save(tmp_path / "a.png", exif=turned)
+    assert np.array_equal(read(tmp_path / "a.png").x[0], np.rot90(noise(4, 6), -1))
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path):
+    for i in range(3):
+        save(tmp_path / "real" / f"{i}.png", noise(4, 4))
+    classes = tmp_path / "classes"
+    save(classes / "dogs" / "0.png", noise(4, 4))
+    os.symlink(tmp_path / "real", classes / "cats")
+    os.symlink(classes, classes / "dogs" / "back")
+    os.symlink(classes / "cats", tmp_path / "real" / "again")
+    data = read(classes, conditions=["label"])
+    assert data.conditions["label"].tolist() == ["cats"] * 3 + ["dogs"]
+
+
+def test_the_label_is_the_first_folder(tmp_path):
+    for part in ("train", "val"):
+        for kind in ("cat", "dog"):
+            save(tmp_path / part / kind / "0.png", noise(4, 4))
+    data = read(tmp_path, conditions=["label"])
+    assert data.conditions["label"].tolist() == ["train", "train", "val", "val"]
+    assert (
+        "4 of 4 pictures lie deeper than one folder, such as train/cat/0.png: their label is the first folder"
+        in data.notes[0]
+    )
+    assert read(tmp_path / "train", conditions=["label"]).notes == []
+
+
+# ---- names
+
+
+def test_each_picture_keeps_its_name(tmp_path):
+    for i in range(12):
+        save(tmp_path / "ab"[i % 2] / f"{i}.png", noise(4, 4, seed=i))
+    (tmp_path / "a" / "2.png").write_text("damaged")
+    names = sorted(f"{'ab'[i % 2]}/{i}.png" for i in range(12) if i != 2)
+    data = read(tmp_path)
+    assert data.names["file"].tolist() == names
+    assert data.names["label"].tolist() == [name[0] for name in names]
+    for row, name in enumerate(names):
+        assert np.array_equal(data.x[row], noise(4, 4, seed=int(name[2:-4])))
+    assert data[3:5].names["file"].tolist() == names[3:5]
+    assert read(f"{tmp_path}[4]").names["file"].tolist() == names[4:5]
+    assert read("digits[:3]").names == {}
+
+
+def test_names_are_written_beside_what_is_made_of_pictures(tmp_path, monkeypatch, capsys):
+    for i in range(24):
+        save(tmp_path / "set" / "ab"[i % 2] / f"{i}.png", noise(4, 4, seed=i))
+    (tmp_path / "set" / "a" / "0.png").write_text("damaged")
+    names = read(tmp_path / "set").names
+
+    def vaekit(*args):
+        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        assert done.value.code == 0, capsys.readouterr().err
+
+    run, labelled, folder = tmp_path / "run", tmp_path / "labelled", tmp_path / "set"
+    quick = ["--size", "small", "--epochs", 1, "--latent-dim", 2, "--no-report"]
+    vaekit("fit", folder, *quick, "--out", run)
+    vaekit("fit", folder, *quick, "--label-column", "label", "--out", labelled)
+    for verb, path in (("encode", run), ("reconstruct", run), ("score", run), ("impute", run), ("predict", labelled)):
+        options = ["--score", "loglik", "--k", 2] if verb == "score" else []
+        vaekit(verb, path, folder, *options, "-o", tmp_path / "out.csv")
+        table = pyarrow.csv.read_csv(tmp_path / "out.csv")
+        assert table["file"].to_pylist() == names["file"].tolist()
+        if verb != "predict":  # whose labels are what it predicts
+            assert table["label"].to_pylist() == names["label"].tolist()
+
+
+# ---- what a table says of them
+
+
+@pytest.fixture
+def birds(tmp_path):
+    for i in range(6):
+        save(tmp_path / "birds" / "ab"[i // 3] / f"{i}.png", noise(4, 4, seed=i))
+    return tmp_path / "birds"
+
+
+def test_a_table_beside_the_pictures(birds):
+    rows = ["file_name,kind,age", "b/4.png,owl,3", "a/0.png,kite,1", "./a/1.png,,2", "b\\5.png,owl,5", "no.png,owl,9"]
+    (birds / "metadata.csv").write_text("\n".join(rows))
+    assert read(birds).notes == []
+    data = read(birds, conditions=["kind", "age", "label"])
+    assert data.conditions["kind"].tolist() == ["kite", None, None, None, "owl", "owl"]
+    np.testing.assert_array_equal(data.conditions["age"], [1, 2, np.nan, np.nan, 3, 5])
+    assert data.conditions["label"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert data.notes == [
+        "2 of 6 pictures are not in metadata.csv, what it says is unknown of them: a/2.png, b/3.png",
+        "1 of 5 rows of metadata.csv name no picture that is there: no.png",
+    ]
+    assert "did you mean 'kind'" in mistake(birds, conditions=["kid"])
+
+
+def test_a_table_that_is_named(birds, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("id;kind\n" + "".join(f"bird {i};{'xy'[i % 2]}\n" for i in range(6)))
+    assert "names no picture" in mistake(birds, conditions=["kind"], metadata=table)
+    table.write_text("image;kind\n" + "".join(f"{i}.png;{'xy'[i % 2]}\n" for i in reversed(range(6))))
+    data = read(birds, conditions=["kind"], metadata=table)
+    assert data.conditions["kind"].tolist() == list("xyxyxy")
+    save(birds / "b" / "0.png", noise(4, 4))  # a name that two have tells nothing
+    assert read(birds, conditions=["kind"], metadata=table).conditions["kind"].tolist()[:2] == [None, "y"]
+    assert "is no file" in mistake(birds, metadata=tmp_path / "none.csv")
+    assert "--metadata" in mistake("digits", metadata=table)
+
+
+def test_a_run_remembers_the_table(birds, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("image,kind\n" + "".join(f"{i}.png,{'xy'[i % 2]}\n" for i in range(6)))
+    recipe = Recipe(str(birds), ["kind"], metadata=str(table), settings={"epochs": 1, "size": "small"})
+    folder, _ = recipe.train(tmp_path / "run", say=lambda line: None)
+    estimator = vk.load(folder)
+    assert read_for(estimator, str(birds)).conditions["kind"].tolist() == list("xyxyxy")
+    save(tmp_path / "others" / "9.png", noise(4, 4))
+    assert read_for(estimator, str(tmp_path / "others")).conditions == {}
+
+
+def test_many_small_pictures_are_read_quickly(tmp_path):
+    first = save(tmp_path / "0.png", noise(4, 4))
+    for i in range(1, 3000):
+        os.link(first, tmp_path / f"{i}.png")
+    start = time.process_time()
+    assert len(read(tmp_path)) == 3000
+    assert time.process_time() - start < 6
