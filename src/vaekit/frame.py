@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ class Frame:
     def __getitem__(self, rows: Any) -> Frame:
         """The chosen rows: a slice, whole numbers or booleans."""
         index = np.atleast_1d(np.arange(self.rows)[rows])
-        return Frame.of(self.dataset.take(index, columns=self.columns), self.like)
+        with undamaged():
+            return Frame.of(self.dataset.take(index, columns=self.columns), self.like)
 
     def type_of(self, name: str) -> Any:
         return self.dataset.schema.field(name).type
@@ -66,18 +67,25 @@ class Frame:
             columns=self.columns, batch_size=rows, batch_readahead=2, fragment_readahead=1
         )
         held: Any = None
-        for batch in batches:
-            read = pa.Table.from_batches([batch])
-            held = read if held is None else pa.concat_tables([held, read])
-            while len(held) >= rows:
-                yield held.slice(0, rows)
-                held = held.slice(rows)
+        with undamaged():
+            for batch in batches:
+                read = pa.Table.from_batches([batch])
+                held = read if held is None else pa.concat_tables([held, read])
+                while len(held) >= rows:
+                    yield held.slice(0, rows)
+                    held = held.slice(rows)
         if held is not None and len(held):
             yield held
 
     def table(self) -> Any:
         """All of it, as an Arrow table."""
-        return self.dataset.to_table(columns=self.columns)
+        with undamaged():
+            return self.dataset.to_table(columns=self.columns)
+
+    def head(self, rows: int, columns: Sequence[str]) -> Any:
+        """The first rows of some columns, as an Arrow table."""
+        with undamaged():
+            return self.dataset.head(rows, columns=list(columns))
 
     def select(self, columns: Sequence[str]) -> Frame:
         return Frame(self.dataset, self.like, columns)
@@ -90,6 +98,19 @@ class Frame:
         """(N, columns) float64, NaN where a cell is empty. UserError where a column does not hold numbers."""
         table = self.table()
         return np.column_stack([column_of_numbers(name, table[name]) for name in self.columns])
+
+
+@contextmanager
+def undamaged() -> Iterator[None]:
+    """UserError where the file that rows are read from, when they are needed, turns out to be damaged."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except MemoryError:
+        raise
+    except (OSError, pa.ArrowException) as e:
+        raise UserError(f"the table is damaged, or was changed while it was read ({e}): get it or save it again") from e
 
 
 def column_of_numbers(name: str, column: Any) -> np.ndarray:

@@ -80,7 +80,7 @@ def is_text(kind: Any) -> bool:
 def prose(frame: Frame, columns: Sequence[str]) -> list[str]:
     """Those of a table's columns that look like texts and not like categories: hardly any comes twice among the first rows, and
     they have four words or more, on average."""
-    some = frame.dataset.head(FIRST, columns=[name for name in columns if is_text(frame.type_of(name))])
+    some = frame.head(FIRST, [name for name in columns if is_text(frame.type_of(name))])
     found = []
     for name in some.column_names:
         texts = [text for text in some[name].to_pylist() if text]
