@@ -1,4 +1,4 @@
-"""Writing a LeRobotDataset v3 folder without the package `lerobot`; its layout is in `vaekit.robots.lerobot`."""
+"""Writing a LeRobotDataset v3 folder without the package `lerobot`; its layout is in `vaekit.robots.lerobot_meta`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from vaekit.errors import UserError
 from vaekit.robots.demonstrations import CAMERA, Demonstrations
-from vaekit.robots.lerobot import BOOKKEEPING, DATA_PATH, EPISODES_PATH, KEYS, PREFIX, VIDEO_PATH
+from vaekit.robots.lerobot_meta import BOOKKEEPING, DATA_PATH, EPISODES_PATH, KEYS, PREFIX, VIDEO_PATH
 from vaekit.robots.videos import av_package
 
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaekit.errors import MissingExtra, UserError, near_matches, note
+from vaekit.errors import UserError, near_matches, note
 from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, floats, not_finite
 from vaekit.sources.base import bounded, decoding
 from vaekit.sources.pictures import resized
@@ -93,7 +93,7 @@ class Asked:
 
     def leave_out(self, episode: int, why: UserError) -> None:
         """Do without an episode, or, where the user is strict, raise why."""
-        if isinstance(why, UntrustedError | MissingExtra):
+        if isinstance(why, UntrustedError):
             raise why
         self.left_out.setdefault(episode, str(why))
         if self.strict:

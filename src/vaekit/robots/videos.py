@@ -45,25 +45,32 @@ def av_package() -> ModuleType:
 def read_videos(asked: Asked, camera: str, shots: Sequence[Shot], fps: float) -> np.ndarray:
     """The pictures of all shots, (T, height, width, 3) bytes; episodes some of whose pictures are not there are left out of
     what was asked for."""
+    av_package()  # if that is missing, no episode is to blame
     film = _Film(asked, camera.removeprefix(CAMERA), fps, sum(shot.frames for shot in shots))
     files: dict[Path, list[Shot]] = {}
     for shot in shots:
         files.setdefault(shot.path, []).append(shot)
     for path, members in track(list(files.items()), "decode"):
         members.sort(key=lambda shot: shot.begins)
-        for a, b in pairwise(members):
-            if b.begins + 0.5 / fps < a.ends(fps):
-                said = f"{path}: episode {b.episode} begins at {b.begins:.3f} seconds, before episode {a.episode} has ended"
-                for shot in (a, b):
-                    asked.leave_out(shot.episode, UserError(f"{said} at {a.ends(fps):.3f}: {AGAIN}"))
-        why = UserError("")
+        _check_overlap(asked, path, members, fps)
         try:
             film.read(path, members)
         except UserError as error:
-            why = error
+            for shot in members:
+                film.damaged.setdefault(shot.episode, str(error))
         for shot in members:
-            film.check(shot, why)
+            film.check(shot)
     return film.pictures
+
+
+def _check_overlap(asked: Asked, path: Path, shots: Sequence[Shot], fps: float) -> None:
+    """Leave out episodes that claim the same pictures."""
+    for a, b in pairwise(shots):
+        if b.begins + 0.5 / fps < a.ends(fps):
+            begins = f"episode {b.episode} begins at {b.begins:.3f} seconds"
+            why = f"{path}: {begins}, before episode {a.episode} has ended at {a.ends(fps):.3f}: {AGAIN}"
+            for shot in (a, b):
+                asked.leave_out(shot.episode, UserError(why))
 
 
 class _Film:
@@ -74,6 +81,7 @@ class _Film:
         self.pictures = np.empty((frames, 0, 0, 3), np.uint8)
         self.seen = np.zeros(frames, bool)
         self.rate = fps  # of the file that is read
+        self.damaged: dict[int, str] = {}  # the number of an episode -> where
 
     def read(self, path: Path, shots: list[Shot]) -> None:
         """Decode one file. UserError where that cannot be done."""
@@ -103,7 +111,8 @@ class _Film:
             if not 0 <= step < shot.frames:
                 continue  # of an episode that was not asked for
             if frame.is_corrupt:
-                raise UserError(f"{path} is damaged at {seconds:.3f} seconds: {AGAIN}")
+                self.damaged.setdefault(shot.episode, f"{path} is damaged at {seconds:.3f} seconds: {AGAIN}")
+                continue
             picture = self.asked.pictures(frame.to_ndarray(format="rgb24")[None])[0]
             if not self.pictures.size:
                 self.pictures = np.empty((len(self.seen), *picture.shape), np.uint8)
@@ -114,15 +123,15 @@ class _Film:
                 )
             self.pictures[shot.first + step], self.seen[shot.first + step] = picture, True
 
-    def check(self, shot: Shot, why: UserError) -> None:
-        """Leave out an episode that lacks pictures. why: what went wrong with the whole file, if anything did."""
+    def check(self, shot: Shot) -> None:
+        """Leave out an episode that lacks pictures."""
         here = int(self.seen[shot.first : shot.first + shot.frames].sum())
         if here == shot.frames:
             return
-        slower = abs(self.rate - self.fps) > 1e-3 * self.fps
-        cause = f", and the video runs at {self.rate:.5g}" if slower else ""
+        other = abs(self.rate - self.fps) > 1e-3 * self.fps
+        cause = f", and the video runs at {self.rate:.5g}" if other else ""
         text = f"{shot.path} has {here} of the {shot.frames} frames of episode {shot.episode} at {self.fps:g} a second{cause}"
-        self.asked.leave_out(shot.episode, why if str(why) else UserError(f"{text}: {AGAIN}"))
+        self.asked.leave_out(shot.episode, UserError(self.damaged.get(shot.episode, f"{text}: {AGAIN}")))
 
 
 def _runs(shots: list[Shot], fps: float) -> Iterator[list[Shot]]:
