@@ -27,6 +27,7 @@ from vaekit.build import (
     condition_module,
     fixed_uniform,
 )
+from vaekit.cells import as_said
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, normal_noise
 from vaekit.domains import OPTIONS, domain_for, infer
@@ -34,7 +35,7 @@ from vaekit.domains.images import as_pictures
 from vaekit.domains.text import check_texts, is_texts
 from vaekit.errors import UserError, near_matches, note
 from vaekit.evaluation.texts import rates
-from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame
+from vaekit.frame import Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
 from vaekit.learner import Learner
 from vaekit.limits import Share
 from vaekit.parts import Part, check_options, choose
@@ -173,7 +174,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     ) -> Data:
         """What a row and its condition look like, which likelihood explains them, and the model for that."""
         if isinstance(rows, Frame):
-            self.frame_ = rows.like
+            self.frame_, origin = rows.like, {**origin, **({"own": rows.own} if rows.own else {})}
             self.n_features_in_, self.feature_names_in_ = len(rows.columns), np.array(rows.columns, dtype=object)
         name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
         if self._warm:
@@ -394,7 +395,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             rows = draw_until(n_samples, wanted, draw, track)
         else:
             raise UserError("where is for tables of named columns: leave it out")
-        return from_arrow(rows, getattr(self, "frame_", "pandas")) if table else rows
+        return self._as_given(rows) if table else rows
 
     def impute(
         self, X: Any, y: Any = None, *, draws: int | None = None, random_state: int | None = None, track: Any = list
@@ -432,7 +433,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             found[:, index] = drawn if draws else self.domain_.center(drawn).unsqueeze(0)
         filled = [self.domain_.fill(rows, x) for x in found]
         if isinstance(rows, Frame):
-            filled = [from_arrow(t, rows.like) for t in filled]
+            own = both_forms(self.data_.get("own", {}), rows.own)
+            filled = [from_arrow(t, rows.like, own) for t in filled]
             if hasattr(X, "index") and rows.like == "pandas":
                 filled = [t.set_index(X.index) for t in filled]
         return filled[0] if draws is None else filled
@@ -502,7 +504,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def _unpack(self, x: Tensor) -> Any:
         """What the model gives -> rows in the user's own form; a table as the library has them that was used in `fit`."""
         rows = self.domain_.unpack(x)
-        return from_arrow(rows, getattr(self, "frame_", "pandas")) if self.domain_.kind == "table" else rows
+        return self._as_given(rows) if self.domain_.kind == "table" else rows
+
+    def _as_given(self, table: Any) -> Any:
+        """An Arrow table as the library has it that was used in `fit`, with its labels and types of columns."""
+        return from_arrow(table, getattr(self, "frame_", "pandas"), self.data_.get("own"))
 
     def _rows(self, X: Any, *, reset: bool = False) -> np.ndarray | Frame:
         if isinstance(X, Frame):
@@ -513,16 +519,19 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             return check_texts(X)
         X = as_array(X)
         if is_frame(X):
-            frame = to_frame(X)
-            for name in prose(frame, frame.columns) if reset else ():
+            if not reset and getattr(self.domain_, "columns", None):
+                return self.domain_.conform(to_frame(X, getattr(self.domain_, "readings", None)))
+            if not reset:
+                _check_feature_names(self, X, reset=False)
+                _check_n_features(self, X, reset=False)
+                return to_frame(X)
+            frame = to_frame(X, as_said(self.schema))
+            for name in prose(frame, frame.columns):
                 note(
                     f"column {name!r} looks like texts, and is taken for categories: give a list of texts to learn to write such"
                 )
-            _check_feature_names(self, X, reset=reset)
-            _check_n_features(self, X, reset=reset)
             return frame
         if not reset and self.domain_.kind == "table":
-            _check_feature_names(self, X, reset=False)
             return array_frame(X, self.domain_.columns)
         if getattr(X, "ndim", 2) <= 2:
             return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)

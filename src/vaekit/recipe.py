@@ -43,7 +43,7 @@ ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no 
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
 # How a source is read: kept in the run, so that others are read alike.
-READ_BY = ("resize", "metadata", "column", "encoding", "map", "fps", "trim")
+READ_BY = ("resize", "metadata", "column", "encoding", "decimal", "map", "fps", "trim")
 LABELLED_BY = ("label_column", "labels")
 # Parts that `PARTS` does not list, and what they are where nothing is said.
 PLAIN_PARTS = {"likelihood": "auto", "tokenizer": "bpe"}
@@ -62,6 +62,7 @@ class Recipe:
         strict: an unreadable picture is an error.
         column: of a table, the column of texts to learn.
         encoding: what a file of text is in; None: UTF-8.
+        decimal: the decimal separator, "." or ",", of numbers in a .csv file that do not tell.
         label_column: the label to predict, which may be unknown of most rows: NAME, or "NAME:number".
         labels: of how many rows it is to be taken as known; None: of all of which it is.
         map, fps, trim: of demonstrations: what things are called in the source, by what they are called here; frames a second of a
@@ -82,6 +83,7 @@ class Recipe:
     map: dict[str, str] | None = None
     fps: float | None = None
     trim: bool = False
+    decimal: str | None = None
     label_column: str | None = None
     labels: int | None = None
     kind: str | None = None
@@ -173,6 +175,7 @@ class Recipe:
             "strict": self.strict,
             "column": self.column,
             "encoding": self.encoding,
+            "decimal": self.decimal,
             **{name: getattr(self, name) for name in ("map", "fps", "trim") if self.kind == "actions"},
             **{name: getattr(self, name) for name in LABELLED_BY if self.label_column},
             "kind": self.kind,
@@ -264,7 +267,7 @@ class Recipe:
         names = [c.partition(":")[0] for c in ([self.label_column] if self.label_column else self.conditions)]
         return sources.read(
             self.source, conditions=names, resize=size, strict=self.strict, column=self.column, encoding=self.encoding,
-            metadata=self.metadata,
+            metadata=self.metadata, decimal=self.decimal, schema=self.settings.get("schema"),
         )  # fmt: skip
 
 
@@ -327,8 +330,8 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
     if isinstance(estimator, Policy | SeriesVAE):
         return estimator.read(source)
     names = [*(estimator.schema_.named if conditions else ()), *also]
-    resize, metadata, column, encoding = (
-        estimator.data_.get(name) for name in ("resize", "metadata", "column", "encoding")
+    resize, metadata, column, encoding, decimal = (
+        estimator.data_.get(name) for name in ("resize", "metadata", "column", "encoding", "decimal")
     )
     data = sources.read(
         source,
@@ -338,6 +341,8 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
         column=column,
         encoding=encoding,
         metadata=metadata,
+        decimal=decimal,
+        schema=getattr(estimator.domain_, "readings", None),
         optional_conditions=True,
     )
     if estimator.domain_.kind == "text" and data.kind != "text":

@@ -37,6 +37,7 @@ def fit(
     column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,
     encoding: Annotated[str | None, option("What a .txt or .csv file is in, such as latin-1. Default: UTF-8.", panel=DATA)] = None,
     metadata: Annotated[str | None, option("A folder of pictures: a .csv file of what is known of them, a column file_name and columns for --condition. Default: metadata.csv in the folder.", panel=DATA)] = None,
+    decimal: Annotated[str | None, option("The decimal separator of a .csv file, . or , , where its numbers do not tell, such as 1,234.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
     map_: Annotated[list[str] | None, option("Demonstrations: what SOURCE calls things, NAME=KEY: --map state=observation.joints,action=actions. A KEY of a+b is two vectors, one behind the other.", "--map", panel=DATA)] = None,
     fps: Annotated[float | None, option("Demonstrations: frames a second, where SOURCE does not tell. Default: 50.", panel=DATA)] = None,
@@ -130,6 +131,7 @@ def fit(
     recipe.metadata = metadata or recipe.metadata
     recipe.column = column or recipe.column
     recipe.encoding = encoding or recipe.encoding
+    recipe.decimal = decimal or recipe.decimal
     recipe.label_column = label_column or recipe.label_column
     recipe.labels = recipe.labels if labels is None else labels
     recipe.settings |= given(settings)

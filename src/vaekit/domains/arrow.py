@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import numpy as np
 
 from vaekit.errors import UserError
+from vaekit.frame import is_empty
 
 MOST_EXACT = 2**53  # 64 bits of a float tell whole numbers apart up to this
 
@@ -83,13 +83,6 @@ def is_time(kind: Any) -> bool:
     return types.is_temporal(kind) and not types.is_interval(kind)
 
 
-def is_empty(column: Any) -> bool:
-    """Whether every cell of a column is missing: its type then says nothing."""
-    import pyarrow.compute as pc
-
-    return bool(pc.all(pc.is_null(column, nan_is_null=True)).as_py())
-
-
 def as_trained(name: str, column: Any, text: str) -> Any:
     """A column in the type of this name, in which the model knows it, where it has no values or holds times: times in another
     unit would be other times. UserError where only one of the two types holds times, or where values would be lost."""
@@ -160,15 +153,6 @@ def filled(name: str, own: Any, found: Any) -> Any:
     except pa.ArrowInvalid:  # such as codes of which all that are there happen to be digits
         own, found = own.cast(pa.string()), canonical(name, found).cast(pa.string())
     return pc.if_else(gaps, found, own)
-
-
-def without_types(metadata: Any, names: list[str]) -> Any:
-    """A schema's metadata, without the types that these columns had in pandas."""
-    if not names or b"pandas" not in (metadata or {}):
-        return metadata
-    about = json.loads(metadata[b"pandas"])
-    about["columns"] = [c for c in about["columns"] if c["name"] not in names]
-    return {**metadata, b"pandas": json.dumps(about).encode()}
 
 
 def type_named(text: str) -> Any:

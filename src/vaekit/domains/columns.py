@@ -36,6 +36,7 @@ class Discrete:
     Attributes:
         classes: values. shares: how many of the rows have each. type: Arrow's, which they come back in.
         missing: share of missing cells. labels: all categories that the type has, those included that no row is of.
+        format: how a file of text writes it, see `vaekit.cells`.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Discrete:
     type: str
     missing: float = 0.0
     labels: list[Any] = field(default_factory=list)
+    format: str = ""
 
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> codes (N,) float64, NaN where one is missing."""
@@ -93,7 +95,7 @@ class Continuous:
         step: what they are rounded to; 0: nothing.
         spikes: values that so many rows have that each has a probability of its own, and shares: how many rows.
         knots, scores: values, and what they are for the model.
-        type, missing: as of `Discrete`.
+        type, missing, format: as of `Discrete`.
         origin: of dates, in units of `type`: all else is since then. So whole numbers too large for a float stay exact.
     """
 
@@ -108,6 +110,7 @@ class Continuous:
     knots: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     origin: int | None = None
+    format: str = ""
 
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> normal scores (N,) float64, NaN where one is missing.
@@ -161,11 +164,11 @@ class Summary:
     """What has been seen of a column, piece by piece.
 
     Args:
-        name, type: of the column. rows: of the table. said: what the user says of it: kind, classes, low, high, step.
+        name, type, format: of the column. rows: of the table. said: what the user says of it: kind, classes, low, high, step.
     """
 
-    def __init__(self, name: str, type: Any, rows: int, said: Mapping[str, Any]):
-        self.name, self.type, self.rows, self.said = name, type, rows, said
+    def __init__(self, name: str, type: Any, rows: int, said: Mapping[str, Any], format: str = ""):
+        self.name, self.type, self.rows, self.said, self.format = name, type, rows, said, format
         self.stride = max(1, rows // SAMPLE)
         self.seen = self.missing = 0
         self.low, self.high, self.whole = np.inf, -np.inf, True
@@ -254,7 +257,9 @@ class Summary:
             raise UserError(f"column {self.name!r} holds {unknown[0]!r}, which its classes lack: add it to the schema")
         total = sum(self.counts.values())
         shares = [(self.counts[value] + 1) / (total + len(classes)) for value in classes]  # none is impossible
-        return Discrete(kind, list(classes), [round(s, 6) for s in shares], str(self.type), missing, list(self.labels))
+        return Discrete(
+            kind, list(classes), [round(s, 6) for s in shares], str(self.type), missing, list(self.labels), self.format
+        )
 
     def continuous(self, kind: str, missing: float) -> Continuous:
         v = np.concatenate(self.sample)
@@ -286,7 +291,7 @@ class Summary:
         knots, scores = normal_scores(v[~np.isin(v, spikes)], step, float(self.low), float(self.high))
         return Continuous(
             kind, number(low), number(high), float(step), str(self.type), missing,
-            [float(s) for s in spikes], [round(s, 6) for s in shares], knots, scores, self.origin,
+            [float(s) for s in spikes], [round(s, 6) for s in shares], knots, scores, self.origin, self.format,
         )  # fmt: skip
 
 

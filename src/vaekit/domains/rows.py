@@ -75,7 +75,8 @@ class Rows(Domain):
 
     def conform(self, rows: np.ndarray | Frame) -> np.ndarray:
         if isinstance(rows, Frame):
-            rows = rows.numbers()
+            names = self.columns or rows.columns
+            rows = rows.with_columns(dict.fromkeys(names, "float64")).select(names).numbers()
         if rows.ndim != 2 or rows.shape[1] != len(self.mean):
             raise UserError(f"rows of shape {rows.shape[1:]} do not fit a model of {len(self.mean)} columns")
         if np.isinf(rows).any():

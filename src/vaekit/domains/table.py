@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.cells import as_said, format_of
 from vaekit.domains.arrow import (
     as_trained,
     canonical,
@@ -21,7 +22,6 @@ from vaekit.domains.arrow import (
     restore,
     type_named,
     value_type,
-    without_types,
 )
 from vaekit.domains.base import Domain
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
@@ -29,7 +29,7 @@ from vaekit.domains.constraints import Constraints
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import LARGE, Frame
 
-SAID = ("kind", "classes", "low", "high", "step")  # what a user may say of a column
+SAID = ("kind", "classes", "low", "high", "step", "format")  # what a user may say of a column
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Table(Domain):
         for name, own in (schema or {}).items():
             if unknown := [k for k in own if k not in SAID] if isinstance(own, Mapping) else []:
                 raise UserError(f"the schema of column {name!r} has no {unknown[0]!r}{near_matches(unknown[0], SAID)}")
-        said = {n: dict(s) if isinstance(s, Mapping) else {"kind": s} for n, s in (schema or {}).items()}
+        said = as_said(schema)
         if unknown := [name for name in said if name not in frame.columns]:
             raise UserError(
                 f"the schema names a column {unknown[0]!r} that is not there{near_matches(unknown[0], frame.columns)}"
@@ -78,7 +78,8 @@ class Table(Domain):
         kept = [name for name in frame.columns if said.get(name, {}).get("kind") != DROP]
         if not kept:
             raise UserError("no column is left: keep at least one")
-        summaries = [Summary(name, frame.type_of(name), len(frame), said.get(name, {})) for name in kept]
+        fields = [frame.field(name) for name in kept]
+        summaries = [Summary(f.name, f.type, len(frame), said.get(f.name, {}), format_of(f)) for f in fields]
         for piece in frame.pieces():
             for summary in summaries:
                 summary.add(piece[summary.name])
@@ -119,18 +120,13 @@ class Table(Domain):
         return {"columns": [*(c.to_likelihood() for c in self.seen.values()), *flags], "rows": self.rows}
 
     def conform(self, frame: Frame) -> Frame:
-        lacking = [name for name in self.schema if name not in frame.columns]
-        if lacking:
-            raise UserError(
-                f"the table lacks the columns {', '.join(lacking)}: add or rename them{near_matches(lacking[0], frame.columns)}"
-            )
-        return frame
+        return frame.with_columns({name: type_named(c.type) for name, c in self.schema.items()})
 
     def pack(
         self, frame: Frame, dtype: torch.dtype = torch.float32, jitter: np.random.Generator | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """See `Domain.pack`. jitter: spreads rounded numbers, for training."""
-        self.conform(frame)
+        frame = self.conform(frame)
         x = new_array((len(frame), *self.event_shape), np.float64 if dtype == torch.float64 else np.float32)
         mask = new_array(x.shape, bool)
         start = 0
@@ -173,13 +169,23 @@ class Table(Domain):
         """The Arrow table of a frame, its empty cells as in x (N, D), which fills them all."""
         whole = frame.table()
         table = self.unpacked(x, self.cells(whole))
-        changed = []
         for i, name in enumerate(whole.column_names):
             if name in self.schema:
                 column = filled(name, whole[name], table[name])
-                changed += [name] * (column.type != whole[name].type)
-                whole = whole.set_column(i, name, column)
-        return whole.replace_schema_metadata(without_types(whole.schema.metadata, changed))
+                whole = whole.set_column(i, self.field(name, column.type), column)
+        return whole
+
+    def field(self, name: str, kind: Any) -> Any:
+        """The Arrow field of a column, which knows how a file of text writes it."""
+        import pyarrow as pa
+
+        format = self.schema[name].format
+        return pa.field(name, kind, metadata={"format": format} if format else None)
+
+    @property
+    def readings(self) -> dict[str, dict[str, str]]:
+        """What is known of columns, by name, so that others are read alike: see `vaekit.cells.read_cells`."""
+        return {name: {"type": c.type, "format": c.format} for name, c in self.schema.items()}
 
     def unpack(self, x: Tensor, conditions: Mapping[str, Any] | None = None) -> Any:
         """What the model gives, (N, D) -> an Arrow table; a cell is empty where the model says that it is missing.
@@ -191,9 +197,11 @@ class Table(Domain):
         cells = self.unpacked(x, {})
         for j, name in enumerate(self.gaps, len(self.schema)):
             cells[name] = cells[name].take(pa.array(np.arange(len(x)), mask=(x[:, j] > 1.5).cpu().numpy()))
+        fields = [self.field(name, column.type) for name, column in cells.items()]
+        table = pa.Table.from_arrays(list(cells.values()), schema=pa.schema(fields))
         for name, given in (conditions or {}).items():
-            cells[name] = pa.array(list(given))
-        return pa.table(cells)
+            table = table.append_column(name, pa.array(list(given)))
+        return table
 
     def unpacked(self, x: Tensor, known: Mapping[str, Any]) -> dict[str, Any]:
         """What the model gives, (N, D) -> Arrow arrays by name, of which no cell is empty. known: canonical values of cells that
@@ -225,7 +233,8 @@ def said(c: Column) -> dict[str, Any]:
     if isinstance(c, Discrete):
         return {"kind": c.kind, "classes": c.classes} if c.kind == "ordinal" else {"kind": c.kind}
     limits = {} if c.kind == "date" else {"low": c.low, "high": c.high, "step": c.step}
-    return {"kind": c.kind, **{k: int(v) if v == int(v) else v for k, v in limits.items()}}
+    format = {"format": c.format} if c.format else {}
+    return {"kind": c.kind, **{k: int(v) if v == int(v) else v for k, v in limits.items()}, **format}
 
 
 def possible(c: Column, near: Sequence[Any]) -> Any:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from vaekit.cells import as_said
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
 from vaekit.sources.base import Ask, Dataset, as_slice, bounded, check, check_size, reading, shown, split_rows
@@ -36,6 +38,8 @@ def read(
     column: str | None = None,
     encoding: str | None = None,
     metadata: str | os.PathLike[str] | None = None,
+    schema: Mapping[str, Any] | None = None,
+    decimal: str | None = None,
     optional_conditions: bool = False,
 ) -> Dataset:
     """Read a source into memory.
@@ -51,6 +55,8 @@ def read(
     encoding: what a .txt or .csv file is in, such as "latin-1". None: UTF-8.
     metadata: of a folder, a .csv file of what is known of its pictures, by column; they are named by its column file_name, or else by
         its first one. None: metadata.csv in the folder, if it is there.
+    schema: what is known of a table's columns, by name, as of `vaekit.VAE`: columns of text are read accordingly.
+    decimal: the decimal separator, "." or ",", of numbers in a .csv file that do not tell, such as 1,234.
     optional_conditions: a condition the source does not have is left out of `conditions`, and `notes` says so; and a column or
         an encoding are left alone where the source is no table and no file of text.
 
@@ -62,8 +68,11 @@ def read(
     with reading(text, "give a smaller file"):
         text, rows = split_rows(text)
         ask = Ask(text, Path(os.path.expanduser(text)), conditions, columns, resize, strict, optional_conditions)
-        ask.column, ask.encoding = column, encoding
+        ask.column, ask.encoding, ask.decimal = column, encoding, decimal
         ask.metadata = Path(os.path.expanduser(metadata)) if metadata else None
+        ask.schema = as_said(schema)
+        if decimal not in (None, ".", ","):
+            raise UserError(f"--decimal {decimal!r} is no decimal separator: give . or ,")
         reader = _reader(ask, named=isinstance(source, str))
         if encoding and reader not in (read_csv, read_json_lines, read_text) and not optional_conditions:
             raise UserError(

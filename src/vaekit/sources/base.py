@@ -74,6 +74,8 @@ class Ask:
     column: str | None = None  # of a table, which is read as texts
     encoding: str | None = None  # of a file of text
     metadata: Path | None = None  # a table of what is known of the pictures in a folder
+    decimal: str | None = None  # of a file of text: what stands before the fraction of a number
+    schema: Mapping[str, Any] = field(default_factory=dict)  # of a table: what is known of columns, see `read_cells`
 
 
 class MissingConditionError(UserError):

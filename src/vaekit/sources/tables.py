@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from vaekit.cells import DROP, is_text, read_cells
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, is_numeric, reject_duplicates
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
-from vaekit.sources.text import prose
-
-MISSING = ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"]  # what stands for a missing cell
+from vaekit.sources.text import FIRST, prose
 
 
 def read_csv(ask: Ask) -> Dataset:
@@ -24,8 +23,10 @@ def read_csv(ask: Ask) -> Dataset:
 
 
 def csv_table(ask: Ask) -> tuple[Any, list[str]]:
-    """The Arrow table in a .csv file, its columns of whole numbers, numbers, booleans, days, times or text; and notes on the reading."""
-    content = decoded(content_of(ask.path), ask).lstrip("\r\n").encode() + b"\n"
+    """The Arrow table in a .csv file, its columns of numbers, booleans, dates or text; and notes on the reading."""
+    text = decoded(content_of(ask.path), ask).lstrip("\r\n")
+    text, comments = without_comments(text)
+    content = text.encode() + b"\n"
     lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
     delimiter = max(",;\t", key=lines.readline().count)
     lines.seek(0)
@@ -34,79 +35,70 @@ def csv_table(ask: Ask) -> tuple[Any, list[str]]:
         if not header:
             raise UserError(f"{ask.text} is empty: give a table with a header and rows")
         headless = any(header) and all(_is_number(field) for field in header if field)
-        table = _parsed(content, header, delimiter, headless, ask.column)
+        table = _parsed(content, header, delimiter, headless)
         # A first line of which some are numbers, and the words come again below, is a row as the others are.
         if not headless and any(map(_is_number, header)) and _comes_again(header, table):
             headless = True
-            table = _parsed(content, header, delimiter, headless, ask.column)
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if ask.column is None or name in ask.conditions:
-            _reject_mixture(name, column, ask)
-    notes = [f"{ask.text} has no header; its columns were named column_0, column_1, ..."] if headless else []
-    return table, notes
+            table = _parsed(content, header, delimiter, headless)
+    notes = [f"{ask.text}: lines that begin with # and were skipped: {comments}"] if comments else []
+    notes += [f"{ask.text} has no header; its columns were named column_0, column_1, ..."] if headless else []
+    reject_duplicates(table.column_names)
+    said = dict(ask.schema)
+    if ask.column is not None:  # what is beside texts matters little
+        others = {name: {"kind": DROP} for name in table.column_names if name not in ask.conditions}
+        said = {**said, **others, ask.column: {"kind": "categorical"}}
+    raw = table
+    try:
+        table, told = read_cells(table, said, decimal=ask.decimal, semicolons=delimiter == ";")
+    except UserError as error:
+        raise UserError(f"{ask.text}: {error}") from error
+    for i, name in enumerate(table.column_names):  # texts are not trimmed, and "NA" may be one
+        if name == ask.column and (is_text(table[i].type) or table[i].null_count == len(table)):
+            table = table.set_column(i, name, raw[i])
+    return table, notes + told
 
 
-def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool, as_it_is: str | None) -> Any:
+def without_comments(text: str) -> tuple[str, int]:
+    """Text without the lines at its start that begin with # and are no header, and how many these are.
+
+    A header that begins with # has as many cells as the line below it.
+    """
+    lines = text.splitlines(keepends=True)
+    first = next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)
+    if first and first < len(lines) and (n := cells_of(lines[first])) > 1 and cells_of(lines[first - 1]) == n:
+        lines[first - 1] = lines[first - 1].lstrip("# ")
+        first -= 1
+    return "".join(lines[first:]), first
+
+
+def cells_of(line: str) -> int:
+    return 1 + max(map(line.count, ",;\t"))
+
+
+def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool) -> Any:
+    """The table, all of its cells as text: Arrow would judge a column by its first rows."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
     names = [f"column_{i}" if headless or not field else field for i, field in enumerate(header)]
-    # Everything is read as text and given its type after: Arrow would judge a column by its first rows.
-    table = arrow_csv.read_csv(
+    return arrow_csv.read_csv(
         pa.BufferReader(content),
         arrow_csv.ReadOptions(
             column_names=names, skip_rows_after_names=not headless, use_threads=False, block_size=1 << 24
         ),
         arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=as_it_is is None),
+        arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
     )
-    columns = [_typed(column) for column in table.columns]
-    for i, name in enumerate(names):  # texts are not trimmed, and "NA" may be one
-        if name == as_it_is and (pa.types.is_string(columns[i].type) or columns[i].null_count == len(table)):
-            columns[i] = table[i]
-    return pa.Table.from_arrays(columns, names=names)
-
-
-def _typed(column: Any) -> Any:
-    """A column of text as whole numbers, numbers, booleans, days or times if all of it is, else as text without outer spaces."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = pc.utf8_trim_whitespace(column)
-    column = pc.if_else(pc.is_in(column, pa.array(MISSING)), None, column)
-    for kind in (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us")):
-        try:
-            return column.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return column
 
 
 def _comes_again(header: list[str], table: Any) -> bool:
-    import pyarrow as pa
+    """Whether a word of the header is also a cell below it."""
     import pyarrow.compute as pc
 
     return any(
-        pc.any(pc.equal(column, field)).as_py()
+        field and not _is_number(field) and pc.any(pc.equal(pc.utf8_trim_whitespace(column), field)).as_py()
         for field, column in zip(header, table.columns, strict=True)
-        if pa.types.is_string(column.type)
     )
-
-
-def _reject_mixture(name: str, column: Any, ask: Ask) -> None:
-    """UserError where most of a column are numbers, and some are words: as categories each number would be one."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pa.types.is_string(column.type):
-        return
-    is_number = pc.match_substring_regex(column, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-    if (pc.mean(is_number.cast("float64")).as_py() or 0.0) > 0.5:
-        row = pc.index(pc.fill_null(is_number, True), False).as_py()
-        raise UserError(
-            f"{ask.text}: column {name!r} mixes numbers and words, row {row} (the first is 0) has "
-            f"{str(column[row].as_py())[:50]!r}: correct it, empty it if it is missing, or drop the column"
-        )
 
 
 def read_parquet(ask: Ask) -> Dataset:
@@ -121,6 +113,8 @@ def read_parquet(ask: Ask) -> Dataset:
 
 def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
     """A Dataset of an Arrow table, or of a dataset that is one: its columns, but those taken as conditions."""
+    table, told = typed(table, ask)
+    notes += told
     frame = Frame(table) if hasattr(table, "count_rows") else Frame.of(table)
     if not len(frame):
         raise UserError(f"{ask.text} has no rows: give a table that has some")
@@ -128,7 +122,11 @@ def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
     rest = [column for column in frame.columns if column not in conditions]
     columns = rest if ask.columns is None else list(ask.columns)
     missing = [column for column in columns if column not in frame.columns]
-    if missing:
+    if missing and ask.optional_conditions and len(missing) < len(columns):
+        columns = [
+            column for column in columns if column not in missing
+        ]  # which the model then knows how to do without
+    elif missing:
         known = near_matches(missing[0], frame.columns)
         raise UserError(f"{ask.text} lacks the columns {', '.join(missing)}: add or rename them{known}")
     if ignored := [column for column in rest if column not in columns]:
@@ -141,6 +139,26 @@ def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
     if not columns:
         raise UserError(f"{ask.text} has no column left: give a table with more columns, or fewer conditions")
     return Dataset(frame.select(columns), "table", name, columns, conditions, notes)
+
+
+def typed(table: Any, ask: Ask) -> tuple[Any, list[str]]:
+    """A table, or a dataset that is one, whose columns of text are numbers or dates where their cells are; and notes.
+
+    A file is read into memory only where its first rows have such columns.
+    """
+    if not hasattr(table, "count_rows"):
+        return (
+            (table, [])
+            if ask.path.name.lower().endswith((".csv", ".csv.gz"))
+            else read_cells(table, ask.schema, file=False)
+        )
+    texts = [field.name for field in table.schema if is_text(field.type)]
+    some = table.head(FIRST, columns=texts)
+    try:
+        changed = read_cells(some, ask.schema, file=False)[0].schema.types != some.schema.types
+    except UserError:  # a column that is mixed among the first rows need not be so
+        changed = True
+    return read_cells(table.to_table(), ask.schema, file=False) if changed and texts else (table, [])
 
 
 def column_offers(frame: Frame, ask: Ask) -> Offers:

@@ -12,9 +12,9 @@ import torch
 from sklearn.base import is_classifier
 
 from vaekit.build import fixed_uniform
+from vaekit.cells import MISSING
 from vaekit.conditions import is_unknown, plain
 from vaekit.errors import UserError, note
-from vaekit.sources.tables import MISSING
 from vaekit.training.data import Data, split
 from vaekit.training.fit import schedule
 from vaekit.training.guards import seeded

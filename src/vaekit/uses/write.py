@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vaekit.cells import format_of, written
 from vaekit.errors import UserError, note, printable
 from vaekit.files import write_atomically, write_text
 
@@ -49,9 +50,20 @@ def write_pieces(path: Path, tables: Iterable[Any]) -> int:
                 writer.write_table(piece.cast(first.schema))
                 rows += len(piece)
 
-    pieces = iter(tables)
+    pieces = map(as_text, tables) if writer_of is csv.CSVWriter else iter(tables)
     write_atomically(path, write)
     return rows
+
+
+def as_text(table: Any) -> Any:
+    """An Arrow table, its times and what has a format of its own as text."""
+    import pyarrow as pa
+
+    for i, field in enumerate(table.schema):
+        if format_of(field) or pa.types.is_timestamp(field.type):
+            column = written(table[i], format_of(field))
+            table = table.set_column(i, field.with_type(column.type), column)
+    return table
 
 
 def write_rows(

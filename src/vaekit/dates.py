@@ -1,0 +1,180 @@
+"""Dates and times as people write them."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import Any
+
+DAYS_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y")
+MONTHS_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y", "%m.%d.%Y")
+YEARS_FIRST = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y %m %d")
+WORDS = ("%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d %Y", "%B %d %Y", "%d. %B %Y", "%d. %b %Y", "%d/%b/%Y")  # fmt: skip
+MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%m-%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y")
+TIMES = ("%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S")
+FORMATS = (
+    *(day + time for day in YEARS_FIRST for time in ("", *(s + t for s, t in product(" T", TIMES)))),
+    *(day + time for day in (*DAYS_FIRST, *MONTHS_FIRST, *WORDS) for time in ("", *(s + t for s, t in product((" ", ", "), TIMES)))),
+    *MONTHS,
+    *TIMES,
+)  # fmt: skip
+ZONE = r"(?P<zone>Z|[+-]\d\d:?\d\d)$"
+FIRST = 50  # cells that rule most formats out
+MARK = "\x01"  # before a number whose leading zero is to go
+
+
+def guess(cells: Any, order: str) -> tuple[Any, str, str] | None:
+    """Text (N,) -> dates, times or times of day (N,); the format that writes them in the same way; and another one that fits as
+    well, "" where there is none. None where a cell is none.
+
+    order: "d" or "m": whether days or months come first where the cells do not tell.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    zones = pc.struct_field(pc.extract_regex(cells, ZONE), "zone")
+    if zones.null_count == cells.null_count and pc.all(pc.match_substring_regex(cells, ":")).as_py():
+        return zoned(cells, zones.drop_null().unique().to_pylist())
+    found = fitting(cells)
+    if not found:
+        return iso(cells, pa.timestamp("us"))
+    if len(found) > 1:
+        found.sort(
+            key=lambda f: (not rising(parsed(cells, f)), not f.startswith(f"%{order or ('m' if '/' in f else 'd')}"))
+        )
+    format, *others = found
+    values = parsed(cells, format)
+    other = others[0] if others and rising(parsed(cells, others[0])) == rising(values) else ""
+    exact = in_same_form(values, cells, format)
+    return values, "" if exact in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S") else exact, other
+
+
+def order(cells: Any) -> str:
+    """ "d" or "m" where the cells are dates and tell whether days or months come first, else ""."""
+    import pyarrow.compute as pc
+
+    if cells.null_count == len(cells) or not pc.all(pc.match_substring_regex(cells, r"^\d{1,2}\D\d{1,2}\D")).as_py():
+        return ""
+    found = {format[1] for format in fitting(cells)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def fitting(cells: Any) -> list[str]:
+    """The formats that all cells fit."""
+    import pyarrow.compute as pc
+
+    some = cells.drop_null().unique().slice(0, FIRST)
+    if not pc.all(pc.match_substring_regex(some, r"^(\d|\w{3,9} \d|\w{3}-\d).{2,30}$")).as_py():
+        return []
+    return [f for f in FORMATS if parsed(some, f) is not None and parsed(cells, f) is not None]
+
+
+def iso(cells: Any, kind: Any) -> tuple[Any, str, str] | None:
+    """ISO 8601 in whatever mixture of forms, such as with fractions of a second."""
+    import pyarrow as pa
+
+    try:
+        return cells.cast(kind), "", ""
+    except pa.ArrowInvalid:
+        return None
+
+
+def zoned(cells: Any, zones: list[str]) -> tuple[Any, str, str] | None:
+    """Times with a zone; of several offsets they are in UTC."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = iso(cells, pa.timestamp("us", "UTC"))
+    if found is None or len(zones) > 1:
+        return found
+    zone = zones[0]
+    values = found[0] if zone == "Z" else found[0].cast(pa.timestamp("us", zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"))  # fmt: skip
+    bare = pc.replace_substring_regex(cells, ZONE, "")
+    formats = [f"%Y-%m-%d{s}{t}" for s, t in product(" T", TIMES[:2])]
+    return values, next((f + zone for f in formats if equal(written(values, f), bare)), ""), ""
+
+
+def asked(cells: Any, format: str) -> Any:
+    """Text as dates in a format that was asked for, such as one that ends in a zone; None where a cell does not fit it."""
+    import pyarrow.compute as pc
+
+    zone = re.search(ZONE, format)
+    if zone is None:
+        return parsed(cells, format)
+    found = zoned(cells, [zone[0]]) if pc.all(pc.ends_with(cells, zone[0])).as_py() else None
+    return found and found[0]
+
+
+def parsed(cells: Any, format: str) -> Any:
+    """Text as days, times or times of day, as the format has them; None where a cell does not fit it."""
+    import pyarrow as pa
+
+    values = parsed_values(cells, format)
+    if values.null_count > cells.null_count:
+        return None
+    timed, dated = ("%H" in format or "%I" in format), "%d" in format or "%m" in format or "%b" in format.lower()
+    values = values.cast(pa.timestamp("us") if timed and dated else pa.time32("s") if timed else pa.date32())
+    # There is no 31st of February, which C's strptime takes for the 2nd of March.
+    return values if equal(unpadded(written(values, format)), unpadded(cells)) else None
+
+
+def parsed_values(cells: Any, format: str) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.strptime(cells, format=format.replace("%-", "%"), unit="s", error_is_null=True)
+
+
+def parsed_cells(cells: Any, format: str) -> Any:
+    """Which cells fit the format, (N,) booleans."""
+    import pyarrow.compute as pc
+
+    return pc.is_valid(parsed_values(cells, format))
+
+
+def in_same_form(values: Any, cells: Any, format: str) -> str:
+    """The format that writes the values as the cells do, where that is just a matter of leading zeros; else the format."""
+    bare = "".join(f"%-{part[:1]}{part[1:]}" if part[:1] in ("d", "m", "H", "I") else f"%{part}" for part in format.split("%")[1:])  # fmt: skip
+    bare = format.split("%")[0] + bare
+    variants = [format, bare, bare.replace("%-H", "%H").replace("%-I", "%I")]
+    return next((f for f in variants if equal(written(values, f), cells)), format)
+
+
+def written(values: Any, format: str) -> Any:
+    """Dates and times as text. "%-d" is the day without a leading zero; "" is ISO 8601, without what is zero throughout."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_timestamp(values.type):
+        for unit in ("s", "ms"):
+            try:
+                values = values.cast(pa.timestamp(unit, values.type.tz))
+                break
+            except pa.ArrowInvalid:
+                continue
+    if not format or not (
+        pa.types.is_date(values.type) or pa.types.is_time(values.type) or pa.types.is_timestamp(values.type)
+    ):
+        return values.cast(pa.string())
+    text = pc.strftime(values, format=format.replace("%-", f"{MARK}%"))
+    return pc.replace_substring_regex(text, f"{MARK}0?", "") if "%-" in format else text
+
+
+def rising(values: Any) -> bool:
+    """Whether the values, more than a few, are in order, one way or the other."""
+    import pyarrow as pa
+
+    v = values.drop_null().cast(pa.int64() if values.type.bit_width == 64 else pa.int32()).to_numpy()
+    return bool(len(v) > 5 and ((v[1:] >= v[:-1]).all() or (v[1:] <= v[:-1]).all()))
+
+
+def unpadded(text: Any) -> Any:
+    """Without leading zeros, in lower case."""
+    import pyarrow.compute as pc
+
+    return pc.utf8_lower(pc.replace_substring_regex(text, r"(^|\D)0(\d)", r"\1\2"))
+
+
+def equal(a: Any, b: Any) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.all(pc.equal(a, b)).as_py())

@@ -1,0 +1,247 @@
+"""What the text in cells means: numbers, dates and booleans in the forms in which people write them."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import csv
+
+import vaekit
+from vaekit.cells import format_of, read_cells, written
+from vaekit.dates import FORMATS
+from vaekit.errors import Note, UserError
+from vaekit.frame import to_frame
+from vaekit.recipe import imputed, read_for
+from vaekit.uses.write import write_pieces
+
+few = settings(max_examples=40, deadline=None)
+
+
+def read(cells: dict[str, Any], **options: Any) -> tuple[pa.Table, list[str]]:
+    return read_cells(pa.table({name: pa.array(c, pa.string()) for name, c in cells.items()}), {}, **options)
+
+
+def write(value: float, places: int, decimal: str, group: str) -> str:
+    return f"{value:,.{places}f}".replace(",", "x").replace(".", decimal).replace("x", group)
+
+
+def plain(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(
+    st.lists(st.integers(0, 10**9), min_size=2, max_size=12),
+    st.sampled_from([(".", ","), (",", "."), (",", " "), (",", "\u202f"), (".", "'"), (",", ""), (".", "")]),
+    st.sampled_from(["{}", "${}", "{} €", "€ {}", "{}%", "CHF {}", "{} kg", "R${}"]),
+    st.sampled_from([None, "-{}", "({})", "−{}", "{}-"]),
+    st.sampled_from([None, "-", "n/a", "#DIV/0!"]),
+)
+def test_numbers_in_any_notation_are_the_same_numbers(
+    whole: list[int], notation: tuple[str, str], unit: str, negative: str | None, blank: str | None
+) -> None:
+    values = [v / 100 for v in whole]
+    cells = [unit.format(write(v, 2, *notation)) for v in values]
+    if negative:
+        values[0], cells[0] = -values[0], negative.format(cells[0])
+    found, notes = read({"x": [*cells, *([blank] if blank else [])]})
+    assert found["x"].to_pylist()[: len(values)] == pytest.approx(values)
+    assert found["x"].null_count == bool(blank)
+    assert [note for note in notes if "x" in note] or all(plain(cell) for cell in cells)
+
+
+def test_a_note_names_the_columns_and_shows_a_cell_of_each() -> None:
+    _, notes = read({"price": ["$1,234.50", "$2.00"], "share": ["5.3%", "0.1%"], "plain": ["1", "2"]})
+    assert len(notes) == 1
+    assert "price ('$1,234.50' is 1234.5), share ('5.3%' is 5.3)" in notes[0]
+    assert "come back as plain numbers" in notes[0]
+
+
+def test_a_cell_that_does_not_tell_is_read_as_the_other_columns_are() -> None:
+    cells = {"a": ["1,234", "7,988"], "point": ["1.234", "2.345"]}
+    for other, a, point in (
+        ({}, 1234, 1.234),
+        ({"b": ["13,6", "2,5"]}, 1.234, 1234),
+        ({"b": ["$1.50", "$2.00"]}, 1234, 1.234),
+    ):
+        found, notes = read({**cells, **other})
+        assert (found["a"][0].as_py(), found["point"][0].as_py()) == (a, point)
+        assert any("no cell tells how to read column 'a' ('1,234' may have a decimal" in note for note in notes)
+    assert read(cells, decimal=",")[0]["a"].to_pylist() == [1.234, 7.988]
+    assert read({"a": cells["a"]}, semicolons=True)[0]["a"].to_pylist() == [1.234, 7.988]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["02138", "10115"],
+        ["00", "12"],
+        ["+49 170 123 456", "+1 222 333 444"],
+        ["192.168.100.101", "192.168.100.102"],
+        ["4G", "5G"],
+        ["1,2,3", "4,5"],
+        ["item 1", "item 2"],
+        ["$5", "€5"],
+        ["5 kg", "3 lb"],
+        ["30.02.2020", "01.01.2020"],  # there is no such day
+        ["25:00", "12:00"],
+        ["may", "june"],
+    ],
+    ids=lambda c: c[0],
+)
+def test_what_is_neither_number_nor_date_stays_text(cells: list[str]) -> None:
+    for file in (True, False):
+        found, notes = read({"x": cells}, file=file)
+        assert found["x"].to_pylist() == cells
+        assert notes == []
+
+
+def test_columns_of_two_minds_are_told() -> None:
+    with pytest.raises(UserError, match=r"decimal comma in '1,5' \(row 0, .*\) and a decimal point in '2.5' \(row 1\)"):
+        read({"x": ["1,5", "2.5"]})
+    with pytest.raises(UserError, match=r"column 'x' mixes numbers and words, row 2 .* has 'many'.*x: categorical"):
+        read({"x": ["1.234,5", "2,5", "many"]})
+    table = pa.table({"x": ["36", "38", "40", "M"]})
+    assert read_cells(table, {"x": {"kind": "categorical"}})[0]["x"].to_pylist() == ["36", "38", "40", "M"]
+
+
+# -- dates -------------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(
+    st.sampled_from(FORMATS),
+    st.lists(st.datetimes(datetime.datetime(1950, 1, 1), datetime.datetime(2049, 1, 1)), min_size=3, max_size=9),
+)
+def test_dates_in_any_form_are_the_same_dates_and_are_written_so(format: str, times: list[datetime.datetime]) -> None:
+    times = [t.replace(microsecond=0) for t in times] + [datetime.datetime(2000, 12, 31, 23, 59, 59)]
+    cells = [t.strftime(format) for t in times]
+    found, _ = read({"x": cells})
+    values = found["x"]
+    assert pa.types.is_temporal(values.type)
+    assert written(values, format_of(found.schema.field("x"))).to_pylist() == cells
+    wanted = [datetime.datetime.strptime(cell, format) for cell in cells]
+    if pa.types.is_timestamp(values.type):
+        assert values.to_pylist() == wanted
+    elif pa.types.is_date(values.type):
+        assert values.to_pylist() == [w.date() for w in wanted]
+    else:
+        assert values.to_pylist() == [w.time() for w in wanted]
+
+
+@pytest.mark.parametrize(
+    ("cells", "first"),
+    [
+        (["2020-01-01T05:00:00Z", "2021-12-31T07:30:00Z"], datetime.datetime(2020, 1, 1, 5, tzinfo=datetime.UTC)),
+        (["2020-01-01 05:00:00+02:00", "2020-01-02 05:00:00+02:00"], datetime.datetime(2020, 1, 1, 3, tzinfo=datetime.UTC)),
+        (["1/2/2020 5:03", "11/13/2020 15:03"], datetime.datetime(2020, 1, 2, 5, 3)),
+        (["1.2.2020", "31.12.2020"], datetime.date(2020, 2, 1)),
+        (["2020-01-01 00:00:00.123", "2020-01-01 00:00:00.500"], datetime.datetime(2020, 1, 1, 0, 0, 0, 123000)),
+        (["18.00.00", "07.30.00"], datetime.time(18)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_zones_fractions_and_days_without_zeros(cells: list[str], first: Any) -> None:
+    found, _ = read({"x": cells})
+    assert found["x"][0].as_py() == first
+    assert [c.rstrip("0") for c in written(found["x"], format_of(found.schema.field("x"))).to_pylist()] == [
+        c.rstrip("0") for c in cells
+    ]
+
+
+def test_days_or_months_first_is_told_by_other_columns_by_order_or_by_the_user() -> None:
+    unclear = ["05/01/2020", "03/04/2020", "04/02/2020"]
+    for other, day in (({}, (2020, 5, 1)), ({"b": ["31/01/2020"] * 3}, (2020, 1, 5))):
+        found, notes = read({"a": unclear, **other})
+        assert found["a"][0].as_py() == datetime.date(*day)
+        assert any("no cell tells how to read column 'a'" in note for note in notes)
+    found, notes = read(
+        {"a": ["05/01/2020", "06/01/2020", "07/01/2020", "08/01/2020", "09/01/2020", "01/02/2020"]}
+    )  # rising, as days first
+    assert found["a"][0].as_py() == datetime.date(2020, 1, 5)
+    table = pa.table({"a": unclear})
+    found, notes = read_cells(table, {"a": {"kind": "date", "format": "%d/%m/%Y"}})
+    assert (found["a"][0].as_py(), notes) == (datetime.date(2020, 1, 5), [])
+    with pytest.raises(UserError, match=r"'a' does not hold dates such as %d.%m.%Y, row 0 .* has '05/01/2020'"):
+        read_cells(table, {"a": {"kind": "date", "format": "%d.%m.%Y"}})
+
+
+# -- there and back ----------------------------------------------------------------------------------------------------
+
+
+TEXT = "zip;price;day;ok;when;x\n" + "".join(
+    f"{i % 90:05d};{write(i / 4 + 1000, 2, ',', '.')} €;{1 + i % 28}.{1 + i % 12}.2020;{'True' if i % 3 else 'False'};"
+    f"2020-01-{1 + i % 28:02d}T{i % 24:02d}:00:00Z;{i % 7},5\n"
+    for i in range(400)
+)
+
+
+def test_a_file_comes_back_in_the_forms_it_had(tmp_path: Path) -> None:
+    """What is there stays as it is, and what is drawn or filled is written like it."""
+    (tmp_path / "t.csv").write_text(TEXT)
+    with pytest.warns(Note, match="read as numbers: price"):
+        data = vaekit.read(tmp_path / "t.csv")
+    fitted = vaekit.VAE(epochs=1, latent_dim=2, size="small", sampler="prior").fit_data(data)
+    model = vaekit.load(fitted.save(tmp_path / "run"))
+    model.frame_ = "arrow"
+    kinds = {name: c.kind for name, c in model.domain_.schema.items()}
+    assert kinds == {
+        "zip": "categorical",
+        "price": "positive",
+        "day": "date",
+        "ok": "binary",
+        "when": "date",
+        "x": "ordinal",
+    }
+    # One row of it would tell neither the decimal separator nor which comes first, days or months.
+    (tmp_path / "gaps.csv").write_text(
+        "zip;price;day;ok;when;x\n00001;1.001;5.1.2020;;2020-01-01T05:00:00Z;\n;;;True;;1,5\n"
+    )
+    write_pieces(tmp_path / "full.csv", imputed(model, read_for(model, str(tmp_path / "gaps.csv")), False, 0))
+    text = csv.ConvertOptions(column_types=dict.fromkeys(kinds, pa.string()))
+    full = csv.read_csv(tmp_path / "full.csv", convert_options=text).to_pylist()
+    assert {**full[0], "ok": "", "x": ""} == {
+        "zip": "00001", "price": "1001", "day": "5.1.2020", "ok": "", "when": "2020-01-01T05:00:00Z", "x": "",
+    }  # fmt: skip
+    write_pieces(tmp_path / "drawn.csv", [model.sample(50)])
+    drawn = csv.read_csv(tmp_path / "drawn.csv", convert_options=text).to_pylist()
+    for row in (*full, *drawn):
+        assert len(row["zip"]) == 5
+        assert row["ok"] in ("True", "False")
+        assert row["when"].endswith(":00:00Z")
+        assert [str(int(part)) for part in row["day"].split(".")] == row["day"].split(".")
+        assert 1000 <= float(row["price"]) <= 1100
+
+
+def test_text_in_a_data_frame_is_read_as_in_a_file_and_dates_stay_text() -> None:
+    rows = pd.DataFrame(
+        {
+            "price": [f"{i / 4:.2f}" for i in range(300)],
+            "day": [f"{1 + i % 28:02d}.{1 + i % 12:02d}.2020" for i in range(300)],
+            "zip": [f"{i % 50:05d}" for i in range(300)],
+        }
+    )
+    with pytest.warns(Note, match="price .*come back as plain numbers"):
+        model = vaekit.VAE(epochs=1, latent_dim=2, size="small", sampler="prior").fit(rows)
+    drawn = model.sample(20)
+    assert drawn["price"].between(0, 75).all()
+    assert drawn["day"].str.fullmatch(r"\d\d\.\d\d\.2020").all()
+    assert set(drawn["zip"]) <= set(rows["zip"])
+    gaps = rows.assign(day=rows["day"].where(np.arange(300) % 9 > 0))
+    pd.testing.assert_frame_equal(model.impute(gaps)[gaps.notna().all(axis=1)][["day", "zip"]], rows[gaps.notna().all(axis=1)][["day", "zip"]])  # fmt: skip
+    assert to_frame(rows, {"price": {"kind": "categorical"}}).table()["price"].to_pylist() == rows["price"].tolist()
