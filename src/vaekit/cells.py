@@ -259,7 +259,8 @@ class Text:
         units = pc.equal(pc.binary_join_element_wise(part(self.parts, "before"), part(self.parts, "after"), ""), "")
         marks = [pc.and_(units, pc.match_substring_regex(written, digits(format))) for format in (POINT, COMMA)]
         number = pc.if_else(pc.is_valid(self.kept), pc.fill_null(pc.or_(*marks), False), None)
-        if (pc.mean(number.cast("float64")).as_py() or 0.0) <= (0.5 if self.file else 0.9):
+        share = (pc.sum(number).as_py() or 0) / max(1, len(self.cells) - self.cells.null_count)
+        if share <= (0.5 if self.file else 0.9):
             return
         if pc.all(number).as_py():
             rows = [pc.index(pc.fill_null(mark, True), False).as_py() for mark in marks]
