@@ -337,6 +337,22 @@ def test_formats_that_are_not_read_are_named(tmp_path):
     (tmp_path / "rlds" / "1.0.0").mkdir(parents=True)
     (tmp_path / "rlds" / "1.0.0" / "a-train.tfrecord-00000-of-00001").write_bytes(b"")
     assert "RLDS" in mistake(read_demonstrations, tmp_path / "rlds")
+    said = mistake(read_demonstrations, "lerobot/pusht")
+    assert "hf download lerobot/pusht --repo-type dataset --local-dir pusht" in said
+    by_hand_v2(tmp_path / "sets" / "monday")
+    assert "such as " + str(tmp_path / "sets" / "monday") in mistake(read_demonstrations, tmp_path / "sets")
+    assert "no demonstrations to join" in mistake(read_demonstrations, [])
+
+
+def test_pictures_of_two_sizes_are_refused_whichever_comes_first(tmp_path):
+    by_hand_v2(tmp_path)
+    for i in (0, 2):
+        shutil.rmtree(tmp_path)
+        by_hand_v2(tmp_path)
+        film = tmp_path / f"videos/chunk-000/observation.images.top/episode_{i:06d}.mp4"
+        mp4(film, np.repeat(pictures([5, 7, 4][i]), 2, axis=1))
+        assert "--resize WIDTHxHEIGHT makes them alike" in mistake(read_demonstrations, tmp_path)
+        assert read_demonstrations(tmp_path, resize=(8, 6)).episodes == 3
 
 
 # --- tasks

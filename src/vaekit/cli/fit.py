@@ -40,7 +40,7 @@ def fit(
     decimal: Annotated[str | None, option("The decimal separator of a .csv file, . or , , where its numbers do not tell, such as 1,234.", panel=DATA)] = None,
     resize: Annotated[str | None, option("WIDTHxHEIGHT, for pictures of mixed sizes.", panel=DATA)] = None,
     map_: Annotated[list[str] | None, option("Demonstrations: what SOURCE calls things, NAME=KEY: --map state=observation.joints,action=actions. A KEY of a+b is two vectors, one behind the other.", "--map", panel=DATA)] = None,
-    fps: Annotated[float | None, option("Demonstrations: frames a second, where SOURCE does not tell. Default: 50.", panel=DATA)] = None,
+    fps: Annotated[float | None, option("Demonstrations: frames a second, where SOURCE does not tell. Default: 50.", panel=DATA, min=0.001)] = None,
     trim: Annotated[bool, option("Demonstrations: leave out the beginning of an episode, in which the actions do not change yet.", "--trim", panel=DATA)] = False,
     kind: Annotated[str | None, option("actions: SOURCE holds demonstrations of a robot (a LeRobot folder, HDF5 episodes of ACT, robomimic or LIBERO, or an .npz of observations, actions and episode_ends), and a policy is learned. series: SOURCE has a column of time and columns of what was measured (or none of time: the row is the time), and a model of its windows is learned.", panel=DATA)] = None,
     strict: Annotated[bool, option("A picture that cannot be read, or an episode that cannot be used, is an error.", "--strict", panel=DATA)] = False,

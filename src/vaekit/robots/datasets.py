@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -114,8 +115,12 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
     path = asked.path
     if not asked.text or not path.exists():
         known = shown(path.parent) if path.parent.is_dir() else []
-        raise UserError(f"{asked.text or 'the source'} does not exist{near_matches(path.name, known)}")
-    if path.name.endswith((".zarr", ".zarr.zip")) or (path / ".zgroup").exists():
+        hub = ""
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", asked.text) and not known:
+            hub = "; of the Hugging Face Hub, download it first: hf download {0} --repo-type dataset --local-dir {1}"
+        near = hub.format(asked.text, path.name) or near_matches(path.name, known)
+        raise UserError(f"{asked.text or 'the source'} does not exist{near}")
+    if path.name.endswith((".zarr", ".zarr.zip")) or any((path / name).exists() for name in (".zgroup", "zarr.json")):
         raise UserError(f"{asked.text} {ZARR.format(path, path.name.split('.zarr')[0])}")
     if path.is_dir():
         if (path / "meta" / "info.json").exists() or (path / "meta_data" / "info.json").exists():  # the latter of v1
@@ -124,8 +129,10 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
             return read_hdf5
         if any(path.glob("**/*.tfrecord*")):
             raise UserError(f"{asked.text} {RLDS}")
+        within = [info.parent.parent.name for info in sorted(path.glob("*/meta/info.json"))]
+        hint = f"; it holds some, such as {path / within[0]}, and several can be given" if within else ""
         raise UserError(
-            f"{asked.text} is no folder of demonstrations: give one that has meta/info.json (LeRobot) or episode_0.hdf5 (ACT)"
+            f"{asked.text} is no folder of demonstrations: give one that has meta/info.json (LeRobot) or .hdf5 files{hint}"
         )
     if is_hdf5(path.name):
         return read_hdf5

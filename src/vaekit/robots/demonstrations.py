@@ -95,6 +95,8 @@ class Demonstrations:
         An observation that one of them lacks is left out, with a note. UserError where their frame rates, actions or shapes
         differ.
         """
+        if not several:
+            raise UserError("there are no demonstrations to join: give some")
         first = several[0]
         for other in several[1:]:
             _check_alike(first, other)

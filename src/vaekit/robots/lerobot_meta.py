@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from vaekit.errors import UserError
 from vaekit.robots.demonstrations import VECTORS
-from vaekit.robots.reading import Asked, UntrustedError
+from vaekit.robots.reading import Asked, DatasetError
 from vaekit.robots.videos import AGAIN
 from vaekit.sources.base import decoding
 
@@ -206,7 +206,7 @@ def within(root: Path, name: str) -> Path:
     """A file of the dataset, by the name that the dataset gives it. UserError where that leads out of its folder."""
     path = PurePath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise UntrustedError(
+        raise DatasetError(
             f"{root} names a file outside of its folder, {name!r}: do not trust it, or move the file into it"
         )
     return root / path

@@ -19,8 +19,8 @@ from vaekit.training.progress import track
 SAID = 5  # reasons that a note names at most
 
 
-class UntrustedError(UserError):
-    """A dataset that should not be read at all."""
+class DatasetError(UserError):
+    """Something is wrong with the dataset as a whole, so that leaving out episodes does not help."""
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Asked:
 
     def leave_out(self, episode: int, why: UserError) -> None:
         """Do without an episode, or, where the user is strict, raise why."""
-        if isinstance(why, UntrustedError):
+        if isinstance(why, DatasetError):
             raise why
         self.left_out.setdefault(episode, str(why))
         if self.strict:
@@ -200,7 +200,7 @@ def check_shape(
     if values.shape[1:] != whole.shape[1:]:
         shapes = f"{whole.shape[1:]} in episode {numbers[0]} and {values.shape[1:]} in episode {number}"
         remedy = "--resize WIDTHxHEIGHT makes them alike" if is_camera(name) else "give episodes of one robot"
-        raise UserError(f"{asked.text}: a frame of {name!r} has the shape {shapes}: {remedy}, or leave some out")
+        raise DatasetError(f"{asked.text}: a frame of {name!r} has the shape {shapes}: {remedy}, or leave some out")
 
 
 def free_memory() -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import CAMERA
-from vaekit.robots.reading import Asked
+from vaekit.robots.reading import Asked, DatasetError
 from vaekit.sources.base import decoding
 from vaekit.training.progress import track
 
@@ -55,6 +55,8 @@ def read_videos(asked: Asked, camera: str, shots: Sequence[Shot], fps: float) ->
         _check_overlap(asked, path, members, fps)
         try:
             film.read(path, members)
+        except DatasetError:
+            raise
         except UserError as error:
             for shot in members:
                 film.damaged.setdefault(shot.episode, str(error))
@@ -117,7 +119,7 @@ class _Film:
             if not self.pictures.size:
                 self.pictures = np.empty((len(self.seen), *picture.shape), np.uint8)
             if picture.shape != self.pictures.shape[1:]:
-                raise UserError(
+                raise DatasetError(
                     f"{path} has pictures of the shape {picture.shape}, others {self.pictures.shape[1:]}: "
                     "--resize WIDTHxHEIGHT makes them alike"
                 )
