@@ -1,6 +1,7 @@
 """Faults: a disk that is full and a process that is killed, at every single call that writes a run's files; and damaged files."""
 
 import errno
+import gzip
 import os
 import random
 import shutil
@@ -17,6 +18,7 @@ from vaekit.errors import UserError
 from vaekit.files import digest
 from vaekit.loading import describe_run
 from vaekit.recipe import Recipe, evaluate, held_out
+from vaekit.sources import base
 
 ROWS = np.random.default_rng(0).normal(size=(40, 2))
 CALLS = ("open", "fsync", "replace")
@@ -216,3 +218,14 @@ def test_a_parquet_file_of_damaged_pages_is_told(tmp_path):
             told += 1
             assert "damaged" in str(e) or "could not be read" in str(e)  # noqa: PT017
     assert told > 6
+
+
+def test_a_source_without_an_end_is_refused(tmp_path, monkeypatch):
+    """A small file that unpacks to a thousand times its size, and a device."""
+    monkeypatch.setattr(base, "memory", lambda: 2 << 20)
+    with gzip.open(tmp_path / "a.csv.gz", "wb") as file:
+        file.write(b"1,2\n" * (1 << 20))
+    (tmp_path / "b.csv").symlink_to("/dev/zero")
+    for name in ("a.csv.gz", "b.csv"):
+        with pytest.raises(UserError, match="half of this machine's memory"):
+            vk.read(tmp_path / name)

@@ -17,6 +17,7 @@ from vaekit.files import read_tensors, write_tensors
 from vaekit.nets import MLP
 from vaekit.recipe import Recipe
 from vaekit.run import read_evaluation, save_evaluation
+from vaekit.uses.write import write_rows
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +234,20 @@ def test_a_label_that_looks_like_a_number_stays_a_label(tmp_path):
     assert loaded.schema_.to_config() == cvae.schema_.to_config()
 
 
+def test_a_run_of_a_newer_version_says_so(with_sampler, tmp_path):
+    run = shutil.copytree(with_sampler, tmp_path / "run")
+    edit(run, f"vaekit: {vk.__version__}", "vaekit: 99.0.dev1")
+    with pytest.warns(Note, match=r"written by vaekit 99\.0\.dev1, which is newer"):
+        vk.load(run)
+
+
+def test_no_pickle_is_written(tmp_path):
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(UserError, match="a pickle"):
+            write_rows(tmp_path / name, np.array([{}, "a"], dtype=object), None)
+    assert not list(tmp_path.iterdir())
+
+
 def test_equal_content_is_equal_bytes(with_sampler, tmp_path):
     vae = vk.load(with_sampler)
     for name in ("model.safetensors", "sampler-gmm.safetensors", "config.yaml"):
@@ -263,7 +278,12 @@ def test_damaged_metrics_are_told(content, with_sampler, tmp_path):
         vk.load(run)
 
 
-CONFIGS = {"settings": [None, [], "a"], "estimator": [["VAE"], None], "data": [None, [1], {}], "likelihood": ["normal"]}
+CONFIGS = {
+    "settings": [None, [], "a"],
+    "estimator": [["VAE"], None],
+    "data": [None, [1], {}, {"kind": "rows", "schema": {}, "conditions": {"a": -1}, "fingerprint": ""}],
+    "likelihood": ["normal"],
+}
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in CONFIGS.items() for value in values])

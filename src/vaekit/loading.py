@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vaekit import __version__
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS
 from vaekit.domains import DOMAINS
@@ -50,6 +52,10 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
         note(f"{folder} does not say how many actions a second it was trained for: {FPS:g} are taken")
         return load_published(folder)  # type: ignore[return-value]
     values = read_config(folder)
+    if release(values["vaekit"]) > release(__version__):
+        note(
+            f"{folder} was written by vaekit {values['vaekit']}, which is newer than this one ({__version__}): update it if it is not read right"
+        )
     settings = dict(values["settings"])
     for name, given in {"encoder": encoder, "decoder": decoder}.items():
         if isinstance(settings.get(name), dict):
@@ -111,6 +117,11 @@ def check_seen(schema: Schema) -> None:
         _ = schema.population
     except UserError as e:
         raise ValueError(str(e)) from e
+
+
+def release(version: str) -> list[int]:
+    """The numbers of a version, to be compared."""
+    return [int(number) for number in re.findall(r"\d{1,9}", version)[:3]]
 
 
 def load_samplers(folder: Path, estimator: VAE) -> None:

@@ -242,6 +242,8 @@ def check_config(path: Path, values: Any) -> None:
         "data": {"kind": str, "schema": dict, "conditions": dict, "fingerprint": str},
     }  # fmt: skip
     check_form(path, values, form, "")
+    for name, condition in values["data"]["conditions"].items():
+        check_form(path, condition, {"kind": str}, f"data.conditions.{name}.")
 
 
 def check_form(path: Path, values: Any, form: Mapping[str, Any], within: str) -> None:

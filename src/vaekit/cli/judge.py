@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vaekit.cli.common import COUNT, SEED, Run, Source, app, parse_size, say
-from vaekit.errors import printable
+from vaekit.errors import note, printable
 
 
 @app.command()
@@ -29,6 +29,8 @@ def evaluate(
 
     estimator = load(run)
     also = factors or []
+    if source is None:
+        name_source(estimator)
     data = recipes.read_for(estimator, source, also=also) if source else recipes.held_out(estimator, also=also)
     beside = recipes.comparison(run, estimator, say) if comparison else None
     results = recipes.evaluate(
@@ -61,7 +63,15 @@ def report(run: Run) -> None:
     from vaekit import recipe as recipes
     from vaekit.loading import load
 
-    say(f"look at {recipes.report(run, load(run))}")
+    estimator = load(run)
+    name_source(estimator)
+    say(f"look at {recipes.report(run, estimator)}")
+
+
+def name_source(estimator: Any) -> None:
+    """Say which source is read where the user names none: that of the run, and the run may be a stranger's."""
+    if source := estimator.data_.get("source"):
+        note(f"this reads {source}, the source that the run names")
 
 
 @app.command()

@@ -215,10 +215,25 @@ def check_size(resize: tuple[int, int] | None) -> None:
 
 
 def content_of(path: Path) -> bytes:
-    """All bytes of a file, unpacked if it is gzipped, whatever its name says."""
-    content = path.read_bytes()
-    with decoding(str(path), "gzipped"):
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    """All bytes of a file, unpacked if it is gzipped, whatever its name says. UserError for more than half of the memory: a small
+    file may hold a thousand times its size, and a device has no end."""
+    most = memory() // 2
+    with path.open("rb") as file, decoding(str(path), "gzipped"):
+        packed = file.peek(2)[:2] == b"\x1f\x8b"
+        content = (gzip.GzipFile(fileobj=file) if packed else file).read(most + 1)
+    if len(content) > most:
+        raise UserError(
+            f"{path} holds more than {most / 2**30:.1f} GiB, half of this machine's memory: give it in parts"
+        )
+    return content
+
+
+def memory() -> int:
+    """Bytes of memory that this machine has; 64 GiB where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 64 << 30
 
 
 def decoded(content: bytes, ask: Ask) -> str:

@@ -92,6 +92,10 @@ def write_rows(
         else:
             frames = [grid(row[None], columns=1, **options) for row in rows]
             write_atomically(path, lambda p: save_gif(frames, p))
+    elif suffix in (".npy", ".npz") and rows.dtype.hasobject:
+        raise UserError(
+            f"cannot write {path}: these rows are objects, which {suffix} holds as a pickle alone. Choose .csv"
+        )
     elif suffix == ".npy":
         write_atomically(path, lambda p: save_with(np.save, p, rows))
     elif suffix == ".npz":
