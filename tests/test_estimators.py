@@ -218,6 +218,10 @@ def test_masked_values_are_missing_and_empty_columns_stay_empty():
         ({"network": "conv"}, "needs pictures"),
         ({"encoder": lambda i, o, c: nn.Linear(3, 7)}, r"the encoder gives \(7,\) a row, and has to give \(4,\)"),
         ({"encoder": lambda i, o, c: nn.Linear(5, 4)}, "the encoder cannot take an input"),
+        ({"encoder": nn.Linear(3, 4)}, "encoder is a network, of the type Linear: give a function encoder"),
+        ({"decoder": nn.Identity()}, "decoder is a network"),
+        ({"encoder": nn.Linear}, r"encoder\(in_shape, out_shape, condition_features\) cannot be called"),
+        ({"decoder": lambda i, o, c: None}, "gives a NoneType: return a torch.nn.Module"),
     ],
 )
 def test_wrong_settings_are_told_before_training(settings, word):

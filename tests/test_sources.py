@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -343,6 +344,11 @@ def test_which_array_of_an_npz(tmp_path):
     with zipfile.ZipFile(tmp_path / "docs.npz", "w") as archive:
         archive.writestr("readme.txt", "hello")
     assert "docs.npz" in mistake(tmp_path / "docs.npz")
+
+
+def test_a_sparse_matrix_is_told(tmp_path):
+    scipy.sparse.save_npz(tmp_path / "a.npz", scipy.sparse.eye(4, format="csr"))
+    assert "toarray()" in mistake(tmp_path / "a.npz")
 
 
 def test_an_infinite_condition(tmp_path):

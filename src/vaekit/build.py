@@ -51,8 +51,8 @@ def build_flat(
     """A model of one latent. UserError where a network of the user's own does not fit the others."""
     prior_head, posterior_head = prior(latent_dim, features), posterior(latent_dim)
     model = LatentModel(
-        encoder(likelihood.input_shape, (posterior_head.features,), features),  # type: ignore[arg-type]
-        decoder((latent_dim,), likelihood.param_shape, features),
+        made("encoder", encoder, likelihood.input_shape, (posterior_head.features,), features),
+        made("decoder", decoder, (latent_dim,), likelihood.param_shape, features),
         likelihood,
         latent_dim=latent_dim,
         prior=prior_head,
@@ -66,6 +66,22 @@ def build_flat(
 FAR = 1e12  # model units, most often standard deviations
 
 STRUCTURES: dict[str, Callable[..., Any]] = {"flat": build_flat, "ladder": build_ladder, "vq": build_quantised}
+
+
+def made(what: str, factory: Any, *shapes: Any) -> nn.Module:
+    """The network that a factory makes. UserError where it makes none."""
+    called = f"{what}(in_shape, out_shape, condition_features)"
+    if isinstance(factory, nn.Module):
+        raise UserError(
+            f"{what} is a network, of the type {type(factory).__name__}: give a function {called} that makes one"
+        )
+    try:
+        network = factory(*shapes)
+    except TypeError as e:
+        raise UserError(f"{called} cannot be called with {', '.join(map(str, shapes))}: {e}") from e
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{called} gives a {type(network).__name__}: return a torch.nn.Module")
+    return network
 
 
 def check_shapes(model: LatentModel, likelihood: Likelihood, features: int) -> None:

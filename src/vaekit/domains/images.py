@@ -63,7 +63,7 @@ class Images(Domain):
             picture, *place = np.argwhere(far)[0].tolist()
             holders = far.any(tuple(range(1, far.ndim))).sum()
             note(
-                f"values far beyond the others, such as {rows[picture, *place]} at {tuple(place)} of picture {picture} (the first is 0), do not "
+                f"values far beyond the others, such as {rows[picture, *place]:g} at {tuple(place)} of picture {picture} (the first is 0), do not "
                 f"count for black ({low:g}) and white ({high:g}): they are {far.sum()} of {far.size}, in {holders} of {len(rows)} pictures; "
                 "put NaN in their place if the camera made them"
             )

@@ -122,6 +122,10 @@ def read_npz(ask: Ask) -> Dataset:
             with archive.open(member) as file:
                 found[member.removesuffix(".npy")] = load_array(file)
     arrays = {key: values for key, values in found.items() if values is not None}
+    if {"format", "shape", "data"} <= found.keys():
+        raise UserError(
+            f"{ask.text} is a sparse matrix of SciPy's: save all of it, np.savez(FILE, x=scipy.sparse.load_npz(FILE).toarray())"
+        )
     x = arrays.pop(_main_array(arrays, [key for key in found if key not in arrays], ask))
     offers = {
         key: partial(np.asarray, values)
