@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vaekit.errors import UserError
-from vaekit.uses.conformal import discoveries, p_values
+from vaekit.uses.conformal import discoveries, fewest, p_values
 
 few_values = st.lists(st.integers(0, 4), min_size=2, max_size=6)  # few values: many ties
 
@@ -87,3 +87,28 @@ def test_what_cannot_be_is_said(call, words):
     with pytest.raises(UserError, match=words):
         call()
     assert discoveries([], 0.1).shape == p_values([], [1.0]).shape == (0,)
+
+
+def test_the_fewest_anomalies_that_can_be_found_are_found_and_one_fewer_are_not():
+    for rows, calibration, fdr in ((100, 99, 0.1), (500, 60, 0.1), (1000, 499, 0.2), (40, 999, 0.05)):
+        least = fewest(rows, calibration, fdr)
+        for odd, found in ((least, True), (least - 1, False)):
+            scores = np.where(np.arange(rows) < odd, -1.0, 1.0)
+            assert discoveries(p_values(scores, np.zeros(calibration)), fdr).any() == (found and odd > 0)
+
+
+def test_anomalies_are_found_by_normal_rows_and_not_by_rows_of_the_same_table():
+    """What `--fdr` says of the table that was learned from: nothing, as a held-out part holds anomalies as often."""
+    found = {"same table": 0, "normal rows": 0}
+    wrong = []
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        odd = rng.permutation(1000) < 20
+        scores = rng.normal(size=1000) - 8 * odd
+        found["same table"] += discoveries(p_values(scores, rng.permutation(scores)[:500]), 0.1).sum()
+        called = discoveries(p_values(scores, rng.normal(size=500)), 0.1)
+        found["normal rows"] += (called & odd).sum()
+        wrong.append((called & ~odd).sum() / max(1, called.sum()))
+    assert found["same table"] == 0
+    assert found["normal rows"] > 0.9 * 50 * 20
+    assert np.mean(wrong) < 0.1 + 3 * np.std(wrong) / np.sqrt(50)

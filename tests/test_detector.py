@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaekit as vk
-from vaekit.errors import UserError
+from vaekit.errors import Note, UserError
 from vaekit.nets import MLP
 from vaekit.training.data import split
 from vaekit.uses.exemplars import Exemplars
@@ -77,6 +77,15 @@ def test_decisions_at_a_false_discovery_rate(fitted):
     assert found[900:].mean() > 0.8
     assert found[:900].sum() / found.sum() < 0.3
     assert (fitted.predict(ring(300, 6), fdr=0.001) == 1).all()  # less than 400 calibration rows can tell
+
+
+def test_rows_of_which_none_can_be_called_an_anomaly_are_told(fitted):
+    n = len(fitted.calibration_scores_)
+    rows = ring(400, 9)
+    usual = rows[np.argsort(fitted.p_values(rows))[200:]]
+    for fdr, said in {0.001: "none of 200 rows", 0.1: "no fewer than 5 anomalies among 200 rows"}.items():
+        with pytest.warns(Note, match=f"with {n} calibration rows a false-discovery rate of {fdr:g} finds {said}"):
+            assert (fitted.predict(usual, fdr=fdr) == 1).all()
 
 
 def test_the_threshold_is_the_contamination():

@@ -14,13 +14,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaekit.distributions import NormalPosterior
 from vaekit.domains.text import is_texts
-from vaekit.errors import UserError, extra_needed, near_matches
+from vaekit.errors import UserError, extra_needed, near_matches, note
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
 from vaekit.frame import is_frame, unmasked
 from vaekit.run import model_hash
 from vaekit.training.data import split
-from vaekit.uses.conformal import discoveries, p_values
+from vaekit.uses.conformal import discoveries, limit, p_values
 from vaekit.uses.exemplars import Exemplars
 from vaekit.uses.scores import SCORES, Score, contributions, new_score
 
@@ -134,9 +134,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
         Args:
             fdr: None: anomalies are the rows whose score is below `offset_`. Else so many of the rows X, judged together, that
-                of those called anomalies a share of at most `fdr` is normal, on average (Benjamini and Hochberg 1995).
+                of those called anomalies a share of at most `fdr` is normal, on average (Benjamini and Hochberg 1995). It is for
+                new rows: among the rows given to `fit` anomalies are as frequent as among the calibration rows, so it finds none.
         """
-        odd = self.decision_function(X) < 0 if fdr is None else discoveries(self.p_values(X), fdr)
+        if fdr is None:
+            return np.where(self.decision_function(X) < 0, -1, 1)
+        p = self.p_values(X)
+        odd = discoveries(p, fdr)
+        if not odd.any() and (cannot := limit(len(p), len(self.calibration_scores_), fdr)):
+            note(f"{cannot}: fit to more rows, with a larger calibration share, or judge fewer rows at a time")
         return np.where(odd, -1, 1)
 
     def contributions(self, X: Any) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,9 @@ import typer
 
 from vaekit.cli.common import COUNT, Out, Run, Source, app, say
 from vaekit.cli.generate import opened
-from vaekit.errors import UserError
+from vaekit.errors import UserError, note
+
+HELD_OUT = "held out of"  # how the origin of calibration rows begins
 
 
 @app.command()
@@ -59,6 +60,8 @@ def score(
     if why_not and fdr is not None:
         raise UserError(f"--fdr needs p-values and there are none, {why_not}: name normal rows with --calibrate")
     say(f"note: no p-values, {why_not}: name normal rows with --calibrate" if why_not else about(odd))
+    if fdr is not None and (why := limits(odd, source, len(data), fdr)):
+        note(why)
     judged = odd.judge_all(data, shares=contributions, track=partial(track, what="score"))
     if data.kind == "text" and odd.score.name == "loglik":
         judged = with_rates(judged, estimator.domain_, data.x)
@@ -69,7 +72,8 @@ def score(
         columns = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
         if fdr is not None:
             columns["anomaly"] = discoveries(columns["p_value"], fdr)
-            say(verdict(int(columns["anomaly"].sum()), len(data), fdr, len(odd.calibration)))
+            anomalies = int(columns["anomaly"].sum())
+            say(f"{anomalies} of {len(data)} rows are anomalies at a false-discovery rate of {fdr:g}")
         if path.suffix.lower() == ".npy":
             write_rows(path, columns["score"], None)
         else:
@@ -77,12 +81,26 @@ def score(
     say(f"{len(data)} scores ({odd.score.name}) in {path}")
 
 
-def verdict(anomalies: int, rows: int, fdr: float, calibration: int) -> str:
-    said = f"{anomalies} of {rows} rows are anomalies at a false-discovery rate of {fdr:g}"
-    least = math.ceil(rows / (fdr * (calibration + 1)))
-    if anomalies or least == 1:
-        return said
-    return f"{said}; {calibration} calibration rows cannot tell fewer than {least} among so many: give more of them"
+def limits(odd: Any, source: str, rows: int, fdr: float) -> str:
+    """What --fdr cannot find in these rows, or ""."""
+    from vaekit.uses.conformal import limit
+
+    if odd.origin.startswith(HELD_OUT) and is_same(source, odd.estimator.data_["source"]):
+        return (
+            f"{source} is what the model learned from, and its rows are compared with others of it: --fdr finds nothing odd in "
+            "it, as anomalies are as frequent among those. Score new rows, name normal rows with --calibrate, or take the rows "
+            "of the lowest scores"
+        )
+    cannot = limit(rows, len(odd.calibration), fdr)
+    return f"{cannot}: name more normal rows with --calibrate, or score fewer rows at a time" if cannot else ""
+
+
+def is_same(source: str, own: Any) -> bool:
+    """Whether two sources are of the same file, whatever rows of it."""
+    from vaekit.sources.base import split_rows
+
+    names = [split_rows(str(each))[0] for each in (source, own)]
+    return len({Path(name).expanduser().resolve() for name in names}) == 1
 
 
 def calibrated(run: Path, odd: Any, source: str | None) -> str:
@@ -97,7 +115,7 @@ def calibrated(run: Path, odd: Any, source: str | None) -> str:
         rows, why_not = held_out(odd.estimator)
         if why_not:
             return why_not
-        odd.calibrate(rows, f"held out of {odd.estimator.data_['source']}")
+        odd.calibrate(rows, f"{HELD_OUT} {odd.estimator.data_['source']}")
     odd.write(run)
     return ""
 

@@ -3,10 +3,14 @@
 They hold for any score, good or bad, and any sample size, as long as normal rows to come are exchangeable with the
 calibration rows: drawn in the same way, in any order, and none of them used to fit the model. Neighbours in a time series
 are not.
+
+So they find what the calibration rows have not. Rows held out of a table come as its other rows do: anomalies are as frequent among
+them, and none is found in that table, however odd and however many.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -53,3 +57,20 @@ def discoveries(p: Any, fdr: float = 0.1) -> np.ndarray:
         raise UserError(f"fdr={fdr!r}: a false-discovery rate is above 0 and below 1")
     p = np.asarray(p, dtype=np.float64)
     return false_discovery_control(p) <= fdr if p.size else np.zeros(0, dtype=bool)
+
+
+def fewest(rows: int, calibration: int, fdr: float) -> int:
+    """How many anomalies there have to be among rows that are judged together, for `discoveries` to call any row one.
+
+    No p-value is below 1 / (calibration + 1), and k discoveries need p-values of at most fdr k / rows.
+    """
+    return math.ceil(rows / (fdr * (calibration + 1)))
+
+
+def limit(rows: int, calibration: int, fdr: float) -> str:
+    """What cannot be found among rows that are judged together, in words; "" where a single anomaly can be."""
+    least = fewest(rows, calibration, fdr)
+    if least <= 1:
+        return ""
+    what = "none of" if least > rows else f"no fewer than {least} anomalies among"
+    return f"with {calibration} calibration rows a false-discovery rate of {fdr:g} finds {what} {rows} rows"
