@@ -51,8 +51,10 @@ def test_a_label_that_the_model_does_not_know_is_refused():
     model = vk.CVAE(**TINY).fit(rows(0), np.repeat(["a", "b"], 32)).set_params(**STILL)
     model.fit(rows(1), np.repeat("b", 64))
     assert model.schema_.named["y"].classes == ["a", "b"]
+    codes = model.transform(rows(1), np.repeat("a", 64))
     with pytest.raises(UserError, match="has no class 'c'"):
         model.fit(rows(1), np.repeat("c", 64))
+    np.testing.assert_array_equal(model.transform(rows(1), np.repeat("a", 64)), codes)  # nothing is lost by the mistake
 
 
 def test_another_size_is_refused():
