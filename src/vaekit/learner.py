@@ -96,15 +96,15 @@ class Learner(BaseEstimator):
     @contextmanager
     def _seeded(self) -> Iterator[None]:
         """`vaekit.training.guards.seeded`. Notes are kept; an estimator whose learning fails is as it was before."""
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
         self.calls_ = 0
         try:
             with kept_notes() as self.notes_, seeded(self.seed_):
                 yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _assemble(self, name: str, options: Mapping[str, Any], data: Data, origin: Mapping[str, Any]) -> None:
