@@ -19,7 +19,7 @@ from vaekit.distributions.priors import ConditionalNormalPrior, FlowPrior, Mixtu
 from vaekit.model import LatentModel
 from vaekit.nets import ConditionEmbedding
 from vaekit.training import Data
-from vaekit.uses.samplers import Codes, fit_sampler
+from vaekit.uses.samplers import Codes, fit_sampler, gain
 
 CENTRES = torch.tensor([[-3.0, 0.0], [3.0, 2.0], [0.0, -3.0]])
 
@@ -156,3 +156,32 @@ def test_what_is_of_flat_models_is_refused_with_the_options_there_are(digits):
     ):
         with pytest.raises(vk.UserError, match=word):
             vk.VAE(**{"structure": "ladder", **settings}).fit(digits[0])
+
+
+def test_a_mixture_fits_codes_of_few_rows_and_of_units_out_of_use():
+    """Of 16 units two are in use, the others are as wide as the prior: a mixture of few rows comes near the truth, and what it gains
+    on held-out rows tells a hole that the prior does not know from none."""
+    plain = LatentModel(nn.Linear(16, 32), nn.Linear(16, 16), NormalLikelihood((16,)), latent_dim=16)
+
+    def posterior(rows):
+        used = torch.arange(16) < 2
+        return Normal(1, torch.where(used, rows.x, 0.0), torch.where(used, 0.1, 1.0).expand_as(rows.x))
+
+    sides = torch.randn(700, 16).sign() + 0.1 * torch.randn(700, 16)  # four corners, and nothing between them
+    for x, better in ((sides, True), (torch.randn(700, 16) * 0.99**0.5, False)):
+        train, valid = Data(x[:600]), Data(x[600:])
+        more, error = gain(plain, fit_sampler(plain, MixturePrior, train, valid, posterior, 0), valid, posterior, 0)
+        assert (more > 2 * error) == better
+        assert more > (
+            1.2 if better else -0.3
+        )  # of the log 4 + 2 log(1 / 0.2) - ... there is to gain; and little is lost
+
+
+@pytest.mark.parametrize(("rows", "said"), [(300, "no clear gain"), (8, "too few rows were held out")])
+def test_where_the_prior_is_as_good_samples_come_from_it_and_a_note_says_so(rows, said):
+    x = np.random.default_rng(0).normal(size=(rows, 3))  # there is nothing to learn of it
+    vae = vk.VAE(2, size="small", epochs=1)
+    with pytest.warns(vk.errors.Note, match=said):
+        vae.fit(x)
+    assert any(said in text for text in vae.notes_)
+    np.testing.assert_array_equal(vae.sample(5), vae.sample(5, sampler="prior"))

@@ -49,7 +49,7 @@ from vaekit.uses import generate
 from vaekit.uses.fill_in import fill_in
 from vaekit.uses.impute import impute
 from vaekit.uses.interpolate import PATHS
-from vaekit.uses.samplers import SAMPLERS, fit_sampler
+from vaekit.uses.samplers import SAMPLERS, fit_sampler, gain
 from vaekit.uses.where import check, clauses, draw_until
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         structure: "flat" (one latent), "ladder" (a hierarchy of them) or "vq" (quantised), which have networks, priors and
             posteriors of their own: the arguments for those stay at their defaults.
         sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training;
-            "auto" is "gmm" for a flat model, and "prior" for the others, which learn theirs while they train.
+            "auto" is "gmm" for a flat model, where held-out rows say that it is better than the prior, and "prior" for the others,
+            which learn theirs while they train.
         objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`; "auto" is "elbo", and for texts "kl_floor", since a
             decoder that sees the words before a word ignores z without.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
@@ -221,7 +222,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         trained = self._train(data, folder, resume, watchers)
         sampler, options = self._sampler(self.sampler)
         if sampler != "prior" and trained:
-            self._fit_sampler(sampler, options, *trained)
+            self._fit_sampler(sampler, options, *trained, compare=self.sampler == "auto")
             if folder:
                 run_directory.save_samplers(folder, self)
         elif sampler != "prior" and not self.interrupted_:
@@ -264,7 +265,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             name = "gmm" if flat and self.latent_dim else "prior"
         return name, options
 
-    def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data) -> VAE:
+    def _fit_sampler(
+        self, name: str, options: dict[str, Any], train: Data, valid: Data, *, compare: bool = False
+    ) -> VAE:
+        """compare: keep it only where the codes of held-out rows are clearly likelier under it than under the prior."""
         log.info("learning where the codes lie (sampler %s)", name)
         model = self.model_
 
@@ -272,7 +276,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             x = self.domain_.batch(rows.x, fixed_uniform())
             return model.posterior(x.float(), rows.y or None, rows.mask)
 
-        self.samplers_[name] = fit_sampler(model, partial(SAMPLERS[name], **options), train, valid, encode, self.seed_)
+        sampler = fit_sampler(model, partial(SAMPLERS[name], **options), train, valid, encode, self.seed_)
+        if compare:
+            more, error = gain(model, sampler, valid, encode, self.seed_)
+            if not more > 2 * error:
+                found = "too few rows were held out to compare" if math.isnan(error) else (
+                    f"codes of held-out rows are {more:.2f} +- {error:.2f} nats likelier under it, which is no clear gain"
+                )  # fmt: skip
+                note(
+                    f"samples are drawn from the prior, not from sampler {name}: {found}; --sampler {name} learns it all the same"
+                )
+                return self
+        self.samplers_[name] = sampler
         self.sampler_options_[name] = options
         return self
 
@@ -369,7 +384,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             )
         name, _ = self._sampler(self.sampler if sampler is None else sampler)
         if name != "prior" and name not in self.samplers_ and sampler is None:
-            name = "prior"  # training was stopped before it could be learned
+            name = "prior"  # it was no better, or training was stopped before it could be learned
         if name != "prior" and name not in self.samplers_:
             raise UserError(f"sampler {name!r} has not been learned: call fit_sampler({name!r}, X) first")
         seed = self._call_seed(random_state)

@@ -117,14 +117,14 @@ class SemiSupervised(VAE):
         training.keep, training.patience, training.condition_dropout = "last", 1.0, 0.0
         return training
 
-    def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data) -> VAE:
+    def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data, **how: Any) -> VAE:
         completed = []
         for part in (train, valid):
             labels = [self._completed(c) for c in part.chunks(rows_at_once(self.model_, part, most=ROWS_AT_ONCE))]
             part = copy.copy(part)
             part.y = {self.target_: torch.cat(labels)} if labels else part.y
             completed.append(part)
-        return super()._fit_sampler(name, options, *completed)
+        return super()._fit_sampler(name, options, *completed, **how)
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
