@@ -371,6 +371,10 @@ def test_tasks_are_read_and_written(tmp_path):
     films = tmp_path / "two/videos/chunk-000/observation.images.top"
     (films / "episode_000000.mp4").unlink()  # the words move with their frames
     assert read_demonstrations(tmp_path / "two").tasks.tolist() == words[5:]
+    assert "2 episodes of 2 tasks, 11 frames" in read_demonstrations(tmp_path / "two").describe()
+    at = np.zeros((3, 1))
+    np.savez(tmp_path / "a.npz", actions=at, state=at, episode_ends=[2, 3], tasks=["up", "up", "down"])
+    assert read_demonstrations(f"{tmp_path}/a.npz[1]", fps=5).tasks.tolist() == ["down"]
     for name in ("one", "two"):
         robomimic(tmp_path / f"{name}.hdf5", [3])
     (tmp_path / "two").rename(tmp_path / "elsewhere")

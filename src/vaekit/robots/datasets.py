@@ -44,7 +44,7 @@ def read_demonstrations(
 
     source: a folder of LeRobot v3 or v2 (it has meta/info.json), a folder of HDF5 files, such as ACT's episode_N.hdf5, one such
         file, also of robomimic or LIBERO, or an .npz file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n),
-        which become the state, or arrays named as in `Demonstrations.observations`; `fps` may be there too. A trailing [3],
+        which become the state, or arrays named as in `Demonstrations.observations`; `fps` and `tasks` (T,), in words, may be there too. A trailing [3],
         [0:10], [0:12,14:50] or [!4,17] picks episodes. A list of sources is read as one, as of `Demonstrations.join`.
     cameras: True for all of them, False for none, or their names, with or without "images." in front.
     resize: bring every picture to this (width, height).
@@ -157,10 +157,10 @@ def _read_npz(asked: Asked) -> Demonstrations:
             raise UserError(f"{asked.text} has no array 'episode_ends'{near}: save it under that name")
         if {"observations", "state"} <= set(held) and "state" not in asked.map:
             raise UserError(f"{asked.text} has both observations and state, which are the same here: save one of them")
-        fps = asked.rate(float(load("fps")) if "fps" in held else None)
         kinds = {name: PICTURES if name.startswith(CAMERA) else VECTOR for name in held}
-        kinds = {name: kind for name, kind in kinds.items() if name not in ("episode_ends", "fps")}
+        kinds = {name: kind for name, kind in kinds.items() if name not in ("episode_ends", "fps", "tasks")}
         names = choose_fields(asked, kinds, (*DEFAULTS, "observations"))
+        fps = asked.rate(float(load("fps")) if "fps" in held else None)
         if len(names) == 1:
             raise UserError(
                 f"{asked.text} has no observations (known: {', '.join(held)}): name one, with --map state=NAME"
@@ -171,9 +171,8 @@ def _read_npz(asked: Asked) -> Demonstrations:
             else side_by_side([load(key) for key in keys])
             for name, keys in names.items()
         }
-        found = Demonstrations(arrays.pop("actions"), arrays, load("episode_ends"), fps or 50.0, asked.name)
-    if asked.strict and asked.rows is None:
-        return found
+        found = Demonstrations(arrays.pop("actions"), arrays, load("episode_ends"), fps, asked.name)
+        found.tasks = load("tasks").astype(object) if "tasks" in held else None
     found.observations = {n: v if n.startswith(CAMERA) else floats(v) for n, v in found.observations.items()}
     found.check(finite=False)  # the ends must be sound before episodes can be told by them
     if asked.rows is not None:

@@ -72,7 +72,9 @@ class Demonstrations:
 
     def describe(self) -> str:
         seen = ", ".join(f"{name} ({'x'.join(map(str, v.shape[1:]))})" for name, v in self.observations.items())
-        return f"{self.episodes} episodes, {len(self)} frames of {self.actions.shape[1]} actions given {seen}"
+        tasks = 1 if self.tasks is None else len(set(self.tasks))
+        of = f" of {tasks} tasks" if tasks > 1 else ""
+        return f"{self.episodes} episodes{of}, {len(self)} frames of {self.actions.shape[1]} actions given {seen}"
 
     def __getitem__(self, episodes: int | slice | Sequence[int] | np.ndarray) -> Demonstrations:
         """The chosen episodes, in that order; an int gives Demonstrations of one. IndexError if one is out of range."""

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import h5py
 
 SUFFIXES = (".hdf5", ".h5")
-FPS = 50.0  # of ALOHA, whose files do not say
 USUAL = ("action", "observations/qpos")  # of ALOHA
 ACTIONS = {"action", "actions"}
 BOOKKEEPING = re.compile(r"compress_len|next_obs/.*|rewards|dones|states")  # not worth a note
@@ -91,11 +90,6 @@ def read_hdf5(asked: Asked) -> Demonstrations:
         return part
 
     fps = asked.rate(_told(every[next(iter(held))].path).get("fps") if grouped else None)
-    if not fps:
-        fps = FPS
-        asked.notes.append(
-            f"{asked.text} does not tell its frames a second; they were taken to be {FPS:g}: --fps says otherwise"
-        )
     frames = sum(field.rows for fields in held.values() for key, field in fields.items() if key == names["actions"][0])
     return gather(asked, list(held), frames, read, fps=fps)
 

@@ -16,6 +16,7 @@ from vaekit.sources.base import bounded, decoding
 from vaekit.sources.pictures import resized
 from vaekit.training.progress import track
 
+FPS = 50.0  # of ALOHA, whose files do not say
 SAID = 5  # reasons that a note names at most
 
 
@@ -51,10 +52,13 @@ class Asked:
         return list(every)
 
     def rate(self, told: float | None) -> float:
-        """Frames a second, which the source tells or the user."""
-        if told is None or self.fps is None:
-            return self.fps or told or 0.0
-        raise UserError(f"{self.text} tells its frames a second itself, {told:g}: leave out fps={self.fps:g}")
+        """Frames a second, which the source tells, or the user."""
+        if told is not None and self.fps is not None:
+            raise UserError(f"{self.text} tells its frames a second itself, {told:g}: leave out fps={self.fps:g}")
+        if told is None and self.fps is None:
+            assumed = f"they were taken to be {FPS:g}: --fps says otherwise"
+            self.notes.append(f"{self.text} does not tell its frames a second; {assumed}")
+        return told or self.fps or FPS
 
     def wanted(self, held: Iterable[str]) -> list[str]:
         """Those of the cameras "images.NAME" to read. UserError for one that is not there."""
