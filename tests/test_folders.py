@@ -68,7 +68,7 @@ def test_pages_and_frames_are_pictures(tmp_path):
     data = read(tmp_path)
     assert np.array_equal(data.x, deep)
     assert data.names["file"].tolist() == [f"stack.tif[{i}]" for i in range(5)]
-    assert data.notes == ["1 files hold several pictures, and each of them is a row: stack.tif has 5"]
+    assert data.notes == ["files of several pages or frames, each of which is a picture: 1 (stack.tif has 5)"]
     assert np.array_equal(read(f"{tmp_path}/stack.tif[3]").x[0], deep[3])  # so that a name is a source
     frames = [Image.fromarray(noise(4, 4, seed=i)) for i in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -76,7 +76,7 @@ def test_pages_and_frames_are_pictures(tmp_path):
     frames[0].save(tmp_path / "thumb.tif", save_all=True, append_images=[Image.fromarray(noise(2, 2))])
     data = read(tmp_path / "thumb.tif")
     assert len(data) == 1
-    assert "1 pages of another size than the first page" in data.notes[0]
+    assert data.notes[0] == "pages left out, which have another size than the first of their file: 1 (thumb.tif)"
 
 
 def test_colours_of_16_bits(tmp_path):
@@ -84,17 +84,17 @@ def test_colours_of_16_bits(tmp_path):
     png16(tmp_path / "a.png", pixels)
     data = read(tmp_path)
     assert np.array_equal(data.x[0], pixels >> 8)
-    assert data.notes == ["1 pictures have 16 bits a colour, of which 8 were read: a.png; a .npy file keeps all"]
+    assert data.notes == ["pictures of 16 bits a colour, of which 8 were read: 1 (a.png); to keep all give a .npy"]
     (tmp_path / "b.ppm").write_bytes(b"P6 5 6 65535\n" + pixels.astype(">u2").tobytes())
-    assert "16 bits" in read(tmp_path / "b.ppm").notes[0]
+    assert "of 16 bits" in read(tmp_path / "b.ppm").notes[0]
 
 
 def test_channels_that_were_added_are_said(tmp_path):
     save(tmp_path / "grey.png", noise(4, 4))
     save(tmp_path / "colour.png", noise(4, 4, 3))
-    assert read(tmp_path).notes == ["1 of 2 pictures are grey, and became colour as the others are: grey.png"]
+    assert read(tmp_path).notes == ["grey pictures that became colour, as the others are: 1 of 2 (grey.png)"]
     save(tmp_path / "glass.png", noise(4, 4, 4))
-    assert "1 of 3 pictures have transparent pixels" in read(tmp_path).notes[1]
+    assert "pictures with transparent pixels: 1 of 3 (glass.png)" in read(tmp_path).notes[1]
     cmyk = tmp_path / "cmyk" / "a.jpg"
     cmyk.parent.mkdir()
     Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(cmyk)
@@ -127,7 +127,7 @@ def test_the_label_is_the_first_folder(tmp_path):
     data = read(tmp_path, conditions=["label"])
     assert data.conditions["label"].tolist() == ["train", "train", "val", "val"]
     assert (
-        "4 of 4 pictures lie deeper than one folder, such as train/cat/0.png: their label is the first folder"
+        "pictures deeper than one folder: 4 of 4, such as train/cat/0.png, whose label is the first folder, 'train'"
         in data.notes[0]
     )
     assert read(tmp_path / "train", conditions=["label"]).notes == []
@@ -195,8 +195,8 @@ def test_a_table_beside_the_pictures(birds):
     np.testing.assert_array_equal(data.conditions["age"], [1, 2, np.nan, np.nan, 3, 5])
     assert data.conditions["label"].tolist() == ["a"] * 3 + ["b"] * 3
     assert data.notes == [
-        "2 of 6 pictures are not in metadata.csv, what it says is unknown of them: a/2.png, b/3.png",
-        "1 of 5 rows of metadata.csv name no picture that is there: no.png",
+        "pictures that metadata.csv does not name: 2 of 6 (a/2.png, b/3.png); their conditions from there are unknown",
+        "rows of metadata.csv that name no picture here: 1 of 5 (no.png)",
     ]
     assert "did you mean 'kind'" in mistake(birds, conditions=["kid"])
 
@@ -212,6 +212,13 @@ def test_a_table_that_is_named(birds, tmp_path):
     assert read(birds, conditions=["kind"], metadata=table).conditions["kind"].tolist()[:2] == [None, "y"]
     assert "is no file" in mistake(birds, metadata=tmp_path / "none.csv")
     assert "--metadata" in mistake("digits", metadata=table)
+
+
+def test_names_of_pictures_that_look_like_numbers(tmp_path):
+    for i in range(3):
+        save(tmp_path / f"00{i}.png", noise(4, 4))
+    (tmp_path / "metadata.csv").write_text("id,kind\n000,x\n001,y\n002,z\n")
+    assert read(tmp_path, conditions=["kind"]).conditions["kind"].tolist() == ["x", "y", "z"]
 
 
 def test_a_run_remembers_the_table(birds, tmp_path):

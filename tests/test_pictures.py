@@ -122,6 +122,8 @@ def test_forms_of_the_same_pictures():
         model = vk.VAE(**QUICK, epochs=1).fit(form)
         assert model.domain_ == Images.infer(x)
         assert model.reconstruct(form).shape == x.shape
+    detector = vk.AnomalyDetector(vk.VAE(**QUICK, epochs=1), method="loglik")
+    assert detector.fit(forms[0]).predict(forms[1]).shape == (12,)
     masked = [np.ma.array(p[..., 0].astype(float), mask=p[..., 0] > 200) for p in x]
     assert vk.VAE(**QUICK, epochs=1).fit(masked).domain_.high <= 200
 
@@ -131,6 +133,12 @@ def test_types_come_back(dtype):
     x = (noise(30, 3, 4) // 3).astype(dtype)
     back = vk.VAE(**QUICK, epochs=1).fit(x).reconstruct(x)
     assert back.dtype == {"?": np.uint8, "O": np.float64}.get(dtype, np.dtype(dtype))
+
+
+def test_booleans_are_rounded():
+    domain = Images.infer(noise(9, 3, 3) > 99)
+    x = torch.tensor([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.0, 0.0, 1.0]).view(1, 1, 3, 3)
+    assert domain.unpack(x).ravel().tolist() == [False, False, False, True, True, True, False, False, True]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (1, 1, 3), (2, 2)])

@@ -17,8 +17,9 @@ from vaekit.domains.text import is_texts
 from vaekit.errors import UserError, extra_needed, near_matches, note
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
-from vaekit.frame import is_frame, unmasked
+from vaekit.frame import is_frame
 from vaekit.run import model_hash
+from vaekit.sources.arrays import as_array
 from vaekit.training.data import split
 from vaekit.uses.conformal import discoveries, limit, p_values
 from vaekit.uses.exemplars import Exemplars
@@ -203,7 +204,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 "AnomalyDetector takes numbers, pictures and tables, not texts: a VAE of texts has score_samples, "
                 "and `vaekit score` p-values"
             )
-        X = unmasked(X)
+        X = as_array(X)
         if getattr(X, "ndim", 2) != 2 or is_frame(X):
             return X
         return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)

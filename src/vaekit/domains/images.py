@@ -136,7 +136,7 @@ class Images(Domain):
     def unpack(self, x: Tensor) -> np.ndarray:
         values = x.double().cpu().numpy() * (self.high - self.low) + self.low
         values = values.clip(*(self.limits or (self.low, self.high)))
-        if np.issubdtype(self.dtype, np.integer):
+        if np.dtype(self.dtype).kind != "f":
             values = np.rint(values)
         return self.laid_out(values).astype(self.dtype)
 
@@ -252,7 +252,7 @@ def dazzling(rows: np.ndarray) -> np.ndarray | None:
     each. They are not to set the range of all. bool like rows; None if there are none."""
     flat = rows.reshape(len(rows), -1)
     few_values = max(2, FEW_VALUES * flat.shape[1])
-    stuck = (flat == flat[0]).all(0)
+    stuck = np.fmin.reduce(flat, axis=0) == np.fmax.reduce(flat, axis=0)
     counted = flat[:, ~stuck] if 0 < stuck.sum() <= min(few_values, len(stuck) - 1) else flat
     bottoms, tops = np.fmin.reduce(counted, axis=1), np.fmax.reduce(counted, axis=1)
     bottoms, tops = (np.sort(ends[~np.isnan(ends)]).astype(float) for ends in (bottoms, tops))
@@ -261,5 +261,8 @@ def dazzling(rows: np.ndarray) -> np.ndarray | None:
         return None
     low, high = bottoms[few], tops[-1 - few]
     spread = high - low
+    least, most = extremes(rows)
+    if least >= low - spread and most <= high + spread:
+        return None
     far = (flat < low - spread) | (flat > high + spread)
     return far.reshape(rows.shape) if spread > 0 and 0 < far.sum(1).max() <= few_values else None

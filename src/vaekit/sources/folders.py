@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.frame import Frame
-from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, listed, shown
+from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoded, listed, shown
 from vaekit.sources.pictures import PICTURE_SUFFIXES, from_pictures
 from vaekit.sources.tables import column_offers, csv_table
 
@@ -45,8 +46,8 @@ def read_folder(ask: Ask) -> Dataset:
             )
         if deeper := [part for part in parts if len(part) > 2]:
             notes.append(
-                f"{len(deeper)} of {len(parts)} pictures lie deeper than one folder, such as {'/'.join(deeper[0])}: their label is the "
-                f"first folder, such as {deeper[0][0]}; for the names of the folders in it, give {ask.text}/{deeper[0][0]}"
+                f"pictures deeper than one folder: {len(deeper)} of {len(parts)}, such as {'/'.join(deeper[0])}, whose label is the first "
+                f"folder, {deeper[0][0]!r}; for the names of the folders in it, give {ask.text}/{deeper[0][0]}"
             )
         return folders.astype(str)
 
@@ -87,8 +88,10 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
     path = ask.metadata or ask.path / METADATA
     if not ask.conditions or not path.is_file():
         return {}
-    table, _ = csv_table(replace(ask, path=path, text=str(path), column=None))
-    key = FILE_NAME if FILE_NAME in table.column_names else table.column_names[0]
+    asked = replace(ask, path=path, text=str(path), column=None)
+    header = columns_of(asked)
+    key = FILE_NAME if FILE_NAME in header else header[0]
+    table, _ = csv_table(replace(asked, schema={key: {"kind": "categorical"}}))  # 007.png is no number, nor is 007
     row_of = {str(name).replace("\\", "/").removeprefix("./"): i for i, name in enumerate(table[key].to_pylist())}
     paths = [PurePosixPath(title) for title in titles]
     often = Counter(path.name for path in paths)
@@ -108,12 +111,19 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
         )
     if unknown:
         notes.append(
-            f"{len(unknown)} of {len(titles)} pictures are not in {path.name}, what it says is unknown of them: {listed(unknown)}"
+            f"pictures that {path.name} does not name: {len(unknown)} of {len(titles)} ({listed(unknown)}); their conditions from there "
+            "are unknown"
         )
     if idle := sorted(set(range(len(table))) - set(rows)):
         names = [str(table[key][i]) for i in idle]
-        notes.append(f"{len(idle)} of {len(table)} rows of {path.name} name no picture that is there: {listed(names)}")
+        notes.append(f"rows of {path.name} that name no picture here: {len(idle)} of {len(table)} ({listed(names)})")
     return column_offers(Frame.of(arranged(table, rows)), ask)
+
+
+def columns_of(ask: Ask) -> list[str]:
+    """The names in the first line of a .csv file."""
+    line = decoded(content_of(ask.path), ask).lstrip().partition("\n")[0]
+    return [name.strip() for name in next(csv.reader([line], delimiter=max(",;\t", key=line.count)), [""])]
 
 
 def arranged(table: Any, rows: Sequence[int | None]) -> Any:

@@ -68,14 +68,14 @@ def from_pictures(
             f"{len(failed)} of {len(pictures)} pictures could not be read and were skipped: {listed(failed, 5)}"
         )
     if paged:
-        notes.append(f"{len(paged)} files hold several pictures, and each of them is a row: {listed(paged)}")
+        notes.append(f"files of several pages or frames, each of which is a picture: {len(paged)} ({listed(paged)})")
     if odd:
         notes.append(
-            f"{len(odd)} pages of another size than the first page of their file were left out: {listed(sorted(set(odd)))}"
+            f"pages left out, which have another size than the first of their file: {len(odd)} ({listed(odd)})"
         )
     if cut:
         notes.append(
-            f"{len(cut)} pictures have 16 bits a colour, of which 8 were read: {listed(cut)}; a .npy file keeps all"
+            f"pictures of 16 bits a colour, of which 8 were read: {len(cut)} ({listed(cut)}); to keep all give a .npy"
         )
     if not arrays:
         raise UserError(f"{ask.text} has no picture that can be read" + "".join(f"; {note}" for note in notes))
@@ -96,12 +96,12 @@ def from_pictures(
     grey = [title for title, n in zip(titles, depth, strict=True) if n == 1]
     if channels > 1 and grey:
         notes.append(
-            f"{len(grey)} of {len(depth)} pictures are grey, and became colour as the others are: {listed(grey)}"
+            f"grey pictures that became colour, as the others are: {len(grey)} of {len(depth)} ({listed(grey)})"
         )
     if channels == 4:
         seen = [title for title, n in zip(titles, depth, strict=True) if n == 4]
         notes.append(
-            f"{len(seen)} of {len(depth)} pictures have transparent pixels: all have a fourth channel, opacity; {listed(seen)}"
+            f"pictures with transparent pixels: {len(seen)} of {len(depth)} ({listed(seen)}); all have a fourth channel, opacity"
         )
     x = np.stack([_with_channels(array, channels) for array in arrays])
     taken = {key: values[kept] for key, values in conditions.items()}
