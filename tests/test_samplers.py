@@ -141,7 +141,7 @@ def test_other_structures_from_the_command_line(tmp_path, structure):
     said = vaekit(
         "interpolate", run, "digits[0]", "digits[1]", "--path", "spherical", "-o", tmp_path / "i.png", check=0
     )
-    assert "times the straight way" in said.stderr
+    assert "times as much as along a straight line" in said.stderr
     said = vaekit("sample", run, "--sampler", "flow", check=2).stderr
     assert "use sampler 'prior'" in said
     assert len(said.splitlines()) <= 2

@@ -189,8 +189,8 @@ def interpolate(
         return
     found = smoothness(torch.from_numpy(rows.astype("float64")))
     say(
-        f"{steps} steps in {path}: length {found['length']:.4g}, {found['detour']:.2f} times the straight way; "
-        f"the largest step is {found['evenness']:.2f} times the mean"
+        f"{steps} steps in {path}; what is decoded changes by {found['length']:.4g} in all, {found['detour']:.2f} times as much as "
+        f"along a straight line, and in the largest step {found['evenness']:.2f} times as much as in the mean one"
     )
 
 

@@ -49,11 +49,8 @@ def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
     """
     nll = -float(log_p.mean())
     gain = nll - results["iw_nll"]
-    how = "better" if gain >= 0 else "worse: as a density of texts the model would be better without z"
-    said = (
-        f"Beside a language model of the same size ({nll:.2f} nats a text): z carries {results['kl']:.2f} nats, "
-        f"{results['active_units']} of {results['latent_units']} units are active, and the IW-NLL is {abs(gain):.2f} nats {how}."
-    )
+    how = "better" if gain >= 0 else "worse, so z does not help to predict the text"
+    said = f"A language model of the same size needs {nll:.2f} nats a text: the IW-NLL is {abs(gain):.2f} nats {how}."
     ratio, of_words = nll / results["iw_nll"], {}
     if "nats_per_word" in results:
         of_words = {"language_model_perplexity": math.exp(min(ratio * results["nats_per_word"], 700.0))}

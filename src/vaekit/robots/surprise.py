@@ -200,8 +200,8 @@ class Monitor:
         least = math.ceil(1 / self.alpha - 1e-9) - 1
         if n < least:
             raise UserError(
-                f"an alarm in {self.alpha:.3g} of the episodes takes {least} episodes to calibrate on that nothing was learned "
-                f"from, and there are {n}: give more, or an alpha of {math.ceil(1000 / (n + 1)) / 1000:g} or above"
+                f"a monitor with false alarms in {self.alpha:.3g} of the episodes is calibrated on {least} episodes or more, which "
+                f"it has not learned from, and there are {n}: give more, or an alpha of {math.ceil(1000 / (n + 1)) / 1000:g} or above"
             )
 
     def scores(self, observations: Observations) -> np.ndarray:
@@ -319,7 +319,12 @@ def watched(policy: Acting, environment: Environment, kind: str, seed: int, epis
     if not isinstance(policy, Policy) or not source:
         raise UserError("a monitor is fitted to a run's demonstrations: give a run that `vaekit fit` wrote")
     monitor = Monitor.fit(policy, policy.read(source), kind)
-    return Monitored(policy, monitor.calibrate(record(policy, environment, episodes, seed)))
+    good = record(policy, environment, episodes, seed)
+    if not good:
+        raise UserError(
+            f"a monitor is calibrated on episodes that succeed, and in {episodes} the policy had none: train it until some do"
+        )
+    return Monitored(policy, monitor.calibrate(good))
 
 
 def alarms(episodes: list[dict[str, Any]]) -> dict[str, Any]:
