@@ -4,6 +4,7 @@ import gzip
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import real
-from vaekit.errors import UserError
+from vaekit.errors import Note, UserError
 from vaekit.sources import read
 
 each_example = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -234,3 +235,26 @@ def test_json_lines_that_hold_more_or_less_than_a_table(tmp_path):
     assert "rename it" in mistake(write(tmp_path / "corpus", "a\nb\n"))
     long = write(tmp_path / "l.jsonl", json.dumps({"a": "word " * 400_000}) + "\n" + json.dumps({"a": "b"}))
     assert read(long, column="a").x.tolist() == ["word " * 400_000, "b"]
+
+
+# ---- tabs
+
+
+def test_lines_of_a_label_and_a_text(tmp_path):
+    """As the SMS Spam Collection has them: no header, commas, and quotes that are never closed."""
+    lines = ["ham\tGo on, then.", 'spam\t"WINNER!! call 090', "ham\tok", 'ham\t"quoted" and not', 'spam\tsay ""']
+    path = write(tmp_path / "sms.tsv", "\r\n".join(lines))
+    with pytest.warns(Note, match="sms.tsv has no header; its columns were named column_0"):
+        data = read(f"{path}:column_1", conditions=["column_0"])
+    assert data.x.tolist() == [line.split("\t")[1] for line in lines]
+    assert data.conditions["column_0"].tolist() == [line.split("\t")[0] for line in lines]
+    assert data.name == "sms"
+
+
+@each_example
+@given(st.lists(st.tuples(texts, st.sampled_from(["x", "y"])), min_size=2))
+def test_a_table_that_pandas_wrote_with_tabs_comes_back(tmp_path, rows):
+    table = pd.DataFrame([*rows, ('"both" a\tb\nc', "x")], columns=["caption", "label"])
+    table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
+    data = read(tmp_path / "t.tsv", column="caption", conditions=["label"])
+    assert data.x.tolist() == table.caption.tolist()

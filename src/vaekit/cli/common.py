@@ -34,7 +34,7 @@ def folder_or_file(text: str) -> Path:
 
 
 SOURCE_HELP = (
-    "What to read: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv, "
+    "What to read: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv, .tsv, "
     ".parquet or .jsonl file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz) or the folder of them, a .txt (a line is a text; or "
     "FILE.csv:COLUMN), or hf://name from Hugging Face. Rows of it: SOURCE\\[12], SOURCE\\[10:20], SOURCE\\[0:5,8,-10:], or all but some: SOURCE\\[!3,7]."
 )

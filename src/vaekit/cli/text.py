@@ -33,7 +33,7 @@ def walked(first: str, rows: Any, last: str) -> None:
 
 def is_row(text: str) -> bool:
     """Whether this is a row of a source, such as captions.txt[12] or reviews.csv:text[3], and no text itself."""
-    return re.search(r"\.(txt|csv|parquet|jsonl)(\.gz)?(:[^:]+)?\[\d+\]$", text) is not None
+    return re.search(r"\.(txt|csv|tsv|parquet|jsonl)(\.gz)?(:[^:]+)?\[\d+\]$", text) is not None
 
 
 def typed(text: str) -> str:

@@ -104,7 +104,9 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
         raise UserError("the source is empty: give digits, a folder of pictures, a file or hf://NAME")
     if not ask.path.exists():
         part = re.fullmatch(
-            r"(.+\.(?:npz|csv|csv\.gz|parquet|jsonl|jsonl\.gz|ndjson)):([^:]+)", str(ask.path), re.IGNORECASE
+            r"(.+\.(?:npz|csv|csv\.gz|tsv|tsv\.gz|parquet|jsonl|jsonl\.gz|ndjson)):([^:]+)",
+            str(ask.path),
+            re.IGNORECASE,
         )
         if part is None or not Path(part[1]).exists():
             folder = ask.path.parent
@@ -137,6 +139,8 @@ _READERS: dict[str, Callable[[Ask], Dataset]] = {
     "-ubyte.gz": read_idx,
     ".csv": read_csv,
     ".csv.gz": read_csv,
+    ".tsv": read_csv,
+    ".tsv.gz": read_csv,
     ".parquet": read_parquet,
     **dict.fromkeys((".jsonl", ".jsonl.gz", ".ndjson"), read_json_lines),
     ".txt": read_text,

@@ -14,18 +14,20 @@ from vaekit.cells import DROP, is_text, read_cells
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, is_numeric, reject_duplicates
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
+from vaekit.sources.tabs import as_csv
 from vaekit.sources.text import FIRST, prose
 
 
 def read_csv(ask: Ask) -> Dataset:
     table, notes = csv_table(ask)
-    return from_table(table, ask, re.sub(r"\.csv(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE), notes)
+    return from_table(table, ask, re.sub(r"\.(csv|tsv)(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE), notes)
 
 
 def csv_table(ask: Ask) -> tuple[Any, list[str]]:
     """The Arrow table in a .csv file, its columns of numbers, booleans, dates or text; and notes on the reading."""
     text = decoded(content_of(ask.path), ask).lstrip("\r\n")
     text, comments = without_comments(text)
+    text = as_csv(text, ask.path.name) if ".tsv" in ask.path.suffixes else text
     content = text.encode() + b"\n"
     lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
     delimiter = max(",;\t", key=lines.readline().count)
