@@ -8,8 +8,8 @@ from vaekit.errors import UserError
 
 @app.command()
 def predict(run: Run, source: Source, output: Out = None) -> None:
-    """Write what a run of --label-column predicts of SOURCE: the label and the probability of each, or a number and its standard
-    deviation, as .csv or .parquet."""
+    """Predict the label of each row of SOURCE by a run of --label-column, with the probability of each label, or a number with its
+    standard deviation: .csv or .parquet."""
     from sklearn.base import is_classifier
 
     from vaekit.cli.generate import opened
@@ -38,5 +38,5 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
 
         there = known(data.conditions[name], True).nonzero()[0]
         if len(there):
-            said = f"; {share(estimator, data.x[there], data.conditions[name][there]):.2%} of {len(there)} labels there are those predicted"
+            said = f"; {share(estimator, data.x[there], data.conditions[name][there]):.2%} of the {len(there)} labels in SOURCE are predicted right"
     say(f"{len(data)} predictions in {path}{said}")
