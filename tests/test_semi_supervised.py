@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from sklearn.datasets import load_digits, make_blobs, make_moons
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -30,9 +31,10 @@ from vaekit.nets import MLP, ConditionEmbedding
 from vaekit.recipe import Recipe
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted
 from vaekit.training.data import split
+from vaekit.uses.calibrate import every_other, seen
 from vaekit.uses.labels import alone, keep_some, known
 
-QUICK = {"size": "small", "sampler": "prior", "epochs": 20, "batch_size": 64, "learning_rate": 1e-2}
+QUICK = {"size": "small", "sampler": "prior", "epochs": 20, "batch_size": 64, "learning_rate": 1e-2, "calibrate": False}
 CHECKED = {**QUICK, "epochs": 12}
 TABLE = (
     "a DataFrame is a table, each column of which has a distribution of its own: another model than that of an array"
@@ -355,6 +357,58 @@ def test_what_is_said_of_wrong_use(moons):
         vk.SemiSupervisedVAE(2, consistency=-1).fit(x, np.zeros(len(x), int))
 
 
+# -- how sure predictions are --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.0, 5.0])
+def test_a_temperature_takes_back_what_outputs_were_multiplied_by(factor):
+    random = np.random.default_rng(0)
+    h = random.normal(size=(4000, 3)) * 2
+    y = [random.choice(3, p=row) for row in np.exp(h) / np.exp(h).sum(1, keepdims=True)]
+    found = small_model("label").fit_temperature(torch.tensor(factor * h), torch.tensor(y))
+    assert found == pytest.approx(factor, rel=0.1)
+    model, raw = small_model("number"), torch.zeros(4000, 2, dtype=torch.float64)  # a standard Normal, nearly
+    assert model.fit_temperature(raw, torch.tensor(factor * random.normal(size=(4000, 1)))) == pytest.approx(
+        factor, rel=0.1
+    )
+
+
+def test_one_half_of_the_labels_has_each_class():
+    y = torch.tensor([0] * 10 + [1] * 3 + [2])
+    half = every_other(y, 0)
+    counts = torch.bincount(y[half], minlength=3)
+    assert (counts - torch.tensor([5, 1.5, 0.5])).abs().max() <= 0.5
+    assert not seen(y, half)[y == 2].any() or half[y == 2].all()
+    by_size = every_other(torch.arange(9.0)[:, None], 0)
+    assert by_size.tolist() == [True, False] * 4 + [True]
+
+
+def test_probabilities_are_as_sure_as_predictions_are_right(tmp_path):
+    """Of digits after a short run, in which each is right more often than its probability says."""
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(1).permutation(len(y))
+    x, y = x[order].reshape(-1, 8, 8).astype(np.uint8), y[order]
+    labels = np.where(np.arange(1200) < 120, y[:1200], -1)
+    model = vk.SemiSupervisedVAE(size="small", epochs=10, learning_rate=3e-3, sampler="prior").fit(x[:1200], labels)
+    test, truth = x[1200:], y[1200:]
+    sure = model.predict_proba(test)
+    assert vk.load(model.save(tmp_path / "run")).predict_proba(test) == pytest.approx(sure)
+    at_one = model._judged(test).softmax(1).numpy()
+    assert log_loss(truth, sure) < log_loss(truth, at_one) - 0.05
+    assert (sure.argmax(1) == at_one.argmax(1)).all()
+    right = (model.predict(test) == truth).mean()
+    assert abs(sure.max(1).mean() - right) < abs(at_one.max(1).mean() - right)
+
+
+def test_too_few_labels_are_not_calibrated_and_a_note_says_so():
+    x, y = load_digits(return_X_y=True)
+    with pytest.warns(
+        Note, match="probabilities are not calibrated, and may be far too sure: that takes 20 known labels"
+    ):
+        model = vk.SemiSupervisedVAE(2, **{**QUICK, "epochs": 1, "calibrate": True}).fit(x, few(y, 1))
+    assert model.temperature_ == 1
+
+
 # -- the command line --------------------------------------------------------------------------------------------------
 
 
@@ -369,7 +423,18 @@ def in_process(monkeypatch, *args):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labels") / "run"
-    quick = ["--size", "small", "--epochs", 8, "--learning-rate", 0.003, "--sampler", "prior", "--no-report"]
+    quick = [
+        "--size",
+        "small",
+        "--epochs",
+        8,
+        "--learning-rate",
+        0.003,
+        "--sampler",
+        "prior",
+        "--no-calibrate",
+        "--no-report",
+    ]
     done = vaekit("fit", "digits", "--label-column", "label", "--labels", 40, *quick, "--out", folder, check=0)
     return folder, done.stderr
 
@@ -392,7 +457,7 @@ def test_fit_says_what_labels_are_worth(run):
 def test_the_comparison_has_the_steps_of_the_run_and_no_decoder(monkeypatch):
     """It is counted how often a classifier and a decoder are asked."""
     x, y = load_digits(return_X_y=True)
-    model = vk.SemiSupervisedVAE(2, size="small", epochs=3, batch_size=300, sampler="prior").fit(x, few(y, 4))
+    model = vk.SemiSupervisedVAE(2, **{**QUICK, "epochs": 3, "batch_size": 300}).fit(x, few(y, 4))
     asked, decoded, shown = [], [], []
     judge = type(model.model_)._judge
     monkeypatch.setattr(type(model.model_), "_judge", lambda *a: asked.append(len(a[1])) or judge(*a))
@@ -496,7 +561,7 @@ def test_the_labels_kept_are_balanced_and_none_is_held_out():
 def test_predictions_are_a_table(run, tmp_path):
     folder, _ = run
     done = vaekit("predict", folder, "digits[0:50]", "-o", tmp_path / "labels.csv", check=0)
-    assert "of 50 labels there" in done.stderr
+    assert "of the 50 labels in SOURCE are predicted right" in done.stderr
     found = pd.read_csv(tmp_path / "labels.csv")
     assert list(found.columns) == ["label", *(f"p({c})" for c in range(10))]
     np.testing.assert_allclose(found.filter(like="p(").sum(axis=1), 1)

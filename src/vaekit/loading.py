@@ -19,8 +19,18 @@ from vaekit.estimators import CVAE, VAE
 from vaekit.files import read_tensors
 from vaekit.robots.policy import Policy
 from vaekit.robots.published import FPS, is_published, load_published
-from vaekit.run import CONFIG, EVALUATION, REPORT, SAMPLER, identity, model_hash, read_config, read_metrics
-from vaekit.semi_supervised import SemiSupervisedRegressor, SemiSupervisedVAE
+from vaekit.run import (
+    CONFIG,
+    EVALUATION,
+    REPORT,
+    SAMPLER,
+    identity,
+    model_hash,
+    read_config,
+    read_metrics,
+    read_temperature,
+)
+from vaekit.semi_supervised import SemiSupervised, SemiSupervisedRegressor, SemiSupervisedVAE
 from vaekit.series import SeriesVAE
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, put_weights
 from vaekit.training.guards import OwnDraws, single_precision
@@ -104,6 +114,8 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
     estimator.history_ = read_metrics(folder)
     estimator._n_features_out = model.latent_dim
     load_samplers(folder, estimator)
+    if isinstance(estimator, SemiSupervised):
+        estimator.temperature_ = read_temperature(folder, estimator)
     if estimator.domain_.kind in ("rows", "table"):
         estimator.n_features_in_ = len(estimator.domain_.columns or estimator.domain_.mean)
     if estimator.domain_.kind == "table":

@@ -9,6 +9,7 @@
     calibration-*.safetensors   what `vaekit score` learned of normal rows
     evaluation.json          what `vaekit evaluate` found last
     report.html              to look at
+    temperature.safetensors  of --label-column: how sure predictions are to be
     labels-alone.safetensors   of --label-column: a classifier that learned from the labels alone, to compare with
     language-model/          of texts: the same model without z, a run of its own, which `vaekit evaluate` compares with
 
@@ -25,6 +26,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from vaekit.domains.text import tokenizer_setting
 from vaekit.errors import UserError
@@ -45,9 +48,10 @@ from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
 CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
 SAMPLER = "sampler-{}.safetensors"
 LANGUAGE_MODEL, LABELS_ALONE = "language-model", "labels-alone.safetensors"
+TEMPERATURE = "temperature.safetensors"
 LEFT_BY_A_RUN = (
     CHECKPOINT, "sampler-*.safetensors", "calibration-*.safetensors", "detector.safetensors", "tokenizer.json", EVALUATION,
-    REPORT, LANGUAGE_MODEL, LABELS_ALONE, TENSORBOARD,
+    REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD,
 )  # fmt: skip
 PATIENCE = 60.0  # seconds that a save waits for another one into the same place
 MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
@@ -153,7 +157,11 @@ def save(folder: Path, estimator: Any) -> Path:
         others = (folder / CONFIG).exists() and not holds(
             folder, identity(values), digest(estimator.model_.state_dict())
         )
-        files = described(folder, values, estimator) | sampler_files(folder, estimator)
+        files = (
+            described(folder, values, estimator)
+            | sampler_files(folder, estimator)
+            | temperature_file(folder, estimator)
+        )
         files |= {folder / MODEL: weights, folder / METRICS: text_writer(to_csv(estimator.history_))}
         write_together(files)
         if others:
@@ -187,6 +195,26 @@ def sampler_files(folder: Path, estimator: Any) -> dict[Path, Any]:
         about = {"of": model, "options": estimator.sampler_options_[name]}
         files[folder / SAMPLER.format(name)] = tensor_writer(module.state_dict(), "sampler", about)
     return files
+
+
+def temperature_file(folder: Path, estimator: Any) -> dict[Path, Any]:
+    """How sure predictions are to be, of estimators that predict labels."""
+    if not hasattr(estimator, "temperature_"):
+        return {}
+    tensors, about = {"temperature": torch.tensor(estimator.temperature_).double()}, {"of": model_hash(estimator)}
+    return {folder / TEMPERATURE: tensor_writer(tensors, "temperature", about)}
+
+
+def save_temperature(folder: Path, estimator: Any) -> None:
+    write_together(temperature_file(folder, estimator))
+
+
+def read_temperature(folder: Path, estimator: Any) -> float:
+    """What `save_temperature` kept; 1 where there is nothing, or it is of other weights."""
+    if not (folder / TEMPERATURE).exists():
+        return 1.0
+    tensors, about = read_tensors(folder / TEMPERATURE, "temperature")
+    return tensors["temperature"].item() if about.get("of") == model_hash(estimator) else 1.0
 
 
 def save_samplers(folder: Path, estimator: Any) -> None:

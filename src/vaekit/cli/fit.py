@@ -82,6 +82,7 @@ def fit(
     init: Annotated[str | None, option("Train the model of this run further, or a checkpoint of ACT, LeRobot's or the original's. Its settings, scaling and classes are kept.", panel=DATA)] = None,
     config: Annotated[Path | None, option("Settings from a YAML file, or a run's config.yaml; options on the line win.", panel=DATA)] = None,
     print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,
+    calibrate: Annotated[bool | None, option("--label-column: train a second classifier to tell how sure probabilities should be. Default: yes.", "--calibrate/--no-calibrate", panel=MODEL)] = None,
     comparison: Annotated[bool, option("--label-column: compare with a classifier trained on the labels alone, in as many steps.", "--comparison/--no-comparison", panel=DATA)] = True,
     report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
 ) -> None:  # fmt: skip
@@ -92,7 +93,7 @@ def fit(
     settings = dict(
         validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
         condition_dropout=condition_dropout, cell_dropout=cell_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
-        learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z, window=window,
+        learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z, calibrate=calibrate, window=window,
         temperature=temperature, execute=execute, constraints=constraint,
     )  # fmt: skip
     parts = dict(

@@ -190,6 +190,15 @@ class SemiSupervisedModel(LatentModel):
         """-log q(y|x) of rows whose y is known, the mean in nats."""
         return self._loss(self.judge(x, mask), y)
 
+    def own_loss(self, x: Tensor, mask: Tensor | None, noise: Noise) -> Tensor:
+        """What training adds to the bound, of rows x (B, *event): all that q(y|x) learns where `generative` is 0."""
+        return self._learn(x, mask, self.judge(x, mask), noise)
+
+    def fit_temperature(self, h: Tensor, y: Tensor) -> float:
+        """How much less sure q(y|x) has to be, so that what `judge` gave (N, outputs) makes y (N, ...) the most likely. It is drawn
+        towards 1, as by a few rows: few of them all of which are right would say that q(y|x) is never wrong."""
+        raise NotImplementedError
+
     def _loss(self, h: Tensor, y: Tensor) -> Tensor:
         """-log q(y|x), nats a row."""
         raise NotImplementedError
@@ -217,6 +226,11 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
 
     def likeliest(self, h: Tensor) -> Tensor:
         return h.argmax(-1)
+
+    def fit_temperature(self, h: Tensor, y: Tensor) -> float:
+        log_t = torch.linspace(-3, 5, 801, dtype=h.dtype)
+        loss = torch.stack([F.cross_entropy(h / t.exp(), y, reduction="sum") + 2 * t**2 for t in log_t])
+        return log_t[loss.argmin()].exp().item()
 
     def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:
         if y is not None and is_known(y).all():
@@ -292,6 +306,10 @@ class SemiSupervisedRegressor(SemiSupervisedModel):
 
     def likeliest(self, h: Tensor) -> Tensor:
         return self.of(h).loc
+
+    def fit_temperature(self, h: Tensor, y: Tensor) -> float:
+        off = (y - self.of(h).loc) / self.of(h).scale
+        return ((off.square().sum() + 4) / (off.numel() + 4)).sqrt().item()
 
     def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:
         unknown = torch.ones_like(h[:, 0], dtype=torch.bool) if y is None else ~is_known(y)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import is_classifier
+from torch import Tensor
 
 from vaekit.build import fixed_uniform
 from vaekit.cells import MISSING
@@ -61,22 +62,33 @@ def alone(estimator: Any, rows: Data, track: Any = list) -> Any:
     Args:
         estimator: fitted. rows: packed, the target of each known. track: wraps the list of steps, to show how far it has come.
     """
-    other, training = untrained(estimator), estimator._training()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, rows, y = other.model_.to(device).train(), rows.to(device), rows.y[estimator.target_].to(device)
-    x, steps = other.domain_.batch(rows.x, fixed_uniform()), int(estimator.history_[-1]["step"])
-    adam = torch.optim.Adam(model.classifier.parameters(), lr=training.learning_rate)
+    other, batch = untrained(estimator), min(len(rows), estimator._training().batch_size)
+    model, y = other.model_, rows.y[estimator.target_]
+    x = other.domain_.batch(rows.x, fixed_uniform())
+
+    def loss(step: int) -> Tensor:
+        some = torch.randint(len(y), (batch,))
+        parts = x[some], None if rows.mask is None else rows.mask[some], y[some]
+        return model.label_loss(*(None if t is None else t.to(model.labelled_y.device) for t in parts))
+
+    learn_labels(estimator, model, loss, track)
+    return other
+
+
+def learn_labels(estimator: Any, model: Any, loss: Callable[[int], Tensor], track: Any = list) -> None:
+    """Train the classifier of `model`, and nothing else of it, in as many steps as the estimator took; `loss(step)` is what it
+    has to lower. On a GPU if one is there."""
+    steps = int(estimator.history_[-1]["step"])
+    model.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    adam = torch.optim.Adam(model.classifier.parameters(), lr=estimator._training().learning_rate)
     slower = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: schedule(step / steps))
     with seeded(estimator.seed_):
-        for _ in track(list(range(steps))):
-            some = torch.randint(len(y), (min(len(y), training.batch_size),)).to(device)
-            loss = model.label_loss(x[some], None if rows.mask is None else rows.mask[some], y[some])
+        for step in track(list(range(steps))):
             adam.zero_grad()
-            loss.backward()
+            loss(step).backward()
             adam.step()
             slower.step()
     model.eval().cpu()
-    return other
 
 
 def untrained(estimator: Any) -> Any:

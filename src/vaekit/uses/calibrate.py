@@ -1,0 +1,80 @@
+"""How sure predictions should be: a temperature by which the classifier's outputs are divided.
+
+A classifier that has learned all of few labels is far too sure of other rows, or, after a short run, not sure enough. So a second
+classifier of the same kind learns from one half of the labels, in as many steps, and is judged on the other half; where that are few
+labels, a third does so the other way round. The temperature that makes their probabilities the most likely is that of the first (Guo et
+al. 2017, arXiv 1706.04599). It changes how sure predictions are, and not which label is the likeliest.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaekit.build import fixed_uniform
+from vaekit.errors import note
+from vaekit.training.data import BatchNoise, Data, generator
+from vaekit.uses.labels import learn_labels, untrained
+
+LEAST, ENOUGH = 20, 50  # labels to judge by, and as many as make a third classifier superfluous
+HALVES, BATCH = 12, 13  # addresses of random numbers
+
+log = logging.getLogger(__name__)
+
+
+def temperature(estimator: Any, data: Data) -> float:
+    """The temperature of a fitted estimator; of numbers, what their standard deviations are multiplied by. 1, with a note, where there
+    are too few labels to tell.
+
+    Args:
+        data: the packed rows that it was trained on.
+    """
+    learned = estimator.model_
+    half = every_other(learned.labelled_y, estimator.seed_)
+    splits = [(half, ~half & seen(learned.labelled_y, half)), (~half, half & seen(learned.labelled_y, ~half))]
+    splits = splits[:1] if splits[0][1].sum() >= ENOUGH else splits
+    if (known := int(sum(judged.sum() for _, judged in splits))) < LEAST:
+        note(
+            f"probabilities are not calibrated, and may be far too sure: that takes {LEAST} known labels, and there are {known}"
+        )
+        return 1.0
+    log.info("calibrating how sure predictions are, by classifiers of half of the labels")
+    found = [judged_by_others(estimator, data, half, judged) for half, judged in splits]
+    h, y = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return learned.fit_temperature(h, y)
+
+
+def judged_by_others(estimator: Any, data: Data, half: Tensor, judged: Tensor) -> tuple[Tensor, Tensor]:
+    """What a classifier says that learned from one half of the labels, of the rows to be judged by: its outputs (n, outputs) and
+    their y. half, judged: which of the labelled rows, (N,)."""
+    learned, model = estimator.model_, untrained(estimator).model_
+    x, mask, y = learned.labelled_x, learned.labelled_mask, learned.labelled_y
+    model.learn_from(x[half], None if mask is None else mask[half], y[half])
+    batch = min(len(data), estimator._training().batch_size)
+
+    def loss(step: int) -> Tensor:
+        random = generator(estimator.seed_, BATCH, step)
+        rows = data[torch.randint(len(data), (batch,), generator=random)].to(model.labelled_y.device)
+        noise = BatchNoise(random, batch, slice(None)).normal
+        return model.own_loss(estimator.domain_.batch(rows.x, fixed_uniform()), rows.mask, noise)
+
+    learn_labels(estimator, model, loss)
+    with torch.no_grad():
+        return model.judge(x[judged], None if mask is None else mask[judged]).double(), y[judged]
+
+
+def every_other(y: Tensor, seed: int) -> Tensor:
+    """Which rows are the one half of them, (N,): of each label one in two, or of numbers every other by size."""
+    shuffled = torch.randperm(len(y), generator=generator(seed, HALVES))
+    order = shuffled[y.flatten(1)[shuffled, 0].argsort(stable=True) if y.ndim > 1 else y[shuffled].argsort(stable=True)]
+    half = torch.zeros(len(y), dtype=torch.bool)
+    half[order[::2]] = True
+    return half
+
+
+def seen(y: Tensor, half: Tensor) -> Tensor:
+    """Which rows have a label that the one half has, too, (N,)."""
+    return torch.ones_like(half) if y.is_floating_point() else torch.isin(y, y[half])
