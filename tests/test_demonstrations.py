@@ -432,6 +432,16 @@ def test_no_episode_reads_files_beside_it(tmp_path):
     assert "another file" in mistake(read_demonstrations, path)
 
 
+def test_a_video_is_no_list_of_other_files(tmp_path):
+    by_hand(tmp_path)
+    film = tmp_path / "films/observation.images.top/chunk-000/file-002.mp4"
+    film.rename(tmp_path / "other.mp4")
+    (film.parent / "other.mp4").write_bytes((tmp_path / "other.mp4").read_bytes())
+    film.write_text("ffconcat version 1.0\nfile other.mp4\n")  # which FFmpeg would follow
+    data = read_demonstrations(tmp_path)
+    assert data.lengths.tolist() == LENGTHS[:2] + LENGTHS[3:], data.notes
+
+
 @pytest.mark.parametrize("way", ["absolute", "../secret.png"])
 def test_no_lerobot_folder_reads_files_beside_it(tmp_path, way):
     good, secret = tmp_path / "good", tmp_path / "secret.png"

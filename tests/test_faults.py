@@ -18,6 +18,7 @@ from vaekit.errors import UserError
 from vaekit.files import digest
 from vaekit.loading import describe_run
 from vaekit.recipe import Recipe, evaluate, held_out
+from vaekit.robots.published import load_published
 from vaekit.sources import base
 
 ROWS = np.random.default_rng(0).normal(size=(40, 2))
@@ -229,3 +230,9 @@ def test_a_source_without_an_end_is_refused(tmp_path, monkeypatch):
     for name in ("a.csv.gz", "b.csv"):
         with pytest.raises(UserError, match="half of this machine's memory"):
             vk.read(tmp_path / name)
+
+
+def test_a_published_policy_whose_config_is_nested_without_end(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="cannot be read as JSON"):
+        load_published(tmp_path)
