@@ -44,8 +44,9 @@ def read_demonstrations(
 
     source: a folder of LeRobot v3 or v2 (it has meta/info.json), a folder of HDF5 files, such as ACT's episode_N.hdf5, one such
         file, also of robomimic or LIBERO, or an .npz file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n),
-        which become the state, or arrays named as in `Demonstrations.observations`; `fps` and `tasks` (T,), in words, may be there too. A trailing [3],
-        [0:10], [0:12,14:50] or [!4,17] picks episodes. A list of sources is read as one, as of `Demonstrations.join`.
+        which become the state, or arrays named as in `Demonstrations.observations`; `fps` and `tasks` (T,), in words, may be
+        there too. A trailing [3], [0:10], [0:12,14:50] or [!4,17] picks episodes. Several sources are read as one, as by
+        `Demonstrations.join`.
     cameras: True for all of them, False for none, or their names, with or without "images." in front.
     resize: bring every picture to this (width, height).
     also: vectors to read beside the state and the environment's state, such as "velocity" or "effort".
@@ -59,14 +60,7 @@ def read_demonstrations(
     Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
     """
     if not isinstance(source, str | os.PathLike):
-        options: dict[str, Any] = {
-            "cameras": cameras,
-            "resize": resize,
-            "also": also,
-            "map": map,
-            "fps": fps,
-            "trim": trim,
-        }
+        options: dict[str, Any] = dict(cameras=cameras, resize=resize, also=also, map=map, fps=fps, trim=trim)
         return Demonstrations.join([read_demonstrations(one, **options, strict=strict) for one in source])
     text = os.fspath(source)
     check_size(resize)

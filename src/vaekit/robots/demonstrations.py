@@ -133,7 +133,7 @@ class Demonstrations:
     def closed_up(self, left_out: Collection[int] = (), cut: np.ndarray | None = None) -> Demonstrations:
         """Without these episodes, and without the first `cut` (E,) frames of each.
 
-        What is kept moves up within the arrays, which takes no memory as a copy would.
+        What is kept moves up within the arrays, which takes no memory as a copy would: these demonstrations are used up.
         """
         kept = [i for i in range(self.episodes) if i not in left_out]
         starts = self.episode_starts if cut is None else self.episode_starts + cut

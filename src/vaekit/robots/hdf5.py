@@ -23,6 +23,7 @@ from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
 from vaekit.robots.reading import Asked, gather, side_by_side
 from vaekit.sources.base import decoding, shown
 from vaekit.sources.pictures import open_picture
+from vaekit.training.progress import track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +98,7 @@ def read_hdf5(asked: Asked) -> Demonstrations:
 def _held(asked: Asked, every: Sequence[Episode]) -> dict[int, dict[str, Field]]:
     """What each of the episodes that were asked for holds, by its number."""
     held = {}
-    for number in asked.episodes(len(every)):
+    for number in track(asked.episodes(len(every)), "look"):
         try:
             held[number] = _fields(every[number])
         except UserError as error:
@@ -128,10 +129,10 @@ def _episodes(path: Path) -> list[Episode]:
     try:
         with Episode(path).open() as file:
             top = _own(file)
+            if ACTIONS & {*top}:
+                return [Episode(path)]
             parent = top["data"] if hasattr(top.get("data"), "keys") else file
             names = [name for name, item in _own(parent).items() if hasattr(item, "keys") and ACTIONS & {*item}]
-            if ACTIONS & {*top}:
-                names = []
             return [Episode(path, f"{parent.name}/{name}") for name in sorted(names, key=by_number)] or [Episode(path)]
     except UserError:
         return [Episode(path)]
@@ -177,7 +178,8 @@ def _told(path: Path) -> dict[str, Any]:
     """What a file of robomimic or LIBERO tells of its episodes: "fps" and "task"."""
     told: dict[str, Any] = {}
     with Episode(path).open() as file:
-        attributes = file["data"].attrs if "data" in file else {}
+        data = _own(file).get("data")
+        attributes = {} if data is None else data.attrs
         about = {name: json.loads(attributes.get(name, "{}")) for name in ("env_args", "problem_info")}
     if rate := about["env_args"].get("env_kwargs", {}).get("control_freq"):
         told["fps"] = float(rate)
