@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaekit as vk
+from vaekit import detector
 from vaekit.errors import Note, UserError
 from vaekit.nets import MLP
 from vaekit.training.data import split
@@ -35,6 +36,31 @@ def ring(rows, seed):
 def fitted():
     vae = vk.VAE(4, size="small", epochs=80, likelihood={"name": "normal", "scale": 0.3}, sampler="prior")
     return vk.AnomalyDetector(vae).fit(ring(2000, 0))
+
+
+@pytest.fixture
+def quick_defaults(monkeypatch):
+    of = detector.default
+    monkeypatch.setattr(detector, "default", lambda *a: [vae.set_params(epochs=80) for vae in of(*a)])
+
+
+def spiral(rows, seed, turn=0.0):
+    rng = np.random.default_rng(seed)
+    t = rng.uniform(np.pi, 3.5 * np.pi, rows)
+    return (t + turn)[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1) + 0.15 * rng.normal(size=(rows, 2))
+
+
+def test_rows_between_dense_ones_are_odd(quick_defaults, tmp_path):
+    """Between the arms of a spiral are no rows, and many all around: much noise blurs the arms."""
+    rows, odd = spiral(600, 0), spiral(150, 1, turn=np.pi)
+    fitted = vk.AnomalyDetector().fit(rows)
+    judged, truth = np.concatenate([spiral(300, 2), odd]), np.repeat([0, 1], [300, 150])
+    each = [score(vae, judged) for score, vae in zip(fitted.scores_, fitted.models_, strict=True)]
+    assert roc_auc_score(truth, -fitted.score_samples(judged)) > max(0.9, roc_auc_score(truth, -each[0]) + 0.02)
+    np.testing.assert_allclose(fitted.score_samples(judged), np.log(np.mean(np.exp(each), axis=0)))
+    again = vk.AnomalyDetector.load(fitted.save(tmp_path / "run"))
+    np.testing.assert_array_equal(again.score_samples(judged), fitted.score_samples(judged))
+    assert vk.AnomalyDetector(method="kl").fit(rows[:50]).models_[1:] == []
 
 
 def test_what_no_ellipse_around_the_data_can_tell(fitted):

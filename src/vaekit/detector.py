@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -26,7 +27,8 @@ from vaekit.uses.exemplars import Exemplars
 from vaekit.uses.scores import SCORES, Score, contributions, new_score
 
 FILE = "detector.safetensors"  # in the run's directory
-NOISE = 0.3  # standard deviations of a column
+NOISE = (0.3, 0.1, 0.03)  # standard deviations of a column
+FINER = "detector-{}"  # folders in it: runs of the models after the first
 SHUFFLE = 7  # an address of random numbers
 
 
@@ -41,9 +43,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     which holds whatever the model has learned, as long as normal rows come as the calibration rows did.
 
     Args:
-        estimator: the `VAE` to learn with, which is cloned. None: one with default arguments; for arrays of numbers a small one
-            that learns from all rows but the calibration ones, with a likelihood of fixed scale, 0.3 standard deviations of a
-            column: a model that explains a column ever more exactly is surprised by each new row.
+        estimator: the `VAE` to learn with, which is cloned. None: one with default arguments; for arrays of numbers three small
+            ones that learn from all rows but the calibration ones, with likelihoods of fixed scale, 0.3, 0.1 and 0.03 standard
+            deviations of a column. The density is the mean of theirs: much noise for rows that are few and far between, since a
+            model that explains a column ever more exactly is surprised by each new row; little for what is odd within a dense
+            region, such as a row just beside a thin sheet of others.
         method: "exemplars" (log p(x) with the codes of training rows as the prior), another of `vaekit.uses.scores.SCORES`, or
             "auto": "path" for pictures, else "exemplars", or "loglik" where posteriors are not Normals.
         contamination: share of the rows given to `fit` that `predict` calls anomalies.
@@ -52,8 +56,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         random_state: seed of everything random, the VAE's own included; None: a new one at each fit.
 
     Attributes:
-        model_: the fitted `VAE`.
-        score_: the `Score`.
+        models_: the fitted `VAE`s, one where `estimator` was given. model_: the first of them.
+        scores_: the `Score` of each.
         calibration_scores_: scores of the held-out rows, (n,).
         training_scores_: scores of all rows given to `fit`, (N,).
         offset_: the score at which `predict` changes its mind.
@@ -87,20 +91,22 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise UserError(f"method {self.method!r} is not one of the choices{near_matches(self.method, methods)}")
         X = self._checked(X, reset=True)
         seed = secrets.randbits(31) if self.random_state is None else self.random_state
-        model = clone(self.estimator) if self.estimator is not None else default(X)
-        self.model_ = model.set_params(random_state=seed)
+        models = [clone(self.estimator)] if self.estimator is not None else default(X, self.method)
         learned, held_out = (part.numpy() for part in split(len(X), self.calibration, seed))
         np.random.default_rng([seed, SHUFFLE]).shuffle(learned)
-        self.model_.fit(_safe_indexing(X, learned))
+        self.models_ = [model.set_params(random_state=seed).fit(_safe_indexing(X, learned)) for model in models]
         self._adopt_names()
-        self.score_ = new(self.method, self.model_)
-        if isinstance(self.score_, Exemplars):
-            self.score_.fit(self.model_, _safe_indexing(X, learned[: self.score_.most]))
-        elif self.score_.learns:
+        self.scores_ = [new(self.method, model) for model in self.models_]
+        first = self.scores_[0]
+        if isinstance(first, Exemplars):
+            reference = learned[: first.most]
+        elif first.learns:
             reference, held_out = np.array_split(held_out, 2)
             if len(reference) < 2:
                 raise UserError(f"method {self.method!r} learns from held-out rows as well: fit to at least 20 rows")
-            self.score_.fit(self.model_, _safe_indexing(X, reference))
+        for score, model in zip(self.scores_, self.models_, strict=True):
+            if score.learns:
+                score.fit(model, _safe_indexing(X, reference))
         self.training_scores_ = self.score_samples(X)
         self.calibration_scores_ = self.training_scores_[held_out]
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
@@ -114,7 +120,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is, (N,) float64: higher is more so. For "exemplars" and "loglik" in nats."""
         check_is_fitted(self)
-        return self.score_(self.model_, self._checked(X))
+        X = self._checked(X)
+        found = [score(model, X) for score, model in zip(self.scores_, self.models_, strict=True)]
+        return logsumexp(found, axis=0) - np.log(len(found))  # of one itself
 
     def decision_function(self, X: Any) -> np.ndarray:
         """`score_samples` less `offset_`: below 0 for what `predict` calls an anomaly, (N,)."""
@@ -160,16 +168,20 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def save(self, run: str | Path) -> Path:
-        """Write the VAE's run directory and, in it, what the detector knows; `AnomalyDetector.load(run)` reads it back."""
+        """Write the first VAE's run directory and, in it, the others and what the detector knows; `AnomalyDetector.load(run)` reads
+        it back."""
         check_is_fitted(self)
-        folder = self.model_.save(run)
+        folder, *_ = (model.save(Path(run) / FINER.format(i) if i else run) for i, model in enumerate(self.models_))
         settings = {name: getattr(self, name) for name in ("method", "contamination", "calibration", "random_state")}
-        learned = {f"learned.{name}": value for name, value in self.score_.learned.items()}
+        learned = {
+            f"learned.{i}.{name}": v for i, score in enumerate(self.scores_) for name, v in score.learned.items()
+        }
         arrays = {"training_scores": self.training_scores_, "calibration_scores": self.calibration_scores_, **learned}
         if len(self.calibration_scores_):
             arrays["usual"] = self.usual_
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-        write_tensors(folder / FILE, tensors, "detector", {"of": model_hash(self.model_), "settings": settings})
+        of = [model_hash(model) for model in self.models_]
+        write_tensors(folder / FILE, tensors, "detector", {"of": of, "settings": settings})
         return folder
 
     @classmethod
@@ -177,23 +189,29 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """The fitted detector of a run directory that `save` wrote."""
         from vaekit.loading import load
 
-        model = load(run)
         tensors, about = read_tensors(Path(run) / FILE, "detector")
-        if about.get("of") != model_hash(model):
+        models = [load(Path(run) / FINER.format(i) if i else run) for i in range(len(about.get("of") or [""]))]
+        if about.get("of") != [model_hash(model) for model in models]:
             raise UserError(f"{Path(run) / FILE} is of another model than {run} holds now: write it anew with `save`")
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         try:
-            self = cls(clone(model), **about["settings"])
+            self = cls(clone(models[0]) if len(models) == 1 else None, **about["settings"])
             self.training_scores_, self.calibration_scores_ = arrays["training_scores"], arrays["calibration_scores"]
         except (KeyError, TypeError, ValueError) as e:
             raise UserError(f"{Path(run) / FILE} is of no detector: write it anew with `save`") from e
-        self.model_, self.score_ = model, new(self.method, model)
-        self.score_.learned = {k.removeprefix("learned."): v for k, v in arrays.items() if k.startswith("learned.")}
+        self.models_, self.scores_ = models, [new(self.method, model) for model in models]
+        for i, score in enumerate(self.scores_):
+            own = f"learned.{i}."
+            score.learned = {k.removeprefix(own): v for k, v in arrays.items() if k.startswith(own)}
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
         if "usual" in arrays:
             self.usual_ = arrays["usual"]
         self._adopt_names()
         return self
+
+    @property
+    def model_(self) -> VAE:
+        return self.models_[0]
 
     # -- details -------------------------------------------------------------------------------------------------------
 
@@ -220,12 +238,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-def default(X: Any) -> VAE:
-    """The VAE for rows X, where the user names none."""
+def default(X: Any, method: str = "auto") -> list[VAE]:
+    """The VAEs for rows X, where the user names none. Of scores that are no densities there is no mean: then it is one."""
     if getattr(X, "ndim", 0) != 2 or is_frame(X) or np.isin(X, (0, 1)).all():
-        return VAE(sampler="prior")
-    noise = {"name": "normal", "scale": NOISE}
-    return VAE(size="small", likelihood=noise, validation=0.0, sampler="prior")
+        return [VAE(sampler="prior")]
+    noises = NOISE if method in ("auto", Exemplars.name, "loglik") else NOISE[:1]
+    likelihoods = [{"name": "normal", "scale": noise} for noise in noises]
+    return [VAE(size="small", likelihood=each, validation=0.0, sampler="prior") for each in likelihoods]
 
 
 def new(name: str, estimator: VAE) -> Score:

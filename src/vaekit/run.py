@@ -50,7 +50,7 @@ SAMPLER = "sampler-{}.safetensors"
 LANGUAGE_MODEL, LABELS_ALONE = "language-model", "labels-alone.safetensors"
 TEMPERATURE = "temperature.safetensors"
 LEFT_BY_A_RUN = (
-    CHECKPOINT, "sampler-*.safetensors", "calibration-*.safetensors", "detector.safetensors", "tokenizer.json", EVALUATION,
+    CHECKPOINT, "sampler-*.safetensors", "calibration-*.safetensors", "detector*", "tokenizer.json", EVALUATION,
     REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD,
 )  # fmt: skip
 PATIENCE = 60.0  # seconds that a save waits for another one into the same place
