@@ -30,7 +30,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 import vaekit as vk
-from tables import HERE, SHARED, write
+from tables import SHARED, arguments, few, is_toy, write
 from vaekit.detector import default
 from vaekit.uses.conformal import p_values
 
@@ -41,9 +41,10 @@ Detector = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 def sets(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, rows (N, columns) and labels (N,), 1 for anomalies; each row once."""
-    for path in sorted((folder / "adbench").glob("*.npz"), key=lambda p: p.name.split("_", 1)[1].lower()):
+    paths = sorted((folder / "adbench").glob("*.npz"), key=lambda p: p.name.split("_", 1)[1].lower())
+    for path in paths[:2] if is_toy() else paths:
         file = np.load(path)
-        rows = np.unique(np.column_stack([file["X"].astype(float), file["y"].ravel()]), axis=0)
+        rows = few(np.unique(np.column_stack([file["X"].astype(float), file["y"].ravel()]), axis=0))
         yield path.stem.split("_", 1)[1], rows[:, :-1], rows[:, -1].astype(int)
 
 
@@ -98,7 +99,8 @@ def one_class(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.n
 
 
 def vaekit_detector(train: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, vk.AnomalyDetector]:
-    detector = vk.AnomalyDetector(random_state=seed).fit(train)
+    estimator = default(train).set_params(epochs=1) if is_toy() else None
+    detector = vk.AnomalyDetector(estimator, random_state=seed).fit(train)
     return -detector.score_samples(test), detector
 
 
@@ -145,7 +147,7 @@ def judge(x: np.ndarray, y: np.ndarray, who: str, seed: int) -> dict[str, float]
 
 def results(o: argparse.Namespace) -> dict[tuple[str, str, int], dict[str, float]]:
     """What was found by (set, detector, seed). Each is written down at once, and not computed again when the command is."""
-    path = HERE / "results" / f"anomaly-runs{o.suffix}.csv"
+    path = o.results / f"anomaly-runs{o.suffix}.csv"
     known: dict[tuple[str, str, int], dict[str, float]] = {}
     fields = ["auroc", "calibration", "judged", *(f"p<={alpha:g}" for alpha in ALPHAS)]
     if path.exists():
@@ -298,6 +300,14 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--suffix", default="")
     parser.add_argument("--folder", type=Path, default=SHARED)
-    options = parser.parse_args()
+    options = arguments(
+        parser,
+        seeds=1,
+        pyod_seeds=0,
+        epochs=1,
+        rows=200,
+        rounds=1,
+        detectors=["vaekit", "kNN", "Mahalanobis", "isolation forest"],
+    )
     torch.set_num_threads(options.threads)
     {"adbench": adbench, "calibration": calibration, "dense": dense, "speed": speed}[options.table](options)

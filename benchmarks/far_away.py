@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from scipy.io import loadmat
 from sklearn.metrics import roc_auc_score
 
 import vaekit
-from tables import SHARED, Lines, cifar10, idx, sprites, write
+from tables import SHARED, Lines, arguments, cifar10, few, idx, sprites, write
 from vaekit.training.data import split
 from vaekit.uses.scores import SCORES, distance, gaussian, log_octaves
 
@@ -67,7 +68,7 @@ def pictures(folder: Path, name: str, part: str) -> np.ndarray:
         x = rgb.reshape(-1, 32, 2, 32, 2, 3).mean((2, 4)).round().astype(np.uint8)
     else:
         x = sprites(folder, part, 32)[0] if name == "sprites" else sign_digits(folder, part)
-    return x
+    return few(x)
 
 
 def far(folder: Path, name: str, like: np.ndarray, seed: int) -> np.ndarray:
@@ -197,7 +198,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=SHARED)
     parser.add_argument("--runs", type=Path, default=Path("runs/far_away"))
     parser.add_argument("--suffix", default="")
-    options = parser.parse_args()
+    toy = {"rows": 200, "epochs": 1, "pictures": 20, "reference": 20, "k": 2, "seeds": [0], "regret_pictures": 2}
+    options = arguments(parser, train=["MNIST"], runs=Path(tempfile.mkdtemp()), **toy)
     options.table = "auroc"
     torch.set_num_threads(1)
     run(options)

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import vaekit
-from tables import SHARED, Lines, cifar10, idx, sprites, write
+from tables import SHARED, Lines, arguments, cifar10, idx, sprites, write
 from vaekit.evaluation import compare, disentanglement, train_features
 from vaekit.nets import ConvDecoder, ConvEncoder
 
@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, default={}, help="further settings of vaekit's models, as JSON")
     parser.add_argument("--suffix", default="", help="end of the result's name")
     parser.add_argument("--folder", type=Path, default=SHARED)
-    options = parser.parse_args()
+    options = arguments(parser, minutes=0.005, side=16, rows=20, settings={"size": "small", "sampler": "prior"})
     TABLES[options.table](options)
 
 

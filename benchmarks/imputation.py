@@ -26,7 +26,7 @@ from scipy.stats import rankdata
 
 import vaekit
 from synthesis import TARGETS, tables_of
-from tables import SHARED, write
+from tables import SHARED, arguments, write
 
 DRAWS = 50  # of those that give draws
 Filled = tuple[pd.DataFrame, list[pd.DataFrame]]  # the best guess, and draws
@@ -290,7 +290,11 @@ def main() -> None:
     parser.add_argument("--suffix", default="", help="end of the result's name")
     parser.add_argument("--runs", type=Path, help="keep what was measured here, and go on with what is there")
     parser.add_argument("--folder", type=Path, default=SHARED)
-    tables(parser.parse_args())
+    tables(
+        arguments(
+            parser, data=["california"], methods=["mean / commonest", "vaekit"], seeds=[0], rows=100, draws=2, epochs=1
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tables import write
+from tables import arguments, write
 from vaekit import Demonstrations, Policy, preset
 from vaekit.robots.export import export_policy
 from vaekit.robots.policy import SIZES
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=25, help="training steps of a round")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--suffix", default="", help="added to the name of the table")
-    options = parser.parse_args()
+    options = arguments(parser, size="small", rounds=1, calls=2, steps=5)
     torch.set_num_threads(options.threads)
     decision(options) if options.table == "decision" else training(options)
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import vaekit
-from tables import SHARED, Lines, write
+from tables import SHARED, TOY_ROWS, Lines, arguments, few, is_toy, write
 from vaekit.nets import MLP
 
 NAMES = {
@@ -36,9 +36,10 @@ def pictures(folder: Path, name: str, part: str) -> vaekit.sources.Dataset:
         parts = np.load(folder / "mnist_static" / "mnist_static_binarized.npz")
         packed = np.concatenate([parts["train"], parts["valid"]]) if part == "train" else parts["test"]
         x = np.unpackbits(packed, axis=1)[:, :784].reshape(-1, 28, 28)
-        x = x[np.random.default_rng(0).permutation(len(x))]
+        x = few(x[np.random.default_rng(0).permutation(len(x))])
         return vaekit.sources.Dataset(x, "images", name, None, {}, [])
-    return vaekit.read(folder / name / f"{part}-images-idx3-ubyte.gz", conditions=["label"])
+    rows = f"[:{TOY_ROWS}]" if is_toy() else ""
+    return vaekit.read(f"{folder / name}/{part}-images-idx3-ubyte.gz{rows}", conditions=["label"])
 
 
 def train(estimator: vaekit.VAE, data: Any, options: argparse.Namespace, name: str = "run") -> tuple[vaekit.VAE, float]:
@@ -145,7 +146,9 @@ def main() -> None:
     parser.add_argument("--suffix", default="", help="end of the result's name")
     parser.add_argument("--runs", type=Path, help="keep run directories here, and go on with those that are there")
     parser.add_argument("--folder", type=Path, default=SHARED)
-    options = parser.parse_args()
+    options = arguments(
+        parser, seeds=[0], epochs=1, rows=20, k=20, few=10, settings={"size": "small", "sampler": "prior"}
+    )
     TABLES[options.table](options)
 
 

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 import vaekit
-from tables import SHARED, write
+from tables import SHARED, arguments, write
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import demonstrate, make
 from vaekit.robots.execution import execution
@@ -145,7 +145,7 @@ def success(options: argparse.Namespace) -> None:
         write(options, f"{success.__doc__}: {options.env}", rows, notes)
 
     notes = (
-        f"{demos.notes[0]}; chunks of {chunk}; {options.episodes} episodes a cell, evaluated on the seeds from 1000 on, with the "
+        f"{demos.describe()}; chunks of {chunk}; {options.episodes} episodes a cell, evaluated on the seeds from 1000 on, with the "
         "Wilson interval at 95 %; last weights. KL in nats and active units on the training demonstrations."
     )
     add("expert", "-", Expert(env), 0, {}, options.execute[:1])
@@ -254,7 +254,17 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--folder", type=type(SHARED), default=SHARED)
     parser.add_argument("--suffix", default="")
-    options = parser.parse_args()
+    options = arguments(
+        parser,
+        env="two-routes",
+        demos=3,
+        epochs=1,
+        size="small",
+        episodes=1,
+        execute=["ensemble"],
+        methods=list(METHODS)[:1],
+        seeds=[0],
+    )
     if options.table == "success" and not options.suffix:
         options.suffix = f"-{options.env}"
     torch.set_num_threads(1)

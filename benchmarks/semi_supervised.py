@@ -33,7 +33,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 
 import vaekit as vk
 from synthesis import tables_of
-from tables import HERE, SHARED, idx, write
+from tables import SHARED, arguments, few, idx, write
 
 Sets = tuple[Any, np.ndarray, Any, np.ndarray]
 """Training rows and their labels, test rows and theirs."""
@@ -57,12 +57,12 @@ def sst2(folder: Path) -> Sets:
     parts: list[Any] = []
     for part in ("train", "test"):
         file = folder / "text" / "sentences" / f"stsa.binary.{part}.gz"
-        lines = gzip.decompress(file.read_bytes()).decode().splitlines()
+        lines = few(gzip.decompress(file.read_bytes()).decode().splitlines())
         parts += [[line[1:].strip() for line in lines], np.array([int(line[0]) for line in lines])]
     return parts[0], parts[1], parts[2], parts[3]
 
 
-def few(y: np.ndarray, labels: int, seed: int, balanced: bool) -> np.ndarray:
+def kept(y: np.ndarray, labels: int, seed: int, balanced: bool) -> np.ndarray:
     """y with -1 wherever no label is kept."""
     order = np.random.default_rng(seed).permutation(len(y))
     each = labels // len(np.unique(y))
@@ -139,7 +139,7 @@ LEARNERS: dict[str, Learner] = {
 
 def results(o: argparse.Namespace) -> dict[tuple[str, int], dict[str, float]]:
     """What was found by (learner, seed). Each is written down at once, and not computed again when the command is."""
-    path = HERE / "results" / f"semi_supervised-{o.table}-runs{o.suffix}.csv"
+    path = o.results / f"semi_supervised-{o.table}-runs{o.suffix}.csv"
     known: dict[tuple[str, int], dict[str, float]] = {}
     if path.exists():
         with path.open(newline="") as file:
@@ -151,7 +151,7 @@ def results(o: argparse.Namespace) -> dict[tuple[str, int], dict[str, float]]:
         if (who, seed) in known:
             continue
         started = time.process_time()
-        model = LEARNERS[who](o, seed, x, few(y, o.labels, seed, balanced=o.table != "adult"))
+        model = LEARNERS[who](o, seed, x, kept(y, o.labels, seed, balanced=o.table != "adult"))
         minutes = (time.process_time() - started) / 60
         error = 100 * float(np.mean(model.predict(test_x) != test_y))
         known[who, seed] = {"error": error, "minutes": minutes, "epochs": o.epochs or 0}
@@ -175,7 +175,7 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--suffix", default="")
     parser.add_argument("--folder", type=Path, default=SHARED)
-    options = parser.parse_args()
+    options = arguments(parser, seeds=1, labels=30, epochs=1, learners=list(LEARNERS)[:2])
     options.labels = options.labels or (326 if options.table == "adult" else 100)
     torch.set_num_threads(options.threads)
     found = results(options)

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +27,30 @@ sys.path.insert(0, str(HERE / "peers"))
 
 from common import FASHION_MNIST  # noqa: E402
 
-RESULTS = HERE / "results"
+from tables import arguments, is_toy, made_by  # noqa: E402
+
 DISTURBED = 0.08  # of the machine's time, taken by other programs
-TRIES = 4
+TRIES = 1 if is_toy() else 4
 
 VAEKIT = {"script": "vaekit_fit", "precision": "auto", "validation": 0.0}
 PEERS: dict[str, dict[str, Any]] = {
     "vaekit": {"title": "vaekit", **VAEKIT},
     "vaekit-validation": {"title": "vaekit, a tenth of the rows validated on", **VAEKIT, "validation": 0.1},
-    "vaekit-scale": {"title": "vaekit, scale of the likelihood learned", **VAEKIT, "likelihood_scale": None},
+    "vaekit-scale": {"title": "vaekit, scale of the likelihood learned", **VAEKIT, "scale": None},
     "vaekit-fp32": {"title": "vaekit, precision 32-true", **VAEKIT, "precision": "32-true"},
-    "jax": {"title": "JAX, the epoch in one `lax.scan`", "script": "jax_scan", "torch": False},
+    "jax": {"title": "JAX, the epoch in one `lax.scan`", "script": "jax_scan", "torch": False, "needs": "jax"},
     "slices": {"title": "PyTorch loop, shuffled slices", "script": "torch_loop", "loader": False},
     "loader": {"title": "PyTorch loop, `DataLoader`", "script": "torch_loop", "loader": True},
-    "pythae": {"title": "pythae's pipeline", "script": "pythae_pipeline"},
+    "pythae": {"title": "pythae's pipeline", "script": "pythae_pipeline", "needs": "pythae"},
     "limit-fp32": {"title": "limit: matrix products alone, float32", "script": "limit", "dtype": "float32"},
     "limit-bf16": {"title": "limit: matrix products alone, bfloat16", "script": "limit", "dtype": "bfloat16"},
 }
 CONV_PEERS = ["vaekit", "vaekit-fp32", "slices", "pythae"]
-MLP_ROWS, CONV_ROWS = 25_600, 256  # an epoch
+MLP_ROWS, CONV_ROWS = 2_560 if is_toy() else 25_600, 256  # an epoch
 
 
 def main() -> None:
-    options = arguments()
+    options = chosen()
     warm_up()
     setups = [(False, b, t) for b in options.batch for t in options.threads]
     setups += [(True, 128, t) for t in options.threads] if options.conv else []
@@ -63,18 +65,17 @@ def main() -> None:
                 measured.setdefault(setup, {}).setdefault(name, []).append(got)
                 line = f"round {round_ + 1}  {setup:26}  {name:18} {got['rate']:9,.0f} samples/s"
                 print(line + f"   others {got['others']:.0%}" * (got["others"] > DISTURBED), flush=True)
-    result = {"command": " ".join(["python benchmarks/speed.py", *sys.argv[1:]]), "machine": machine()}
+    result = {"command": made_by(options)["command"], "machine": machine() | {"made": made_by(options)["machine"]}}
     result |= {"speed": measured}
     if options.start:
         result |= {"start": start(options.rounds), "memory_mb": memory()}
     text = tables(result)
     print("\n" + text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{options.name}.md").write_text(text)
-    (RESULTS / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.results / f"{options.name}.md").write_text(text)
+    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
-def arguments() -> argparse.Namespace:
+def chosen() -> argparse.Namespace:
     def numbers(text: str) -> list[int]:
         return [int(n) for n in text.split(",")]
 
@@ -87,9 +88,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--conv", action=argparse.BooleanOptionalAction, default=True, help="also convolutions")
     parser.add_argument("--start", action=argparse.BooleanOptionalAction, default=True, help="also start-up, memory")
     parser.add_argument("--name", default="speed", help="of the files in benchmarks/results")
-    options = parser.parse_args()
+    toy = {"rounds": 1, "seconds": 0.2, "batch": [512], "threads": [1], "conv": False, "start": False}
+    options = arguments(parser, peers=["vaekit-scale", "slices", "jax", "pythae"], **toy)
     if unknown := set(options.peers) - set(PEERS):
         parser.error(f"no such peer: {', '.join(unknown)}; there are {', '.join(PEERS)}")
+    if missing := [name for name in options.peers if not find_spec(PEERS[name].get("needs", "torch"))]:
+        print(f"not installed, and left out: {', '.join(missing)} (pip install 'vaekit[bench]')", flush=True)
+        options.peers = [name for name in options.peers if name not in missing]
     return options
 
 
@@ -99,7 +104,7 @@ def arguments() -> argparse.Namespace:
 def measure(name: str, conv: bool, batch: int, threads: int, seconds: float) -> dict[str, float]:
     """Samples a second of one peer, and the share of the machine's time that went to other programs meanwhile. Of
     several tries the one that was disturbed least."""
-    peer = {k: v for k, v in PEERS[name].items() if k != "title"}
+    peer = {k: v for k, v in PEERS[name].items() if k not in ("title", "needs")}
     if conv:
         seconds *= 2
     job = {"conv": conv, "batch": batch, "threads": threads, "seconds": seconds, **peer}
@@ -169,6 +174,8 @@ class Others:
 
 
 def wait_for_quiet(at_most: float = 30.0) -> None:
+    if is_toy():
+        return
     end = time.monotonic() + at_most
     while time.monotonic() < end:
         others = Others()
@@ -253,7 +260,8 @@ def machine() -> dict[str, str]:
     processor = described.get("model name", platform.machine())
     known = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in described.get("flags", "").split()]
     packages = ["torch", "lightning-fabric", "jax", "pythae", "numpy"]
-    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in packages)
+    installed = [p for p in packages if find_spec(p.replace("-", "_"))]
+    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in installed)
     return {
         "processor": f"{processor}, {len(CORES)} cores, {' '.join(known)}",
         "software": f"Python {platform.python_version()}, {versions}",

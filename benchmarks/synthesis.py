@@ -25,7 +25,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 import vaekit
-from tables import SHARED, write
+from tables import SHARED, arguments, few, write
 from vaekit.evaluation import synthesis
 
 ADULT = [
@@ -43,9 +43,9 @@ def tables_of(folder: Path, name: str, seed: int) -> tuple[pd.DataFrame, pd.Data
         how: dict[str, Any] = {"names": ADULT, "skipinitialspace": True, "na_values": "?"}
         train = pd.read_csv(folder / "adult.data.gz", **how)
         test = pd.read_csv(folder / "adult.test.gz", skiprows=1, **how)
-        return train, test.assign(income=test.income.str.rstrip("."))
+        return few(train), few(test.assign(income=test.income.str.rstrip(".")))
     file = {"california": "california_housing.csv.gz", "diamonds": "diamonds.csv.gz"}[name]
-    rows = pd.read_csv(folder / file)
+    rows = few(pd.read_csv(folder / file))
     order = np.random.default_rng(seed).permutation(len(rows))
     return tuple(rows.iloc[part].reset_index(drop=True) for part in np.split(order[::-1], [len(rows) - len(rows) // 5]))
 
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--suffix", default="", help="end of the result's name")
     parser.add_argument("--runs", type=Path, help="keep synthetic tables here, and go on with those that are there")
     parser.add_argument("--folder", type=Path, default=SHARED)
-    tables(parser.parse_args())
+    tables(arguments(parser, data=["california"], methods=["real", "vaekit"], seeds=[0], epochs=1))
 
 
 if __name__ == "__main__":

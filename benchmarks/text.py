@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import vaekit as vk
-from tables import SHARED, Lines, write
+from tables import SHARED, Lines, arguments, few, write
 from vaekit.distributions import normal_noise
 from vaekit.training.data import generator
 from vaekit.uses.interpolate import spherical
@@ -38,7 +38,7 @@ LM = "language model"
 
 def lines(path: Path, encoding: str = "utf-8") -> list[str]:
     with gzip.open(path, "rt", encoding=encoding) as file:
-        return [line.strip() for line in file if line.strip()]
+        return few([line.strip() for line in file if line.strip()])
 
 
 def labelled(folder: Path, name: str, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -344,7 +344,9 @@ def main() -> None:
     parser.add_argument("--suffix", default="", help="end of the result's name")
     parser.add_argument("--runs", type=Path, help="keep what was trained here, and go on with what is there")
     parser.add_argument("--folder", type=Path, default=SHARED)
-    o = parser.parse_args()
+    o = arguments(
+        parser, epochs=1, latent_dim=2, models=["VAE"], settings={"size": "small"}, k=2, rows=20, pairs=2, samples=20
+    )
     torch.set_num_threads(o.threads)
     started = time.perf_counter()
     {"ptb": ptb, "balance": balance, "interpolation": interpolation, "conditional": conditional}[o.table](o)
