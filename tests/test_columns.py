@@ -185,7 +185,7 @@ def test_values_that_many_rows_have_are_their_own() -> None:
         ([True, False] * 50, "binary"),
         (["a", "b", "c"] * 50, "categorical"),
         ([1, 2, 3] * 50, "ordinal"),
-        (list(range(100)), "integer"),
+        ([7 * i for i in range(100)], "integer"),
         (np.random.default_rng(0).random(100) + 1, "positive"),
         (np.random.default_rng(0).normal(size=100), "real"),
         (np.linspace(0, 1, 101), "bounded"),
@@ -193,7 +193,7 @@ def test_values_that_many_rows_have_are_their_own() -> None:
         (["k"] * 100, "categorical"),
         ([None] * 100, "categorical"),
         ([1.5] * 100, "categorical"),
-        ([f"id{i}" for i in range(100)], "categorical"),
+        ([f"id{i}" for i in range(100)] * 2, "categorical"),
     ],
 )
 def test_kinds_are_guessed(values: Any, kind: str) -> None:
@@ -295,12 +295,12 @@ def test_another_type_of_the_same_values_is_the_same(trained: str, now: str) -> 
     ("values", "said", "message"),
     [
         (pa.array([1.0, np.inf, 2.0]), {}, "'c' holds an infinity at row 1"),
-        (pa.array([2**60, 1]), {}, "whole numbers beyond 2.53"),
-        (pa.array([2**64 - 1, 1], pa.uint64()), {}, "whole numbers beyond 2.53"),
+        (pa.array([2**60, 1]), {"kind": "integer"}, "whole numbers beyond 2.53"),
+        (pa.array([2**64 - 1, 1], pa.uint64()), {}, "no column is left .*whole numbers beyond 2.53"),
         (pa.array(np.linspace(-1, 1, 50) * 1.7e308), {}, "too far for numbers"),
         (pa.array([[1], [2]]), {}, "'c' holds list<item: int64>: leave it out"),
         (pa.array([b"a", b"b"]), {}, "'c' holds binary"),
-        (pa.array([f"{i}" for i in range(10_001)]), {}, "more than 10,000 different values.*drop"),
+        (pa.array([f"{i}" for i in range(10_001)] * 2), {"kind": "categorical"}, "more than 10,000 different values.*drop"),
         (pa.array([1.0, 1.0]), {"kind": "real"}, "one value or none"),
         (pa.array(["a", "b"]), {"kind": "real"}, "cannot be real: choose categorical"),
         (pa.array(DAYS), {"kind": "integer"}, "cannot be integer: choose date"),

@@ -20,7 +20,7 @@ BLANKS = (
     *("unknown", "not available", "no data", "\\n", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "(null)", "(blank)"),
     *(word.lower() for word in MISSING),
 )  # fmt: skip
-DISCRETE, DROP = ("binary", "categorical", "ordinal"), "drop"  # kinds that keep a column as it is written
+UNORDERED, DROP = ("binary", "categorical"), "drop"  # kinds that keep a column as it is written
 POINT, COMMA = "1,234.56", "1.234,56"  # formats of numbers
 SPACES = "  \u00a0\u2009\u202f"
 CURRENCY = r"(?:[A-Z]{1,3})?\p{Sc}|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|RUB|TRY|KRW|Rs\.?|kr\.?"
@@ -106,8 +106,8 @@ class Text:
         self.kept = self.cells  # without the words that stand for a gap
         self.notes: list[str] = []
         kind, type = said.get("kind"), said.get("type", "")
-        self.as_it_is = kind == DROP or (type in TEXTS) or (not file and kind in DISCRETE)
-        self.only_plain = kind in DISCRETE
+        self.only_plain = kind in UNORDERED
+        self.as_it_is = kind == DROP or type in TEXTS or (self.only_plain and not file)
 
     def left(self) -> Found:
         """The column as text."""
@@ -234,7 +234,7 @@ class Text:
     def date(self, order: str) -> Found | None:
         import pyarrow.compute as pc
 
-        asked = self.said.get("format") if self.said.get("kind") in (None, "date") else None
+        asked = self.said.get("format") if self.said.get("kind") in (None, "date", "ordinal") else None
         if asked and (values := dates.asked(self.kept, asked)) is not None:
             return Found(values, asked)
         if asked and self.said.get("kind"):
@@ -253,7 +253,7 @@ class Text:
         """UserError where most of a column are numbers, and some are words: as categories each number would be one."""
         import pyarrow.compute as pc
 
-        if self.codes() or self.only_plain:
+        if self.codes() or self.said.get("kind") == "ordinal":
             return
         written = part(self.parts, "digits")
         units = pc.equal(pc.binary_join_element_wise(part(self.parts, "before"), part(self.parts, "after"), ""), "")

@@ -27,7 +27,7 @@ from vaekit.build import (
     condition_module,
     fixed_uniform,
 )
-from vaekit.cells import as_said
+from vaekit.cells import as_said, listed
 from vaekit.conditions import Schema
 from vaekit.distributions import LIKELIHOODS, normal_noise
 from vaekit.domains import OPTIONS, domain_for, infer
@@ -42,7 +42,6 @@ from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
-from vaekit.sources.text import prose
 from vaekit.training import Data
 from vaekit.training.data import generator, rows_at_once
 from vaekit.uses import generate
@@ -402,6 +401,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             ) for part in parts]  # fmt: skip
             return self.domain_.unpack(torch.cat(x), given) if table else self.domain_.unpack(torch.cat(x))
 
+        if table and self.domain_.left_out:
+            note(f"columns that samples lack, since they look like identifiers: {listed(self.domain_.left_out)}")
         if where is None:
             rows = draw(n_samples, 0)
         elif table:
@@ -540,12 +541,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 _check_feature_names(self, X, reset=False)
                 _check_n_features(self, X, reset=False)
                 return to_frame(X)
-            frame = to_frame(X, as_said(self.schema))
-            for name in prose(frame, frame.columns):
-                note(
-                    f"column {name!r} looks like texts, and is taken for categories: give a list of texts to learn to write such"
-                )
-            return frame
+            return to_frame(X, as_said(self.schema))
         if not reset and self.domain_.kind == "table":
             return array_frame(X, self.domain_.columns)
         if getattr(X, "ndim", 2) <= 2:

@@ -287,11 +287,15 @@ def schema_text(source: str) -> str:
     if data.kind != "table":
         raise UserError(f"{source} is no table: a schema is for .csv and .parquet files")
     lines = ["# kinds: real, integer, positive, bounded, date, binary, categorical, ordinal (classes in order), drop"]
-    for name, c in Table.infer(data.x).schema.items():
-        key, own = (
-            to_yaml(v, default_flow_style=True, width=10**6).removesuffix("...\n").strip() for v in (name, said(c))
+    table = Table.infer(data.x)
+    for name in data.x.columns:
+        why = table.left_out.get(name)
+        own = {"kind": "drop"} if why else said(table.schema[name])
+        about = f"looks like an identifier: {why}" if why else describe(table.schema[name])
+        key, value = (
+            to_yaml(v, default_flow_style=True, width=10**6).removesuffix("...\n").strip() for v in (name, own)
         )
-        lines.append(f"{key}: {own}  # {describe(c)}")
+        lines.append(f"{key}: {value}  # {' '.join(about.split())}")
     return "\n".join(lines) + "\n"
 
 

@@ -62,8 +62,12 @@ def numbers(name: str, values: Any, origin: int | None = None) -> np.ndarray:
     return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
 
 
+class TooLargeError(UserError):
+    """A column holds whole numbers that floats cannot tell apart."""
+
+
 def too_large(name: str, value: Any) -> UserError:
-    return UserError(
+    return TooLargeError(
         f"column {name!r} holds whole numbers beyond 2^53, such as {value}, which are identifiers rather than numbers: leave it "
         f"out (schema: {name}: drop), or make text of it"
     )

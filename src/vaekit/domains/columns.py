@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from vaekit.domains.arrow import MOST_EXACT, canonical, changed, date_step, is_time, numbers
+from vaekit.domains.arrow import MOST_EXACT, TooLargeError, canonical, changed, date_step, is_time, numbers
+from vaekit.domains.identifiers import LEAST, SHARE, WORDS, numbers_rows
 from vaekit.errors import UserError, near_matches, note
 
 DISCRETE, CONTINUOUS = ("binary", "categorical", "ordinal"), ("real", "integer", "positive", "bounded", "date")
@@ -178,8 +180,20 @@ class Summary:
         self.counts: Counter[Any] | None = Counter()
         self.sample: list[np.ndarray] = []
         self.numeric = False
+        self.identifies = ""  # why it is an identifier, where that is clear at once
 
     def add(self, column: Any) -> None:
+        """Look at one piece more."""
+        if self.identifies:
+            return
+        try:
+            self.look(column)
+        except TooLargeError:
+            if self.said.get("kind"):
+                raise
+            self.identifies = "whole numbers beyond 2^53"
+
+    def look(self, column: Any) -> None:
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -211,12 +225,43 @@ class Summary:
             pairs = zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)
             self.counts.update(dict(pairs))
             if len(self.counts) > most:
-                if most == MOST_CLASSES:
+                if most == MOST_CLASSES and self.many() and not self.said.get("kind"):
+                    self.identifies = f"more than {MOST_CLASSES:,} values, such as {self.example()!r}"
+                elif most == MOST_CLASSES:
                     raise UserError(
                         f"column {self.name!r} has more than {MOST_CLASSES:,} different values, such as "
-                        f"{str(next(iter(self.counts)))[:50]!r}: leave it out (schema: {self.name}: drop), or group them"
+                        f"{self.example()!r}: leave it out (schema: {self.name}: drop), or group them"
                     )
-                self.counts = None
+                self.counts = None if self.numeric else self.counts
+
+    def many(self) -> bool:
+        """Whether nearly every row has a value of its own."""
+        return self.counts is not None and len(self.counts) > SHARE * (self.seen - self.missing)
+
+    def example(self) -> str:
+        return str(next(iter(self.counts or [""])))[:50]
+
+    def identifier(self) -> str:
+        """Why the column looks like an identifier of rows; "" where it does not, or where the user says what it is."""
+        known = self.seen - self.missing
+        if self.identifies or self.said.get("kind") or known < LEAST or is_time(self.type):
+            return self.identifies
+        if not self.numeric:
+            return (
+                f"{len(self.counts or []):,} values in {known:,} rows, such as {self.example()!r}"
+                if self.many()
+                else ""
+            )
+        v = np.concatenate(self.sample)
+        v = v[~np.isnan(v)]
+        if not self.whole or len(np.unique(v)) < len(v) or not numbers_rows(self.name, self.low, self.high, known):
+            return ""
+        return f"{known:,} values in {known:,} rows, such as {int(v[0])}"
+
+    def is_prose(self) -> bool:
+        """Whether the values are texts of several words, on average."""
+        some = [str(value) for value in islice(self.counts or [], 1000)]
+        return not self.numeric and sum(len(text.split()) for text in some) >= WORDS * max(1, len(some))
 
     def column(self) -> Column:
         """The schema of the column."""

@@ -26,6 +26,7 @@ from vaekit.domains.arrow import (
 from vaekit.domains.base import Domain
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
 from vaekit.domains.constraints import Constraints
+from vaekit.domains.identifiers import leave_out
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import LARGE, Frame
 
@@ -42,11 +43,13 @@ class Table(Domain):
     Attributes:
         schema: the columns by name, in order. rows: that it was learned from.
         constraints: what columns have to be to each other.
+        left_out: columns that look like identifiers, and why, by name: the model does not know them.
     """
 
     schema: dict[str, Any]
     rows: int
     constraints: Constraints = field(default_factory=Constraints)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     kind: ClassVar[str] = "table"
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
@@ -83,7 +86,9 @@ class Table(Domain):
         for piece in frame.pieces():
             for summary in summaries:
                 summary.add(piece[summary.name])
-        self = cls({s.name: s.column() for s in summaries}, len(frame))
+        named = {s.name: why for s in summaries if (why := s.identifier())}
+        leave_out(named, {s.name for s in summaries if s.is_prose()}, alone=len(named) == len(summaries))
+        self = cls({s.name: s.column() for s in summaries if s.name not in named}, len(frame), left_out=named)
         if constraints:
             cells = map(self.cells, frame.pieces())
             self.constraints = Constraints.learn(constraints, self.schema, cells, len(frame))
@@ -185,7 +190,8 @@ class Table(Domain):
     @property
     def readings(self) -> dict[str, dict[str, str]]:
         """What is known of columns, by name, so that others are read alike: see `vaekit.cells.read_cells`."""
-        return {name: {"type": c.type, "format": c.format} for name, c in self.schema.items()}
+        known = {name: {"type": c.type, "format": c.format} for name, c in self.schema.items()}
+        return {**known, **{name: {"kind": DROP} for name in self.left_out}}
 
     def unpack(self, x: Tensor, conditions: Mapping[str, Any] | None = None) -> Any:
         """What the model gives, (N, D) -> an Arrow table; a cell is empty where the model says that it is missing.
@@ -225,15 +231,16 @@ class Table(Domain):
     def describe(self) -> list[str]:
         """A line for each column, and for each constraint."""
         lines = [f"{name}: {describe(c)}" for name, c in self.schema.items()]
+        lines += [f"{name}: left out, it looks like an identifier: {why}" for name, why in self.left_out.items()]
         return lines + [f"constraint: {text}" for text in self.constraints.texts]
 
 
 def said(c: Column) -> dict[str, Any]:
     """What a user may say of this column, as it was guessed."""
+    format = {"format": c.format} if c.format and c.kind not in ("binary", "categorical") else {}
     if isinstance(c, Discrete):
-        return {"kind": c.kind, "classes": c.classes} if c.kind == "ordinal" else {"kind": c.kind}
+        return {"kind": c.kind, "classes": c.classes, **format} if c.kind == "ordinal" else {"kind": c.kind}
     limits = {} if c.kind == "date" else {"low": c.low, "high": c.high, "step": c.step}
-    format = {"format": c.format} if c.format else {}
     return {"kind": c.kind, **{k: int(v) if v == int(v) else v for k, v in limits.items()}, **format}
 
 

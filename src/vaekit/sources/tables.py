@@ -15,7 +15,8 @@ from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, is_numeric, reject_duplicates
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
 from vaekit.sources.tabs import as_csv
-from vaekit.sources.text import FIRST, prose
+
+FIRST = 1000  # rows that are looked at to guess whether a file has to be read into memory
 
 
 def read_csv(ask: Ask) -> Dataset:
@@ -125,19 +126,13 @@ def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
     columns = rest if ask.columns is None else list(ask.columns)
     missing = [column for column in columns if column not in frame.columns]
     if missing and ask.optional_conditions and len(missing) < len(columns):
-        columns = [
-            column for column in columns if column not in missing
-        ]  # which the model then knows how to do without
+        columns = [column for column in columns if column not in missing]  # the model can do without these
     elif missing:
         known = near_matches(missing[0], frame.columns)
         raise UserError(f"{ask.text} lacks the columns {', '.join(missing)}: add or rename them{known}")
-    if ignored := [column for column in rest if column not in columns]:
+    dropped = [name for name, said in ask.schema.items() if said.get("kind") == DROP]
+    if ignored := [column for column in rest if column not in (*columns, *dropped)]:
         notes.append(f"columns of {ask.text} that were ignored: {', '.join(ignored)}")
-    if ask.column is None and ask.columns is None:
-        notes += [
-            f"column {column!r} looks like texts, and is taken for categories: --column {column} learns to write such"
-            for column in prose(frame, columns)
-        ]
     if not columns:
         raise UserError(f"{ask.text} has no column left: give a table with more columns, or fewer conditions")
     return Dataset(frame.select(columns), "table", name, columns, conditions, notes)

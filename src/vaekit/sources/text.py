@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from vaekit.errors import UserError, near_matches
-from vaekit.frame import Frame
 from vaekit.sources.base import Ask, Dataset, content_of, decoded, take
-
-FIRST = 1000  # rows that are looked at to guess what a column is
 
 
 def read_text(ask: Ask) -> Dataset:
@@ -75,16 +71,3 @@ def is_text(kind: Any) -> bool:
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
     return types.is_string(kind) or types.is_large_string(kind)
-
-
-def prose(frame: Frame, columns: Sequence[str]) -> list[str]:
-    """Those of a table's columns that look like texts and not like categories: hardly any comes twice among the first rows, and
-    they have four words or more, on average."""
-    some = frame.head(FIRST, [name for name in columns if is_text(frame.type_of(name))])
-    found = []
-    for name in some.column_names:
-        texts = [text for text in some[name].to_pylist() if text]
-        words = sum(len(text.split()) for text in texts)
-        if len(texts) >= 20 and words >= 4 * len(texts) and len(set(texts)) > 0.9 * len(texts):
-            found.append(name)
-    return found
