@@ -147,6 +147,19 @@ def test_labels_that_never_met_are_drawn_all_the_same():
     assert model.sample(3).shape == (3, 2)
 
 
+def test_rows_of_which_labels_and_numbers_are_unknown_are_scored_as_if_alone():
+    """In a model of the user's, whose numbers are of 32 bits; the label is summed out given the number."""
+    random = np.random.default_rng(0)
+    kind, pose = random.integers(0, 3, 80), random.normal(size=80)
+    x = kind[:, None] + random.normal(size=(80, 3))
+    model = vk.CVAE(2, size="small", epochs=1, sampler="prior").fit(x, {"kind": kind, "pose": pose})
+    y = {"kind": np.array([0, None, 1, None], dtype=object), "pose": np.array([0.1, 0.2, np.nan, np.nan])}
+    together = model.score_samples(x[:4], y, k=4)
+    alone = [model.score_samples(x[[i]], {n: v[[i]] for n, v in y.items()}, k=4) for i in range(4)]
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-9)
+    assert model.evaluate(x, k=2)["elbo"] <= -model.evaluate(x, k=2)["iw_nll"] + 0.5
+
+
 def test_without_a_row_that_has_all_conditions_the_user_is_told():
     half = np.array(["x", None], dtype=object)
     with pytest.warns(vk.errors.Note, match="no row has all of a, b"):

@@ -45,12 +45,11 @@ class Population(nn.Module):
 
     def complete(self, y: Mapping[str, Tensor], rows: int) -> Y:
         """Every condition of B rows, unknown where it was left out."""
-        return {
-            name: y[name] if name in y else torch.full_like(own[:1], -1 if is_code(own) else torch.nan).expand(
-                rows, *own.shape[1:]
-            )
-            for name, own in self.y.items()
-        }  # fmt: skip
+        whole = {}
+        for name, own in self.y.items():
+            unknown = own.new_full((1, *own.shape[1:]), -1 if is_code(own) else torch.nan)
+            whole[name] = y[name].to(own) if name in y else unknown.expand(rows, *own.shape[1:])
+        return whole
 
     def log_p(self, y: Mapping[str, Tensor]) -> Tensor:
         """log p(row of the population | what is known of y), (B, T). Labels have to agree; of numbers the nearer count for more, by
