@@ -68,7 +68,7 @@ def test_draws_are_of_what_is_missing_given_what_is_there(linear_gaussian: Any, 
 def test_memory_is_bounded_and_all_rows_are_filled(linear_gaussian: Any, monkeypatch: Any) -> None:
     x = linear_gaussian.rows(50)
     mask = torch.rand(x.shape) < 0.5
-    monkeypatch.setattr("vaekit.evaluation.likelihood.VALUES_AT_ONCE", 6 * 64 * 7)
+    monkeypatch.setattr("vaekit.training.data.VALUES_AT_ONCE", 6 * 64 * 7)
     found = impute(linear_gaussian.model(), Data(torch.where(mask, x, torch.nan), mask), 3, torch.Generator())
     assert found.shape == (3, 50, 6)
     assert found.isfinite().all()
@@ -145,6 +145,13 @@ def test_a_column_that_is_empty_throughout_is_filled_in_the_type_it_was_trained_
     np.testing.assert_array_equal(
         model.score_samples(rows, k=5), model.score_samples(rows.assign(**{name: [None] * 4}), k=5)
     )
+
+
+def test_columns_that_are_absent_are_filled_too(model: Any) -> None:
+    filled = model.impute(COMPLETE[["sex", "age"]].head(5))
+    assert set(filled) == set(COMPLETE)
+    assert not filled.isna().any().any()
+    pd.testing.assert_frame_equal(filled[["sex", "age"]], COMPLETE[["sex", "age"]].head(5))
 
 
 def test_codes_that_all_happen_to_be_digits_are_text_again_where_the_fill_is() -> None:
