@@ -18,8 +18,8 @@ from vaekit.evaluation.synthesis import SENTENCES, two_sample, verdict
 
 TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 SECTIONS = {
-    "training", "schema", "columns", "pairs", "efficacy", "two-sample", "copying", "membership", "rows", "units", "next",
-    "settings",
+    "training", "schema", "columns", "pairs", "efficacy", "two-sample", "copying", "membership", "gaps", "rows", "units",
+    "next", "settings",
 }  # fmt: skip
 
 
@@ -77,14 +77,14 @@ def test_one_column(tmp_path: Path) -> None:
     table = pa.table({"x": np.random.default_rng(0).normal(size=100)})
     model = vaekit.VAE(**TINY).fit(table)
     text = write_table_report(tmp_path, model, table.slice(0, 60), table.slice(60)).read_text(encoding="utf-8")
-    assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"pairs"}
+    assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"pairs", "gaps"}
 
 
 def test_three_rows_and_a_last_column_of_names(tmp_path: Path) -> None:
     table = pa.table({"x": [1.5, 2.5, 4.0], "name": ["ann", "bob", "bob"]})
     text = write_table_report(tmp_path, vaekit.VAE(**TINY).fit(table), table, table).read_text(encoding="utf-8")
-    assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"two-sample"} | {"left-out"}
+    assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"two-sample", "gaps"} | {"left-out"}
     assert "3 rows are too few to tell two tables apart" in text
     names = pa.table({"name": [f"n{i % 30}" for i in range(60)]})
     text = write_table_report(tmp_path, vaekit.VAE(**TINY).fit(names), names, names).read_text(encoding="utf-8")
-    assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"pairs", "efficacy"}
+    assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"pairs", "efficacy", "gaps"}

@@ -34,6 +34,7 @@ from vaekit.domains import OPTIONS, domain_for, infer
 from vaekit.domains.images import as_pictures
 from vaekit.domains.text import check_texts, is_texts
 from vaekit.errors import UserError, near_matches, note
+from vaekit.evaluation.gaps import filled_gaps
 from vaekit.evaluation.texts import rates
 from vaekit.frame import Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
 from vaekit.learner import Learner
@@ -504,16 +505,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return float(self.score_samples(X, y).mean())
 
     def evaluate(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> dict[str, Any]:
-        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and of texts
-        `vaekit.evaluation.texts.rates`. On a GPU if one is there. k: importance samples; by default 500, and 20 for texts."""
+        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, of texts
+        `vaekit.evaluation.texts.rates`, and of tables `vaekit.evaluation.gaps.filled_gaps`. On a GPU if one is there. k: importance samples; by default 500, and 20 for texts."""
         k = self.iw_samples if k is None else k
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         data = self._data(X, y, torch.float32).to(device)
         model = copy.deepcopy(self.model_).to(device)
         results = evaluation.evaluate(model, data, k=k, to_batch=self.domain_.batch, track=track)
-        if self.domain_.kind != "text":
-            return results
-        return results | rates(self.domain_, check_texts(X), -results["iw_nll"])
+        if self.domain_.kind == "table":
+            results["gaps"] = filled_gaps(self, self._rows(X).table(), self.schema_.name(y), seed=self.seed_)
+        if self.domain_.kind == "text":
+            results |= rates(self.domain_, check_texts(X), -results["iw_nll"])
+        return results
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ def info(run: Run) -> None:
 
 
 def summary(results: dict[str, Any]) -> str:
+    from vaekit.evaluation.gaps import gap_lines
     from vaekit.evaluation.texts import text_lines
     from vaekit.measures import distance_lines, factor_lines, latent_lines
     from vaekit.robots.health import policy_lines
@@ -102,6 +103,7 @@ def summary(results: dict[str, Any]) -> str:
             else []
         ),
         *latent_lines(results),
+        *gap_lines(results),
         *label_lines(results),
         *policy_lines(results),
         *(distance_lines(results["distances"]) if "distances" in results else []),
