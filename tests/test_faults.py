@@ -5,6 +5,7 @@ import gzip
 import os
 import random
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from vaekit.files import digest
 from vaekit.loading import describe_run
 from vaekit.recipe import Recipe, evaluate, held_out
 from vaekit.robots.published import load_published
+from vaekit.run import read_evaluation
 from vaekit.sources import base
 
 ROWS = np.random.default_rng(0).normal(size=(40, 2))
@@ -202,6 +204,19 @@ def test_any_damage_is_told_in_one_line(runs, tmp_path):
             except Exception as e:
                 pytest.fail(f"{runs[seed % 2].name}, {what}: {type(e).__name__} {e}")
     assert told > 100
+
+
+def test_no_pipe_keeps_the_reader_waiting(runs, tmp_path):
+    """A stranger's archive may hold one under any name."""
+    for i, source in enumerate(runs):
+        for name in (path.name for path in source.iterdir()):
+            run = shutil.copytree(source, tmp_path / f"{i}-{name}")
+            (run / name).unlink()
+            os.mkfifo(run / name)
+            with suppress(UserError):
+                read_evaluation(run, vk.load(run))
+            with suppress(UserError):
+                Recipe.read(run / "config.yaml")
 
 
 def test_a_parquet_file_of_damaged_pages_is_told(tmp_path):

@@ -126,6 +126,17 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, text_writer(text))
 
 
+def read_text(path: Path) -> str:
+    return plain_file(path).read_text(encoding="utf-8")
+
+
+def plain_file(path: Path) -> Path:
+    """The path. OSError where it is no plain file: a pipe would keep its reader waiting for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+    return path
+
+
 def text_writer(text: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(text, encoding="utf-8")
 
@@ -236,7 +247,7 @@ def parse_yaml(text: str) -> Any:
 def read_yaml(path: Path) -> Any:
     """The values of a YAML file. UserError where it cannot be read, is too large or is not plain YAML."""
     try:
-        with Path(path).open("rb") as file:
+        with plain_file(Path(path)).open("rb") as file:
             content = file.read(LARGEST_YAML + 1)
     except OSError as e:
         raise UserError(f"cannot read {path}: {e.strerror}") from e

@@ -35,6 +35,7 @@ from vaekit.files import (
     digest,
     locked,
     read_tensors,
+    read_text,
     read_yaml,
     tensor_writer,
     text_digest,
@@ -230,7 +231,7 @@ def save_evaluation(folder: Path, results: Mapping[str, Any], estimator: Any) ->
 def read_evaluation(folder: Path, estimator: Any) -> dict[str, Any] | None:
     """What `save_evaluation` kept; None where there is nothing, it is of other weights, or it was changed."""
     try:
-        results = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+        results = json.loads(read_text(folder / EVALUATION))
         return results if results.pop("hash") == evaluation_hash(results, estimator) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

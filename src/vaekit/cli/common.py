@@ -45,7 +45,12 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_
 Out = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", help="Where to write; the ending decides the form.", show_default=False, parser=folder_or_file
+        "-o",
+        "--output",
+        help="Where to write; the ending decides the form.",
+        show_default=False,
+        parser=folder_or_file,
+        metavar="PATH",
     ),
 ]
 Condition = Annotated[

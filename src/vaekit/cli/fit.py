@@ -31,7 +31,7 @@ def fit(
     condition: Annotated[list[str] | None, option("Condition on this label or column: a CVAE. NAME, NAME:label or NAME:number; repeat it for several. Policies: what they see, such as state or images.top; default: all there is.", "--condition", "-c", panel=DATA)] = None,
     label_column: Annotated[str | None, option("Learn to predict this label or column, NAME or NAME:number. Rows where it is missing are learned from, too.", "--label-column", panel=DATA)] = None,
     labels: Annotated[int | None, option("Keep so many labels, chosen by the seed, and take the others as unknown. Each class keeps the same number, as far as it has so many.", "--labels", panel=DATA, **COUNT)] = None,
-    out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA, parser=folder_or_file)] = None,
+    out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA, parser=folder_or_file, metavar="PATH")] = None,
     schema: Annotated[Path | None, option("Tables: a YAML file of what columns are; `vaekit schema SOURCE` writes what is guessed.", panel=DATA)] = None,
     constraint: Annotated[list[str] | None, option("Tables: what has to hold between columns in each row that is drawn or filled, such as 'start <= end' or 'total == price * quantity'; repeat it for several.", "--constraint", panel=DATA)] = None,
     column: Annotated[str | None, option("Of a .csv or .parquet: the column of texts to learn from. Without it a table is a table.", panel=DATA)] = None,

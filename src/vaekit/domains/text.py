@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaekit.domains.base import Domain
 from vaekit.errors import UserError, note
-from vaekit.files import text_digest
+from vaekit.files import read_text, text_digest
 from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
 from vaekit.parts import Part, check_options, choose
 
@@ -196,7 +196,7 @@ class Text(Domain):
     def read(self, folder: Path) -> None:
         path = folder / TOKENIZER
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
             self.tokenizer = tokenizers().Tokenizer.from_str(text)
         except Exception as e:  # which of its own the library does not say
             raise UserError(f"{path} cannot be read: {e}") from e

@@ -21,7 +21,7 @@ import torch
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators import VAE
 from vaekit.evaluation import shared_noise
-from vaekit.files import digest, read_tensors, write_tensors, write_text
+from vaekit.files import digest, read_tensors, read_text, write_tensors, write_text
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import Environment
 from vaekit.robots.policy import Policy
@@ -268,7 +268,7 @@ class Monitor:
         """UserError if there is no monitor, or if it is another policy's: its scores would mean nothing."""
         path = Path(folder) / MONITOR
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = json.loads(read_text(path))
             detector, alpha, calibration = DETECTORS[kept["kind"]], float(kept["alpha"]), np.array(kept["calibration"])
             same = kept["policy"] == digest(policy.model_.state_dict())
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
