@@ -12,6 +12,7 @@ import torch
 import yaml
 
 import vaekit as vk
+from vaekit import recipe
 from vaekit.errors import Note, UserError
 from vaekit.files import read_tensors, write_tensors
 from vaekit.nets import MLP
@@ -294,3 +295,35 @@ def test_a_config_of_another_form_is_told(key, value, with_sampler, tmp_path):
     for do in (vk.load, lambda run: Recipe.read(run / "config.yaml")):
         with pytest.raises(UserError, match=r"config\.yaml is"):
             do(run)
+
+
+@pytest.mark.parametrize("source", ["rows.npy", "more/rows.npy[0:30]"])
+def test_a_relative_source_is_found_from_another_folder(source, tmp_path, monkeypatch):
+    there, here = tmp_path / "there", tmp_path / "here"
+    (there / "more").mkdir(parents=True)
+    here.mkdir()
+    for path in ("rows.npy", "more/rows.npy"):
+        np.save(there / path, np.random.default_rng(0).normal(size=(40, 2)))
+    monkeypatch.chdir(there)
+    settings = {"size": "small", "epochs": 1, "sampler": "prior"}
+    folder, fitted = Recipe(source=source, settings=settings).train(there / "run", say=list)
+    held = recipe.held_out(fitted)
+    monkeypatch.chdir(here)
+    loaded = vk.load(folder)
+    assert loaded.data_["source"] == source
+    assert (recipe.held_out(loaded).x == held.x).all()
+    again = Recipe.read(folder / "config.yaml")
+    again.settings["epochs"] = 2
+    assert len(again.train(folder, resume=True, say=list)[1].history_) == 2
+
+
+def test_a_source_that_is_here_is_taken_from_here(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    for folder in (tmp_path, tmp_path / "there"):
+        (folder / "rows.npy").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    for source in ("rows.npy", "rows.npy:x[3]", "digits", "hf://name", "nowhere.csv", str(tmp_path / "rows.npy")):
+        assert recipe.from_here(source, str(tmp_path / "there")) == source
+    assert recipe.from_here("rows.npy", None) == "rows.npy"
+    (tmp_path / "there" / "other.npy").write_bytes(b"")
+    assert recipe.from_here(["rows.npy", "other.npy[3]"], "there") == ["rows.npy", "there/other.npy[3]"]

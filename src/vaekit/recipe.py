@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -114,7 +115,13 @@ class Recipe:
         kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()] if kind is None else []
         told = {name: data.get(name) for name in (*READ_BY, *LABELLED_BY, "init")}
         kinds = [] if told["label_column"] else kinds
-        return cls(data.get("source"), kinds, **told, kind=kind, settings=dict(config["settings"]))
+        return cls(
+            from_here(data.get("source"), data.get("folder")),
+            kinds,
+            **told,
+            kind=kind,
+            settings=dict(config["settings"]),
+        )
 
     @classmethod
     def going_on(cls, init: str) -> Recipe:
@@ -201,7 +208,7 @@ class Recipe:
             settings["schema"] = {name: c for name, c in settings["schema"].items() if name not in data.conditions}
         estimator = self.estimator(**settings, **seen)
         source = self.source if isinstance(self.source, list) else str(self.source)
-        origin = {"source": source, **{name: getattr(self, name) for name in READ_BY}}
+        origin = {"source": source, "folder": str(Path.cwd()), **{name: getattr(self, name) for name in READ_BY}}
         if self.init:
             start, origin["init"] = load(self.init), str(Path(self.init).absolute())
             if type(start) is not type(estimator):
@@ -375,22 +382,34 @@ def imputed(estimator: Any, data: Any, draw: bool, seed: int) -> Iterator[Any]:
         start = rows.stop
 
 
+def own_source(estimator: Any) -> Any:
+    """The source that a run was trained on, as it is found from here. UserError where the run does not know it."""
+    if not estimator.data_.get("source"):
+        raise UserError(
+            "this run does not know its source, since it was trained from Python: use Python, or name a SOURCE"
+        )
+    return from_here(estimator.data_["source"], estimator.data_.get("folder"))
+
+
+def from_here(source: Any, folder: str | None) -> Any:
+    """A source as it was written in `folder`, or below that folder where it is there and not here."""
+    if isinstance(source, list):
+        return [from_here(each, folder) for each in source]
+    path = re.split(r"[\[:]", str(source))[0]  # without rows, or a column
+    elsewhere = folder and path and not Path(path).expanduser().exists() and (Path(folder) / path).exists()
+    return str(Path(folder) / source) if folder and elsewhere and source != "digits" else source
+
+
 def learn_sampler(folder: Path, estimator: VAE, sampler: str) -> None:
     """Learn where the codes of the run's own source lie, and keep it in the run directory."""
-    source = estimator.data_.get("source")
-    if not source:
-        raise UserError("this run does not know its source (it was trained from Python): use fit_sampler there")
-    data = read_for(estimator, source)
+    data = read_for(estimator, own_source(estimator))
     estimator.fit_sampler(sampler, data.x, data.conditions)
     runs.save_samplers(folder, estimator)
 
 
 def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = ()) -> Any:
     """The validation rows, or episodes, of the run's own source (all of them, where none were held out)."""
-    source = estimator.data_.get("source")
-    if not source:
-        raise UserError("this run does not know its source (it was trained from Python): name a SOURCE")
-    data = read_for(estimator, source, also=also)
+    data = read_for(estimator, own_source(estimator), also=also)
     if isinstance(data, TimeSeries):
         return estimator.held_out(data)
     rows = data.episodes if isinstance(data, Demonstrations) else len(data)
@@ -402,7 +421,7 @@ def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = 
 def table_parts(estimator: VAE, limit: int) -> tuple[Frame, Frame]:
     """Of the run's own table: some of the rows that were learned from, and some that were held out (or all, where none
     were), with all their columns."""
-    data = read_for(estimator, estimator.data_["source"])
+    data = read_for(estimator, own_source(estimator))
     train, valid = (index.numpy() for index in split(len(data), estimator.validation, estimator.seed_))
     some = np.random.default_rng(0).permutation(len(train))[:limit]
     whole = data.x.whole()
@@ -496,9 +515,9 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
     model = clone(estimator).set_params(latent_dim=0, random_state=estimator.seed_)
     with ProgressBar() as bar:
         model.fit_data(
-            read_for(estimator, source), folder=path, resume=(path / runs.CONFIG).exists(),
+            read_for(estimator, own_source(estimator)), folder=path, resume=(path / runs.CONFIG).exists(),
             kinds={name: c["kind"] for name, c in estimator.schema_.to_config().items()},
-            origin={"source": source, **{name: estimator.data_.get(name) for name in READ_BY}}, watchers=[bar],
+            origin={name: estimator.data_.get(name) for name in ("source", "folder", *READ_BY)}, watchers=[bar],
         )  # fmt: skip
     if model.interrupted_:
         raise UserError(f"stopped; `vaekit evaluate {folder}` goes on with it, or leave it out with --no-comparison")
@@ -537,13 +556,13 @@ def table_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, 
 def series_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
     from vaekit.deploy.series_report import write_series_report
 
-    return write_series_report(folder, estimator, estimator.read(estimator.data_["source"]), results)
+    return write_series_report(folder, estimator, estimator.read(own_source(estimator)), results)
 
 
 def text_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
     from vaekit.deploy.text_report import write_text_report
 
-    whole = read_for(estimator, estimator.data_["source"]).x
+    whole = read_for(estimator, own_source(estimator)).x
     train, _ = split(len(whole), estimator.validation, estimator.seed_)
     return write_text_report(folder, estimator, data.x, data.conditions, whole[train.numpy()], results)
 

@@ -245,7 +245,7 @@ def identity(values: Mapping[str, Any]) -> str:
     """A hash of all that a config says of a model, so that files of two runs are not taken for those of one. Where the source
     lies and how long to train may change."""
     settings = {name: value for name, value in values["settings"].items() if name not in MAY_CHANGE_ON_RESUME}
-    data = {name: value for name, value in values["data"].items() if name != "source"}
+    data = {name: value for name, value in values["data"].items() if name not in ("source", "folder")}
     return text_digest(json.dumps([values["estimator"], settings, data, values["likelihood"]], default=str))
 
 

@@ -87,7 +87,7 @@ def take(offers: Offers, ask: Ask) -> dict[str, np.ndarray]:
     for name in ask.conditions:
         if name not in offers and not ask.optional_conditions:
             known = near_matches(name, offers) or ", or anything else: leave the condition out"
-            raise UserError(f"{ask.text} has no {name!r} to condition on{known}")
+            raise UserError(f"{ask.text} has no label or column {name!r}{known}")
     taken = {}
     for name in ask.conditions:
         if name in offers:

@@ -15,7 +15,7 @@ def read_text(ask: Ask) -> Dataset:
     """A line is a text, as it stands; lines of nothing but spaces are left out. Only \\n, \\r\\n and \\r end a line."""
     if ask.conditions and not ask.optional_conditions:
         raise UserError(
-            f"{ask.text} holds texts alone, and no {ask.conditions[0]!r} to condition on: give a .csv with a column of each, and "
+            f"{ask.text} holds texts alone, and no label {ask.conditions[0]!r}: give a .csv with a column of each, and "
             "say which one the texts are, as with --column text"
         )
     content = content_of(ask.path)
