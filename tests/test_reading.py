@@ -30,7 +30,7 @@ from recordings import (
 )
 from vaekit.cli import app
 from vaekit.errors import Note, UserError
-from vaekit.loading import load
+from vaekit.loading import describe_run, load
 from vaekit.recipe import Recipe, evaluate, held_out, report
 from vaekit.robots import reading, videos
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
@@ -457,6 +457,7 @@ def test_a_run_of_several_sets_is_read_as_it_was_trained(tmp_path):
     assert list(found.observations) == ["state", "effort"]
     assert np.isfinite(evaluate(folder, again, found, 2)["elbo"])
     assert "task (3)" in report(folder, again).read_text()
+    assert f"from {tmp_path}/a and {tmp_path}/b" in describe_run(folder)
 
 
 # --- memory

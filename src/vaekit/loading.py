@@ -29,6 +29,7 @@ from vaekit.run import (
     read_config,
     read_metrics,
     read_temperature,
+    source_of,
 )
 from vaekit.semi_supervised import SemiSupervised, SemiSupervisedRegressor, SemiSupervisedVAE
 from vaekit.series import SeriesVAE
@@ -175,7 +176,7 @@ def describe_run(folder: Path) -> str:
         "series": "(channels x time steps)",
     }.get(data["kind"], "columns")
     lines = [
-        f"{values['estimator']} of {data['rows']} rows from {data.get('source') or 'Python'}, vaekit {values['vaekit']}",
+        f"{values['estimator']} of {data['rows']} rows from {source_of(data) or 'Python'}, vaekit {values['vaekit']}",
         f"data        {shape} {what}",
         *[f"            {line}" for line in described],
         *[f"condition   {name}: {explain(c)}" for name, c in data["conditions"].items()],

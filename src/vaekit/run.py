@@ -92,6 +92,12 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
+def source_of(data: Mapping[str, Any]) -> str | None:
+    """What a run was trained on, by what its config says of the data, in words. None: it was trained from Python."""
+    source = data.get("source")
+    return " and ".join(source) if isinstance(source, list) else source
+
+
 def describe(factory: Any) -> str:
     factory = getattr(factory, "func", factory)  # what a functools.partial wraps
     return f"{getattr(factory, '__module__', '?')}.{getattr(factory, '__qualname__', type(factory).__name__)}"

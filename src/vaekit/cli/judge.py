@@ -70,7 +70,9 @@ def report(run: Run) -> None:
 
 def name_source(estimator: Any) -> None:
     """Say which source is read where the user names none: that of the run, and the run may be a stranger's."""
-    if source := estimator.data_.get("source"):
+    from vaekit.run import source_of
+
+    if source := source_of(estimator.data_):
         note(f"this reads {source}, the source that the run names")
 
 

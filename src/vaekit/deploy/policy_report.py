@@ -25,6 +25,7 @@ from vaekit.deploy.words import nats, number
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.environments import ENVIRONMENTS
 from vaekit.robots.policy import Policy
+from vaekit.run import source_of
 from vaekit.training.data import VALIDATION, generator
 
 NUMBERS, EPISODES, PANELS = 12, 3, 12  # numbers of an action, episodes, and panels of them, shown at most
@@ -64,10 +65,9 @@ def write_policy_report(
 def about(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
     """What was trained on what, in words."""
     domain, data = policy.domain_, policy.data_
-    source = data.get("source")
     return {
         "model": "Policy: a conditional variational autoencoder of action chunks",
-        "source": " and ".join(source) if isinstance(source, list) else source,
+        "source": source_of(data),
         "episodes": f"{data['episodes']:,} episode{'s' if data['episodes'] > 1 else ''}",
         "frames": f"{data['rows']:,} frames",
         "given": [
