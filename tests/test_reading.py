@@ -313,6 +313,16 @@ def test_groups_by_another_name_with_an_observation_more_than_actions(tmp_path):
     assert_alike(data.observations["images.camera.rgb"][:2], pictures(2))
 
 
+def test_pictures_whose_colours_come_first(tmp_path):
+    top = np.moveaxis(pictures(5), 3, 1)
+    path = hdf5(tmp_path / "episode_0.hdf5", **{"observations/images/side": top})
+    np.testing.assert_array_equal(read_demonstrations(path).observations["images.side"], pictures(5))
+    at = np.zeros((5, 1))
+    np.savez(tmp_path / "a.npz", actions=at, state=at, episode_ends=[5], **{"images.top": top})
+    data = read_demonstrations(tmp_path / "a.npz", resize=(34, 24))
+    np.testing.assert_array_equal(data.observations["images.top"], pictures(5))
+
+
 def test_no_group_of_another_file_is_read(tmp_path):
     robomimic(tmp_path / "secret.h5")
     with h5py.File(tmp_path / "a.hdf5", "w") as file:

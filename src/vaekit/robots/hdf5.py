@@ -161,7 +161,7 @@ def _fields(episode: Episode) -> dict[str, Field]:
 
 def _kind(name: str, dataset: h5py.Dataset) -> str:
     files = dataset.ndim in (1, 2) and ("images/" in name or _begins_as_picture(dataset))
-    if files or (dataset.ndim == 4 and dataset.dtype == np.uint8 and dataset.shape[3] == 3):
+    if files or (dataset.ndim == 4 and dataset.dtype == np.uint8 and 3 in (dataset.shape[1], dataset.shape[3])):
         return PICTURES
     return VECTOR if dataset.ndim in (1, 2) and dataset.dtype.kind in "biuf" else OTHER
 

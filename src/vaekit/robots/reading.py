@@ -75,14 +75,16 @@ class Asked:
     # -- pictures and memory -----------------------------------------------------------------------------------------------
 
     def pictures(self, pictures: np.ndarray) -> np.ndarray:
-        """(T, height, width, 3) bytes, resized; an array of another kind is left to `check`."""
+        """(T, height, width, 3) bytes, or with their colours first, resized; an array of another kind is left to `check`."""
+        if pictures.ndim == 4 and pictures.shape[1] == 3 != pictures.shape[3]:
+            pictures = np.ascontiguousarray(np.moveaxis(pictures, 1, 3))
         if self.resize is None or pictures.ndim != 4 or pictures.dtype != np.uint8 or not pictures.size:
             return pictures
         return np.stack([resized(picture, self.resize) for picture in pictures])
 
     def picture_bytes(self, shape: Sequence[int]) -> int:
-        """Of a picture (height, width, colours), once it is resized."""
-        return 3 * int(np.prod(self.resize or shape[:2]))
+        """Of a picture of this shape, once it is resized."""
+        return 3 * int(np.prod(self.resize)) if self.resize else int(np.prod(shape))
 
     def check_memory(self, size: int) -> None:
         """A note where arrays of `size` bytes take more than half of the memory that is free."""
