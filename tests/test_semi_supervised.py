@@ -525,6 +525,17 @@ def test_minus_1_among_words_is_unknown_and_a_note_counts_it(tmp_path):
     assert "'y' is known of 30 of 60 rows: Unknown 10, d0 7, d1 7, d2 6" in said[1]
 
 
+def test_a_label_that_is_unknown_is_predicted_before_a_row_is_rebuilt(moons):
+    x, y, model = moons
+    some = np.where(np.arange(len(y)) % 2, y, -1)
+    whole = np.where(some < 0, model.predict(x), some)
+    np.testing.assert_array_equal(model.reconstruct(x, some), model.reconstruct(x, whole))
+    np.testing.assert_array_equal(
+        model.reconstruct(x, {}), model.reconstruct(x, model.predict(x))
+    )  # as of a file without labels
+    np.testing.assert_array_equal(model.reconstruct(x, 1), model.reconstruct(x, np.ones(len(x), int)))
+
+
 def test_scores_are_of_rows_whose_label_is_known(moons):
     x, y, model = moons
     some = np.arange(0, len(y), 3)

@@ -184,7 +184,16 @@ def test_a_way_between_two_texts(text_run, lines, does):
 def test_scores_a_word_and_a_character(text_run, lines, does, tmp_path):
     does("score", text_run, f"{lines}[:20]", "-o", tmp_path / "s.csv")
     found = pyarrow.csv.read_csv(tmp_path / "s.csv").to_pydict()
-    assert list(found) == ["row", "score", "words", "nats_per_word", "characters", "bits_per_character", "p_value"]
+    assert list(found) == [
+        "row",
+        "score",
+        "words",
+        "nats_per_word",
+        "characters",
+        "bits_per_character",
+        "unknown",
+        "p_value",
+    ]
     score, words = np.array(found["score"]), np.array(found["words"])
     assert words.tolist() == [len(text.split()) + 1 for text in TEXTS[:20]]
     np.testing.assert_allclose(found["nats_per_word"] * words, -score)
@@ -231,6 +240,7 @@ def test_a_text_that_is_cut_is_counted_as_far_as_it_is_read(labelled_run, tmp_pa
     path.write_text("a man rides it . a man rides it . and so on\na man\n")
     does("score", labelled_run, path, "-o", tmp_path / "s.csv")
     assert column(tmp_path / "s.csv", "words") == [5, 3]
+    assert column(tmp_path / "s.csv", "unknown") == [3, 0]  # and, so, on
 
 
 def test_samples_of_a_label(labelled_run, does):

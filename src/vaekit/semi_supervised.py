@@ -174,7 +174,18 @@ class SemiSupervised(VAE):
         return self.model_.completed(data.y, self.model_.judge(x.float(), data.mask))
 
     def _known_or_predicted(self, X: Any, y: Any) -> Any:
-        return self.predict(X) if y is None else y  # type: ignore[attr-defined]
+        """y in the user's form, predicted of rows of which it is unknown."""
+        check_is_fitted(self)
+        given = self.schema_.name(y).get(self.target_)
+        if given is None:
+            return self.predict(X)  # type: ignore[attr-defined]
+        if np.ndim(given) == 0:
+            return given
+        values = self._marked(given).copy()
+        missing = ~known(values, self.kind == "label")
+        if missing.any():
+            values[missing] = np.reshape(self.predict(X), values.shape)[missing]  # type: ignore[attr-defined]
+        return values
 
     def inverse_transform(self, Z: Any, y: Any = None, **options: Any) -> np.ndarray:
         """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form; see `VAE.inverse_transform`."""
@@ -183,7 +194,7 @@ class SemiSupervised(VAE):
         return super().inverse_transform(Z, y, **options)
 
     def reconstruct(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
-        """X by way of its latent codes; see `VAE.reconstruct`. y: predicted where it is left out."""
+        """X by way of its latent codes; see `VAE.reconstruct`. y: predicted where it is left out or unknown."""
         return super().reconstruct(X, self._known_or_predicted(X, y), **options)
 
     def impute(self, X: Any, y: Any = None, **options: Any) -> Any:
@@ -193,7 +204,7 @@ class SemiSupervised(VAE):
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, **options: Any) -> np.ndarray:
         """The way from row a to row b through the latent space; see `VAE.interpolate`. y, which is held on the way: what is
         predicted of a where it is left out."""
-        if y is None:
+        if self.target_ not in self.schema_.name(y):
             y = self.predict(self._ends(a, b))[0]  # type: ignore[attr-defined]
         return super().interpolate(a, b, steps, y, **options)
 

@@ -51,7 +51,8 @@ def look_for_gaps(texts: Any, source: str) -> None:
 
 
 def with_rates(judged: Iterable[dict[str, Any]], domain: Any, texts: Any) -> Iterator[dict[str, Any]]:
-    """Scores of texts, piece by piece, with what they are a character, and a word where texts have words."""
+    """Scores of texts, piece by piece, with what they are a character, and a word where texts have words; and
+    how many tokens the model does not know, where there are such."""
     import numpy as np
 
     from vaekit.domains.text import have_words
@@ -63,4 +64,5 @@ def with_rates(judged: Iterable[dict[str, Any]], domain: Any, texts: Any) -> Ite
         score = each["score"]
         bits = {"characters": characters, "bits_per_character": -score / characters / np.log(2)}
         of_words = {"words": words, "nats_per_word": -score / words} if spaced else {}
-        yield {"row": each["row"], "score": score, **of_words, **bits, **each}
+        lost = {"unknown": domain.unknown(texts[each["row"]])} if domain.unwritten else {}
+        yield {"row": each["row"], "score": score, **of_words, **bits, **lost, **each}

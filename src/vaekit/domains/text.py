@@ -121,6 +121,10 @@ class Text(Domain):
         """The tokenizer's tokens, without the end, not cut."""
         return [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def unknown(self, texts: Iterable[str]) -> np.ndarray:
+        """How many tokens of each text the model does not know, (N,)."""
+        return np.array([sum(i + 1 in self.unwritten for i in codes) for codes in self.encode(texts)])
+
     def pack(self, texts: Any, dtype: Any = None, jitter: Any = None) -> tuple[Tensor, Tensor]:
         """Texts (N,) -> codes (N, T) int32, 0 behind the end, and where there is a code; T is the longest of these."""
         texts = self.conform(texts)
