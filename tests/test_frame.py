@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,12 @@ import polars as pl
 import polars.testing
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import dataset, parquet
 
-from vaekit.errors import UserError
+import vaekit
+from vaekit.errors import Note, UserError
 from vaekit.frame import Frame, array_frame, from_arrow, is_frame, to_frame
 
 COLUMNS = {"a": [1.5, None, 3.0], "b": ["x", "y", None], "n": [1, 2, 3]}
@@ -102,3 +107,55 @@ def test_an_array_takes_the_names_of_columns() -> None:
     assert array_frame(np.array([[1.0, 2], [3, 4]]), ["a", "b"]).table().to_pydict() == {"a": [1, 3], "b": [2, 4]}
     with pytest.raises(UserError, match="the model knows 3 columns"):
         array_frame(np.zeros((2, 2)), ["a", "b", "c"])
+
+
+GAPS = np.random.default_rng(0).random(90) < 0.2
+WHOLE = pd.Series(np.arange(90) % 40)
+KINDS: dict[Any, Any] = {
+    0: WHOLE.astype("Int64").mask(GAPS),
+    ("a", "b"): (WHOLE / 4).astype("Float64").mask(GAPS),
+    "flag": (WHOLE % 2).astype("boolean").mask(GAPS),
+    "text": WHOLE.map(lambda i: "abc"[i % 3]).astype("string").mask(GAPS),
+    2.5: WHOLE.astype("int64[pyarrow]"),
+    "words of Arrow": WHOLE.map(lambda i: "abc"[i % 3]).astype("string[pyarrow]"),
+    "times of Arrow": pd.Series(pd.date_range("2020", periods=90)).astype("timestamp[us][pyarrow]"),
+    "objects": WHOLE.map(lambda i: "abc"[i % 3]).astype(object),
+    "ordered": pd.Categorical(WHOLE.map(lambda i: "xy"[i % 2]), categories=["y", "x", "never"], ordered=True),
+    "small": WHOLE.astype("int8"),
+    "single": (WHOLE / 4).astype("float32"),
+    "zone": pd.date_range("2020", periods=90, tz="Europe/Berlin"),
+    "span": pd.to_timedelta(7 * WHOLE, unit="s"),
+    "day": [d.date() for d in pd.date_range("2020", periods=90)],
+    "yes or no": pd.Series(np.where(GAPS, None, WHOLE % 2 == 0), dtype=object),
+}
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=6, unique=True))
+def test_a_data_frame_comes_back_with_its_own_types_and_labels(labels: list[Any]) -> None:
+    rows = pd.DataFrame({i: KINDS[label] for i, label in enumerate(labels)})
+    rows.columns = pd.Index(labels, tupleize_cols=False, dtype=object)
+    with tempfile.TemporaryDirectory() as folder:
+        model = vaekit.VAE(epochs=1, latent_dim=2, size="small", sampler="prior").fit(rows)
+        loaded = vaekit.load(model.save(Path(folder) / "run"))
+    for found in (model.sample(20), loaded.sample(20), model.impute(rows), model.reconstruct(rows)):
+        assert found.columns.tolist() == labels
+        assert found.dtypes.tolist() == rows.dtypes.tolist()
+
+
+def test_columns_of_several_levels_in_any_order_with_more_or_with_fewer() -> None:
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(90, 3)))
+    rows[2] = np.where(rows[0] > 0, "p", "n")
+    model = vaekit.VAE(epochs=1, latent_dim=2, size="small", sampler="prior").fit(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = model.score_samples(rows, k=3)
+        np.testing.assert_array_equal(model.score_samples(rows[[2, 1, 0]].assign(more=1), k=3), scores)
+        model.score_samples(rows.to_numpy(), k=3)
+    with pytest.warns(Note, match="table lacks, all of whose cells were taken as missing: 2, 1, 2"):
+        filled = model.impute(rows[[0]])
+    assert filled.columns.tolist() == [0, 1, 2]
+    assert filled.notna().all(axis=None)
+    pd.testing.assert_series_equal(filled[0], rows[0])
+    levels = rows.set_axis(pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)]), axis=1)
+    assert model.fit(levels).sample(2).columns.equals(levels.columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -548,7 +549,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         if not reset and self.domain_.kind == "table":
             return array_frame(X, self.domain_.columns)
         if getattr(X, "ndim", 2) <= 2:
-            return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
+            with warnings.catch_warnings():  # an array has no names: its columns are taken in their order
+                warnings.filterwarnings("ignore", "X does not have valid feature names")
+                return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
         return as_pictures(X)
 
     def _data(self, X: Any, y: Any, dtype: torch.dtype = torch.float64) -> Data:

@@ -314,8 +314,10 @@ def to_pandas(table: Any, own: Mapping[str, Any]) -> Any:
     frame = pd.DataFrame(columns, columns=table.column_names)
     labels = own.get("labels", {})
     if labels:
-        own_labels = [labels.get(name, name) for name in table.column_names]
-        frame.columns = [tuple(label) if isinstance(label, list) else label for label in own_labels]
+        given = [labels.get(name, name) for name in table.column_names]
+        given = [tuple(label) if isinstance(label, list) else label for label in given]
+        levels = all(isinstance(label, tuple) for label in given)
+        frame.columns = pd.MultiIndex.from_tuples(given) if levels else pd.Index(given, dtype=object).infer_objects()
     return frame
 
 
