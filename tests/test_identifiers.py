@@ -84,3 +84,33 @@ def test_identifiers_pass_through_and_are_never_drawn(tmp_path: Path) -> None:
     assert filled["customerID"].to_pylist() == [line.split(",")[0] for line in lines]
     assert filled["age"].null_count == 0
     assert np.isfinite(model.score_samples(read_for(model, str(tmp_path / "t.csv")).x, k=3)).all()
+
+
+# -- values that stand for a missing cell ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [-200, -9999, 99_999])
+def test_a_value_far_from_all_others_is_said_and_may_be_declared_missing(value: int) -> None:
+    there = RNG.random(N) < 0.8
+    rows = pd.DataFrame({"t": np.where(there, RNG.normal(20, 5, N).round(1), value), "x": RNG.normal(size=N)})
+    with pytest.warns(
+        Note, match=rf"may stand for a missing cell: t \({value} in .*% of the rows\).* t: {{missing: {value}}}"
+    ):
+        vaekit.VAE(**TINY).fit(rows)
+    model = vaekit.VAE(**TINY, schema={"t": {"missing": value}}).fit(rows)
+    c = model.domain_.schema["t"]
+    assert c.missing == pytest.approx(1 - there.mean())
+    assert (c.low, c.high) == (rows["t"][there].min(), rows["t"][there].max())
+    assert model.sample(50)["t"].dropna().between(c.low, c.high).all()
+    filled = model.impute(rows)["t"]
+    assert filled.between(c.low, c.high).all()
+    np.testing.assert_array_equal(filled[there], rows["t"][there])
+    gaps = rows.assign(t=rows["t"].where(there))
+    np.testing.assert_array_equal(model.score_samples(rows, k=3), model.score_samples(gaps, k=3))
+
+
+def test_a_value_near_to_others_or_of_one_row_is_no_gap(recwarn: Any) -> None:
+    grades = np.where(RNG.random(N) < 0.2, -1, RNG.integers(0, 9, N))
+    one = np.append(RNG.normal(size=N - 1), -999.0)
+    Table.infer(to_frame(pd.DataFrame({"grade": grades, "one": one, "zero": RNG.choice([0, 50, 60, 70], N)})))
+    assert not [w for w in recwarn if "missing cell" in str(w.message)]

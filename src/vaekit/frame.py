@@ -26,6 +26,7 @@ class Frame:
         columns: names of those that are kept; None: all.
         own: how pandas had the columns, see `own_form`.
         absent: Arrow types of columns that the dataset lacks, by name: all of their cells are missing.
+        blanks: values that stand for a missing cell, by the name of the column.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Frame:
         columns: Sequence[str] | None = None,
         own: Mapping[str, Any] | None = None,
         absent: Mapping[str, Any] | None = None,
+        blanks: Mapping[str, Sequence[Any]] | None = None,
     ):
         reject_duplicates(dataset.schema.names)
         self.dataset, self.like, self.own, self.absent = dataset, like, dict(own or {}), dict(absent or {})
+        self.blanks = dict(blanks or {})
         self.rows: int = dataset.count_rows()
         self.columns = [*dataset.schema.names, *self.absent] if columns is None else list(columns)
 
@@ -78,8 +81,13 @@ class Frame:
         return [name for name in self.columns if name not in self.absent]
 
     def _completed(self, table: Any) -> Any:
-        """A table of the dataset with the columns that the dataset lacks."""
+        """A table of the dataset with the columns that the dataset lacks, and without what stands for a missing cell."""
         import pyarrow as pa
+
+        for name, values in self.blanks.items():
+            if name in table.column_names:
+                i = table.column_names.index(name)
+                table = table.set_column(i, table.schema.field(i), without(table[i], values))
 
         for name in self.columns:
             if name in self.absent:
@@ -115,11 +123,15 @@ class Frame:
             return self.dataset.head(rows, columns=list(columns))
 
     def select(self, columns: Sequence[str]) -> Frame:
-        return Frame(self.dataset, self.like, columns, self.own, self.absent)
+        return Frame(self.dataset, self.like, columns, self.own, self.absent, self.blanks)
 
     def whole(self) -> Frame:
         """With the columns that were left out."""
-        return Frame(self.dataset, self.like, None, self.own, self.absent)
+        return Frame(self.dataset, self.like, None, self.own, self.absent, self.blanks)
+
+    def without_values(self, blanks: Mapping[str, Sequence[Any]]) -> Frame:
+        """The same, in which these values of columns count as missing."""
+        return Frame(self.dataset, self.like, self.columns, self.own, self.absent, {**self.blanks, **blanks})
 
     def with_columns(self, types: Mapping[str, Any]) -> Frame:
         """The same with columns of these names, in which all cells are missing where there were none; a note names these.
@@ -135,7 +147,9 @@ class Frame:
         note(
             f"columns that the table lacks, all of whose cells were taken as missing: {len(absent)}, {listed(absent)}{hint}"
         )
-        return Frame(self.dataset, self.like, [*self.columns, *absent], self.own, {**self.absent, **absent})
+        return Frame(
+            self.dataset, self.like, [*self.columns, *absent], self.own, {**self.absent, **absent}, self.blanks
+        )
 
     def numbers(self) -> np.ndarray:
         """(N, columns) float64, NaN where a cell is empty. UserError where a column does not hold numbers."""
@@ -154,6 +168,18 @@ def undamaged() -> Iterator[None]:
         raise
     except (OSError, pa.ArrowException) as e:
         raise UserError(f"the table is damaged, or was changed while it was read ({e}): get it or save it again") from e
+
+
+def without(column: Any, values: Sequence[Any]) -> Any:
+    """An Arrow column, its cells that hold one of the values as missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        known = pa.array(list(values)).cast(column.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        return column  # which cannot hold such a value
+    return pc.if_else(pc.is_in(column, known), None, column)
 
 
 def column_of_numbers(name: str, column: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ date: a number on a line). Both are plain values, written to a run's config.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Discrete:
     Attributes:
         classes: values. shares: how many of the rows have each. type: Arrow's, which they come back in.
         missing: share of missing cells. labels: all categories that the type has, those included that no row is of.
-        format: how a file of text writes it, see `vaekit.cells`.
+        format: how a file of text writes it, see `vaekit.cells`. blanks: values that stand for a missing cell.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Discrete:
     missing: float = 0.0
     labels: list[Any] = field(default_factory=list)
     format: str = ""
+    blanks: list[Any] = field(default_factory=list)
 
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> codes (N,) float64, NaN where one is missing."""
@@ -97,7 +99,7 @@ class Continuous:
         step: what they are rounded to; 0: nothing.
         spikes: values that so many rows have that each has a probability of its own, and shares: how many rows.
         knots, scores: values, and what they are for the model.
-        type, missing, format: as of `Discrete`.
+        type, missing, format, blanks: as of `Discrete`.
         origin: of dates, in units of `type`: all else is since then. So whole numbers too large for a float stay exact.
     """
 
@@ -113,6 +115,7 @@ class Continuous:
     scores: list[float] = field(default_factory=list)
     origin: int | None = None
     format: str = ""
+    blanks: list[Any] = field(default_factory=list)
 
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> normal scores (N,) float64, NaN where one is missing.
@@ -160,6 +163,12 @@ def column(kind: str, **values: Any) -> Column:
 
 
 # -- learning ----------------------------------------------------------------------------------------------------------
+
+
+def blanks(said: Mapping[str, Any]) -> list[Any]:
+    """What the user says stands for a missing cell: one value or several."""
+    missing = said.get("missing", [])
+    return list(missing) if isinstance(missing, list | tuple) else [missing]
 
 
 class Summary:
@@ -258,6 +267,20 @@ class Summary:
             return ""
         return f"{known:,} values in {known:,} rows, such as {int(v[0])}"
 
+    def sentinel(self) -> str:
+        """A value that may stand for a missing cell, and its share: it is negative or of nines, several rows have it, and it is
+        further from all others than these are from each other. "" where there is none."""
+        if not self.numeric or is_time(self.type) or not self.sample:
+            return ""
+        v = np.concatenate(self.sample)
+        v = v[~np.isnan(v)]
+        for end in (self.low, self.high):
+            rest, count = v[v != end], int((v == end).sum())
+            whole = re.fullmatch(r"-\d+\.0|99+\.0", str(float(end)))
+            if whole and count > 2 and len(rest) and 0 < np.ptp(rest) < np.abs(rest - end).min():
+                return f"{int(end)} in {count / len(v):.1%} of the rows"
+        return ""
+
     def is_prose(self) -> bool:
         """Whether the values are texts of several words, on average."""
         some = [str(value) for value in islice(self.counts or [], 1000)]
@@ -303,8 +326,9 @@ class Summary:
         total = sum(self.counts.values())
         shares = [(self.counts[value] + 1) / (total + len(classes)) for value in classes]  # none is impossible
         return Discrete(
-            kind, list(classes), [round(s, 6) for s in shares], str(self.type), missing, list(self.labels), self.format
-        )
+            kind, list(classes), [round(s, 6) for s in shares], str(self.type), missing, list(self.labels), self.format,
+            blanks(self.said),
+        )  # fmt: skip
 
     def continuous(self, kind: str, missing: float) -> Continuous:
         v = np.concatenate(self.sample)
@@ -337,6 +361,7 @@ class Summary:
         return Continuous(
             kind, number(low), number(high), float(step), str(self.type), missing,
             [float(s) for s in spikes], [round(s, 6) for s in shares], knots, scores, self.origin, self.format,
+            blanks(self.said),
         )  # fmt: skip
 
 

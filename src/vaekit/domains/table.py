@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.cells import as_said, format_of
+from vaekit.cells import as_said, format_of, listed
 from vaekit.domains.arrow import (
     as_trained,
     canonical,
@@ -24,13 +24,13 @@ from vaekit.domains.arrow import (
     value_type,
 )
 from vaekit.domains.base import Domain
-from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, column, piecewise
+from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column, piecewise
 from vaekit.domains.constraints import Constraints
 from vaekit.domains.identifiers import leave_out
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 from vaekit.frame import LARGE, Frame
 
-SAID = ("kind", "classes", "low", "high", "step", "format")  # what a user may say of a column
+SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
 
 
 @dataclass
@@ -78,6 +78,7 @@ class Table(Domain):
             raise UserError(
                 f"the schema names a column {unknown[0]!r} that is not there{near_matches(unknown[0], frame.columns)}"
             )
+        frame = frame.without_values({name: blanks(own) for name, own in said.items() if "missing" in own})
         kept = [name for name in frame.columns if said.get(name, {}).get("kind") != DROP]
         if not kept:
             raise UserError("no column is left: keep at least one")
@@ -87,6 +88,12 @@ class Table(Domain):
             for summary in summaries:
                 summary.add(piece[summary.name])
         named = {s.name: why for s in summaries if (why := s.identifier())}
+        if far := {s.name: value for s in summaries if s.name not in named and (value := s.sentinel())}:
+            note(
+                "columns with a value far from all others, which may stand for a missing cell: "
+                f"{listed(f'{name} ({value})' for name, value in far.items())}; where it does, say so in the schema, as in "
+                f"{next(iter(far))}: {{missing: {next(iter(far.values())).split()[0]}}}"
+            )
         leave_out(named, {s.name for s in summaries if s.is_prose()}, alone=len(named) == len(summaries))
         self = cls({s.name: s.column() for s in summaries if s.name not in named}, len(frame), left_out=named)
         if constraints:
@@ -125,7 +132,8 @@ class Table(Domain):
         return {"columns": [*(c.to_likelihood() for c in self.seen.values()), *flags], "rows": self.rows}
 
     def conform(self, frame: Frame) -> Frame:
-        return frame.with_columns({name: type_named(c.type) for name, c in self.schema.items()})
+        frame = frame.with_columns({name: type_named(c.type) for name, c in self.schema.items()})
+        return frame.without_values({name: c.blanks for name, c in self.schema.items() if c.blanks})
 
     def pack(
         self, frame: Frame, dtype: torch.dtype = torch.float32, jitter: np.random.Generator | None = None
@@ -237,11 +245,12 @@ class Table(Domain):
 
 def said(c: Column) -> dict[str, Any]:
     """What a user may say of this column, as it was guessed."""
-    format = {"format": c.format} if c.format and c.kind not in ("binary", "categorical") else {}
+    written: dict[str, Any] = {"format": c.format} if c.format and c.kind not in ("binary", "categorical") else {}
+    written |= {"missing": c.blanks} if c.blanks else {}
     if isinstance(c, Discrete):
-        return {"kind": c.kind, "classes": c.classes, **format} if c.kind == "ordinal" else {"kind": c.kind}
+        return {"kind": c.kind, **({"classes": c.classes} if c.kind == "ordinal" else {}), **written}
     limits = {} if c.kind == "date" else {"low": c.low, "high": c.high, "step": c.step}
-    return {"kind": c.kind, **{k: int(v) if v == int(v) else v for k, v in limits.items()}, **format}
+    return {"kind": c.kind, **{k: int(v) if v == int(v) else v for k, v in limits.items()}, **written}
 
 
 def possible(c: Column, near: Sequence[Any]) -> Any:
