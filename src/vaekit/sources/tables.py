@@ -12,7 +12,7 @@ import numpy as np
 
 from vaekit.cells import DROP, is_text, read_cells
 from vaekit.errors import UserError, near_matches
-from vaekit.frame import Frame, is_numeric, reject_duplicates
+from vaekit.frame import Frame, is_numeric, reject_duplicates, undamaged
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
 from vaekit.sources.tabs import as_csv
 
@@ -138,6 +138,7 @@ def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
     return Dataset(frame.select(columns), "table", name, columns, conditions, notes)
 
 
+@undamaged()
 def typed(table: Any, ask: Ask) -> tuple[Any, list[str]]:
     """A table, or a dataset that is one, whose columns of text are numbers or dates where their cells are; and notes.
 
