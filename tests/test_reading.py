@@ -245,6 +245,14 @@ def test_names_as_others_have_them(tmp_path):
     assert list(named.observations) == ["state", "images.top"]
 
 
+def test_the_base_of_a_mobile_robot(tmp_path):
+    path = hdf5(tmp_path / "episode_0.hdf5", base_action=np.full((5, 2), 9.0))
+    with pytest.warns(Note, match=r"--map action=action\+base_action makes it a part of the actions"):
+        assert read_demonstrations(path).actions.shape == (5, 14)
+    data = read_demonstrations(path, map={"action": "action+base_action"})
+    assert (data.actions.shape, data.actions[3, 14:].tolist()) == ((5, 16), [9, 9])
+
+
 def test_names_that_are_not_there(tmp_path):
     by_hand_v2(tmp_path)
     said = mistake(read_demonstrations, tmp_path, map={"state": "observation.velocitie"})

@@ -114,10 +114,12 @@ def _tell(asked: Asked, fields: Mapping[str, str], found: Mapping[str, list[str]
     left = [key for key, kind in fields.items() if key not in read and kind != PICTURES]
     if not left:
         return
-    hint = ""
-    if seen := [key for key in left if fields[key] == VECTOR and _has_prefix(key)]:
+    vectors, hint = [key for key in left if fields[key] == VECTOR], ""
+    if seen := [key for key in vectors if _has_prefix(key)]:
         hint = f"; a policy sees it with -c {vector_name(seen[0])}"
         if "state" not in found:
             hint = f"; --map state={seen[0]} makes it the state"
+    if acts := [key for key in vectors if key.endswith("action")]:
+        hint += f"; --map action={'+'.join([*found['actions'], acts[0]])} makes it a part of the actions"
     more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
     asked.notes.append(f"{asked.text}: left out {', '.join(left[:NAMED])}{more}{hint}")
