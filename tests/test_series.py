@@ -614,3 +614,40 @@ def test_a_fill_no_better_than_the_mean_is_told():
     noise[50:100] = np.nan
     with pytest.warns(Note, match=r"filled no better than by its mean: \d+ values"):
         vk.SeriesVAE(**TINY).fit(noise).impute(noise)
+
+
+# -- files as people have them ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "second"),
+    [
+        ("Month,v", lambda t: f"{t:%Y-%m}", "1949-02-01"),
+        ("date,v", lambda t: f"{t:%Y%m%d}", "1949-02-01"),
+        ("day,v", lambda t: f"{t:%m/%d/%Y}", "1949-02-01"),
+        ("day,hour,v", lambda t: f"{t:%d/%m/%Y},{t:%H.%M.%S}", "1949-02-01T18:30"),
+        ("day,hour,v", lambda t: f"{t:%Y-%m-%d},{t:%H:%M}", "1949-02-01T18:30"),
+    ],
+)
+def test_times_are_read_as_people_write_them(header, cells, second, tmp_path):
+    months = [dt.datetime(1949 + i // 12, i % 12 + 1, 1, 18, 30) for i in range(30)]
+    lines = [f"{cells(t)},{i}" for i, t in enumerate(months)]
+    (tmp_path / "a.csv").write_text("\n".join([header, *lines]) + "\n")
+    for source in (tmp_path / "a.csv", pd.read_csv(tmp_path / "a.csv")):
+        read = read_series(source)
+        assert read.columns == ["v"]
+        assert read.times[read.steps[1]] == np.datetime64(second)
+        np.testing.assert_array_equal(read.values[0][read.steps, 0], np.arange(30))
+
+
+def test_columns_without_numbers_are_left_out_and_told(tmp_path):
+    lines = [f"{t},{i},fine,," for i, t in enumerate(pd.date_range("2024-01-01", periods=9, freq="h"))]
+    (tmp_path / "a.csv").write_text("\n".join(["time,v,remark,empty,none", *lines]) + "\n")
+    read = read_series(tmp_path / "a.csv")
+    assert read.columns == ["v"]
+    assert any("left out: remark, empty, none" in note for note in read.notes)
+    words = (
+        (tmp_path / "a.csv").read_text().replace(",3,", ",broken,")
+    )  # one cell of many: a mistake, and no column of words
+    (tmp_path / "b.csv").write_text(words)
+    assert "broken" in mistake(read_series, tmp_path / "b.csv")

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from vaekit.cells import read_cells
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import Ask, as_slice, bounded, decoding, reading, shown, split_rows
@@ -183,24 +184,44 @@ def is_table(X: Any) -> bool:
 
 
 def from_arrow(table: Any, what: str, columns: Sequence[str] | None = None) -> TimeSeries:
-    """The series of an Arrow table."""
+    """The series of an Arrow table: of `columns`, or of all that hold numbers."""
+    from pyarrow import types
+
     if not table.num_rows:
         raise UserError(f"{what} has no rows: give a table that has some")
+    table, notes = read_cells(table, {}, file=False)
     names = [name for name in table.column_names if columns is None or name in columns]
     if lacking := [name for name in columns or () if name not in names]:
         raise UserError(f"{what} lacks the columns {', '.join(lacking)}{near_matches(lacking[0], table.column_names)}")
     rest = [name for name in table.column_names if columns is None or name not in columns]
     clocks = {name: clock for name in rest if (clock := times(name, table[name])) is not None}
+    hours = [name for name in rest if types.is_time(table[name].type)]
+    if len(clocks) == len(hours) == 1:  # a day in one column, and what o'clock it is in another
+        ((day, clock),) = clocks.items()
+        if (clock == clock.astype("M8[D]")).all():
+            clocks[day] = clock + time_of_day(table[hours[0]])
+            table = table.drop_columns(hours)
+            names = [name for name in names if name not in hours]
+            notes.append(f"{what}: the time is {day!r} and {hours[0]!r} together")
     if len(clocks) > 1:
         raise UserError(f"{what} has {len(clocks)} columns of time, {', '.join(clocks)}: leave in one of them")
     names = [name for name in names if name not in clocks]
+    if columns is None:
+        left_out = [n for n in names if n.lower() not in TIME_NAMES and not is_measured(table[n])]
+        names = [name for name in names if name not in left_out]
+        if left_out:
+            notes.append(f"{what}: columns without numbers were left out: {', '.join(left_out)}")
+    if not names and not clocks:
+        raise UserError(f"{what} has no column of numbers: give what was measured")
     if not names:
         raise UserError(f"{what} has no column of numbers beside {next(iter(clocks))!r}: give what was measured")
     values = np.column_stack([numbers(name, table[name], what) for name in names])
     for name, clock in clocks.items():
-        return regular(clock, values, what, name, names)
-    note = f"{what} has no column of time: its rows are taken to be equal steps"
-    return TimeSeries([values], columns=names, notes=[note])
+        found = regular(clock, values, what, name, names)
+        found.notes[:0] = notes
+        return found
+    notes.append(f"{what} has no column of time: its rows are taken to be equal steps")
+    return TimeSeries([values], columns=names, notes=notes)
 
 
 def times(name: str, column: Any) -> np.ndarray | None:
@@ -209,19 +230,40 @@ def times(name: str, column: Any) -> np.ndarray | None:
     from pyarrow import types
 
     kind = column.type
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        for target in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
-            try:
-                column, kind = column.cast(pa.string()).cast(target), target
-                break
-            except pa.ArrowInvalid:
-                continue
     if types.is_timestamp(kind) or types.is_date(kind):
         column = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
         return column.to_numpy(zero_copy_only=False).astype("M8[us]")
     if name.lower() in TIME_NAMES and (types.is_integer(kind) or types.is_floating(kind)):
-        return column.cast("float64", safe=False).to_numpy()
+        numbers = column.cast("float64", safe=False).to_numpy()
+        return numbers if (days := as_days(numbers)) is None else days
     return None
+
+
+def as_days(numbers: np.ndarray) -> np.ndarray | None:
+    """Numbers such as 19580329 as the days they name, datetime64; None where one of them names no day of 1800 to 2200."""
+    known = numbers[np.isfinite(numbers)]
+    if not len(known) or not ((known >= 1800_01_01) & (known < 2200_01_01) & (known == np.floor(known))).all():
+        return None
+    try:
+        named = np.array([f"{n[:4]}-{n[4:6]}-{n[6:]}" for n in known.astype(int).astype(str)], "M8[us]")
+    except ValueError:
+        return None
+    days = np.full(len(numbers), np.datetime64("NaT"), "M8[us]")
+    days[np.isfinite(numbers)] = named
+    return days
+
+
+def time_of_day(column: Any) -> np.ndarray:
+    """What has passed of the day, (rows,) timedelta64 in microseconds, NaT for a missing cell."""
+    import pyarrow as pa
+
+    return column.cast(pa.time64("us")).cast("int64").to_numpy(zero_copy_only=False).astype("m8[us]")
+
+
+def is_measured(column: Any) -> bool:
+    """Whether there are values, of which at least half are numbers: one that is not is a mistake in a column that was measured."""
+    cells = [cell for cell in column.to_pylist() if cell is not None]
+    return bool(cells) and 2 * sum(map(is_number, cells)) >= len(cells)
 
 
 def numbers(name: str, column: Any, what: str) -> np.ndarray:
