@@ -5,6 +5,7 @@ import struct
 import sys
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pyarrow.csv
@@ -221,12 +222,14 @@ def test_names_of_pictures_that_look_like_numbers(tmp_path):
     assert read(tmp_path, conditions=["kind"]).conditions["kind"].tolist() == ["x", "y", "z"]
 
 
-def test_a_run_remembers_the_table(birds, tmp_path):
-    table = tmp_path / "labels.csv"
+def test_a_run_remembers_the_table(birds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = Path("labels.csv")
     table.write_text("image,kind\n" + "".join(f"{i}.png,{'xy'[i % 2]}\n" for i in range(6)))
     recipe = Recipe(str(birds), ["kind"], metadata=str(table), settings={"epochs": 1, "size": "small"})
     folder, _ = recipe.train(tmp_path / "run", say=lambda line: None)
     estimator = vk.load(folder)
+    monkeypatch.chdir(birds)
     assert read_for(estimator, str(birds)).conditions["kind"].tolist() == list("xyxyxy")
     save(tmp_path / "others" / "9.png", noise(4, 4))
     assert read_for(estimator, str(tmp_path / "others")).conditions == {}

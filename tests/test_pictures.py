@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,7 @@ def test_a_grey_axis_may_be_there_or_not():
         (torch.utils.data.TensorDataset(torch.zeros(4, 5, 5)), r"TensorDataset.*np\.stack.*fit_data"),
         (torch.utils.data.DataLoader([0]), "DataLoader"),
         (vk.read("digits[:5]"), r"fit_data\(X\)"),
+        (Path("photos"), r"fit_data\(vaekit.read\('photos'\)\)"),
     ],
 )
 def test_what_is_no_array_of_pictures(x, word):
@@ -211,6 +213,8 @@ def test_which_values_are_black_and_white():
 def test_a_narrow_range_is_said():
     with pytest.warns(Note, match="from 0.2 to 0.3 only"):
         Images.infer(np.array([[[0.2, 0.3]]] * 3))
+    with pytest.warns(Note, match="every pixel of all pictures is 7"):
+        Images.infer(np.full((3, 2, 2), 7))
     with pytest.warns(Note, match="from 200 to 219 only"):
         Images.infer(noise(100, 8, 8, top=20) + 200)
 

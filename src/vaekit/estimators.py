@@ -63,10 +63,11 @@ GUESSES = 200  # draws whose mean, or likeliest value, is the best guess of a ga
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     """A variational autoencoder.
 
-    Data X is (N, columns) for numbers, NaN where a value is missing, (N, H, W) or (N, H, W, channels) for pictures, or a table
-    of named columns of any kind: a DataFrame of pandas or polars, or an Arrow table. Of a table each column is modelled by a
-    distribution of its own, and rows come back as such a table, in the columns' own types, ranges and rounding. Or it is a list
-    of N texts, of which an encoder and a causal decoder, both transformers, make the model.
+    Data X is (N, columns) for numbers, NaN where a value is missing, (N, H, W), (N, H, W, channels) or (N, channels, H, W) for
+    pictures, also as tensors and in lists, or a table of named columns of any kind: a DataFrame of pandas or polars, or an Arrow
+    table. Of a table each column is modelled by a distribution of its own, and rows come back as such a table, in the columns' own
+    types, ranges and rounding. Or it is a list of N texts, of which an encoder and a causal decoder, both transformers, make the
+    model.
 
     A likelihood, prior, posterior or objective is a name, or a dict of its name and options, such as
     `prior={"name": "mixture", "components": 100}`, `likelihood={"name": "normal", "scale": 1}` (a fixed scale, squared

@@ -59,7 +59,9 @@ class Images(Domain):
         far = dazzling(rows) if standardize or binarize else None
         low, high = value_range(rows, far)
         limits = None if low <= least and most <= high else [min(low, least), max(high, most)]
-        if far is not None:
+        if least == most:
+            note(f"every pixel of all pictures is {least:g}: there is nothing to learn")
+        elif far is not None:
             picture, *place = np.argwhere(far)[0].tolist()
             holders = far.any(tuple(range(1, far.ndim))).sum()
             note(

@@ -333,7 +333,9 @@ def is_tokens(x: Any) -> bool:
 def check_texts(texts: Any) -> np.ndarray:
     """Texts (N,) as an object array; UserError for what is none."""
     if isinstance(texts, str):
-        raise UserError(f"got one text, {texts[:20]!r}: give a list of texts")
+        raise UserError(
+            f"got one text, {texts[:20]!r}: give a list of texts, or, if it names a file, what vaekit.read makes of it"
+        )
     array = np.empty(len(texts), dtype=object)
     array[:] = list(texts)
     for i, text in enumerate(array.tolist()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import zipfile
 from collections import Counter
@@ -55,6 +56,8 @@ def as_array(X: Any) -> Any:
     they are. UserError for what no array can be made of."""
     if isinstance(X, Dataset):
         raise UserError("X is what vaekit.read gave: call fit_data(X), or give X.x and X.conditions")
+    if isinstance(X, os.PathLike):
+        raise UserError(f"X is the name of a file or a folder: call fit_data(vaekit.read({str(X)!r}))")
     if hasattr(X, "detach"):  # of PyTorch; NumPy has no bfloat16
         return np.asarray((X.float() if "bfloat16" in str(X.dtype) else X).detach().cpu())
     if isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
