@@ -116,7 +116,7 @@ def test_guidance_is_surer_of_the_condition(cvae, digits):
 
 def test_guidance_needs_a_model_that_knows_of_no_condition(cvae, digits):
     images, labels = digits
-    with pytest.raises(UserError, match="guidance is -1: it has to be a number, 0 or more"):
+    with pytest.raises(UserError, match="guidance=-1 has to be a number, 0 or more"):
         cvae.sample(2, y=3, guidance=-1)
     always = vk.CVAE(2, **QUICK, condition_dropout=0.0).fit(images[:100], labels[:100])
     for model, y in ((always, 3), (vk.VAE(2, **QUICK).fit(images[:100]), None)):

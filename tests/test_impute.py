@@ -186,7 +186,7 @@ def test_classes_never_seen_stay(model: Any) -> None:
 
 def test_a_complete_table_is_as_it_was(model: Any) -> None:
     pd.testing.assert_frame_equal(model.impute(COMPLETE), COMPLETE)
-    with pytest.raises(UserError, match="draws is 0: ask for at least 1"):
+    with pytest.raises(UserError, match="draws=0 has to be a whole number from 1"):
         model.impute(GAPS, draws=0)
 
 

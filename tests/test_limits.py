@@ -151,3 +151,21 @@ def test_what_this_machine_cannot_train_with_is_told(tmp_path, trainer):
     with pytest.raises(UserError, match=f"cannot train with .*{next(iter(trainer.values()))}"):
         vk.VAE(2, size="small", trainer=trainer).fit_rows(x, {}, folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_arguments_of_methods_are_checked_too():
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    vae = vk.VAE(2, epochs=1, size="small", sampler="prior").fit(x)
+    for call, said in [
+        (lambda: vae.sample(10**30), "n_samples=1000000000.* has to be a whole number from 1"),
+        (lambda: vae.sample("3"), "n_samples='3' has to be"),
+        (lambda: vae.sample(3, random_state=-1), "random_state=-1 has to be a whole number from 0 to 4,294,967,295"),
+        (lambda: vae.sample(3, temperature=None), "temperature=None has to be a number, 0 or more"),
+        (lambda: vae.impute(x, draws=0.5), "draws=0.5 has to be a whole number"),
+        (lambda: vae.interpolate(x[0], x[1], 10**9), "steps=1000000000 has to be a whole number from 2 to 10,000"),
+        (lambda: vk.AnomalyDetector(contamination="a").fit(x), "contamination='a' has to be a number above 0 and at most 0.5"),
+        (lambda: vk.AnomalyDetector(random_state=-1).fit(x), "random_state=-1"),
+        (lambda: vk.AnomalyDetector(vk.VAE).fit(x), "estimator=.* has to be"),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=said):
+            call()

@@ -426,7 +426,7 @@ def test_what_cannot_be_learned_is_told_first():
     assert "1 channels" in mistake(vae.score_samples, x[:, :1])
     assert "window, past, last" in mistake(vae.score_samples, x, by="step")
     assert "for series" in mistake(vk.VAE(likelihood="autoregressive").fit, x)
-    assert "at least 1" in mistake(vae.impute, x, draws=0)
+    assert "draws=0 has to be" in mistake(vae.impute, x, draws=0)
 
 
 def test_a_constant_channel_and_steps_without_values_are_no_trouble():

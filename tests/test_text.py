@@ -443,7 +443,7 @@ def test_codes_may_be_decoded_with_another_label():
         ({"repetition_penalty": 0.5}, "repetition_penalty is 0.5: it has to be a number, 1 or more"),
         ({"max_length": 500}, "max_length is 500: it has to be from 1 to 128"),
         ({"top_p": 0}, "top_p is 0: it has to be above 0"),
-        ({"temperature": -1}, "temperature is -1"),
+        ({"temperature": -1}, "temperature( is |=)-1"),
     ],
 )
 def test_ways_of_writing_that_cannot_be(options, said):

@@ -176,7 +176,7 @@ def test_of_words_what_touches_a_gap_stays(words):
         words.impute(["___", "red ___, blue"])
     with pytest.raises(UserError, match="text 0: a gap is behind the 128 tokens that the model reads"):
         words.impute(["red " * 128 + "___"])
-    with pytest.raises(UserError, match="draws is 0"):
+    with pytest.raises(UserError, match="draws=0"):
         words.impute(["___"], draws=0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from vaekit.errors import UserError, extra_needed, near_matches, note
 from vaekit.estimators import VAE
 from vaekit.files import read_tensors, write_tensors
 from vaekit.frame import is_frame
+from vaekit.limits import Seed, Within, check_call
 from vaekit.run import model_hash
 from vaekit.sources.arrays import as_array
 from vaekit.training.data import split
@@ -69,9 +70,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         estimator: VAE | None = None,
         *,
         method: str = "auto",
-        contamination: float = 0.1,
-        calibration: float = 0.2,
-        random_state: int | None = 0,
+        contamination: Annotated[float, Within(0, 0.5, above=True)] = 0.1,
+        calibration: Annotated[float, Within(0, 0.9, above=True)] = 0.2,
+        random_state: Seed | None = 0,
     ):
         self.estimator = estimator
         self.method = method
@@ -83,9 +84,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
         """Learn from rows X (N, ...), most of them normal. y is ignored."""
-        for name, most in {"contamination": 0.5, "calibration": 0.9}.items():
-            if not 0 < getattr(self, name) <= most:
-                raise UserError(f"{name}={getattr(self, name)!r}: it has to be above 0 and at most {most}")
+        check_call(AnomalyDetector, **self.get_params(deep=False))
         methods = ["auto", Exemplars.name, *SCORES]
         if self.method not in methods:
             raise UserError(f"method {self.method!r} is not one of the choices{near_matches(self.method, methods)}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ from vaekit.evaluation.gaps import filled_gaps
 from vaekit.evaluation.texts import rates
 from vaekit.frame import Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
 from vaekit.learner import Learner
-from vaekit.limits import Share
+from vaekit.limits import Many, Seed, Share, Within, check_call
 from vaekit.parts import Part, check_options, choose
 from vaekit.settings import PARTS, check_settings
 from vaekit.sources.arrays import as_array
@@ -339,7 +339,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     def sample(
         self,
-        n_samples: int = 1,
+        n_samples: Many = 1,
         y: Any = None,
         *,
         where: Any = None,
@@ -347,7 +347,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         temperature: float = 1.0,
         guidance: float = 0.0,
         mean: bool | None = None,
-        random_state: int | None = None,
+        random_state: Seed | None = None,
         track: Any = list,
         **writing: Any,
     ) -> Any:
@@ -372,11 +372,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         Raises UserError where no row, or hardly any, can be what `where` asks for.
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise UserError(f"n_samples is {n_samples}: ask for at least 1")
-        for what, value in {"temperature": temperature, "guidance": guidance}.items():
-            if not 0 <= value < math.inf:
-                raise UserError(f"{what} is {value}: it has to be a number, 0 or more")
+        check_call(
+            VAE.sample, n_samples=n_samples, temperature=temperature, guidance=guidance, random_state=random_state
+        )
         text = self.domain_.kind == "text"
         if text:
             writing["temperature"] = temperature
@@ -417,7 +415,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self._as_given(rows) if table else rows
 
     def impute(
-        self, X: Any, y: Any = None, *, draws: int | None = None, random_state: int | None = None, track: Any = list
+        self, X: Any, y: Any = None, *, draws: int | None = None, random_state: Seed | None = None, track: Any = list
     ) -> Any:
         """X with its gaps filled (cells that are NaN, None or empty; of texts a word in place of each `___`), in its own form. Cells
         that have a value keep it. A column that is empty throughout comes back in the type it was trained in.
@@ -432,8 +430,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
         Raises UserError where draws is below 1.
         """
-        if draws is not None and draws < 1:
-            raise UserError(f"draws is {draws}: ask for at least 1, or leave it out for the best guess")
+        check_call(VAE.impute, draws=draws, random_state=random_state)
         rows = self._rows(X)
         if self.domain_.kind == "text":
             seed = self.seed_ if random_state is None else random_state
@@ -459,7 +456,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return filled[0] if draws is None else filled
 
     def interpolate(
-        self, a: Any, b: Any, steps: int = 9, y: Any = None, *, path: str | None = None, **writing: Any
+        self,
+        a: Any,
+        b: Any,
+        steps: Annotated[int, Within(2, 10_000)] = 9,
+        y: Any = None,
+        *,
+        path: str | None = None,
+        **writing: Any,
     ) -> np.ndarray:
         """The way from row a to row b through the latent space, both ends included: (steps, ...).
 
@@ -471,8 +475,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """
         chosen = path or self.domain_.path
         ends = self._ends(a, b)
-        if steps < 2:
-            raise UserError(f"steps is {steps}: a path needs at least its 2 ends")
+        check_call(VAE.interpolate, steps=steps)
         if chosen not in PATHS:
             raise UserError(f"path={chosen!r} is not one of the choices{near_matches(chosen, PATHS)}")
         z = torch.from_numpy(self.transform(ends, y))

@@ -72,6 +72,11 @@ def check_all(values: Mapping[str, Any], hints: Mapping[str, Any], what: str = "
         check(f"{what}.{name}" if what else name, value, hints[name])
 
 
+def check_call(function: Callable[..., Any], **given: Any) -> None:
+    """UserError for the first of these arguments of a function that does not fit its annotation."""
+    check_all(given, hints_of(function))
+
+
 def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of what a class or function takes, by name."""
     while isinstance(factory, partial):

@@ -20,7 +20,7 @@ from vaekit.distributions import LIKELIHOODS, normal_noise
 from vaekit.domains.series import Series
 from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators import ROWS_AT_ONCE, VAE
-from vaekit.limits import LARGEST, Within
+from vaekit.limits import LARGEST, Seed, Within, check_call
 from vaekit.parts import Part, choose
 from vaekit.settings import PARTS, check_settings
 from vaekit.sources.series import TimeSeries, is_several, is_table, read_series, to_series
@@ -203,7 +203,7 @@ class SeriesVAE(VAE):
         return as_given(X, means)
 
     def impute(
-        self, X: Any, y: Any = None, *, draws: int | None = None, random_state: int | None = None, track: Any = list
+        self, X: Any, y: Any = None, *, draws: int | None = None, random_state: Seed | None = None, track: Any = list
     ) -> Any:
         """X with its gaps filled, in the shape of X; of a table (steps, channels), those included that had no row. What is
         there stays as it is.
@@ -218,8 +218,7 @@ class SeriesVAE(VAE):
             random_state: seed; None takes the estimator's.
             track: wraps the list of pieces of work, to show progress.
         """
-        if draws is not None and draws < 1:
-            raise UserError(f"draws is {draws}: ask for at least 1, or leave it out for the best guess")
+        check_call(SeriesVAE.impute, draws=draws, random_state=random_state)
         series = self._series(X)
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
         filled = [self._fill(model, values, draws or GUESSES, random) for values in track(series.values)]

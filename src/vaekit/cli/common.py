@@ -68,7 +68,7 @@ def option(help: str, *names: str, panel: str = "Training", **limits: Any) -> An
     return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **limits)
 
 
-SEED: dict[str, Any] = dict(min=0, max=2**32 - 1)
+SEED: dict[str, Any] = dict(min=0, max=2**31 - 1)  # seeds that are counted up from it fit, too
 COUNT: dict[str, Any] = dict(min=1, max=10**9)
 
 
