@@ -279,3 +279,16 @@ def test_names_that_look_like_sums_and_have_spaces() -> None:
     new = model.sample(300)
     assert (new["check-in"] <= new["check in"]).all()
     assert (new["check-in"] <= new["check"]).all()
+
+
+def test_an_order_of_dates_that_nearly_all_rows_have_is_suggested() -> None:
+    rows = ROWS[["start", "end", "born"]].copy()
+    rows.loc[:1, "end"] = pd.Timestamp("2019-01-01")
+    with pytest.warns(Note, match="'start <= end' holds in 99.5% of the rows: .* --constraint 'start <= end'"):
+        vaekit.VAE(**TINY).fit(rows[["start", "end"]])
+    for quiet in (
+        rows[["start"]],
+        rows.assign(end=rows["end"].to_numpy()[::-1])[["start", "end"]],
+        rows[["start", "end"]][2:90],
+    ):
+        assert not any("holds in" in text for text in vaekit.VAE(**TINY).fit(quiet).notes_)

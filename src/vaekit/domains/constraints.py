@@ -8,62 +8,20 @@ distance is in the units of its column, and the map to it shifts by what is give
 from __future__ import annotations
 
 import ast
-import operator
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
 
 from vaekit.domains.arrow import canonical, date_step, is_time, numbers, restore, type_named
 from vaekit.domains.columns import Column, Discrete, Summary, column, decimals, rounded
-from vaekit.errors import UserError, near_matches, note
+from vaekit.domains.rules import Bounds, Formula, Rule, order, parsed
+from vaekit.errors import UserError, note
 
+NEARLY_ALL, FEWEST = 0.99, 100  # share of the rows, and rows, from which on an order of dates is suggested
 MOST_VIOLATED = 0.1  # share of the rows: a constraint that more of them violate is not one
-OPERATORS: dict[type[Any], Any] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.USub: operator.neg,
-}  # fmt: skip
-READABLE = (ast.BinOp, ast.UnaryOp, ast.Constant, ast.Load, *OPERATORS)
 Values = dict[str, np.ndarray]
-
-
-@dataclass
-class Bounds:
-    """`name` is at least each of `others`, or, where `strict` says so, above it."""
-
-    name: str
-    others: list[str]
-    strict: list[bool]
-    texts: list[str]
-
-    def base(self, v: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.max([v[other] for other in self.others], axis=0)
-
-    def holds(self, v: Mapping[str, np.ndarray], form: Form) -> np.ndarray:
-        parts = zip(self.others, self.strict, strict=True)
-        return np.all(
-            [v[other] < v[self.name] if strict else v[other] <= v[self.name] for other, strict in parts], axis=0
-        )
-
-
-@dataclass
-class Formula:
-    """`name` is computed from `others`, within what it is rounded to."""
-
-    name: str
-    others: list[str]
-    tree: Any
-    texts: list[str]
-
-    def base(self, v: Mapping[str, np.ndarray]) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            found = np.asarray(evaluate(self.tree, v), dtype=np.float64)
-        return np.where(np.isfinite(found), found, np.nan)
-
-    def holds(self, v: Mapping[str, np.ndarray], form: Form) -> np.ndarray:
-        return np.abs(v[self.name] - self.base(v)) <= 0.500001 * form.step + 1e-9 * np.abs(v[self.name])
 
 
 @dataclass
@@ -153,7 +111,7 @@ class Constraints:
             for rule in rules:
                 there = ~np.isnan(v[rule.name] + rule.base(v))
                 known[rule.name] += int(there.sum())
-                violated[rule.name] += int((there & ~rule.holds(v, forms[rule.name])).sum())
+                violated[rule.name] += int((there & ~rule.holds(v, forms[rule.name].step)).sum())
                 summaries[rule.name].add(found[rule.name])
         for rule in rules:
             tell(rule, known[rule.name], violated[rule.name])
@@ -163,9 +121,9 @@ class Constraints:
             )
         return self
 
-    def rules(self, schema: Mapping[str, Column]) -> list[Bounds | Formula]:
+    def rules(self, schema: Mapping[str, Column]) -> list[Rule]:
         """The rules, a column's after those of the columns that it depends on."""
-        found: dict[str, Bounds | Formula] = {}
+        found: dict[str, Rule] = {}
         for text in self.texts:
             rule = parsed(text, list(schema))
             for name in (rule.name, *rule.others):
@@ -192,12 +150,9 @@ class Constraints:
 
     def forms(self, schema: Mapping[str, Column]) -> dict[str, Form]:
         """Of all columns that the rules name."""
-        names = dict.fromkeys(name for rule in self.rules(schema) for name in (*rule.others, rule.name))
-        finest = max((units_a_day(schema[name]) or 1 for name in names), default=1)
-        days = [first(schema[name]) // units for name in names if (units := units_a_day(schema[name]))]
-        return {name: form(schema[name], finest, min(days, default=0)) for name in names}
+        return forms_of(self.rules(schema), schema)
 
-    def step(self, rule: Bounds | Formula, forms: Mapping[str, Form]) -> float:
+    def step(self, rule: Rule, forms: Mapping[str, Form]) -> float:
         """What a distance is a multiple of, in units of its column; 0: of nothing."""
         return min(forms[name].step for name in (rule.name, *rule.others)) / forms[rule.name].scale
 
@@ -212,7 +167,7 @@ class Constraints:
         v = {name: f.numbers(name, cells[name]) for name, f in forms.items()}
         for rule in self.rules(schema):
             own = forms[rule.name]
-            distance, holds = (v[rule.name] - rule.base(v)) / own.scale, rule.holds(v, own)
+            distance, holds = (v[rule.name] - rule.base(v)) / own.scale, rule.holds(v, own.step)
             if isinstance(rule, Formula):
                 distance = np.where(holds, 0.0, distance)
             elif (step := self.step(rule, forms)) and own.zero is None:
@@ -253,7 +208,7 @@ class Constraints:
             v = {name: f.numbers(name, canonical(name, found[name])) for name, f in forms.items()}
             for rule in rules:
                 filled = np.any([open_[name] for name in (rule.name, *rule.others)], axis=0)
-                if missed := int((filled & ~rule.holds(v, forms[rule.name])).sum()):
+                if missed := int((filled & ~rule.holds(v, forms[rule.name].step)).sum()):
                     said = " and ".join(rule.texts)
                     note(
                         f"{said!r} does not hold in {missed:,} of the filled rows: the cells that they had contradict it"
@@ -287,7 +242,7 @@ def solve(rule: Formula, v: Values, given: Values, forms: Mapping[str, Form]) ->
             exact = (v[rule.name] - zero) / (one - zero)
         rows = wanted & np.isnan(given[name]) & np.isfinite(exact)
         near = forms[name].on_grid(exact) if forms[name].step else exact
-        fits = rule.holds({**v, name: near}, forms[rule.name])
+        fits = rule.holds({**v, name: near}, forms[rule.name].step)
         v[name] = np.where(rows, np.where(fits, near, exact), v[name])
         given[name] = np.where(rows, v[name], given[name])
         wanted &= ~rows
@@ -313,7 +268,25 @@ def press(rules: Sequence[Any], v: Values, given: Values, distances: Values, for
         v[name] = kept(given[name], np.minimum(new, most))
 
 
-def tell(rule: Bounds | Formula, known: int, violated: int) -> None:
+def candidates(schema: Mapping[str, Column], pieces: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Orders of two columns of dates that hold in nearly all rows of the first piece: the rule and the share of the rows."""
+    names = [name for name, c in schema.items() if c.kind == "date"]
+    pairs = [(a, b) for a in names for b in names if a != b and clock(schema[a]) == clock(schema[b])]
+    found: dict[str, float] = {}
+    cells = next(iter(pieces), {}) if pairs else {}
+    for low, high in pairs:
+        if not cells or f"{high} <= {low}" in found:  # the same dates twice
+            continue
+        rule = Bounds(high, [low], [False], [f"{low} <= {high}"])
+        forms = forms_of([rule], schema)
+        v = {name: f.numbers(name, cells[name]) for name, f in forms.items()}
+        known = ~np.isnan(v[low] + v[high])
+        if known.sum() >= FEWEST and (share := rule.holds(v, 0.0)[known].mean()) >= NEARLY_ALL:
+            found[rule.texts[0]] = float(share)
+    return found
+
+
+def tell(rule: Rule, known: int, violated: int) -> None:
     said = " and ".join(rule.texts)
     if not known:
         raise UserError(f"no row has all the values that {said!r} compares: leave the constraint out")
@@ -325,73 +298,7 @@ def tell(rule: Bounds | Formula, known: int, violated: int) -> None:
         note(f"{violated:,} of {known:,} rows violate {said!r}: their {rule.name!r} counts as missing")
 
 
-def order(rules: Iterable[Bounds | Formula]) -> list[str]:
-    """All columns that rules name, each after those that it depends on."""
-    try:
-        return list(TopologicalSorter({rule.name: rule.others for rule in rules}).static_order())
-    except CycleError as e:
-        raise UserError(f"the constraints go round in a circle, {' -> '.join(e.args[1])}: leave one out") from None
-
-
-# -- reading -----------------------------------------------------------------------------------------------------------
-
-
-def parsed(text: str, names: Sequence[str]) -> Bounds | Formula:
-    """A rule as the user wrote it. names: the columns, the longest of which is meant where several fit."""
-    found: list[str] = []
-
-    def stand_in(match: re.Match[str]) -> str:
-        found.append(match[0])
-        return f"_{len(found) - 1}_"
-
-    word = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    plain = re.sub(rf"(?<!\w)(?:{word})(?!\w)", stand_in, text)
-    sides = re.split(r"(<=|>=|==|=|<|>)", plain)
-    try:
-        left, compare, right = sides
-        trees: list[Any] = [ast.parse(side.strip(), mode="eval").body for side in (left, right)]
-    except (ValueError, SyntaxError):
-        raise UserError(
-            f"the constraint {text!r} cannot be read: write it as 'start <= end' or 'total == price * quantity'"
-        ) from None
-    used = []
-    nodes: list[Any] = [node for tree in trees for node in ast.walk(tree)]
-    for node in nodes:
-        if isinstance(node, ast.Name):
-            if not re.fullmatch(r"_\d+_", node.id):
-                raise UserError(
-                    f"the constraint {text!r}: there is no column {node.id!r}{near_matches(node.id, names)}"
-                )
-            node.id = found[int(node.id[1:-1])]
-            used.append(node.id)
-        elif not isinstance(node, READABLE) or not isinstance(getattr(node, "value", 0), int | float):
-            raise UserError(f"the constraint {text!r} cannot be read: columns, numbers, +, -, * and / can be in it")
-    alone = [isinstance(tree, ast.Name) for tree in trees]
-    if compare in ("==", "="):
-        if not any(alone) or not set(used) - {trees[not alone[0]].id}:
-            raise UserError(
-                f"the constraint {text!r} has no column alone on one side: write it as 'total == price * quantity'"
-            )
-        own, tree = trees if alone[0] else trees[::-1]
-        others = list(dict.fromkeys(n.id for n in ast.walk(tree) if isinstance(n, ast.Name)))
-        return Formula(own.id, others, tree, [text])
-    if not all(alone):
-        raise UserError(
-            f"the constraint {text!r} has to compare two columns; what a column is at least, or at most, is its low and high in "
-            "the schema, and samples keep to the range of the data"
-        )
-    low, high = (tree.id for tree in (trees if compare[0] == "<" else trees[::-1]))
-    return Bounds(high, [low], [len(compare) == 1], [text])
-
-
-def evaluate(node: Any, v: Mapping[str, np.ndarray]) -> Any:
-    if isinstance(node, ast.Name):
-        return v[node.id]
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, ast.UnaryOp):
-        return OPERATORS[type(node.op)](evaluate(node.operand, v))
-    return OPERATORS[type(node.op)](evaluate(node.left, v), evaluate(node.right, v))
+# -- what columns hold --------------------------------------------------------------------------------------------------
 
 
 def check_numeric(name: str, c: Column, text: str) -> None:
@@ -429,6 +336,14 @@ def units_a_day(c: Column) -> int | None:
 def first(c: Column) -> int:
     """One of the times of a column, in the type's units."""
     return int(next(iter(c.classes), 0) if isinstance(c, Discrete) else c.origin or 0)
+
+
+def forms_of(rules: Sequence[Rule], schema: Mapping[str, Column]) -> dict[str, Form]:
+    """Of all columns that rules name."""
+    names = dict.fromkeys(name for rule in rules for name in (*rule.others, rule.name))
+    finest = max((units_a_day(schema[name]) or 1 for name in names), default=1)
+    days = [first(schema[name]) // units for name in names if (units := units_a_day(schema[name]))]
+    return {name: form(schema[name], finest, min(days, default=0)) for name in names}
 
 
 def form(c: Column, finest: int, day: int) -> Form:

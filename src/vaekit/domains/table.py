@@ -25,7 +25,7 @@ from vaekit.domains.arrow import (
 )
 from vaekit.domains.base import Domain
 from vaekit.domains.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column, piecewise
-from vaekit.domains.constraints import Constraints
+from vaekit.domains.constraints import Constraints, candidates
 from vaekit.domains.identifiers import leave_out
 from vaekit.errors import UserError, near_matches, note
 from vaekit.frame import LARGE, Frame
@@ -96,9 +96,14 @@ class Table(Domain):
             )
         leave_out(named, {s.name for s in summaries if s.is_prose()}, alone=len(named) == len(summaries))
         self = cls({s.name: s.column() for s in summaries if s.name not in named}, len(frame), left_out=named)
+        cells = map(self.cells, frame.pieces())
         if constraints:
-            cells = map(self.cells, frame.pieces())
             self.constraints = Constraints.learn(constraints, self.schema, cells, len(frame))
+        elif found := candidates(self.schema, cells):
+            shown = ", ".join(f"{rule!r} holds in {share:.1%} of the rows" for rule, share in found.items())
+            note(
+                f"{shown}: rows that are drawn keep to it with --constraint {next(iter(found))!r}, in Python constraints=[...]"
+            )
         return self
 
     @staticmethod

@@ -1,0 +1,129 @@
+"""Rules between columns as a user writes them, "start <= end" or "total == price * quantity", and whether they hold.
+
+Columns are arrays (N,) of numbers by name, NaN where a cell is missing.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError, near_matches
+
+OPERATORS: dict[type[Any], Any] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.USub: operator.neg,
+}  # fmt: skip
+READABLE = (ast.BinOp, ast.UnaryOp, ast.Constant, ast.Load, *OPERATORS)
+
+
+@dataclass
+class Bounds:
+    """`name` is at least each of `others`, or, where `strict` says so, above it."""
+
+    name: str
+    others: list[str]
+    strict: list[bool]
+    texts: list[str]
+
+    def base(self, v: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.max([v[other] for other in self.others], axis=0)
+
+    def holds(self, v: Mapping[str, np.ndarray], step: float) -> np.ndarray:
+        parts = zip(self.others, self.strict, strict=True)
+        return np.all(
+            [v[other] < v[self.name] if strict else v[other] <= v[self.name] for other, strict in parts], axis=0
+        )
+
+
+@dataclass
+class Formula:
+    """`name` is computed from `others`, within what it is rounded to."""
+
+    name: str
+    others: list[str]
+    tree: Any
+    texts: list[str]
+
+    def base(self, v: Mapping[str, np.ndarray]) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            found = np.asarray(evaluate(self.tree, v), dtype=np.float64)
+        return np.where(np.isfinite(found), found, np.nan)
+
+    def holds(self, v: Mapping[str, np.ndarray], step: float) -> np.ndarray:
+        return np.abs(v[self.name] - self.base(v)) <= 0.500001 * step + 1e-9 * np.abs(v[self.name])
+
+
+Rule = Bounds | Formula
+
+
+def order(rules: Iterable[Rule]) -> list[str]:
+    """All columns that rules name, each after those that it depends on."""
+    try:
+        return list(TopologicalSorter({rule.name: rule.others for rule in rules}).static_order())
+    except CycleError as e:
+        raise UserError(f"the constraints go round in a circle, {' -> '.join(e.args[1])}: leave one out") from None
+
+
+def parsed(text: str, names: Sequence[str]) -> Rule:
+    """A rule as the user wrote it. names: the columns, the longest of which is meant where several fit."""
+    found: list[str] = []
+
+    def stand_in(match: re.Match[str]) -> str:
+        found.append(match[0])
+        return f"_{len(found) - 1}_"
+
+    word = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    plain = re.sub(rf"(?<!\w)(?:{word})(?!\w)", stand_in, text)
+    sides = re.split(r"(<=|>=|==|=|<|>)", plain)
+    try:
+        left, compare, right = sides
+        trees: list[Any] = [ast.parse(side.strip(), mode="eval").body for side in (left, right)]
+    except (ValueError, SyntaxError):
+        raise UserError(
+            f"the constraint {text!r} cannot be read: write it as 'start <= end' or 'total == price * quantity'"
+        ) from None
+    used = []
+    nodes: list[Any] = [node for tree in trees for node in ast.walk(tree)]
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            if not re.fullmatch(r"_\d+_", node.id):
+                raise UserError(
+                    f"the constraint {text!r}: there is no column {node.id!r}{near_matches(node.id, names)}"
+                )
+            node.id = found[int(node.id[1:-1])]
+            used.append(node.id)
+        elif not isinstance(node, READABLE) or not isinstance(getattr(node, "value", 0), int | float):
+            raise UserError(f"the constraint {text!r} cannot be read: columns, numbers, +, -, * and / can be in it")
+    alone = [isinstance(tree, ast.Name) for tree in trees]
+    if compare in ("==", "="):
+        if not any(alone) or not set(used) - {trees[not alone[0]].id}:
+            raise UserError(
+                f"the constraint {text!r} has no column alone on one side: write it as 'total == price * quantity'"
+            )
+        own, tree = trees if alone[0] else trees[::-1]
+        others = list(dict.fromkeys(n.id for n in ast.walk(tree) if isinstance(n, ast.Name)))
+        return Formula(own.id, others, tree, [text])
+    if not all(alone):
+        raise UserError(
+            f"the constraint {text!r} has to compare two columns; what a column is at least, or at most, is its low and high in "
+            "the schema, and samples keep to the range of the data"
+        )
+    low, high = (tree.id for tree in (trees if compare[0] == "<" else trees[::-1]))
+    return Bounds(high, [low], [len(compare) == 1], [text])
+
+
+def evaluate(node: Any, v: Mapping[str, np.ndarray]) -> Any:
+    if isinstance(node, ast.Name):
+        return v[node.id]
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.UnaryOp):
+        return OPERATORS[type(node.op)](evaluate(node.operand, v))
+    return OPERATORS[type(node.op)](evaluate(node.left, v), evaluate(node.right, v))
