@@ -181,10 +181,10 @@ def _told(path: Path) -> dict[str, Any]:
         data = _own(file).get("data")
         attributes = {} if data is None else data.attrs
         about = {name: json.loads(attributes.get(name, "{}")) for name in ("env_args", "problem_info")}
-    if rate := about["env_args"].get("env_kwargs", {}).get("control_freq"):
-        told["fps"] = float(rate)
-    if task := about["problem_info"].get("language_instruction"):
-        told["task"] = "".join(task)
+        if rate := about["env_args"].get("env_kwargs", {}).get("control_freq"):
+            told["fps"] = float(rate)
+        if task := about["problem_info"].get("language_instruction"):
+            told["task"] = "".join(task)
     return told
 
 
