@@ -65,6 +65,7 @@ def test_no_link_in_a_strangers_run_is_written_through(run, tmp_path, call):
         np.save(tmp_path / "x.npy", ROWS[:5])
         code, said = call(*args)
         assert code == 0, said
+        assert ("this reads" in said) == (args[0] != "encode")  # the run names its source, and may be a stranger's
         assert precious.read_text() == "mine"
     assert not (run / "report.html").is_symlink()
 

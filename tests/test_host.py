@@ -271,10 +271,18 @@ def test_no_device_starts_the_program_again(call, monkeypatch):
         assert "torchrun" in said
 
 
-@pytest.mark.parametrize("args", [["fit", "digits", "--out", ""], ["sample", "run", "-o", ""]])
+EMPTY = [
+    ["fit", "digits", "--out"],
+    ["sample", "run", "-o"],
+    ["demonstrate", "two-routes", "-o"],
+    ["export", "run", "-o"],
+]
+
+
+@pytest.mark.parametrize("args", EMPTY)
 def test_a_variable_that_is_not_set_is_no_place(args, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, said = call(*args)
+    code, said = call(*args, "")
     assert code == 2
     assert "it is empty" in said
     assert not list(tmp_path.iterdir())

@@ -33,6 +33,9 @@ def folder_or_file(text: str) -> Path:
     return Path(text)
 
 
+PLACE: dict[str, Any] = dict(parser=folder_or_file, metavar="PATH")  # of options that say where to write
+
+
 SOURCE_HELP = (
     "What to read: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv, .tsv, "
     ".parquet or .jsonl file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz) or the folder of them, a .txt (a line is a text; or "
@@ -44,14 +47,7 @@ Run = Annotated[
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
 Out = Annotated[
     Path | None,
-    typer.Option(
-        "-o",
-        "--output",
-        help="Where to write; the ending decides the form.",
-        show_default=False,
-        parser=folder_or_file,
-        metavar="PATH",
-    ),
+    typer.Option("-o", "--output", help="Where to write; the ending decides the form.", show_default=False, **PLACE),
 ]
 Condition = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, SEED, Run, Source, app, parse_size, say
+from vaekit.cli.common import COUNT, PLACE, SEED, Run, Source, app, parse_size, say
 from vaekit.errors import note, printable
 
 
@@ -43,7 +43,7 @@ def evaluate(
 def features(
     source: Source,
     label: Annotated[list[str], typer.Option("--label", "-l", help="A label or column to learn to recognise; repeat it for several.", show_default=False)],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .safetensors.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .safetensors.", show_default=False, **PLACE)],
     resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for pictures of mixed sizes.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data. Default: 1000 steps' worth.", show_default=False, **COUNT)] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.", **SEED)] = 0,

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli.common import COUNT, SEED, Run, app, say
+from vaekit.cli.common import COUNT, PLACE, SEED, Run, app, say
 
 
 @app.command()
 def demonstrate(
     environment: Annotated[str, typer.Argument(metavar="ENV", help="two-routes, fetch-reach, fetch-push, fetch-pick-and-place, aloha-transfer or aloha-insertion.", show_default=False)],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The LeRobot folder to write.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The LeRobot folder to write.", show_default=False, **PLACE)],
     episodes: Annotated[int, typer.Option(help="How many, of those that succeed by the strict rule.", **COUNT)] = 50,
     seed: Annotated[int, typer.Option(help="Of the first; the next one has the next seed.", **SEED)] = 0,
     cameras: Annotated[bool, typer.Option("--cameras", help="Record the cameras too.")] = False,
@@ -42,7 +42,7 @@ def rollout(
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
     task: Annotated[str | None, typer.Option(help="What is to be done, in the words of the demonstrations, for a policy that sees the task.", show_default=False)] = None,
     monitor: Annotated[str | None, typer.Option(help="Count alarms of a monitor, observation or disagreement, calibrated on 50 other episodes of the policy.", show_default=False)] = None,
-    video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False)] = None,
+    video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False, **PLACE)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
     """Put a policy to the test in an environment: success with its interval, return, latency."""
@@ -76,7 +76,7 @@ def rollout(
 @app.command()
 def export(
     run: Run,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.", show_default=False, **PLACE)],
     execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
 ) -> None:  # fmt: skip
