@@ -15,6 +15,7 @@ from vaekit import recipe, run
 from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
 from vaekit.domains.text import have_words
 from vaekit.errors import UserError
+from vaekit.evaluation import shared_noise
 from vaekit.evaluation.texts import beside, text_lines
 from vaekit.sources import read
 from vaekit.training.data import generator
@@ -73,9 +74,14 @@ def check_shares(vae, text, truth, y=None, k=8000):
         assert abs(weight[found == filled].sum() - p) < 5 * error + 0.005
 
 
+@torch.no_grad()
 def exact(vae, texts, y=None, k=2000):
-    """p(text | it is one of these), by many z each."""
-    log_p = vae.score_samples(texts, None if y is None else [y] * len(texts), k=k)
+    """p(text | it is one of these), by many z each, from noise that is the same for all of them: its errors cancel."""
+    data, model = vae._data(texts, None if y is None else [y] * len(texts)), vae._model()
+    draws = [
+        model.draw(vae._batch(row), row.y or None, k=k, mask=row.mask, noise=shared_noise()) for row in data.chunks(1)
+    ]
+    log_p = np.array([(d.log_px + d.log_pz - d.log_qz).logsumexp(0).item() for d in draws])
     p = np.exp(log_p - log_p.max())
     return dict(zip(texts, p / p.sum(), strict=True))
 
