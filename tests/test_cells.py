@@ -245,3 +245,37 @@ def test_text_in_a_data_frame_is_read_as_in_a_file_and_dates_stay_text() -> None
     gaps = rows.assign(day=rows["day"].where(np.arange(300) % 9 > 0))
     pd.testing.assert_frame_equal(model.impute(gaps)[gaps.notna().all(axis=1)][["day", "zip"]], rows[gaps.notna().all(axis=1)][["day", "zip"]])  # fmt: skip
     assert to_frame(rows, {"price": {"kind": "categorical"}}).table()["price"].to_pylist() == rows["price"].tolist()
+
+
+def test_what_spreadsheets_and_tools_put_around_a_table_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("# made by a tool\n# on a Monday, late\na;b;;\n1,5;x;;\n2,5;;;\n;;;\n;;;\n")
+    with pytest.warns(Note) as told:
+        data = vaekit.read(path)
+    assert data.x.table().to_pydict() == {"a": [1.5, 2.5], "b": ["x", None]}
+    said = [str(w.message) for w in told]
+    for what in (
+        "begin with # and were skipped: 2",
+        "without a name that were left out: 2",
+        "rows at its end that were left out: 2",
+    ):
+        assert any(what in line for line in said)
+    path.write_text("#a,b\n1,x\n2,y\n")
+    assert vaekit.read(path).columns == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (pd.period_range("2000-01", periods=30, freq="M"), "periods"),
+        (pd.interval_range(0, 30), "intervals"),
+        (pd.cut(np.arange(30), 3), "intervals"),
+        ([[1]] * 30, "lists"),
+        ([{"a": 1}] * 30, "dicts"),
+        ([b"a"] * 30, "bytes"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_types_are_named_as_people_name_them(values: Any, words: str) -> None:
+    with pytest.raises(UserError, match=f"column 'c' holds {words}: leave it out"):
+        vaekit.VAE(epochs=1).fit(pd.DataFrame({"c": values, "x": np.arange(30) / 7}))

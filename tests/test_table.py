@@ -211,11 +211,11 @@ def test_a_class_never_seen_costs_as_one_more_row_and_is_the_same_whatever_it_is
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.assign(age=r["age"].astype(str) + "y"), "column 'age' was a number when .* is now string"),
+        (lambda r: r.assign(age=r["age"].astype(str) + "y"), "column 'age' was a number when .* is now text"),
         (lambda r: r.assign(pay=np.inf), "column 'pay' holds an infinity at row 0"),
-        (lambda r: r.assign(born=r["age"]), "column 'born' was timestamp.* is now int64"),
-        (lambda r: r.assign(age=r["born"]), "column 'age' was int64 .* is now timestamp"),
-        (lambda r: r.assign(member=r["age"]), "column 'member' was one of False, True .* is now int64"),
+        (lambda r: r.assign(born=r["age"]), "column 'born' was times with a zone .* is now whole numbers"),
+        (lambda r: r.assign(age=r["born"]), "column 'age' was whole numbers .* is now times"),
+        (lambda r: r.assign(member=r["age"]), "column 'member' was one of False, True .* is now whole numbers"),
         (lambda r: r.rename(columns=str.upper), "has none of the columns age, pay"),
     ],
 )

@@ -185,10 +185,10 @@ def test_columns_that_will_not_do(tmp_path):
     assert mistake(path, column="captoin") == (
         f"{path} has no column 'captoin'; did you mean 'caption'? (known: caption, label)"
     )
-    assert "'label' holds int64, no texts; of text are: caption" in mistake(path, column="label")
+    assert "'label' holds whole numbers, no texts; of text are: caption" in mistake(path, column="label")
     assert "cannot be a condition as well" in mistake(path, column="caption", conditions=["caption"])
     pa.parquet.write_table(pa.table({"caption": ["a"], "label": [1], "words": [["a"]]}), tmp_path / "t.parquet")
-    assert "holds int64, no texts; of text are: caption" in mistake(tmp_path / "t.parquet", column="label")
+    assert "holds whole numbers, no texts; of text are: caption" in mistake(tmp_path / "t.parquet", column="label")
     assert "no texts; of text are: caption" in mistake(tmp_path / "t.parquet", column="words")
     assert "no text in any row" in mistake(write(tmp_path / "e.csv", "a,b\n,1\n,2\n"), column="a")
 

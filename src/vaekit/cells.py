@@ -286,8 +286,9 @@ class Text:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        # The first of the longest cells shows most.
-        length = pc.utf8_length(self.kept)
+        # The first of the longest cells shows most, above all one that is no plain number.
+        odd = pc.match_substring_regex(self.kept, r"[^-.\d]").cast(pa.int32())
+        length = pc.add(pc.utf8_length(self.kept), pc.multiply(odd, 1000))
         row = pc.index(length, pc.max(length)).as_py()
         value = values.slice(row, 1).cast(pa.string())[0].as_py()
         return f"{self.name} ({self.kept[row].as_py()!r} is {value.removesuffix('.0').removesuffix('.000000')})"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.cells import format_of, listed, read_cells, written
+from vaekit.cells import format_of, is_text, listed, read_cells, written
 from vaekit.errors import UserError, near_matches, note, tell
 
 PIECE = 65_536  # rows read at a time
@@ -189,7 +189,7 @@ def column_of_numbers(name: str, column: Any) -> np.ndarray:
         return column.cast("float64", safe=False).to_numpy()
     example = next((v for v in column.to_pylist() if v is not None), None)
     raise UserError(
-        f"column {name!r} holds {'text' if isinstance(example, str) else kind}, such as {str(example)[:50]!r}, not numbers: "
+        f"column {name!r} holds {in_words(kind)}, such as {str(example)[:50]!r}, not numbers: "
         "leave the likelihood at 'auto', which takes columns of any kind, or drop the column"
     )
 
@@ -204,6 +204,32 @@ def common_schema(schema: Any) -> Any:
         return pa.large_string() if pa.types.is_string_view(kind) else kind
 
     return pa.schema([field.with_type(common(field.type)) for field in schema], schema.metadata)
+
+
+def in_words(kind: Any) -> str:
+    """What a column of this Arrow type holds, as people say it."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return f"categories of {in_words(kind.value_type)}"
+    known = {
+        "booleans": (types.is_boolean,),
+        "whole numbers": (types.is_integer,),
+        "numbers": (types.is_floating, types.is_decimal),
+        "text": (is_text,),
+        "days": (types.is_date,),
+        "times with a zone": (lambda k: types.is_timestamp(k) and k.tz,),
+        "times": (types.is_timestamp,),
+        "times of day": (types.is_time,),
+        "spans of time": (types.is_duration,),
+        "bytes": (types.is_binary, types.is_large_binary, types.is_fixed_size_binary),
+        "lists": (types.is_list, types.is_large_list, types.is_fixed_size_list),
+        "dicts": (types.is_struct, types.is_map),
+        "periods": (lambda k: "period" in str(k),),
+        "intervals": (lambda k: "interval" in str(k),),
+        "nothing": (types.is_null,),
+    }
+    return next((words for words, checks in known.items() if any(check(kind) for check in checks)), str(kind))
 
 
 def is_numeric(kind: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.frame import is_empty
+from vaekit.frame import in_words, is_empty
 
 MOST_EXACT = 2**53  # 64 bits of a float tell whole numbers apart up to this
 
@@ -45,7 +45,7 @@ def canonical(name: str, column: Any) -> Any:
             raise too_large(name, pc.max(column).as_py()) from None
     if is_time(kind):
         return column.cast(pa.int32() if kind.bit_width == 32 else pa.int64()).cast(pa.int64())
-    raise UserError(f"column {name!r} holds {kind}: leave it out, or make numbers or text of it")
+    raise UserError(f"column {name!r} holds {in_words(kind)}: leave it out, or make numbers or text of it")
 
 
 def numbers(name: str, values: Any, origin: int | None = None) -> np.ndarray:
@@ -76,7 +76,7 @@ def too_large(name: str, value: Any) -> UserError:
 def changed(name: str, values: Any, wanted: str) -> UserError:
     example = next((v for v in values.to_pylist() if v is not None), None)
     return UserError(
-        f"column {name!r} was {wanted} when the model was trained, and is now {values.type} ({str(example)[:40]!r}): "
+        f"column {name!r} was {wanted} when the model was trained, and is now {in_words(values.type)} ({str(example)[:40]!r}): "
         "convert it, or train again"
     )
 
@@ -105,7 +105,7 @@ def as_trained(name: str, column: Any, text: str) -> Any:
                 return cast
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass
-    raise changed(name, column, str(wanted))
+    raise changed(name, column, in_words(wanted))
 
 
 def value_type(kind: Any) -> Any:

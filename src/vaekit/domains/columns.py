@@ -18,6 +18,7 @@ import numpy as np
 from vaekit.domains.arrow import MOST_EXACT, TooLargeError, canonical, changed, date_step, is_time, numbers
 from vaekit.domains.identifiers import LEAST, SHARE, WORDS, numbers_rows
 from vaekit.errors import UserError, near_matches, note
+from vaekit.frame import in_words
 
 DISCRETE, CONTINUOUS = ("binary", "categorical", "ordinal"), ("real", "integer", "positive", "bounded", "date")
 DROP = "drop"  # a kind to say that a column is to be left out
@@ -296,7 +297,9 @@ class Summary:
             return self.discrete(kind, missing)
         if not self.numeric or is_time(self.type) != (kind == "date"):
             other = "date, ordinal" if is_time(self.type) else "real, integer" if self.numeric else "categorical"
-            raise UserError(f"column {self.name!r} holds {self.type}, so it cannot be {kind}: choose {other} or drop")
+            raise UserError(
+                f"column {self.name!r} holds {in_words(self.type)}, so it cannot be {kind}: choose {other} or drop"
+            )
         return self.continuous(kind, missing)
 
     def guess(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaekit.cells import DROP, is_text, read_cells
 from vaekit.errors import UserError, near_matches
-from vaekit.frame import Frame, is_numeric, reject_duplicates, undamaged
+from vaekit.frame import Frame, in_words, is_numeric, reject_duplicates, undamaged
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
 from vaekit.sources.tabs import as_csv
 
@@ -55,10 +55,28 @@ def csv_table(ask: Ask) -> tuple[Any, list[str]]:
         table, told = read_cells(table, said, decimal=ask.decimal, semicolons=delimiter == ";")
     except UserError as error:
         raise UserError(f"{ask.text}: {error}") from error
+    if ask.column is None:
+        table, left_out = without_margin(table, [] if headless else header)
+        told += [f"{ask.text}: {what}" for what in left_out]
     for i, name in enumerate(table.column_names):  # texts are not trimmed, and "NA" may be one
         if name == ask.column and (is_text(table[i].type) or table[i].null_count == len(table)):
             table = table.set_column(i, name, raw[i])
     return table, notes + told
+
+
+def without_margin(table: Any, header: list[str]) -> tuple[Any, list[str]]:
+    """A table without empty rows at its end and without empty columns that have no name, as spreadsheets write them; and what was
+    left out."""
+    empty = [name for name, field in zip(table.column_names, header, strict=False) if not field]
+    empty = [name for name in empty if table[name].null_count == len(table)]
+    table = table.drop_columns(empty) if len(empty) < table.num_columns else table
+    rows = len(table)
+    if table.num_columns > 1 and rows:
+        there = np.logical_or.reduce([column.is_valid().to_numpy() for column in table.columns])
+        rows = len(there) - int(np.argmax(there[::-1])) if there.any() else rows
+    told = [f"empty columns without a name that were left out: {len(empty)}"] if empty else []
+    told += [f"empty rows at its end that were left out: {len(table) - rows}"] if rows < len(table) else []
+    return table.slice(0, rows), told
 
 
 def without_comments(text: str) -> tuple[str, int]:
@@ -175,7 +193,9 @@ def _condition(name: str, frame: Frame, ask: Ask) -> np.ndarray:
     try:
         texts = column.cast(pa.string()).to_pylist()
     except pa.ArrowException as error:
-        raise UserError(f"{ask.text}: column {name!r} holds {column.type}: a condition is numbers or text") from error
+        raise UserError(
+            f"{ask.text}: column {name!r} holds {in_words(column.type)}: a condition is numbers or text"
+        ) from error
     return np.array(texts, dtype=object if None in texts else str)
 
 

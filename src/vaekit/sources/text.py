@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, near_matches
+from vaekit.frame import in_words
 from vaekit.sources.base import Ask, Dataset, content_of, decoded, take
 
 
@@ -50,7 +51,9 @@ def column_of(data: Dataset, ask: Ask) -> Dataset:
     column = frame.select([name]).table()[name]
     if not is_text(column.type):
         others = ", ".join(other for other in frame.columns if is_text(frame.type_of(other)))
-        raise UserError(f"{ask.text}: column {name!r} holds {column.type}, no texts; of text are: {others or 'none'}")
+        raise UserError(
+            f"{ask.text}: column {name!r} holds {in_words(column.type)}, no texts; of text are: {others or 'none'}"
+        )
     texts = np.array(column.to_pylist(), dtype=object)
     full = np.array([bool(text and text.strip()) for text in texts], dtype=bool)
     notes = list(data.notes)
