@@ -1,5 +1,6 @@
 """Pictures in every form that people have them in: axes, ranges, types, lists, and grids of them."""
 
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_channels_first_is_the_same_picture():
 def test_which_axis_is_that_of_the_channels(shape, first, note):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        domain = Images.infer(np.zeros((2, *shape)))
+        domain = Images.infer(np.linspace(0, 1, 2 * math.prod(shape)).reshape(2, *shape))
     assert (domain.channels_first, bool(said)) == (first, note)
     assert domain.shape == shape
     assert domain.event_shape == (shape if first else (1, *shape) if len(shape) == 2 else (shape[2], *shape[:2]))

@@ -59,20 +59,7 @@ class Images(Domain):
         far = dazzling(rows) if standardize or binarize else None
         low, high = value_range(rows, far)
         limits = None if low <= least and most <= high else [min(low, least), max(high, most)]
-        if least == most:
-            note(f"every pixel of all pictures is {least:g}: there is nothing to learn")
-        elif far is not None:
-            picture, *place = np.argwhere(far)[0].tolist()
-            holders = far.any(tuple(range(1, far.ndim))).sum()
-            note(
-                f"values far beyond the others, such as {rows[picture, *place]:g} at {tuple(place)} of picture {picture} (the first is 0), do not "
-                f"count for black ({low:g}) and white ({high:g}): they are {far.sum()} of {far.size}, in {holders} of {len(rows)} pictures; "
-                "put NaN in their place if the camera made them"
-            )
-        elif (low, high) not in ((0, 1), (0, 255)) and (
-            (low >= 0 and high <= 1) or (rows.dtype == np.uint8 and high > 127)
-        ):
-            note(f"the pictures hold values from {low:g} to {high:g} only: these were taken for black and white")
+        note_range(rows, far, low, high)
         channels = shape[2] if len(shape) == 3 else 0
         return cls(shape[0], shape[1], channels, low, high, str(rows.dtype), binarize, first, limits)
 
@@ -234,6 +221,25 @@ def value_range(rows: np.ndarray, far: np.ndarray | None = None) -> tuple[float,
     else:
         plain = (low, high if high > low else low + 1.0)
     return (low, high) if 0 < high - low < 0.5 * (plain[1] - plain[0]) else plain
+
+
+def note_range(rows: np.ndarray, far: np.ndarray | None, low: float, high: float) -> None:
+    """Tell the user which values became black and white, where these are not the plain ones."""
+    least, most = extremes(rows)
+    if least == most:
+        note(f"every pixel of all pictures is {least:g}: there is nothing to learn")
+    elif far is not None:
+        picture, *place = np.argwhere(far)[0].tolist()
+        holders = far.any(tuple(range(1, far.ndim))).sum()
+        note(
+            f"values far beyond the others, such as {rows[picture, *place]:g} at {tuple(place)} of picture {picture} (the first is 0), do "
+            f"not count for black ({low:g}) and white ({high:g}): they are {far.sum()} of {far.size}, in {holders} of {len(rows)} "
+            "pictures; put NaN in their place if the camera made them"
+        )
+    elif (low, high) not in ((0, 1), (0, 255)) and (
+        (low >= 0 and high <= 1) or (rows.dtype == np.uint8 and high > 127)
+    ):
+        note(f"the pictures hold values from {low:g} to {high:g} only: these were taken for black and white")
 
 
 def extremes(rows: np.ndarray) -> tuple[float, float]:

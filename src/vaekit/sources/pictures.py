@@ -6,6 +6,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,41 +46,66 @@ def from_pictures(
     """A Dataset of pictures, given by name and file; those that cannot be read are left out, with their conditions. Each page of a
     file is a picture, FILE[0], FILE[1], ... by name. known: what else to write beside what is made of a picture, by column."""
     conditions = take(offers, ask)
-    kept, arrays, failed = [], [], []
-    titles: list[str] = []
-    paged, odd, cut = [], [], []
+    read = read_files(pictures, ask)
+    notes = [*notes, *read.notes(len(pictures))]
+    if not read.arrays:
+        raise UserError(f"{ask.text} has no picture that can be read" + "".join(f"; {note}" for note in notes))
+    check_alike(read, ask)
+    notes += channel_notes(read)
+    channels = max(map(depth, read.arrays))
+    x = np.stack([_with_channels(array, channels) for array in read.arrays])
+    taken = {key: values[read.files] for key, values in conditions.items()}
+    names = {"file": np.array([os.fsencode(title).decode(errors="replace") for title in read.titles])}
+    names |= {key: values[read.files] for key, values in (known or {}).items()}
+    return Dataset(x, "images", name, None, taken, notes, names)
+
+
+@dataclass
+class Read:
+    """What was read of some files: arrays, a title and the number of its file for each, and what is to be said of the files."""
+
+    arrays: list[np.ndarray] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    paged: list[str] = field(default_factory=list)
+    other_size: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+
+    def notes(self, files: int) -> list[str]:
+        n, listed_failed = len(self.failed), listed(self.failed, 5)
+        said = {
+            f"{n} of {files} pictures could not be read and were skipped: {listed_failed}": self.failed,
+            f"files of several pages or frames, each of which is a picture: {counted(self.paged)}": self.paged,
+            f"pages left out, which have another size than the first of their file: {counted(self.other_size)}": self.other_size,
+            f"pictures of 16 bits a colour, of which 8 were read: {counted(self.cut)}; to keep all give a .npy": self.cut,
+        }
+        return [text for text, found in said.items() if found]
+
+
+def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask) -> Read:
+    """Each page of each file that can be read, in the size that was asked for. UserError for one that cannot, if that is strict."""
+    read = Read()
     for i, (title, file) in enumerate(progress(pictures)):
         try:
-            pages, left, was_cut = read_pages(file)
+            pages, left_out, cut = read_pages(file)
         except Exception as error:  # a damaged file can make a decoder raise anything
-            failed.append(f"{title} ({_reason(error)})")
+            read.failed.append(f"{title} ({_reason(error)})")
             if ask.strict:
-                raise UserError(f"{ask.text}: cannot read {failed[0]}; mend or remove it") from error
+                raise UserError(f"{ask.text}: cannot read {read.failed[0]}; mend or remove it") from error
             continue
-        kept += [i] * len(pages)
-        arrays += [resized(page, ask.resize) if ask.resize else page for page in pages]
-        titles += [f"{title}[{k}]" for k in range(len(pages))] if len(pages) > 1 else [title]
-        paged += [f"{title} has {len(pages)}"] * (len(pages) > 1)
-        odd += [title] * left
-        cut += [title] * was_cut
-    notes = [*notes]
-    if failed:
-        notes.append(
-            f"{len(failed)} of {len(pictures)} pictures could not be read and were skipped: {listed(failed, 5)}"
-        )
-    if paged:
-        notes.append(f"files of several pages or frames, each of which is a picture: {len(paged)} ({listed(paged)})")
-    if odd:
-        notes.append(
-            f"pages left out, which have another size than the first of their file: {len(odd)} ({listed(odd)})"
-        )
-    if cut:
-        notes.append(
-            f"pictures of 16 bits a colour, of which 8 were read: {len(cut)} ({listed(cut)}); to keep all give a .npy"
-        )
-    if not arrays:
-        raise UserError(f"{ask.text} has no picture that can be read" + "".join(f"; {note}" for note in notes))
-    sizes = Counter((array.shape[1], array.shape[0]) for array in arrays).most_common()
+        read.files += [i] * len(pages)
+        read.arrays += [resized(page, ask.resize) if ask.resize else page for page in pages]
+        read.titles += [f"{title}[{k}]" for k in range(len(pages))] if len(pages) > 1 else [title]
+        read.paged += [f"{title} has {len(pages)}"] * (len(pages) > 1)
+        read.other_size += [title] * left_out
+        read.cut += [title] * cut
+    return read
+
+
+def check_alike(read: Read, ask: Ask) -> None:
+    """UserError where pictures differ in size, or in the type of their pixels."""
+    sizes = Counter((array.shape[1], array.shape[0]) for array in read.arrays).most_common()
     if len(sizes) > 1:
         (a, many), (b, fewer), *others = [(f"{w}x{h}", count) for (w, h), count in sizes]
         more = f" and {len(others)} other sizes occur" if others else ""
@@ -87,27 +113,32 @@ def from_pictures(
             f"the pictures of {ask.text} differ in size: {many} are {a}, {fewer} are {b}{more}; "
             f"bring them to one size, as with --resize {a}"
         )
-    types = {array.dtype: pictures[i][0] for array, i in zip(arrays, kept, strict=True)}
+    types = {array.dtype: title for array, title in zip(read.arrays, read.titles, strict=True)}
     if len(types) > 1:
         each = ", ".join(f"{title} has {dtype}" for dtype, title in types.items())
         raise UserError(f"the pictures of {ask.text} differ in the type of their pixels: {each}; save all in one")
-    depth = [array.shape[2] if array.ndim == 3 else 1 for array in arrays]
-    channels = max(depth)
-    grey = [title for title, n in zip(titles, depth, strict=True) if n == 1]
-    if channels > 1 and grey:
-        notes.append(
-            f"grey pictures that became colour, as the others are: {len(grey)} of {len(depth)} ({listed(grey)})"
-        )
-    if channels == 4:
-        seen = [title for title, n in zip(titles, depth, strict=True) if n == 4]
-        notes.append(
-            f"pictures with transparent pixels: {len(seen)} of {len(depth)} ({listed(seen)}); all have a fourth channel, opacity"
-        )
-    x = np.stack([_with_channels(array, channels) for array in arrays])
-    taken = {key: values[kept] for key, values in conditions.items()}
-    names = {"file": np.array([os.fsencode(title).decode(errors="replace") for title in titles])}
-    names |= {key: values[kept] for key, values in (known or {}).items()}
-    return Dataset(x, "images", name, None, taken, notes, names)
+
+
+def channel_notes(read: Read) -> list[str]:
+    """What is said of pictures that get channels of others."""
+    by_depth: dict[int, list[str]] = {1: [], 3: [], 4: []}
+    for array, title in zip(read.arrays, read.titles, strict=True):
+        by_depth[depth(array)].append(title)
+    grey, clear, n = by_depth[1], by_depth[4], len(read.arrays)
+    notes = []
+    if grey and len(grey) < n:
+        notes.append(f"grey pictures that became colour, as the others are: {counted(grey, n)}")
+    if clear:
+        notes.append(f"pictures with transparent pixels: {counted(clear, n)}; all have a fourth channel, opacity")
+    return notes
+
+
+def depth(picture: np.ndarray) -> int:
+    return picture.shape[2] if picture.ndim == 3 else 1
+
+
+def counted(names: Sequence[str], of: int | None = None) -> str:
+    return f"{len(names)}{f' of {of}' if of else ''} ({listed(names)})"
 
 
 def progress(pictures: Sequence[Any]) -> Iterable[Any]:
