@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.conditions import Schema
+from vaekit.conditions import FAR, Schema
 from vaekit.distributions import LIKELIHOODS, Likelihood
 from vaekit.errors import UserError
 from vaekit.files import digest
@@ -62,8 +62,6 @@ def build_flat(
     check_shapes(model, likelihood, features)
     return model
 
-
-FAR = 1e12  # model units, most often standard deviations
 
 STRUCTURES: dict[str, Callable[..., Any]] = {"flat": build_flat, "ladder": build_ladder, "vq": build_quantised}
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from vaekit.errors import UserError, near_matches, note
 from vaekit.marginal import Population, is_code, is_known
 
-FAR = 1e12  # standard deviations
+FAR = 1e12  # standard deviations, or other units of a model: beyond it, squares and sums overflow
 MAX_WHOLE_FLOAT_CLASSES = 20
 MAX_INTEGER_CLASSES = 64
 MAX_SEEN = 1000  # combinations of values that are kept
