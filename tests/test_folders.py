@@ -200,6 +200,9 @@ def test_a_table_beside_the_pictures(birds):
         "rows of metadata.csv that name no picture here: 1 of 5 (no.png)",
     ]
     assert "did you mean 'kind'" in mistake(birds, conditions=["kid"])
+    assert read(birds, conditions=["label"]).notes == []
+    (birds / "metadata.csv").write_text("file_name,kind\n")
+    assert "names no picture" in mistake(birds, conditions=["kind"])
 
 
 def test_a_table_that_is_named(birds, tmp_path):

@@ -90,6 +90,8 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
         return {}
     asked = replace(ask, path=path, text=str(path), column=None)
     header = columns_of(asked)
+    if not set(ask.conditions) & set(header):  # what there is may be named in an error
+        return dict.fromkeys(header, lambda: np.empty(0))
     key = FILE_NAME if FILE_NAME in header else header[0]
     table, _ = csv_table(replace(asked, schema={key: {"kind": "categorical"}}))  # 007.png is no number, nor is 007
     row_of = {str(name).replace("\\", "/").removeprefix("./"): i for i, name in enumerate(table[key].to_pylist())}
@@ -107,7 +109,7 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
         return {}
     if len(unknown) == len(titles):
         raise UserError(
-            f"{path} names no picture of {ask.text}: its column {key!r} has {next(iter(row_of))!r}, pictures are {titles[0]!r}"
+            f"{path} names no picture of {ask.text}: its column {key!r} has {next(iter(row_of), 'no rows')!r}, pictures are {titles[0]!r}"
         )
     if unknown:
         notes.append(
