@@ -165,7 +165,7 @@ def test_arguments_of_methods_are_checked_too():
         (lambda: vae.interpolate(x[0], x[1], 10**9), "steps=1000000000 has to be a whole number from 2 to 10,000"),
         (lambda: vk.AnomalyDetector(contamination="a").fit(x), "contamination='a' has to be a number above 0 and at most 0.5"),
         (lambda: vk.AnomalyDetector(random_state=-1).fit(x), "random_state=-1"),
-        (lambda: vk.AnomalyDetector(vk.VAE).fit(x), "estimator=.* has to be"),
+        (lambda: vk.AnomalyDetector(vk.VAE).fit(x), "estimator=.* has to be a VAE"),
     ]:  # fmt: skip
         with pytest.raises(UserError, match=said):
             call()

@@ -126,6 +126,5 @@ def described(hint: Any) -> str:
         return f"a list of {len(arguments)}, each {described(arguments[0])}"
     if origin in (list, Sequence):
         return f"a list, each {described(arguments[0])}"
-    return {str: "a word", bool: "true or false"}.get(hint) or (
-        "a dict" if (origin or hint) is Mapping else "a function"
-    )
+    words = {str: "a word", bool: "true or false", Mapping: "a dict", Callable: "a function"}
+    return words.get(origin or hint) or f"a {getattr(hint, '__name__', hint)}"
