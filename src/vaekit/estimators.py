@@ -517,7 +517,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         data = self._data(X, y, torch.float32).to(device)
         model = copy.deepcopy(self.model_).to(device)
         results = evaluation.evaluate(model, data, k=k, to_batch=self.domain_.batch, track=track)
-        if isinstance(rows := self._rows(X), Frame):
+        if self.domain_.kind == "table" and isinstance(rows := self._rows(X), Frame):
             results["gaps"] = filled_gaps(self, rows.table(), self.schema_.name(y), seed=self.seed_)
         if self.domain_.kind == "text":
             results |= rates(self.domain_, check_texts(X), -results["iw_nll"])
