@@ -443,6 +443,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         gappy = torch.arange(0) if packed.mask is None else (~packed.mask.flatten(1)).any(1).nonzero()[:, 0]
         model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
         found = x.expand(draws or 1, *x.shape).clone()  # only rows with gaps cost time
+        if len(gappy):
+            log.info("filling the gaps of %s rows", f"{len(gappy):,}")
         for start in track(range(0, len(gappy), ROWS_AT_ONCE)):
             index = gappy[start : start + ROWS_AT_ONCE]
             drawn = impute(model, seen[index], draws or GUESSES, random)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from vaekit.conditions import Condition, Label
 from vaekit.domains.columns import Column, Discrete
 from vaekit.domains.table import describe, possible
 from vaekit.errors import UserError, near_matches
+
+log = logging.getLogger(__name__)
 
 COMPARE = {
     "=": "equal",
@@ -150,6 +153,10 @@ def found_until(n: int, wanted: Sequence[Clause], draw: Callable[[int, int], Any
     while found < n:
         if drawn >= max(MOST, 1000 * n) or (drawn >= NONE and not found):
             raise UserError(f"{rarity(drawn, found)} {' and '.join(map(str, wanted))}: {remedy(found)}")
+        if i == 1:
+            log.info(
+                "drawing until %s rows have %s; %s of the first %s do", n, " and ".join(map(str, wanted)), found, drawn
+            )
         share = max(found, 1) / max(drawn, 1)
         rows = int(min(max(AT_ONCE, 1.2 * (n - found) / share), 16 * AT_ONCE)) if drawn else max(AT_ONCE, n)
         table = draw(rows, i)
