@@ -158,7 +158,7 @@ def test_the_unit_of_the_values_does_not_matter():
     x = blobs()
     as_they_are = error_of(x)
     assert as_they_are < 0.4
-    for factor in (0.1, 1e-6):
+    for factor in (1e-4,):
         assert error_of(factor * x) == pytest.approx(as_they_are, rel=0.1)
     assert error_of(2.0 + 0.1 * x) < 1.2 * as_they_are
 
