@@ -56,12 +56,13 @@ class Population(nn.Module):
         a Normal kernel. Labels that no row has together say nothing."""
         log_p = self.log_share.expand(len(next(iter(y.values()))), -1)
         for name, own in self.y.items():
-            given = y[name].unsqueeze(1)
+            given = y[name]
             if is_code(own):
-                log_p = log_p.masked_fill((given >= 0) & (given != own), -torch.inf)
-            else:  # in standard deviations; as wide as Scott's rule has it in one dimension
-                apart = ((given - own) * len(own) ** 0.2).nan_to_num(0.0)
-                log_p = log_p - apart.square().sum(-1) / 2
+                log_p = log_p.masked_fill((given[:, None] >= 0) & (given[:, None] != own), -torch.inf)
+            else:  # squared distances over what is known; the kernel is as wide as Scott's rule has it in one dimension
+                value, known = given.nan_to_num(0.0), (~given.isnan()).to(own)
+                apart = value.square().sum(1, keepdim=True) - 2 * value @ own.mT + known @ own.square().mT
+                log_p = log_p - apart.clamp_min(0.0) * len(own) ** 0.4 / 2
         return torch.where(log_p.isinf().all(1, keepdim=True), self.log_share, log_p).log_softmax(1)
 
     def pick(self, y: Mapping[str, Tensor], rows: int, random: np.random.Generator) -> np.ndarray:
