@@ -313,6 +313,6 @@ def test_mistakes_at_use(text_run, lines, table, fails, tmp_path):
 
 def test_a_model_of_tables_takes_no_texts(lines, does, fails, tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("a,b\n" + "".join(f"{i},{i * i % 7}\n" for i in range(30)))
+    path.write_text("a,b\n" + "".join(f"{i * i % 11},{i * i % 7}\n" for i in range(30)))
     does("fit", path, *QUICK, "--out", tmp_path / "run")
     assert "holds texts: give a table with the columns a, b" in fails("score", tmp_path / "run", lines)
