@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,9 @@ def test_text_in_a_data_frame_is_read_as_in_a_file_and_dates_stay_text() -> None
     )
     with pytest.warns(Note, match="price .*come back as plain numbers"):
         model = vaekit.VAE(epochs=1, latent_dim=2, size="small", sampler="prior").fit(rows)
+    with warnings.catch_warnings():  # at use nothing is guessed, so there is nothing to say
+        warnings.simplefilter("error")
+        assert np.isfinite(model.score_samples(rows[:20], k=3)).all()
     drawn = model.sample(20)
     assert drawn["price"].between(0, 75).all()
     assert drawn["day"].str.fullmatch(r"\d\d\.\d\d\.2020").all()
@@ -279,3 +283,17 @@ def test_what_spreadsheets_and_tools_put_around_a_table_is_left_out(tmp_path: Pa
 def test_types_are_named_as_people_name_them(values: Any, words: str) -> None:
     with pytest.raises(UserError, match=f"column 'c' holds {words}: leave it out"):
         vaekit.VAE(epochs=1).fit(pd.DataFrame({"c": values, "x": np.arange(30) / 7}))
+
+
+def test_text_in_parquet_and_json_lines_is_read_as_in_a_data_frame(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"price": ["$1.50", "$2.50"], "day": ["31.01.2020", "01.02.2020"], "zip": ["02138", "10115"], "mixed": ["1", "b"]})  # fmt: skip
+    rows.to_parquet(tmp_path / "t.parquet")
+    rows.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    for name in ("t.parquet", "t.jsonl"):
+        with pytest.warns(Note, match="read as numbers: price"):
+            found = vaekit.read(tmp_path / name).x.table()
+        assert found.to_pydict() == {
+            "price": [1.5, 2.5], "day": [datetime.date(2020, 1, 31), datetime.date(2020, 2, 1)],
+            "zip": ["02138", "10115"], "mixed": ["1", "b"],
+        }  # fmt: skip
+        assert vaekit.read(tmp_path / name, column="price").x.tolist() == ["$1.50", "$2.50"]

@@ -146,7 +146,8 @@ class Text:
             except pa.ArrowInvalid:
                 continue
             word = first(self.kept.filter(values)) if pa.types.is_boolean(kind) else ""
-            return Found(values, word or "", "" if self.file else self.example(values))
+            quiet = self.file or is_number(self.said.get("type"))  # as it was in training
+            return Found(values, word or "", "" if quiet else self.example(values))
         return None
 
     def codes(self) -> bool:

@@ -21,7 +21,7 @@ FIRST = 1000  # rows that are looked at to guess whether a file has to be read i
 
 def read_csv(ask: Ask) -> Dataset:
     table, notes = csv_table(ask)
-    return from_table(table, ask, re.sub(r"\.(csv|tsv)(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE), notes)
+    return dataset_of(table, ask, re.sub(r"\.(csv|tsv)(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE), notes)
 
 
 def csv_table(ask: Ask) -> tuple[Any, list[str]]:
@@ -46,13 +46,9 @@ def csv_table(ask: Ask) -> tuple[Any, list[str]]:
     notes = [f"{ask.text}: lines that begin with # and were skipped: {comments}"] if comments else []
     notes += [f"{ask.text} has no header; its columns were named column_0, column_1, ..."] if headless else []
     reject_duplicates(table.column_names)
-    said = dict(ask.schema)
-    if ask.column is not None:  # what is beside texts matters little
-        others = {name: {"kind": DROP} for name in table.column_names if name not in ask.conditions}
-        said = {**said, **others, ask.column: {"kind": "categorical"}}
     raw = table
     try:
-        table, told = read_cells(table, said, decimal=ask.decimal, semicolons=delimiter == ";")
+        table, told = read_cells(table, known(table, ask), decimal=ask.decimal, semicolons=delimiter == ";")
     except UserError as error:
         raise UserError(f"{ask.text}: {error}") from error
     if ask.column is None:
@@ -132,10 +128,22 @@ def read_parquet(ask: Ask) -> Dataset:
     return from_table(table, ask, ask.path.stem, [])
 
 
+def known(table: Any, ask: Ask) -> dict[str, Any]:
+    """What is known of the columns of a table, by name, see `read_cells`; of one that is read for its texts these stay as they are."""
+    if ask.column is None:
+        return dict(ask.schema)
+    others = {name: {"kind": DROP} for name in table.schema.names if name not in ask.conditions}
+    return {**ask.schema, **others, ask.column: {"kind": "categorical"}}
+
+
 def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
-    """A Dataset of an Arrow table, or of a dataset that is one: its columns, but those taken as conditions."""
+    """A Dataset of an Arrow table, or of a dataset that is one, whose columns of text may be numbers or dates."""
     table, told = typed(table, ask)
-    notes += told
+    return dataset_of(table, ask, name, [*notes, *told])
+
+
+def dataset_of(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
+    """A Dataset of an Arrow table, or of a dataset that is one: its columns, but those taken as conditions."""
     frame = Frame(table) if hasattr(table, "count_rows") else Frame.of(table)
     if not len(frame):
         raise UserError(f"{ask.text} has no rows: give a table that has some")
@@ -162,19 +170,16 @@ def typed(table: Any, ask: Ask) -> tuple[Any, list[str]]:
 
     A file is read into memory only where its first rows have such columns.
     """
+    said = known(table, ask)
     if not hasattr(table, "count_rows"):
-        return (
-            (table, [])
-            if ask.path.name.lower().endswith((".csv", ".csv.gz"))
-            else read_cells(table, ask.schema, file=False)
-        )
+        return read_cells(table, said, file=False)
     texts = [field.name for field in table.schema if is_text(field.type)]
     some = table.head(FIRST, columns=texts)
     try:
-        changed = read_cells(some, ask.schema, file=False)[0].schema.types != some.schema.types
+        changed = read_cells(some, said, file=False)[0].schema.types != some.schema.types
     except UserError:  # a column that is mixed among the first rows need not be so
         changed = True
-    return read_cells(table.to_table(), ask.schema, file=False) if changed and texts else (table, [])
+    return read_cells(table.to_table(), said, file=False) if changed and texts else (table, [])
 
 
 def column_offers(frame: Frame, ask: Ask) -> Offers:
