@@ -462,8 +462,7 @@ def evaluate(
             results |= labels.beside(beside, data.x, data.conditions[beside.target_]) if own else {}
         elif beside is not None:
             results |= texts.beside(results, beside.score_samples(data.x, own, k=1))
-    runs.save_evaluation(folder, results, estimator)
-    return results
+    return runs.save_evaluation(folder, results, estimator)
 
 
 def comparison(folder: Path, estimator: Any, say: Any = print) -> Any:

@@ -228,10 +228,11 @@ def save_samplers(folder: Path, estimator: Any) -> None:
     write_together(sampler_files(folder, estimator))
 
 
-def save_evaluation(folder: Path, results: Mapping[str, Any], estimator: Any) -> None:
-    """Keep what `evaluate` found, with a hash that tells which weights it is of."""
+def save_evaluation(folder: Path, results: Mapping[str, Any], estimator: Any) -> dict[str, Any]:
+    """Keep what `evaluate` found, with a hash that tells which model it is of; returns what is kept."""
     kept = {**results, "hash": evaluation_hash(results, estimator)}
     write_text(folder / EVALUATION, json.dumps(kept, indent=2) + "\n")
+    return kept
 
 
 def read_evaluation(folder: Path, estimator: Any) -> dict[str, Any] | None:
