@@ -6,7 +6,6 @@ import os
 import signal
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -514,11 +513,3 @@ def test_a_file_that_is_no_tokenizer_is_told(tmp_path):
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(UserError, match="is no tokenizer of Hugging Face's library"):
         vk.VAE(2, tokenizer=tmp_path / "other.json").fit(TEXTS)
-
-
-def test_a_column_of_texts_in_a_data_frame_is_told():
-    captions = [f"{text} {i} times" for i, text in enumerate(TEXTS)]
-    with pytest.warns(
-        Note, match="column 'caption' looks like texts, and is taken for categories: give a list of texts"
-    ):
-        vk.VAE(2, epochs=1, size="small", sampler="prior").fit(pd.DataFrame({"caption": captions, "n": range(27)}))
