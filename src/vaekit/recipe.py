@@ -222,11 +222,12 @@ class Recipe:
             self.hide_labels(data, estimator)
             say(labels.known_line(name, values, data.conditions[name], estimator.kind == "label"))
             origin |= {name: getattr(self, name) for name in LABELLED_BY}
+        bar = ProgressBar()
         try:
-            with ProgressBar() as bar:
+            with bar:
                 estimator.fit_data(data, kinds=kinds, folder=folder, resume=resume, origin=origin, watchers=[bar])
         except KeyboardInterrupt:
-            if not getattr(estimator, "interrupted_", True):
+            if bar.over:
                 say(
                     f"stopped; {folder} is trained, and `vaekit sample {folder} --sampler gmm` and `vaekit report {folder}` do "
                     "what is left"

@@ -44,6 +44,7 @@ class ProgressBar:
         self.task = self.bar.add_task("fit", total=1.0, epoch=1, text="")
         self.shown = 0.0
         self.tenth = -1
+        self.over = False  # whether training is, and something else goes on
         self.valid = ""
 
     def __enter__(self) -> ProgressBar:
@@ -75,7 +76,8 @@ class ProgressBar:
             elbo = -row["reconstruction"] - row["kl"]
             text = f"epoch {row['epoch']}: ELBO {elbo:.2f}, reconstruction {row['reconstruction']:.2f}, KL {row['kl']:.2f} nats"
             self.console.print(text + self.valid, highlight=False, soft_wrap=True)
-        if progress >= 1 or state.stopped_early:  # what follows is no part of it
+        self.over = progress >= 1 or state.stopped_early
+        if self.over:
             self.stop()
         if state.stopped_early:
             self.console.print(
