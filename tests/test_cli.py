@@ -183,7 +183,7 @@ def test_tables(table, table_run, tmp_path, fails):
     shuffled.write_text("extra,half,height\n1,80,160\n2,90,180\n")
     vaekit("reconstruct", table_run, shuffled, "-o", tmp_path / "r.parquet", check=0)
     assert pyarrow.parquet.read_table(tmp_path / "r.parquet").shape == (2, 2)
-    (tmp_path / "short.csv").write_text("height\n160\n")
+    (tmp_path / "short.csv").write_text("weight\n160\n")
     assert "half" in fails("encode", table_run, tmp_path / "short.csv", "-o", tmp_path / "z.csv")
 
 
