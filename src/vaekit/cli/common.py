@@ -60,8 +60,19 @@ Condition = Annotated[
 ]
 
 
-def option(help: str, *names: str, panel: str = "Training", **limits: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **limits)
+def option(
+    help: str, *names: str, panel: str = "Training", min: float | None = None, max: float | None = None, **more: Any
+) -> Any:
+    def check(value: Any) -> Any:  # typer's own check would take half of the help's width to show the range
+        if isinstance(value, int | float) and not ((min is None or value >= min) and (max is None or value <= max)):
+            least, most = (
+                f"{word} {end:,}" if end is not None else "" for word, end in (("at least", min), ("at most", max))
+            )
+            raise typer.BadParameter(f"{value} is out of range: give {' and '.join(filter(None, (least, most)))}")
+        return value
+
+    limited = None if min is None and max is None else check
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, callback=limited, **more)
 
 
 SEED: dict[str, Any] = dict(min=0, max=2**31 - 1)  # seeds that are counted up from it fit, too
