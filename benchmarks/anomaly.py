@@ -51,7 +51,7 @@ def sets(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 def planted(seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Normal rows that are dense, and anomalies beside or among them: name, 2000 rows and 200, labels as of `sets`."""
     random = np.random.default_rng(seed)
-    n, m = 2000, 200
+    n, m = (100, 20) if is_toy() else (2000, 200)
 
     def labelled(normal: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.concatenate([normal, odd]), np.repeat([0, 1], [n, m])
@@ -99,7 +99,7 @@ def one_class(x: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.n
 
 
 def vaekit_detector(train: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, vk.AnomalyDetector]:
-    estimator = default(train).set_params(epochs=1) if is_toy() else None
+    estimator = default(train)[0].set_params(epochs=1) if is_toy() else None
     detector = vk.AnomalyDetector(estimator, random_state=seed).fit(train)
     return -detector.score_samples(test), detector
 

@@ -15,6 +15,7 @@ from conftest import DATA, real
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 LINES = {
     "anomaly.py adbench": "adbench",
+    "anomaly.py dense": "",
     "far_away.py": "mnist",
     "generation.py disentanglement --data sprites": "lpc_sprites",
     "imputation.py tables": "tabular",
