@@ -154,6 +154,11 @@ def test_dates_in_any_form_are_the_same_dates_and_are_written_so(format: str, ti
         (["1.2.2020", "31.12.2020"], datetime.date(2020, 2, 1)),
         (["2020-01-01 00:00:00.123", "2020-01-01 00:00:00.500"], datetime.datetime(2020, 1, 1, 0, 0, 0, 123000)),
         (["18.00.00", "07.30.00"], datetime.time(18)),
+        (["2020-01-01 05:00:00 UTC", "2020-01-02 05:00:00 UTC"], datetime.datetime(2020, 1, 1, 5, tzinfo=datetime.UTC)),
+        (["20200101T050000Z", "20200102T233000Z"], datetime.datetime(2020, 1, 1, 5, tzinfo=datetime.UTC)),
+        (["20200101T050003", "20200102T233003"], datetime.datetime(2020, 1, 1, 5, 0, 3)),
+        (["01/Jan/2020:05:00:03 +0200", "13/Jan/2020:05:00:03 +0200"], datetime.datetime(2020, 1, 1, 3, 0, 3, tzinfo=datetime.UTC)),
+        (["Wed, 01 Jan 2020 05:00:03 GMT", "Thu, 02 Jan 2020 05:00:03 GMT"], datetime.datetime(2020, 1, 1, 5, 0, 3, tzinfo=datetime.UTC)),
     ],
     ids=str,
 )  # fmt: skip
@@ -163,6 +168,17 @@ def test_zones_fractions_and_days_without_zeros(cells: list[str], first: Any) ->
     assert [c.rstrip("0") for c in written(found["x"], format_of(found.schema.field("x"))).to_pylist()] == [
         c.rstrip("0") for c in cells
     ]
+
+
+def test_versions_scores_and_ratios_are_no_times() -> None:
+    columns = {
+        "version": ["1.4.2", "2.10.0", "1.12.9"],
+        "score": ["1:3", "2:2", "0:1"],
+        "ratio": ["1:3:6", "2:4:9", "12:5:1"],
+    }
+    found, notes = read(columns)
+    assert found.to_pydict() == columns
+    assert notes == []
 
 
 def test_days_or_months_first_is_told_by_other_columns_by_order_or_by_the_user() -> None:

@@ -16,7 +16,7 @@ from scipy.special import ndtri
 from scipy.stats import kstest
 
 from vaekit.domains.columns import Continuous, Discrete, column, decimals, normal_scores, piecewise
-from vaekit.domains.table import Table
+from vaekit.domains.table import Table, describe
 from vaekit.errors import UserError
 from vaekit.frame import Frame
 
@@ -314,3 +314,18 @@ def test_what_cannot_be_learned_from_is_said_in_a_line(values: Any, said: dict[s
     with pytest.raises(UserError, match=message) as told:
         learned(values, **said)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (pa.array(TIMES), "2019-01-01 07:30:00 to 2019-01-09 07:53:00, in steps of a minute"),
+        (pa.array(DAYS), "2019-01-01 to 2019-12-24, in steps of a day"),
+        (pa.array(SECONDS), "in steps of a second"),
+        (pa.array(20210301 + WHOLE), "20210301 to 20210420, in steps of 1"),
+        (pa.array(1000.5 * WHOLE), "0 to 119059.5, in steps of 0.1"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_columns_are_described_as_people_write_numbers_and_spans(values: Any, said: str) -> None:
+    assert said in describe(learned(values).schema["c"])

@@ -286,6 +286,8 @@ def test_an_order_of_dates_that_nearly_all_rows_have_is_suggested() -> None:
     rows.loc[:1, "end"] = pd.Timestamp("2019-01-01")
     with pytest.warns(Note, match="'start <= end' holds in 99.5% of the rows: .* --constraint 'start <= end'"):
         vaekit.VAE(**TINY).fit(rows[["start", "end"]])
+    with pytest.warns(Note, match="'start <= end' holds in all rows: "):
+        vaekit.VAE(**TINY).fit(ROWS[["start", "end"]])
     for quiet in (
         rows[["start"]],
         rows.assign(end=rows["end"].to_numpy()[::-1])[["start", "end"]],

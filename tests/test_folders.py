@@ -69,7 +69,7 @@ def test_pages_and_frames_are_pictures(tmp_path):
     data = read(tmp_path)
     assert np.array_equal(data.x, deep)
     assert data.names["file"].tolist() == [f"stack.tif[{i}]" for i in range(5)]
-    assert data.notes == ["files of several pages or frames, each of which is a picture: 1 (stack.tif has 5)"]
+    assert data.notes == ["1 of 1 files hold several pages or frames, each read as a picture: stack.tif has 5"]
     assert np.array_equal(read(f"{tmp_path}/stack.tif[3]").x[0], deep[3])  # so that a name is a source
     frames = [Image.fromarray(noise(4, 4, seed=i)) for i in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -85,7 +85,7 @@ def test_colours_of_16_bits(tmp_path):
     png16(tmp_path / "a.png", pixels)
     data = read(tmp_path)
     assert np.array_equal(data.x[0], pixels >> 8)
-    assert data.notes == ["pictures of 16 bits a colour, of which 8 were read: 1 (a.png); to keep all give a .npy"]
+    assert data.notes == ["only 8 of 16 bits a colour were read in 1 of 1 pictures: a.png; give a .npy to keep all"]
     (tmp_path / "b.ppm").write_bytes(b"P6 5 6 65535\n" + pixels.astype(">u2").tobytes())
     assert "of 16 bits" in read(tmp_path / "b.ppm").notes[0]
 

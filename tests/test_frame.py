@@ -152,7 +152,7 @@ def test_columns_of_several_levels_in_any_order_with_more_or_with_fewer() -> Non
         scores = model.score_samples(rows, k=3)
         np.testing.assert_array_equal(model.score_samples(rows[[2, 1, 0]].assign(more=1), k=3), scores)
         model.score_samples(rows.to_numpy(), k=3)
-    with pytest.warns(Note, match="table lacks, all of whose cells were taken as missing: 2, 1, 2"):
+    with pytest.warns(Note, match="table lacks 2 of the model's . columns: 1, 2"):
         filled = model.impute(rows[[0]])
     assert filled.columns.tolist() == [0, 1, 2]
     assert filled.notna().all(axis=None)

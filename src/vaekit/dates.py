@@ -17,8 +17,15 @@ FORMATS = (
     *(day + time for day in (*DAYS_FIRST, *MONTHS_FIRST, *WORDS) for time in ("", *(s + t for s, t in product((" ", ", "), TIMES)))),
     *MONTHS,
     *TIMES,
+    "%Y%m%dT%H%M%S",
+    "%Y%m%d %H%M%S",
+    "%d/%b/%Y:%H:%M:%S",
+    "%a, %d %b %Y %H:%M:%S",
+    "%a %b %d %H:%M:%S %Y",
 )  # fmt: skip
-ZONE = r"(?P<zone>Z|[+-]\d\d:?\d\d)$"
+ZONE = r"(?P<zone> ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))$"
+# How many digits parts of a format have: "1.4.2" is a version, no time of day. Days, months and hours may lack a leading zero.
+DIGITS = {"Y": r"\d{4}", **dict.fromkeys("yMS", r"\d{2}"), **dict.fromkeys("dmHI", r"\d{1,2}")}
 FIRST = 50  # cells that rule most formats out
 MARK = "\x01"  # before a number whose leading zero is to go
 
@@ -33,7 +40,7 @@ def guess(cells: Any, order: str) -> tuple[Any, str, str] | None:
     import pyarrow.compute as pc
 
     zones = pc.struct_field(pc.extract_regex(cells, ZONE), "zone")
-    if zones.null_count == cells.null_count and pc.all(pc.match_substring_regex(cells, ":")).as_py():
+    if zones.null_count == cells.null_count and pc.all(pc.match_substring_regex(cells, r":|T\d{6}")).as_py():
         return zoned(cells, zones.drop_null().unique().to_pylist())
     found = fitting(cells)
     if not found:
@@ -64,7 +71,7 @@ def fitting(cells: Any) -> list[str]:
     import pyarrow.compute as pc
 
     some = cells.drop_null().unique().slice(0, FIRST)
-    if not pc.all(pc.match_substring_regex(some, r"^(\d|\w{3,9} \d|\w{3}-\d).{2,30}$")).as_py():
+    if not pc.all(pc.match_substring_regex(some, r"^(\d|\w{3,9} \d|\w{3}-\d|\w{3},? \w{2}).{2,30}$")).as_py():
         return []
     return [f for f in FORMATS if parsed(some, f) is not None and parsed(cells, f) is not None]
 
@@ -85,13 +92,20 @@ def zoned(cells: Any, zones: list[str]) -> tuple[Any, str, str] | None:
     import pyarrow.compute as pc
 
     found = iso(cells, pa.timestamp("us", "UTC"))
-    if found is None or len(zones) > 1:
+    if len(zones) > 1:
         return found
-    zone = zones[0]
-    values = found[0] if zone == "Z" else found[0].cast(pa.timestamp("us", zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"))  # fmt: skip
+    zone = zones[0].strip()
+    kind = pa.timestamp("us", "UTC" if zone.isalpha() else f"{zone[:3]}:{zone[-2:]}")
     bare = pc.replace_substring_regex(cells, ZONE, "")
+    if found is None:
+        for format in fitting(bare):
+            local = parsed(bare, format)
+            if pa.types.is_timestamp(local.type):
+                return pc.assume_timezone(local, kind.tz), in_same_form(local, bare, format) + zones[0], ""
+        return None
+    values = found[0].cast(kind)
     formats = [f"%Y-%m-%d{s}{t}" for s, t in product(" T", TIMES[:2])]
-    return values, next((f + zone for f in formats if equal(written(values, f), bare)), ""), ""
+    return values, next((f + zones[0] for f in formats if equal(written(values, f), bare)), ""), ""
 
 
 def asked(cells: Any, format: str) -> Any:
@@ -108,9 +122,11 @@ def asked(cells: Any, format: str) -> Any:
 def parsed(cells: Any, format: str) -> Any:
     """Text as days, times or times of day, as the format has them; None where a cell does not fit it."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     values = parsed_values(cells, format)
-    if values.null_count > cells.null_count:
+    shape = re.sub(r"%-?(\w)", lambda part: DIGITS.get(part[1], r"\w+"), re.escape(format))
+    if values.null_count > cells.null_count or not pc.all(pc.match_substring_regex(cells, f"^{shape}$")).as_py():
         return None
     timed, dated = ("%H" in format or "%I" in format), "%d" in format or "%m" in format or "%b" in format.lower()
     values = values.cast(pa.timestamp("us") if timed and dated else pa.time32("s") if timed else pa.date32())

@@ -282,11 +282,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         if compare:
             more, error = gain(model, sampler, valid, encode, self.seed_)
             if not more > 2 * error:
-                found = "too few rows were held out to compare" if math.isnan(error) else (
-                    f"codes of held-out rows are {more:.2f} +- {error:.2f} nats likelier under it, which is no clear gain"
+                found = "too few rows were held out to compare the two" if math.isnan(error) else (
+                    f"it fits the codes of held-out rows no better ({more:+.2f} +- {error:.2f} nats a row)"
                 )  # fmt: skip
                 note(
-                    f"samples are drawn from the prior, not from sampler {name}: {found}; --sampler {name} learns it all the same"
+                    f"samples are drawn from the prior, not from sampler {name}: {found}; --sampler {name} takes it all the same"
                 )
                 return self
         self.samplers_[name] = sampler
@@ -403,7 +403,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             return self.domain_.unpack(torch.cat(x), given) if table else self.domain_.unpack(torch.cat(x))
 
         if table and self.domain_.left_out:
-            note(f"columns that samples lack, since they look like identifiers: {listed(self.domain_.left_out)}")
+            note(f"samples lack columns that look like identifiers: {listed(self.domain_.left_out)}")
         if where is None:
             rows = draw(n_samples, 0)
         elif table:

@@ -145,7 +145,7 @@ class Frame:
         if len(absent) == len(types):
             raise UserError(f"the table has none of the columns {listed(absent)} that the model knows{hint}")
         note(
-            f"columns that the table lacks, all of whose cells were taken as missing: {len(absent)}, {listed(absent)}{hint}"
+            f"the table lacks {len(absent)} of the model's {len(types)} columns: {listed(absent)}{hint}; their cells count as missing"
         )
         return Frame(
             self.dataset, self.like, [*self.columns, *absent], self.own, {**self.absent, **absent}, self.blanks

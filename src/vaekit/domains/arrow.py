@@ -123,6 +123,21 @@ def date_step(common: int, kind: Any) -> int:
     return next((step for step in steps if step and common % step == 0), 1)
 
 
+def step_in_words(step: float, kind: Any) -> str:
+    """A step that `date_step` found: "an hour"."""
+    unit = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(kind, "unit", "ms")]
+    seconds = step * 86400 if str(kind).startswith("date32") else step / unit
+    spans = {
+        "a day": 86400,
+        "an hour": 3600,
+        "a minute": 60,
+        "a second": 1,
+        "a millisecond": 1e-3,
+        "a microsecond": 1e-6,
+    }
+    return next((name for name, span in spans.items() if seconds >= 0.99 * span), "a nanosecond")
+
+
 def restore(values: Any, text: str, labels: list[Any] | None = None) -> Any:
     """Canonical values in the type of this name. labels: all that a dictionary of that type has, canonical."""
     import pyarrow as pa

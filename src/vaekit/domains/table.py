@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vaekit.cells import as_said, format_of, listed
+from vaekit.dates import written
 from vaekit.domains.arrow import (
     as_trained,
     canonical,
@@ -20,6 +21,7 @@ from vaekit.domains.arrow import (
     is_time,
     numbers,
     restore,
+    step_in_words,
     type_named,
     value_type,
 )
@@ -100,7 +102,10 @@ class Table(Domain):
         if constraints:
             self.constraints = Constraints.learn(constraints, self.schema, cells, len(frame))
         elif found := candidates(self.schema, cells):
-            shown = ", ".join(f"{rule!r} holds in {share:.1%} of the rows" for rule, share in found.items())
+            shown = listed(
+                f"{rule!r} holds in {'all' if share == 1 else f'{share:.1%} of the'} rows"
+                for rule, share in found.items()
+            )
             note(
                 f"{shown}: rows that are drawn keep to it with --constraint {next(iter(found))!r}, in Python constraints=[...]"
             )
@@ -278,8 +283,10 @@ def describe(c: Column) -> str:
         shown = ", ".join(str(v) for v in restored(c.classes[:6], c)) + (", ..." if len(c.classes) > 6 else "")
         return f"{c.kind}, {len(c.classes)} classes ({shown}){gaps}"
     ends = [c.low, c.high] if c.origin is None else restored([int(v) + c.origin for v in (c.low, c.high)], c)
-    low, high = (f"{v:g}" if isinstance(v, float) else v for v in ends)
-    return f"{c.kind}, {low} to {high}{f', in steps of {c.step:g}' if c.step else ''}{gaps}"
+    low, high = (f"{v:.{15 if c.step else 6}g}" if isinstance(v, float) else v for v in ends)
+    kind = value_type(type_named(c.type))
+    step = step_in_words(c.step, kind) if is_time(kind) else f"{c.step:g}"
+    return f"{c.kind}, {low} to {high}{f', in steps of {step}' if c.step else ''}{gaps}"
 
 
 def restored(values: list[Any], c: Column) -> list[Any]:
@@ -287,7 +294,7 @@ def restored(values: list[Any], c: Column) -> list[Any]:
     import pyarrow as pa
 
     kind = value_type(type_named(c.type))
-    return restore(pa.array(values), str(kind)).cast(pa.string()).to_pylist() if is_time(kind) else values
+    return written(restore(pa.array(values), str(kind)), "").to_pylist() if is_time(kind) else values
 
 
 def new_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -76,9 +76,9 @@ class Read:
         n, listed_failed = len(self.failed), listed(self.failed, 5)
         said = {
             f"{n} of {files} pictures could not be read and were skipped: {listed_failed}": self.failed,
-            f"files of several pages or frames, each of which is a picture: {counted(self.paged)}": self.paged,
+            f"{len(self.paged)} of {files} files hold several pages or frames, each read as a picture: {listed(self.paged)}": self.paged,
             f"pages left out, which have another size than the first of their file: {counted(self.other_size)}": self.other_size,
-            f"pictures of 16 bits a colour, of which 8 were read: {counted(self.cut)}; to keep all give a .npy": self.cut,
+            f"only 8 of 16 bits a colour were read in {len(self.cut)} of {files} pictures: {listed(self.cut)}; give a .npy to keep all": self.cut,
         }
         return [text for text, found in said.items() if found]
 

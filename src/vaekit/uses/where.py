@@ -12,6 +12,7 @@ from vaekit.conditions import Condition, Label
 from vaekit.domains.columns import Column, Discrete
 from vaekit.domains.table import describe, possible
 from vaekit.errors import UserError, near_matches
+from vaekit.frame import in_words
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,9 @@ class Clause:
         if value is None and pa.types.is_integer(kind):  # "age>17.5"
             value = self.value_as(pa.float64())
         if value is None:
-            raise UserError(f"column {self.column!r} holds {kind}, which cannot be {self.value!r}")
+            raise UserError(
+                f"column {self.column!r} holds {in_words(kind)}, which {self.value!r} cannot be compared with"
+            )
         return value
 
     def value_as(self, kind: Any) -> Any:
