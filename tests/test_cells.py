@@ -66,6 +66,17 @@ def test_numbers_in_any_notation_are_the_same_numbers(
     assert [note for note in notes if "x" in note] or all(plain(cell) for cell in cells)
 
 
+@pytest.mark.parametrize("unit", ["kg", " km/h", " m²", "°C", " mmHg", " years", "ms", " µg/m³", " EUR", "%"])
+def test_the_unit_of_all_cells_is_left_out(unit: str) -> None:
+    assert read({"x": [f"5{unit}", f"17{unit}"]})[0]["x"].to_pylist() == [5, 17]
+
+
+def test_a_unit_that_nobody_knows_is_left_out_where_the_schema_says_so() -> None:
+    table = pa.table({"x": ["5 eggs", "17 eggs"]})
+    assert read_cells(table, {"x": {"kind": "integer"}})[0]["x"].to_pylist() == [5, 17]
+    assert read_cells(table, {})[0]["x"].to_pylist() == ["5 eggs", "17 eggs"]
+
+
 def test_a_note_names_the_columns_and_shows_a_cell_of_each() -> None:
     _, notes = read({"price": ["$1,234.50", "$2.00"], "share": ["5.3%", "0.1%"], "plain": ["1", "2"]})
     assert len(notes) == 1
@@ -95,6 +106,10 @@ def test_a_cell_that_does_not_tell_is_read_as_the_other_columns_are() -> None:
         ["+49 170 123 456", "+1 222 333 444"],
         ["192.168.100.101", "192.168.100.102"],
         ["4G", "5G"],
+        ["5.png", "17.png"],
+        ["12a", "12b"],
+        ["12a", "13a"],
+        ["12 Road", "7 Road"],
         ["1,2,3", "4,5"],
         ["item 1", "item 2"],
         ["$5", "€5"],

@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 import vaekit as vk
+from vaekit.conditions import Schema
 from vaekit.errors import UserError
 from vaekit.nets import MLP
 
@@ -160,6 +161,14 @@ def test_several_conditions_by_name_and_unknown():
         vae.transform(x[:3], frame)
 
 
+@pytest.mark.parametrize("dtype", ["string", "category", object])
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA, pd.NaT])
+def test_what_pandas_has_for_a_missing_label_is_no_class(dtype, gap):
+    y = pd.Series(["a", "b", gap] * 10, dtype=dtype)
+    assert Schema.infer({"y": y}).named["y"].classes == ["a", "b"]
+    assert vk.SemiSupervisedVAE()._targets(y).tolist() == ["a", "b", None] * 10
+
+
 @pytest.mark.parametrize(
     ("y", "word"),
     [
@@ -172,6 +181,8 @@ def test_wrong_conditions_are_told(y, word):
     vae = vk.CVAE(1, **QUICK).fit(np.random.default_rng(0).normal(size=(30, 2)), {"kind": ["a", "b", "c"] * 10})
     with pytest.raises(UserError, match=word):
         vae.sample(3, y)
+    with pytest.raises(UserError, match="no conditions: leave y out"):
+        vk.VAE(1, **QUICK).fit(np.eye(5)).sample(3, "zebra")
 
 
 def test_missing_values_are_learned_around():

@@ -495,7 +495,7 @@ def test_ctrl_c_after_training_says_how_to_go_on(tmp_path):
     assert len(vk.load(tmp_path / "r").predict(load_digits().images[:2])) == 2
 
 
-UNKNOWN = [None, np.nan, -1, "-1", "", " ", "nan", "NA", "?"]
+UNKNOWN = [None, np.nan, -1, "-1", "-1.0", "", " ", "nan", "NA", "?"]
 
 
 @given(st.lists(st.sampled_from(UNKNOWN), min_size=1, max_size=9))

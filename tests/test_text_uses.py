@@ -19,6 +19,7 @@ from vaekit.evaluation.texts import beside, text_lines
 from vaekit.sources import read
 from vaekit.training.data import generator
 from vaekit.uses.fill_in import GAP, Reader, candidates
+from vaekit.uses.scores import new_score
 
 CAPTIONS = [
     f"{who} {does} {what}{end}"
@@ -83,6 +84,16 @@ def integrated(vae, texts, y=None):
     with torch.no_grad():
         log_p = vae._model().decode(z, given).log_prob(vae.domain_.batch(x), mask) - z.square().sum(-1) / 2
     return dict(zip(texts, log_p.logsumexp(0).softmax(0).numpy(), strict=True))
+
+
+def test_what_texts_cannot_do_is_said(pairs):
+    with pytest.raises(UserError, match='"path" needs rows that are numbers'):
+        new_score("path", pairs).fit(pairs, CAPTIONS[:9])
+    for texts, words in ((iter(CAPTIONS), "read only once"), ([], "no rows")):
+        with pytest.raises(UserError, match=words):
+            pairs.score_samples(texts)
+    with pytest.raises(UserError, match="read only once"):
+        vaekit.VAE().fit(text for text in CAPTIONS)
 
 
 @pytest.mark.parametrize("text", ["red ___ red", "___ blue red", "blue green ___", "___ red ___", "___"])

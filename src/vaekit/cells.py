@@ -6,6 +6,7 @@ date is written ("%d.%m.%Y"), what a true boolean looks like ("True"), or the nu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,12 @@ NUMBER = (
     rf"(?P<digits>[.,]?\d[\d.,'’{SPACES}]*?)(?P<exponent>[eE][-+]?\d+)?"
     rf"(?P<gap>[{SPACES}]*)(?P<after>{CURRENCY}|[%‰°]\p{{L}}?|\p{{L}}[\p{{L}}²³/]{{0,5}})?(?P<close>\))?(?P<minus>-)?$"
 )
+MEASURE = (
+    r"(?:[kKMGTPhdcmµμn]?(?:m|g|s|A|V|W|Wh|Hz|Pa|J|N|L|l|B|b|eV|mol|Ω|cal|bar|bps|ohm)|mmHg|psi|ppm|ppb|rpm|mph|kph|kn|dB|px|pt|C|F|IU|"
+    r"min|h|hrs?|sec|mins?|d|days?|weeks?|months?|y|yrs?|years?|hours?|in|ft|yd|mi|miles?|lbs?|oz|st|gal|t|tons?|ha|acres?|sqft|sqm|"
+    r"x|[kKM]|bn|mln|pcs?)[²³]?"
+)
+UNIT = rf"{MEASURE}(?:/{MEASURE})?"
 EXAMPLES = 4  # columns that a note shows
 
 
@@ -154,10 +161,13 @@ class Text:
         """Whether the cells are made of digits and yet are no numbers: with leading zeros, telephone numbers, IP addresses."""
         import pyarrow.compute as pc
 
-        if self.said.get("kind") in ("real", "integer", "positive", "bounded") or is_number(self.said.get("type")):
+        if self.is_said_number():
             return False
         some = pc.any(pc.match_substring_regex(self.kept, r"^[-+]?0\d|^\+\d+ \d")).as_py()
         return bool(some) or all_match(self.kept, r"^\d{1,3}(\.\d{1,3}){3}$")
+
+    def is_said_number(self) -> bool:
+        return self.said.get("kind") in ("real", "integer", "positive", "bounded") or is_number(self.said.get("type"))
 
     def number_format(self) -> str:
         """How the column writes numbers: `POINT`, `COMMA`, "either" where no cell tells, or "" where they are no numbers."""
@@ -170,10 +180,13 @@ class Text:
         units = [set(part(self.parts, name).drop_null().unique().to_pylist()) for name in ("before", "after")]
         if any(len(unit - {""}) > 1 for unit in units):
             return ""
-        letters = next(iter(units[1] - {""}), "")
-        if letters.isalpha() and not pc.all(pc.match_substring_regex(part(self.parts, "after"), CURRENCY)).as_py():
-            fraction = pc.any(pc.match_substring_regex(written, r"[.,]")).as_py()
-            if "" in units[1] or not (fraction or pc.all(pc.not_equal(gap, "")).as_py()):
+        unit = next(iter(units[1] - {""}), "")
+        if unit[:1].isalpha() and not pc.all(pc.match_substring_regex(part(self.parts, "after"), CURRENCY)).as_py():
+            joined = pc.all(pc.and_(pc.equal(gap, ""), pc.match_substring_regex(written, r"^\d+$"))).as_py()
+            apart = pc.all(pc.match_substring_regex(written, r"\d$")).as_py()
+            if "" in units[1] or not (apart and (self.is_said_number() or re.fullmatch(UNIT, unit))):
+                return ""  # such as "5.png", "12 A" beside "12"
+            if joined and len(unit) == 1:
                 return ""  # such as "4G" or "3A"
         fits = [format for format in (POINT, COMMA) if all_match(written, digits(format))]
         asked = self.said.get("format")

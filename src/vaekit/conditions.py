@@ -248,6 +248,8 @@ class Schema:
         only = next(iter(self.named)) if len(self.named) == 1 else None
         if hasattr(y, "columns") and (only is None or only in y.columns):
             return {str(c): np.asarray(y[c]) for c in y.columns}
+        if not self.named:
+            raise UserError("this model has no conditions: leave y out")
         if only is None:
             raise UserError(f"this model has the conditions {', '.join(self.named)}: give a dict of values by name")
         return {only: y}
@@ -294,7 +296,10 @@ def guess_kind(values: np.ndarray) -> str:
 
 
 def is_unknown(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
+    """Whether a label is None, NaN, or pandas' NA or NaT."""
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and np.isnan(value))
+    )
 
 
 def plain(value: Any) -> Any:

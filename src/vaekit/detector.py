@@ -44,7 +44,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     which holds whatever the model has learned, as long as normal rows come as the calibration rows did.
 
     Args:
-        estimator: the `VAE` to learn with, which is cloned. None: one with default arguments; for arrays of numbers three small
+        estimator: the `VAE` to learn with, which is cloned; settings go into it, as in AnomalyDetector(VAE(epochs=3)). None: one with default arguments; for arrays of numbers three small
             ones that learn from all rows but the calibration ones, with likelihoods of fixed scale, 0.3, 0.1 and 0.03 standard
             deviations of a column. The density is the mean of theirs: much noise for rows that are few and far between, since a
             model that explains a column ever more exactly is surprised by each new row; little for what is odd within a dense

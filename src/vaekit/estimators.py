@@ -562,7 +562,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     def _data(self, X: Any, y: Any, dtype: torch.dtype = torch.float64) -> Data:
         check_is_fitted(self)
-        x, mask = self.domain_.pack(self._rows(X), dtype)
+        rows = self._rows(X)
+        if not len(rows):
+            raise UserError("X has no rows: give at least one")
+        x, mask = self.domain_.pack(rows, dtype)
         check_reach(x, mask)
         return Data(x, mask, self.schema_.pack(self.schema_.name(y) if self.schema_.named else {}, len(x)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -319,7 +319,7 @@ def pieces(text: str, words: bool) -> list[str]:
 
 def is_texts(x: Any) -> bool:
     """Whether these are texts: a list, an array or a column of them."""
-    if isinstance(x, str | bytes | Mapping) or getattr(x, "ndim", 1) != 1 or hasattr(x, "columns"):
+    if isinstance(x, str | bytes | Mapping | Iterator) or getattr(x, "ndim", 1) != 1 or hasattr(x, "columns"):
         return False
     first = next(iter(x), None) if isinstance(x, Iterable) else None
     return isinstance(first, str) or is_tokens(first)
@@ -336,6 +336,8 @@ def check_texts(texts: Any) -> np.ndarray:
         raise UserError(
             f"got one text, {texts[:20]!r}: give a list of texts, or, if it names a file, what vaekit.read makes of it"
         )
+    if isinstance(texts, Iterator):
+        raise UserError(f"X is a {type(texts).__name__}, which can be read only once: give list(X)")
     array = np.empty(len(texts), dtype=object)
     array[:] = list(texts)
     for i, text in enumerate(array.tolist()):

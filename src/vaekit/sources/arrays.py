@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -56,6 +56,8 @@ def as_array(X: Any) -> Any:
     they are. UserError for what no array can be made of."""
     if isinstance(X, Dataset):
         raise UserError("X is what vaekit.read gave: call fit_data(X), or give X.x and X.conditions")
+    if isinstance(X, Iterator):
+        raise UserError(f"X is a {type(X).__name__}, which can be read only once: give list(X)")
     if isinstance(X, os.PathLike):
         raise UserError(f"X is the name of a file or a folder: call fit_data(vaekit.read({str(X)!r}))")
     if hasattr(X, "detach"):  # of PyTorch; NumPy has no bfloat16

@@ -13,7 +13,7 @@ from sklearn.base import is_classifier
 from torch import Tensor
 
 from vaekit.build import fixed_uniform
-from vaekit.cells import MISSING
+from vaekit.cells import BLANKS, MISSING
 from vaekit.conditions import is_unknown, plain
 from vaekit.errors import UserError, note
 from vaekit.training.data import Data, split
@@ -21,8 +21,11 @@ from vaekit.training.fit import schedule
 from vaekit.training.guards import seeded
 
 UNLABELLED = -1  # as in scikit-learn
-UNKNOWN_WORDS = {"", str(UNLABELLED), *MISSING}  # NumPy makes "-1" and "nan" of -1 and NaN among words
-DOUBTFUL_WORDS = {"unknown", "unlabeled", "unlabelled", "unk", "none", "missing", "undefined", "not known", "no label"}
+UNKNOWN_WORDS = {"", "-1", "-1.0", *MISSING}  # NumPy makes "-1" and "nan" of -1 and NaN among words
+DOUBTFUL_WORDS = {
+    *BLANKS, "unlabeled", "unlabelled", "not labeled", "not labelled", "no label", "unk", "undefined", "not known", "unclassified",
+    "unassigned", "pending", "tbd", "todo",
+}  # fmt: skip
 SHOWN = 10  # classes
 KEPT = 11  # an address of random numbers
 

@@ -176,6 +176,8 @@ class Path(Score):
         octaves = self.octaves and estimator.domain_.kind == "images"
 
         def statistics(model: Any, x: Tensor, rows: Data) -> Tensor:
+            if not x.is_floating_point():
+                raise UserError('score "path" needs rows that are numbers, not tokens: try "loglik"')
             q = model.posterior(x, rows.y or None, rows.mask)
             rebuilt = model.decode(q.mean[None], rows.y or None).mean[0]
             left = x - rebuilt if rows.mask is None else torch.where(rows.mask, x - rebuilt, 0.0)
