@@ -651,3 +651,27 @@ def test_columns_without_numbers_are_left_out_and_told(tmp_path):
     )  # one cell of many: a mistake, and no column of words
     (tmp_path / "b.csv").write_text(words)
     assert "broken" in mistake(read_series, tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "column", "last"),
+    [
+        ("year,month", lambda i: f"{1949 + i // 12},{1 + i % 12}", "time", "1950-12-01 00:00:00"),
+        ("No,year,month,day,hour", lambda i: f"{i + 1},2010,1,{1 + i // 12},{i % 12}", "time", "2010-01-02 11:00:00"),
+        ("Year", lambda i: str(1700 + i), "Year", "1723"),
+        ("ts", lambda i: str(1262304000 + 3600 * i), "ts", "1262386800"),
+        ("m", lambda i: f"{dt.date(2010 + i // 12, 1 + i % 12, 1):%b-%y}", "m", "Dec-11"),
+        ("d", lambda i: f"{1 + i}.1.2020", "d", "24.1.2020"),
+    ],
+)
+def test_times_in_parts_and_counts_are_no_channels_and_come_back_as_they_were(header, row, column, last, tmp_path):
+    y = np.random.default_rng(0).normal(size=24).round(3)
+    (tmp_path / "a.csv").write_text(f"{header},v\n" + "".join(f"{row(i)},{v}\n" for i, v in enumerate(y)))
+    for columns in (None, ["v"]):
+        read = read_series(tmp_path / "a.csv", columns=columns)
+        assert (read.columns, read.time_column) == (["v"], column)
+        seen = read.values[0][~np.isnan(read.values[0])]
+        assert seen.tolist() == y.tolist()
+        found = read.table(read.values[0])[column]
+        assert str(found[-1]).replace("T", " ").replace(".000000", "").removesuffix(".0") == last
+        assert not any("schema" in note for note in read.notes)

@@ -56,7 +56,13 @@ class Found:
 
 
 def read_cells(
-    table: Any, said: Mapping[str, Any], *, decimal: str | None = None, semicolons: bool = False, file: bool = True
+    table: Any,
+    said: Mapping[str, Any],
+    *,
+    decimal: str | None = None,
+    semicolons: bool = False,
+    file: bool = True,
+    schema: bool = True,
 ) -> tuple[Any, list[str]]:
     """An Arrow table whose columns of text are numbers, dates or booleans where their cells are, and notes on what was guessed.
 
@@ -65,6 +71,7 @@ def read_cells(
         decimal: the decimal separator, "." or ",", of columns that do not tell.
         semicolons: the file has semicolons between its cells, as where a comma is the decimal separator.
         file: the cells come from a file of text, where numbers, dates and gaps are text as well.
+        schema: the user can say otherwise in a schema; else in the table alone.
 
     Raises UserError where a column is not what was said, or mixes numbers and words.
     """
@@ -85,7 +92,7 @@ def read_cells(
         found[name] = texts[name].number(format, either) or texts[name].date(order)
     for name in floats if usual == COMMA else []:
         found[name] = texts[name].thousands() or found[name]
-    notes = told(found)
+    notes = told(found, schema)
     for i, name in enumerate(table.column_names):
         if name in texts:
             text, result = texts[name], found[name] or texts[name].left()
@@ -311,25 +318,28 @@ class Text:
 TEXTS = ("string", "large_string", "string_view")
 
 
-def told(found: Mapping[str, Found | None]) -> list[str]:
+def told(found: Mapping[str, Found | None], schema: bool) -> list[str]:
     """Notes on columns that were read as something else than text."""
     import pyarrow as pa
 
+    same = "they come back in the same form; " if schema else ""
+    otherwise = "the schema can keep one as it is written (categorical) or say how it is written (format)" if schema else (
+        "where that is wrong, write 1234.5 and 2024-01-31"
+    )  # fmt: skip
     read = [f for f in found.values() if f is not None and f.note]
     notes = []
     for what, some, back in (
-        ("numbers", [f for f in read if not pa.types.is_temporal(f.values.type)], "they come back as plain numbers"),
-        ("dates", [f for f in read if pa.types.is_temporal(f.values.type)], "they come back in the same form"),
+        ("numbers", [f for f in read if not pa.types.is_temporal(f.values.type)], "they come back as plain numbers; "),
+        ("dates", [f for f in read if pa.types.is_temporal(f.values.type)], same),
     ):
         if some:
-            notes.append(
-                f"columns that were read as {what}: {listed([f.note for f in some])}; {back}; "
-                "the schema can keep one as it is written (categorical) or say how it is written (format)"
-            )
+            notes.append(f"columns that were read as {what}: {listed([f.note for f in some])}; {back}{otherwise}")
     for f in found.values():
         if f is not None and f.choice:
-            remedy = "--decimal or a format" if f.format in (POINT, COMMA) else "a format"
-            notes.append(f"no cell tells how to read column {f.choice}, it was read as {f.format}: {remedy} in the schema says otherwise")  # fmt: skip
+            remedy = ("--decimal or " if f.format in (POINT, COMMA) else "") + "a format in the schema says otherwise"
+            notes.append(
+                f"no cell tells how to read column {f.choice}, it was read as {f.format}: {remedy if schema else otherwise}"
+            )
     return notes
 
 

@@ -71,7 +71,7 @@ def fitting(cells: Any) -> list[str]:
     import pyarrow.compute as pc
 
     some = cells.drop_null().unique().slice(0, FIRST)
-    if not pc.all(pc.match_substring_regex(some, r"^(\d|\w{3,9} \d|\w{3}-\d|\w{3},? \w{2}).{2,30}$")).as_py():
+    if not pc.all(pc.match_substring_regex(some, r"^(\d|\w{3,9} \d|\w{3}-\d|\w{3},? \w{2}).{1,30}$")).as_py():
         return []
     return [f for f in FORMATS if parsed(some, f) is not None and parsed(cells, f) is not None]
 

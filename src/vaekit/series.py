@@ -266,11 +266,13 @@ class SeriesVAE(VAE):
         if not checked:
             return spreads
         *parts, hidden = map(np.concatenate, zip(*checked, strict=True))
-        mean = np.nanmean(np.concatenate(series.values), axis=0)
+        every = np.concatenate(series.values)
         for c in np.flatnonzero(hidden.sum(0) >= LEAST_CHECKED):
             truth, fill, spread = (each[hidden[:, c], c] for each in parts)
             spreads[c] = calibrated_spread(np.abs(truth - fill), spread)
-            missed, usual = (float(np.sqrt(np.square(truth - guess).mean())) for guess in (fill, mean[c]))
+            missed, usual = (
+                float(np.sqrt(np.square(truth - guess).mean())) for guess in (fill, np.nanmean(every[:, c]))
+            )
             if missed >= usual > 0:
                 name = repr(self.domain_.columns[c]) if self.domain_.columns else f"channel {c}"
                 note(

@@ -156,7 +156,8 @@ def score_series(estimator: Any, source: str, path: Path, k: int | None, *, aske
     data = read_for(estimator, source)
     found = estimator.score_samples(data, **({} if k is None else {"k": k}))
     scores = np.concatenate(found) if isinstance(found, list) else found
-    times = data.times if data.times is None or data.steps is None else data.times[data.steps]
+    times = data.written_times()
+    times = times if times is None or data.steps is None else times[data.steps]
     when = {} if times is None or len(times) != len(scores) else {data.time_column: times}
     if path.suffix.lower() == ".npy":
         write_rows(path, scores, None)

@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from vaekit.cells import read_cells
+from vaekit.cells import format_of, read_cells, written
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import Ask, as_slice, bounded, decoding, reading, shown, split_rows
@@ -37,6 +38,7 @@ class TimeSeries:
         columns: names of the channels, if the source has them.
         times: of each step (T,), datetime64 in microseconds (UTC where the source gives zones) or numbers; None: the row.
         time_column: the name of the column of time; "step" where there is none.
+        format: how the source writes its times; "" as ISO 8601 has them.
         steps: the step at which each row of the table was placed, (rows,); None: every row is a step.
         notes: what the user should know about the reading.
     """
@@ -46,6 +48,7 @@ class TimeSeries:
     columns: list[str] | None = None
     times: np.ndarray | None = None
     time_column: str = "step"
+    format: str = ""
     steps: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -68,9 +71,18 @@ class TimeSeries:
         """Values (T, channels) of its steps as columns by name, the time or the number of the step first."""
         names = self.columns or [f"x{i}" for i in range(values.shape[1])]
         return {
-            self.time_column: np.arange(len(values)) if self.times is None else self.times,
+            self.time_column: np.arange(len(values)) if self.times is None else self.written_times(),
             **dict(zip(names, values.T, strict=True)),
         }
+
+    def written_times(self) -> np.ndarray | None:
+        """The time of each step as the source writes it, where that tells its steps apart."""
+        import pyarrow as pa
+
+        if not self.format or self.times is None:
+            return self.times
+        text = written(pa.array(self.times), self.format).to_numpy(zero_copy_only=False)
+        return text if len(np.unique(text)) == len(text) else self.times
 
     def describe(self) -> str:
         channels = self.values[0].shape[1]
@@ -109,7 +121,7 @@ def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSer
                 raise UserError(f"{text} holds pickled Python objects, which are never opened: save numbers")
             found = to_series(x, text)
         elif name.endswith((".csv", ".csv.gz")):
-            table, notes = csv_table(ask)
+            table, notes = csv_table(ask, schema=False)
             found = from_arrow(table, text, columns)
             found.notes[:0] = notes
         elif name.endswith(".parquet"):
@@ -185,27 +197,18 @@ def is_table(X: Any) -> bool:
 
 def from_arrow(table: Any, what: str, columns: Sequence[str] | None = None) -> TimeSeries:
     """The series of an Arrow table: of `columns`, or of all that hold numbers."""
-    from pyarrow import types
-
     if not table.num_rows:
         raise UserError(f"{what} has no rows: give a table that has some")
-    table, notes = read_cells(table, {}, file=False)
+    table, notes = read_cells(table, {}, file=False, schema=False)
     names = [name for name in table.column_names if columns is None or name in columns]
     if lacking := [name for name in columns or () if name not in names]:
         raise UserError(f"{what} lacks the columns {', '.join(lacking)}{near_matches(lacking[0], table.column_names)}")
     rest = [name for name in table.column_names if columns is None or name not in columns]
-    clocks = {name: clock for name in rest if (clock := times(name, table[name])) is not None}
-    hours = [name for name in rest if types.is_time(table[name].type)]
-    if len(clocks) == len(hours) == 1:  # a day in one column, and what o'clock it is in another
-        ((day, clock),) = clocks.items()
-        if (clock == clock.astype("M8[D]")).all():
-            clocks[day] = clock + time_of_day(table[hours[0]])
-            table = table.drop_columns(hours)
-            names = [name for name in names if name not in hours]
-            notes.append(f"{what}: the time is {day!r} and {hours[0]!r} together")
+    clocks, parts, said = clocks_of(table, rest, what)
+    notes += said
     if len(clocks) > 1:
         raise UserError(f"{what} has {len(clocks)} columns of time, {', '.join(clocks)}: leave in one of them")
-    names = [name for name in names if name not in clocks]
+    names = [name for name in names if name not in (*clocks, *parts)]
     if columns is None:
         left_out = [n for n in names if n.lower() not in TIME_NAMES and not is_measured(table[n])]
         names = [name for name in names if name not in left_out]
@@ -218,10 +221,37 @@ def from_arrow(table: Any, what: str, columns: Sequence[str] | None = None) -> T
     values = np.column_stack([numbers(name, table[name], what) for name in names])
     for name, clock in clocks.items():
         found = regular(clock, values, what, name, names)
+        if name in table.column_names and name not in parts and not getattr(table[name].type, "tz", None):
+            found.format = format_of(table.schema.field(name))
         found.notes[:0] = notes
         return found
     notes.append(f"{what} has no column of time: its rows are taken to be equal steps")
     return TimeSeries([values], columns=names, notes=notes)
+
+
+def clocks_of(table: Any, names: Sequence[str], what: str) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """The columns of time among `names`, of which there should be one, and their times; the columns that were put together for
+    it, or count the rows; and notes."""
+    from pyarrow import types
+
+    clocks = {name: clock for name in names if (clock := times(name, table[name])) is not None}
+    parts = [name for name in names if types.is_time(table[name].type)]
+    counter = counted(table, names)
+    ((day, clock),) = clocks.items() if len(clocks) == 1 else (("", np.zeros(0, "M8[us]")),)
+    if len(parts) == 1 and day and (clock == clock.astype("M8[D]")).all():  # and what o'clock it is in another column
+        clocks, parts = {day: clock + time_of_day(table[parts[0]])}, [day, *parts]
+    elif not clocks and (dated := calendar(table, names)):
+        parts, clock = dated
+        clocks = {"time": clock}
+    else:
+        parts = []
+    notes = [f"{what}: the time is {' and '.join(map(repr, parts))} together"] if parts else []
+    if counter and clocks and counter not in (*clocks, *parts):
+        notes.append(f"{what}: column {counter!r} was left out: it only counts the rows")
+        return clocks, [*parts, counter], notes
+    if counter and not clocks:
+        return {counter: table[counter].to_numpy().astype(np.float64)}, [], [f"{what}: the time is {counter!r}, whose numbers rise in equal steps"]  # fmt: skip
+    return clocks, parts, notes
 
 
 def times(name: str, column: Any) -> np.ndarray | None:
@@ -237,6 +267,36 @@ def times(name: str, column: Any) -> np.ndarray | None:
         numbers = column.cast("float64", safe=False).to_numpy()
         return numbers if (days := as_days(numbers)) is None else days
     return None
+
+
+UNITS = {"year": ("Y", 0), "month": ("M", 1), "day": ("D", 1), "hour": ("h", 0), "minute": ("m", 0), "second": ("s", 0)}
+
+
+def calendar(table: Any, names: Sequence[str]) -> tuple[list[str], np.ndarray] | None:
+    """Columns of whole numbers that are years, months, perhaps days and hours, and the times they make; None without such."""
+    found = {name.lower(): name for name in names if name.lower() in UNITS}
+    units = list(takewhile(found.__contains__, UNITS))
+    if len(units) < 2 or not all(is_whole(table[found[unit]]) for unit in units):
+        return None
+    clock = np.full(len(table), np.datetime64("0000", "Y"))
+    for unit in units:
+        letter, first = UNITS[unit]
+        clock = clock.astype(f"M8[{letter}]") + (table[found[unit]].to_numpy() - first).astype(f"m8[{letter}]")
+    return [found[unit] for unit in units], clock.astype("M8[us]")
+
+
+def counted(table: Any, names: Sequence[str]) -> str:
+    """The first column, where it is whole numbers that rise in equal steps, such as years, and there are others; else ""."""
+    if not names or table.num_columns < 2 or len(table) < 3 or not is_whole(table[names[0]]):
+        return ""
+    steps = np.unique(np.diff(table[names[0]].to_numpy()))
+    return names[0] if len(steps) == 1 and steps[0] > 0 else ""
+
+
+def is_whole(column: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_integer(column.type) and not column.null_count
 
 
 def as_days(numbers: np.ndarray) -> np.ndarray | None:

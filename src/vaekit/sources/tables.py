@@ -24,7 +24,7 @@ def read_csv(ask: Ask) -> Dataset:
     return dataset_of(table, ask, re.sub(r"\.(csv|tsv)(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE), notes)
 
 
-def csv_table(ask: Ask) -> tuple[Any, list[str]]:
+def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
     """The Arrow table in a .csv file, its columns of numbers, booleans, dates or text; and notes on the reading."""
     text = decoded(content_of(ask.path), ask).lstrip("\r\n")
     text, comments = without_comments(text)
@@ -48,7 +48,9 @@ def csv_table(ask: Ask) -> tuple[Any, list[str]]:
     reject_duplicates(table.column_names)
     raw = table
     try:
-        table, told = read_cells(table, known(table, ask), decimal=ask.decimal, semicolons=delimiter == ";")
+        table, told = read_cells(
+            table, known(table, ask), decimal=ask.decimal, semicolons=delimiter == ";", schema=schema
+        )
     except UserError as error:
         raise UserError(f"{ask.text}: {error}") from error
     if ask.column is None:
