@@ -488,3 +488,38 @@ def test_a_set_that_hardly_fits_in_memory_is_told_of_before_it_is_read(tmp_path,
     with pytest.warns(Note, match="takes 0.0 GB of memory, and 0.0 GB are free: smaller pictures"):
         read_demonstrations(tmp_path)
     assert reading.free_memory.__wrapped__() > 1e6 if hasattr(reading.free_memory, "__wrapped__") else True
+
+
+FLAGS = [0, 0, 1, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"terminals": FLAGS},
+        {"terminals": [0, 0, 1, 0, 0, 0, 0], "timeouts": [0, 0, 0, 0, 1, 0, 1]},
+        {"terminations": np.array(FLAGS)[:, None] > 0, "truncations": np.zeros((7, 1), bool)},
+        {"episode_index": [4, 4, 4, 7, 7, 0, 0]},
+        {"episode": [0, 0, 0, 1, 1, 2, 2]},
+    ],
+    ids=lambda told: "+".join(told),
+)
+def test_ends_of_episodes_are_told_by_frames(told, tmp_path):
+    at = np.arange(7.0)[:, None]
+    told = {name: np.asarray(values) for name, values in told.items()}
+    np.savez(tmp_path / "a.npz", actions=at, observations=at, **told)
+    sources = ["a.npz"]
+    if "episode" not in next(iter(told)):
+        with h5py.File(tmp_path / "a.hdf5", "w") as file:
+            file.attrs["fps"] = 20
+            for name, values in {"actions": at, "observations": at, **told}.items():
+                file[name] = values
+        sources.append("a.hdf5")
+    for source in sources:
+        read = read_demonstrations(tmp_path / source)
+        assert read.episode_ends.tolist() == [3, 5, 7]
+        assert read.actions.ravel().tolist() == at.ravel().tolist()
+        assert read.observations["state"].ravel().tolist() == at.ravel().tolist()
+        assert read.fps == (20 if source == "a.hdf5" else 50)
+        one = read_demonstrations(f"{tmp_path / source}[1]")
+        assert one.actions.ravel().tolist() == [3, 4]

@@ -18,7 +18,7 @@ import numpy as np
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.robots.demonstrations import CAMERA, DEFAULTS, TASK, VECTORS, Demonstrations, floats
 from vaekit.robots.names import PICTURES, VECTOR, choose_fields
-from vaekit.robots.reading import Asked, check_part, side_by_side
+from vaekit.robots.reading import LAST, NUMBERS, Asked, check_part, ends_by_frames, side_by_side
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import check_size, decoding, reading, shown, split_rows
 
@@ -146,13 +146,19 @@ def _read_npz(asked: Asked) -> Demonstrations:
             return values
 
         held = [member.removesuffix(".npy") for member in archive.namelist()]
-        if "episode_ends" not in held:
+        telling = [name for name in (*LAST, *NUMBERS) if name in held]
+        ends = (
+            load("episode_ends") if "episode_ends" in held else ends_by_frames({name: load(name) for name in telling})
+        )
+        if ends is None:
             near = near_matches("episode_ends", held)
             raise UserError(f"{asked.text} has no array 'episode_ends'{near}: save it under that name")
+        if "episode_ends" not in held:
+            asked.notes.append(f"{asked.text}: {' and '.join(telling)} tell where episodes end: there are {len(ends)}")
         if {"observations", "state"} <= set(held) and "state" not in asked.map:
             raise UserError(f"{asked.text} has both observations and state, which are the same here: save one of them")
         kinds = {name: PICTURES if name.startswith(CAMERA) else VECTOR for name in held}
-        kinds = {name: kind for name, kind in kinds.items() if name not in ("episode_ends", "fps", "tasks")}
+        kinds = {name: kind for name, kind in kinds.items() if name not in ("episode_ends", "fps", "tasks", *telling)}
         names = choose_fields(asked, kinds, (*DEFAULTS, "observations"))
         fps = asked.rate(float(load("fps")) if "fps" in held else None)
         if len(names) == 1:
@@ -165,7 +171,7 @@ def _read_npz(asked: Asked) -> Demonstrations:
             else side_by_side([load(key) for key in keys])
             for name, keys in names.items()
         }
-        found = Demonstrations(arrays.pop("actions"), arrays, load("episode_ends"), fps, asked.name)
+        found = Demonstrations(arrays.pop("actions"), arrays, ends, fps, asked.name)
         found.tasks = load("tasks").astype(object) if "tasks" in held else None
     found.observations = {n: v if n.startswith(CAMERA) else floats(v) for n, v in found.observations.items()}
     found.check(finite=False)  # the ends must be sound before episodes can be told by them

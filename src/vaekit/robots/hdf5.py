@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import TASK, Demonstrations
 from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
-from vaekit.robots.reading import Asked, gather, side_by_side
+from vaekit.robots.reading import LAST, Asked, ends_by_frames, gather, side_by_side
 from vaekit.sources.base import decoding, shown
 from vaekit.sources.pictures import open_picture
 from vaekit.training.progress import track
@@ -33,15 +33,18 @@ if TYPE_CHECKING:
 SUFFIXES = (".hdf5", ".h5")
 USUAL = ("action", "observations/qpos")  # of ALOHA
 ACTIONS = {"action", "actions"}
-BOOKKEEPING = re.compile(r"compress_len|next_obs/.*|rewards|dones|states")  # not worth a note
+BOOKKEEPING = re.compile(
+    r"compress_len|next_obs/.*|next_observations|rewards|dones|states|" + "|".join(LAST)
+)  # not worth a note
 
 
 @dataclass
 class Episode:
-    """A file, or a group of one."""
+    """A file, a group of one, or some rows of it."""
 
     path: Path
     group: str = "/"
+    rows: slice = field(default_factory=lambda: slice(None))
 
     @contextmanager
     def open(self) -> Iterator[Any]:
@@ -81,7 +84,7 @@ def read_hdf5(asked: Asked) -> Demonstrations:
             raise UserError(f"{episode.path} has no {lost[0]!r}, which other episodes have")
         with episode.open() as group:
             part = {
-                name: side_by_side([_values(group[key], asked, kinds[key] == PICTURES) for key in keys])
+                name: side_by_side([_values(group[key], episode.rows, asked, kinds[key] == PICTURES) for key in keys])
                 for name, keys in names.items()
             }
         acted = len(part["actions"])  # some have one observation more, after the last action
@@ -90,7 +93,7 @@ def read_hdf5(asked: Asked) -> Demonstrations:
             part[TASK] = np.full(acted, _told(episode.path).get("task", episode.path.stem), object)
         return part
 
-    fps = asked.rate(_told(every[next(iter(held))].path).get("fps") if grouped else None)
+    fps = asked.rate(_told(every[next(iter(held))].path).get("fps"))
     frames = sum(field.rows for fields in held.values() for key, field in fields.items() if key == names["actions"][0])
     return gather(asked, list(held), frames, read, fps=fps)
 
@@ -130,7 +133,12 @@ def _episodes(path: Path) -> list[Episode]:
         with Episode(path).open() as file:
             top = _own(file)
             if ACTIONS & {*top}:
-                return [Episode(path)]
+                told = {name: top[name] for name in LAST if hasattr(top.get(name), "shape")}
+                ends = ends_by_frames(
+                    {n: flags[()] for n, flags in told.items() if not (flags.external or flags.is_virtual)}
+                )
+                spans = [] if ends is None else zip([0, *ends[:-1]], ends, strict=True)
+                return [Episode(path, rows=slice(*span)) for span in spans] or [Episode(path)]
             parent = top["data"] if hasattr(top.get("data"), "keys") else file
             names = [name for name, item in _own(parent).items() if hasattr(item, "keys") and ACTIONS & {*item}]
             return [Episode(path, f"{parent.name}/{name}") for name in sorted(names, key=by_number)] or [Episode(path)]
@@ -152,7 +160,7 @@ def _fields(episode: Episode) -> dict[str, Field]:
 
     def visit(name: str, item: Any) -> None:
         if hasattr(item, "shape") and not BOOKKEEPING.fullmatch(name):
-            held[name] = Field(_kind(name, item), item.shape[0] if item.shape else 0)
+            held[name] = Field(_kind(name, item), len(range(*episode.rows.indices(item.shape[0]))) if item.shape else 0)
 
     with episode.open() as group:
         group.visititems(visit)
@@ -175,25 +183,25 @@ def _begins_as_picture(dataset: h5py.Dataset) -> bool:
 
 
 def _told(path: Path) -> dict[str, Any]:
-    """What a file of robomimic or LIBERO tells of its episodes: "fps" and "task"."""
+    """What a file tells of its episodes, as robomimic, LIBERO or an attribute "fps" do: "fps" and "task"."""
     told: dict[str, Any] = {}
     with Episode(path).open() as file:
         data = _own(file).get("data")
         attributes = {} if data is None else data.attrs
         about = {name: json.loads(attributes.get(name, "{}")) for name in ("env_args", "problem_info")}
-        if rate := about["env_args"].get("env_kwargs", {}).get("control_freq"):
+        if rate := about["env_args"].get("env_kwargs", {}).get("control_freq") or file.attrs.get("fps"):
             told["fps"] = float(rate)
         if task := about["problem_info"].get("language_instruction"):
             told["task"] = "".join(task)
     return told
 
 
-def _values(dataset: h5py.Dataset, asked: Asked, pictures: bool) -> np.ndarray:
+def _values(dataset: h5py.Dataset, rows: slice, asked: Asked, pictures: bool) -> np.ndarray:
     if dataset.external or dataset.is_virtual:
         raise UserError(
             f"{dataset.file.filename}: {dataset.name} takes its numbers from another file: save them in this one"
         )
-    values = dataset[()]
+    values = dataset[rows]
     if not pictures:
         return values
     if values.ndim in (1, 2):

@@ -20,6 +20,22 @@ FPS = 50.0  # of ALOHA, whose files do not say
 SAID = 5  # reasons that a note names at most
 
 
+# Of each frame, whether an episode ends with it, as D4RL and Gymnasium say it; and which episode it belongs to.
+LAST = ("terminals", "timeouts", "terminations", "truncations")
+NUMBERS = ("episode_index", "episode", "episode_id")
+
+
+def ends_by_frames(frames: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """The frame after the last of each episode (E,), by arrays (T,) of `LAST` or `NUMBERS`; None without such."""
+    last = [np.asarray(frames[name]).ravel().astype(bool) for name in LAST if name in frames]
+    last += [np.diff(np.ravel(frames[name]), append=np.nan) != 0 for name in NUMBERS if name in frames]
+    if not last:
+        return None
+    found = np.any(last, axis=0)
+    found[-1:] = True
+    return np.flatnonzero(found) + 1
+
+
 class DatasetError(UserError):
     """Something is wrong with the dataset as a whole, so that leaving out episodes does not help."""
 

@@ -61,7 +61,7 @@ class Oddness:
         if len(own) < 1 or (self.score.learns and len(reference) < 2):
             least, other = (3, ", or take --score loglik, which learns nothing") if self.score.learns else (1, "")
             raise UserError(
-                f"normal rows ({origin}): {len(data)}, and {least} are the least to calibrate on: name some hundred with "
+                f"calibrating takes at least {least} normal rows, and there are {len(data)} ({origin}): name some hundred with "
                 f"--calibrate{other}"
             )
         if self.score.learns:
