@@ -88,7 +88,7 @@ def test_the_rate_of_false_alarms_is_that_of_exchangeable_episodes(n, alpha):
 )
 def test_the_alarm_is_where_the_p_value_is_at_most_alpha(highest, alpha, score):
     if len(highest) < math.ceil(1 / alpha - 1e-9) - 1:
-        with pytest.raises(UserError, match="episodes to calibrate on"):
+        with pytest.raises(UserError, match="is calibrated on"):
             calibrated(highest, alpha)
         return
     monitor = calibrated(highest, alpha)
@@ -122,11 +122,13 @@ def test_scores_are_means_over_a_window_or_sums():
 
 
 def test_too_few_episodes(policy, demonstrations):
-    with pytest.raises(UserError, match=r"takes 19 episodes .* there are 18: give more, or an alpha of 0.053"):
+    with pytest.raises(
+        UserError, match=r"calibrated on 19 episodes or more.* there are 18: give more, or an alpha of 0.053"
+    ):
         calibrated(range(18), 0.05)
     calibrated(range(19), 0.05)
     calibrated(range(18), 0.053)
-    with pytest.raises(UserError, match=r"takes 99 episodes .* there are 20"):  # half of 40
+    with pytest.raises(UserError, match=r"calibrated on 99 episodes or more.* there are 20"):  # half of 40
         Monitor.fit(policy, demonstrations, alpha=0.01)
     with pytest.raises(UserError, match="there are 0"):
         calibrated([], 0.5)

@@ -24,7 +24,7 @@ from vaekit.distributions.elementwise import (
     Normal,
 )
 from vaekit.errors import UserError
-from vaekit.limits import Positive
+from vaekit.limits import Positive, check
 
 MIN_SCALE = 1e-3  # of a model unit: no column or channel may be explained ever more exactly without end
 MAX_CATEGORIES = 10_000
@@ -142,6 +142,7 @@ class ScaledLikelihood(Likelihood):
 
     def __init__(self, event_shape: tuple[int, ...], *, scale: Positive | None = None, shared: bool = False):
         super().__init__(event_shape)
+        check("scale", scale, Positive | None)
         self.options = {"scale": scale, "shared": shared}
         raw_scale = per_channel((1, *event_shape[1:]) if shared else event_shape)
         if scale is None:
