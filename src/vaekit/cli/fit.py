@@ -86,7 +86,7 @@ def fit(
     comparison: Annotated[bool, option("--label-column: compare with a classifier trained on the labels alone, in as many steps.", "--comparison/--no-comparison", panel=DATA)] = True,
     report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
 ) -> None:  # fmt: skip
-    """Train a VAE on SOURCE, with --condition a CVAE, or with --label-column a classifier that is one too, and write a run directory with a report."""
+    """Train a VAE on SOURCE and write a run directory with a report. With --condition it is a conditional VAE; with --label-column it also learns to predict that label."""
     from vaekit import recipe as recipes
     from vaekit import run as runs
 
