@@ -126,6 +126,7 @@ EMPTY = {
     "None": lambda n: [None] * n,
     "whole numbers of Arrow": lambda n: pd.array([None] * n, "Int64"),
     "text": lambda n: pd.array([None] * n, "string"),
+    "empty text": lambda n: [""] * n,
     "times": lambda n: pd.to_datetime([None] * n),
 }
 
@@ -145,6 +146,23 @@ def test_a_column_that_is_empty_throughout_is_filled_in_the_type_it_was_trained_
     np.testing.assert_array_equal(
         model.score_samples(rows, k=5), model.score_samples(rows.assign(**{name: [None] * 4}), k=5)
     )
+
+
+def test_a_category_may_stand_for_a_missing_cell() -> None:
+    rows = pd.DataFrame({"c": pd.Categorical(["a", "none", "b"] * 20), "x": np.arange(60.0)})
+    schema = {"c": {"kind": "categorical", "missing": "none"}}
+    filled = vaekit.VAE(latent_dim=2, size="small", epochs=1, schema=schema).fit(rows).impute(rows)["c"].astype(str)
+    assert set(filled) == {"a", "b"}
+    assert (filled[rows["c"] != "none"] == rows["c"].astype(str)[rows["c"] != "none"]).all()
+
+
+def test_what_is_no_table_is_told_by_its_kind(model: Any) -> None:
+    for rows, message in (
+        (COMPLETE.iloc[0], "give a table of them"),
+        (COMPLETE.head(2).to_dict(), "pandas.DataFrame"),
+    ):
+        with pytest.raises(UserError, match=message):
+            model.impute(rows)
 
 
 def test_columns_that_are_absent_are_filled_too(model: Any) -> None:

@@ -132,7 +132,12 @@ class Text:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if self.as_it_is or (not self.file and self.cells.null_count == len(self.cells)):
+        if not self.file and self.cells.null_count == len(self.cells):
+            known = self.said.get(
+                "type", TEXTS[0]
+            )  # of a number or a date these cells are empty, whatever blanks they hold
+            return self.left() if known in TEXTS or self.as_it_is else Found(self.cells)
+        if self.as_it_is:
             return self.left()
         if found := self.cast():
             return found

@@ -541,7 +541,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             return X
         if X is None:
             raise UserError("X is None: give the rows, such as an array, a DataFrame or a list of texts")
-        if isinstance(X, str) or is_texts(X) or (not reset and self.domain_.kind == "text"):
+        if isinstance(X, str) or (is_texts(X) if reset else self.domain_.kind == "text"):
             return check_texts(X)
         X = as_array(X)
         if is_frame(X):

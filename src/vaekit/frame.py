@@ -175,11 +175,15 @@ def without(column: Any, values: Sequence[Any]) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     try:
-        known = pa.array(list(values)).cast(column.type)
+        known = pa.array(list(values)).cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
         return column  # which cannot hold such a value
-    return pc.if_else(pc.is_in(column, known), None, column)
+    found = pc.is_in(column.cast(kind), known)
+    return (
+        pc.if_else(found, None, column) if pc.any(found).as_py() else column
+    )  # which keeps the order of its categories
 
 
 def column_of_numbers(name: str, column: Any) -> np.ndarray:

@@ -52,6 +52,12 @@ class Discrete:
     format: str = ""
     blanks: list[Any] = field(default_factory=list)
 
+    @property
+    def gaps(self) -> list[Any]:
+        """Values that count as missing, among them empty text where training saw none."""
+        text = bool(self.classes) and isinstance(self.classes[0], str)
+        return [*self.blanks, ""] if text and "" not in self.classes else self.blanks
+
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> codes (N,) float64, NaN where one is missing."""
         import pyarrow as pa
@@ -117,6 +123,11 @@ class Continuous:
     origin: int | None = None
     format: str = ""
     blanks: list[Any] = field(default_factory=list)
+
+    @property
+    def gaps(self) -> list[Any]:
+        """Values that count as missing."""
+        return self.blanks
 
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> normal scores (N,) float64, NaN where one is missing.

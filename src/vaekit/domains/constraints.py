@@ -18,6 +18,7 @@ from vaekit.domains.arrow import canonical, date_step, is_time, numbers, restore
 from vaekit.domains.columns import Column, Discrete, Summary, column, decimals, rounded
 from vaekit.domains.rules import Bounds, Formula, Rule, order, parsed
 from vaekit.errors import UserError, note
+from vaekit.frame import in_words
 
 NEARLY_ALL, FEWEST = 0.99, 100  # share of the rows, and rows, from which on an order of dates is suggested
 MOST_VIOLATED = 0.1  # share of the rows: a constraint that more of them violate is not one
@@ -307,7 +308,7 @@ def check_numeric(name: str, c: Column, text: str) -> None:
     kind = type_named(c.type)
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or is_time(kind)):
         raise UserError(
-            f"the constraint {text!r} compares numbers or times, and column {name!r} holds {kind}: leave it out"
+            f"the constraint {text!r} compares numbers or times, and column {name!r} holds {in_words(kind)}: leave it out"
         )
 
 

@@ -143,7 +143,7 @@ class Table(Domain):
 
     def conform(self, frame: Frame) -> Frame:
         frame = frame.with_columns({name: type_named(c.type) for name, c in self.schema.items()})
-        return frame.without_values({name: c.blanks for name, c in self.schema.items() if c.blanks})
+        return frame.without_values({name: c.gaps for name, c in self.schema.items() if c.gaps})
 
     def pack(
         self, frame: Frame, dtype: torch.dtype = torch.float32, jitter: np.random.Generator | None = None
