@@ -210,8 +210,9 @@ def test_a_table_that_is_named(birds, tmp_path):
     table.write_text("id;kind\n" + "".join(f"bird {i};{'xy'[i % 2]}\n" for i in range(6)))
     assert "names no picture" in mistake(birds, conditions=["kind"], metadata=table)
     table.write_text("image;kind\n" + "".join(f"{i}.png;{'xy'[i % 2]}\n" for i in reversed(range(6))))
-    data = read(birds, conditions=["kind"], metadata=table)
-    assert data.conditions["kind"].tolist() == list("xyxyxy")
+    for above in ("", "# by hand\n# 2020\n"):
+        table.write_text(above + table.read_text())
+        assert read(birds, conditions=["kind"], metadata=table).conditions["kind"].tolist() == list("xyxyxy")
     save(birds / "b" / "0.png", noise(4, 4))  # a name that two have tells nothing
     assert read(birds, conditions=["kind"], metadata=table).conditions["kind"].tolist()[:2] == [None, "y"]
     assert "is no file" in mistake(birds, metadata=tmp_path / "none.csv")

@@ -16,7 +16,7 @@ from vaekit.errors import UserError
 from vaekit.frame import Frame
 from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoded, listed, shown
 from vaekit.sources.pictures import PICTURE_SUFFIXES, from_pictures
-from vaekit.sources.tables import column_offers, csv_table
+from vaekit.sources.tables import column_offers, csv_table, without_comments
 
 METADATA, FILE_NAME = "metadata.csv", "file_name"  # as in the imagefolder of Hugging Face's datasets
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # which Windows leaves behind
@@ -123,8 +123,8 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
 
 
 def columns_of(ask: Ask) -> list[str]:
-    """The names in the first line of a .csv file."""
-    line = decoded(content_of(ask.path), ask).lstrip().partition("\n")[0]
+    """The names in the header of a .csv file."""
+    line = without_comments(decoded(content_of(ask.path), ask).lstrip())[0].partition("\n")[0]
     return [name.strip() for name in next(csv.reader([line], delimiter=max(",;\t", key=line.count)), [""])]
 
 
