@@ -259,7 +259,7 @@ def test_notes_speak_of_a_target_that_was_missed():
     for name in ("capacity", "kl_target"):
         assert not objective(name, nats=20.0).notes(near)
         (note,) = objective(name, nats=20.0).notes(far)
-        assert "10.0 nats, asked for 20" in note
+        assert "10.0 nats, and --objective.nats asked for 20" in note
     assert not objective("geco", target=10.0).notes(near)
     (note,) = objective("geco", target=5.0).notes(near)
     assert "10.1 nats, asked for 5" in note

@@ -119,6 +119,11 @@ def test_own_networks_are_asked_for_by_name(tmp_path):
     folder = vae.save(tmp_path / "run")
     with pytest.raises(UserError, match=r"your own encoder, vaekit.nets.mlp.MLP: pass encoder="):
         vk.load(folder)
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("custom: vaekit.nets.mlp.MLP", "name: x"))
+    with pytest.raises(UserError, match="your own encoder, which it does not name"):
+        vk.load(folder)
+    (folder / "config.yaml").write_text(config)
     loaded = vk.load(folder, encoder=net, decoder=net)
     np.testing.assert_array_equal(loaded.transform(x), vae.transform(x))
 

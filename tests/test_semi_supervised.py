@@ -473,10 +473,12 @@ def test_the_comparison_has_the_steps_of_the_run_and_no_decoder(monkeypatch):
 
 def test_a_comparison_is_kept_and_can_be_left_out(run, monkeypatch, capsys):
     folder, said = run
-    assert "by a classifier trained on the labels alone" in said
+    assert "by the same network trained on the labels alone" in said
     written = (folder / "labels-alone.safetensors").stat().st_mtime_ns
     assert in_process(monkeypatch, "evaluate", folder, "digits[0:20]", "--k", 2) == 0
-    assert re.search(r"of 20 labels; [\d.]+% by a classifier trained on the labels alone\n", capsys.readouterr().out)
+    assert re.search(
+        r"of 20 labels; [\d.]+% by the same network trained on the labels alone\n", capsys.readouterr().out
+    )
     assert (folder / "labels-alone.safetensors").stat().st_mtime_ns == written
     assert in_process(monkeypatch, "evaluate", folder, "digits[0:20]", "--k", 2, "--no-comparison") == 0
     assert "% of 20 labels\n" in capsys.readouterr().out

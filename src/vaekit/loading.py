@@ -69,10 +69,10 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None) -> VAE:
         )
     settings = dict(values["settings"])
     for name, given in {"encoder": encoder, "decoder": decoder}.items():
-        if isinstance(settings.get(name), dict):
+        if isinstance(own := settings.get(name), dict):
             if given is None:
                 raise UserError(
-                    f"{folder} was trained with your own {name}, {settings[name]['custom']}: pass {name}= to vaekit.load"
+                    f"{folder} was trained with your own {name}, {own.get('custom', 'which it does not name')}: pass {name}= to vaekit.load"
                 )
             settings[name] = given
     estimator_class = ESTIMATORS.get(values["estimator"])

@@ -66,7 +66,7 @@ class Capacity(Objective):
         return None
 
     def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
-        return missed_kl(history, self.nats, "raise --objective.gamma, or ask for another --objective.nats")
+        return missed_kl(history, self.nats, "raise --objective.gamma, or ask for other nats")
 
 
 class KLTarget(nn.Module, Objective):
@@ -102,7 +102,7 @@ class KLTarget(nn.Module, Objective):
         return None
 
     def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
-        return missed_kl(history, self.nats, "train longer, or ask for another --objective.nats")
+        return missed_kl(history, self.nats, "train longer, or ask for other nats")
 
 
 class KLFloor(KLTarget):
@@ -175,4 +175,4 @@ def missed_kl(history: Sequence[Mapping[str, float]], nats: float, remedy: str) 
     kl = history[-1]["kl"] if history else nats
     if abs(kl - nats) <= 0.1 * nats:
         return []
-    return [f"the KL asked for was not reached: {kl:.1f} nats, asked for {nats:g}: {remedy}"]
+    return [f"z carries {kl:.1f} nats, and --objective.nats asked for {nats:g}: {remedy}"]

@@ -118,7 +118,7 @@ def label_lines(results: Mapping[str, Any]) -> list[str]:
         if name in results:
             line = f"{what} {form.format(results[name])} of {results['known']} {of}"
             if (other := results.get(f"{name}_alone")) is not None:
-                line += f"; {form.format(other)} by a classifier trained on the labels alone"
+                line += f"; {form.format(other)} by the same network trained on the {of} alone"
             return [line]
     return []
 
