@@ -190,6 +190,7 @@ def test_versions_scores_and_ratios_are_no_times() -> None:
         "version": ["1.4.2", "2.10.0", "1.12.9"],
         "score": ["1:3", "2:2", "0:1"],
         "ratio": ["1:3:6", "2:4:9", "12:5:1"],
+        "hex": ["0xff", "0x1a", "0x02"],
     }
     found, notes = read(columns)
     assert found.to_pydict() == columns
@@ -328,3 +329,22 @@ def test_text_in_parquet_and_json_lines_is_read_as_in_a_data_frame(tmp_path: Pat
             "zip": ["02138", "10115"], "mixed": ["1", "b"],
         }  # fmt: skip
         assert vaekit.read(tmp_path / name, column="price").x.tolist() == ["$1.50", "$2.50"]
+
+
+@pytest.mark.parametrize(("first", "cell"), [("sep=;\n", ";"), ("sep=|\r\n", "|"), ("", "|"), ("", ";"), ("", "\t")])
+def test_cells_are_told_apart_by_what_the_file_has_between_them(first: str, cell: str, tmp_path: Path) -> None:
+    rows = [["a", "b"], ["1", "x,z"], ["2", "y"]]
+    (tmp_path / "a.csv").write_text(first + "".join(cell.join(row) + "\n" for row in rows))
+    assert vaekit.read(tmp_path / "a.csv").x.table().to_pydict() == {"a": [1, 2], "b": ["x,z", "y"]}
+
+
+def test_conditions_on_times_are_written_as_their_column_is(tmp_path: Path) -> None:
+    days = pd.date_range("2021-01-01", periods=60)
+    rows = pd.DataFrame({"day": days.strftime("%d.%m.%Y"), "x": np.arange(60) / 7})
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    data = vaekit.read(tmp_path / "a.csv")
+    model = vaekit.VAE(latent_dim=2, size="small", epochs=1).fit_data(data)
+    for where in ("day>=03.02.2021", "day>=2021-02-03"):
+        assert min(to_frame(model.sample(20, where=where)).table()["day"].to_pylist()) >= datetime.date(2021, 2, 3)
+    with pytest.raises(UserError, match="no row can have day>=2021-03-02"):
+        model.sample(20, where="day>=02.03.2021")

@@ -170,12 +170,12 @@ class Text:
         return None
 
     def codes(self) -> bool:
-        """Whether the cells are made of digits and yet are no numbers: with leading zeros, telephone numbers, IP addresses."""
+        """Whether the cells are made of digits and yet are no numbers: with leading zeros or 0x, telephone numbers, IP addresses."""
         import pyarrow.compute as pc
 
         if self.is_said_number():
             return False
-        some = pc.any(pc.match_substring_regex(self.kept, r"^[-+]?0\d|^\+\d+ \d")).as_py()
+        some = pc.any(pc.match_substring_regex(self.kept, r"^[-+]?0[\dxX]|^\+\d+ \d")).as_py()
         return bool(some) or all_match(self.kept, r"^\d{1,3}(\.\d{1,3}){3}$")
 
     def is_said_number(self) -> bool:

@@ -51,7 +51,7 @@ from vaekit.uses.fill_in import fill_in
 from vaekit.uses.impute import impute
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, fit_sampler, gain
-from vaekit.uses.where import check, clauses, draw_until
+from vaekit.uses.where import as_written, check, clauses, draw_until
 
 log = logging.getLogger(__name__)
 
@@ -407,7 +407,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         if where is None:
             rows = draw(n_samples, 0)
         elif table:
-            wanted = clauses(where, [*self.domain_.columns, *self.schema_.named])
+            wanted = as_written(clauses(where, [*self.domain_.columns, *self.schema_.named]), self.domain_.schema)
             check(wanted, self.domain_.schema, self.schema_.named)
             rows = draw_until(n_samples, wanted, draw, track)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from vaekit.errors import note
 from vaekit.evaluation.encoded import encode
+
+log = logging.getLogger(__name__)
 
 ROWS, SHARE = 300, 0.2  # of which so many cells are hidden: 60 of a column without gaps, in seconds
 FEWEST = 20  # cells of a column that say something
@@ -34,6 +37,7 @@ def filled_gaps(estimator: Any, table: Any, y: Mapping[str, Any], *, seed: int =
     table = table.select(list(schema)).take(rows)
     hidden = {name: rng.random(len(rows)) < SHARE for name in schema}
     holed = {name: table[name].take(pa.array(np.arange(len(rows)), mask=hidden[name])) for name in schema}
+    log.info("hiding cells of %s rows, to see how well gaps are filled", f"{len(rows):,}")
     filled = estimator.impute(pa.table(holed), {name: np.asarray(values)[rows] for name, values in y.items()})
     kinds = {name: "category" if hasattr(c, "classes") else "number" for name, c in schema.items()}
     truth, guess = encode(table, filled, kinds=kinds)

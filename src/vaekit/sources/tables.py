@@ -16,6 +16,7 @@ from vaekit.frame import Frame, in_words, is_numeric, reject_duplicates, undamag
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
 from vaekit.sources.tabs import as_csv
 
+DELIMITERS = ",;\t|"
 FIRST = 1000  # rows that are looked at to guess whether a file has to be read into memory
 
 
@@ -27,11 +28,12 @@ def read_csv(ask: Ask) -> Dataset:
 def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
     """The Arrow table in a .csv file, its columns of numbers, booleans, dates or text; and notes on the reading."""
     text = decoded(content_of(ask.path), ask).lstrip("\r\n")
+    text = re.sub(r"\Asep=.\r?\n", "", text)  # Excel's first line
     text, comments = without_comments(text)
     text = as_csv(text, ask.path.name) if ".tsv" in ask.path.suffixes else text
     content = text.encode() + b"\n"
     lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
-    delimiter = max(",;\t", key=lines.readline().count)
+    delimiter = max(DELIMITERS, key=lines.readline().count)
     lines.seek(0)
     with decoding(ask.text, "a table"):
         header = [field.strip() for field in next(csv.reader(lines, delimiter=delimiter))]
@@ -91,7 +93,7 @@ def without_comments(text: str) -> tuple[str, int]:
 
 
 def cells_of(line: str) -> int:
-    return 1 + max(map(line.count, ",;\t"))
+    return 1 + max(map(line.count, DELIMITERS))
 
 
 def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool) -> Any:

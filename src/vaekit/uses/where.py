@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from vaekit import dates
 from vaekit.conditions import Condition, Label
+from vaekit.domains.arrow import is_time, type_named
 from vaekit.domains.columns import Column, Discrete
 from vaekit.domains.table import describe, possible
 from vaekit.errors import UserError, near_matches
@@ -127,6 +129,20 @@ def check(wanted: Sequence[Clause], columns: Mapping[str, Column], conditions: M
                 known = near_matches(str(own[0].value), values.cast(pa.string()).to_pylist())
                 raise UserError(f"no row can have {asked}: {name} has no such class{known}")
             raise UserError(f"no row can have {asked}: {name} is {describe(column)}")
+
+
+def as_written(wanted: Sequence[Clause], columns: Mapping[str, Column]) -> list[Clause]:
+    """The same, times that are written as their column writes them as times."""
+    import pyarrow as pa
+
+    found = []
+    for clause in wanted:
+        c = columns.get(clause.column)
+        if c is not None and c.format and isinstance(clause.value, str) and is_time(type_named(c.type)):
+            times = dates.asked(pa.chunked_array([[clause.value]]), c.format)
+            clause = clause if times is None else replace(clause, value=times[0].as_py())
+        found.append(clause)
+    return found
 
 
 def fulfilling(wanted: Sequence[Clause], table: Any) -> Any:
