@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 # A shell that starts the tests in its background has them ignore Ctrl-C, and nohup a terminal that goes away.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-settings.register_profile("loaded", deadline=None)  # a busy machine is no fault of the code
+settings.register_profile("loaded", deadline=None)  # a busy machine is not a fault of the code
 settings.load_profile("loaded")
 
 

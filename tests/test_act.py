@@ -507,8 +507,8 @@ def test_statistics_that_would_run_something_are_refused(tmp_path):
         ({"normalization_mapping": {"STATE": "Z"}}, "STATE is normalised by 'Z'"),
         ({"chunk_size": None}, "chunk_size is None, and has to be a whole number"),
         ({"latent_dim": 0}, "latent_dim is 0"),
-        ({"kl_weight": "ten"}, "is no config of LeRobot's ACT"),
-        ({"output_features": {}}, "is no config of LeRobot's ACT"),
+        ({"kl_weight": "ten"}, "is not a config of LeRobot's ACT"),
+        ({"output_features": {}}, "is not a config of LeRobot's ACT"),
     ],
 )
 def test_configs_that_cannot_be(changes, message, tmp_path):

@@ -252,7 +252,7 @@ def test_a_schema_is_written_edited_and_used(table, tmp_path, fails):
     for text, word in {
         "agee: drop": "did you mean 'age'",
         "age: reel": "did you mean 'real'",
-        "[1]": "no schema",
+        "[1]": "not a schema",
     }.items():
         (tmp_path / "schema.yaml").write_text(text)
         assert word in fails("fit", table, "--schema", tmp_path / "schema.yaml", "--out", tmp_path / "other")
@@ -297,7 +297,7 @@ MISTAKES = {
     "support": (["fit", "digits", "--network", "mlp", "--likelihood", "categorical", "--epochs", 1], "whole numbers"),
     "config absent": (["fit", "--config", "no.yaml"], "no.yaml"),
     "resume without out": (["fit", "digits", "--resume"], "--out"),
-    "no run": (["sample", "nowhere"], "no run directory"),
+    "no run": (["sample", "nowhere"], "not a run directory"),
 }
 
 

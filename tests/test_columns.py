@@ -256,7 +256,7 @@ def test_a_class_never_seen_has_a_code_of_its_own() -> None:
         (TYPES["timestamp us None"], TYPES["timestamp us Europe/Berlin"]),
         (TYPES["duration s"], TYPES["time32[s]"]),
         (TYPES["date32"], TYPES["string"]),
-        (TYPES["date32"], TYPES["timestamp us None"]),  # half past seven is no day
+        (TYPES["date32"], TYPES["timestamp us None"]),  # half past seven is not a day
         (TYPES["int64"], TYPES["string"]),
         (TYPES["bool"], TYPES["int64"]),
         (pa.array([1, 2, 3] * 20), pa.array([1.5])),
@@ -305,7 +305,7 @@ def test_another_type_of_the_same_values_is_the_same(trained: str, now: str) -> 
         (pa.array(["a", "b"]), {"kind": "real"}, "cannot be real: choose categorical"),
         (pa.array(DAYS), {"kind": "integer"}, "cannot be integer: choose date"),
         (pa.array(WHOLE), {"kind": "date"}, "cannot be date: choose real"),
-        (pa.array(WHOLE), {"kind": "reel"}, "no kind of column; did you mean 'real'"),
+        (pa.array(WHOLE), {"kind": "reel"}, "not a kind of column; did you mean 'real'"),
         (pa.array(WHOLE), {"kind": "real", "lo": 1}, "has no 'lo'"),
         (pa.array(["a", "b"]), {"kind": "ordinal", "classes": ["a"]}, "holds 'b', which its classes lack"),
     ],

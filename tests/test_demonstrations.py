@@ -185,7 +185,7 @@ def test_what_is_no_source(tmp_path):
     assert "does not exist" in mistake(read_demonstrations, tmp_path / "no" / "b.npz")
     assert "the source does not exist" in mistake(read_demonstrations, "")
     assert "of no supported kind" in mistake(read_demonstrations, tmp_path / "a.csv")
-    assert "is no folder of demonstrations" in mistake(read_demonstrations, tmp_path)
+    assert "is not a folder of demonstrations" in mistake(read_demonstrations, tmp_path)
 
 
 # --- ACT's HDF5
@@ -363,7 +363,7 @@ def test_lerobot_mistakes(tmp_path):
     assert "has 3 of the 5 frames of episode 1 at 10 a second" in said(film, lambda file: mp4(file, frames[:7]))
     assert "pictures of the shape" in said(film, lambda file: mp4(file, frames[:, :20]))
     assert "no camera 'tpo'; did you mean 'top'" in said("", lambda root: None, cameras=["tpo"])
-    assert "no camera 'deep'" in said("", lambda root: None, cameras=["deep"])  # depth is no picture
+    assert "no camera 'deep'" in said("", lambda root: None, cameras=["deep"])  # depth is not a picture
 
     assert "has no column 'action'" in cells(data, action=None)
     assert "has no column 'length'" in cells(episodes, length=None)

@@ -215,7 +215,7 @@ def test_a_table_that_is_named(birds, tmp_path):
         assert read(birds, conditions=["kind"], metadata=table).conditions["kind"].tolist() == list("xyxyxy")
     save(birds / "b" / "0.png", noise(4, 4))  # a name that two have tells nothing
     assert read(birds, conditions=["kind"], metadata=table).conditions["kind"].tolist()[:2] == [None, "y"]
-    assert "is no file" in mistake(birds, metadata=tmp_path / "none.csv")
+    assert "is not a file" in mistake(birds, metadata=tmp_path / "none.csv")
     assert "--metadata" in mistake("digits", metadata=table)
 
 

@@ -136,7 +136,7 @@ def test_the_command_line_refuses_in_one_line(tmp_path, args, said):
 def test_a_value_that_is_none_is_said(value):
     arguments = dotted([f"--prior.hidden={value}"])
     assert arguments[0] == "--set"
-    with pytest.raises(UserError, match=r"--prior.hidden (needs a value|.* is no value)") as e:
+    with pytest.raises(UserError, match=r"--prior.hidden (needs a value|.* is not a value)") as e:
         Recipe().choose_parts({}, arguments[1:])
     assert "\n" not in str(e.value)
 

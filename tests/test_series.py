@@ -136,7 +136,7 @@ def test_tables_that_are_no_series(tmp_path, text, told):
 
 
 def test_files_and_arrays_that_are_no_series(tmp_path):
-    assert "no file" in mistake(read_series, tmp_path / "none.csv")
+    assert "not a file" in mistake(read_series, tmp_path / "none.csv")
     np.save(tmp_path / "a.npy", np.zeros((2, 2, 2, 2)))
     assert "shape" in mistake(read_series, tmp_path / "a.npy")
     (tmp_path / "a.txt").write_text("1")

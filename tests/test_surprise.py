@@ -138,7 +138,7 @@ def test_too_few_episodes(policy, demonstrations):
 
 
 def test_unknown_kinds_and_a_monitor_that_is_not_calibrated(policy, demonstrations):
-    with pytest.raises(UserError, match="'observations' is no kind of monitor"):
+    with pytest.raises(UserError, match="'observations' is not a kind of monitor"):
         Monitor.fit(policy, demonstrations, "observations")
     with pytest.raises(UserError, match="not been calibrated"):
         Monitor(policy, Given()).step({"state": np.zeros(2)})
@@ -281,9 +281,9 @@ def test_a_monitor_of_another_policy_or_none_at_all(disagreement, policy, demons
     other = Policy(2, size="small", chunk_size=8, epochs=1, random_state=5).fit(demonstrations[:4])
     with pytest.raises(UserError, match="another policy"):
         Monitor.load(folder, other)
-    with pytest.raises(UserError, match="is no monitor"):
+    with pytest.raises(UserError, match="is not a monitor"):
         Monitor.load(tmp_path / "nowhere", policy)
     for text in ("{", "[]", "null", json.dumps({"kind": "magic", "alpha": 0.1, "calibration": [], "policy": ""})):
         (folder / "monitor.json").write_text(text)
-        with pytest.raises(UserError, match="is no monitor"):
+        with pytest.raises(UserError, match="is not a monitor"):
             Monitor.load(folder, policy)

@@ -175,7 +175,7 @@ def test_what_is_seen_stays_byte_for_byte(pairs):
 
 
 def test_of_words_what_touches_a_gap_stays(words):
-    with pytest.raises(UserError, match="no word that the model knows is like '<___>'"):  # "<unk>" is no word
+    with pytest.raises(UserError, match="no word that the model knows is like '<___>'"):  # "<unk>" is not a word
         words.impute(["red <___>"])
     with pytest.raises(UserError, match="text 1: no word that the model knows is like '___,'"):
         words.impute(["___", "red ___, blue"])

@@ -92,8 +92,8 @@ def test_names_of_columns_may_hold_operators(text: str, clause: Clause) -> None:
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("sex", "'sex' is no condition on a column: write it as NAME=VALUE"),
-        ("=x", "is no condition"),
+        ("sex", "'sex' is not a condition on a column: write it as NAME=VALUE"),
+        ("=x", "is not a condition"),
         ("sx=Female", "no column 'sx'; did you mean 'sex'"),
         ("age=old", "column 'age' holds whole numbers, which 'old' cannot be compared with"),
         ("day>soon", "column 'day' holds days, which 'soon' cannot be compared"),

@@ -312,7 +312,7 @@ class Text:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        # The first of the longest cells shows most, above all one that is no plain number.
+        # The first of the longest cells shows most, above all one that is not a plain number.
         odd = pc.match_substring_regex(self.kept, r"[^-.\d]").cast(pa.int32())
         length = pc.add(pc.utf8_length(self.kept), pc.multiply(odd, 1000))
         row = pc.index(length, pc.max(length)).as_py()

@@ -176,7 +176,9 @@ class Schema:
         for name, values in y.items():
             kind = (kinds or {}).get(name) or guess_kind(np.asarray(values))
             if kind not in KINDS:
-                raise UserError(f"condition {name!r}: {kind!r} is no kind of condition; choose from {', '.join(KINDS)}")
+                raise UserError(
+                    f"condition {name!r}: {kind!r} is not a kind of condition; choose from {', '.join(KINDS)}"
+                )
             named[name] = KINDS[kind].infer(name, np.asarray(values))
         return cls(named)
 

@@ -42,7 +42,7 @@ def near_matches(word: str, known: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with what is no character to be seen written out: the name of a file must not steer a terminal."""
+    """The text with what is not a character to be seen written out: the name of a file must not steer a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 

@@ -131,7 +131,7 @@ def read_text(path: Path) -> str:
 
 
 def plain_file(path: Path) -> Path:
-    """The path. OSError where it is no plain file: a pipe would keep its reader waiting for ever."""
+    """The path. OSError where it is not a plain file: a pipe would keep its reader waiting for ever."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a plain file", str(path))
     return path

@@ -286,7 +286,7 @@ def arrow_table(X: Any, like: str) -> Any:
         table = pa.table(X)
     except TypeError as e:
         remedy = "call its collect() first" if hasattr(X, "collect") else "give a DataFrame or an Arrow table"
-        raise UserError(f"{type(X).__name__} is no table that is in memory: {remedy}") from e
+        raise UserError(f"{type(X).__name__} is not a table that is in memory: {remedy}") from e
     reject_duplicates(table.column_names)
     return table.cast(common_schema(table.schema))
 

@@ -40,7 +40,7 @@ from vaekit.uses.labels import keep_some
 
 log = logging.getLogger(__name__)
 
-ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is no plain row or picture
+ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is not a plain row or picture
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
 # How a source is read: kept in the run, so that others are read alike.
@@ -96,7 +96,7 @@ class Recipe:
         """From a YAML file: what `--print-config` prints, or a run's config.yaml."""
         values = read_yaml(path)
         if not isinstance(values, dict):
-            raise UserError(f"{path} is no configuration: write one with `vaekit fit SOURCE --print-config`")
+            raise UserError(f"{path} is not a configuration: write one with `vaekit fit SOURCE --print-config`")
         if "estimator" in values:
             runs.check_config(path, values)
             known = cls.of_run(values)
@@ -164,7 +164,9 @@ class Recipe:
     def estimator(self) -> type[Any]:
         if self.kind is not None:
             if self.kind not in ESTIMATORS:
-                raise UserError(f"--kind {self.kind!r} is none that is known{near_matches(self.kind, ESTIMATORS)}")
+                raise UserError(
+                    f"--kind {self.kind!r} is not a kind of data that has to be named{near_matches(self.kind, ESTIMATORS)}"
+                )
             return ESTIMATORS[self.kind]
         if self.label_column:
             return SemiSupervisedRegressor if self.label_column.endswith(":number") else SemiSupervisedVAE
@@ -283,7 +285,7 @@ def read_schema(path: Path) -> dict[str, Any]:
     """What columns are, by name, from a YAML file."""
     values = read_yaml(path)
     if not isinstance(values, dict):
-        raise UserError(f"{path} is no schema: write one with `vaekit schema SOURCE -o {path}`")
+        raise UserError(f"{path} is not a schema: write one with `vaekit schema SOURCE -o {path}`")
     return {str(name): value for name, value in values.items()}
 
 
@@ -293,7 +295,7 @@ def schema_text(source: str) -> str:
 
     data = sources.read(source)
     if data.kind != "table":
-        raise UserError(f"{source} is no table: a schema is for .csv and .parquet files")
+        raise UserError(f"{source} is not a table: a schema is for .csv and .parquet files")
     lines = ["# kinds: real, integer, positive, bounded, date, binary, categorical, ordinal (classes in order), drop"]
     table = Table.infer(data.x)
     for name in data.x.columns:
@@ -322,7 +324,7 @@ def parse_value(where: str, text: str) -> Any:
     try:
         return parse_yaml(text)
     except yaml.YAMLError as e:
-        raise UserError(f"--{where} {text!r} is no value: {e}") from e
+        raise UserError(f"--{where} {text!r} is not a value: {e}") from e
 
 
 def free_folder(parent: Path, name: str) -> Path:

@@ -267,7 +267,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         hint = "it does not exist" if not Path(folder).exists() else f"it has no {CONFIG}"
         if (Path(folder) / "config.json").is_file():
             hint += ", and of checkpoints with a config.json LeRobot's ACT alone is read"
-        raise UserError(f"{folder} is no run directory: {hint}. Train one with `vaekit fit SOURCE --out {folder}`")
+        raise UserError(f"{folder} is not a run directory: {hint}. Train one with `vaekit fit SOURCE --out {folder}`")
     values = read_yaml(path)
     check_config(path, values)
     return values

@@ -188,4 +188,4 @@ def type_named(text: str) -> Any:
         return pa.timestamp(found[1], found[2])
     if found := re.fullmatch(r"decimal(\d+)\((\d+), (-?\d+)\)", text):
         return (pa.decimal256 if found[1] == "256" else pa.decimal128)(int(found[2]), int(found[3]))
-    raise UserError(f"{text!r} is no type of a column: the run's config was changed")
+    raise UserError(f"{text!r} is not a type of a column: the run's config was changed")

@@ -302,7 +302,7 @@ class Summary:
         """The schema of the column."""
         kind = self.said.get("kind") or self.guess()
         if kind not in KINDS:
-            raise UserError(f"column {self.name!r}: {kind!r} is no kind of column{near_matches(str(kind), KINDS)}")
+            raise UserError(f"column {self.name!r}: {kind!r} is not a kind of column{near_matches(str(kind), KINDS)}")
         missing = self.missing / max(1, self.rows)
         if kind in DISCRETE:
             return self.discrete(kind, missing)

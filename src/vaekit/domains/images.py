@@ -187,7 +187,7 @@ def layout(rows: np.ndarray) -> bool:
 
 
 def are_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether a picture of this shape is (channels, H, W), as PyTorch has it: the last axis is no number of colours, and the first
+    """Whether a picture of this shape is (channels, H, W), as PyTorch has it: the last axis is not a number of colours, and the first
     is the shortest. Otherwise it is (H, W, channels), or (H, W)."""
     return len(shape) == 3 and shape[2] not in COLOURS and shape[0] < min(shape[1:])
 

@@ -256,7 +256,7 @@ def own(texts: Sequence[str], *, tokenizer: Any = None, longest: int = LONGEST) 
         raise UserError(f"cannot read the tokenizer {tokenizer}: {e.strerror}") from e
     except Exception as e:  # which of its own the library does not say
         raise UserError(
-            f"{tokenizer} is no tokenizer of Hugging Face's library, as its Tokenizer.save writes: {e}"
+            f"{tokenizer} is not a tokenizer of Hugging Face's library, as its Tokenizer.save writes: {e}"
         ) from e
     copy.no_truncation()
     copy.no_padding()
@@ -326,7 +326,7 @@ def is_texts(x: Any) -> bool:
 
 
 def is_tokens(x: Any) -> bool:
-    """Whether this is a text that was split into words, which is no text yet."""
+    """Whether this is a text that was split into words, which is not a text yet."""
     return isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(word, str) for word in x)
 
 

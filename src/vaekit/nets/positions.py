@@ -64,7 +64,7 @@ class PositionEmbeddingSine(nn.Module):
     def grid(self, height: int, width: int) -> Tensor:
         """(1, 2 * num_features, height, width), where nothing is masked. Kept from call to call: do not write to it."""
         size = (height, width, self.num_features, self.temperature, self.scale, self.like.device, self.like.dtype)
-        # What a tracer makes is no tensor to keep.
+        # What a tracer makes is not a tensor to keep.
         return empty_grid.__wrapped__(*size) if torch.compiler.is_compiling() else empty_grid(*size)
 
 

@@ -126,7 +126,7 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
         within = [info.parent.parent.name for info in sorted(path.glob("*/meta/info.json"))]
         hint = f"; it holds some, such as {path / within[0]}, and several can be given" if within else ""
         raise UserError(
-            f"{asked.text} is no folder of demonstrations: give one that has meta/info.json (LeRobot) or .hdf5 files{hint}"
+            f"{asked.text} is not a folder of demonstrations: give one that has meta/info.json (LeRobot) or .hdf5 files{hint}"
         )
     if is_hdf5(path.name):
         return read_hdf5

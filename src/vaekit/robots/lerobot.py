@@ -73,7 +73,7 @@ def _read(asked: Asked) -> Demonstrations:
 
 
 def _kind(feature: Mapping[str, Any]) -> str:
-    """What a feature is: depth is no picture."""
+    """What a feature is: depth is not a picture."""
     about = {**(feature.get("info") or {}), **(feature.get("video_info") or {})}
     if feature["dtype"] in ("image", "video"):
         return OTHER if about.get("is_depth_map") or about.get("video.is_depth_map") else PICTURES

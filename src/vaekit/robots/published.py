@@ -197,7 +197,7 @@ def converted(found: Published, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     used, idle = set(theirs.values()), re.compile(IDLE[found.column])
     left = [name for name in found.tensors if name not in used and not idle.fullmatch(name)]
     if left:
-        raise UserError(f"{found.path} holds {some(left)}, which is no part of ACT with a {found.backbone}")
+        raise UserError(f"{found.path} holds {some(left)}, which is not a part of ACT with a {found.backbone}")
     tensors = dict(own)
     for name, their_name in theirs.items():
         value, shape = found.tensors[their_name], own[name].shape
@@ -268,7 +268,7 @@ def read_lerobot(folder: Path) -> Published:
     except UserError:
         raise
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as e:
-        raise UserError(f"{folder / 'config.json'} is no config of LeRobot's ACT ({type(e).__name__}: {e})") from e
+        raise UserError(f"{folder / 'config.json'} is not a config of LeRobot's ACT ({type(e).__name__}: {e})") from e
 
 
 def features(config: Mapping[str, Any], side: str) -> dict[str, dict[str, Any]]:

@@ -46,7 +46,7 @@ def load_policy(run: Path, *, execute: str | None = None, z: str | None = None) 
 
     policy = load(run)
     if not isinstance(policy, Policy):
-        raise UserError(f"{run} is no policy but a {type(policy).__name__}: train one with --kind actions")
+        raise UserError(f"{run} is not a policy but a {type(policy).__name__}: train one with --kind actions")
     policy.set_params(**{name: value for name, value in {"execute": execute, "z": z}.items() if value is not None})
     check_settings(policy)
     policy.reset()

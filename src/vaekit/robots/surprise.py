@@ -89,7 +89,7 @@ class ObservationModel:
 
         tensors, _ = read_tensors(folder / SCALE, "monitor")
         if "scale" not in tensors:
-            raise UserError(f"{folder / SCALE} is no part of a monitor: save one with Monitor.save")
+            raise UserError(f"{folder / SCALE} is not a part of a monitor: save one with Monitor.save")
         return cls(policy, load(folder / MODEL), tensors["scale"].numpy())
 
 
@@ -179,7 +179,7 @@ class Monitor:
             UserError: an unknown kind; too few episodes for `alpha`.
         """
         if kind not in DETECTORS:
-            raise UserError(f"kind={kind!r} is no kind of monitor{near_matches(kind, DETECTORS)}")
+            raise UserError(f"kind={kind!r} is not a kind of monitor{near_matches(kind, DETECTORS)}")
         detector = DETECTORS[kind]
         learned, calibrated = split_episodes(demonstrations, detector.held_out, seed)
         if not detector.held_out:
@@ -272,7 +272,7 @@ class Monitor:
             detector, alpha, calibration = DETECTORS[kept["kind"]], float(kept["alpha"]), np.array(kept["calibration"])
             same = kept["policy"] == digest(policy.model_.state_dict())
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
-            raise UserError(f"{path} is no monitor ({type(e).__name__}): save one with Monitor.save") from e
+            raise UserError(f"{path} is not a monitor ({type(e).__name__}): save one with Monitor.save") from e
         if not same:
             raise UserError(f"{path} was calibrated for another policy: fit a monitor for this one")
         self = cls(policy, detector.load(Path(folder), policy), alpha)

@@ -58,7 +58,7 @@ def read(
     schema: what is known of a table's columns, by name, as of `vaekit.VAE`: columns of text are read accordingly.
     decimal: the decimal separator, "." or ",", of numbers in a .csv file that do not tell, such as 1,234.
     optional_conditions: a condition the source does not have is left out of `conditions`, and `notes` says so; and a column or
-        an encoding are left alone where the source is no table and no file of text.
+        an encoding are left alone where the source is neither a table nor a file of text.
 
     Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
     """
@@ -72,21 +72,21 @@ def read(
         ask.metadata = Path(os.path.expanduser(metadata)) if metadata else None
         ask.schema = as_said(schema)
         if decimal not in (None, ".", ","):
-            raise UserError(f"--decimal {decimal!r} is no decimal separator: give . or ,")
+            raise UserError(f"--decimal {decimal!r} is not a decimal separator: give . or ,")
         reader = _reader(ask, named=isinstance(source, str))
         if encoding and reader not in (read_csv, read_json_lines, read_text) and not optional_conditions:
             raise UserError(
-                f"{ask.text} is no file of text, such as a .txt or .csv, and has no encoding: leave out --encoding"
+                f"{ask.text} is not a file of text, such as a .txt or .csv, and has no encoding: leave out --encoding"
             )
         if metadata and reader is not read_folder and not optional_conditions:
-            raise UserError(f"{ask.text} is no folder of pictures, and has no metadata: leave out --metadata")
+            raise UserError(f"{ask.text} is not a folder of pictures, and has no metadata: leave out --metadata")
         if ask.metadata and not ask.metadata.is_file() and not optional_conditions:
-            raise UserError(f"the metadata {ask.metadata} is no file: check how it is written")
+            raise UserError(f"the metadata {ask.metadata} is not a file: check how it is written")
         data = reader(ask)
         if ask.column is not None and data.kind == "table":
             data = column_of(data, ask)
         elif ask.column is not None and not optional_conditions:
-            raise UserError(f"{ask.text} has no columns, it is no table: leave out --column {ask.column}")
+            raise UserError(f"{ask.text} has no columns, it is not a table: leave out --column {ask.column}")
     check(data, ask)
     tell(data.notes)
     if rows is None:

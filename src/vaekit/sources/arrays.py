@@ -68,7 +68,7 @@ def as_array(X: Any) -> Any:
         return stacked(X)
     no_array = not any(hasattr(X, name) for name in ("shape", "__array__", "__arrow_c_stream__"))
     if no_array and any(hasattr(X, name) for name in ("__iter__", "__getitem__")):
-        raise UserError(f"X is a {type(X).__name__}, which is no array: {REMEDY}")
+        raise UserError(f"X is a {type(X).__name__}, which is not an array: {REMEDY}")
     return unmasked(X)
 
 

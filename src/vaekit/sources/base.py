@@ -242,9 +242,7 @@ def decoded(content: bytes, ask: Ask) -> str:
     try:
         return content.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
-        raise UserError(
-            f"--encoding {encoding!r} is none of text that is known: try utf-8, latin-1 or utf-16"
-        ) from error
+        raise UserError(f"--encoding {encoding!r} is not known: try utf-8, latin-1 or utf-16") from error
     except UnicodeError as error:
         start = getattr(error, "start", 0)
         line = 1 + len(re.findall("\r\n|\r|\n", content[:start].decode(encoding, "ignore")))

@@ -93,7 +93,7 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
     if not set(ask.conditions) & set(header):  # what there is may be named in an error
         return dict.fromkeys(header, lambda: np.empty(0))
     key = FILE_NAME if FILE_NAME in header else header[0]
-    table, _ = csv_table(replace(asked, schema={key: {"kind": "categorical"}}))  # 007.png is no number, nor is 007
+    table, _ = csv_table(replace(asked, schema={key: {"kind": "categorical"}}))  # 007.png is not a number, nor is 007
     row_of = {str(name).replace("\\", "/").removeprefix("./"): i for i, name in enumerate(table[key].to_pylist())}
     paths = [PurePosixPath(title) for title in titles]
     often = Counter(path.name for path in paths)

@@ -113,7 +113,7 @@ def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSer
         name = path.name.lower()
         if not path.is_file():
             known = shown(path.parent) if path.parent.is_dir() else []
-            raise UserError(f"{text or 'the source'} is no file{near_matches(path.name, known)}")
+            raise UserError(f"{text or 'the source'} is not a file{near_matches(path.name, known)}")
         if name.endswith(".npy"):
             with decoding(text, "a NumPy .npy file"), path.open("rb") as file:
                 x = load_array(file)

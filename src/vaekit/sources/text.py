@@ -26,7 +26,7 @@ def read_text(ask: Ask) -> Dataset:
     if (place := text.find("\0")) >= 0:
         line = 1 + text.count("\n", 0, place)
         raise UserError(
-            f"{ask.text}, line {line} (the first is 1), has a NUL byte: it is no file of text, or of another encoding, "
+            f"{ask.text}, line {line} (the first is 1), has a NUL byte: it is not a file of text, or of another encoding, "
             "such as --encoding utf-16"
         )
     lines = text.removesuffix("\n").split("\n")

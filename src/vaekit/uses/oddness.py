@@ -123,6 +123,6 @@ class Oddness:
         try:
             self.calibration, self.usual, self.origin = arrays["calibration"], arrays["usual"], about["origin"]
         except KeyError as e:
-            raise UserError(f"{self.path(run)} is no calibration, it lacks {e}: delete it") from e
+            raise UserError(f"{self.path(run)} is not a calibration, it lacks {e}: delete it") from e
         self.score.learned = {k.removeprefix("learned."): v for k, v in arrays.items() if k.startswith("learned.")}
         return True

@@ -100,7 +100,9 @@ def clauses(where: str | Sequence[str] | Mapping[str, Any], names: Sequence[str]
     for text in [where] if isinstance(where, str) else where:
         parts = re.fullmatch(pattern, text, re.DOTALL)
         if parts is None:
-            raise UserError(f"{text!r} is no condition on a column: write it as NAME=VALUE, NAME>=VALUE or NAME!=VALUE")
+            raise UserError(
+                f"{text!r} is not a condition on a column: write it as NAME=VALUE, NAME>=VALUE or NAME!=VALUE"
+            )
         found.append(Clause(parts[1].strip(), parts[2], parts[3]))
     return found
 
