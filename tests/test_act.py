@@ -501,7 +501,7 @@ def test_statistics_that_would_run_something_are_refused(tmp_path):
         ({"n_heads": 3}, "size.width=32 has to be a multiple of 4, and of size.heads=3"),
         ({"chunk_size": 9}, r"decoder_pos_embed.weight has the shape \(8, 32\), and has to have \(1, 9, 32\)"),
         ({"n_encoder_layers": 3}, "lacks encoder.layers.2.*and 9 more tensors"),
-        ({"n_encoder_layers": 1}, "holds encoder.layers.1.*no part of ACT with a resnet18"),
+        ({"n_encoder_layers": 1}, "holds encoder.layers.1.*not a part of ACT with a resnet18"),
         ({"n_action_steps": 9}, "cannot play 9 actions of a chunk of 8"),
         ({"normalization_mapping": {"ACTION": "MEAN_STD"}}, "has no mean of action"),
         ({"normalization_mapping": {"STATE": "Z"}}, "STATE is normalised by 'Z'"),
