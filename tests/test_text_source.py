@@ -238,6 +238,9 @@ def test_json_lines_that_hold_more_or_less_than_a_table(tmp_path):
     assert "not JSON lines" in mistake(write(tmp_path / "u.jsonl", '{"a": 1}\n{"a": '))
     assert "not JSON lines" in mistake(write(tmp_path / "u.jsonl", '["a", "b"]\n'))
     assert "is empty" in mistake(write(tmp_path / "e.jsonl", "\n"))
+    assert "lists, objects or nothing alone (b)" in mistake(
+        write(tmp_path / "n.jsonl", '{"b": {"c": 1}}\n{"b": {"c": 2}}\n')
+    )
     assert "rename it" in mistake(write(tmp_path / "corpus", "a\nb\n"))
     long = write(tmp_path / "l.jsonl", json.dumps({"a": "word " * 400_000}) + "\n" + json.dumps({"a": "b"}))
     assert read(long, column="a").x.tolist() == ["word " * 400_000, "b"]

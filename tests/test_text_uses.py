@@ -94,6 +94,9 @@ def test_what_texts_cannot_do_is_said(pairs):
             pairs.score_samples(texts)
     with pytest.raises(UserError, match="read only once"):
         vaekit.VAE().fit(text for text in CAPTIONS)
+    for structure in ("ladder", "vq"):
+        with pytest.raises(UserError, match="structure 'flat' alone"):
+            vaekit.VAE(structure=structure, epochs=1).fit(CAPTIONS)
 
 
 @pytest.mark.parametrize("text", ["red ___ red", "___ blue red", "blue green ___", "___ red ___", "___"])

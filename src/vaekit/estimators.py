@@ -239,6 +239,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         condition, features = condition_module(self.schema_)
         build: Any = self._part("structure")
         if build.func is not STRUCTURES["flat"]:
+            if self.domain_.only_flat:
+                raise UserError(f"models of {self.domain_.kind}s have structure 'flat' alone: leave structure out")
             return build(likelihood, condition, features)
         encoder, decoder = self.domain_.networks(self.size, self.network)
         return build(

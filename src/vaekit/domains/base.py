@@ -25,6 +25,8 @@ class Domain:
     mean_samples: ClassVar[bool] = False
     """Whether a generated row is shown as the decoder's mean (pictures) or drawn from its likelihood (numbers)."""
     least_latent_dim: ClassVar[int] = 1
+    only_flat: ClassVar[bool] = False
+    """Whether no structure but "flat" has networks for such rows."""
     path: ClassVar[str] = "linear"
     """Of `vaekit.uses.interpolate.PATHS`: how to go from row to row."""
     iw_samples: ClassVar[int] = 500

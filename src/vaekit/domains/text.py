@@ -51,6 +51,7 @@ class Text(Domain):
 
     kind: ClassVar[str] = "text"
     least_latent_dim: ClassVar[int] = 0  # which leaves a language model
+    only_flat: ClassVar[bool] = True
     path: ClassVar[str] = "spherical"
     iw_samples: ClassVar[int] = 20  # a transformer's pass for each
     score_samples: ClassVar[int] = 20

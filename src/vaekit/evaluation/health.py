@@ -11,8 +11,8 @@ DEAD_GAP, LIVE_GAP = 0.1, 1.0  # nats the decoder loses when given the z of anot
 MISSED_NATS, MISSED_SHARE = 1.0, 0.25  # a prior that misses more than both, nats and a share of the KL, is told of
 DEAD_COMPONENT = 0.01  # of an equal share of the rows: a mixture's component with less is used by none
 REVIVE = (
-    "Train for longer, with a floor under the KL (--objective kl_floor, or a higher --objective.nats where there is one), or with a "
-    "smaller decoder."
+    "Train for longer, with a floor under the KL, or a higher one (--objective kl_floor --objective.nats 16), or with a smaller "
+    "decoder."
 )
 NEAR_LIMIT = 1.0  # nats below log N: mutual information this near it is cut off by the number of rows
 

@@ -21,6 +21,8 @@ def read_json_lines(ask: Ask) -> Dataset:
     with decoding(ask.text, "JSON lines, an object such as {'text': 'a b c'} on each line"):
         table: Any = json.read_json(pa.BufferReader(content), json.ReadOptions(block_size=len(content) + 1))
     nested = [field.name for field in table.schema if pa.types.is_nested(field.type) or pa.types.is_null(field.type)]
+    if len(nested) == table.num_columns:
+        raise UserError(f"{ask.text} holds lists, objects or nothing alone ({', '.join(nested)}): give text or numbers")
     notes = [f"{ask.text}: columns that hold lists, objects or nothing and were left out: {', '.join(nested)}"]
     name = re.sub(r"\.(jsonl|ndjson)(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE)
     return from_table(table.drop_columns(nested), ask, name, notes if nested else [])
