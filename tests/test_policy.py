@@ -432,3 +432,18 @@ def test_latents_of_demonstrations_have_a_verdict(policy, demos):
     assert {"elbo", "kl", "active_units", "verdict"} <= found.keys()
     assert found["elbo"] == pytest.approx(-found["reconstruction"] - found["kl"], abs=1e-3)
     torch.testing.assert_close(policy.evaluate(demos, k=5)["elbo"], found["elbo"])
+
+
+def test_lists_are_demonstrations_and_arrays_alone_are_not(tmp_path):
+    made = made_up()
+    observations = {name: values.tolist() for name, values in made.observations.items()}
+    listed = Demonstrations(made.actions.tolist(), observations, made.episode_ends.tolist())
+    found = [
+        vk.Policy(**TINY, chunk_size=5, random_state=0).fit(each).predict(made.observations) for each in (made, listed)
+    ]
+    np.testing.assert_array_equal(*found)
+    for wrong in (made.actions, {"actions": made.actions}, "a.npz"):
+        with pytest.raises(UserError, match="give Demonstrations"):
+            vk.Policy(**TINY).fit(wrong)
+    with pytest.raises(UserError, match="hf download some/policy --local-dir policy"):
+        vk.load_published("some/policy")

@@ -142,7 +142,7 @@ class Picture:
         values = np.asarray(values)
         if values.shape[1:] != (self.height, self.width, 3) or values.dtype != np.uint8:
             raise UserError(
-                f"condition {name!r} is {values.dtype} {values.shape[1:]}: give bytes ({self.height}, {self.width}, 3)"
+                f"condition {name!r} is {values.dtype} {values.shape[1:]}: give whole numbers from 0 to 255, uint8 ({self.height}, {self.width}, 3)"
             )
         return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 

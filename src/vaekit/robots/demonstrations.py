@@ -43,6 +43,10 @@ class Demonstrations:
     tasks: np.ndarray | None = None
     numbers: list[int] | None = None
 
+    def __post_init__(self) -> None:
+        self.actions, self.episode_ends = np.asarray(self.actions), np.asarray(self.episode_ends)
+        self.observations = {name: np.asarray(values) for name, values in self.observations.items()}
+
     def __len__(self) -> int:
         """Frames."""
         return len(self.actions)
@@ -198,7 +202,7 @@ class Demonstrations:
         if name.startswith(CAMERA):
             if values.ndim != 4 or values.shape[3] != 3 or values.dtype != np.uint8 or not values.size:
                 raise UserError(
-                    f"{self.name}: camera {name!r} is {values.dtype} {values.shape}: give bytes (frames, height, width, 3)"
+                    f"{self.name}: camera {name!r} is {values.dtype} {values.shape}: give whole numbers from 0 to 255, uint8 (frames, height, width, 3)"
                 )
             return
         if values.ndim != 2 or values.dtype.kind != "f" or not values.size:

@@ -121,6 +121,9 @@ class Policy(Learner):
     ) -> Policy:
         """Learn from demonstrations. folder, resume, origin, watchers: as for `VAE.fit_rows`; kinds is not used."""
         check_settings(self)
+        if not isinstance(demonstrations, Demonstrations):
+            kind = type(demonstrations).__name__
+            raise UserError(f"got a {kind}: give Demonstrations, as vaekit.read_demonstrations(SOURCE) reads them")
         demonstrations.check()
         chunk_size = self._chunk_size(demonstrations)
         self._new_execution(chunk_size)

@@ -134,7 +134,8 @@ def load_published(
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path} does not exist: give a folder of LeRobot, or a .ckpt of ACT")
+        hub = f" (of the Hugging Face Hub: hf download {path} --local-dir {path.name})" if len(path.parts) == 2 else ""
+        raise UserError(f"{path} does not exist: give a folder of LeRobot{hub}, or a .ckpt of ACT")
     if not 0 < fps < float("inf"):
         raise UserError(f"fps is {fps}: give actions a second, above 0")
     if (path / "config.json").is_file():
