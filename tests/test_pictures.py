@@ -211,6 +211,16 @@ def test_which_values_are_black_and_white():
     assert ranges(noise(100, 8, 8, top=20) + 200) == (200, 219, None)
 
 
+def test_a_picture_of_other_values_throughout_is_named():
+    x = np.random.default_rng(0).uniform(100, 200, (200, 8, 8))
+    x[5] = -32768
+    with pytest.warns(Note, match="1 of 200 pictures, such as picture 5 .* black \\(-32768\\)"):
+        assert Images.infer(x).low == -32768
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Images.infer(np.where(x < 0, 150.0, x))
+
+
 def test_a_narrow_range_is_said():
     with pytest.warns(Note, match="from 0.2 to 0.3 only"):
         Images.infer(np.array([[[0.2, 0.3]]] * 3))

@@ -273,4 +273,14 @@ def dazzling(rows: np.ndarray) -> np.ndarray | None:
     if least >= low - spread and most <= high + spread:
         return None
     far = (flat < low - spread) | (flat > high + spread)
-    return far.reshape(rows.shape) if spread > 0 and 0 < far.sum(1).max() <= few_values else None
+    if not spread > 0 or not far.any():
+        return None
+    if far.sum(1).max() <= few_values:
+        return far.reshape(rows.shape)
+    odd = np.flatnonzero(far.any(1))
+    note(
+        f"{len(odd)} of {len(rows)} pictures, such as picture {odd[0]} (the first is 0), hold many values far beyond those of the others "
+        f"({low:g} to {high:g}), and black ({least:g}) and white ({most:g}) are set by them: if they are not meant, leave these "
+        "pictures out or put NaN in place of the values"
+    )
+    return None
