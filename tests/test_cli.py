@@ -408,3 +408,13 @@ def test_a_terminal_sees_a_bar(tmp_path):
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
     assert re.search(r"ELBO -?\d.*reconstruction -?\d.*KL \d.*nats", text)
     assert "left" in text
+
+
+def test_no_source_is_written_over(table_run, table, tmp_path, fails):
+    copy = tmp_path / "rows.csv"
+    copy.write_bytes(table.read_bytes())
+    for verb in ("reconstruct", "impute", "encode", "score"):
+        assert "the source itself" in fails(
+            verb, table_run, f"{copy}[0:5]", "-o", tmp_path / ".." / tmp_path.name / "rows.csv"
+        )
+    assert copy.read_bytes() == table.read_bytes()

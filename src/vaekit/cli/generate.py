@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,7 +75,7 @@ def reconstruct(
     from vaekit.recipe import read_for
     from vaekit.uses.write import write_rows
 
-    estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet")
+    estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet", sources=[source])
     data = read_for(estimator, source)
     writing = given(
         {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
@@ -108,7 +109,7 @@ def impute(
     from vaekit.recipe import imputed, read_for
     from vaekit.uses.write import STDOUT, write_pieces, write_rows
 
-    estimator, path = opened(run, output, "imputed", ".npy", ".npz", ".csv", ".parquet")
+    estimator, path = opened(run, output, "imputed", ".npy", ".npz", ".csv", ".parquet", sources=[source])
     data = read_for(estimator, source)
     if data.kind == "text":
         text.look_for_gaps(data.x, source)
@@ -144,7 +145,7 @@ def encode(run: Run, source: Source, output: Out = None) -> None:
     from vaekit.recipe import read_for
     from vaekit.uses.write import write_rows
 
-    estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False)
+    estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False, sources=[source])
     data = read_for(estimator, source)
     write_rows(path, estimator.transform(data.x, data.conditions), None, names=data.names)
     say(f"{len(data)} rows of {estimator.model_.latent_dim} latent units in {path}")
@@ -173,7 +174,7 @@ def interpolate(
     from vaekit.uses.interpolate import smoothness
     from vaekit.uses.write import STDOUT, write_rows
 
-    estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet")
+    estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet", sources=[a, b])
     y = estimator.schema_.parse(condition or [])
     kind = estimator.domain_.kind
     first, last = (one_row(estimator, end) for end in (a, b))
@@ -207,11 +208,17 @@ def one_row(estimator: Any, source: str) -> Any:
     return data.x if data.kind == "table" else data.x[0]
 
 
-def opened(run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True) -> tuple[Any, Path]:
+def opened(
+    run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True, sources: Sequence[str] = ()
+) -> tuple[Any, Path]:
     """The run's estimator, and a checked path to write to; by default a file in the run directory, or for texts STDOUT."""
     from vaekit.loading import load
+    from vaekit.sources.base import split_rows
     from vaekit.uses.write import STDOUT, check_suffix
 
+    for source in sources:
+        if output is not None and output.is_file() and Path(split_rows(source)[0]).resolve() == output.resolve():
+            raise UserError(f"-o {output} is the source itself, which would be lost: choose another file")
     estimator = load(run)
     estimator.frame_ = "arrow"  # which writes whole numbers as such where some are missing
     if estimator.domain_.kind == "actions":

@@ -43,7 +43,7 @@ def score(
 
     if fdr is not None and not 0 < fdr < 1:
         raise UserError(f"--fdr {fdr}: a false-discovery rate is above 0 and below 1")
-    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False)
+    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False, sources=[source])
     if estimator.domain_.kind == "series":
         return score_series(
             estimator, source, path, k, asked=bool(name not in ("auto", "loglik") or fdr or calibrate or contributions)

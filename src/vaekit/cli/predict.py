@@ -17,7 +17,7 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
     from vaekit.semi_supervised import SemiSupervised
     from vaekit.uses.write import write_table
 
-    estimator, path = opened(run, output, "labels", ".csv", ".parquet", pictures=False)
+    estimator, path = opened(run, output, "labels", ".csv", ".parquet", pictures=False, sources=[source])
     if not isinstance(estimator, SemiSupervised):
         raise UserError(f"{run} predicts no label: train one that does with `vaekit fit SOURCE --label-column NAME`")
     data = read_for(estimator, source)
