@@ -424,7 +424,7 @@ def test_a_rollout_needs_a_policy(run_of, tmp_path):
     if run_of == "VAE":
         vk.VAE(2, size="small", epochs=1).fit(np.random.default_rng(0).normal(size=(50, 3))).save(tmp_path / "run")
     said = vaekit("rollout", "run", "--env", "two-routes", cwd=tmp_path, check=2).stderr
-    assert ("no policy but a VAE" if run_of == "VAE" else "it does not exist") in said
+    assert ("not a policy but a VAE" if run_of == "VAE" else "it does not exist") in said
 
 
 def test_latents_of_demonstrations_have_a_verdict(policy, demos):

@@ -445,7 +445,7 @@ def test_fit_says_what_labels_are_worth(run):
     assert "'label' is known of 1797 of 1797 rows: 3 183, 1 182, 5 182, " in said
     assert "; 40 of these are learned from" in said
     right, alone = map(
-        float, re.search(r"predicted right ([\d.]+)% of 180 labels; ([\d.]+)% by a classif", said).groups()
+        float, re.search(r"predicted right ([\d.]+)% of 180 labels; ([\d.]+)% by the same network", said).groups()
     )
     model = vk.load(folder)
     _, held_out = split(1797, 0.1, 0)
@@ -587,7 +587,7 @@ def test_the_other_verbs_know_such_a_run(run, tmp_path):
     vaekit("sample", folder, "--condition", 3, "-n", 4, "-o", tmp_path / "three.npy", check=0)
     assert np.load(tmp_path / "three.npy").shape == (4, 8, 8)
     said = vaekit("evaluate", folder, "--k", 5, check=0).stdout
-    assert re.search(r"predicted right [\d.]+% of 180 labels; [\d.]+% by a classifier", said), said
+    assert re.search(r"predicted right [\d.]+% of 180 labels; [\d.]+% by the same network", said), said
     assert "SemiSupervisedVAE" in vaekit("info", folder, check=0).stdout
     again = vaekit("fit", "--config", folder / "config.yaml", "--print-config", check=0).stdout
     assert "label_column: label" in again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -216,8 +217,9 @@ def opened(
     from vaekit.sources.base import split_rows
     from vaekit.uses.write import STDOUT, check_suffix
 
-    for source in sources:
-        if output is not None and output.is_file() and Path(split_rows(source)[0]).resolve() == output.resolve():
+    if output is not None and output.exists():
+        files = (os.path.expanduser(split_rows(source)[0]) for source in sources)
+        if any(os.path.isfile(file) and output.samefile(file) for file in files):
             raise UserError(f"-o {output} is the source itself, which would be lost: choose another file")
     estimator = load(run)
     estimator.frame_ = "arrow"  # which writes whole numbers as such where some are missing

@@ -58,6 +58,8 @@ def as_array(X: Any) -> Any:
         raise UserError("X is what vaekit.read gave: call fit_data(X), or give X.x and X.conditions")
     if isinstance(X, Iterator):
         raise UserError(f"X is a {type(X).__name__}, which can be read only once: give list(X)")
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise UserError("X is a sparse matrix: give all of it, X.toarray()")
     if isinstance(X, Mapping):
         raise UserError(f"X is a {type(X).__name__}: give the table that it is, as pandas.DataFrame(X) makes it")
     if isinstance(X, os.PathLike):
