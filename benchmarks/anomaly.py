@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 import vaekit as vk
 from tables import SHARED, arguments, few, is_toy, write
-from vaekit.detector import default
+from vaekit.estimators.detector import default
 from vaekit.uses.conformal import p_values
 
 ALPHAS = (0.01, 0.05, 0.10)

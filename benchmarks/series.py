@@ -27,8 +27,8 @@ from torch import nn
 
 import vaekit
 from tables import SHARED, arguments, is_toy, write
+from vaekit.estimators.series import over_steps
 from vaekit.evaluation.vus import vus_pr
-from vaekit.series import over_steps
 
 TUNING = (
     "Twitter_volume_CVS",

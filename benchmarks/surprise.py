@@ -21,9 +21,9 @@ from sklearn.neighbors import NearestNeighbors
 from tables import arguments, is_toy, write
 from vaekit.robots.demonstrations import split_episodes
 from vaekit.robots.environments import Environment, demonstrate, make
+from vaekit.robots.monitor import Disagreement, Monitor, ObservationModel, observations_of
 from vaekit.robots.policy import Policy
 from vaekit.robots.rollout import wilson
-from vaekit.robots.surprise import Disagreement, Monitor, ObservationModel, observations_of
 
 Observation = dict[str, np.ndarray]
 
@@ -128,7 +128,7 @@ def play(policy: Policy, env: Environment, seed: int, fault: Nominal) -> tuple[O
 class Reconstruction(ObservationModel):
     def scores(self, observations: Any) -> np.ndarray:
         rows = self.rows(observations)
-        error = (rows - self.vae.reconstruct(rows)) / np.asarray(self.vae.domain_.scale)
+        error = (rows - self.vae.reconstruct(rows)) / np.asarray(self.vae.kind_.scale)
         return (error**2).sum(1)
 
 

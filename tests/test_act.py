@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 import vaekit as vk
 from reference import DATA, closed_form
-from vaekit.conditions import Number, Picture, Schema
+from vaekit.conditions import Conditions, Number, Picture
 from vaekit.distributions.likelihoods import LaplaceLikelihood
-from vaekit.domains import Actions
 from vaekit.errors import Note, UserError
+from vaekit.kinds import Actions
 from vaekit.nets.resnet import ResNet
 from vaekit.objectives.bounds import ACT
 from vaekit.robots.published import load_published, name_in
@@ -216,8 +216,8 @@ def made(seen, folder, latent_dim, backbone="resnet18", **size):
         backbone={"name": backbone, "norm": "frozen", "shared": True},
         size=dict(width=32, heads=4, hidden=64, layers=2, posterior_layers=2, posterior_sees=["state"], **size),
     )  # fmt: skip
-    policy.domain_ = Actions(8, [0.0] * 2, [1.0] * 2, 50.0)
-    policy.schema_ = Schema(
+    policy.kind_ = Actions(8, [0.0] * 2, [1.0] * 2, 50.0)
+    policy.conditions_ = Conditions(
         {name: Picture(*n) if isinstance(n, tuple) else Number([0.0] * n, [1.0] * n) for name, n in seen.items()}
     )
     state = policy._build(LaplaceLikelihood((2, 8), scale=1)).state_dict()
@@ -287,7 +287,7 @@ def observations(policy, rows, seed=0):
         name: rng.integers(0, 256, (rows, c.height, c.width, 3), np.uint8)
         if c.kind == "picture"
         else rng.normal(size=(rows, c.size))
-        for name, c in policy.schema_.named.items()
+        for name, c in policy.conditions_.named.items()
     }
 
 
@@ -438,7 +438,7 @@ def test_the_originals_first_decoder_layer_counts(tmp_path):
 @pytest.mark.parametrize("form", [3, 4, 5, "npz", "big-endian"])
 def test_statistics_of_the_original(form, tmp_path):
     known = original(tmp_path)
-    expected = load_published(tmp_path, **OF_THE_REFERENCE).domain_
+    expected = load_published(tmp_path, **OF_THE_REFERENCE).kind_
     path = tmp_path / "dataset_stats.pkl"
     if form == "npz":
         path.unlink()
@@ -448,8 +448,8 @@ def test_statistics_of_the_original(form, tmp_path):
     else:
         path.write_bytes(pickle.dumps(known, protocol=form))
     found = load_published(tmp_path / "policy_best.ckpt", **OF_THE_REFERENCE)
-    assert found.domain_ == expected
-    assert found.domain_.mean == known["action_mean"].astype(float).tolist()
+    assert found.kind_ == expected
+    assert found.kind_.mean == known["action_mean"].astype(float).tolist()
 
 
 class Runs:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from pyarrow import csv
 
 import vaekit
-from vaekit.cells import format_of, read_cells, written
-from vaekit.dates import FORMATS
 from vaekit.errors import Note, UserError
 from vaekit.frame import to_frame
-from vaekit.recipe import imputed, read_for
+from vaekit.frame.cells import format_of, read_cells, written
+from vaekit.frame.dates import FORMATS
+from vaekit.runs.recipe import imputed, read_for
 from vaekit.uses.write import write_pieces
 
 few = settings(max_examples=40, deadline=None)
@@ -232,7 +232,7 @@ def test_a_file_comes_back_in_the_forms_it_had(tmp_path: Path) -> None:
     fitted = vaekit.VAE(epochs=1, latent_dim=2, size="small", sampler="prior").fit_data(data)
     model = vaekit.load(fitted.save(tmp_path / "run"))
     model.frame_ = "arrow"
-    kinds = {name: c.kind for name, c in model.domain_.schema.items()}
+    kinds = {name: c.kind for name, c in model.kind_.schema.items()}
     assert kinds == {
         "zip": "categorical",
         "price": "positive",

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 from scipy.stats import kstest
 
-from vaekit.domains.columns import Continuous, Discrete, column, decimals, normal_scores, piecewise
-from vaekit.domains.table import Table, describe
 from vaekit.errors import UserError
 from vaekit.frame import Frame
+from vaekit.kinds.table import Table, describe
+from vaekit.kinds.table.columns import Continuous, Discrete, column, decimals, normal_scores, piecewise
 
 N = 400
 RNG = np.random.default_rng(0)

@@ -15,9 +15,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import vaekit
-from vaekit.domains.table import Table
 from vaekit.errors import Note, UserError
 from vaekit.frame import Frame
+from vaekit.kinds.table import Table
 
 TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 N = 400
@@ -237,8 +237,8 @@ def test_rows_that_violate_are_counted_and_the_cell_counts_as_missing() -> None:
 
 
 def test_from_the_command_line_and_from_a_file(tmp_path: Path) -> None:
-    from vaekit.loading import describe_run
-    from vaekit.recipe import Recipe
+    from vaekit.runs.load import describe_run
+    from vaekit.runs.recipe import Recipe
 
     ROWS[["low", "high"]].to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "c.yaml").write_text(f"source: {tmp_path}/t.csv\nconstraints: [low <= high]\nepochs: 1\nsize: small\n")

@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaekit as vk
-from vaekit import detector
 from vaekit.errors import Note, UserError
+from vaekit.estimators import detector
 from vaekit.nets import MLP
 from vaekit.training.data import split
 from vaekit.uses.exemplars import Exemplars
@@ -159,7 +159,7 @@ def test_exemplars_are_a_mixture_with_a_known_density():
         p.detach().double().numpy()
         for p in (vae.model_.decoder.out.weight, vae.model_.decoder.out.bias, vae.model_.likelihood.scale)
     )
-    scale, mean = np.array(vae.domain_.scale), np.array(vae.domain_.mean)
+    scale, mean = np.array(vae.kind_.scale), np.array(vae.kind_.mean)
     known = [
         stats.multivariate_normal(weight @ m + b, weight @ np.diag(s**2) @ weight.T + np.diag(sigma**2))
         for m, s in zip(score.learned["loc"], score.learned["scale"], strict=True)

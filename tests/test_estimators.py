@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 import vaekit as vk
-from vaekit.conditions import Schema
+from vaekit.conditions import Conditions
 from vaekit.errors import UserError
 from vaekit.nets import MLP
 
@@ -165,7 +165,7 @@ def test_several_conditions_by_name_and_unknown():
 @pytest.mark.parametrize("gap", [None, np.nan, pd.NA, pd.NaT])
 def test_what_pandas_has_for_a_missing_label_is_no_class(dtype, gap):
     y = pd.Series(["a", "b", gap] * 10, dtype=dtype)
-    assert Schema.infer({"y": y}).named["y"].classes == ["a", "b"]
+    assert Conditions.infer({"y": y}).named["y"].classes == ["a", "b"]
     assert vk.SemiSupervisedVAE()._targets(y).tolist() == ["a", "b", None] * 10
 
 

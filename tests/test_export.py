@@ -171,7 +171,7 @@ def test_metadata(mixture):
     assert about["chunk_size"] == CHUNK
     assert about["execute"] == "3"
     assert about["z"] == "episode"
-    assert about["fps"] == policy.domain_.fps
+    assert about["fps"] == policy.kind_.fps
     assert about["action_names"] == ["vx", "vy"]
     assert about["observations"]["environment_state"] == {"dtype": "float32", "shape": [3]}
     assert about["seed"] == 0

@@ -15,7 +15,7 @@ from PIL import Image, features
 import vaekit as vk
 from test_sources import mistake, noise, save
 from vaekit.cli import main
-from vaekit.recipe import Recipe, read_for
+from vaekit.runs.recipe import Recipe, read_for
 from vaekit.sources import read
 
 

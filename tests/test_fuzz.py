@@ -213,7 +213,7 @@ def test_what_cannot_be_done_is_told_in_one_line(place, line, monkeypatch):
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
 def test_too_little_memory_is_told_in_one_line(error, monkeypatch):
-    monkeypatch.setattr("vaekit.loading.describe_run", lambda run: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("vaekit.runs.load.describe_run", lambda run: (_ for _ in ()).throw(error))
     code, said = run(["info", "."])
     assert code == 2
     assert "there is not enough memory" in said[-1]
@@ -227,7 +227,7 @@ def test_more_than_any_memory_holds_is_told_in_one_line(place, monkeypatch):
 
 
 def test_a_fault_of_vaekit_is_one_line_and_a_traceback_where_asked_for(monkeypatch, capsys):
-    monkeypatch.setattr("vaekit.loading.describe_run", lambda run: 1 / 0)
+    monkeypatch.setattr("vaekit.runs.load.describe_run", lambda run: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["vaekit", "info", "."])
     with pytest.raises(SystemExit, match="1"):
         main()

@@ -29,7 +29,7 @@ class Guess:
     """An estimator that fills each column in a way of its own."""
 
     def __init__(self, fill: Any):
-        self.domain_, self.fill = vaekit.VAE(latent_dim=1, size="small", epochs=1).fit(ROWS).domain_, fill
+        self.kind_, self.fill = vaekit.VAE(latent_dim=1, size="small", epochs=1).fit(ROWS).kind_, fill
 
     def impute(self, table: Any, y: Any) -> Any:
         columns = {name: table[name].to_pylist() for name in table.column_names}

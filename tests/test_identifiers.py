@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 import vaekit
-from vaekit.domains.table import Table
 from vaekit.errors import Note
 from vaekit.frame import to_frame
-from vaekit.recipe import imputed, read_for, schema_text
+from vaekit.kinds.table import Table
+from vaekit.runs.recipe import imputed, read_for, schema_text
 
 N = 200
 RNG = np.random.default_rng(0)
@@ -98,7 +98,7 @@ def test_a_value_far_from_all_others_is_said_and_may_be_declared_missing(value: 
     ):
         vaekit.VAE(**TINY).fit(rows)
     model = vaekit.VAE(**TINY, schema={"t": {"missing": value}}).fit(rows)
-    c = model.domain_.schema["t"]
+    c = model.kind_.schema["t"]
     assert c.missing == pytest.approx(1 - there.mean())
     assert (c.low, c.high) == (rows["t"][there].min(), rows["t"][there].max())
     assert model.sample(50)["t"].dropna().between(c.low, c.high).all()

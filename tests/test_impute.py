@@ -187,7 +187,7 @@ def test_rows_without_gaps_cost_nothing(model: Any, monkeypatch: Any) -> None:
         seen.append(len(data))
         return impute(model, data, *args)
 
-    monkeypatch.setattr("vaekit.estimators.impute", counted)
+    monkeypatch.setattr("vaekit.estimators.vae.impute", counted)
     rows = COMPLETE.copy()
     rows.loc[[3, 500], "sex"] = None
     filled = model.impute(rows)

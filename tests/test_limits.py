@@ -14,9 +14,21 @@ from hypothesis import strategies as st
 import vaekit as vk
 from vaekit.errors import UserError
 from vaekit.files import parse_yaml
-from vaekit.limits import Many, Number, Positive, Seed, Share, ShareBelow1, Whole, Within, check, fits, hints_of
-from vaekit.recipe import Recipe
 from vaekit.robots.policy import Policy
+from vaekit.runs.recipe import Recipe
+from vaekit.settings.limits import (
+    Many,
+    Number,
+    Positive,
+    Seed,
+    Share,
+    ShareBelow1,
+    Whole,
+    Within,
+    check,
+    fits,
+    hints_of,
+)
 from vaekit.training import Training
 
 ANY_NUMBER = st.one_of(st.integers(), st.floats(), st.sampled_from([10**400, -(10**400), 2**64]))

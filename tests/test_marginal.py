@@ -7,11 +7,12 @@ from torch import nn
 
 import vaekit as vk
 from conftest import LinearGaussian
-from vaekit.conditions import Schema
+from vaekit.conditions import Conditions
 from vaekit.evaluation import evaluate, importance_weighted
-from vaekit.marginal import Population, likeliest
 from vaekit.model import LatentModel
 from vaekit.nets import ConditionEmbedding
+from vaekit.nets.population import Population
+from vaekit.structures.marginal import likeliest
 from vaekit.training.data import Data
 
 KIND = torch.tensor([0, 0, 1, 2])  # what rows had together, and how often: kind 1 is never of size 1
@@ -115,7 +116,7 @@ def schema(**y):
         name: np.asarray(values, dtype=object if isinstance(values[0], str | None) else None)
         for name, values in y.items()
     }
-    learned = Schema.infer(y)
+    learned = Conditions.infer(y)
     learned.learn(y, learned.pack(y, len(next(iter(y.values())))))
     return learned
 

@@ -10,7 +10,7 @@ from conftest import real, vaekit
 from vaekit.cli import main
 from vaekit.errors import UserError
 from vaekit.evaluation import FeatureNetwork, disentanglement
-from vaekit.measures import columns, distances, factor_scores
+from vaekit.runs.measures import columns, distances, factor_scores
 from vaekit.sources import Dataset
 
 
@@ -81,7 +81,7 @@ def test_samples_are_drawn_under_the_conditions_of_the_data(features):
     ones = digits[np.flatnonzero(digits.conditions["label"] == 1)]
 
     class Recall:
-        schema_ = type("Schema", (), {"named": {"label": None}})
+        conditions_ = type("Schema", (), {"named": {"label": None}})
 
         def sample(self, n, y, random_state):
             rng = np.random.default_rng(random_state)
@@ -92,7 +92,7 @@ def test_samples_are_drawn_under_the_conditions_of_the_data(features):
     asked = distances(Recall(), ones, network)
     assert asked["rows"] == len(ones) // 2
     assert asked["frechet"] < 2 * asked["floor"]["frechet"]
-    Recall.schema_.named = {}
+    Recall.conditions_.named = {}
     Recall.sample = lambda self, n, y, random_state: digits.x[:n]
     assert distances(Recall(), ones, network)["frechet"] > 10 * asked["frechet"]
 
@@ -112,7 +112,7 @@ def test_factors_of_real_sprites():
         factors = arrays["factors"]
 
     class Known:
-        schema_ = type("Schema", (), {"named": {}})
+        conditions_ = type("Schema", (), {"named": {}})
 
         def transform(self, x, y):
             return factors[:, [0, 4]].astype(float)

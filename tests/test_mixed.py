@@ -12,9 +12,9 @@ from scipy.stats import chisquare, kstest
 
 from vaekit.distributions import normal_noise
 from vaekit.distributions.mixed import MixedLikelihood
-from vaekit.domains.columns import Continuous
-from vaekit.domains.table import Table
 from vaekit.frame import Frame
+from vaekit.kinds.table import Table
+from vaekit.kinds.table.columns import Continuous
 
 RNG = np.random.default_rng(0)
 N = 2000

@@ -10,10 +10,10 @@ from conftest import vaekit
 from vaekit.cli import dotted
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.errors import UserError
-from vaekit.estimators import PARTS
+from vaekit.estimators.vae import PARTS
 from vaekit.objectives import OBJECTIVES
-from vaekit.parts import check_options, choose, options_of
-from vaekit.recipe import Recipe
+from vaekit.runs.recipe import Recipe
+from vaekit.settings.parts import check_options, choose, options_of
 
 REGISTRIES = {**PARTS, "likelihood": LIKELIHOODS}
 EVERY = [(what, name) for what, registry in REGISTRIES.items() for name in registry]

@@ -12,9 +12,9 @@ from PIL import Image
 
 import vaekit as vk
 from vaekit.cli import main
-from vaekit.deploy.pictures import grid
-from vaekit.domains import Images
 from vaekit.errors import Note, UserError
+from vaekit.kinds import Images
+from vaekit.show.drawing import grid
 
 QUICK = {"latent_dim": 2, "size": "small", "network": "mlp", "sampler": "prior"}
 
@@ -123,12 +123,12 @@ def test_forms_of_the_same_pictures():
     ]
     for form in forms:
         model = vk.VAE(**QUICK, epochs=1).fit(form)
-        assert model.domain_ == Images.infer(x)
+        assert model.kind_ == Images.infer(x)
         assert model.reconstruct(form).shape == x.shape
     detector = vk.AnomalyDetector(vk.VAE(**QUICK, epochs=1), method="loglik")
     assert detector.fit(forms[0]).predict(forms[1]).shape == (12,)
     masked = [np.ma.array(p[..., 0].astype(float), mask=p[..., 0] > 200) for p in x]
-    assert vk.VAE(**QUICK, epochs=1).fit(masked).domain_.high <= 200
+    assert vk.VAE(**QUICK, epochs=1).fit(masked).kind_.high <= 200
 
 
 @pytest.mark.parametrize("dtype", ["?", "i1", "u2", ">u2", "u4", "i8", "f2", "f8", "O"])
@@ -168,7 +168,7 @@ def test_a_hot_pixel_does_not_set_the_range():
     hot = x.copy()
     hot[7, 2, 3] = 65535
     model = vk.VAE(**QUICK, epochs=150, learning_rate=5e-3).fit(hot)
-    assert (model.domain_.low, model.domain_.high) == (x.min(), x.max())
+    assert (model.kind_.low, model.kind_.high) == (x.min(), x.max())
     assert len(model.notes_) == 1
     assert "65535 at (2, 3) of picture 7" in model.notes_[0]
     assert "1 of 12800, in 1 of 200 pictures" in model.notes_[0]

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 import vaekit as vk
 from conftest import kill, start, vaekit
 from vaekit.conditions import scales
-from vaekit.domains import Actions
 from vaekit.errors import Note, UserError
+from vaekit.kinds import Actions
 from vaekit.robots.datasets import write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import demonstrate, make
@@ -65,7 +65,7 @@ def test_a_short_episode_leaves_the_chunk_as_it_is():
     demos = of_lengths(*[25] * 5, 3)
     with pytest.warns(Note, match=r"a chunk of 20 actions is longer than 1 of 6 episodes: episode 5 \(3 frames\)"):
         policy = vk.Policy(**TINY).fit(demos)
-    assert policy.domain_.chunk_size == 20  # two seconds
+    assert policy.kind_.chunk_size == 20  # two seconds
     assert "longer than 1 of 6 episodes" in policy.notes_[0]
     assert policy.evaluate(demos, k=2)["elbo"] < np.inf
     # What comes behind the short episode does not matter to it: another one, or nothing.
@@ -82,7 +82,7 @@ def test_a_chunk_may_be_longer_than_all_episodes():
     with pytest.warns(Note, match="has the 100 actions of a chunk: what comes after action 8 is never learned"):
         policy = vk.Policy(**TINY, chunk_size=100, objective="act").fit(of_lengths(7, 8, 7))
     assert policy.act({"state": np.zeros(2)}).shape == (2,)
-    assert vk.Policy(**TINY).fit(of_lengths(7, 8, 7)).domain_.chunk_size == 8
+    assert vk.Policy(**TINY).fit(of_lengths(7, 8, 7)).kind_.chunk_size == 8
 
 
 def test_a_joint_that_hardly_moved_does_not_explode():
@@ -92,7 +92,7 @@ def test_a_joint_that_hardly_moved_does_not_explode():
     policy = vk.Policy(**TINY).fit(demos)
     moved = {"state": np.array([0, 0, 1.05, 0.0])}
     still = {"state": np.array([0, 0, 1.0, 0.0])}
-    assert abs(policy.schema_.pack({"state": moved["state"][None]}, 1)["state"]).max() < 10
+    assert abs(policy.conditions_.pack({"state": moved["state"][None]}, 1)["state"]).max() < 10
     assert np.isfinite(policy.predict({"state": np.stack([moved["state"], still["state"]])})).all()
     np.testing.assert_allclose(policy.predict({"state": still["state"][None]})[0, :, 1], 0.5, atol=0.2)
 
@@ -352,7 +352,7 @@ def test_what_it_sees_is_chosen_by_condition(tmp_path):
     write_demonstrations(made_up(state=np.zeros((240, 2)), environment_state=np.ones((240, 3))), tmp_path / "data")
     common = ["fit", "data", "--size", "small", "--epochs", 1, "--no-report"]
     vaekit(*common, "--kind", "actions", "-c", "environment_state", "--out", "run", cwd=tmp_path, check=0)
-    assert list(vk.load(tmp_path / "run").schema_.named) == ["environment_state"]
+    assert list(vk.load(tmp_path / "run").conditions_.named) == ["environment_state"]
     assert "add --kind actions" in vaekit(*common, cwd=tmp_path, check=2).stderr
 
 

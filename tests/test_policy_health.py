@@ -94,9 +94,9 @@ def test_effective_beta(policy, objective, beta):
 
 def test_the_published_loss_is_a_beta_of_fourteen_thousand(policy):
     published = like(policy, objective={"name": "act", "kl_weight": 10})
-    published.domain_.chunk_size, mean = 100, published.domain_.mean
+    published.kind_.chunk_size, mean = 100, published.kind_.mean
     try:
-        published.domain_.mean = [0.0] * 14
+        published.kind_.mean = [0.0] * 14
         assert effective_beta(published) == 14_000
         said = policy_verdict(published, {**DEAD, "effective_beta": 14_000.0, "latent_units": 32})
         assert "1,400 elements" in said
@@ -104,7 +104,7 @@ def test_the_published_loss_is_a_beta_of_fourteen_thousand(policy):
         assert "0 of 32 units" in said
         assert "--objective.kl_weight 0.0007" in said
     finally:
-        published.domain_.chunk_size, published.domain_.mean = 8, mean
+        published.kind_.chunk_size, published.kind_.mean = 8, mean
 
 
 def like(policy, **changed):

@@ -30,12 +30,12 @@ from recordings import (
 )
 from vaekit.cli import app
 from vaekit.errors import Note, UserError
-from vaekit.loading import describe_run, load
-from vaekit.recipe import Recipe, evaluate, held_out, report
 from vaekit.robots import reading, videos
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.policy import Policy
+from vaekit.runs.load import describe_run, load
+from vaekit.runs.recipe import Recipe, evaluate, held_out, report
 
 # --- LeRobot v2
 
@@ -467,7 +467,7 @@ def test_a_run_of_several_sets_is_read_as_it_was_trained(tmp_path):
     tiny = {"width": 16, "heads": 2, "hidden": 32, "layers": 1, "posterior_layers": 1}
     recipe.settings = {"size": tiny, "latent_dim": 2, "epochs": 1, "chunk_size": 3, "execute": 1}
     folder, policy = recipe.train(tmp_path / "run", say=lambda line: None)
-    assert policy.schema_.named["task"].classes == ["do a", "do b", "do it"]
+    assert policy.conditions_.named["task"].classes == ["do a", "do b", "do it"]
     again = load(folder)
     assert again.data_["source"] == [f"{tmp_path}/a", f"{tmp_path}/b"]
     found = held_out(again)

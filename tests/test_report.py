@@ -14,8 +14,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import vaekit
-from vaekit.deploy.pictures import grid, png_data_uri, save_gif
 from vaekit.deploy.report import write_report
+from vaekit.show.drawing import grid, png_data_uri, save_gif
 
 SCRIPT = "<script>alert(1)</script>"
 TINY: dict[str, Any] = {"latent_dim": 3, "size": "small"}

@@ -12,12 +12,12 @@ import torch
 import yaml
 
 import vaekit as vk
-from vaekit import recipe
 from vaekit.errors import Note, UserError
 from vaekit.files import read_tensors, write_tensors
 from vaekit.nets import MLP
-from vaekit.recipe import Recipe
-from vaekit.run import read_evaluation, save_evaluation
+from vaekit.runs import recipe
+from vaekit.runs.directory import read_evaluation, save_evaluation
+from vaekit.runs.recipe import Recipe
 from vaekit.uses.write import write_rows
 
 
@@ -237,7 +237,7 @@ def test_a_label_that_looks_like_a_number_stays_a_label(tmp_path):
     labels = np.array(["1e-3", "1e3", "yes", "0x1", "~", "2020-01-01"], dtype=object)
     cvae = vk.CVAE(2, size="small", epochs=1, sampler="prior").fit(ROWS, np.tile(labels, 10))
     loaded = vk.load(cvae.save(tmp_path / "run"))
-    assert loaded.schema_.to_config() == cvae.schema_.to_config()
+    assert loaded.conditions_.to_config() == cvae.conditions_.to_config()
 
 
 def test_a_run_of_a_newer_version_says_so(with_sampler, tmp_path):

@@ -17,20 +17,20 @@ from sklearn.metrics import roc_auc_score
 import vaekit as vk
 from conftest import LinearGaussian
 from vaekit.cli import main
-from vaekit.conditions import Schema
+from vaekit.conditions import Conditions
 from vaekit.distributions import Normal
-from vaekit.domains import Rows
 from vaekit.errors import UserError
-from vaekit.recipe import Recipe
-from vaekit.uses.oddness import Oddness
+from vaekit.kinds import Rows
+from vaekit.runs.recipe import Recipe
+from vaekit.uses.calibration import Oddness
 from vaekit.uses.scores import SCORES, contributions, distance, gaussian, log_octaves, new_score
 
 
 def estimator(truth, widen=1.0):
     """A fitted VAE whose model is the linear Gaussian one."""
     vae = vk.VAE(truth.latent_dim)
-    vae.domain_ = Rows(None, [0.0] * truth.columns, [1.0] * truth.columns)
-    vae.schema_, vae.model_ = Schema.infer({}, None), truth.model(widen)
+    vae.kind_ = Rows(None, [0.0] * truth.columns, [1.0] * truth.columns)
+    vae.conditions_, vae.model_ = Conditions.infer({}, None), truth.model(widen)
     vae.n_features_in_, vae.seed_ = truth.columns, 0
     return vae
 

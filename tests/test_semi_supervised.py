@@ -28,7 +28,7 @@ from vaekit.errors import Note, UserError
 from vaekit.evaluation.likelihood import shared_noise
 from vaekit.model import LatentModel
 from vaekit.nets import MLP, ConditionEmbedding
-from vaekit.recipe import Recipe
+from vaekit.runs.recipe import Recipe
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted
 from vaekit.training.data import split
 from vaekit.uses.calibrate import every_other, seen
@@ -308,7 +308,7 @@ def test_every_kind_of_data():
     assert set(model.predict(texts)) <= {"up", "down"}
     with torch.no_grad():
         model.model_.classifier.out.bias[0] += 1e3  # no row is in doubt
-    x, mask = model.domain_.pack(texts)
+    x, mask = model.kind_.pack(texts)
     assert model.model_.train().draw(x.long(), mask=mask).elbo.isfinite().all()
     model.model_.eval()
     assert len(model.sample(3, y="up")) == 3

@@ -19,12 +19,12 @@ from torch import nn
 
 import vaekit as vk
 from conftest import LinearGaussian, real, vaekit
-from vaekit.conditions import Schema
+from vaekit.conditions import Conditions
 from vaekit.distributions import AutoregressiveNormal, normal_noise
-from vaekit.domains.series import Series
 from vaekit.errors import Note, UserError
+from vaekit.estimators.series import calibrated_spread, held_out_windows, over_steps, stretches
 from vaekit.evaluation.vus import vus_pr
-from vaekit.series import calibrated_spread, held_out_windows, over_steps, stretches
+from vaekit.kinds.series import Series
 from vaekit.sources.series import read_series, to_series
 from vaekit.uses.write import write_rows
 
@@ -277,7 +277,7 @@ def exact(window=6, widen=1.0) -> tuple[vk.SeriesVAE, LinearGaussian]:
     likelihood = model.likelihood
     model.likelihood = type(likelihood)((1, window), scale=linear.sigma).double()
     vae = vk.SeriesVAE(window=window)
-    vae.domain_, vae.schema_, vae.model_, vae.seed_ = Series(window, [0.0], [1.0]), Schema({}), model, 0
+    vae.kind_, vae.conditions_, vae.model_, vae.seed_ = Series(window, [0.0], [1.0]), Conditions({}), model, 0
     return vae, linear
 
 
@@ -411,7 +411,7 @@ def test_a_run_is_read_back_whole(trained, tmp_path):
     x = waves(100, seed=9)
     np.testing.assert_array_equal(loaded.score_samples(x), trained.score_samples(x))
     np.testing.assert_array_equal(loaded.sample(3, random_state=1), trained.sample(3, random_state=1))
-    assert vars(loaded.domain_) == vars(trained.domain_)
+    assert vars(loaded.kind_) == vars(trained.kind_)
     loaded.fit_sampler("gmm", waves(400))
     assert loaded.sample(2, sampler="gmm").shape == (2, 48, 2)
 
@@ -457,7 +457,7 @@ def test_the_command_line(tmp_path):
     filled = pd.read_csv(run / "imputed.csv", parse_dates=["timestamp"]).set_index("timestamp")
     assert (filled.index.to_numpy() == when.to_numpy()).all()
     new = vk.load(run).sample(3)
-    write_rows(tmp_path / "new.csv", new, vk.load(run).domain_)
+    write_rows(tmp_path / "new.csv", new, vk.load(run).kind_)
     written = pd.read_csv(tmp_path / "new.csv")
     assert list(written.columns) == ["window", "step", "a", "b"]
     np.testing.assert_allclose(written[["a", "b"]].to_numpy().reshape(3, 32, 2), new)

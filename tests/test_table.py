@@ -17,9 +17,9 @@ from scipy.stats import ks_2samp
 
 import vaekit
 from conftest import real
-from vaekit.domains.table import Table
 from vaekit.errors import Note, UserError
 from vaekit.frame import Frame, to_frame
+from vaekit.kinds.table import Table
 
 N = 500
 RNG = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def test_saved_and_loaded_it_says_the_same_to_the_bit(model: Any, tmp_path: Path
     again = vaekit.load(model.save(tmp_path / "run"))
     np.testing.assert_array_equal(again.score_samples(ROWS, k=5), model.score_samples(ROWS, k=5))
     pd.testing.assert_frame_equal(again.sample(50, random_state=1), model.sample(50, random_state=1))
-    assert again.domain_ == model.domain_
+    assert again.kind_ == model.kind_
 
 
 def test_where_gives_rows_that_fulfil_it(model: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_file_in_pieces_is_the_table_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_schema_by_the_user() -> None:
-    domain = fit(ROWS, schema={"sex": "drop", "age": {"kind": "real"}, "pay": {"kind": "positive", "high": 50}}).domain_
+    domain = fit(ROWS, schema={"sex": "drop", "age": {"kind": "real"}, "pay": {"kind": "positive", "high": 50}}).kind_
     assert "sex" not in domain.columns
     assert domain.schema["age"].kind == "real"
     assert domain.schema["pay"].high == 50
@@ -260,7 +260,7 @@ def test_ten_thousand_classes() -> None:
     ],
 )
 def test_a_bad_file_is_told_in_a_line(tmp_path: Path, text: str, message: str) -> None:
-    from vaekit.recipe import Recipe
+    from vaekit.runs.recipe import Recipe
 
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match=message) as told:
@@ -269,7 +269,7 @@ def test_a_bad_file_is_told_in_a_line(tmp_path: Path, text: str, message: str) -
 
 
 def test_a_file_cut_in_the_middle_and_one_that_changed(tmp_path: Path) -> None:
-    from vaekit.recipe import Recipe, read_for
+    from vaekit.runs.recipe import Recipe, read_for
 
     ROWS.to_parquet(tmp_path / "t.parquet")
     content = (tmp_path / "t.parquet").read_bytes()
@@ -329,7 +329,7 @@ def test_a_table_too_large_for_memory_is_learned_from_as_any_other(monkeypatch: 
     rows.loc[::7, "a"] = np.nan
     whole = vaekit.VAE(epochs=2, size="small", sampler="gmm").fit(rows)
     monkeypatch.setattr("vaekit.training.data.LARGE", 100)  # bytes
-    monkeypatch.setattr("vaekit.domains.table.LARGE", 100)
+    monkeypatch.setattr("vaekit.kinds.table.LARGE", 100)
     piecewise = vaekit.VAE(epochs=2, size="small", sampler="gmm").fit(rows)
     assert piecewise.data_ == whole.data_
     for (name, a), b in zip(whole.model_.state_dict().items(), piecewise.model_.state_dict().values(), strict=True):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import vaekit as vk
 from vaekit.distributions import CausalLikelihood, Sentences
 from vaekit.distributions.causal import CodeLogProb, nucleus_draw
-from vaekit.domains.text import Text
 from vaekit.errors import Note, UserError
+from vaekit.kinds.text import Text
 from vaekit.nets.text import END, LanguageModel, TextEncoder, shown
 from vaekit.nets.transformer import Dropout
 from vaekit.training.data import like_lengths
@@ -377,8 +377,8 @@ def test_words_that_are_not_known_are_counted_and_never_written():
     vae = vk.VAE(2, tokenizer={"name": "word", "vocabulary": 12}, **QUICK)
     with pytest.warns(Note, match=r"tokens that the model does not know: \d+ of \d+ \(.*%\), such as '"):
         vae.fit(texts)
-    unknown = vae.domain_.tokenizer.token_to_id("<unk>") + 1
-    assert vae.domain_.unwritten == {unknown}
+    unknown = vae.kind_.tokenizer.token_to_id("<unk>") + 1
+    assert vae.kind_.unwritten == {unknown}
     with torch.no_grad():
         vae.model_.likelihood.network.bias[unknown] += 50  # it would be written each time
     assert not any(
@@ -495,12 +495,12 @@ def test_a_tokenizer_of_ones_own(own_tokenizer, form, tmp_path):
         form, {"name": str(tmp_path / "mine.json"), "longest": 50}
     )
     vae = vk.VAE(2, tokenizer=part, **QUICK).fit([text.upper() for text in TEXTS])
-    assert vae.domain_.longest == (50 if form == "options" else 128)
-    x, mask = vae.domain_.pack(TEXTS)
-    assert vae.domain_.unpack(x).tolist() == TEXTS  # all of a text, and no marks
+    assert vae.kind_.longest == (50 if form == "options" else 128)
+    x, mask = vae.kind_.pack(TEXTS)
+    assert vae.kind_.unpack(x).tolist() == TEXTS  # all of a text, and no marks
     assert (mask.sum(1) > 4).all()  # more than the tokenizer itself would leave
     marks = {own_tokenizer.token_to_id(mark) + 1 for mark in ("[UNK]", "[CLS]")}
-    assert vae.domain_.unwritten == marks
+    assert vae.kind_.unwritten == marks
     back = vk.load(vae.save(tmp_path / "run"))
     assert (back.reconstruct(TEXTS[:3]) == vae.reconstruct(TEXTS[:3])).all()
     with pytest.raises(UserError, match="tokenizer of your own"):

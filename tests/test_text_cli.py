@@ -220,7 +220,7 @@ def test_encode_and_info(text_run, lines, does, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), vk.load(text_run).transform(TEXTS[:6]))
     said = "\n".join(does("info", text_run))
     assert "characters" in said
-    assert f"{vk.load(text_run).domain_.vocabulary} tokens" in said
+    assert f"{vk.load(text_run).kind_.vocabulary} tokens" in said
 
 
 def test_a_run_reads_other_sources_as_its_own(labelled_run, table, lines, does, tmp_path):

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 import vaekit
 from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
-from vaekit import recipe, run
 from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
-from vaekit.domains.text import have_words
 from vaekit.errors import UserError
 from vaekit.evaluation.texts import beside, text_lines
+from vaekit.kinds.text import have_words
+from vaekit.runs import directory as run
+from vaekit.runs import recipe
 from vaekit.sources import read
 from vaekit.training.data import generator
 from vaekit.uses.fill_in import GAP, Reader, candidates
@@ -64,8 +65,8 @@ def pairs():
 
 def check_shares(vae, text, truth, y=None, k=8000):
     """The share of each filling in the candidates' weight is its probability, as far as so many of them can tell."""
-    y = vae.schema_.pack(vae.schema_.name(y), 1)
-    found, weight = candidates(vae.model_, vae.domain_, Reader(vae.domain_).pattern(text), y, k, generator(0, 1))
+    y = vae.conditions_.pack(vae.conditions_.name(y), 1)
+    found, weight = candidates(vae.model_, vae.kind_, Reader(vae.kind_).pattern(text), y, k, generator(0, 1))
     found = np.array(found, dtype=object)
     assert set(found[weight > 0]) <= set(truth)
     assert 1 / (weight**2).sum() > k / 100
@@ -79,10 +80,10 @@ def integrated(vae, texts, y=None):
     """p(text | it is one of these), z summed out on a grid."""
     line = torch.linspace(-5, 5, 41, dtype=torch.float64)
     z = torch.cartesian_prod(line, line)[:, None].expand(-1, len(texts), -1)  # (grid, texts, 2)
-    x, mask = vae.domain_.pack(texts)
-    given = vae.schema_.pack(vae.schema_.name(y), len(texts))
+    x, mask = vae.kind_.pack(texts)
+    given = vae.conditions_.pack(vae.conditions_.name(y), len(texts))
     with torch.no_grad():
-        log_p = vae._model().decode(z, given).log_prob(vae.domain_.batch(x), mask) - z.square().sum(-1) / 2
+        log_p = vae._model().decode(z, given).log_prob(vae.kind_.batch(x), mask) - z.square().sum(-1) / 2
     return dict(zip(texts, log_p.logsumexp(0).softmax(0).numpy(), strict=True))
 
 
@@ -142,15 +143,15 @@ def test_a_pattern_is_what_its_texts_are_made_of(pairs, fillings, form):
     """Whatever a gap held, the text's own tokens lead through the pattern to its end, and those of the gap are told."""
     gaps = form.count("{}")
     fillings = (fillings * gaps)[:gaps]
-    pattern = Reader(pairs.domain_).pattern(form.format(*["___"] * gaps))
+    pattern = Reader(pairs.kind_).pattern(form.format(*["___"] * gaps))
     state, found = pattern.start, [[] for _ in range(gaps)]
-    for code in [t + 1 for t in pairs.domain_.encode([form.format(*fillings)])[0]] + [0]:
+    for code in [t + 1 for t in pairs.kind_.encode([form.format(*fillings)])[0]] + [0]:
         state = int(pattern.after[state, code])
         assert state >= 0
         if (gap := int(pattern.gap_of[state])) >= 0:
             found[gap].append(code - 1)
     assert state == pattern.done
-    assert [pairs.domain_.tokenizer.decode(tokens).strip() for tokens in found] == fillings
+    assert [pairs.kind_.tokenizer.decode(tokens).strip() for tokens in found] == fillings
     assert pattern.filled(fillings) == form.format(*fillings)
 
 
@@ -228,7 +229,7 @@ def test_the_language_model_beside_is_the_same_model_without_a_latent(tmp_path):
     assert "training a language model of the same size" in said[-1]
     same = {name for name, value in vae.get_params().items() if model.get_params()[name] != value}
     assert (same, model.latent_dim) == ({"latent_dim"}, 0)
-    assert model.domain_.vocabulary == vae.domain_.vocabulary
+    assert model.kind_.vocabulary == vae.kind_.vocabulary
     data = recipe.held_out(vae)
     found = recipe.evaluate(folder, vae, data, 5, beside=model)
     assert found["language_model_nll"] == pytest.approx(-model.score_samples(data.x).mean())

@@ -7,9 +7,9 @@ import yaml
 
 import vaekit as vk
 from vaekit.errors import UserError
-from vaekit.recipe import Recipe
 from vaekit.robots.demonstrations import Demonstrations
-from vaekit.run import read_config
+from vaekit.runs.directory import read_config
+from vaekit.runs.recipe import Recipe
 
 TINY = dict(size="small", latent_dim=2, epochs=1, sampler="prior")
 STILL = dict(warm_start=True, learning_rate=1e-12)  # a step that moves nothing: what is left is where training starts
@@ -39,9 +39,9 @@ def walk(seed, scale=1.0):
 )
 def test_training_starts_where_the_model_stands(estimator, data, other):
     estimator.fit(data)
-    before, scaling = estimator.transform(data), estimator.domain_
+    before, scaling = estimator.transform(data), estimator.kind_
     estimator.set_params(**STILL).fit(other)
-    assert estimator.domain_ is scaling
+    assert estimator.kind_ is scaling
     np.testing.assert_allclose(estimator.transform(data), before, atol=1e-4)
     estimator.set_params(warm_start=False).fit(other)
     assert not np.allclose(estimator.transform(data), before, atol=1e-2)
@@ -50,7 +50,7 @@ def test_training_starts_where_the_model_stands(estimator, data, other):
 def test_a_label_that_the_model_does_not_know_is_refused():
     model = vk.CVAE(**TINY).fit(rows(0), np.repeat(["a", "b"], 32)).set_params(**STILL)
     model.fit(rows(1), np.repeat("b", 64))
-    assert model.schema_.named["y"].classes == ["a", "b"]
+    assert model.conditions_.named["y"].classes == ["a", "b"]
     codes = model.transform(rows(1), np.repeat("a", 64))
     with pytest.raises(UserError, match="has no class 'c'"):
         model.fit(rows(1), np.repeat("c", 64))

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError, near_matches, note
-from vaekit.marginal import Population, is_code, is_known
+from vaekit.nets.condition import ConditionEmbedding
+from vaekit.nets.population import Population, is_code, is_known
 
 FAR = 1e12  # standard deviations, or other units of a model: beyond it, squares and sums overflow
 MAX_WHOLE_FLOAT_CLASSES = 20
@@ -163,14 +164,14 @@ class Seen:
 
 
 @dataclass
-class Schema:
+class Conditions:
     """The named conditions of a model, in order, and which of their values training rows had together, where that is known."""
 
     named: dict[str, Condition]
     seen: Seen | None = None
 
     @classmethod
-    def infer(cls, y: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None = None) -> Schema:
+    def infer(cls, y: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None = None) -> Conditions:
         """Learn the schema from name -> values (N,), (N, 1) or (N, size). `kinds` overrides the guess: "label" or "number"."""
         named = {}
         for name, values in y.items():
@@ -224,6 +225,18 @@ class Schema:
         if self.seen is None:
             return None
         return Population(self.pack(self.seen.values, len(self.seen.counts)), torch.tensor(self.seen.counts))
+
+    def embedding(self) -> tuple[ConditionEmbedding | None, int]:
+        """What turns these conditions into features, and how many; None and 0 without conditions."""
+        if not self.named:
+            return None, 0
+        labels = {name: c.size for name, c in self.named.items() if c.kind == "label"}
+        numbers = {name: c.size for name, c in self.named.items() if c.kind == "number"}
+        if pictures := self.named.keys() - labels.keys() - numbers.keys():
+            raise UserError(f"condition {min(pictures)!r} is a picture, which only policies (--kind actions) can see")
+        condition = ConditionEmbedding(labels, numbers)
+        condition.population = self.population
+        return condition, condition.features
 
     def fill(self, y: Mapping[str, Any], rows: int, random: np.random.Generator) -> dict[str, Any]:
         """Conditions of each row in the user's form, of which those that are unknown are drawn as training rows had them, given
@@ -279,7 +292,7 @@ class Schema:
         return {name: {"kind": c.kind, **asdict(c)} for name, c in self.named.items()}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> Schema:
+    def from_config(cls, config: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> Conditions:
         return cls(
             {name: KINDS[c["kind"]](**{k: v for k, v in c.items() if k != "kind"}) for name, c in config.items()},
             Seen(**seen) if seen else None,

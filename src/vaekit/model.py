@@ -26,7 +26,7 @@ from vaekit.distributions import (
 )
 from vaekit.distributions.base import full_precision
 
-Conditions = Tensor | Mapping[str, Tensor] | None
+Given = Tensor | Mapping[str, Tensor] | None
 Features = Tensor | Mapping[str, Tensor]
 """What networks see of y: a tensor (B, features), or several by name, each (B, ...), such as the tokens of a picture."""
 
@@ -82,12 +82,12 @@ class Model(nn.Module):
     likelihood: Likelihood
     condition: nn.Module | None
 
-    def prior(self, y: Conditions = None, n: int = 1) -> Distribution:
+    def prior(self, y: Given = None, n: int = 1) -> Distribution:
         """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` when y is None."""
         rows = n if y is None else len(next(iter(y.values())) if isinstance(y, Mapping) else y)
         return self._prior(self._features(y, rows), rows)
 
-    def decode(self, z: Tensor, y: Conditions = None, guidance: float = 0.0) -> Distribution:
+    def decode(self, z: Tensor, y: Given = None, guidance: float = 0.0) -> Distribution:
         """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape.
 
         guidance: what y changes about the decoder's output is multiplied by 1 + guidance. Where that output is logits, or means
@@ -100,21 +100,21 @@ class Model(nn.Module):
             h = h + guidance * (h - self._decode(k_z, self._features(None, k_z.shape[1])))
         return self.likelihood(h if z.ndim == 3 else h.squeeze(0))
 
-    def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
+    def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Distribution:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
         raise NotImplementedError
 
     def draw(
-        self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+        self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Tensor:
         """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""
         return self.decode(self.posterior(x, y, mask).mean, y).mean
 
-    def _features(self, y: Conditions, rows: int) -> Any:
+    def _features(self, y: Given, rows: int) -> Any:
         return None if self.condition is None else self.condition(y, rows)
 
     def _prior(self, c: Any, rows: int) -> Distribution:
@@ -163,12 +163,12 @@ class LatentModel(Model):
         if hasattr(self.prior_head, "attach"):
             self.prior_head.attach(self)  # type: ignore[operator]
 
-    def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
+    def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Distribution:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
         return self._posterior(blank(x, mask), self._features(y, len(x)), mask)
 
     def draw(
-        self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+        self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
         x, c = blank(x, mask), self._features(y, len(x))

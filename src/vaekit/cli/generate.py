@@ -35,12 +35,12 @@ def sample(
     output: Out = None,
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet; texts are printed, or .txt."""
-    from vaekit.recipe import learn_sampler
+    from vaekit.runs.recipe import learn_sampler
     from vaekit.training.progress import track
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "samples", ".npy", ".npz", ".csv", ".parquet")
-    y = estimator.schema_.parse(condition or [])
+    y = estimator.conditions_.parse(condition or [])
     if sampler and sampler not in ("auto", "prior", *estimator.samplers_):
         learn_sampler(run, estimator, sampler)
     rows = estimator.sample(
@@ -54,7 +54,7 @@ def sample(
         track=partial(track, what="search"),
         **given({"top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}),
     )
-    write_rows(path, rows, estimator.domain_)
+    write_rows(path, rows, estimator.kind_)
     told(f"{n} samples", path)
 
 
@@ -73,7 +73,7 @@ def reconstruct(
     import numpy as np
 
     from vaekit.cli import text
-    from vaekit.recipe import read_for
+    from vaekit.runs.recipe import read_for
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet", sources=[source])
@@ -82,17 +82,17 @@ def reconstruct(
         {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
     )
     if to:
-        writing["to"] = {**data.conditions, **estimator.schema_.parse(to)}
+        writing["to"] = {**data.conditions, **estimator.conditions_.parse(to)}
     rows = estimator.reconstruct(data.x, data.conditions, **writing)
     if data.kind == "text":
         return text.reconstructed(data.x, rows, path)
     if path.suffix.lower() == ".png":
         shown = min(len(rows), 64)
         pairs = np.stack([data.x[:shown].astype(rows.dtype), rows[:shown]], axis=1).reshape(-1, *rows.shape[1:])
-        write_rows(path, pairs, estimator.domain_, {"columns": 16 if shown > 4 else 2})
+        write_rows(path, pairs, estimator.kind_, {"columns": 16 if shown > 4 else 2})
         say(f"{shown} of {len(rows)} pictures, each beside its reconstruction, in {path}")
     else:
-        write_rows(path, rows, data if data.kind == "series" else estimator.domain_, names=data.names)
+        write_rows(path, rows, data if data.kind == "series" else estimator.kind_, names=data.names)
         say(f"{len(rows)} reconstructions in {path}")
 
 
@@ -107,7 +107,7 @@ def impute(
     """Fill the gaps of SOURCE (in texts: ___, a word of its own); what is there stays as it is. A file of numbered names for each
     of --draws."""
     from vaekit.cli import text
-    from vaekit.recipe import imputed, read_for
+    from vaekit.runs.recipe import imputed, read_for
     from vaekit.uses.write import STDOUT, write_pieces, write_rows
 
     estimator, path = opened(run, output, "imputed", ".npy", ".npz", ".csv", ".parquet", sources=[source])
@@ -120,7 +120,7 @@ def impute(
             rows = write_pieces(to, imputed(estimator, data, bool(draws), seed + i))
         else:
             found = estimator.impute(data.x, data.conditions, draws=1 if draws else None, random_state=seed + i)
-            kind = data if data.kind == "series" else estimator.domain_
+            kind = data if data.kind == "series" else estimator.kind_
             write_rows(to, found[0] if draws else found, kind, names=data.names)
             rows = len(data)
         told(f"{rows} rows", to)
@@ -130,7 +130,7 @@ def impute(
 def schema(source: Source, output: Out = None) -> None:
     """What the columns of a table are taken for, as YAML: edit it, and give it to `vaekit fit --schema`."""
     from vaekit.files import write_text
-    from vaekit.recipe import schema_text
+    from vaekit.runs.recipe import schema_text
 
     text = schema_text(source)
     if output is None:
@@ -143,7 +143,7 @@ def schema(source: Source, output: Out = None) -> None:
 @app.command()
 def encode(run: Run, source: Source, output: Out = None) -> None:
     """Write the latent codes (posterior means) of SOURCE: .npy, .csv or .parquet."""
-    from vaekit.recipe import read_for
+    from vaekit.runs.recipe import read_for
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False, sources=[source])
@@ -176,8 +176,8 @@ def interpolate(
     from vaekit.uses.write import STDOUT, write_rows
 
     estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet", sources=[a, b])
-    y = estimator.schema_.parse(condition or [])
-    kind = estimator.domain_.kind
+    y = estimator.conditions_.parse(condition or [])
+    kind = estimator.kind_.name
     first, last = (one_row(estimator, end) for end in (a, b))
     writing = given(
         {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
@@ -185,7 +185,7 @@ def interpolate(
     rows = estimator.interpolate(first, last, steps, y, path=path_, **writing)
     if kind == "text" and path == STDOUT:
         return text.walked(first, rows, last)
-    write_rows(path, rows, estimator.domain_, {"columns": steps})
+    write_rows(path, rows, estimator.kind_, {"columns": steps})
     if kind in ("table", "text"):
         told(f"{steps} steps", path)
         return
@@ -199,9 +199,9 @@ def interpolate(
 def one_row(estimator: Any, source: str) -> Any:
     """The row that a source is; of a table, as a table of one row. Of a model of texts, what was typed is the text."""
     from vaekit.cli import text
-    from vaekit.recipe import read_for
+    from vaekit.runs.recipe import read_for
 
-    if estimator.domain_.kind == "text" and not text.is_row(source):
+    if estimator.kind_.name == "text" and not text.is_row(source):
         return text.typed(source)
     data = read_for(estimator, source, conditions=False)
     if len(data) != 1:
@@ -213,7 +213,7 @@ def opened(
     run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True, sources: Sequence[str] = ()
 ) -> tuple[Any, Path]:
     """The run's estimator, and a checked path to write to; by default a file in the run directory, or for texts STDOUT."""
-    from vaekit.loading import load
+    from vaekit.runs.load import load
     from vaekit.sources.base import split_rows
     from vaekit.uses.write import STDOUT, check_suffix
 
@@ -223,22 +223,22 @@ def opened(
             raise UserError(f"-o {output} is the source itself, which would be lost: choose another file")
     estimator = load(run)
     estimator.frame_ = "arrow"  # which writes whole numbers as such where some are missing
-    if estimator.domain_.kind == "actions":
+    if estimator.kind_.name == "actions":
         raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
-    if estimator.domain_.kind == "series" and name == "interpolation":
+    if estimator.kind_.name == "series" and name == "interpolation":
         raise UserError(
             f"{run} is a model of series, and interpolate walks between two rows: it cannot walk between series"
         )
     if not estimator.model_.latent_dim and name in ("latents", "interpolation", "reconstructions"):
         raise UserError(f"{run} is a language model, it has no latent: train one with --latent-dim 16, say")
-    if estimator.domain_.kind == "table":
+    if estimator.kind_.name == "table":
         suffixes = tuple(s for s in suffixes if s in (".csv", ".parquet") or name in ("latents", "scores"))
-    if estimator.domain_.kind == "text" and name not in ("latents", "scores"):
+    if estimator.kind_.name == "text" and name not in ("latents", "scores"):
         if output is None:
             return estimator, STDOUT
         suffixes = (".txt", ".csv", ".parquet")
     allowed = (
-        [".png", *suffixes] if pictures and estimator.domain_.kind == "images" else [s for s in suffixes if s != ".gif"]
+        [".png", *suffixes] if pictures and estimator.kind_.name == "images" else [s for s in suffixes if s != ".gif"]
     )
     path = output or run / (name + (".csv" if ".csv" in allowed and allowed[0] != ".png" else allowed[0]))
     check_suffix(path, allowed)

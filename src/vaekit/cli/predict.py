@@ -13,8 +13,8 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
     from sklearn.base import is_classifier
 
     from vaekit.cli.generate import opened
-    from vaekit.recipe import read_for
-    from vaekit.semi_supervised import SemiSupervised
+    from vaekit.estimators.semi_supervised import SemiSupervised
+    from vaekit.runs.recipe import read_for
     from vaekit.uses.write import write_table
 
     estimator, path = opened(run, output, "labels", ".csv", ".parquet", pictures=False, sources=[source])

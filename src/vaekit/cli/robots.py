@@ -60,13 +60,13 @@ def rollout(
     env = make(environment, cameras=policy.sees_cameras)
     env.told = {"task": np.asarray(task)} if task else {}
     if monitor:
-        from vaekit.robots.surprise import watched
+        from vaekit.robots.monitor import watched
 
         policy = watched(policy, env, monitor, seed + episodes)
     found = roll(policy, env, episodes, seed, video=video, track=partial(track, what="episodes"))
     lines = rollout_lines(found)
     if monitor:
-        from vaekit.robots.surprise import alarm_lines, alarms
+        from vaekit.robots.monitor import alarm_lines, alarms
 
         found["monitor"] = alarms(policy.episodes)
         lines += alarm_lines(found["monitor"])

@@ -50,19 +50,19 @@ def look_for_gaps(texts: Any, source: str) -> None:
         note(f"{source} has no gap: write ___ (three underscores) in place of a word that is missing")
 
 
-def with_rates(judged: Iterable[dict[str, Any]], domain: Any, texts: Any) -> Iterator[dict[str, Any]]:
+def with_rates(judged: Iterable[dict[str, Any]], kind: Any, texts: Any) -> Iterator[dict[str, Any]]:
     """Scores of texts, piece by piece, with what they are a character, and a word where texts have words; and
     how many tokens the model does not know, where there are such."""
     import numpy as np
 
-    from vaekit.domains.text import have_words
     from vaekit.evaluation.texts import sizes
+    from vaekit.kinds.text import have_words
 
     spaced = have_words(texts)
     for each in judged:
-        words, characters = sizes(domain, texts[each["row"]])
+        words, characters = sizes(kind, texts[each["row"]])
         score = each["score"]
         bits = {"characters": characters, "bits_per_character": -score / characters / np.log(2)}
         of_words = {"words": words, "nats_per_word": -score / words} if spaced else {}
-        lost = {"unknown": domain.unknown(texts[each["row"]])} if domain.unwritten else {}
+        lost = {"unknown": kind.unknown(texts[each["row"]])} if kind.unwritten else {}
         yield {"row": each["row"], "score": score, **of_words, **bits, **lost, **each}

@@ -7,8 +7,8 @@ import torch
 
 from vaekit.conditions import Label, Number
 from vaekit.deploy.shown import Shown, Strip
-from vaekit.deploy.words import cell
 from vaekit.distributions.likelihoods import CategoricalLikelihood
+from vaekit.show.words import cell
 from vaekit.uses.interpolate import PATHS, smoothness
 
 WAYS = 5  # shown
@@ -54,7 +54,7 @@ def walk(shown: Shown, a: int, b: int, path: str) -> tuple[np.ndarray, str]:
     """The rows on the way from row a to row b, and how smooth it is in words."""
     y = between(shown, a, b, np.linspace(0, 1, shown.steps))
     model = shown.estimator.model_
-    packed = shown.estimator.schema_.pack(y or {}, shown.steps) or None
+    packed = shown.estimator.conditions_.pack(y or {}, shown.steps) or None
     ends = torch.from_numpy(shown.codes[[a, b]]).to(next(model.parameters()).dtype)
     z = PATHS[path](ends[0], ends[1], shown.steps, lambda z: model.decode(z, packed).mean)
     back = shown.estimator.inverse_transform(z.double().numpy(), y)

@@ -18,10 +18,16 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from vaekit import __version__, run
+from vaekit import __version__
 from vaekit.conditions import Label
 from vaekit.deploy.paths import interpolations
-from vaekit.deploy.pictures import (
+from vaekit.deploy.shown import CLASSES, Shown, conditions_of, groups
+from vaekit.estimators.base import Learner
+from vaekit.estimators.vae import VAE
+from vaekit.evaluation.health import ACTIVE_VARIANCE
+from vaekit.files import write_text
+from vaekit.runs import directory as run
+from vaekit.show.drawing import (
     ACCENT,
     COLOURS,
     MUTED,
@@ -30,12 +36,7 @@ from vaekit.deploy.pictures import (
     colour_scale,
     svg,
 )
-from vaekit.deploy.shown import CLASSES, Shown, conditions_of, groups
-from vaekit.deploy.words import cell, duration, nats, number, short
-from vaekit.estimators import VAE
-from vaekit.evaluation.health import ACTIVE_VARIANCE
-from vaekit.files import write_text
-from vaekit.learner import Learner
+from vaekit.show.words import cell, duration, nats, number, short
 
 ROWS, EVALUATED_ROWS, IW_SAMPLES = 2000, 1000, 100
 COLUMNS, UNITS, MAPS = 12, 8, 3  # at most so many are shown
@@ -112,13 +113,13 @@ class Panel:
 
 def about(shown: Shown) -> dict[str, Any]:
     """What was trained on what, in words."""
-    estimator, domain = shown.estimator, shown.estimator.domain_
+    estimator, kind = shown.estimator, shown.estimator.kind_
     if shown.pictures:
         colours = {0: "grey", 1: "grey", 3: "colour", 4: "colour and transparency"}
-        others = f"{domain.channels} channels, of which the first {min(3, domain.channels - 1)} are shown"
-        form = f"pictures of {domain.width}×{domain.height} pixels, {colours.get(domain.channels, others)}"
+        others = f"{kind.channels} channels, of which the first {min(3, kind.channels - 1)} are shown"
+        form = f"pictures of {kind.width}×{kind.height} pixels, {colours.get(kind.channels, others)}"
     else:
-        form = f"rows of {len(domain.mean)} number{'s' if len(domain.mean) > 1 else ''}"
+        form = f"rows of {len(kind.mean)} number{'s' if len(kind.mean) > 1 else ''}"
     given = [
         f"{name} ({c.size} classes)" if isinstance(c, Label) else name if c.size == 1 else f"{name} ({c.size} numbers)"
         for name, c in shown.conditions.items()
@@ -329,7 +330,7 @@ def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
     found = {"group": group[0] if group else None, "reach": REACH}
     if shown.pictures:
         return {**found, "strips": [(*name, shown.strip(row)) for name, row in zip(names, rows, strict=True)]}
-    scale = np.asarray(estimator.domain_.scale)
+    scale = np.asarray(estimator.kind_.scale)
     changes = np.stack([(row - row[steps // 2]) / scale for row in rows])  # (units, steps, columns)
     most = np.sort(np.argsort(-np.abs(changes).max((0, 1)))[:COLUMNS])
     limit = max(1e-9, float(np.abs(changes[..., most]).max()))

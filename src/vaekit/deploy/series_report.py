@@ -14,9 +14,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from vaekit.deploy.pictures import ACCENT, MUTED, SECOND, svg
 from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
-from vaekit.series import SeriesVAE
+from vaekit.estimators.series import SeriesVAE
+from vaekit.show.drawing import ACCENT, MUTED, SECOND, svg
 from vaekit.sources.series import TimeSeries
 
 CHANNELS, PLACES, WINDOWS = 12, 6, 4  # channels, odd places, and windows of each kind, shown at most
@@ -42,7 +42,7 @@ def write_series_report(
     values = data.values[longest][:STEPS]
     one = TimeSeries([values], columns=data.columns)
     back, scores = estimator.reconstruct(one), estimator.score_samples(one, k=SAMPLES)
-    places = lowest(scores, estimator.domain_.window)
+    places = lowest(scores, estimator.kind_.window)
     names = data.columns or [f"channel {i}" for i in range(values.shape[1])]
     return write_page(
         folder,
@@ -52,7 +52,7 @@ def write_series_report(
         results=results,
         curves=curves(estimator.history_),
         whole=whole(values, back, scores, places, names),
-        odd=odd(values, back, places, names, estimator.domain_),
+        odd=odd(values, back, places, names, estimator.kind_),
         samples=samples(estimator, values, names),
         units=units(results, np.asarray(results["kl_per_unit"])),
         commands=commands(folder, estimator),
@@ -61,7 +61,7 @@ def write_series_report(
 
 def about(estimator: SeriesVAE, data: TimeSeries) -> dict[str, Any]:
     """What was trained on what, in words."""
-    channels, window = estimator.domain_.event_shape
+    channels, window = estimator.kind_.event_shape
     return {
         "model": "Variational autoencoder of the windows of series",
         "source": estimator.data_.get("source"),
@@ -117,12 +117,12 @@ def whole(values: np.ndarray, back: np.ndarray, scores: np.ndarray, places: list
     return panels
 
 
-def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str], domain: Any) -> list[Panel]:
+def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str], kind: Any) -> list[Panel]:
     """Two windows around each place, in the channel that differs most."""
     panels = []
     for place in places:
-        part = slice(max(0, place - domain.window), place + domain.window)
-        error = np.nan_to_num(np.abs(values[part] - back[part])).max(0) / np.asarray(domain.scale)
+        part = slice(max(0, place - kind.window), place + kind.window)
+        error = np.nan_to_num(np.abs(values[part] - back[part])).max(0) / np.asarray(kind.scale)
         channel = int(error.argmax())
 
         def draw(axes: Axes, part: slice = part, channel: int = channel, place: int = place) -> None:
@@ -141,7 +141,7 @@ def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str
 
 def samples(estimator: SeriesVAE, values: np.ndarray, names: list[str]) -> list[Panel]:
     """Real and new windows of each channel, on one scale."""
-    window = estimator.domain_.window
+    window = estimator.kind_.window
     starts = np.linspace(0, max(0, len(values) - window), WINDOWS).astype(int)
     new, panels = estimator.sample(WINDOWS, random_state=estimator.seed_), []
     for i, name in enumerate(names[:CHANNELS]):

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.conditions import Condition, Label, Number, Schema
-from vaekit.deploy.pictures import PLEASANT_SIDE, grid, png_data_uri, shrink, webp_data_uri
-from vaekit.deploy.words import number
-from vaekit.estimators import VAE
+from vaekit.conditions import Condition, Conditions, Label, Number
+from vaekit.estimators.vae import VAE
+from vaekit.show.drawing import PLEASANT_SIDE, grid, png_data_uri, shrink, webp_data_uri
+from vaekit.show.words import number
 
 CLASSES = 20  # at most so many are shown
 LARGEST_SIDE = 64  # larger pictures are shrunk to this, so that the report stays small
@@ -29,18 +29,18 @@ class Shown:
 
     @property
     def pictures(self) -> bool:
-        return self.estimator.domain_.kind == "images"
+        return self.estimator.kind_.name == "images"
 
     @property
     def conditions(self) -> dict[str, Condition]:
         """What the model is conditioned on."""
-        return self.estimator.schema_.named
+        return self.estimator.conditions_.named
 
     @cached_property
     def known(self) -> dict[str, Condition]:
         """All that is known of the rows, what the model is conditioned on first."""
         rest = {name: values for name, values in self.y.items() if name not in self.conditions}
-        return {name: c for name, c in self.conditions.items() if name in self.y} | Schema.infer(rest).named
+        return {name: c for name, c in self.conditions.items() if name in self.y} | Conditions.infer(rest).named
 
     def packed(self, name: str) -> np.ndarray:
         """A condition: the codes (N,) of a label, -1 for unknown; or the first of its numbers (N,), NaN for unknown."""
@@ -60,23 +60,23 @@ class Shown:
     @cached_property
     def names(self) -> list[str]:
         """Of the columns."""
-        domain = self.estimator.domain_
-        return domain.columns or [f"column {i}" for i in range(len(domain.mean))]
+        kind = self.estimator.kind_
+        return kind.columns or [f"column {i}" for i in range(len(kind.mean))]
 
     # -- rows of pictures ----------------------------------------------------------------------------------------------
 
     @property
     def steps(self) -> int:
         """How many pictures a strip has: 9, or as many as have room. Odd, so that it has a middle."""
-        domain = self.estimator.domain_
-        width = domain.width * min(1.0, LARGEST_SIDE / max(domain.height, domain.width))
+        kind = self.estimator.kind_
+        width = kind.width * min(1.0, LARGEST_SIDE / max(kind.height, kind.width))
         fits = int(STRIP_WIDTH / max(width, PLEASANT_SIDE))
         return min(9, max(3, fits - 1 + fits % 2))
 
     def strip(self, images: np.ndarray, columns: int | None = None) -> Strip:
         """Pictures in the user's own form -> one picture of them all."""
-        domain = self.estimator.domain_
-        small = shrink(domain.shown(images), LARGEST_SIDE, domain.low, domain.high)
+        kind = self.estimator.kind_
+        small = shrink(kind.shown(images), LARGEST_SIDE, kind.low, kind.high)
         image = grid(small, columns or len(small), low=0, high=255, background=None)
         # Colour pictures of some size would make a report of many megabytes; small ones have to stay sharp.
         large = small.shape[3] > 1 and max(small.shape[1:3]) > 40

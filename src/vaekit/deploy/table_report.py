@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from vaekit.deploy.pictures import ACCENT, MUTED, svg
 from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
-from vaekit.deploy.words import number, short
-from vaekit.estimators import VAE
+from vaekit.estimators.vae import VAE
 from vaekit.evaluation.synthesis import SENTENCES, choose_target, quality, verdict
 from vaekit.frame import to_frame
+from vaekit.show.drawing import ACCENT, MUTED, svg
+from vaekit.show.words import number, short
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,8 +52,8 @@ def write_table_report(
             a number or has at most 20 classes.
     """
     folder = Path(folder)
-    given = list(estimator.schema_.named)
-    names = [*estimator.domain_.columns, *given]
+    given = list(estimator.conditions_.named)
+    names = [*estimator.kind_.columns, *given]
     real, unseen = (to_frame(rows).select(names).table() for rows in (train, holdout))
     real = real.take(np.random.default_rng(0).permutation(len(real))[:ROWS])
     synthetic = drawn(estimator, real, given)
@@ -61,7 +61,7 @@ def write_table_report(
     log.info("comparing synthetic rows with real ones by gradient boosting")
     found = quality(real, unseen, synthetic, target, kinds(estimator))
     some = unseen.slice(0, EVALUATED_ROWS)
-    x, y = some.select(estimator.domain_.columns), conditions(some, given)
+    x, y = some.select(estimator.kind_.columns), conditions(some, given)
     if results is None:
         results = estimator.evaluate(x, y, k=IW_SAMPLES)
     results = {**results, "verdict": f"{verdict(found)} {results['verdict']}"}
@@ -101,7 +101,7 @@ def conditions(table: pa.Table, given: list[str]) -> dict[str, np.ndarray] | Non
 def kinds(estimator: VAE) -> dict[str, str]:
     """What the measures are to take a column for, where the model knows better than the type says."""
     found = {}
-    for name, column in estimator.domain_.schema.items():
+    for name, column in estimator.kind_.schema.items():
         if column.kind in ("binary", "categorical"):
             found[name] = "category"
         elif column.kind != "ordinal":
@@ -114,7 +114,7 @@ def kinds(estimator: VAE) -> dict[str, str]:
 
 def about(estimator: VAE, real: pa.Table, unseen: pa.Table, given: list[str]) -> dict[str, Any]:
     """What was trained on what, in words."""
-    wide = len(estimator.domain_.columns)
+    wide = len(estimator.kind_.columns)
     return {
         "model": "Conditional variational autoencoder of a table" if given else "Variational autoencoder of a table",
         "source": estimator.data_.get("source"),
@@ -129,7 +129,7 @@ def about(estimator: VAE, real: pa.Table, unseen: pa.Table, given: list[str]) ->
 def schema(estimator: VAE) -> list[dict[str, str]]:
     """A line for each column."""
     lines = []
-    for name, column in estimator.domain_.schema.items():
+    for name, column in estimator.kind_.schema.items():
         if hasattr(column, "classes"):
             known = [str(c) for c in column.classes]
             values = f"{len(known)}: " + ", ".join(known[:4]) + (", …" if len(known) > 4 else "")
@@ -318,10 +318,10 @@ def commands(folder: Path, estimator: VAE) -> list[tuple[str, str]]:
 
 def where(estimator: VAE) -> str:
     """A condition that some rows fulfil: the commonest class of a category, or the upper half of a number."""
-    for name, column in estimator.domain_.schema.items():
+    for name, column in estimator.kind_.schema.items():
         if column.kind in ("binary", "categorical") and column.classes:
             return f"{name}={column.classes[int(np.argmax(column.shares))]}"
-    name, column = next(iter(estimator.domain_.schema.items()))
+    name, column = next(iter(estimator.kind_.schema.items()))
     if hasattr(column, "classes"):
         return f"{name}={column.classes[0]}"
     middle = column.knots[len(column.knots) // 2] if column.kind != "date" else ""

@@ -17,8 +17,8 @@ import torch
 
 from vaekit.conditions import Label
 from vaekit.deploy.report import curves, effort, from_here, units, write_page
-from vaekit.domains.text import have_words, pieces
-from vaekit.estimators import VAE
+from vaekit.estimators.vae import VAE
+from vaekit.kinds.text import have_words, pieces
 
 EXAMPLES, PAIRS, STEPS, CLASSES = 8, 3, 7, 8  # shown at most
 WRITTEN, TRAINING = 200, 20_000  # samples, and training texts, of the check for copies
@@ -45,7 +45,7 @@ def write_text_report(
         results: of `estimator.evaluate`, with what `vaekit.evaluation.texts.beside` adds if that is known; None: evaluated here.
     """
     folder = Path(folder)
-    known = {name: np.asarray(y[name]) for name in estimator.schema_.named if name in y}
+    known = {name: np.asarray(y[name]) for name in estimator.conditions_.named if name in y}
     results = estimator.evaluate(texts, known, k=IW_SAMPLES) if results is None else results
     words = have_words(texts)
     some = varied(texts, words)
@@ -76,17 +76,17 @@ def write_text_report(
 
 def about(estimator: VAE, texts: np.ndarray) -> dict[str, Any]:
     """What was trained on what, in words."""
-    domain = estimator.domain_
-    kind = "variational autoencoder" if estimator.model_.latent_dim else "language model"
-    model = f"{'conditional ' if estimator.schema_.named else ''}{kind} of texts"
+    kind = estimator.kind_
+    what = "variational autoencoder" if estimator.model_.latent_dim else "language model"
+    model = f"{'conditional ' if estimator.conditions_.named else ''}{what} of texts"
     return {
         "model": model[0].upper() + model[1:],
         "source": estimator.data_.get("source"),
         "rows": f"{estimator.data_['rows']:,} texts",
         "row": "text",
-        "tokens": ", ".join(domain.describe()),
-        "cut": domain.cut,
-        "given": list(estimator.schema_.named),
+        "tokens": ", ".join(kind.describe()),
+        "cut": kind.cut,
+        "given": list(estimator.conditions_.named),
         "shown": f"{len(texts):,} texts",
         **effort(estimator),
     }
@@ -117,7 +117,7 @@ def samples(estimator: VAE, written: np.ndarray) -> list[tuple[float, list[str]]
 
 def classes(estimator: VAE) -> list[tuple[str, list[str]]]:
     """(class, texts written for it), of the first condition that is a label."""
-    for name, condition in estimator.schema_.named.items():
+    for name, condition in estimator.conditions_.named.items():
         if isinstance(condition, Label):
             shown = condition.classes[:CLASSES]
             return [
@@ -153,13 +153,13 @@ def surprises(
     estimator: VAE, texts: np.ndarray, y: Mapping[str, Any], words: bool = True
 ) -> list[list[tuple[str, float]]]:
     """Each text as (word or character, -log p of its tokens given those before and the mean code, nats), the end of the text last."""
-    domain, model, data = estimator.domain_, estimator._model(), estimator._data(texts, y)
+    kind, model, data = estimator.kind_, estimator._model(), estimator._data(texts, y)
     x = estimator._batch(data)
     z = model.posterior(x, data.y or None, data.mask).mean
     nats = -model.decode(z, data.y or None).log_prob_tokens(x, data.mask)
     found = []
     for text, line, encoding in zip(
-        texts, nats.tolist(), domain.tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True
+        texts, nats.tolist(), kind.tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True
     ):
         spans = [m.span() for m in re.finditer(r"\S+" if words else r"\S", text)]
         sums, word = [0.0] * len(spans), 0
@@ -168,7 +168,7 @@ def surprises(
                 word += 1
             sums[word] += value
         judged = [(text[slice(*span)], value) for span, value in zip(spans, sums, strict=True)]
-        if len(encoding.ids) < domain.longest:
+        if len(encoding.ids) < kind.longest:
             judged.append(("⏎", line[len(encoding.ids)]))
         found.append(judged)
     return found

@@ -13,8 +13,8 @@ from torch import Tensor
 from vaekit.distributions.base import Noise, full_precision
 from vaekit.distributions.likelihoods import Chunks, Likelihood
 from vaekit.errors import UserError
-from vaekit.limits import Share, ShareBelow1
 from vaekit.nets.text import END, SIZES, LanguageModel, shown
+from vaekit.settings.limits import Share, ShareBelow1
 
 TOKENS_AT_ONCE = 2048  # whose probabilities over the vocabulary are held at a time, where no gradient is wanted
 MULTIPLE = 128  # of tokens, which the number of them in a training step is rounded up to

@@ -24,7 +24,7 @@ from vaekit.distributions.elementwise import (
     Normal,
 )
 from vaekit.errors import UserError
-from vaekit.limits import Positive, check
+from vaekit.settings.limits import Positive, check
 
 MIN_SCALE = 1e-3  # of a model unit: no column or channel may be explained ever more exactly without end
 MAX_CATEGORIES = 10_000
@@ -46,7 +46,7 @@ class Likelihood(nn.Module):
         param_shape: the shape of what the decoder must give for one x.
     """
 
-    real_valued = True  # an affine map of x is as good a dataset: the domain may standardise
+    real_valued = True  # an affine map of x is as good a dataset: the kind may standardise
 
     def __init__(self, event_shape: tuple[int, ...]):
         super().__init__()

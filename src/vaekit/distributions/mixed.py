@@ -1,6 +1,6 @@
 """The likelihood of a table: each column by a distribution of its own.
 
-Of a number, normal scores (see `vaekit.domains.columns`) by a mixture of Normals, and its spikes by a probability each; of a
+Of a number, normal scores (see `vaekit.kinds.table.columns`) by a mixture of Normals, and its spikes by a probability each; of a
 category a softmax. A column may be followed by others that say which cells are missing; those are categories too.
 """
 

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaekit.conditions import Label
-from vaekit.domains.images import Images
 from vaekit.errors import UserError
 from vaekit.files import digest, read_tensors, write_tensors
+from vaekit.kinds.pictures import Images
 from vaekit.nets import ConvEncoder
 from vaekit.training.checkpoint import put_weights
 from vaekit.training.data import epoch_order, split

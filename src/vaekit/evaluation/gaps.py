@@ -33,7 +33,7 @@ def filled_gaps(estimator: Any, table: Any, y: Mapping[str, Any], *, seed: int =
 
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(table))[:ROWS])
-    schema = estimator.domain_.schema
+    schema = estimator.kind_.schema
     table = table.select(list(schema)).take(rows)
     hidden = {name: rng.random(len(rows)) < SHARE for name in schema}
     holed = {name: table[name].take(pa.array(np.arange(len(rows)), mask=hidden[name])) for name in schema}

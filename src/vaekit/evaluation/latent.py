@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import Distribution, MultivariateNormal, Normal
-from vaekit.marginal import marginal
 from vaekit.model import Draw
+from vaekit.structures.marginal import marginal
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator, rows_at_once
 
 ROWS = 2000  # every row's z is held against every row's posterior

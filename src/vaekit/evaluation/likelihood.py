@@ -13,9 +13,9 @@ from vaekit.distributions import Mixture, Noise, kl_per_unit
 from vaekit.errors import UserError
 from vaekit.evaluation.health import ACTIVE_VARIANCE, DEAD_COMPONENT, verdict
 from vaekit.evaluation.latent import latent_health
-from vaekit.marginal import marginal
 from vaekit.model import LatentModel
 from vaekit.structures import QuantisedVAE
+from vaekit.structures.marginal import marginal
 from vaekit.training.data import VALIDATION, BatchNoise, Data, RowNoise, ToBatch, as_is, generator, rows_at_once
 
 ROWS_AT_ONCE = 1024  # at most
@@ -46,7 +46,7 @@ def importance_weighted(
     track: Track = list,
 ) -> Tensor:
     """log p(x|y) of each row by k importance samples from the posterior (Burda et al. 2016, arXiv 1509.00519), what is unknown of y
-    summed out (see `vaekit.marginal`).
+    summed out (see `vaekit.structures.marginal`).
 
     A lower bound in expectation, tight as k grows. Each row has noise of its own, by what it holds: a score does not depend on the
     rows beside it, and errors average out in the mean. Memory is bounded whatever k.

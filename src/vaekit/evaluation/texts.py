@@ -8,33 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.domains.text import have_words
+from vaekit.kinds.text import have_words
 
 
-def sizes(domain: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:
+def sizes(kind: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:
     """Words and characters of texts (N,), as far as the model reads them: (N,) and (N,) whole numbers.
 
     The end of a text counts as one of each, since it is told as well: so the perplexity of sentences is counted. A text that
     the model cuts has none.
     """
     words, characters = [], []
-    for text, codes in zip(texts, domain.encode(texts), strict=True):
-        whole = len(codes) < domain.longest
-        read = text if len(codes) <= domain.longest else domain.tokenizer.decode(codes[: domain.longest])
+    for text, codes in zip(texts, kind.encode(texts), strict=True):
+        whole = len(codes) < kind.longest
+        read = text if len(codes) <= kind.longest else kind.tokenizer.decode(codes[: kind.longest])
         words.append(len(read.split()) + whole)
         characters.append(len(read) + whole)
     return np.array(words), np.array(characters)
 
 
-def rates(domain: Any, texts: Any, log_p: float) -> dict[str, float]:
+def rates(kind: Any, texts: Any, log_p: float) -> dict[str, float]:
     """Of texts (N,) whose mean log p(x) is `log_p` nats: how many words, tokens and characters they have, ends included; nats_per_word,
     perplexity (its exponential) and bits_per_character. What is of words is left out where texts have none, as in Chinese."""
-    words, characters = sizes(domain, texts)
+    words, characters = sizes(kind, texts)
     nats = -log_p / words.mean()
     of_words = {"words": int(words.sum()), "nats_per_word": nats, "perplexity": math.exp(min(nats, 700.0))}
     return {
         **(of_words if have_words(texts) else {}),
-        "tokens": sum(min(len(codes) + 1, domain.longest) for codes in domain.encode(texts)),
+        "tokens": sum(min(len(codes) + 1, kind.longest) for codes in kind.encode(texts)),
         "characters": int(characters.sum()),
         "bits_per_character": -log_p / characters.mean() / math.log(2),
     }

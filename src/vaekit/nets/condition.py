@@ -19,7 +19,7 @@ class ConditionEmbedding(nn.Module):
         width: features per condition.
 
     Unknown labels have an embedding of their own, and every unknown number is told by a flag, so both are learned. That is what
-    is encoded of rows whose condition is unknown; to sum over what it may be is what `vaekit.marginal` does, with `population`.
+    is encoded of rows whose condition is unknown; to sum over what it may be is what `vaekit.structures.marginal` does, with `population`.
     """
 
     def __init__(

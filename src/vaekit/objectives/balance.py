@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vaekit.distributions import kl_per_unit
 from vaekit.errors import UserError
-from vaekit.limits import Number, Share
 from vaekit.model import Draw
 from vaekit.objectives.base import Objective, Terms, ramp
+from vaekit.settings.limits import Number, Share
 
 LARGEST_LOG_WEIGHT = 12.0
 MULTIPLIER_SPEED = 10.0  # the log of a multiplier moves this much faster than a weight

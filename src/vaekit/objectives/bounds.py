@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
-from vaekit.limits import Share
 from vaekit.model import Draw
 from vaekit.objectives.base import Objective, Terms, ramp, require_normal_posterior
+from vaekit.settings.limits import Share
 
 
 @dataclass(frozen=True, kw_only=True)

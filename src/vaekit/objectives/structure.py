@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from vaekit.distributions import Normal
 from vaekit.errors import UserError
-from vaekit.limits import Share
 from vaekit.model import Draw
 from vaekit.nets import MLP
 from vaekit.objectives.base import Objective, Terms, frozen, ramp, require_normal_posterior
+from vaekit.settings.limits import Share
 
 
 class BetaTC(Objective):

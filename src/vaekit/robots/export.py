@@ -32,9 +32,9 @@ from vaekit.conditions import Label, Number
 from vaekit.distributions import Noise
 from vaekit.errors import UserError, extra_needed
 from vaekit.files import write_atomically
+from vaekit.robots.draws import draw
 from vaekit.robots.policy import Policy
 from vaekit.robots.runner import COMPONENT, FORMAT, METADATA, NOISE, Z, open_session
-from vaekit.robots.ways import draw
 
 TOLERANCE = 1e-5  # in standard deviations of the actions
 ROWS = 3  # of the example that is traced; any number of rows can be given to the file
@@ -46,13 +46,13 @@ class Deployed(nn.Module):
     def __init__(self, policy: Policy):
         super().__init__()
         self.model = copy.deepcopy(policy.model_).cpu().eval()
-        self.rule, self.temperature, self.named = policy.z, policy.temperature, policy.schema_.named
+        self.rule, self.temperature, self.named = policy.z, policy.temperature, policy.conditions_.named
         numbers = {name: c for name, c in self.named.items() if isinstance(c, Number)}
         # In float64, as the policy does it: a float32 of a mean that is far from 0 is off by much of a small scale.
         self.means = {name: torch.tensor(c.mean, dtype=torch.float64) for name, c in numbers.items()}
         self.scales = {name: torch.tensor(c.scale, dtype=torch.float64) for name, c in numbers.items()}
-        self.mean = torch.tensor(policy.domain_.mean, dtype=torch.float64)
-        self.scale = torch.tensor(policy.domain_.scale, dtype=torch.float64)
+        self.mean = torch.tensor(policy.kind_.mean, dtype=torch.float64)
+        self.scale = torch.tensor(policy.kind_.scale, dtype=torch.float64)
 
     def forward(
         self, observations: Mapping[str, Tensor], noise: Tensor | None, component: Tensor | None, z: Tensor | None
@@ -140,20 +140,20 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
     about = {
         "format": FORMAT,
         "vaekit": __version__,
-        "chunk_size": policy.domain_.chunk_size,
+        "chunk_size": policy.kind_.chunk_size,
         "execute": str(policy.execute),
         "z": policy.z,
         "latent_dim": policy.latent_dim,
         "noise": n,
         "component": mixture,
-        "fps": policy.domain_.fps,
+        "fps": policy.kind_.fps,
         "observations": {
             name: {"dtype": str(values.numpy().dtype), "shape": list(values.shape[1:])}
             for name, values in observations.items()
         },
-        "classes": {name: c.classes for name, c in policy.schema_.named.items() if isinstance(c, Label)},
-        "actions": len(policy.domain_.mean),
-        "action_names": policy.domain_.names,
+        "classes": {name: c.classes for name, c in policy.conditions_.named.items() if isinstance(c, Label)},
+        "actions": len(policy.kind_.mean),
+        "action_names": policy.kind_.names,
         "seed": policy.seed_,
     }
     onnx.helper.set_model_props(proto, {METADATA: json.dumps(about)})
@@ -169,7 +169,7 @@ def example(policy: Policy, rows: int) -> dict[str, Tensor]:
     """Observations such as those learned from, by name, in raw units."""
     rng = np.random.default_rng(0)
     out = {}
-    for name, c in policy.schema_.named.items():
+    for name, c in policy.conditions_.named.items():
         if isinstance(c, Number):
             values = np.asarray(c.mean) + np.asarray(c.scale) * rng.standard_normal((rows, c.size))
             out[name] = torch.from_numpy(values.astype(np.float32))
@@ -246,12 +246,12 @@ def check(
 ) -> None:
     """RuntimeError unless the file says what the policy says."""
     seen = {name: values.numpy() for name, values in observations.items()}
-    labels = {name: c for name, c in policy.schema_.named.items() if isinstance(c, Label)}
+    labels = {name: c for name, c in policy.conditions_.named.items() if isinstance(c, Label)}
     words = {name: np.asarray(c.classes, object)[seen[name]] for name, c in labels.items()}
     z, _ = module.choose(module.features(observations, ROWS), noise, component, ROWS)
     expected = policy.predict({**seen, **words}, z=z)
     drawn = {name: t.numpy() for name, t in {NOISE: noise, COMPONENT: component}.items() if t is not None}
     found = session.run(None, {**seen, **drawn})[0]
-    off = np.abs(found - expected) / (np.asarray(policy.domain_.scale) + np.abs(expected))
+    off = np.abs(found - expected) / (np.asarray(policy.kind_.scale) + np.abs(expected))
     if not off.max() <= TOLERANCE:
         raise RuntimeError(f"the exported policy is off by {off.max():.1e} of an action: nothing was written")

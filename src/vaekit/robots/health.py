@@ -19,8 +19,8 @@ from vaekit.evaluation.health import (
     prior_verdict,
 )
 from vaekit.objectives.bounds import ACT, ELBO
-from vaekit.parts import choose
 from vaekit.robots.demonstrations import Demonstrations
+from vaekit.settings.parts import choose
 from vaekit.training.data import VALIDATION, BatchNoise, generator
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def policy_health(
     """
     data = policy._data(demonstrations)
     order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 2))[:FRAMES]
-    total, count = torch.zeros(policy.domain_.chunk_size), torch.zeros(policy.domain_.chunk_size)
+    total, count = torch.zeros(policy.kind_.chunk_size), torch.zeros(policy.kind_.chunk_size)
     for i, chunk in enumerate(data[order].chunks(FRAMES_AT_ONCE)):
         assert chunk.mask is not None  # as `Actions.pack` makes it
         noise = BatchNoise(generator(seed, VALIDATION, i, 2), len(chunk), slice(None))
@@ -78,7 +78,7 @@ def effective_beta(policy: Policy) -> float | None:
     """
     objective = policy._objective()
     if isinstance(objective, ACT):
-        return objective.kl_weight * math.prod(policy.domain_.event_shape)
+        return objective.kl_weight * math.prod(policy.kind_.event_shape)
     return objective.beta if isinstance(objective, ELBO) else None
 
 
@@ -135,7 +135,7 @@ def _latent(policy: Policy, results: Mapping[str, Any]) -> list[str]:
 def _cause(policy: Policy, beta: float | None) -> list[str]:
     """Of a dead latent, and the remedy."""
     objective, likelihood = policy._objective(), policy.model_.likelihood
-    elements = math.prod(policy.domain_.event_shape)
+    elements = math.prod(policy.kind_.event_shape)
     if isinstance(objective, ACT) and beta is not None and beta > 1:
         return [
             f"The loss averages over {elements:,} elements, so kl_weight {objective.kl_weight:g} is a beta of {beta:,.6g}: "

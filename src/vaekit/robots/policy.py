@@ -15,22 +15,22 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from vaekit import evaluation
-from vaekit.conditions import Label, Number, Picture, Schema
+from vaekit.conditions import Conditions, Label, Number, Picture
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, StandardNormalPrior
-from vaekit.domains import Actions
 from vaekit.errors import UserError, near_matches, note
-from vaekit.learner import Learner
-from vaekit.limits import Share
+from vaekit.estimators.base import Learner
+from vaekit.estimators.checks import check_settings
+from vaekit.kinds import Actions
 from vaekit.model import LatentModel
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
 from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
-from vaekit.parts import Part, choose
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, note_idle, note_short_episodes, note_tasks
+from vaekit.robots.draws import draw
 from vaekit.robots.execution import Execution, execution
-from vaekit.robots.ways import draw
-from vaekit.settings import check_settings
+from vaekit.settings.limits import Share
+from vaekit.settings.parts import Part, choose
 from vaekit.sources.pictures import resized
 from vaekit.training import Data
 from vaekit.training.data import generator, split
@@ -76,7 +76,7 @@ class Policy(Learner):
             or "live" ones, which learn; "auto" freezes those of a file) and shared (one network for all cameras).
 
     Attributes:
-        model_: the trained `LatentModel`. domain_: `Actions`. schema_: of the observation.
+        model_: the trained `LatentModel`. kind_: `Actions`. conditions_: of the observation.
         history_, notes_, interrupted_: as for `vaekit.VAE`.
     """
 
@@ -137,11 +137,11 @@ class Policy(Learner):
             if weights and not cameras:
                 raise UserError(f"backbone.weights={weights!r} is for cameras, and the policy sees none: leave it out")
             if not self._warm:
-                self.domain_ = Actions.infer(
+                self.kind_ = Actions.infer(
                     demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
                 )
                 kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
-                self.schema_ = Schema.infer(seen, kinds)
+                self.conditions_ = Conditions.infer(seen, kinds)
             self.episode_ends_ = demonstrations.episode_ends
             data = self._data(demonstrations)
             name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
@@ -166,7 +166,7 @@ class Policy(Learner):
         resize = self.data_.get("resize")
         by: dict[str, Any] = {name: self.data_[name] for name in ("map", "fps", "trim") if name in self.data_}
         return read_demonstrations(
-            source, **needed(self.schema_.named), resize=(resize[0], resize[1]) if resize else None, **by
+            source, **needed(self.conditions_.named), resize=(resize[0], resize[1]) if resize else None, **by
         )
 
     def _chunk_size(self, demonstrations: Demonstrations) -> int:
@@ -186,8 +186,8 @@ class Policy(Learner):
         return {name: there[name] for name in names}
 
     def _data(self, demonstrations: Demonstrations) -> Data:
-        there, size = demonstrations.offered, len(self.domain_.mean)
-        for name in self.schema_.named:
+        there, size = demonstrations.offered, len(self.kind_.mean)
+        for name in self.conditions_.named:
             if name not in there:
                 near = near_matches(name, there)
                 raise UserError(f"{demonstrations.name} has no {name!r}, which the policy was trained to see{near}")
@@ -196,9 +196,9 @@ class Policy(Learner):
                 f"an action of {demonstrations.name} is {demonstrations.actions.shape[1]} numbers, and the policy's is {size}: "
                 "give demonstrations of the same robot"
             )
-        x, mask = self.domain_.pack(demonstrations.actions, demonstrations.episode_ends)
-        seen = {name: there[name] for name in self.schema_.named}
-        return Data(x, mask, self.schema_.pack(seen, len(demonstrations)))
+        x, mask = self.kind_.pack(demonstrations.actions, demonstrations.episode_ends)
+        seen = {name: there[name] for name in self.conditions_.named}
+        return Data(x, mask, self.conditions_.pack(seen, len(demonstrations)))
 
     def _split(self, data: Data) -> tuple[Tensor, Tensor]:
         """By episode: frames of one episode are near-copies of each other."""
@@ -216,9 +216,9 @@ class Policy(Learner):
         width, sees = network.pop("width"), network.pop("posterior_sees", None)
         encoder = {**network, "layers": network.pop("posterior_layers")}
         del encoder["posterior_layers"], encoder["decoder_layers"]
-        actions, chunk_size = self.domain_.event_shape
-        vectors = {name: c.size for name, c in self.schema_.named.items() if not isinstance(c, Picture)}
-        cameras = {name: (c.height, c.width) for name, c in self.schema_.named.items() if isinstance(c, Picture)}
+        actions, chunk_size = self.kind_.event_shape
+        vectors = {name: c.size for name, c in self.conditions_.named.items() if not isinstance(c, Picture)}
+        cameras = {name: (c.height, c.width) for name, c in self.conditions_.named.items() if isinstance(c, Picture)}
         seen = {name: size for name, size in vectors.items() if sees is None or name in sees}
         posterior: Any = self._part("posterior")(self.latent_dim)
         with warnings.catch_warnings():
@@ -257,7 +257,7 @@ class Policy(Learner):
         self._decisions = 0
         self._component: Tensor | None = None
         self._z = None if z is None else self._given_z(z)
-        self._execution = self._new_execution(self.domain_.chunk_size)
+        self._execution = self._new_execution(self.kind_.chunk_size)
 
     def _new_execution(self, chunk_size: int) -> Execution:
         try:
@@ -317,17 +317,17 @@ class Policy(Learner):
         else:
             noise = partial(torch.randn, generator=generator(*seed))
             z, component = draw(self.model_.prior_head(c, rows), noise, self.temperature, held)
-        return self.domain_.unpack(self.model_.decoder(z, c)), component
+        return self.kind_.unpack(self.model_.decoder(z, c)), component
 
     def _packed(self, observations: Mapping[str, Any]) -> dict[str, Tensor]:
         check_is_fitted(self)
-        for name in self.schema_.named:
+        for name in self.conditions_.named:
             if name not in observations:
                 raise UserError(
                     f"the observation has no {name!r}, which the policy was trained to see{near_matches(name, observations)}"
                 )
-        arrays = {name: np.asarray(observations[name]) for name in self.schema_.named}
-        for name, c in self.schema_.named.items():
+        arrays = {name: np.asarray(observations[name]) for name in self.conditions_.named}
+        for name, c in self.conditions_.named.items():
             if isinstance(c, Picture) and self.data_.get("resize") and arrays[name].ndim == 4:
                 frames = (resized(frame, (c.width, c.height)) for frame in arrays[name])  # as its demonstrations were
                 arrays[name] = np.stack(list(frames))
@@ -337,9 +337,9 @@ class Policy(Learner):
                     f"observation {name!r} has the shape {arrays[name].shape[1:]}, and the policy was trained to see {wanted}"
                 )
         rows = next((len(values) for values in arrays.values() if values.ndim), 1)  # a task may be told once for all
-        y = self.schema_.pack(arrays, rows)
+        y = self.conditions_.pack(arrays, rows)
         for name, values in y.items():
-            c = self.schema_.named[name]
+            c = self.conditions_.named[name]
             if isinstance(c, Label) and (values < 0).any():
                 raise UserError(f"observation {name!r} is unknown: give {' or '.join(map(repr, c.classes))}")
             if values.is_floating_point() and not values.isfinite().all():
@@ -348,7 +348,7 @@ class Policy(Learner):
 
     @property
     def sees_cameras(self) -> bool:
-        return any(name.startswith(CAMERA) for name in self.schema_.named)
+        return any(name.startswith(CAMERA) for name in self.conditions_.named)
 
     def _given_z(self, z: Any) -> np.ndarray:
         z = np.asarray(z, dtype=np.float64)
@@ -363,7 +363,7 @@ class Policy(Learner):
 
         check_is_fitted(self)
         found = evaluation.evaluate(
-            self.model_, self._data(demonstrations), k=k, to_batch=self.domain_.batch, track=track
+            self.model_, self._data(demonstrations), k=k, to_batch=self.kind_.batch, track=track
         )
         found |= policy_health(self, demonstrations)
         return {**found, "verdict": policy_verdict(self, found)}

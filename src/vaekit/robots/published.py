@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.conditions import Condition, Number, Picture, Schema
+from vaekit.conditions import Condition, Conditions, Number, Picture
 from vaekit.distributions.likelihoods import LaplaceLikelihood
-from vaekit.domains import Actions
 from vaekit.errors import UserError, near_matches
+from vaekit.estimators.checks import check_settings
 from vaekit.files import read_safetensors
+from vaekit.kinds import Actions
 from vaekit.nets.act import PICTURE_MEAN, PICTURE_SCALE
 from vaekit.nets.resnet import RESNETS, BasicBlock, Bottleneck, read_weights, some
 from vaekit.nets.transformer import ACTIVATIONS
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.policy import Policy
-from vaekit.settings import check_settings
 from vaekit.training.guards import first_bad
 
 NAMES = {  # of tensors, or what they begin with: here, in LeRobot, in the original
@@ -153,15 +153,15 @@ def assembled(found: Published, execute: str | int, fps: float) -> Policy:
     )  # fmt: skip
     check_settings(policy)
     policy._new_execution(found.chunk_size)
-    policy.domain_ = Actions(found.chunk_size, found.actions.mean, found.actions.scale, float(fps))
+    policy.kind_ = Actions(found.chunk_size, found.actions.mean, found.actions.scale, float(fps))
     seen: dict[str, Condition] = {name: Number(v.mean, v.scale) for name, v in found.vectors.items()}
-    policy.schema_ = Schema(seen | {name: Picture(*size) for name, size in found.cameras.items()})
+    policy.conditions_ = Conditions(seen | {name: Picture(*size) for name, size in found.cameras.items()})
     policy.data_ = {"source": None, "rows": 0, "published": str(found.path), "fingerprint": ""}
     if len(sizes := set(found.cameras.values())) == 1:
         height, width = sizes.pop()
         policy.data_["resize"] = [width, height]
-    likelihood = LaplaceLikelihood(policy.domain_.event_shape, scale=1.0)
-    likelihood.log_unit += policy.domain_.unit.log().reshape(-1, 1)
+    likelihood = LaplaceLikelihood(policy.kind_.event_shape, scale=1.0)
+    likelihood.log_unit += policy.kind_.unit.log().reshape(-1, 1)
     policy.likelihood_ = {"name": "laplace", **likelihood.options}
     with policy._seeded():
         model = policy._build(likelihood)

@@ -40,9 +40,9 @@ def load_policy(run: Path, *, execute: str | None = None, z: str | None = None) 
         if z is not None:
             raise UserError(f"the rule for z is fixed in {run}: export it again with --z {z}")
         return OnnxPolicy(run, execute=execute)
-    from vaekit.loading import load
+    from vaekit.estimators.checks import check_settings
     from vaekit.robots.policy import Policy
-    from vaekit.settings import check_settings
+    from vaekit.runs.load import load
 
     policy = load(run)
     if not isinstance(policy, Policy):

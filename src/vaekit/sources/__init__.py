@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaekit.cells import as_said
 from vaekit.errors import UserError, near_matches, tell
+from vaekit.frame.cells import as_said
 from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
 from vaekit.sources.base import Ask, Dataset, as_slice, bounded, check, check_size, reading, shown, split_rows
 from vaekit.sources.folders import read_folder

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vaekit.cells import format_of, read_cells, written
 from vaekit.errors import UserError, near_matches, tell
+from vaekit.frame.cells import format_of, read_cells, written
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import Ask, as_slice, bounded, decoding, reading, shown, split_rows
 from vaekit.sources.tables import csv_table

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.cells import DROP, is_text, read_cells
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, in_words, is_numeric, reject_duplicates, undamaged
+from vaekit.frame.cells import DROP, is_text, read_cells
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
 from vaekit.sources.tabs import as_csv
 

@@ -19,7 +19,7 @@ from vaekit.distributions import Distribution, Likelihood, Noise, Normal, kl_per
 from vaekit.distributions.base import full_precision
 from vaekit.distributions.posteriors import MIN_SCALE, SOFTPLUS_OF_ONE
 from vaekit.errors import UserError
-from vaekit.model import Conditions, Draw, Model, blank
+from vaekit.model import Draw, Given, Model, blank
 from vaekit.nets.ladder import BottomUp, TopDown, sizes_of
 
 Choose = Callable[[int, Normal], Tensor]
@@ -108,13 +108,13 @@ class LadderVAE(Model):
         self.units = [channels * height * width for channels, height, width in self.top_down.shapes]
         self.latent_dim = sum(self.units)
 
-    def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Levels:
+    def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Levels:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
         c = self._features(y, len(x))
         return Levels(self._walk(c, len(x), self._climb(blank(x, mask), c)), self.units)
 
     def draw(
-        self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+        self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """One bottom-up pass over x (B, *event) and one top-down pass of k samples a row, which also decodes them."""
         x, rows = blank(x, mask), len(x)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vaekit.distributions import Distribution, Likelihood, Noise
 from vaekit.distributions.base import full_precision
 from vaekit.errors import UserError, extra_needed
-from vaekit.model import Conditions, Draw, Model, blank
+from vaekit.model import Draw, Given, Model, blank
 from vaekit.nets.codes import CausalNetwork, MapDecoder, MapEncoder, RowDecoder, RowEncoder, map_sizes
 
 DECAY = 0.8  # of the codebook's moving averages: a slower one lags behind the encoder, and the prior behind both
@@ -150,12 +150,12 @@ class QuantisedVAE(Model):
         self.positions = height * map_width
         self.latent_dim = code_dim * self.positions
 
-    def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Certain:
+    def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Certain:
         """q(z|x,y) for x (B, *event): certain of one z, (B, latent_dim). Missing entries (mask False) are not read."""
         return Certain(self.vectors(self.codes(self._encode(blank(x, mask), self._features(y, len(x))))))
 
     def draw(
-        self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+        self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """Encode x (B, *event), take the nearest codes, decode them. All k samples of a row are the same, computed once."""
         x, c = blank(x, mask), self._features(y, len(x))

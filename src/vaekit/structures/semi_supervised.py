@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from vaekit.distributions import Distribution, Noise, Normal
 from vaekit.distributions.kl import kl_per_unit
-from vaekit.marginal import Again, is_known, replace
-from vaekit.model import Conditions, Draw, LatentModel, blank
+from vaekit.model import Draw, Given, LatentModel, blank
+from vaekit.nets.population import is_known
+from vaekit.structures.marginal import Again, replace
 
 Perturb = Callable[[Tensor, Tensor | None, Noise], tuple[Tensor, Tensor | None]]
 """`perturb(x, mask, noise)`: other rows (B, *event) and their mask, of which y is the same."""
@@ -116,22 +117,22 @@ class SemiSupervisedModel(LatentModel):
         """What `judge` gave -> the likeliest y, in the form of y."""
         raise NotImplementedError
 
-    def completed(self, y: Conditions, h: Tensor) -> Tensor:
+    def completed(self, y: Given, h: Tensor) -> Tensor:
         """y where it is known, the likeliest elsewhere."""
         guess, known = self.likeliest(h), self.known(y, len(h))
         return guess if known is None else torch.where(is_known(known).view(-1, *[1] * (known.ndim - 1)), known, guess)
 
-    def known(self, y: Conditions, rows: int) -> Tensor | None:
+    def known(self, y: Given, rows: int) -> Tensor | None:
         return None if y is None else y if isinstance(y, Tensor) else y.get(self.target)
 
     # -- as of a LatentModel -------------------------------------------------------------------------------------------
 
-    def posterior(self, x: Tensor, y: Conditions = None, mask: Tensor | None = None) -> Distribution:
+    def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Distribution:
         """q(z|x,y) for x (B, *event), of the likeliest y where it is unknown: a distribution over (B, latent_dim)."""
         return super().posterior(x, {self.target: self.completed(y, self.judge(x, mask))}, mask)
 
     def draw(
-        self, x: Tensor, y: Conditions = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
+        self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         x, h = blank(x, mask), self.judge(x, mask)
         again = Again(noise, k, len(x))  # every class of a row has the same noise: their difference is not one of luck
@@ -373,4 +374,4 @@ def thinned(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tenso
 
 
 PERTURB: dict[str, Perturb] = {"images": jolted, "text": thinned}
-"""By kind of domain: what y does not depend on."""
+"""By kind of data: what y does not depend on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 from zlib import crc32
 
@@ -88,7 +89,7 @@ def subset(data: Data, rows: Tensor) -> Data:
 
 
 class ToBatch(Protocol):
-    """How packed rows become what a model sees; a domain's `batch`."""
+    """How packed rows become what a model sees; a kind's `batch`."""
 
     def __call__(self, x: Tensor, uniform: Callable[..., Tensor]) -> Tensor: ...
 
@@ -103,6 +104,11 @@ def generator(seed: int, *address: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
 
+def fixed_uniform() -> Callable[..., Tensor]:
+    """`uniform(*shape)`: numbers in 0..1, the same at every call of this function."""
+    return partial(torch.rand, generator=generator(0))
+
+
 class BatchNoise:
     """The random numbers of one batch of `total` rows, of which this process has `rows`."""
 
@@ -114,7 +120,7 @@ class BatchNoise:
         return torch.randn(k, self.total, *shape, generator=self.generator)[:, self.rows]
 
     def uniform(self, rows: int, *shape: int) -> Tensor:
-        """(rows, *shape), as a domain and `forget` ask for it."""
+        """(rows, *shape), as a kind and `forget` ask for it."""
         return torch.rand(self.total, *shape, generator=self.generator)[self.rows]
 
 
@@ -133,7 +139,7 @@ class RowNoise:
         return torch.stack(own, dim=1)
 
     def uniform(self, rows: int, *shape: int) -> Tensor:
-        """(rows, *shape), as a domain asks for it."""
+        """(rows, *shape), as a kind asks for it."""
         return torch.stack([torch.rand(*shape, generator=g) for g in self.generators])
 
 

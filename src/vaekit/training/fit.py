@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.errors import UserError
-from vaekit.limits import Many, Positive, Seed, Share
 from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
+from vaekit.settings.limits import Many, Positive, Seed, Share
 from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from vaekit.training.data import (
     VALIDATION,

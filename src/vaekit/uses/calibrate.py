@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaekit.build import fixed_uniform
 from vaekit.errors import note
-from vaekit.training.data import BatchNoise, Data, generator
+from vaekit.training.data import BatchNoise, Data, fixed_uniform, generator
 from vaekit.uses.labels import learn_labels, untrained
 
 LEAST, ENOUGH = 20, 50  # labels to judge by, and as many as make a third classifier superfluous
@@ -59,7 +58,7 @@ def judged_by_others(estimator: Any, data: Data, half: Tensor, judged: Tensor) -
         random = generator(estimator.seed_, BATCH, step)
         rows = data[torch.randint(len(data), (batch,), generator=random)].to(model.labelled_y.device)
         noise = BatchNoise(random, batch, slice(None)).normal
-        return model.own_loss(estimator.domain_.batch(rows.x, fixed_uniform()), rows.mask, noise)
+        return model.own_loss(estimator.kind_.batch(rows.x, fixed_uniform()), rows.mask, noise)
 
     learn_labels(estimator, model, loss)
     with torch.no_grad():

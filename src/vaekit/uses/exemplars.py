@@ -62,5 +62,5 @@ class Exemplars(Score):
             log_pz = Mixture(weights, loc, scale, len(x)).log_prob(draw.z)
             return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
 
-        densities = CACHE * len(loc) // math.prod(estimator.domain_.event_shape)  # beside one decoder output
+        densities = CACHE * len(loc) // math.prod(estimator.kind_.event_shape)  # beside one decoder output
         return by_chunks(estimator, X, y, log_p, samples=self.k * (1 + densities))

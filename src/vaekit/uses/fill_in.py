@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import normal_noise
-from vaekit.domains.text import Text
 from vaekit.errors import UserError
+from vaekit.kinds.text import Text
 from vaekit.nets.text import END
 from vaekit.training.data import Data, generator
 
@@ -32,7 +32,7 @@ BEHIND = "a gap is behind the {} tokens that the model reads of a text: shorten 
 
 
 def fill_in(
-    model: nn.Module, domain: Text, texts: np.ndarray, y: Mapping[str, Tensor], draws: int | None, seed: int,
+    model: nn.Module, kind: Text, texts: np.ndarray, y: Mapping[str, Tensor], draws: int | None, seed: int,
     k: int = CANDIDATES,
 ) -> list[np.ndarray]:  # fmt: skip
     """Texts (N,), a word in place of each `___` -> `draws` sets of them, (N,) each; None: one set of the likeliest texts.
@@ -44,13 +44,13 @@ def fill_in(
         UserError: a gap lies behind what the model reads of a text.
     """
     sets = np.empty((draws or 1, len(texts)), dtype=object)
-    rows, reader = Data(torch.zeros(len(texts)), None, y), Reader(domain)
+    rows, reader = Data(torch.zeros(len(texts)), None, y), Reader(kind)
     for i, text in enumerate(texts):
         sets[:, i] = text
         if not re.search(GAP, text):
             continue
         try:
-            found, weight = candidates(model, domain, reader.pattern(text), rows[i : i + 1].y, k, generator(seed, i))
+            found, weight = candidates(model, kind, reader.pattern(text), rows[i : i + 1].y, k, generator(seed, i))
         except UserError as e:
             raise UserError(f"text {i}: {e}") from e
         sets[:, i] = chosen(found, weight, draws, np.random.default_rng([seed, i]))
@@ -69,23 +69,23 @@ def chosen(texts: list[str], weight: np.ndarray, draws: int | None, random: np.r
 
 @torch.no_grad()
 def candidates(
-    model: nn.Module, domain: Text, pattern: Pattern, y: Mapping[str, Tensor], k: int, random: torch.Generator
+    model: nn.Module, kind: Text, pattern: Pattern, y: Mapping[str, Tensor], k: int, random: torch.Generator
 ) -> tuple[list[str], np.ndarray]:
     """k texts that a pattern may be, and their importance weights (k,), which add up to 1.
 
     Args:
         model: anything with `draw` whose likelihood is one of `Sentences`. y: packed conditions of the one text.
     """
-    codes, seen = (t[None, : domain.longest] for t in (pattern.codes, pattern.seen))
+    codes, seen = (t[None, : kind.longest] for t in (pattern.codes, pattern.seen))
     noise = normal_noise(random)
     draw = model.draw(codes, y or None, k=(k + 1) // 2, mask=seen, noise=noise)  # type: ignore[operator]
     z = torch.cat([draw.z, draw.prior.sample(k // 2, noise)])  # (k, 1, latent_dim)
     log_q = torch.logaddexp(draw.posterior.log_prob(z), draw.prior.log_prob(z)) - math.log(2)
     weight = (draw.prior.log_prob(z) - log_q)[:, 0]  # (k,)
     likelihood = draw.decode(z)
-    uniform = torch.rand(domain.longest, k, generator=random, dtype=torch.float64)
+    uniform = torch.rand(kind.longest, k, generator=random, dtype=torch.float64)
     state = torch.full((k,), pattern.start)
-    path = torch.full((k, domain.longest), pattern.done)
+    path = torch.full((k, kind.longest), pattern.done)
 
     def choose(log_p: Tensor, rows: slice, before: Tensor) -> Tensor:
         t = before.shape[1]
@@ -105,10 +105,10 @@ def candidates(
     written = likelihood.write(likelihood.memory[:, 0], choose)  # (k, longest)
     weight = torch.where(state < pattern.unfinished, weight, -math.inf)
     if not weight.isfinite().any():
-        raise UserError(BEHIND.format(domain.longest))
+        raise UserError(BEHIND.format(kind.longest))
     gap_of = pattern.gap_of[path]  # (k, longest)
     fillings = [
-        [domain.tokenizer.decode((row[gap == g] - 1).tolist()).strip() for g in range(pattern.gaps)]
+        [kind.tokenizer.decode((row[gap == g] - 1).tolist()).strip() for g in range(pattern.gaps)]
         for row, gap in zip(written, gap_of, strict=True)
     ]
     return [pattern.filled(words) for words in fillings], weight.double().softmax(0).numpy()
@@ -190,21 +190,21 @@ class Reader:
     """Reads texts with gaps as patterns. What fills a gap has no space in it; of a model of words it is one of them, never the unknown one, and where
     something else touches the gap ("___,"), one that has the same in its place."""
 
-    def __init__(self, domain: Text):
-        if domain.level == "own":
+    def __init__(self, kind: Text):
+        if kind.level == "own":
             raise UserError(
                 "gaps are filled by models of bpe, word or char tokens, and this one has a tokenizer of your own"
             )
-        self.domain = domain
-        self.spelling = ["", *(domain.tokenizer.decode([i]) for i in range(domain.vocabulary - 1))]
-        self.written = ~np.isin(np.arange(domain.vocabulary), sorted(domain.unwritten))
+        self.kind = kind
+        self.spelling = ["", *(kind.tokenizer.decode([i]) for i in range(kind.vocabulary - 1))]
+        self.written = ~np.isin(np.arange(kind.vocabulary), sorted(kind.unwritten))
         self.plain = self.written & [s.split() == [s] for s in self.spelling]  # one piece, no space in it
         self.spaced = self.written & [s[:1] == " " and s[1:].split() == [s[1:]] for s in self.spelling]
         self.space = np.array([s == " " for s in self.spelling])
 
     def pattern(self, text: str) -> Pattern:
         """UserError where a gap is behind what the model reads of a text, or nothing can fill it."""
-        level, longest = self.domain.level, self.domain.longest
+        level, longest = self.kind.level, self.kind.longest
         gap = rf"\S*{GAP}\S*" if level == "word" else GAP
         between, gaps = re.split(gap, text), re.findall(gap, text)
         items: list[int | Gap] = []
@@ -214,10 +214,10 @@ class Reader:
                 items.append(self.word(gaps[i - 1]) if level == "word" else self.gap(spaced))
             # Of byte pairs the space before a word is a part of it.
             spaced = level == "bpe" and i < len(gaps) and piece.endswith(" ")
-            items += [code + 1 for code in self.domain.encode([piece[:-1] if spaced else piece])[0]]
+            items += [code + 1 for code in self.kind.encode([piece[:-1] if spaced else piece])[0]]
         if any(isinstance(item, Gap) for item in items[longest:]):
             raise UserError(BEHIND.format(longest))
-        return Pattern(between, items[:longest], self.domain.vocabulary)
+        return Pattern(between, items[:longest], self.kind.vocabulary)
 
     def gap(self, spaced: bool) -> Gap:
         nothing = np.zeros_like(self.plain)

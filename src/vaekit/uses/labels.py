@@ -12,11 +12,10 @@ import torch
 from sklearn.base import is_classifier
 from torch import Tensor
 
-from vaekit.build import fixed_uniform
-from vaekit.cells import BLANKS, MISSING
 from vaekit.conditions import is_unknown, plain
 from vaekit.errors import UserError, note
-from vaekit.training.data import Data, split
+from vaekit.frame.cells import BLANKS, MISSING
+from vaekit.training.data import Data, fixed_uniform, split
 from vaekit.training.fit import schedule
 from vaekit.training.guards import seeded
 
@@ -67,7 +66,7 @@ def alone(estimator: Any, rows: Data, track: Any = list) -> Any:
     """
     other, batch = untrained(estimator), min(len(rows), estimator._training().batch_size)
     model, y = other.model_, rows.y[estimator.target_]
-    x = other.domain_.batch(rows.x, fixed_uniform())
+    x = other.kind_.batch(rows.x, fixed_uniform())
 
     def loss(step: int) -> Tensor:
         some = torch.randint(len(y), (batch,))

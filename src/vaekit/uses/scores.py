@@ -26,7 +26,7 @@ from torch import Tensor
 from vaekit.distributions import Distribution, Normal, kl_divergence
 from vaekit.errors import UserError, near_matches
 from vaekit.evaluation.likelihood import rows_at_once, shared_noise
-from vaekit.marginal import likeliest
+from vaekit.structures.marginal import likeliest
 from vaekit.training.data import Data
 
 STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough to converge
@@ -173,7 +173,7 @@ class Path(Score):
         return -0.5 * distance(self._statistics(estimator, X, y), self.learned)
 
     def _statistics(self, estimator: Any, X: Any, y: Any) -> np.ndarray:
-        octaves = self.octaves and estimator.domain_.kind == "images"
+        octaves = self.octaves and estimator.kind_.name == "images"
 
         def statistics(model: Any, x: Tensor, rows: Data) -> Tensor:
             if not x.is_floating_point():
@@ -227,7 +227,7 @@ SCORES: dict[str, type[Any]] = {score.name: score for score in (LogLikelihood, R
 def new_score(name: str, estimator: Any, **options: Any) -> Score:
     """The score of this name for this model; "auto" decided."""
     if name == "auto":
-        name = "path" if estimator.domain_.kind == "images" else "loglik"
+        name = "path" if estimator.kind_.name == "images" else "loglik"
     if name not in SCORES:
         raise UserError(f"score {name!r} is not one of the choices{near_matches(name, ['auto', *SCORES])}")
     if options and name != "loglik":
@@ -251,12 +251,12 @@ def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.
         return surprise if rows.mask is None else torch.where(rows.mask, surprise, 0.0)
 
     found = by_chunks(estimator, X, y, surprise, samples=k)
-    domain = estimator.domain_
-    if domain.kind == "images":
-        return domain.laid_out(found)
-    if domain.kind == "table":  # whether a cell is there has a number of its own in what the model sees
-        own, flags = found[:, : len(domain.columns)], found[:, len(domain.columns) :]
-        own[:, [domain.columns.index(name) for name in domain.gaps]] += flags
+    kind = estimator.kind_
+    if kind.name == "images":
+        return kind.laid_out(found)
+    if kind.name == "table":  # whether a cell is there has a number of its own in what the model sees
+        own, flags = found[:, : len(kind.columns)], found[:, len(kind.columns) :]
+        own[:, [kind.columns.index(name) for name in kind.gaps]] += flags
         return own
     return found
 

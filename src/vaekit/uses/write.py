@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.cells import format_of, written
 from vaekit.errors import UserError, note, printable
 from vaekit.files import write_atomically, write_text
+from vaekit.frame.cells import format_of, written
 
 STDOUT = Path("-")  # where texts go if no file is named
 
@@ -67,7 +67,7 @@ def as_text(table: Any) -> Any:
 
 
 def write_rows(
-    path: Path, rows: np.ndarray, domain: Any, pictures: Any = None, names: Mapping[str, np.ndarray] | None = None
+    path: Path, rows: np.ndarray, kind: Any, pictures: Any = None, names: Mapping[str, np.ndarray] | None = None
 ) -> None:
     """Rows in the user's own form as .npy, .npz, .csv, .parquet, or, for pictures, .png (a grid) or .gif (frames), or, for
     texts, .txt or what is printed.
@@ -77,15 +77,15 @@ def write_rows(
     """
     suffix = path.suffix.lower()
     if suffix in (".png", ".gif"):
-        from vaekit.deploy.pictures import grid, save_gif
-        from vaekit.domains.images import COLOURS
+        from vaekit.kinds.pictures import COLOURS
+        from vaekit.show.drawing import grid, save_gif
 
-        options = {"low": domain.low, "high": domain.high}
-        if domain.channels and domain.channels not in COLOURS:
+        options = {"low": kind.low, "high": kind.high}
+        if kind.channels and kind.channels not in COLOURS:
             note(
-                f"pictures have {domain.channels} channels, {path.name} shows the first {min(3, domain.channels - 1)}: write .npy for all"
+                f"pictures have {kind.channels} channels, {path.name} shows the first {min(3, kind.channels - 1)}: write .npy for all"
             )
-        rows = domain.shown(rows)
+        rows = kind.shown(rows)
         if suffix == ".png":
             image = grid(rows, **options, **(pictures or {}))
             write_atomically(path, lambda p: image.save(p, format="PNG"))
@@ -102,17 +102,15 @@ def write_rows(
         write_atomically(path, lambda p: save_with(np.savez_compressed, p, x=rows))
     elif suffix == ".txt" or path == STDOUT:
         write_lines(path, rows)
-    elif getattr(domain, "kind", None) == "text":
+    elif getattr(kind, "name", None) == "text":
         write_table(path, {"text": rows})
-    elif getattr(domain, "kind", None) == "table":
+    elif getattr(kind, "name", None) == "table":
         write_pieces(path, [rows])
-    elif getattr(domain, "kind", None) == "series":
-        write_table(path, domain.table(rows))
+    elif getattr(kind, "name", None) == "series":
+        write_table(path, kind.table(rows))
     else:
         flat = rows.reshape(len(rows), -1)
-        columns = getattr(domain, "columns", None) or [
-            f"{'z' if domain is None else 'x'}{i}" for i in range(flat.shape[1])
-        ]
+        columns = getattr(kind, "columns", None) or [f"{'z' if kind is None else 'x'}{i}" for i in range(flat.shape[1])]
         write_table(path, {**(names or {}), **dict(zip(columns, flat.T, strict=True))})
 
 

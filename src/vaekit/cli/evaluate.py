@@ -1,0 +1,116 @@
+"""What a run is worth, and what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.cli.common import COUNT, PLACE, SEED, Run, Source, app, parse_size, say
+from vaekit.errors import note, printable
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Default: the rows the run held out.", show_default=False)] = None,
+    k: Annotated[int | None, typer.Option(help="Importance samples for the NLL. Default: 500, or 20 for a policy.", show_default=False, **COUNT)] = None,
+    features: Annotated[Path | None, typer.Option(help="A file of `vaekit features`: Frechet and kernel distance, precision and recall of samples, each beside its floor.", show_default=False)] = None,
+    factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors: disentanglement scores (MIG, DCI, FactorVAE, SAP); repeat it for several.", show_default=False)] = None,
+    comparison: Annotated[bool, typer.Option("--comparison/--no-comparison", help="Compare texts with a language model of the same size, and a run of --label-column with a classifier trained on the labels alone. Either is trained the first time.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:  # fmt: skip
+    """ELBO, KL and what it is made of, importance-weighted NLL, active units, and a verdict; distances of samples too."""
+    import json
+
+    from vaekit.runs import recipe as recipes
+    from vaekit.runs.load import load
+
+    estimator = load(run)
+    also = factors or []
+    if source is None:
+        name_source(estimator)
+    data = recipes.read_for(estimator, source, also=also) if source else recipes.held_out(estimator, also=also)
+    beside = recipes.comparison(run, estimator, say) if comparison else None
+    results = recipes.evaluate(
+        run, estimator, data, k or estimator.iw_samples, features=features, factors=also, beside=beside
+    )
+    print(json.dumps(results, indent=2) if as_json else summary(results))
+
+
+@app.command()
+def features(
+    source: Source,
+    label: Annotated[list[str], typer.Option("--label", "-l", help="A label or column to learn to recognise; repeat it for several.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .safetensors.", show_default=False, **PLACE)],
+    resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for pictures of mixed sizes.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data. Default: 1000 steps' worth.", show_default=False, **COUNT)] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.", **SEED)] = 0,
+) -> None:  # fmt: skip
+    """Train a feature network on labelled pictures, for `vaekit evaluate --features`."""
+    from vaekit.runs.measures import features_of_source
+
+    size = parse_size(resize) if resize else None
+    network = features_of_source(source, label, output, resize=size, seed=seed, epochs=epochs)
+    known = ", ".join(f"{name} {share:.1%}" for name, share in network.accuracy.items() if share is not None)
+    say(f"recognises of held-out pictures: {known or 'nothing was held out'}; features {network.hash} in {output}")
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write report.html again, from the run and its source."""
+    from vaekit.runs import recipe as recipes
+    from vaekit.runs.load import load
+
+    estimator = load(run)
+    name_source(estimator)
+    say(f"look at {recipes.report(run, estimator)}")
+
+
+def name_source(estimator: Any) -> None:
+    """Say which source is read where the user names none: that of the run, and the run may be a stranger's."""
+    from vaekit.runs.directory import source_of
+
+    if source := source_of(estimator.data_):
+        note(f"this reads {source}, the source that the run names")
+
+
+@app.command()
+def info(run: Run) -> None:
+    """What a run is: data, model, training, files."""
+    from vaekit.runs.load import describe_run
+
+    print(printable(describe_run(run)))
+
+
+def summary(results: dict[str, Any]) -> str:
+    from vaekit.evaluation.gaps import gap_lines
+    from vaekit.evaluation.texts import text_lines
+    from vaekit.robots.health import policy_lines
+    from vaekit.runs.measures import distance_lines, factor_lines, latent_lines
+    from vaekit.uses.labels import label_lines
+
+    lines = [
+        f"rows            {results['rows']}",
+        f"ELBO            {results['elbo']:.2f} nats",
+        f"reconstruction  {results['reconstruction']:.2f} nats",
+        f"KL              {results['kl']:.2f} nats",
+        f"IW-NLL (k={results['k']})  {results['iw_nll']:.2f} ± {results['iw_nll_standard_error']:.2f} nats",
+        *text_lines(results),
+        f"active units    {results['active_units']} of {results['latent_units']}",
+        *(
+            ["KL per unit     " + " ".join(f"{v:.2f}" for v in largest)]
+            if (largest := sorted(results["kl_per_unit"], reverse=True)[:64])
+            else []
+        ),
+        *latent_lines(results),
+        *gap_lines(results),
+        *label_lines(results),
+        *policy_lines(results),
+        *(distance_lines(results["distances"]) if "distances" in results else []),
+        *(factor_lines(results["disentanglement"]) if "disentanglement" in results else []),
+        "",
+        results["verdict"],
+    ]
+    return "\n".join(lines)

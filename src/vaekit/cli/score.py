@@ -1,0 +1,166 @@
+"""How normal rows are: scores, p-values, and which of them to call anomalies."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaekit.cli.common import COUNT, Out, Run, Source, app, say
+from vaekit.cli.generate import opened
+from vaekit.errors import UserError, note
+
+HELD_OUT = "held out of"  # how the origin of calibration rows begins
+
+
+@app.command()
+def score(
+    run: Run,
+    source: Source,
+    name: Annotated[str, typer.Option("--score", help="loglik (log p(x), nats), reconstruction, kl, regret, path (one pass; for pictures), or auto: path for pictures, else loglik.")] = "auto",
+    k: Annotated[int | None, typer.Option(help="Importance samples a row, for loglik. Default: 100; 20 for texts.", show_default=False, **COUNT)] = None,
+    fdr: Annotated[float | None, typer.Option(help="Say which rows are anomalies, such that of those at most this share is normal, on average.", show_default=False)] = None,
+    calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that the model has not learned from, for p-values. Default: those the run held out. They are remembered.", show_default=False)] = None,
+    contributions: Annotated[bool, typer.Option("--contributions", help="Also what each column has to do with it: nats above what is usual in it.")] = False,
+    output: Out = None,
+) -> None:  # fmt: skip
+    """How normal each row of SOURCE is, high is normal, and its p-value: .csv, .parquet, or .npy of the scores alone.
+
+    P-values are split-conformal: of normal rows a share of at most a has a p-value of at most a, if they come as the
+    calibration rows did. Neighbours in a time series do not.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from vaekit.cli.text import with_rates
+    from vaekit.runs.recipe import read_for
+    from vaekit.training.progress import track
+    from vaekit.uses.calibration import Oddness
+    from vaekit.uses.conformal import discoveries
+    from vaekit.uses.write import write_pieces, write_rows, write_table
+
+    if fdr is not None and not 0 < fdr < 1:
+        raise UserError(f"--fdr {fdr}: a false-discovery rate is above 0 and below 1")
+    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False, sources=[source])
+    if estimator.kind_.name == "series":
+        return score_series(
+            estimator, source, path, k, asked=bool(name not in ("auto", "loglik") or fdr or calibrate or contributions)
+        )
+    odd = Oddness(estimator, name, **({} if k is None else {"k": k}))
+    if contributions and not odd.columns:
+        raise UserError("--contributions is for tables: pictures and texts have no columns")
+    data = read_for(estimator, source)
+    why_not = calibrated(run, odd, calibrate)
+    if why_not and odd.score.learns:
+        raise UserError(
+            f'score "{odd.score.name}" learns from normal rows and there are none, {why_not}: name them with --calibrate, or take --score loglik'
+        )
+    if why_not and fdr is not None:
+        raise UserError(f"--fdr needs p-values and there are none, {why_not}: name normal rows with --calibrate")
+    say(f"note: no p-values, {why_not}: name normal rows with --calibrate" if why_not else about(odd))
+    if fdr is not None and (why := limits(odd, source, len(data), fdr)):
+        note(why)
+    judged = odd.judge_all(data, shares=contributions, track=partial(track, what="score"))
+    if data.kind == "text" and odd.score.name == "loglik":
+        judged = with_rates(judged, estimator.kind_, data.x)
+    if fdr is None and path.suffix.lower() != ".npy":
+        write_pieces(path, map(pa.table, judged))
+    else:
+        found = list(judged)
+        columns = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+        if fdr is not None:
+            columns["anomaly"] = discoveries(columns["p_value"], fdr)
+            anomalies = int(columns["anomaly"].sum())
+            say(f"{anomalies} of {len(data)} rows are anomalies at a false-discovery rate of {fdr:g}")
+        if path.suffix.lower() == ".npy":
+            write_rows(path, columns["score"], None)
+        else:
+            write_table(path, columns)
+    say(f"{len(data)} scores ({odd.score.name}) in {path}")
+
+
+def limits(odd: Any, source: str, rows: int, fdr: float) -> str:
+    """What --fdr cannot find in these rows, or ""."""
+    from vaekit.uses.conformal import limit
+
+    if odd.origin.startswith(HELD_OUT) and is_same(source, odd.estimator.data_["source"]):
+        return (
+            f"{source} is what the model learned from, and its rows are compared with others of it: --fdr finds nothing odd in "
+            "it, as anomalies are as frequent among those. Score new rows, name normal rows with --calibrate, or take the rows "
+            "of the lowest scores"
+        )
+    cannot = limit(rows, len(odd.calibration), fdr)
+    return f"{cannot}: name more normal rows with --calibrate, or score fewer rows at a time" if cannot else ""
+
+
+def is_same(source: str, own: Any) -> bool:
+    """Whether two sources are of the same file, whatever rows of it."""
+    from vaekit.sources.base import split_rows
+
+    names = [split_rows(str(each))[0] for each in (source, own)]
+    return len({Path(name).expanduser().resolve() for name in names}) == 1
+
+
+def calibrated(run: Path, odd: Any, source: str | None) -> str:
+    """Calibrate by the rows named, by what the run remembers, or by the rows it held out. Returns "", or why not."""
+    from vaekit.runs.recipe import read_for
+
+    if source is not None:
+        odd.calibrate(read_for(odd.estimator, source), source)
+    elif odd.read(run):
+        return ""
+    else:
+        rows, why_not = held_out(odd.estimator)
+        if why_not:
+            return why_not
+        odd.calibrate(rows, f"{HELD_OUT} {odd.estimator.data_['source']}")
+    odd.write(run)
+    return ""
+
+
+def held_out(estimator: Any) -> tuple[Any, str]:
+    """The rows that the run held out, or None and why not."""
+    from vaekit.runs.recipe import held_out as rows_of
+    from vaekit.training.data import split
+
+    expected = len(split(estimator.data_["rows"], estimator.validation, estimator.seed_)[1])
+    if not expected:
+        return None, "the run held out no rows"
+    try:
+        rows = rows_of(estimator)
+    except UserError as e:
+        return None, f"the rows that the run held out cannot be read ({e})"
+    if len(rows) != expected:
+        return None, f"{estimator.data_['source']} is no longer what the run was trained on"
+    return rows, ""
+
+
+def about(odd: Any) -> str:
+    n = len(odd.calibration)
+    return f"p-values by {n} calibration rows ({odd.origin}); none is below {1 / (n + 1):.2g}"
+
+
+def score_series(estimator: Any, source: str, path: Path, k: int | None, *, asked: bool) -> None:
+    """log p of each step given those around it: .csv, .parquet or .npy."""
+    import numpy as np
+
+    from vaekit.runs.recipe import read_for
+    from vaekit.uses.write import write_rows, write_table
+
+    if asked:
+        raise UserError(
+            "steps of a series have the score loglik alone, no p-values and no contributions: neighbours are not exchangeable"
+        )
+    data = read_for(estimator, source)
+    found = estimator.score_samples(data, **({} if k is None else {"k": k}))
+    scores = np.concatenate(found) if isinstance(found, list) else found
+    times = data.written_times()
+    times = times if times is None or data.steps is None else times[data.steps]
+    when = {} if times is None or len(times) != len(scores) else {data.time_column: times}
+    if path.suffix.lower() == ".npy":
+        write_rows(path, scores, None)
+    else:
+        write_table(path, {"row": np.arange(len(scores)), **when, "score": scores})
+    say(f"{len(scores)} scores (mean {np.nanmean(scores):.2f} nats) in {path}")

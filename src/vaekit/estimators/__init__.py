@@ -1,0 +1,1 @@
+"""The faces of vaekit in Python, in the style of scikit-learn."""

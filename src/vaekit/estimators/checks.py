@@ -1,0 +1,76 @@
+"""Which arguments of an estimator can be right, whatever the data: told before any time is spent."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
+from vaekit.errors import UserError
+from vaekit.kinds.text import TOKENIZERS, tokenizer_part
+from vaekit.nets.transformer import ACTIVATIONS
+from vaekit.objectives import ELBO, OBJECTIVES
+from vaekit.settings.limits import ShareBelow1, check, check_all, hints_of
+from vaekit.settings.parts import check_options, choose, options_of
+from vaekit.structures.build import STRUCTURES
+from vaekit.training.fit import Training
+from vaekit.uses.samplers import SAMPLERS
+
+PARTS: dict[str, Mapping[str, Any]] = {
+    "structure": STRUCTURES,
+    "prior": PRIORS,
+    "posterior": POSTERIORS,
+    "objective": {"auto": ELBO, **OBJECTIVES},
+    "sampler": {"auto": lambda: None, "prior": lambda: None, **SAMPLERS},
+}
+FLAT_ONLY = ("latent_dim", "size", "network", "prior", "posterior", "encoder", "decoder")
+
+
+def check_settings(estimator: Any) -> None:
+    """UserError for the first argument that cannot be right."""
+    settings = estimator.get_params(deep=False)
+    check_size(estimator.size, estimator.sizes)
+    check_all(settings, hints_of(type(estimator)))
+    check_all(estimator.trainer or {}, hints_of(Training), "trainer")
+    name, options = choose("likelihood", estimator.likelihood, ["auto", *LIKELIHOODS])
+    if name != "auto":  # else the data decides whose options they are
+        check_options("likelihood", name, options, LIKELIHOODS[name])
+    parts = {what: (settings[what], registry) for what, registry in estimator.parts.items()}
+    if settings.get("tokenizer"):
+        parts["tokenizer"] = tokenizer_part(settings["tokenizer"]), TOKENIZERS
+    for what, (part, registry) in parts.items():
+        name, options = choose(what, part, registry)
+        check_options(what, name, options, registry[name])
+    if "structure" in estimator.parts:
+        check_structure(estimator)
+    objective, options = choose("objective", estimator.objective, PARTS["objective"])
+    PARTS["objective"][objective](**options)
+
+
+def check_size(size: Any, sizes: Mapping[str, Any]) -> None:
+    """A name among `sizes`, or, where those are dicts, a dict of what differs from "base"."""
+    known = {key: value for named in sizes.values() if isinstance(named, Mapping) for key, value in named.items()}
+    if not isinstance(size, Mapping) or not known:
+        return check("size", size, Literal[*sizes])  # type: ignore[valid-type]
+    kinds: dict[type, Any] = {int: int, float: ShareBelow1, list: list[str], bool: bool, str: Literal[*ACTIVATIONS]}
+    check_all(size, {key: kinds[type(value)] for key, value in known.items()}, "size")
+    width, heads = (size.get(key, sizes["base"][key]) for key in ("width", "heads"))
+    if width % heads or width % 4:
+        raise UserError(f"size.width={width} has to be a multiple of 4, and of size.heads={heads}")
+
+
+def check_structure(estimator: Any) -> None:
+    """A structure that is not flat has networks, priors and posteriors of its own."""
+    structure, _ = choose("structure", estimator.structure, STRUCTURES)
+    if structure == "flat":
+        return
+    defaults = {p.name: p.default for p in inspect.signature(type(estimator)).parameters.values()}
+    for name in FLAT_ONLY:
+        if getattr(estimator, name) != defaults[name]:
+            raise UserError(
+                f"{name} is of structure 'flat': leave it out, structure {structure!r} has options of its own "
+                f"({', '.join(options_of(STRUCTURES[structure]))})"
+            )
+    if choose("sampler", estimator.sampler, PARTS["sampler"])[0] not in ("auto", "prior"):
+        raise UserError(f"structure {structure!r} samples from a prior it learns while it trains: leave sampler out")

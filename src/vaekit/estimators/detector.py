@@ -1,0 +1,266 @@
+"""Anomaly detection: a VAE that has learned what is normal, a score of how normal a row is, and decisions one can trust."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from scipy.special import logsumexp
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from vaekit.distributions import NormalPosterior
+from vaekit.errors import UserError, extra_needed, near_matches, note
+from vaekit.estimators.vae import VAE
+from vaekit.files import read_tensors, write_tensors
+from vaekit.frame import is_frame
+from vaekit.kinds.text import is_texts
+from vaekit.runs.directory import model_hash
+from vaekit.settings.limits import Seed, Within, check_call
+from vaekit.sources.arrays import as_array
+from vaekit.training.data import split
+from vaekit.uses.conformal import discoveries, limit, p_values
+from vaekit.uses.exemplars import Exemplars
+from vaekit.uses.scores import SCORES, Score, contributions, new_score
+
+FILE = "detector.safetensors"  # in the run's directory
+NOISE = (0.3, 0.1, 0.03)  # standard deviations of a column
+FINER = "detector-{}"  # folders in it: runs of the models after the first
+SHUFFLE = 7  # an address of random numbers
+
+
+class AnomalyDetector(OutlierMixin, BaseEstimator):
+    """Finds rows that are not like those it was fitted to.
+
+    Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, or windows of a series, a row
+    each. It is best fitted to normal rows alone; a few anomalies among them do little harm to the order of scores, and
+    make p-values larger than they should be.
+
+    Some rows are held out from all learning, to calibrate: by where a row's score stands among theirs it gets a p-value,
+    which holds whatever the model has learned, as long as normal rows come as the calibration rows did.
+
+    Args:
+        estimator: the `VAE` to learn with, which is cloned; settings go into it, as in AnomalyDetector(VAE(epochs=3)). None: one with default arguments; for arrays of numbers three small
+            ones that learn from all rows but the calibration ones, with likelihoods of fixed scale, 0.3, 0.1 and 0.03 standard
+            deviations of a column. The density is the mean of theirs: much noise for rows that are few and far between, since a
+            model that explains a column ever more exactly is surprised by each new row; little for what is odd within a dense
+            region, such as a row just beside a thin sheet of others.
+        method: "exemplars" (log p(x) with the codes of training rows as the prior), another of `vaekit.uses.scores.SCORES`, or
+            "auto": "path" for pictures, else "exemplars", or "loglik" where posteriors are not Normals.
+        contamination: share of the rows given to `fit` that `predict` calls anomalies.
+        calibration: share of the rows that is held out; of fewer than 10 rows none is. No p-value is below
+            1 / (held-out rows + 1).
+        random_state: seed of everything random, the VAE's own included; None: a new one at each fit.
+
+    Attributes:
+        models_: the fitted `VAE`s, one where `estimator` was given. model_: the first of them.
+        scores_: the `Score` of each.
+        calibration_scores_: scores of the held-out rows, (n,).
+        training_scores_: scores of all rows given to `fit`, (N,).
+        offset_: the score at which `predict` changes its mind.
+        n_features_in_: columns of X (numbers only).
+    """
+
+    def __init__(
+        self,
+        estimator: VAE | None = None,
+        *,
+        method: str = "auto",
+        contamination: Annotated[float, Within(0, 0.5, above=True)] = 0.1,
+        calibration: Annotated[float, Within(0, 0.9, above=True)] = 0.2,
+        random_state: Seed | None = 0,
+    ):
+        self.estimator = estimator
+        self.method = method
+        self.contamination = contamination
+        self.calibration = calibration
+        self.random_state = random_state
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
+        """Learn from rows X (N, ...), most of them normal. y is ignored."""
+        check_call(AnomalyDetector, **self.get_params(deep=False))
+        methods = ["auto", Exemplars.name, *SCORES]
+        if self.method not in methods:
+            raise UserError(f"method {self.method!r} is not one of the choices{near_matches(self.method, methods)}")
+        X = self._checked(X, reset=True)
+        seed = secrets.randbits(31) if self.random_state is None else self.random_state
+        models = [clone(self.estimator)] if self.estimator is not None else default(X, self.method)
+        learned, held_out = (part.numpy() for part in split(len(X), self.calibration, seed))
+        np.random.default_rng([seed, SHUFFLE]).shuffle(learned)
+        self.models_ = [model.set_params(random_state=seed).fit(_safe_indexing(X, learned)) for model in models]
+        self._adopt_names()
+        self.scores_ = [new(self.method, model) for model in self.models_]
+        first = self.scores_[0]
+        if isinstance(first, Exemplars):
+            reference = learned[: first.most]
+        elif first.learns:
+            reference, held_out = np.array_split(held_out, 2)
+            if len(reference) < 2:
+                raise UserError(f"method {self.method!r} learns from held-out rows as well: fit to at least 20 rows")
+        for score, model in zip(self.scores_, self.models_, strict=True):
+            if score.learns:
+                score.fit(model, _safe_indexing(X, reference))
+        self.training_scores_ = self.score_samples(X)
+        self.calibration_scores_ = self.training_scores_[held_out]
+        self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
+        if len(held_out):
+            some = _safe_indexing(X, held_out[:1000])
+            self.usual_ = np.median(contributions(self.model_, some), axis=0)
+        return self
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How normal each row is, (N,) float64: higher is more so. For "exemplars" and "loglik" in nats."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        found = [score(model, X) for score, model in zip(self.scores_, self.models_, strict=True)]
+        return logsumexp(found, axis=0) - np.log(len(found))  # of one itself
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` less `offset_`: below 0 for what `predict` calls an anomaly, (N,)."""
+        return self.score_samples(X) - self.offset_
+
+    def p_values(self, X: Any) -> np.ndarray:
+        """The split-conformal p-value of each row, (N,): of normal rows a share of at most a has one of at most a.
+
+        See `vaekit.uses.conformal`: it holds for rows that come as the calibration rows did, not for neighbours in time.
+        """
+        scores = self.score_samples(X)
+        if not len(self.calibration_scores_):
+            raise UserError("no rows were held out to calibrate on: fit to at least 10 rows for p-values")
+        return p_values(scores, self.calibration_scores_)
+
+    def predict(self, X: Any, *, fdr: float | None = None) -> np.ndarray:
+        """-1 for an anomaly and 1 for a normal row, (N,).
+
+        Args:
+            fdr: None: anomalies are the rows whose score is below `offset_`. Else so many of the rows X, judged together, that
+                of those called anomalies a share of at most `fdr` is normal, on average (Benjamini and Hochberg 1995). It is for
+                new rows: among the rows given to `fit` anomalies are as frequent as among the calibration rows, so it finds none.
+        """
+        if fdr is None:
+            return np.where(self.decision_function(X) < 0, -1, 1)
+        p = self.p_values(X)
+        odd = discoveries(p, fdr)
+        if not odd.any() and (cannot := limit(len(p), len(self.calibration_scores_), fdr)):
+            note(f"{cannot}: fit to more rows, with a larger calibration share, or judge fewer rows at a time")
+        return np.where(odd, -1, 1)
+
+    def contributions(self, X: Any) -> np.ndarray:
+        """What each column has to do with how odd a row is, in nats, in the form of X: (N, ...), 0 for a missing value.
+
+        How surprising the value is given what the model makes of the whole row, -E[log p(x_j|z)] over p(z|x), less the
+        median of that over calibration rows: about 0 is as usual, above 0 is odd. It says where a row leaves what the
+        model can follow; a row that is odd in its code alone, each column rebuilt well, shows up in none.
+        """
+        check_is_fitted(self)
+        found = contributions(self.model_, self._checked(X))
+        return np.where(found == 0, 0.0, found - self.usual_) if len(self.calibration_scores_) else found
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def save(self, run: str | Path) -> Path:
+        """Write the first VAE's run directory and, in it, the others and what the detector knows; `AnomalyDetector.load(run)` reads
+        it back."""
+        check_is_fitted(self)
+        folder, *_ = (model.save(Path(run) / FINER.format(i) if i else run) for i, model in enumerate(self.models_))
+        settings = {name: getattr(self, name) for name in ("method", "contamination", "calibration", "random_state")}
+        learned = {
+            f"learned.{i}.{name}": v for i, score in enumerate(self.scores_) for name, v in score.learned.items()
+        }
+        arrays = {"training_scores": self.training_scores_, "calibration_scores": self.calibration_scores_, **learned}
+        if len(self.calibration_scores_):
+            arrays["usual"] = self.usual_
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+        of = [model_hash(model) for model in self.models_]
+        write_tensors(folder / FILE, tensors, "detector", {"of": of, "settings": settings})
+        return folder
+
+    @classmethod
+    def load(cls, run: str | Path) -> AnomalyDetector:
+        """The fitted detector of a run directory that `save` wrote."""
+        from vaekit.runs.load import load
+
+        tensors, about = read_tensors(Path(run) / FILE, "detector")
+        models = [load(Path(run) / FINER.format(i) if i else run) for i in range(len(about.get("of") or [""]))]
+        if about.get("of") != [model_hash(model) for model in models]:
+            raise UserError(f"{Path(run) / FILE} is of another model than {run} holds now: write it anew with `save`")
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        try:
+            self = cls(clone(models[0]) if len(models) == 1 else None, **about["settings"])
+            self.training_scores_, self.calibration_scores_ = arrays["training_scores"], arrays["calibration_scores"]
+        except (KeyError, TypeError, ValueError) as e:
+            raise UserError(f"{Path(run) / FILE} is of no detector: write it anew with `save`") from e
+        self.models_, self.scores_ = models, [new(self.method, model) for model in models]
+        for i, score in enumerate(self.scores_):
+            own = f"learned.{i}."
+            score.learned = {k.removeprefix(own): v for k, v in arrays.items() if k.startswith(own)}
+        self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
+        if "usual" in arrays:
+            self.usual_ = arrays["usual"]
+        self._adopt_names()
+        return self
+
+    @property
+    def model_(self) -> VAE:
+        return self.models_[0]
+
+    # -- details -------------------------------------------------------------------------------------------------------
+
+    def _checked(self, X: Any, *, reset: bool = False) -> Any:
+        """Arrays of rows as scikit-learn checks them; pictures and tables as they are, for the VAE to check."""
+        if is_texts(X):
+            raise UserError(
+                "AnomalyDetector takes numbers, pictures and tables, not texts: a VAE of texts has score_samples, "
+                "and `vaekit score` p-values"
+            )
+        X = as_array(X)
+        if getattr(X, "ndim", 2) != 2 or is_frame(X):
+            return X
+        return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
+
+    def _adopt_names(self) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.model_, name):
+                setattr(self, name, getattr(self.model_, name))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def default(X: Any, method: str = "auto") -> list[VAE]:
+    """The VAEs for rows X, where the user names none. Of scores that are no densities there is no mean: then it is one."""
+    if getattr(X, "ndim", 0) != 2 or is_frame(X) or np.isin(X, (0, 1)).all():
+        return [VAE(sampler="prior")]
+    noises = NOISE if method in ("auto", Exemplars.name, "loglik") else NOISE[:1]
+    likelihoods = [{"name": "normal", "scale": noise} for noise in noises]
+    return [VAE(size="small", likelihood=each, validation=0.0, sampler="prior") for each in likelihoods]
+
+
+def new(name: str, estimator: VAE) -> Score:
+    """The score of this name; "auto" decided."""
+    codes_are_normal = isinstance(getattr(estimator.model_, "posterior_head", None), NormalPosterior)
+    if name == Exemplars.name or (name == "auto" and codes_are_normal and estimator.kind_.name != "images"):
+        return Exemplars()
+    return new_score(name, estimator)
+
+
+def to_pyod(detector: AnomalyDetector) -> Any:
+    """The detector as one of PyOD's: high scores and label 1 are anomalies. It is fitted if the detector is.
+
+    A `pyod.models.base.BaseDetector`, with all its methods (`predict_proba`, `predict_confidence`, ...); `fit` fits a clone.
+    """
+    try:
+        from vaekit.uses.pyod import PyODDetector
+    except ModuleNotFoundError as e:
+        raise extra_needed("pyod", "pyod") from e
+    return PyODDetector(detector)

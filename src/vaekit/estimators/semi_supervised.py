@@ -1,0 +1,351 @@
+"""VAEs that learn from rows of which few have a label, and predict it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+from torch import Tensor
+
+from vaekit.errors import UserError
+from vaekit.estimators.checks import PARTS
+from vaekit.estimators.vae import ROWS_AT_ONCE, VAE
+from vaekit.nets.population import is_known
+from vaekit.runs import directory as run_directory
+from vaekit.structures.semi_supervised import (
+    PERTURB,
+    SemiSupervisedClassifier,
+    SemiSupervisedModel,
+)
+from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
+from vaekit.training import Data, Training
+from vaekit.training.data import fixed_uniform, rows_at_once
+from vaekit.uses.calibrate import temperature
+from vaekit.uses.labels import known, note_words, share, unlabelled
+
+# What needs the terms of the bound alone, in which y is summed out.
+SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")
+SMALL_PICTURE = 1024  # values: up to here MLPs do as well, and "auto" are they, which are many times as fast
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SemiSupervised(VAE):
+    """What both estimators share; a subclass says how y becomes a condition, and what is predicted."""
+
+    consistency: float = 1.0
+    generative: float = 0.0
+    label_weight: float = 1.0
+    calibrate: bool = True
+    radius: float = 0.3
+
+    parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **PARTS,
+        "structure": {"flat": PARTS["structure"]["flat"]},
+        "objective": {name: PARTS["objective"][name] for name in SUMMED},
+    }
+    kind: ClassVar[str]
+    model: ClassVar[type[SemiSupervisedModel]]
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Train on X (N, ...) and y, one a row, most of them perhaps unknown."""
+        if y is None:
+            raise UserError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: give a value for at least some "
+                "rows, or use VAE"
+            )
+        if self.kind == "label":
+            note_words("y", (v for v in np.ravel(np.asarray(y, dtype=object)) if isinstance(v, str)))
+        return self.fit_rows(self._rows(X, reset=True), {"y": y})
+
+    def fit_rows(self, rows: Any, y: Mapping[str, Any], *, kinds: Any = None, **options: Any) -> Any:
+        """As of `VAE`; y is one condition, the target, by its name."""
+        if len(y) != 1:
+            raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
+        ((name, values),) = y.items()
+        values = self._targets(values)
+        if len(values) != len(rows):
+            raise UserError(f"X has {len(rows)} rows and y has {len(values)}: give one a row, -1 or None where unknown")
+        return super().fit_rows(rows, {name: values}, kinds={name: self.kind}, **options)
+
+    def _targets(self, y: Any) -> np.ndarray:
+        """y in the user's form -> an array, None or NaN where it is unknown. UserError where all is."""
+        raise NotImplementedError
+
+    def _learn_schema(self, *args: Any) -> Data:
+        data = super()._learn_schema(*args)
+        some = data[is_known(data.y[self.target_]).nonzero().squeeze(1)]
+        self.model_.learn_from(self.kind_.batch(some.x, fixed_uniform()), some.mask, some.y[self.target_])
+        return data
+
+    def _build(self, likelihood: Any) -> SemiSupervisedModel:
+        small = math.prod(likelihood.event_shape) <= SMALL_PICTURE
+        chosen = copy.copy(self)
+        chosen.network = "mlp" if self.network == "auto" and self.kind_.name == "images" and small else self.network
+        flat = super(SemiSupervised, chosen)._build(likelihood)
+        flat.condition.population = None  # it sums over y itself
+        network, _ = self.kind_.networks(self.size, chosen.network)
+        condition = self._condition
+        outputs = condition.size if self.kind == "label" else 2 * condition.size
+        kind = self.kind_.name
+        return self.model(
+            flat, network(likelihood.input_shape, (outputs,), 0), self.target_, PERTURB.get(kind),
+            consistency=self.consistency, generative=self.generative, label_weight=self.label_weight,
+            radius=self.radius if kind != "text" else 0.0,
+            **self._known_of(condition),
+        )  # fmt: skip
+
+    def _known_of(self, condition: Any) -> dict[str, Any]:
+        return {}
+
+    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+        """No label is held out: there are few."""
+        train, valid = super()._split(data)
+        labelled = is_known(data.y[self.target_])[valid]
+        return torch.cat([train, valid[labelled]]).sort().values, valid[~labelled]
+
+    def _training(self) -> Training:
+        training = super()._training()
+        # The last weights: the best epoch of the bound need not be that of the predictions, and no label is held out.
+        training.keep, training.patience, training.condition_dropout = "last", 1.0, 0.0
+        return training
+
+    def _learn(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
+        """As of `VAE`; then how sure predictions are to be."""
+        super()._learn(data, folder, resume, watchers)
+        self.temperature_ = 1.0
+        if self.calibrate and self.first_process_ and not self.interrupted_:
+            self.temperature_ = temperature(self, data)
+            if folder:
+                run_directory.save_temperature(folder, self)
+        return self
+
+    def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data, **how: Any) -> VAE:
+        completed = []
+        for part in (train, valid):
+            labels = [self._completed(c) for c in part.chunks(rows_at_once(self.model_, part, most=ROWS_AT_ONCE))]
+            part = copy.copy(part)
+            part.y = {self.target_: torch.cat(labels)} if labels else part.y
+            completed.append(part)
+        return super()._fit_sampler(name, options, *completed, **how)
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def _data(self, X: Any, y: Any, *dtype: torch.dtype) -> Data:
+        check_is_fitted(self)
+        given = self.conditions_.name(y)
+        return super()._data(X, {k: v if np.ndim(v) == 0 else self._marked(v) for k, v in given.items()}, *dtype)
+
+    def _marked(self, y: Any) -> np.ndarray:
+        """y in the user's form -> an array, None or NaN where it is unknown."""
+        raise NotImplementedError
+
+    @property
+    def target_(self) -> str:
+        """The name of y."""
+        return next(iter(self.conditions_.named))
+
+    @property
+    def _condition(self) -> Any:
+        return self.conditions_.named[self.target_]
+
+    def _judged(self, X: Any) -> Tensor:
+        """The classifier's outputs, (N, outputs) float64."""
+        data, model = self._data(X, None), self._model()
+        with torch.no_grad():
+            chunks = data.chunks(rows_at_once(model, data, most=ROWS_AT_ONCE))
+            return torch.cat([model.judge(self._batch(c), c.mask) for c in chunks])
+
+    @torch.no_grad()
+    def _completed(self, data: Data) -> Tensor:
+        """The target of packed rows, predicted where it is unknown."""
+        x = self.kind_.batch(data.x, fixed_uniform())
+        return self.model_.completed(data.y, self.model_.judge(x.float(), data.mask))
+
+    def _known_or_predicted(self, X: Any, y: Any) -> Any:
+        """y in the user's form, predicted of rows of which it is unknown."""
+        check_is_fitted(self)
+        given = self.conditions_.name(y).get(self.target_)
+        if given is None:
+            return self.predict(X)  # type: ignore[attr-defined]
+        if np.ndim(given) == 0:
+            return given
+        values = self._marked(given).copy()
+        missing = ~known(values, self.kind == "label")
+        if missing.any():
+            values[missing] = np.reshape(self.predict(X), values.shape)[missing]  # type: ignore[attr-defined]
+        return values
+
+    def inverse_transform(self, Z: Any, y: Any = None, **options: Any) -> np.ndarray:
+        """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form; see `VAE.inverse_transform`."""
+        if y is None:
+            raise UserError("a code alone does not say what the row is: give y as well, such as what `predict` says")
+        return super().inverse_transform(Z, y, **options)
+
+    def reconstruct(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
+        """X by way of its latent codes; see `VAE.reconstruct`. y: predicted where it is left out or unknown."""
+        return super().reconstruct(X, self._known_or_predicted(X, y), **options)
+
+    def impute(self, X: Any, y: Any = None, **options: Any) -> Any:
+        """X with its gaps filled; see `VAE.impute`. y: predicted where it is left out."""
+        return super().impute(X, self._known_or_predicted(X, y), **options)
+
+    def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, **options: Any) -> np.ndarray:
+        """The way from row a to row b through the latent space; see `VAE.interpolate`. y, which is held on the way: what is
+        predicted of a where it is left out."""
+        if self.target_ not in self.conditions_.name(y):
+            y = self.predict(self._ends(a, b))[0]  # type: ignore[attr-defined]
+        return super().interpolate(a, b, steps, y, **options)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The share of labels that are predicted right, or R2 of numbers; rows whose y is unknown do not count."""
+        rows, truth = self._rows(X), self._marked(y)
+        some = np.flatnonzero(known(truth, self.kind == "label"))
+        if not len(some):
+            raise UserError("y is unknown of all rows: give rows whose y is known to score predictions by")
+        return share(self, rows[some], truth[some], None if sample_weight is None else np.asarray(sample_weight)[some])
+
+    def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
+        """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known. Of rows whose y is known also
+        "accuracy", the share of labels that are predicted right, or "r2"; and how many these are, "known"."""
+        label, rows = self.kind == "label", self._rows(X)
+        nothing = np.full(len(rows) if label else (len(rows), self._condition.size), None)
+        truth = self._marked(self.conditions_.name(y).get(self.target_, nothing))
+        results = super().evaluate(X, {self.target_: truth}, **options)
+        some = np.flatnonzero(known(truth, label))
+        if len(some):
+            results |= {"known": len(some), "accuracy" if label else "r2": share(self, rows[some], truth[some])}
+        return results
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
+    """A classifier that learns from rows without a label too, and a model of them, p(x, y) = p(y) p(x|y), to sample from.
+
+    y is (N,): labels of any kind, numbers or text. -1, None or NaN is an unknown label; so are "", "-1" and "nan" among words,
+    which a note counts. Where y is unknown it is summed out (M2 of Kingma et
+    al. 2014). The classifier q(y|x) learns from the labels, and to say the same of all that is near to a row: see
+    `vaekit.structures.SemiSupervisedModel`. All data that `VAE` takes.
+
+    M1+M2 is a pipeline: `make_pipeline(VAE(), SemiSupervisedVAE())`.
+
+    Args:
+        consistency: weight of saying the same of what is near; 0 leaves labels, and what `generative` adds.
+        generative: how much the classifier learns from the bound. 1 is M2 as published, with `consistency=0`. By default it does not:
+            classes that explain the pictures best need not be those that are asked for.
+        label_weight: what the labels weigh against the bound, which is of many nats: 60, say, where `generative` is 1.
+        radius: what is near: a share of the spread of the rows.
+        calibrate: make probabilities (of numbers, standard deviations) as sure as predictions are right: classifiers of half
+            of the labels are trained for that, which takes a fifth of the time of training for pictures, and a half to all of it for
+            texts. See `vaekit.uses.calibrate`.
+        network: "auto" are MLPs for pictures of at most 1024 values, too.
+        others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.
+
+    Attributes:
+        classes_: the labels, sorted.
+        model_: the trained `SemiSupervisedClassifier`.
+        temperature_: what the classifier's outputs are divided by in `predict_proba`; 1 where they are not calibrated.
+        others: as of `VAE`.
+    """
+
+    kind: ClassVar[str] = "label"
+    model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedClassifier
+
+    def _targets(self, y: Any) -> np.ndarray:
+        y = column_or_1d(np.asarray(y, dtype=None if hasattr(y, "dtype") else object), warn=True)
+        labels = self._marked(y)
+        known = np.array([v for v in labels if v is not None])
+        if not len(known):
+            raise UserError("no row has a label, all of y is -1 or missing: label some rows of each class, or use VAE")
+        check_classification_targets(known)
+        return labels
+
+    score = SemiSupervised.score  # the mixin's counts rows without a label as wrong
+
+    def _known_of(self, condition: Any) -> dict[str, Any]:
+        return {"shares": torch.tensor(condition.shares)}
+
+    def _marked(self, y: Any) -> np.ndarray:
+        return np.array([None if unlabelled(v) else v for v in np.ravel(y).tolist()], dtype=object)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, sorted: (classes,)."""
+        return np.array(self._condition.classes)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """q(y|x) at `temperature_`, (N, classes) float64."""
+        return (self._judged(X) / self.temperature_).softmax(1).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest label of each row, (N,)."""
+        check_is_fitted(self)
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
+    """The same for numbers: y is (N,) or (N, size), NaN where unknown. q(y|x) is a Normal, p(y) the Normal of the known y.
+
+    Args:
+        as for `SemiSupervisedVAE`.
+
+    Attributes:
+        model_: the trained `SemiSupervisedRegressor` of `vaekit.structures`.
+        temperature_: what standard deviations of `predict` are multiplied by.
+        others: as of `VAE`.
+    """
+
+    kind: ClassVar[str] = "number"
+    model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedRegressorModel
+
+    def _targets(self, y: Any) -> np.ndarray:
+        values = self._marked(y)
+        if np.isnan(values).all():
+            raise UserError("no row has a y, all of it is NaN: give some, or use VAE")
+        return values
+
+    def _marked(self, y: Any) -> np.ndarray:
+        try:
+            return np.asarray(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"y has to be numbers, NaN where unknown, got {np.ravel(np.asarray(y, dtype=object))[0]!r}"
+            ) from None
+
+    score = SemiSupervised.score
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """The mean of q(y|x), (N,) or (N, size), in the units of y; with `return_std` its standard deviation as well."""
+        check_is_fitted(self)
+        condition = self._condition
+        q = self.model_.of(self._judged(X))
+        scale, one = np.asarray(condition.scale), condition.size == 1
+        found = q.loc.numpy() * scale + np.asarray(condition.mean), q.scale.numpy() * scale * self.temperature_
+        mean, deviation = (values[:, 0] if one else values for values in found)
+        return (mean, deviation) if return_std else mean
+
+    def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
+        """New rows, of target y or, where it is left out, of targets of the Normal that the model takes y for; see `VAE.sample`."""
+        check_is_fitted(self)
+        seed = self._call_seed(random_state)
+        if y is None:
+            condition = self._condition
+            random = np.random.default_rng([seed, 1])
+            y = condition.mean + random.normal(size=(n_samples, condition.size)) * condition.scale
+        return super().sample(n_samples, y, random_state=seed, **options)

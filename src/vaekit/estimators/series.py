@@ -1,0 +1,364 @@
+"""A VAE of the windows of series: scores of time steps, reconstruction, imputation of gaps, new windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from scipy.stats import norm
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from vaekit import evaluation
+from vaekit.conditions import Conditions
+from vaekit.distributions import LIKELIHOODS, normal_noise
+from vaekit.errors import UserError, near_matches, note
+from vaekit.estimators.checks import PARTS, check_settings
+from vaekit.estimators.vae import ROWS_AT_ONCE, VAE
+from vaekit.kinds.series import Series
+from vaekit.settings.limits import LARGEST, Seed, Within, check_call
+from vaekit.settings.parts import Part, choose
+from vaekit.sources.series import TimeSeries, is_several, is_table, read_series, to_series
+from vaekit.training import Data
+from vaekit.training.data import SPLIT, generator
+from vaekit.uses.impute import CANDIDATES
+
+SCORES = ("window", "past", "last")
+GUESSES = 20  # ways to fill the gaps whose mean is the best guess
+CHECKS, CHECK_DRAWS = 3, 50  # times that values are hidden to check how gaps are filled, and draws of each
+LEAST_CHECKED = 30  # values of a channel: fewer say little of its errors
+LEVEL = 0.9  # of the intervals that are calibrated
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SeriesVAE(VAE):
+    """A VAE of all windows of one or several series.
+
+    X is an array (T,) or (T, channels), NaN where a value is missing; a DataFrame of pandas or polars or an Arrow table, with
+    a column or index of time and columns of numbers, which is brought to equal steps (see `vaekit.sources.series`); or a list
+    of such, or an array (series, T, channels), which are several series: no window reaches from one into the next.
+
+    Args:
+        window: time steps of a window. A series may be shorter, if one of them is not.
+        likelihood: "auto" is "autoregressive": Normal, the errors of neighbouring steps correlated as the data has them. The
+            others take errors for independent.
+        latent_dim, size, ..., trainer: as for `VAE`. Networks are fully connected.
+        validation: share of the windows held out to choose the best epoch by: one stretch of time, and no window of training
+            overlaps it, since neighbouring windows are near-copies of each other. Where that would leave less than half of the
+            windows to learn from, none are held out.
+
+    Attributes: as for `VAE`; `kind_` is `Series`.
+    """
+
+    latent_dim: int = 4
+    window: Annotated[int, Within(2, LARGEST)] = 128
+    size: str = "small"
+
+    parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **PARTS,
+        "structure": {"flat": PARTS["structure"]["flat"]},
+        "prior": {name: PARTS["prior"][name] for name in ("standard", "mixture", "flow")},
+    }
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: None = None) -> SeriesVAE:
+        """Train on the windows of X. y is ignored."""
+        return self.fit_data(to_series(X))
+
+    def fit_data(  # type: ignore[override]
+        self,
+        data: TimeSeries,
+        *,
+        kinds: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        resume: bool = False,
+        origin: Mapping[str, Any] | None = None,
+        watchers: Sequence[Any] = (),
+    ) -> SeriesVAE:
+        """Train on what `read_series` gave. folder, resume, origin, watchers: as for `VAE.fit_rows`; kinds is not used."""
+        check_settings(self)
+        longest = max(map(len, data.values))
+        if longest <= self.window:
+            raise UserError(
+                f"the longest series has {longest} time steps, and a window of {self.window} needs more: use a smaller window"
+            )
+        with self._seeded():
+            name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
+            name = "autoregressive" if name == "auto" else name
+            if self._warm:
+                self.kind_.conform(data.values)
+            else:
+                self.kind_ = Series.infer(data.values, self.window, data.columns, LIKELIHOODS[name].real_valued)
+                self.conditions_ = Conditions({})
+            self.stretches_ = stretches(data.values, self.window)
+            windows = Data(*self.kind_.pack(data.values))
+            self._assemble(name, options, windows, {**(origin or {}), "rows": len(windows), "steps": len(data)})
+            self._learn(windows, folder, resume, list(watchers))
+        return self
+
+    def read(self, source: str) -> TimeSeries:
+        """A source as this model wants it: its channels."""
+        return read_series(source, columns=self.kind_.columns)
+
+    def held_out(self, data: TimeSeries) -> TimeSeries:
+        """The stretch of time that was held out of `data`, the series that the model was trained on; where none was, all."""
+        ends = stretches(data.values, self.kind_.window)
+        _, valid = held_out_windows(ends, self.kind_.window, self.validation, self.seed_)
+        if not len(valid):
+            return data
+        series = int(np.searchsorted(ends, int(valid[0]), side="right"))
+        start, stop = (int(valid[i]) - (int(ends[series - 1]) if series else 0) for i in (0, -1))
+        return TimeSeries([data.values[series][start : stop + self.kind_.window]], data.name, data.columns)
+
+    def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> SeriesVAE:
+        """Learn where the codes of X's windows lie, for `sample(sampler=...)`; as for `VAE`."""
+        self.stretches_ = stretches(self._series(X).values, self.kind_.window)
+        super().fit_sampler(sampler, X)
+        return self
+
+    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+        return held_out_windows(self.stretches_, self.kind_.window, self.validation, self.seed_)
+
+    def _training_extras(self) -> dict[str, Any]:
+        return {"cell_dropout": 0.0 if self.cell_dropout is None else self.cell_dropout}
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def score_samples(
+        self, X: Any, y: Any = None, *, k: int | None = None, by: str = "window", track: Any = list
+    ) -> Any:
+        """How likely each time step is, in nats, low where it is odd: (T,) float64, for several series a list of such, for a
+        table (rows,).
+
+        Args:
+            k: importance samples a window; 32 by default.
+            by: "window": the mean of log p(window) / (steps of the window) over the windows that hold the step, later steps
+                included. A monitor has none, and takes "past": log p(window) / (its steps) of the window that ends here, which
+                finds stretches that are odd; or "last": log p(step | the window - 1 steps before it), which finds the one step
+                that is.
+
+        A step all of whose values are missing has no score, nor has by "past" one before the first full window: NaN.
+        Neighbouring scores share data, so they are not exchangeable, and p-values made of them by ranks do not hold.
+        """
+        if by not in SCORES:
+            raise UserError(f"by={by!r} is not one of the choices{near_matches(by, SCORES)}")
+        series = self._series(X)
+        model, window = self._model(), self.kind_.window
+        values = series.values
+        if by != "window":  # a window for each step, that ends with it
+            values = [np.pad(v, ((window - 1, 0), (0, 0)), constant_values=np.nan) for v in values]
+        data = Data(*self.kind_.pack(values, torch.float64))
+        score = partial(evaluation.importance_weighted, model, k=k or self.kind_.score_samples, track=track)
+        log_p = score(data).numpy()
+        channels = self.kind_.event_shape[0]
+        if by == "last":
+            before = torch.ones(data.x.shape, dtype=torch.bool) if data.mask is None else data.mask.clone()
+            before[:, :, -1] = False
+            scores = np.split(
+                log_p - score(Data(data.x, before)).numpy(), np.cumsum(list(map(len, series.values)))[:-1]
+            )
+        else:
+            seen = np.full(len(data), channels * window) if data.mask is None else data.mask.sum((1, 2)).numpy()
+            rates = np.where(seen > 0, log_p * channels / np.maximum(seen, 1), np.nan)
+            scores = np.split(rates, stretches(values, window)[:-1])
+            if by == "past":
+                for each in scores:
+                    each[: window - 1] = np.nan
+            else:
+                scores = [over_steps(rate, window)[: len(v)] for rate, v in zip(scores, series.values, strict=True)]
+        for each, v in zip(scores, series.values, strict=True):
+            each[np.isnan(v).all(1)] = np.nan
+        if series.steps is not None:
+            return scores[0][series.steps]
+        return scores if is_several(X) or len(scores) > 1 else scores[0]
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples` over the steps that have one: nats a step, more is better."""
+        scores = self.score_samples(X)
+        return float(np.nanmean(np.concatenate(scores) if isinstance(scores, list) else scores))
+
+    def reconstruct(self, X: Any, y: Any = None, **options: Any) -> Any:
+        """X by way of its windows' latent codes, the mean over the windows that hold a step, in the shape of X; of a table
+        (steps, channels), those included that had no row."""
+        self.kind_.written(None, **options)  # which has none
+        series, means = self._series(X), []
+        with torch.no_grad():
+            model = self._model()
+            for values in series.values:
+                data = Data(*self.kind_.pack([values], torch.float64))
+                steps = len(data) + self.kind_.window - 1
+                total, count = np.zeros((steps, values.shape[1])), np.zeros((steps, 1))
+                for start, chunk in zip(range(0, len(data), ROWS_AT_ONCE), data.chunks(ROWS_AT_ONCE), strict=True):
+                    x = self.kind_.unpack(model.decode(model.posterior(chunk.x, None, chunk.mask).mean).mean)
+                    for i in range(self.kind_.window):
+                        total[start + i : start + i + len(x)] += x[:, i]
+                        count[start + i : start + i + len(x)] += 1
+                means.append(self.kind_.limited(total / count)[: len(values)])
+        return as_given(X, means)
+
+    def impute(
+        self, X: Any, y: Any = None, *, draws: int | None = None, random_state: Seed | None = None, track: Any = list
+    ) -> Any:
+        """X with its gaps filled, in the shape of X; of a table (steps, channels), those included that had no row. What is
+        there stays as it is.
+
+        A gap is filled from its beginning on, half a window at a time, given what is there and what has been filled. Values that
+        are there are then hidden in gaps of the same lengths and filled, too: by how far off they are the spread of the draws is
+        calibrated (`calibrated_spread`). A note names each channel whose gaps are filled no better than by its mean.
+
+        Args:
+            draws: None: the best guess, the mean of several draws. A number: a list of so many series, each a draw from what
+                the gaps may hold given the rest.
+            random_state: seed; None takes the estimator's.
+            track: wraps the list of pieces of work, to show progress.
+        """
+        check_call(SeriesVAE.impute, draws=draws, random_state=random_state)
+        series = self._series(X)
+        model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
+        filled = [self._fill(model, values, draws or GUESSES, random) for values in track(series.values)]
+        spread = self._checked_spread(model, series, random)
+        filled = [
+            np.where(np.isnan(v), self.kind_.limited(f.mean(0) + spread * (f - f.mean(0))), v)
+            for v, f in zip(series.values, filled, strict=True)
+        ]
+        if draws is None:
+            best = [self.kind_.limited(f.mean(0)) for f in filled]
+            guesses = [np.where(np.isnan(v), b, v) for v, b in zip(series.values, best, strict=True)]
+            return as_given(X, guesses)
+        return [as_given(X, [each[i] for each in filled]) for i in range(draws)]
+
+    def _fill(self, model: Any, values: np.ndarray, draws: int, random: torch.Generator) -> np.ndarray:
+        """(T, channels) -> (draws, T, channels), the bounds and steps of channels left aside."""
+        window = self.kind_.window
+        steps = max(len(values), window)
+        whole = replace(self.kind_, window=steps, low=None, high=None, step=None)  # all of it as one window
+        x, mask = whole.pack([values], torch.float64)
+        if mask is None:
+            return np.repeat(values[None], draws, axis=0)
+        x, seen = x.repeat(draws, 1, 1), mask[0].clone()
+        while not seen[:, : len(values)].all():
+            first = int((~seen).any(0).nonzero()[0])
+            start = min(max(first - window // 2, 0), steps - window)
+            part = slice(start, start + window)
+            data = Data(x[:, :, part].contiguous(), seen[:, part].expand(draws, -1, -1))
+            x[:, :, part] = drawn(model, data, random)
+            seen[:, part] = True
+        return np.where(np.isnan(values), whole.unpack(x)[:, : len(values)], values)
+
+    def _checked_spread(self, model: Any, series: TimeSeries, random: torch.Generator) -> np.ndarray:
+        """`calibrated_spread` of each channel, (channels,), by values that are hidden where the gaps would be if they were shifted
+        in time; 1 where there are too few."""
+        checked: list[tuple[np.ndarray, ...]] = []  # values, their fills, spreads of these, whether it was hidden
+        for values in series.values:
+            missing = np.isnan(values)
+            for _ in range(CHECKS if missing.any() else 0):
+                shift = int(torch.randint(len(values), (1,), generator=random))
+                hidden = np.roll(missing, shift, axis=0) & ~missing
+                found = self._fill(model, np.where(hidden, np.nan, values), CHECK_DRAWS, random)
+                checked.append((values, found.mean(0), found.std(0), hidden))
+        spreads = np.ones(len(self.kind_.mean))
+        if not checked:
+            return spreads
+        *parts, hidden = map(np.concatenate, zip(*checked, strict=True))
+        every = np.concatenate(series.values)
+        for c in np.flatnonzero(hidden.sum(0) >= LEAST_CHECKED):
+            truth, fill, spread = (each[hidden[:, c], c] for each in parts)
+            spreads[c] = calibrated_spread(np.abs(truth - fill), spread)
+            missed, usual = (
+                float(np.sqrt(np.square(truth - guess).mean())) for guess in (fill, np.nanmean(every[:, c]))
+            )
+            if missed >= usual > 0:
+                name = repr(self.kind_.columns[c]) if self.kind_.columns else f"channel {c}"
+                note(
+                    f"gaps of {name} are filled no better than by its mean: {len(truth)} values that were hidden to check "
+                    f"this were missed by {missed:.4g}, and by {usual:.4g} with the mean; train for longer, or with another window"
+                )
+        return spreads
+
+    # -- between the user's form and tensors ---------------------------------------------------------------------------
+
+    def _series(self, X: Any) -> TimeSeries:
+        check_is_fitted(self)
+        series = to_series(X, columns=self.kind_.columns)
+        self.kind_.conform(series.values)
+        return series
+
+    def _data(self, X: Any, y: Any = None, dtype: torch.dtype = torch.float64) -> Data:
+        return Data(*self.kind_.pack(self._series(X).values, dtype))
+
+
+def stretches(series: Sequence[np.ndarray], window: int) -> np.ndarray:
+    """The number of windows of each series, added up: (series,)."""
+    return np.cumsum([max(len(values) - window, 0) + 1 for values in series])
+
+
+def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of the training and of the validation windows: a stretch of one series, and what does not overlap it.
+
+    ends: as of `stretches`.
+    """
+    every = torch.arange(int(ends[-1]))
+    longest = int(np.argmax(np.diff(ends, prepend=0)))
+    first, last = int(ends[longest - 1]) if longest else 0, int(ends[longest])
+    size = min(round(share * len(every)), last - first)
+    if size < 1:
+        return every, every[:0]
+    start = first + int(torch.randint(last - first - size + 1, (1,), generator=generator(seed, SPLIT)))
+    near = (every > start - window) & (every < start + size - 1 + window) & (every >= first) & (every < last)
+    if near.sum() > len(every) / 2:
+        return every, every[:0]
+    return every[~near], every[start : start + size]
+
+
+def drawn(model: Any, data: Data, random: torch.Generator) -> Tensor:
+    """A draw of each window's gaps given the rest, (B, channels, window); all windows have the same gaps. z is chosen among
+    several by its importance weight, as in `vaekit.uses.impute`, and the errors beside a gap reach into it."""
+    assert data.mask is not None
+    noise = normal_noise(random)
+    with torch.no_grad():
+        draw = model.draw(data.x, None, k=CANDIDATES, mask=data.mask, noise=noise)
+        log_weight = draw.log_px + draw.log_pz - draw.log_qz
+        chosen = torch.multinomial(log_weight.softmax(0).T, 1, generator=random).T.unsqueeze(-1)
+        p = draw.decode(draw.z.gather(0, chosen.expand(-1, -1, draw.z.shape[-1])))
+        if hasattr(p, "sample_given"):
+            return p.sample_given(data.x, data.mask[0], noise)[0]
+        return torch.where(data.mask, data.x, p.sample(1, noise)[0, 0])
+
+
+def calibrated_spread(errors: np.ndarray, spreads: np.ndarray) -> float:
+    """What draws' distance from their mean is multiplied by for 90 % intervals that hold 90 % of the values.
+
+    Where the model was trained on those values, their errors are a little too small.
+
+    Args:
+        errors: distance of each hidden value from the mean of its draws, (N,).
+        spreads: standard deviation of these draws, (N,).
+    """
+    return float(np.quantile(errors / np.maximum(spreads, 1e-12), LEVEL) / norm.ppf((1 + LEVEL) / 2))
+
+
+def over_steps(values: np.ndarray, window: int) -> np.ndarray:
+    """Values of windows (N,) -> of each time step the mean over the windows that hold it, NaN left out: (N + window - 1,)."""
+    seen, ones = ~np.isnan(values), np.ones(window)
+    total = np.convolve(np.where(seen, values, 0.0), ones)
+    count = np.round(np.convolve(seen.astype(np.float64), ones))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def as_given(X: Any, series: list[np.ndarray]) -> Any:
+    """Series (T, channels) in the form of X: of several a list, or an array (series, T, channels); of (T,) the same."""
+    if isinstance(X, TimeSeries):
+        return series if len(series) > 1 else series[0]
+    if is_several(X):
+        return (
+            np.stack(series)
+            if getattr(X, "ndim", 0) == 3
+            else [as_given(x, [s]) for x, s in zip(X, series, strict=True)]
+        )
+    return series[0][:, 0] if not is_table(X) and np.ndim(X) == 1 else series[0]

@@ -1,0 +1,66 @@
+"""Actions: chunks of what a robot does next, as (actions, time)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vaekit.conditions import scales
+from vaekit.kinds.base import Kind
+
+
+@dataclass
+class Actions(Kind):
+    """Schema of action chunks.
+
+    Attributes:
+        chunk_size: time steps of a chunk.
+        mean, scale: of each number of an action, which the model sees as (value - mean) / scale.
+        fps: actions a second.
+        names: of the numbers, where they are known.
+    """
+
+    chunk_size: int
+    mean: list[float]
+    scale: list[float]
+    fps: float
+    names: list[str] | None = None
+
+    name: ClassVar[str] = "actions"
+    mean_samples: ClassVar[bool] = True
+    least_latent_dim: ClassVar[int] = 0  # which leaves a policy without
+    iw_samples: ClassVar[int] = 20  # a transformer's pass for each: the NLL is not what a policy is judged by
+
+    @classmethod
+    def infer(cls, actions: np.ndarray, chunk_size: int, fps: float, names: list[str] | None = None) -> Actions:
+        """Learn the schema from actions (T, A)."""
+        return cls(chunk_size, actions.mean(0).tolist(), scales(actions).tolist(), float(fps), names)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (len(self.mean), self.chunk_size)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.tensor(self.scale)
+
+    def pack(self, actions: np.ndarray, episode_ends: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The chunk that begins at each of T frames: actions (T, A) -> x and mask, (T, A, chunk_size) both.
+
+        Both are views that cost no memory: what lies behind the end of an episode is masked, whatever it is.
+        """
+        x = torch.from_numpy((actions - np.asarray(self.mean)) / np.asarray(self.scale)).float()
+        chunks = F.pad(x, (0, 0, 0, self.chunk_size - 1)).unfold(0, self.chunk_size, 1)
+        frames = np.arange(len(actions))
+        left = torch.from_numpy(episode_ends[np.searchsorted(episode_ends, frames, side="right")] - frames)
+        inside = torch.arange(self.chunk_size) < left[:, None]
+        return chunks, inside[:, None, :].expand_as(chunks)
+
+    def unpack(self, x: Tensor) -> np.ndarray:
+        """(..., A, chunk_size) -> (..., chunk_size, A) in the robot's own units."""
+        return x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)

@@ -1,0 +1,286 @@
+"""Pictures: arrays (N, H, W), (N, H, W, channels) or (N, channels, H, W), of bytes, of larger whole numbers, or of floats."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError, note
+from vaekit.kinds.base import Kind
+
+BINARIZE = ("dynamic", "threshold")
+COLOURS = (1, 3, 4)  # numbers of channels that can be shown: grey, colour, colour and opacity
+FEW, FEW_VALUES = 0.05, 0.01  # share of the pictures, and of the values of each, that may be hot pixels
+
+
+@dataclass
+class Images(Kind):
+    """Schema of a set of pictures.
+
+    Attributes:
+        height, width, channels: of every picture; channels 0 for grey pictures without a channel axis.
+        low, high: the values that become 0 and 1 for the model, and black and white where pictures are shown.
+        dtype: NumPy type of the pictures, which they come back in.
+        binarize: "dynamic": each pixel is drawn as a Bernoulli of its grey value, anew each time it is seen;
+            "threshold": 1 where the grey value is above one half; None: grey values are kept.
+        channels_first: pictures are (N, channels, H, W), and come back so.
+        limits: the least and the largest value that pictures come back with; None: low and high.
+    """
+
+    height: int
+    width: int
+    channels: int
+    low: float
+    high: float
+    dtype: str
+    binarize: str | None = None
+    channels_first: bool = False
+    limits: list[float] | None = None
+
+    name: ClassVar[str] = "images"
+    mean_samples: ClassVar[bool] = True
+
+    @classmethod
+    def infer(
+        cls, rows: np.ndarray, *, standardize: bool = True, columns: Any = None, binarize: str | None = None
+    ) -> Images:
+        if binarize not in (None, *BINARIZE):
+            raise UserError(f"binarize is {binarize!r}: choose one of {', '.join(BINARIZE)}")
+        check_shape(rows)
+        first = layout(rows)
+        shape = channels_last(rows, first).shape[1:]
+        least, most = extremes(rows)
+        far = dazzling(rows) if standardize or binarize else None
+        low, high = value_range(rows, far)
+        limits = None if low <= least and most <= high else [min(low, least), max(high, most)]
+        note_range(rows, far, low, high)
+        channels = shape[2] if len(shape) == 3 else 0
+        return cls(shape[0], shape[1], channels, low, high, str(rows.dtype), binarize, first, limits)
+
+    @staticmethod
+    def default_likelihood(rows: np.ndarray, binarize: str | None = None) -> str:
+        low, high = extremes(rows)
+        return "bernoulli" if binarize or ((rows == low) | (rows == high) | np.isnan(rows)).all() else "normal"
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (self.channels or 1, self.height, self.width)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.full((self.channels or 1,), 1.0 if self.binarize else self.high - self.low)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one picture, in the user's own layout."""
+        if not self.channels:
+            return (self.height, self.width)
+        return self.event_shape if self.channels_first else (self.height, self.width, self.channels)
+
+    def conform(self, rows: np.ndarray) -> np.ndarray:
+        """Pictures with the axes and the channels of those that were learned from. UserError where they do not fit."""
+        given = rows.shape
+        first = self.channels_first if given[1:] == self.shape else are_channels_first(given[1:])
+        rows = widen(channels_last(rows, first), self.channels)
+        if self.channels_first and rows.ndim == 4:
+            rows = np.moveaxis(rows, 3, 1)
+        if rows.shape[1:] != self.shape:
+            one = ": one picture is given as X[None]" if given == self.shape else ""
+            raise UserError(f"pictures of shape {given[1:]} do not fit a model of pictures of shape {self.shape}{one}")
+        return rows
+
+    def shown(self, rows: np.ndarray) -> np.ndarray:
+        """Pictures as they can be shown, (N, H, W) or (N, H, W, C) with C of 1, 3 or 4: the first channels, where there are others."""
+        rows = channels_last(rows, self.channels_first)
+        if rows.ndim == 3 or rows.shape[3] in COLOURS:
+            return rows
+        return rows[..., : 3 if rows.shape[3] > 3 else 1]
+
+    def pack(
+        self, rows: np.ndarray, dtype: torch.dtype = torch.float32, jitter: Any = None
+    ) -> tuple[Tensor, Tensor | None]:
+        rows = self.conform(rows)
+        if rows.dtype != np.uint8:  # bytes stay bytes until a batch of them is used: a quarter of the memory
+            rows = rows.astype(np.float64 if dtype == torch.float64 else np.float32)
+        rows = np.moveaxis(channels_last(rows, self.channels_first), 3, 1) if self.channels else rows[:, None]
+        x = torch.from_numpy(np.require(rows, requirements=["C", "W"]))
+        if not x.is_floating_point() or not x.isnan().any():
+            return x, None
+        return x.nan_to_num(0.0), ~x.isnan()
+
+    def batch(self, x: Tensor, uniform: Any = torch.rand, dtype: torch.dtype = torch.float32) -> Tensor:
+        x = x.to(dtype)
+        if (self.low, self.high) != (0.0, 1.0):
+            x = (x - self.low) * (1 / (self.high - self.low))
+        if self.binarize == "dynamic":
+            return (uniform(*x.shape).to(x) < x).to(x)
+        return (x > 0.5).to(x) if self.binarize else x
+
+    def unpack(self, x: Tensor) -> np.ndarray:
+        values = x.double().cpu().numpy() * (self.high - self.low) + self.low
+        values = values.clip(*(self.limits or (self.low, self.high)))
+        if np.dtype(self.dtype).kind != "f":
+            values = np.rint(values)
+        return self.laid_out(values).astype(self.dtype)
+
+    def laid_out(self, values: np.ndarray) -> np.ndarray:
+        """A value for each of what the model sees, (N, *event_shape) -> the user's own axes."""
+        if not self.channels:
+            return values[:, 0]
+        return values if self.channels_first else channels_last(values, True)
+
+    def fill(self, rows: np.ndarray, x: Tensor) -> np.ndarray:
+        """Pictures, their missing pixels as in x (N, *event)."""
+        rows = self.conform(rows)
+        return np.where(np.isnan(rows), self.unpack(x), rows) if rows.dtype.kind == "f" else rows
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        from vaekit.nets import MLP, ConvDecoder, ConvEncoder, conv, mlp
+
+        if network == "mlp":
+            net = partial(MLP, hidden=mlp.SIZES[size])
+            return net, net
+        options: Any = conv.SIZES[size]
+        return partial(ConvEncoder, **options), partial(ConvDecoder, **options)
+
+
+def as_pictures(X: Any) -> np.ndarray:
+    """An array of numbers, of pictures of some pixels. UserError where it is another."""
+    rows = np.asarray(X)
+    if rows.dtype == object:
+        with suppress(TypeError, ValueError):
+            rows = rows.astype(np.float64)
+    if rows.dtype.kind not in "buif":
+        remedy = ", such as np.abs(X)" if rows.dtype.kind == "c" else ""
+        raise UserError(f"pictures are arrays of real numbers, got {rows.dtype}: give such{remedy}")
+    check_shape(rows)
+    return rows.astype(np.uint8) if rows.dtype.kind == "b" else rows
+
+
+def check_shape(rows: np.ndarray) -> None:
+    if rows.ndim not in (3, 4):
+        raise UserError(
+            f"pictures are an array (N, H, W), (N, H, W, channels) or (N, channels, H, W), got the shape {rows.shape}"
+        )
+    if not np.prod(rows.shape[1:]):
+        raise UserError(f"pictures of shape {rows.shape[1:]} have no pixels: give others")
+
+
+def layout(rows: np.ndarray) -> bool:
+    """Whether pictures to learn from have their channels first; a note says what was guessed."""
+    shape = rows.shape[1:]
+    first = are_channels_first(shape)
+    if first:
+        note(f"pictures of shape {shape} were taken to have their channels first: (channels, height, width)")
+    elif len(shape) == 3 and (shape[2] not in COLOURS or (shape[0] in COLOURS and shape[2] > 1)):
+        note(
+            f"pictures of shape {shape} were taken to have their channels last: (height, width, channels); "
+            "if they have them first, give np.moveaxis(X, 1, 3)"
+        )
+    return first
+
+
+def are_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether a picture of this shape is (channels, H, W), as PyTorch has it: the last axis is not a number of colours, and the first
+    is the shortest. Otherwise it is (H, W, channels), or (H, W)."""
+    return len(shape) == 3 and shape[2] not in COLOURS and shape[0] < min(shape[1:])
+
+
+def channels_last(rows: np.ndarray, first: bool) -> np.ndarray:
+    """(N, H, W) or (N, H, W, channels); `first`: of pictures that have their channels first."""
+    return np.moveaxis(rows, 1, 3) if first and rows.ndim == 4 else rows
+
+
+def widen(rows: np.ndarray, channels: int) -> np.ndarray:
+    """Pictures (N, H, W) or (N, H, W, C) for a model of so many channels: grey ones with an axis of channels or without, as
+    colour, and those without transparency as opaque."""
+    if rows.ndim == 4 and rows.shape[3] == 1:
+        rows = rows[..., 0]
+    if rows.ndim == 3 and channels in COLOURS:
+        rows = np.repeat(rows[..., None], min(channels, 3), axis=3)
+    if rows.ndim == 4 and rows.shape[3] == 3 and channels == 4:
+        opaque = np.iinfo(rows.dtype).max if rows.dtype.kind in "iu" else 1
+        rows = np.concatenate([rows, np.full_like(rows[..., :1], opaque)], axis=3)
+    return rows
+
+
+def value_range(rows: np.ndarray, far: np.ndarray | None = None) -> tuple[float, float]:
+    """The values that stand for black and white: the type's own where the pictures use much of them (bytes, floats in 0..1), else
+    the range of the data. far: values that do not count, bool like rows."""
+    low, high = extremes(rows if far is None else rows[~far])
+    if low >= 0 and high <= 1:
+        plain = (0.0, 1.0)
+    elif rows.dtype == np.uint8 and high > 127:
+        plain = (0.0, 255.0)
+    else:
+        plain = (low, high if high > low else low + 1.0)
+    return (low, high) if 0 < high - low < 0.5 * (plain[1] - plain[0]) else plain
+
+
+def note_range(rows: np.ndarray, far: np.ndarray | None, low: float, high: float) -> None:
+    """Tell the user which values became black and white, where these are not the plain ones."""
+    least, most = extremes(rows)
+    if least == most:
+        note(f"every pixel of all pictures is {least:g}: there is nothing to learn")
+    elif far is not None:
+        picture, *place = np.argwhere(far)[0].tolist()
+        holders = far.any(tuple(range(1, far.ndim))).sum()
+        note(
+            f"values far beyond the others, such as {rows[picture, *place]:g} at {tuple(place)} of picture {picture} (the first is 0), do "
+            f"not count for black ({low:g}) and white ({high:g}): they are {far.sum()} of {far.size}, in {holders} of {len(rows)} "
+            "pictures; put NaN in their place if the camera made them"
+        )
+    elif (low, high) not in ((0, 1), (0, 255)) and (
+        (low >= 0 and high <= 1) or (rows.dtype == np.uint8 and high > 127)
+    ):
+        note(f"the pictures hold values from {low:g} to {high:g} only: these were taken for black and white")
+
+
+def extremes(rows: np.ndarray) -> tuple[float, float]:
+    """The least and the largest value. UserError where one is infinite, or all are NaN."""
+    low, high = float(np.fmin.reduce(rows, axis=None)), float(np.fmax.reduce(rows, axis=None))
+    if np.isnan(low):
+        raise UserError("every pixel of the pictures is NaN, which is a missing value: give some that are there")
+    if not np.isfinite([low, high]).all():
+        where = tuple(np.argwhere(np.isinf(rows))[0].tolist())
+        raise UserError(
+            f"picture {where[0]} holds {rows[where]} at {where[1:]}: remove it, or use NaN for a missing pixel"
+        )
+    return low, high
+
+
+def dazzling(rows: np.ndarray) -> np.ndarray | None:
+    """Hot and dead pixels: values far beyond those of the other pictures, in few pictures or the same in all of them, and few in
+    each. They are not to set the range of all. bool like rows; None if there are none."""
+    flat = rows.reshape(len(rows), -1)
+    few_values = max(2, FEW_VALUES * flat.shape[1])
+    stuck = np.fmin.reduce(flat, axis=0) == np.fmax.reduce(flat, axis=0)
+    counted = flat[:, ~stuck] if 0 < stuck.sum() <= min(few_values, len(stuck) - 1) else flat
+    bottoms, tops = np.fmin.reduce(counted, axis=1), np.fmax.reduce(counted, axis=1)
+    bottoms, tops = (np.sort(ends[~np.isnan(ends)]).astype(float) for ends in (bottoms, tops))
+    few = int(FEW * len(tops))
+    if not few:
+        return None
+    low, high = bottoms[few], tops[-1 - few]
+    spread = high - low
+    least, most = extremes(rows)
+    if least >= low - spread and most <= high + spread:
+        return None
+    far = (flat < low - spread) | (flat > high + spread)
+    if not spread > 0 or not far.any():
+        return None
+    if far.sum(1).max() <= few_values:
+        return far.reshape(rows.shape)
+    odd = np.flatnonzero(far.any(1))
+    note(
+        f"{len(odd)} of {len(rows)} pictures, such as picture {odd[0]} (the first is 0), hold many values far beyond those of the others "
+        f"({low:g} to {high:g}), and black ({least:g}) and white ({most:g}) are set by them: if they are not meant, leave these "
+        "pictures out or put NaN in place of the values"
+    )
+    return None

@@ -1,0 +1,109 @@
+"""Rows of numbers: arrays (N, columns), NaN where a value is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+from vaekit.frame import Frame
+from vaekit.kinds.base import Kind
+
+
+@dataclass
+class Rows(Kind):
+    """Schema of a table of numbers.
+
+    Attributes:
+        columns: names, or None.
+        mean, scale: of each column; the model sees (x - mean) / scale. The mean of a column without any value is NaN, and so
+            is every value that comes back in it.
+    """
+
+    columns: list[str] | None
+    mean: list[float]
+    scale: list[float]
+
+    name: ClassVar[str] = "rows"
+
+    @classmethod
+    def infer(
+        cls,
+        rows: np.ndarray,
+        *,
+        standardize: bool = True,
+        columns: list[str] | None = None,
+    ) -> Rows:
+        infinite = np.argwhere(np.isinf(rows))
+        if len(infinite):
+            row, column = infinite[0].tolist()
+            name = repr(columns[column]) if columns else column
+            raise UserError(
+                f"row {row}, column {name} is {rows[row, column]}: remove it, or use NaN (an empty cell) for a missing value"
+            )
+        width = rows.shape[1]
+        observed = ~np.isnan(rows)
+        count = observed.sum(0)
+        if not count.any():
+            raise UserError("no column has any value: all of them are missing")
+        nothing = np.where(count == 0, np.nan, 0.0)
+        if not standardize:
+            return cls(columns, nothing.tolist(), [1.0] * width)
+        rows, count = rows.astype(np.float64), np.maximum(count, 1)
+        mean = np.where(observed, rows, 0).sum(0) / count + nothing
+        deviation = np.sqrt(np.where(observed, (rows - mean) ** 2, 0).sum(0) / count)
+        # A constant column has no spread of its own to divide by: what is left of it is rounding. An empty one has none at all.
+        scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
+        return cls(columns, mean.tolist(), scale.tolist())
+
+    @staticmethod
+    def default_likelihood(rows: np.ndarray, binarize: str | None = None) -> str:
+        return "bernoulli" if ((rows == 0) | (rows == 1) | np.isnan(rows)).all() else "normal"
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (len(self.mean),)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.tensor(self.scale)
+
+    def conform(self, rows: np.ndarray | Frame) -> np.ndarray:
+        if isinstance(rows, Frame):
+            names = self.columns or rows.columns
+            rows = rows.with_columns(dict.fromkeys(names, "float64")).select(names).numbers()
+        if rows.ndim != 2 or rows.shape[1] != len(self.mean):
+            raise UserError(f"rows of shape {rows.shape[1:]} do not fit a model of {len(self.mean)} columns")
+        if np.isinf(rows).any():
+            row, column = np.argwhere(np.isinf(rows))[0].tolist()
+            raise UserError(f"row {row}, column {column} is {rows[row, column]}: use NaN for a missing value")
+        return rows
+
+    def pack(
+        self, rows: np.ndarray | Frame, dtype: torch.dtype = torch.float32, jitter: Any = None
+    ) -> tuple[Tensor, Tensor | None]:
+        rows = self.conform(rows)
+        x = torch.from_numpy((rows - np.asarray(self.mean)) / np.asarray(self.scale)).to(dtype)
+        missing = x.isnan()
+        return (x.nan_to_num(0.0), ~missing) if missing.any() else (x, None)
+
+    def unpack(self, x: Tensor) -> np.ndarray:
+        return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
+
+    def fill(self, rows: np.ndarray | Frame, x: Tensor) -> np.ndarray:
+        """Rows, their missing values as in x (N, *event)."""
+        rows = self.conform(rows)
+        return np.where(np.isnan(rows), self.unpack(x), rows)
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        from vaekit.nets import MLP, mlp
+
+        if network == "conv":
+            raise UserError("network 'conv' needs pictures, (N, H, W) or (N, H, W, channels): use 'mlp' for rows")
+        net = partial(MLP, hidden=mlp.SIZES[size])
+        return net, net

@@ -1,0 +1,122 @@
+"""Series: windows of what was measured at equal steps of time, as (channels, time)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError
+from vaekit.kinds.base import Kind
+from vaekit.kinds.table.columns import decimals, rounded
+
+
+@dataclass
+class Series(Kind):
+    """Schema of windows of series.
+
+    Attributes:
+        window: time steps of a window.
+        mean, scale: of each channel, which the model sees as (value - mean) / scale.
+        columns: names of the channels, where they are known.
+        low, high: of each channel, what no value can be below or above: 0 where none was negative, or none positive, and 1 or
+            100 where all of them lie between 0 and that and reach both.
+        step: of each channel, what its values are multiples of, such as 1 for counts; 0 where there is no such number.
+    """
+
+    window: int
+    mean: list[float]
+    scale: list[float]
+    columns: list[str] | None = None
+    low: list[float] | None = None
+    high: list[float] | None = None
+    step: list[float] | None = None
+
+    name: ClassVar[str] = "series"
+    score_samples: ClassVar[int] = 32
+
+    @classmethod
+    def infer(
+        cls, series: Sequence[np.ndarray], window: int, columns: list[str] | None = None, standardize: bool = True
+    ) -> Series:
+        """Learn the schema from series, each (T, channels), NaN where missing. UserError for a channel without values."""
+        steps = np.concatenate(list(series))
+        observed = ~np.isnan(steps)
+        if not observed.any(0).all():
+            empty = int(np.flatnonzero(~observed.any(0))[0])
+            raise UserError(f"channel {columns[empty] if columns else empty!r} has no value at all: leave it out")
+        low, high = np.nanmin(steps, axis=0), np.nanmax(steps, axis=0)
+        limits = dict(
+            low=np.where(low >= 0, 0.0, -np.inf).tolist(),
+            high=np.where(high <= 0, 0.0, np.where((low == 0) & np.isin(high, (1, 100)), high, np.inf)).tolist(),
+            step=[decimals(values[~np.isnan(values)]) for values in steps.T],
+        )
+        if not standardize:
+            return cls(window, [0.0] * steps.shape[1], [1.0] * steps.shape[1], columns, **limits)
+        mean, deviation = np.nanmean(steps, axis=0), np.nanstd(steps, axis=0)
+        # A constant channel has no spread of its own to divide by; what is left of it is rounding.
+        scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
+        return cls(window, mean.tolist(), scale.tolist(), columns, **limits)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (len(self.mean), self.window)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.tensor(self.scale)
+
+    def conform(self, series: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """The series themselves; UserError where their channels are not those of the model."""
+        for values in series:
+            if values.shape[1] != len(self.mean):
+                raise UserError(f"a series of {values.shape[1]} channels does not fit a model of {len(self.mean)}")
+        return series
+
+    def pack(self, series: Sequence[np.ndarray], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
+        """The windows that begin at each step of series (T, channels), of which none leaves its series: x and mask
+        (True where observed; None: all is), both (N, channels, window). A series shorter than a window is one window, the
+        end of which is missing. Of one series they are views, which cost no memory."""
+        views = []
+        for values in self.conform(series):
+            short = max(0, self.window - len(values))
+            values = np.pad(values, ((0, short), (0, 0)), constant_values=np.nan)
+            x = torch.from_numpy((values - np.asarray(self.mean)) / np.asarray(self.scale)).to(dtype)
+            views.append((x.nan_to_num(0.0).unfold(0, self.window, 1), (~x.isnan()).unfold(0, self.window, 1)))
+        x, mask = (v[0] if len(v) == 1 else torch.cat(v) for v in zip(*views, strict=True))
+        return x, None if mask.all() else mask
+
+    def unpack(self, x: Tensor) -> np.ndarray:
+        """(N, channels, window) -> (N, window, channels) in the data's own units, bounds and steps."""
+        values = x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)
+        return self.limited(values)
+
+    def limited(self, values: np.ndarray) -> np.ndarray:
+        """Values (..., channels), each brought to the nearest that its channel can have."""
+        if self.low is None or self.high is None or self.step is None:
+            return values
+        values = np.clip(values, self.low, self.high)
+        return np.stack(
+            [rounded(v, step) for v, step in zip(np.moveaxis(values, -1, 0), self.step, strict=True)], axis=-1
+        )
+
+    def table(self, windows: np.ndarray) -> dict[str, np.ndarray]:
+        """Windows (N, window, channels), or one stretch (steps, channels), as columns by name, a row a step."""
+        names = self.columns or [f"x{i}" for i in range(len(self.mean))]
+        n, steps = windows.shape[:-1] if windows.ndim == 3 else (1, len(windows))
+        place = {"window": np.repeat(np.arange(n), steps)} if windows.ndim == 3 else {}
+        flat = windows.reshape(-1, len(names))
+        return {**place, "step": np.tile(np.arange(steps), n), **dict(zip(names, flat.T, strict=True))}
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        from vaekit.nets import MLP, mlp
+
+        if network == "conv":
+            raise UserError("network 'conv' needs pictures: use 'mlp' for series")
+        net = partial(MLP, hidden=mlp.SIZES[size])
+        return net, net

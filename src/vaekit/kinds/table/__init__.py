@@ -1,0 +1,304 @@
+"""Tables: named columns of any kind, in memory or read piece by piece from a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError, near_matches, note
+from vaekit.frame import LARGE, Frame
+from vaekit.frame.arrow import (
+    as_trained,
+    canonical,
+    filled,
+    is_time,
+    numbers,
+    restore,
+    step_in_words,
+    type_named,
+    value_type,
+)
+from vaekit.frame.cells import as_said, format_of, listed
+from vaekit.frame.dates import written
+from vaekit.kinds.base import Kind
+from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column, piecewise
+from vaekit.kinds.table.constraints import Constraints, candidates
+from vaekit.kinds.table.identifiers import leave_out
+
+SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
+
+
+@dataclass
+class Table(Kind):
+    """Schema of a table.
+
+    The model sees a number for each column (see `columns`), then one for each column that has gaps: 1 where its cell is
+    there, 2 where it is missing.
+
+    Attributes:
+        schema: the columns by name, in order. rows: that it was learned from.
+        constraints: what columns have to be to each other.
+        left_out: columns that look like identifiers, and why, by name: the model does not know them.
+    """
+
+    schema: dict[str, Any]
+    rows: int
+    constraints: Constraints = field(default_factory=Constraints)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    name: ClassVar[str] = "table"
+    training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
+
+    def __post_init__(self) -> None:
+        self.schema = {n: column(**c) if isinstance(c, Mapping) else c for n, c in self.schema.items()}
+        if isinstance(self.constraints, Mapping):
+            self.constraints = Constraints(**self.constraints)
+
+    @classmethod
+    def infer(
+        cls,
+        frame: Frame,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        constraints: Sequence[str] | None = None,
+        **_: Any,
+    ) -> Table:
+        """Learn the schema from all pieces of `frame`. schema: what the user says of columns: a kind, or a dict of it and
+        more, by name. constraints: such as "start <= end"."""
+        for name, own in (schema or {}).items():
+            if unknown := [k for k in own if k not in SAID] if isinstance(own, Mapping) else []:
+                raise UserError(f"the schema of column {name!r} has no {unknown[0]!r}{near_matches(unknown[0], SAID)}")
+        said = as_said(schema)
+        if unknown := [name for name in said if name not in frame.columns]:
+            raise UserError(
+                f"the schema names a column {unknown[0]!r} that is not there{near_matches(unknown[0], frame.columns)}"
+            )
+        frame = frame.without_values({name: blanks(own) for name, own in said.items() if "missing" in own})
+        kept = [name for name in frame.columns if said.get(name, {}).get("kind") != DROP]
+        if not kept:
+            raise UserError("no column is left: keep at least one")
+        fields = [frame.field(name) for name in kept]
+        summaries = [Summary(f.name, f.type, len(frame), said.get(f.name, {}), format_of(f)) for f in fields]
+        for piece in frame.pieces():
+            for summary in summaries:
+                summary.add(piece[summary.name])
+        named = {s.name: why for s in summaries if (why := s.identifier())}
+        if far := {s.name: value for s in summaries if s.name not in named and (value := s.sentinel())}:
+            note(
+                "columns with a value far from all others, which may stand for a missing cell: "
+                f"{listed(f'{name} ({value})' for name, value in far.items())}; where it does, say so in the schema, as in "
+                f"{next(iter(far))}: {{missing: {next(iter(far.values())).split()[0]}}}"
+            )
+        leave_out(named, {s.name for s in summaries if s.is_prose()}, alone=len(named) == len(summaries))
+        self = cls({s.name: s.column() for s in summaries if s.name not in named}, len(frame), left_out=named)
+        cells = map(self.cells, frame.pieces())
+        if constraints:
+            self.constraints = Constraints.learn(constraints, self.schema, cells, len(frame))
+        elif found := candidates(self.schema, cells):
+            shown = listed(
+                f"{rule!r} holds in {'all' if share == 1 else f'{share:.1%} of the'} rows"
+                for rule, share in found.items()
+            )
+            note(
+                f"{shown}: rows that are drawn keep to it with --constraint {next(iter(found))!r}, in Python constraints=[...]"
+            )
+        return self
+
+    @staticmethod
+    def default_likelihood(rows: Any, binarize: str | None = None) -> str:
+        return "mixed"
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.schema)
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """The columns as the model sees them, by name."""
+        return {**self.schema, **self.constraints.distances}
+
+    @property
+    def gaps(self) -> list[str]:
+        """Columns of which some cells are missing."""
+        return [name for name, c in self.schema.items() if 0 < c.missing < 1]
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (len(self.schema) + len(self.gaps),)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.ones(self.event_shape)  # the likelihood knows the units
+
+    def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
+        flags = [{"shares": [1 - self.schema[name].missing, self.schema[name].missing]} for name in self.gaps]
+        return {"columns": [*(c.to_likelihood() for c in self.seen.values()), *flags], "rows": self.rows}
+
+    def conform(self, frame: Frame) -> Frame:
+        frame = frame.with_columns({name: type_named(c.type) for name, c in self.schema.items()})
+        return frame.without_values({name: c.gaps for name, c in self.schema.items() if c.gaps})
+
+    def pack(
+        self, frame: Frame, dtype: torch.dtype = torch.float32, jitter: np.random.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `Kind.pack`. jitter: spreads rounded numbers, for training."""
+        frame = self.conform(frame)
+        x = new_array((len(frame), *self.event_shape), np.float64 if dtype == torch.float64 else np.float32)
+        mask = new_array(x.shape, bool)
+        start = 0
+        for piece in frame.pieces():
+            rows = slice(start, start + len(piece))
+            own = self.cells(piece)
+            distances = self.constraints.seen(own, self.schema, learning=jitter is not None)
+            for j, (name, c) in enumerate(self.seen.items()):
+                values = c.pack(name, distances.get(name, own[name]), jitter)
+                mask[rows, j] = ~np.isnan(values)
+                x[rows, j] = np.nan_to_num(values, nan=0.0)
+            for j, name in enumerate(self.gaps, len(self.schema)):
+                x[rows, j] = 2 - own[name].is_valid().to_numpy(zero_copy_only=False)
+                mask[rows, j] = True
+            start = rows.stop
+        return torch.from_numpy(x), None if mask.all() else torch.from_numpy(mask)
+
+    def cells(self, table: Any) -> dict[str, Any]:
+        """Columns of an Arrow table by name, as canonical values of the types that the model was trained on."""
+        return {name: canonical(name, as_trained(name, table[name], c.type)) for name, c in self.schema.items()}
+
+    def open_to(self, mask: Tensor | None) -> Tensor | None:
+        """A mask by which the model may decide for itself whether a cell that is empty is missing."""
+        if mask is not None:
+            mask = mask.clone()
+            mask[:, len(self.schema) :] = False
+        return mask
+
+    def center(self, draws: Tensor) -> Tensor:
+        """Several draws of each row (k, N, D) -> (N, D): the mean of numbers, the commonest category."""
+        k, n = draws.shape[:2]
+        found = draws.mode(0).values
+        for j, c in enumerate(self.seen.values()):
+            if isinstance(c, Continuous):
+                values = piecewise(draws[..., j].flatten().numpy(), c.scores, c.knots).reshape(k, n).mean(0)
+                found[:, j] = torch.from_numpy(piecewise(values, c.knots, c.scores))
+        return found
+
+    def fill(self, frame: Frame, x: Tensor) -> Any:
+        """The Arrow table of a frame, its empty cells as in x (N, D), which fills them all."""
+        whole = frame.table()
+        table = self.unpacked(x, self.cells(whole))
+        for i, name in enumerate(whole.column_names):
+            if name in self.schema:
+                column = filled(name, whole[name], table[name])
+                whole = whole.set_column(i, self.field(name, column.type), column)
+        return whole
+
+    def field(self, name: str, kind: Any) -> Any:
+        """The Arrow field of a column, which knows how a file of text writes it."""
+        import pyarrow as pa
+
+        format = self.schema[name].format
+        return pa.field(name, kind, metadata={"format": format} if format else None)
+
+    @property
+    def readings(self) -> dict[str, dict[str, str]]:
+        """What is known of columns, by name, so that others are read alike: see `vaekit.frame.cells.read_cells`."""
+        known = {name: {"type": c.type, "format": c.format} for name, c in self.schema.items()}
+        return {**known, **{name: {"kind": DROP} for name in self.left_out}}
+
+    def unpack(self, x: Tensor, conditions: Mapping[str, Any] | None = None) -> Any:
+        """What the model gives, (N, D) -> an Arrow table; a cell is empty where the model says that it is missing.
+
+        conditions: of the rows, by name: they become columns too.
+        """
+        import pyarrow as pa
+
+        cells = self.unpacked(x, {})
+        for j, name in enumerate(self.gaps, len(self.schema)):
+            cells[name] = cells[name].take(pa.array(np.arange(len(x)), mask=(x[:, j] > 1.5).cpu().numpy()))
+        fields = [self.field(name, column.type) for name, column in cells.items()]
+        table = pa.Table.from_arrays(list(cells.values()), schema=pa.schema(fields))
+        for name, given in (conditions or {}).items():
+            table = table.append_column(name, pa.array(list(given)))
+        return table
+
+    def unpacked(self, x: Tensor, known: Mapping[str, Any]) -> dict[str, Any]:
+        """What the model gives, (N, D) -> Arrow arrays by name, of which no cell is empty. known: canonical values of cells that
+        stay as they are, to which those of constraints are fitted."""
+        values = x.double().cpu().numpy()
+        drawn = {name: c.unpack(values[:, j]) for j, (name, c) in enumerate(self.seen.items())}
+        ruled = self.constraints.completed(drawn, known, self.schema)
+        return {
+            name: ruled[name] if name in ruled else restore(drawn[name], c.type, getattr(c, "labels", None))
+            for name, c in self.schema.items()
+        }
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        from vaekit.nets.residual import SIZES, ResidualMLP
+
+        if network == "conv":
+            raise UserError("network 'conv' needs pictures, (N, H, W) or (N, H, W, channels): use 'mlp' for tables")
+        options: Any = SIZES[size]
+        return partial(ResidualMLP, columns=self.event_shape[0], **options), partial(ResidualMLP, **options)
+
+    def describe(self) -> list[str]:
+        """A line for each column, and for each constraint."""
+        lines = [f"{name}: {describe(c)}" for name, c in self.schema.items()]
+        lines += [f"{name}: left out, it looks like an identifier: {why}" for name, why in self.left_out.items()]
+        return lines + [f"constraint: {text}" for text in self.constraints.texts]
+
+
+def said(c: Column) -> dict[str, Any]:
+    """What a user may say of this column, as it was guessed."""
+    written: dict[str, Any] = {"format": c.format} if c.format and c.kind not in ("binary", "categorical") else {}
+    written |= {"missing": c.blanks} if c.blanks else {}
+    if isinstance(c, Discrete):
+        return {"kind": c.kind, **({"classes": c.classes} if c.kind == "ordinal" else {}), **written}
+    limits = {} if c.kind == "date" else {"low": c.low, "high": c.high, "step": c.step}
+    return {"kind": c.kind, **{k: int(v) if v == int(v) else v for k, v in limits.items()}, **written}
+
+
+def possible(c: Column, near: Sequence[Any]) -> Any:
+    """Values that a column may hold, as an Arrow array of their type: all classes; or of numbers the ends of their range, and
+    those that are nearest to `near` (Arrow scalars), below and above."""
+    import pyarrow as pa
+
+    kind = str(value_type(type_named(c.type)))
+    if isinstance(c, Discrete):
+        return restore(pa.array(c.classes), kind)
+    v = [float(numbers("", canonical("", pa.array([scalar])), c.origin)[0]) for scalar in near]
+    points = np.unique([c.low, c.high, *v, *(p + sign * c.step for p in v for sign in (-1, 1))])
+    points = np.unique([*points, *(points[1:] + points[:-1]) / 2])
+    return restore(c.held(points), kind)
+
+
+def describe(c: Column) -> str:
+    gaps = f", {c.missing:.1%} missing" if c.missing else ""
+    if isinstance(c, Discrete):
+        shown = ", ".join(str(v) for v in restored(c.classes[:6], c)) + (", ..." if len(c.classes) > 6 else "")
+        return f"{c.kind}, {len(c.classes)} classes ({shown}){gaps}"
+    ends = [c.low, c.high] if c.origin is None else restored([int(v) + c.origin for v in (c.low, c.high)], c)
+    low, high = (f"{v:.{15 if c.step else 6}g}" if isinstance(v, float) else v for v in ends)
+    kind = value_type(type_named(c.type))
+    step = step_in_words(c.step, kind) if is_time(kind) else f"{c.step:g}"
+    return f"{c.kind}, {low} to {high}{f', in steps of {step}' if c.step else ''}{gaps}"
+
+
+def restored(values: list[Any], c: Column) -> list[Any]:
+    """Values as they are shown: times not as numbers."""
+    import pyarrow as pa
+
+    kind = value_type(type_named(c.type))
+    return written(restore(pa.array(values), str(kind)), "").to_pylist() if is_time(kind) else values
+
+
+def new_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array to fill; a large one lies in a temporary file that is gone with the process."""
+    if np.prod(shape) * np.dtype(dtype).itemsize < LARGE:
+        return np.empty(shape, dtype)
+    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)

@@ -1,0 +1,349 @@
+"""Texts, such as sentences: rows of tokens."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError, note
+from vaekit.files import read_text, text_digest
+from vaekit.kinds.base import Kind
+from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
+from vaekit.settings.parts import Part, check_options, choose
+
+TOKENIZER = "tokenizer.json"  # of a run directory
+LONGEST = 128
+LONGEST_PIECE = 24  # bytes: what is longer is learned by heart, and of no use to other texts
+SPACED = 0.05  # gaps between words, a character: below that texts are not made of words
+UNKNOWN = "<unk>"  # what a word or character that has no token is read as
+
+
+@dataclass
+class Text(Kind):
+    """Schema of texts.
+
+    The model sees codes, one for each token: 0 ends a text, and token i of the tokenizer is i + 1. So no text can spell what
+    only the model is to say. A text of more than `longest` tokens is cut, and has no end.
+
+    Attributes:
+        level: what a token is: "bpe" (byte pairs: pieces of words, which any text is made of), "word" (what stands between
+            spaces), "char", or "own": what the user's own tokenizer has.
+        vocabulary: number of codes.
+        longest: tokens of a text at most, its end included, whatever the data's texts are.
+        cut: texts of the data that were longer.
+        tokens: a hash of the tokenizer's file.
+    """
+
+    level: str
+    vocabulary: int
+    longest: int
+    cut: int = 0
+    tokens: str = ""
+
+    name: ClassVar[str] = "text"
+    least_latent_dim: ClassVar[int] = 0  # which leaves a language model
+    only_flat: ClassVar[bool] = True
+    path: ClassVar[str] = "spherical"
+    iw_samples: ClassVar[int] = 20  # a transformer's pass for each
+    score_samples: ClassVar[int] = 20
+    objective: ClassVar[Part] = {"name": "kl_floor", "nats": 8.0}  # a decoder of texts ignores z without
+    training: ClassVar[dict[str, Any]] = {
+        "batch_size": 64, "learning_rate": 2e-3, "like_lengths": True, "least_epochs": 20,
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        # Of Hugging Face's tokenizers: no plain value, so a run keeps it in a file of its own.
+        self.tokenizer: Any = None
+
+    @classmethod
+    def infer(cls, texts: Sequence[str], *, tokenizer: Part | None = None, **_: Any) -> Text:
+        """Learn the tokens from texts (N,).
+
+        Args:
+            tokenizer: "bpe", "word", "char", a tokenizer of Hugging Face's library or its file (.json), or a dict of that as
+                "name" and of
+                vocabulary: at most so many tokens; of words and characters the most frequent ones.
+                longest: tokens of a text, its end included.
+        """
+        name, options = choose("tokenizer", tokenizer_part(tokenizer), TOKENIZERS)
+        check_options("tokenizer", name, options, TOKENIZERS[name])
+        given = check_texts(texts)
+        options = {"longest": LONGEST, **options}
+        self = cls(name, 0, options["longest"])
+        self.tokenizer = TOKENIZERS[name](given, **options)
+        self.vocabulary, self.tokens = codes_of(self.tokenizer), text_digest(self.tokenizer.to_str())
+        codes = self.encode(given)
+        if len(set().union(*map(set, codes))) < 2:
+            raise UserError(f"all texts are made of the one token {given[0].strip()[:20]!r}: there is nothing to learn")
+        self.cut = sum(len(c) >= self.longest for c in codes)
+        return self
+
+    @staticmethod
+    def default_likelihood(texts: Any, binarize: str | None = None) -> str:
+        return "causal"
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (self.longest,)
+
+    @property
+    def unit(self) -> Tensor:
+        return torch.ones(self.longest)
+
+    def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
+        # Words are hidden so that z is needed: without one it would make a language model worse than it is.
+        return {
+            "vocabulary": self.vocabulary,
+            "unwritten": sorted(self.unwritten),
+            **SIZES[size],
+            **({} if latent_dim else {"word_dropout": 0.0}),
+        }
+
+    def conform(self, texts: Any) -> np.ndarray:
+        return check_texts(texts)
+
+    @cached_property
+    def unwritten(self) -> set[int]:
+        """Codes that no text is made of: those of unknown words, and of what the tokenizer marks texts with."""
+        special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
+        unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or UNKNOWN)
+        return {i + 1 for i in special | ({unknown} - {None})}
+
+    def encode(self, texts: Iterable[str]) -> list[list[int]]:
+        """The tokenizer's tokens, without the end, not cut."""
+        return [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def unknown(self, texts: Iterable[str]) -> np.ndarray:
+        """How many tokens of each text the model does not know, (N,)."""
+        return np.array([sum(i + 1 in self.unwritten for i in codes) for codes in self.encode(texts)])
+
+    def pack(self, texts: Any, dtype: Any = None, jitter: Any = None) -> tuple[Tensor, Tensor]:
+        """Texts (N,) -> codes (N, T) int32, 0 behind the end, and where there is a code; T is the longest of these."""
+        texts = self.conform(texts)
+        codes = [[i + 1 for i in c] for c in self.encode(texts)]
+        self.note_what_is_lost(texts, codes)
+        codes = [c[: self.longest] if len(c) >= self.longest else [*c, END] for c in codes]
+        lengths = torch.tensor([len(c) for c in codes])
+        mask = torch.arange(int(lengths.max()) if len(codes) else 1) < lengths[:, None]
+        x = torch.full(mask.shape, END, dtype=torch.int32)
+        x[mask] = torch.tensor([i for c in codes for i in c], dtype=torch.int32)
+        return x, mask
+
+    def batch(self, x: Tensor, uniform: Any = None, dtype: Any = None) -> Tensor:
+        return x.long()
+
+    def note_what_is_lost(self, texts: np.ndarray, codes: list[list[int]]) -> None:
+        """Tell of texts (N,) that are cut, and of tokens that the model does not know."""
+        if cut := sum(len(c) >= self.longest for c in codes):
+            note(
+                f"texts that were cut: {cut} of {len(codes)}; the model reads {self.longest} tokens of a text at most, its end "
+                "included (fit with --tokenizer.longest for more)"
+            )
+        strange = [i for i, c in enumerate(codes) if not self.unwritten.isdisjoint(c)]
+        if strange:
+            lost, all_ = sum(i in self.unwritten for c in codes for i in c), sum(map(len, codes))
+            encoding = self.tokenizer.encode(texts[strange[0]], add_special_tokens=False)
+            first = next(encoding.offsets[i] for i, c in enumerate(encoding.ids) if c + 1 in self.unwritten)
+            note(
+                f"tokens that the model does not know: {lost} of {all_} ({lost / all_:.1%}), such as "
+                f"{texts[strange[0]][slice(*first)]!r}; each is read as {UNKNOWN} (--tokenizer bpe reads any text)"
+            )
+
+    def written(  # type: ignore[override]
+        self, p: Any, *, temperature: float = 1.0, top_p: float = 1.0, repetition_penalty: float = 1.0,
+        max_length: int | None = None,
+    ) -> Any:  # fmt: skip
+        """p(x|z) as texts are to be written from it; see `vaekit.distributions.causal.Sentences`."""
+        if not 0 <= temperature < math.inf:
+            raise UserError(f"temperature is {temperature}: it has to be a number, 0 or more")
+        if not 0 < top_p <= 1:
+            raise UserError(f"top_p is {top_p}: it has to be above 0 and at most 1")
+        if not 1 <= repetition_penalty < math.inf:
+            raise UserError(f"repetition_penalty is {repetition_penalty}: it has to be a number, 1 or more")
+        if max_length is not None and not 1 <= max_length <= self.longest:
+            raise UserError(f"max_length is {max_length}: it has to be from 1 to {self.longest}, which the model knows")
+        return replace(
+            p, temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty, max_length=max_length
+        )
+
+    def decoded(self, p: Any, noise: Any, *, temperature: float = 0.0, **writing: Any) -> Tensor:
+        """Codes (N, T): the likeliest token each time, or at a temperature above 0 a draw."""
+        return self.written(p, temperature=temperature, **writing).sample(1, noise)[0]
+
+    def unpack(self, x: Tensor) -> np.ndarray:
+        """Codes (N, T) -> texts (N,), each up to its end."""
+        rows = [row[: row.index(END)] if END in row else row for row in x.long().tolist()]
+        if cut := sum(len(row) == x.shape[1] for row in rows):
+            note(f"texts that have no end: {cut} of {len(rows)}; they reached the limit of {x.shape[1]} tokens")
+        return np.array([self.tokenizer.decode([i - 1 for i in row]) for row in rows], dtype=object)
+
+    def networks(self, size: str, network: str) -> tuple[Any, Any]:
+        from vaekit.nets import MLP
+        from vaekit.nets.text import TextEncoder
+
+        if network != "auto":
+            raise UserError(f"network {network!r} is for pictures and numbers: leave it out for texts")
+        options = {**SIZES[size], "layers": ENCODER_LAYERS[size]}
+        return partial(TextEncoder, vocabulary=self.vocabulary, **options), partial(MLP, hidden=(2 * options["width"],))
+
+    def files(self) -> dict[str, str]:
+        return {TOKENIZER: self.tokenizer.to_str()}
+
+    def read(self, folder: Path) -> None:
+        path = folder / TOKENIZER
+        try:
+            text = read_text(path)
+            self.tokenizer = tokenizers().Tokenizer.from_str(text)
+        except Exception as e:  # which of its own the library does not say
+            raise UserError(f"{path} cannot be read: {e}") from e
+        if text_digest(text) != self.tokens:
+            raise UserError(
+                f"{path} is damaged, or is not the one that this run was trained with: restore it from a copy"
+            )
+
+    def describe(self) -> list[str]:
+        what = {"bpe": "byte pairs", "word": "words", "char": "characters", "own": "of your own tokenizer"}[self.level]
+        return [f"{self.vocabulary} tokens, {what}", f"at most {self.longest} of them a text"]
+
+
+def byte_pairs(texts: Sequence[str], *, vocabulary: int = 8000, longest: int = LONGEST) -> Any:
+    """Pieces of words, learned from the texts, down to single bytes (Sennrich et al. 2016, arXiv 1508.07909)."""
+    lib = tokenizers()
+    tokenizer = lib.Tokenizer(lib.models.BPE())
+    tokenizer.pre_tokenizer = lib.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = lib.decoders.ByteLevel()
+    trainer = lib.trainers.BpeTrainer(
+        vocab_size=max(vocabulary, 256), min_frequency=2, show_progress=False,
+        initial_alphabet=lib.pre_tokenizers.ByteLevel.alphabet(), max_token_length=LONGEST_PIECE,
+    )  # fmt: skip
+    # No more of a text than is ever read, since learning from a word takes the square of its length.
+    tokenizer.train_from_iterator((text[: LONGEST_PIECE * longest] for text in texts), trainer)
+    return tokenizer
+
+
+def words(texts: Sequence[str], *, vocabulary: int = 10_000, longest: int = LONGEST) -> Any:
+    """What stands between spaces."""
+    lib = tokenizers()
+    tokenizer = known(Counter(w for text in texts for w in text.split()), vocabulary)
+    tokenizer.pre_tokenizer = lib.pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
+def characters(texts: Sequence[str], *, vocabulary: int = 1000, longest: int = LONGEST) -> Any:
+    """Characters of Unicode."""
+    lib = tokenizers()
+    tokenizer = known(Counter(c for text in texts for c in text), vocabulary)
+    tokenizer.pre_tokenizer = lib.pre_tokenizers.Split(lib.Regex("(?m)."), "isolated")
+    tokenizer.decoder = lib.decoders.Fuse()
+    return tokenizer
+
+
+def own(texts: Sequence[str], *, tokenizer: Any = None, longest: int = LONGEST) -> Any:
+    """A copy of a tokenizer of Hugging Face's library, or of what its file holds. It need not cut or pad texts."""
+    lib = tokenizers()
+    try:
+        text = tokenizer.to_str() if hasattr(tokenizer, "to_str") else Path(tokenizer).read_text(encoding="utf-8")
+        copy = lib.Tokenizer.from_str(text)
+    except OSError as e:
+        raise UserError(f"cannot read the tokenizer {tokenizer}: {e.strerror}") from e
+    except Exception as e:  # which of its own the library does not say
+        raise UserError(
+            f"{tokenizer} is not a tokenizer of Hugging Face's library, as its Tokenizer.save writes: {e}"
+        ) from e
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+TOKENIZERS: dict[str, Any] = {"bpe": byte_pairs, "word": words, "char": characters, "own": own}
+
+
+def tokenizer_part(given: Any) -> Part:
+    """A tokenizer by name, as it is, or as its file, with options perhaps -> one of `TOKENIZERS` and its options."""
+    options = dict(given) if isinstance(given, Mapping) else {"name": given or "bpe"}
+    name = options.get("name")
+    if hasattr(name, "to_str") or str(name).endswith(".json"):
+        return {**options, "name": "own", "tokenizer": name}
+    return options
+
+
+def tokenizer_setting(given: Any) -> Any:
+    """A tokenizer as a config has it: by its name or file; an object is in the run's own file."""
+    if isinstance(given, Mapping):
+        return {**given, "name": tokenizer_setting(given["name"])}
+    return TOKENIZER if hasattr(given, "to_str") else str(given)
+
+
+def codes_of(tokenizer: Any) -> int:
+    """One for each token, and one for the end of a text."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 2
+
+
+def known(counts: Counter[str], vocabulary: int) -> Any:
+    """A tokenizer that knows the most frequent ones."""
+    lib = tokenizers()
+    counts.pop(UNKNOWN, None)
+    kept = sorted(counts, key=lambda w: (-counts[w], w))[: vocabulary - 1]
+    return lib.Tokenizer(lib.models.WordLevel({w: i for i, w in enumerate([UNKNOWN, *kept])}, unk_token=UNKNOWN))
+
+
+def tokenizers() -> Any:
+    """The library, which takes a moment to import."""
+    import tokenizers as lib
+    import tokenizers.decoders
+    import tokenizers.models
+    import tokenizers.pre_tokenizers
+    import tokenizers.trainers
+
+    return lib
+
+
+def have_words(texts: Iterable[str]) -> bool:
+    """Whether spaces divide these texts into words, which they do not in Chinese, in names or in formulas."""
+    texts = list(texts)
+    return sum(len(text.split()) - 1 for text in texts) > SPACED * sum(map(len, texts))
+
+
+def pieces(text: str, words: bool) -> list[str]:
+    """What people read a text by: its words, or its characters."""
+    return text.split() if words else [c for c in text if not c.isspace()]
+
+
+def is_texts(x: Any) -> bool:
+    """Whether these are texts: a list, an array or a column of them."""
+    if isinstance(x, str | bytes | Mapping | Iterator) or getattr(x, "ndim", 1) != 1 or hasattr(x, "columns"):
+        return False
+    first = next(iter(x), None) if isinstance(x, Iterable) else None
+    return isinstance(first, str) or is_tokens(first)
+
+
+def is_tokens(x: Any) -> bool:
+    """Whether this is a text that was split into words, which is not a text yet."""
+    return isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(word, str) for word in x)
+
+
+def check_texts(texts: Any) -> np.ndarray:
+    """Texts (N,) as an object array; UserError for what is none."""
+    if isinstance(texts, str):
+        raise UserError(
+            f"got one text, {texts[:20]!r}: give a list of texts, or, if it names a file, what vaekit.read makes of it"
+        )
+    if isinstance(texts, Iterator):
+        raise UserError(f"X is a {type(texts).__name__}, which can be read only once: give list(X)")
+    array = np.empty(len(texts), dtype=object)
+    array[:] = list(texts)
+    for i, text in enumerate(array.tolist()):
+        if is_tokens(text):
+            raise UserError(f"text {i} is a list of words: give each text as one string, such as ' '.join(words)")
+        if not isinstance(text, str):
+            raise UserError(f"text {i} is {text!r}: leave it out, or give a string")
+    return array

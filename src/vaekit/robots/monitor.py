@@ -1,0 +1,391 @@
+"""Has the robot seen anything like this? An alarm for use on line, whose rate of false alarms is chosen.
+
+A detector gives every step of an episode a score. An episode counts by its highest one so far, and split conformal prediction (Vovk
+et al. 2005) makes of the scores of n episodes that went well a p-value of any later score: the share of such episodes that
+come as high. An alarm at p <= alpha is raised, at whatever step, in at most a share alpha of the episodes that are like
+those n. A policy's own rollouts are not like the expert's demonstrations, so calibrate on rollouts where there are any. The
+guarantee is the mean over draws of the n episodes: with few of them one monitor's own share may lie well above alpha.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+
+from vaekit.errors import UserError, near_matches
+from vaekit.estimators.vae import VAE
+from vaekit.evaluation import shared_noise
+from vaekit.files import digest, read_tensors, read_text, write_tensors, write_text
+from vaekit.robots.demonstrations import Demonstrations, split_episodes
+from vaekit.robots.environments import Environment
+from vaekit.robots.policy import Policy
+from vaekit.robots.rollout import Acting, wilson
+
+Observations = Mapping[str, np.ndarray]
+"""Of T steps of an episode: by name, (T, ...) each."""
+
+MONITOR, MODEL, SCALE = "monitor.json", "model", "scale.safetensors"
+LEAST_SCALE = 1e-3  # of a number that stood still, in standard deviations
+ROWS_AT_ONCE = 256
+
+
+class Detector(Protocol):
+    """
+    Attributes:
+        window: the score of an episode so far is the mean of its last so many steps; None: the sum of all.
+    """
+
+    window: int | None
+
+    def scores(self, observations: Observations) -> np.ndarray:
+        """(T,), odder is more. That of a step depends on it and on the step before, and on nothing else."""
+
+
+class ObservationModel:
+    """-log p of what is seen and of how it has changed since the step before, by a VAE (64 importance samples), in nats.
+
+    Seen are the policy's vectors, standardised, and where it has cameras the mean of its backbones' tokens. The change tells
+    of a sensor that stands still, and of an object that jumps from one usual place to another. A touch makes single numbers
+    of a usual step jump, too: hence the logarithm of what is large, a likelihood with wide tails and a mean over some steps.
+
+    In benchmarks/surprise.py it sees most of what goes wrong among 28 numbers of an arm and a block, and sooner than
+    `Disagreement`; among 2 numbers the distance to the nearest demonstrations sees more. Pictures were not measured.
+    """
+
+    held_out: ClassVar[float] = 0.5  # of the episodes, to calibrate on
+    window: int | None = 5
+    settings: ClassVar[Mapping[str, Any]] = {"size": "small", "likelihood": "laplace", "sampler": "prior"}
+
+    def __init__(self, policy: Policy, vae: VAE, scale: np.ndarray):
+        self.policy, self.vae, self.scale = policy, vae, scale
+
+    @classmethod
+    def fit(cls, policy: Policy, demonstrations: Demonstrations, seed: int) -> ObservationModel:
+        rows = np.concatenate([features(policy, episode) for episode in observations_of(demonstrations)])
+        scale = np.maximum(rows.std(0), LEAST_SCALE)
+        vae = VAE(min(8, rows.shape[1]), random_state=seed, **cls.settings)
+        return cls(policy, vae.fit(np.arcsinh(rows / scale)), scale)
+
+    def rows(self, observations: Observations) -> np.ndarray:
+        """(T, 2 n), what the VAE sees."""
+        return np.arcsinh(features(self.policy, observations) / self.scale)
+
+    def scores(self, observations: Observations) -> np.ndarray:
+        return -self.vae.score_samples(self.rows(observations), k=64)
+
+    def save(self, folder: Path) -> None:
+        self.vae.save(folder / MODEL)
+        write_tensors(folder / SCALE, {"scale": torch.from_numpy(self.scale)}, "monitor")
+
+    @classmethod
+    def load(cls, folder: Path, policy: Policy) -> ObservationModel:
+        from vaekit.runs.load import load
+
+        tensors, _ = read_tensors(folder / SCALE, "monitor")
+        if "scale" not in tensors:
+            raise UserError(f"{folder / SCALE} is not a part of a monitor: save one with Monitor.save")
+        return cls(policy, load(folder / MODEL), tensors["scale"].numpy())
+
+
+class Disagreement:
+    """How far what the policy would do moves from one step to the next where its chunks overlap, summed over the episode, in
+    standard deviations of the actions. It needs the policy alone.
+
+    The distance is the root mean square between chunks of the same 16 draws of noise that z ~ p(z|y) is made from, which
+    bounds the Wasserstein distance of the two distributions of chunks. After statistical temporal action consistency (Agia
+    et al. 2024, arXiv 2410.04640), whose distances ignore which chunk belongs to which; see benchmarks/surprise.py.
+    """
+
+    held_out: ClassVar[float] = 0.0  # nothing is learned from any
+    window: int | None = None
+    samples = 16
+
+    def __init__(self, policy: Policy):
+        self.policy = policy
+
+    @classmethod
+    def fit(cls, policy: Policy, demonstrations: Demonstrations, seed: int) -> Disagreement:
+        return cls(policy)
+
+    @torch.no_grad()
+    def scores(self, observations: Observations) -> np.ndarray:
+        model, parts = self.policy.model_, []
+        for some in pieces(self.policy._packed(observations), 16):
+            rows = len(next(iter(some.values())))
+            c = model.condition(some, rows)
+            z = model.prior_head(c, rows).sample(self.samples if self.policy.latent_dim else 1, shared_noise())
+            parts.append(model.likelihood(model._decode(z.float(), c)).mean.transpose(0, 1))
+        chunks = torch.cat(parts)  # (T, samples, A, S)
+        moved = (chunks[1:, ..., :-1] - chunks[:-1, ..., 1:]).square().flatten(1).double()
+        return np.append(0.0, moved.sum(1).div(max(1, moved.shape[1])).sqrt().numpy())
+
+    def save(self, folder: Path) -> None:
+        """There is nothing to keep."""
+
+    @classmethod
+    def load(cls, folder: Path, policy: Policy) -> Disagreement:
+        return cls(policy)
+
+
+DETECTORS: dict[str, Any] = {"observation": ObservationModel, "disagreement": Disagreement}
+
+
+class Monitor:
+    """A detector, and what its scores are worth: `fit` one, or `load` one.
+
+    monitor.reset()
+    while running:
+        found = monitor.step(observe())  # {"score": 12.3, "p_value": 0.02, "alarm": True}
+
+    Args:
+        policy: whose observations are watched.
+        detector: what gives the scores.
+        alpha: share of the episodes that may raise an alarm though nothing is wrong.
+
+    Attributes:
+        calibration: (n,) rising, the highest score of each episode that was calibrated on.
+    """
+
+    def __init__(self, policy: Policy, detector: Detector, alpha: float = 0.05):
+        if not 0 < alpha < 1:
+            raise UserError(f"alpha={alpha} is a share of the episodes: above 0 and below 1")
+        self.policy, self.detector, self.alpha = policy, detector, alpha
+        self.calibration = np.empty(0)
+        self.reset()
+
+    @classmethod
+    def fit(
+        cls,
+        policy: Policy,
+        demonstrations: Demonstrations,
+        kind: str = "observation",
+        *,
+        alpha: float = 0.05,
+        seed: int = 0,
+    ) -> Monitor:
+        """Learn from one half of the episodes and calibrate on the other ("observation"), or on all ("disagreement").
+
+        Args:
+            demonstrations: for "disagreement" such as the policy was not trained on, on which it is surer than elsewhere.
+            seed: of the halves, and of the VAE.
+
+        Raises:
+            UserError: an unknown kind; too few episodes for `alpha`.
+        """
+        if kind not in DETECTORS:
+            raise UserError(f"kind={kind!r} is not a kind of monitor{near_matches(kind, DETECTORS)}")
+        detector = DETECTORS[kind]
+        learned, calibrated = split_episodes(demonstrations, detector.held_out, seed)
+        if not detector.held_out:
+            calibrated = learned
+        cls(policy, detector, alpha)._check_count(len(calibrated))  # before any time is spent
+        self = cls(policy, detector.fit(policy, demonstrations[learned], seed), alpha)
+        return self.calibrate(observations_of(demonstrations[calibrated]))
+
+    def calibrate(self, episodes: Iterable[Observations]) -> Monitor:
+        """Take these episodes, and no others, for what is usual: such as `record` brings back, that the detector has not
+        learned from. UserError if they are too few for alpha."""
+        highest = [self.scores(episode).max() for episode in episodes]
+        self._check_count(len(highest))
+        self.calibration = np.sort(highest)
+        return self
+
+    def _check_count(self, n: int) -> None:
+        least = math.ceil(1 / self.alpha - 1e-9) - 1
+        if n < least:
+            raise UserError(
+                f"a monitor with false alarms in {self.alpha:.3g} of the episodes is calibrated on {least} episodes or more, which "
+                f"it has not learned from, and there are {n}: give more, or an alpha of {math.ceil(1000 / (n + 1)) / 1000:g} or above"
+            )
+
+    def scores(self, observations: Observations) -> np.ndarray:
+        """(T,), of an episode as `step` would give them."""
+        raw = self.detector.scores(observations)
+        return np.array([self._so_far(raw[: t + 1]) for t in range(len(raw))])
+
+    def _so_far(self, raw: np.ndarray) -> float:
+        window = self.detector.window
+        return float(raw.sum() if window is None else raw[-window:].mean())
+
+    @property
+    def threshold(self) -> float:
+        """The calibration score of rank ceil((n + 1) (1 - alpha)): scores above it raise the alarm."""
+        return float(self.calibration[-math.floor(self.alpha * (len(self.calibration) + 1) + 1e-9)])
+
+    def p_values(self, scores: np.ndarray) -> np.ndarray:
+        """Of each score: the share of usual episodes, the one at hand among them, whose highest score is as high."""
+        n = len(self.calibration)
+        return (1 + n - np.searchsorted(self.calibration, scores, side="left")) / (n + 1)
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self._before: dict[str, np.ndarray] = {}
+        self._raw = np.empty(0)
+
+    def step(self, observation: Mapping[str, Any]) -> dict[str, Any]:
+        """Score what is seen now, by name and without a row axis.
+
+        Returns:
+            score; p_value: of an episode that comes this high; alarm: whether the score is above the threshold.
+        """
+        if not len(self.calibration):
+            raise UserError("the monitor has not been calibrated: call calibrate(episodes) first")
+        now = {
+            name: np.asarray(observation[name])[None] for name in self.policy.conditions_.named if name in observation
+        }
+        self.policy._packed(now)  # tells of what is missing or not finite
+        steps = {name: np.concatenate([self._before[name], now[name]]) for name in now} if self._before else now
+        self._before = now
+        self._raw = np.append(self._raw, self.detector.scores(steps)[-1])
+        score = self._so_far(self._raw)
+        return {
+            "score": score,
+            "p_value": float(self.p_values(np.array(score))),
+            "alarm": not score <= self.threshold,  # NaN is odd, too
+        }
+
+    # -- keeping -------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Write monitor.json, and the VAE where there is one as a run directory; `Monitor.load` reads it back."""
+        folder = Path(folder)
+        kind = next(name for name, detector in DETECTORS.items() if isinstance(self.detector, detector))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UserError(f"cannot make the folder {folder}: {e.strerror}") from e
+        self.detector.save(folder)  # type: ignore[attr-defined]
+        kept = {"kind": kind, "alpha": self.alpha, "policy": digest(self.policy.model_.state_dict())}
+        write_text(folder / MONITOR, json.dumps({**kept, "calibration": self.calibration.tolist()}, indent=1) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, policy: Policy) -> Monitor:
+        """UserError if there is no monitor, or if it is another policy's: its scores would mean nothing."""
+        path = Path(folder) / MONITOR
+        try:
+            kept = json.loads(read_text(path))
+            detector, alpha, calibration = DETECTORS[kept["kind"]], float(kept["alpha"]), np.array(kept["calibration"])
+            same = kept["policy"] == digest(policy.model_.state_dict())
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+            raise UserError(f"{path} is not a monitor ({type(e).__name__}): save one with Monitor.save") from e
+        if not same:
+            raise UserError(f"{path} was calibrated for another policy: fit a monitor for this one")
+        self = cls(policy, detector.load(Path(folder), policy), alpha)
+        self.calibration = calibration
+        return self
+
+
+class Monitored:
+    """A policy under a monitor, to be used in its place, also in `rollout`, whose latency then counts the monitor's.
+
+    Attributes:
+        episodes: of each episode that was acted in: steps; alarm: the step of the first one, or None; p_value: the lowest.
+    """
+
+    def __init__(self, policy: Acting, monitor: Monitor):
+        self.policy, self.monitor = policy, monitor
+        self.episodes: list[dict[str, Any]] = []
+        self._new = True
+
+    @property
+    def deciding(self) -> bool:
+        return self.policy.deciding
+
+    def reset(self, seed: int | None = None) -> None:
+        self.policy.reset(seed)
+        self.monitor.reset()
+        self._new = True
+
+    def act(self, observation: Mapping[str, Any]) -> np.ndarray:
+        if self._new:
+            self.episodes.append({"steps": 0, "alarm": None, "p_value": 1.0})
+            self._new = False
+        found, episode = self.monitor.step(observation), self.episodes[-1]
+        if found["alarm"] and episode["alarm"] is None:
+            episode["alarm"] = episode["steps"]
+        episode["p_value"] = min(episode["p_value"], found["p_value"])
+        episode["steps"] += 1
+        return self.policy.act(dict(observation))
+
+
+def watched(policy: Acting, environment: Environment, kind: str, seed: int, episodes: int = 50) -> Monitored:
+    """The policy of a run under a monitor that is fitted to the run's demonstrations, and calibrated on rollouts from `seed` on."""
+    source = policy.data_.get("source") if isinstance(policy, Policy) else None
+    if not isinstance(policy, Policy) or not source:
+        raise UserError("a monitor is fitted to a run's demonstrations: give a run that `vaekit fit` wrote")
+    monitor = Monitor.fit(policy, policy.read(source), kind)
+    good = record(policy, environment, episodes, seed)
+    if not good:
+        raise UserError(
+            f"a monitor is calibrated on episodes that succeed, and in {episodes} the policy had none: train it until some do"
+        )
+    return Monitored(policy, monitor.calibrate(good))
+
+
+def alarms(episodes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of `Monitored.episodes`: how many; share of them with an alarm, and its Wilson interval at 95 %; alarm_step: the
+    median step of the first one, and steps_left: the median number of steps from there to the end; None without alarms."""
+    raised = [e for e in episodes if e["alarm"] is not None]
+    return {
+        "episodes": len(episodes),
+        "alarms": len(raised) / len(episodes),
+        "alarms_interval": wilson(len(raised), len(episodes)),
+        "alarm_step": float(np.median([e["alarm"] for e in raised])) if raised else None,
+        "steps_left": float(np.median([e["steps"] - e["alarm"] for e in raised])) if raised else None,
+    }
+
+
+def alarm_lines(found: Mapping[str, Any]) -> list[str]:
+    """For people."""
+    low, high = found["alarms_interval"]
+    when = "" if found["alarm_step"] is None else f", at step {found['alarm_step']:.0f} (median)"
+    return [f"alarms            {found['alarms']:.0%} [{low:.0%}, {high:.0%}] of the episodes{when}"]
+
+
+def record(
+    policy: Acting, environment: Environment, episodes: int, seed: int, *, successes: bool = True
+) -> list[Observations]:
+    """What the policy sees in rollouts on the seeds `seed`, `seed` + 1, ..., to calibrate a monitor on.
+
+    successes: keep only those that end in strict success, so that failures are what is unusual; then fewer than `episodes`.
+    """
+    kept: list[Observations] = []
+    for i in range(seed, seed + episodes):
+        observation, over, seen = environment.reset(i), False, []
+        policy.reset(i)
+        while not over:
+            seen.append(observation)
+            observation, _, over = environment.step(policy.act(observation))
+        if environment.strict_success or not successes:
+            kept.append({name: np.stack([each[name] for each in seen]) for name in seen[0]})
+    return kept
+
+
+def observations_of(demonstrations: Demonstrations) -> list[Observations]:
+    """An item an episode."""
+    spans = [slice(*span) for span in zip(demonstrations.episode_starts, demonstrations.episode_ends, strict=True)]
+    return [{name: values[span] for name, values in demonstrations.offered.items()} for span in spans]
+
+
+@torch.no_grad()
+def features(policy: Policy, observations: Observations) -> np.ndarray:
+    """What is seen at each step, and its change since the step before (0 at the first): (T, 2 n) float64."""
+    parts = []
+    for some in pieces(policy._packed(observations), ROWS_AT_ONCE):
+        c = policy.model_.condition(some, len(next(iter(some.values()))))
+        parts.append(torch.cat([v.mean(1) if name == "pictures" else v for name, v in c.items()], dim=1))
+    seen = torch.cat(parts).double().numpy()
+    return np.concatenate([seen, np.diff(seen, axis=0, prepend=seen[:1])], axis=1)
+
+
+def pieces(y: Mapping[str, torch.Tensor], size: int) -> Iterable[dict[str, torch.Tensor]]:
+    """y in turn, at most `size` rows at a time."""
+    for start in range(0, len(next(iter(y.values()))), size):
+        yield {name: values[start : start + size] for name, values in y.items()}

@@ -1,0 +1,225 @@
+"""The report of a policy: held-out episodes with the chunks predicted along them, and what z does.
+
+How it looks is `policy_report.html.j2`; what it shares with other reports is in `report` and `page.html.j2`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from vaekit.conditions import Picture
+from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
+from vaekit.deploy.shown import Strip
+from vaekit.robots.demonstrations import Demonstrations
+from vaekit.robots.environments import ENVIRONMENTS
+from vaekit.robots.policy import Policy
+from vaekit.runs.directory import source_of
+from vaekit.show.drawing import ACCENT, COLOURS, INK, MUTED, grid, png_data_uri, shrink, svg
+from vaekit.show.words import nats, number
+from vaekit.training.data import VALIDATION, generator
+
+NUMBERS, EPISODES, PANELS = 12, 3, 12  # numbers of an action, episodes, and panels of them, shown at most
+CHUNKS = 5  # predicted along an episode
+FRAMES, DRAWS, DRAWN = 64, 16, 12  # observations that z is varied at, its samples at each, and those that are drawn
+SAMPLES = 100  # importance samples, where the results are not given
+SIDE = 128  # of a camera's picture, in pixels
+
+
+def write_policy_report(
+    folder: Path, policy: Policy, demonstrations: Demonstrations, results: Mapping[str, Any] | None = None
+) -> Path:
+    """Write `folder`/report.html.
+
+    Args:
+        folder: the run directory.
+        policy: trained.
+        demonstrations: episodes to show, best those that training did not see.
+        results: of `policy.evaluate`; None: evaluated here.
+    """
+    folder = Path(folder)
+    results = policy.evaluate(demonstrations, k=SAMPLES) if results is None else results
+    return write_page(
+        folder,
+        "policy_report.html.j2",
+        policy,
+        about=about(policy, demonstrations),
+        results=results,
+        curves=curves(policy.history_, keep="last"),
+        episodes=episodes(policy, demonstrations),
+        latent=latent(policy, demonstrations) if policy.latent_dim else None,
+        units=units(results, np.asarray(results["kl_per_unit"])),
+        commands=commands(folder, policy),
+    )
+
+
+def about(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
+    """What was trained on what, in words."""
+    kind, data = policy.kind_, policy.data_
+    return {
+        "model": "Policy: a conditional variational autoencoder of action chunks",
+        "source": source_of(data),
+        "episodes": f"{data['episodes']:,} episode{'s' if data['episodes'] > 1 else ''}",
+        "frames": f"{data['rows']:,} frames",
+        "given": [
+            f"{name} ({c.width}×{c.height} pixels)" if isinstance(c, Picture) else f"{name} ({c.size})"
+            for name, c in policy.conditions_.named.items()
+        ],
+        "numbers": len(kind.mean),
+        "names": names_of(policy),
+        "chunk": f"{kind.chunk_size} actions, {number(kind.chunk_size / kind.fps)} s",
+        "row": "chunk",
+        "shown": f"{demonstrations.episodes:,} episode{'s' if demonstrations.episodes > 1 else ''}",
+        **effort(policy),
+    }
+
+
+def names_of(policy: Policy) -> list[str]:
+    """Of the numbers of an action."""
+    return policy.kind_.names or [f"action {i}" for i in range(len(policy.kind_.mean))]
+
+
+def episodes(policy: Policy, demonstrations: Demonstrations) -> list[dict[str, Any]]:
+    """What was demonstrated over the time of an episode, and the chunks that the policy predicts along it."""
+    shown = min(EPISODES, max(1, PANELS // len(policy.kind_.mean)), demonstrations.episodes)
+    return [
+        {"title": f"Episode {i + 1} of {demonstrations.episodes}", "panels": episode(policy, demonstrations[i])}
+        for i in range(shown)
+    ]
+
+
+def episode(policy: Policy, demonstration: Demonstrations) -> list[Panel]:
+    frames, fps, chunk_size = len(demonstration), policy.kind_.fps, policy.kind_.chunk_size
+    starts = np.unique(np.linspace(0, max(0, frames - chunk_size // 2 - 1), CHUNKS).astype(int))
+    chunks = [policy.predict(seen(policy, demonstration, [start]), noise_seed=(policy.seed_, 0))[0] for start in starts]
+    panels = []
+    for i, name in enumerate(names_of(policy)[:NUMBERS]):
+
+        def draw(axes: Axes, i: int = i) -> None:
+            axes.plot(np.arange(frames) / fps, demonstration.actions[:, i], color=MUTED, linewidth=3.5, alpha=0.45)
+            for start, chunk in zip(starts, chunks, strict=True):
+                ahead = chunk[: frames - start, i]
+                time = (start + np.arange(len(ahead))) / fps
+                axes.plot(time, ahead, color=ACCENT, linewidth=1.1)
+                axes.plot(time[0], ahead[0], "o", color=ACCENT, markersize=3.5)
+            seconds_axis(axes)
+
+        label = f"{name} over {number(frames / fps)} s: demonstrated, and {len(chunks)} predicted chunks"
+        panels.append(Panel(name, svg(draw, label, 3.3, 2.0)))
+    return panels
+
+
+def seconds_axis(axes: Axes) -> None:
+    axes.set_xlabel("seconds")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+
+
+def seen(policy: Policy, demonstrations: Demonstrations, frames: Any) -> dict[str, np.ndarray]:
+    """What the policy sees of these frames, (N, ...) by name."""
+    return {name: demonstrations.offered[name][frames] for name in policy.conditions_.named}
+
+
+@dataclass
+class Draws:
+    """Chunks that follow one observation, by z."""
+
+    frame: int
+    chunks: np.ndarray  # (draws, chunk_size, A), in the robot's own units
+    steps: int  # of the chunk that lie within the episode
+
+
+@torch.inference_mode()
+def most_varied(policy: Policy, demonstrations: Demonstrations) -> tuple[Draws, np.ndarray, np.ndarray]:
+    """Where chunks differ most by z ~ p(z|y), among some observations; all that were looked at, as shares of their episode;
+    and how far chunks differ there, in standard deviations of the actions."""
+    count, chunk_size = len(demonstrations), policy.kind_.chunk_size
+    frames = np.unique(np.linspace(0, count - 1, FRAMES).astype(int))
+    frames = np.unique(np.concatenate([demonstrations.episode_starts[:FRAMES], frames]))  # where ways part most often
+    y = policy._packed(seen(policy, demonstrations, frames))
+    c = policy.model_.condition(y, len(frames))
+    noise = partial(torch.randn, generator=generator(policy.seed_, VALIDATION))
+    z = policy.model_.prior_head(c, len(frames)).sample(DRAWS, noise)
+    chunks = policy.kind_.unpack(policy.model_._decode(z, c))  # (draws, frames, chunk_size, A)
+    which = np.searchsorted(demonstrations.episode_ends, frames, side="right")
+    left = np.minimum(demonstrations.episode_ends[which] - frames, chunk_size)
+    inside = np.arange(chunk_size) < left[:, None]  # (frames, chunk_size)
+    variance = (chunks / np.asarray(policy.kind_.scale)).var(0).mean(-1)  # (frames, chunk_size)
+    spread = np.sqrt((variance * inside).sum(1) / inside.sum(1))
+    best = int(spread.argmax())
+    place = (frames - demonstrations.episode_starts[which]) / demonstrations.lengths[which]
+    return Draws(int(frames[best]), chunks[:, best], int(left[best])), place, spread
+
+
+def latent(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
+    """Several chunks for one observation, that at which z does most, and where in an episode z does how much."""
+    drawn, place, spread = most_varied(policy, demonstrations)
+    fps, steps = policy.kind_.fps, drawn.steps
+    time = np.arange(steps) / fps
+    panels = []
+    for i, name in enumerate(names_of(policy)[:NUMBERS]):
+
+        def draw(axes: Axes, i: int = i) -> None:
+            demonstrated = demonstrations.actions[drawn.frame : drawn.frame + steps, i]
+            axes.plot(time, demonstrated, color=INK, linewidth=2, linestyle=(0, (1.5, 1)), zorder=3)
+            for chunk, colour in zip(drawn.chunks[:DRAWN], COLOURS, strict=False):
+                axes.plot(time, chunk[:steps, i], color=colour, linewidth=1.2)
+            seconds_axis(axes)
+
+        label = f"{name} of {DRAWN} chunks, each with a z of its own, from one observation"
+        panels.append(Panel(name, svg(draw, label, 3.3, 2.2)))
+
+    def draw_spread(axes: Axes) -> None:
+        axes.plot(place, spread, "o", color=ACCENT, markersize=4, markeredgewidth=0, alpha=0.7)
+        axes.set_ylim(0, max(0.5, 1.08 * spread.max()))  # so that a dead latent looks dead
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xticks([0, 0.5, 1], ["begin", "middle", "end"])
+        axes.set_xlabel("of its episode")
+        axes.set_ylabel("standard deviations")
+
+    which = int(np.searchsorted(demonstrations.episode_ends, drawn.frame, side="right"))
+    frame = drawn.frame - int(demonstrations.episode_starts[which])
+    return {
+        "panels": panels,
+        "draws": DRAWN,
+        "place": f"{f'{number(frame / fps)} s after' if frame else 'at'} the beginning of episode {which + 1}",
+        "spread": nats(spread.max()),
+        "cameras": cameras(policy, demonstrations, drawn.frame),
+        "over_time": svg(draw_spread, "How far chunks differ by z, over the time of an episode", 5.6, 2.0),
+    }
+
+
+def cameras(policy: Policy, demonstrations: Demonstrations, frame: int) -> list[tuple[str, Strip]]:
+    """The pictures of an observation."""
+    found = []
+    for name, c in policy.conditions_.named.items():
+        if isinstance(c, Picture):
+            image = grid(shrink(demonstrations.observations[name][frame : frame + 1], SIDE), low=0, high=255)
+            found.append((name, Strip(png_data_uri(image), *image.size)))
+    return found
+
+
+def commands(folder: Path, policy: Policy) -> list[tuple[str, str]]:
+    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    path = from_here(folder)
+    run = shlex.quote(path)
+    source = Path(str(policy.data_.get("source") or "")).name
+    environment = source if source in ENVIRONMENTS else "ENV"
+    k = max(1, policy.kind_.chunk_size // 4)
+    return [
+        ("Put it to the test in a simulator, on seeds it has not seen", f"vaekit rollout {run} --env {environment}"),
+        (f"Play {k} actions of each chunk", f"vaekit rollout {run} --env {environment} --execute {k}"),
+        ("The same, z drawn anew for each chunk", f"vaekit rollout {run} --env {environment} --z chunk --execute {k}"),
+        ("Measure it on other demonstrations", f"vaekit evaluate {run} SOURCE"),
+        ("Take it to a robot that has no PyTorch", f"vaekit export {run} -o policy.onnx"),
+        ("Go on in Python", f"import vaekit; policy = vaekit.load({path!r}); policy.act(observation)"),
+    ]

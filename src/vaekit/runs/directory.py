@@ -1,0 +1,314 @@
+"""The run directory: what is in it, and how it is written. `loading` gets a model back from it.
+
+    config.yaml              everything to rebuild the model and its data schema, for a person to read
+    model.safetensors        the weights of the best epoch
+    metrics.csv              a row per epoch
+    checkpoint.safetensors   what `--resume` goes on from
+    sampler-*.safetensors    what `--sampler` learned of the codes after training
+    tokenizer.json           of texts: their tokens
+    calibration-*.safetensors   what `vaekit score` learned of normal rows
+    evaluation.json          what `vaekit evaluate` found last
+    report.html              to look at
+    temperature.safetensors  of --label-column: how sure predictions are to be
+    labels-alone.safetensors   of --label-column: a classifier that learned from the labels alone, to compare with
+    language-model/          of texts: the same model without z, a run of its own, which `vaekit evaluate` compares with
+
+No pickle: a run from a stranger can be opened without running the stranger's code.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaekit.kinds.text import tokenizer_setting
+from vaekit.errors import UserError
+from vaekit.files import (
+    digest,
+    locked,
+    read_tensors,
+    read_text,
+    read_yaml,
+    tensor_writer,
+    text_digest,
+    text_writer,
+    to_yaml,
+    write_text,
+    write_together,
+)
+from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
+
+CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
+SAMPLER = "sampler-{}.safetensors"
+LANGUAGE_MODEL, LABELS_ALONE = "language-model", "labels-alone.safetensors"
+TEMPERATURE = "temperature.safetensors"
+LEFT_BY_A_RUN = (
+    CHECKPOINT, "sampler-*.safetensors", "calibration-*.safetensors", "detector*", "tokenizer.json", EVALUATION,
+    REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD,
+)  # fmt: skip
+PATIENCE = 60.0  # seconds that a save waits for another one into the same place
+MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
+
+
+def config(estimator: Any) -> dict[str, Any]:
+    """Everything but the weights, as plain values."""
+    from vaekit import __version__
+
+    settings = estimator.get_params(deep=False)
+    for net in ("encoder", "decoder"):
+        if settings.get(net) is not None:
+            settings[net] = {"custom": describe(settings[net])}
+    settings["random_state"] = estimator.seed_
+    if settings.get("tokenizer"):
+        settings["tokenizer"] = tokenizer_setting(settings["tokenizer"])
+    settings = {name: plain(v) for name, v in settings.items()}
+    return {
+        "vaekit": __version__,
+        "estimator": type(estimator).__name__,
+        "settings": settings,
+        "data": {
+            **estimator.data_,
+            "kind": estimator.kind_.name,
+            "schema": asdict(estimator.kind_),
+            "conditions": estimator.conditions_.to_config(),
+            "seen": asdict(estimator.conditions_.seen) if estimator.conditions_.seen else None,
+        },
+        "likelihood": estimator.likelihood_,
+    }
+
+
+def plain(value: Any) -> Any:
+    """A setting as YAML writes it: plain dicts, lists and numbers."""
+    if isinstance(value, Mapping):
+        return {name: plain(v) for name, v in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def source_of(data: Mapping[str, Any]) -> str | None:
+    """What a run was trained on, by what its config says of the data, in words. None: it was trained from Python."""
+    source = data.get("source")
+    return " and ".join(source) if isinstance(source, list) else source
+
+
+def describe(factory: Any) -> str:
+    factory = getattr(factory, "func", factory)  # what a functools.partial wraps
+    return f"{getattr(factory, '__module__', '?')}.{getattr(factory, '__qualname__', type(factory).__name__)}"
+
+
+@contextmanager
+def training(folder: Path | None, estimator: Any, *, resume: bool, first: bool) -> Iterator[str]:
+    """The run directory while it is trained: it is made, its config is written, and no other process may write to it.
+
+    Gives the run's identity. first: whether this is the process that writes, of several that train together.
+    """
+    if folder is None:
+        yield ""
+        return
+    values = config(estimator)
+    if not first:
+        yield identity(values)
+        return
+    make_folder(folder)
+    with locked(folder):
+        if (folder / CONFIG).exists():
+            check_resumable(folder, values, resume)
+        write_together(described(folder, values, estimator))
+        yield identity(values)
+
+
+def check_resumable(folder: Path, new: dict[str, Any], resume: bool) -> None:
+    """UserError where the run in `folder` cannot be gone on with by an estimator of this config."""
+    if not resume:
+        raise UserError(f"{folder} already holds a run: add --resume to go on with it, or choose another --out")
+    old = read_config(folder)
+    if (folder / MODEL).exists() and not (folder / CHECKPOINT).exists():
+        raise UserError(f"{folder} holds weights and no {CHECKPOINT} to go on from: choose another --out to train anew")
+    for name, value in new["settings"].items():
+        if name not in MAY_CHANGE_ON_RESUME and old["settings"].get(name) != value:
+            raise UserError(
+                f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with that"
+            )
+    if identity(old) != identity(new):
+        raise UserError(f"the data is not what {folder} was trained on: resume with the same data")
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise UserError(f"cannot make the folder {folder}: {e.strerror}") from e
+
+
+def described(folder: Path, values: dict[str, Any], estimator: Any) -> dict[Path, Any]:
+    """Files that say what a model is, for `write_together`."""
+    text = to_yaml(values, width=120, default_flow_style=None)
+    head = "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n"
+    texts = {**estimator.kind_.files(), CONFIG: head + text}
+    return {folder / name: text_writer(content) for name, content in texts.items()}
+
+
+def save(folder: Path, estimator: Any) -> Path:
+    """Write the files of a fitted estimator. What other weights left in the folder is removed."""
+    make_folder(folder)
+    values = config(estimator)
+    weights = tensor_writer(estimator.model_.state_dict(), "model", {"run": identity(values)})
+    with locked(folder, PATIENCE):
+        others = (folder / CONFIG).exists() and not holds(
+            folder, identity(values), digest(estimator.model_.state_dict())
+        )
+        files = (
+            described(folder, values, estimator)
+            | sampler_files(folder, estimator)
+            | temperature_file(folder, estimator)
+        )
+        files |= {folder / MODEL: weights, folder / METRICS: text_writer(to_csv(estimator.history_))}
+        write_together(files)
+        if others:
+            clear(folder, keep=files.keys())
+    return folder
+
+
+def holds(folder: Path, run: str, weights: str) -> bool:
+    """Whether these are the weights in a run's folder."""
+    try:
+        _, about = read_tensors(folder / MODEL, "model")
+    except UserError:
+        return False
+    return (about.get("run"), about["hash"]) == (run, weights)
+
+
+def clear(folder: Path, keep: Collection[Path]) -> None:
+    """Remove what another model left in a run's folder, by the names that runs have; other files stay."""
+    for pattern in LEFT_BY_A_RUN:
+        for path in folder.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path not in keep:
+                path.unlink(missing_ok=True)
+
+
+def sampler_files(folder: Path, estimator: Any) -> dict[Path, Any]:
+    """What was learned of the codes after training, a file each."""
+    model, files = model_hash(estimator), {}
+    for name, module in estimator.samplers_.items():
+        about = {"of": model, "options": estimator.sampler_options_[name]}
+        files[folder / SAMPLER.format(name)] = tensor_writer(module.state_dict(), "sampler", about)
+    return files
+
+
+def temperature_file(folder: Path, estimator: Any) -> dict[Path, Any]:
+    """How sure predictions are to be, of estimators that predict labels."""
+    if not hasattr(estimator, "temperature_"):
+        return {}
+    tensors, about = {"temperature": torch.tensor(estimator.temperature_).double()}, {"of": model_hash(estimator)}
+    return {folder / TEMPERATURE: tensor_writer(tensors, "temperature", about)}
+
+
+def save_temperature(folder: Path, estimator: Any) -> None:
+    write_together(temperature_file(folder, estimator))
+
+
+def read_temperature(folder: Path, estimator: Any) -> float:
+    """What `save_temperature` kept; 1 where there is nothing, or it is of other weights."""
+    if not (folder / TEMPERATURE).exists():
+        return 1.0
+    tensors, about = read_tensors(folder / TEMPERATURE, "temperature")
+    return tensors["temperature"].item() if about.get("of") == model_hash(estimator) else 1.0
+
+
+def save_samplers(folder: Path, estimator: Any) -> None:
+    write_together(sampler_files(folder, estimator))
+
+
+def save_evaluation(folder: Path, results: Mapping[str, Any], estimator: Any) -> dict[str, Any]:
+    """Keep what `evaluate` found, with a hash that tells which model it is of; returns what is kept."""
+    kept = {**results, "hash": evaluation_hash(results, estimator)}
+    write_text(folder / EVALUATION, json.dumps(kept, indent=2) + "\n")
+    return kept
+
+
+def read_evaluation(folder: Path, estimator: Any) -> dict[str, Any] | None:
+    """What `save_evaluation` kept; None where there is nothing, it is of other weights, or it was changed."""
+    try:
+        results = json.loads(read_text(folder / EVALUATION))
+        return results if results.pop("hash") == evaluation_hash(results, estimator) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def evaluation_hash(results: Mapping[str, Any], estimator: Any) -> str:
+    return text_digest(model_hash(estimator) + json.dumps(results))
+
+
+def identity(values: Mapping[str, Any]) -> str:
+    """A hash of all that a config says of a model, so that files of two runs are not taken for those of one. Where the source
+    lies and how long to train may change."""
+    settings = {name: value for name, value in values["settings"].items() if name not in MAY_CHANGE_ON_RESUME}
+    data = {name: value for name, value in values["data"].items() if name not in ("source", "folder")}
+    return text_digest(json.dumps([values["estimator"], settings, data, values["likelihood"]], default=str))
+
+
+def model_hash(estimator: Any) -> str:
+    """What files that are of use with one model alone say they are of: a hash of its config and its weights."""
+    return text_digest(identity(config(estimator)) + digest(estimator.model_.state_dict()))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        hint = "it does not exist" if not Path(folder).exists() else f"it has no {CONFIG}"
+        if (Path(folder) / "config.json").is_file():
+            hint += ", and of checkpoints with a config.json LeRobot's ACT alone is read"
+        raise UserError(f"{folder} is not a run directory: {hint}. Train one with `vaekit fit SOURCE --out {folder}`")
+    values = read_yaml(path)
+    check_config(path, values)
+    return values
+
+
+def check_config(path: Path, values: Any) -> None:
+    """UserError where this is not what `config` gives, as far as its form goes."""
+    form = {
+        "vaekit": str, "estimator": str, "settings": dict, "likelihood": dict,
+        "data": {"kind": str, "schema": dict, "conditions": dict, "fingerprint": str},
+    }  # fmt: skip
+    check_form(path, values, form, "")
+    for name, condition in values["data"]["conditions"].items():
+        check_form(path, condition, {"kind": str}, f"data.conditions.{name}.")
+
+
+def check_form(path: Path, values: Any, form: Mapping[str, Any], within: str) -> None:
+    if not isinstance(values, dict) or (missing := form.keys() - values.keys()):
+        lacks = ", ".join(within + name for name in sorted(missing if isinstance(values, dict) else form))
+        raise UserError(f"{path} is not the config of a vaekit run: it lacks {lacks}. Restore it from a copy")
+    for name, wanted in form.items():
+        if isinstance(wanted, dict):
+            check_form(path, values[name], wanted, f"{within}{name}.")
+        elif not isinstance(values[name], wanted):
+            held = " ".join(repr(values[name]).split())[:40]
+            raise UserError(f"{path} is damaged: {within}{name} cannot be {held}. Restore it from a copy")
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Rows of metrics.csv; none where it is not there. UserError where it is damaged."""
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            if missing := {"epoch", "step", "seconds"} - set(reader.fieldnames or ("epoch", "step", "seconds")):
+                raise ValueError(f"it has no column {min(missing)}")
+            rows = [{k: float(v) for k, v in row.items()} for row in reader]
+            return [row | {name: int(row[name]) for name in ("epoch", "step")} for row in rows]
+    except PermissionError as e:
+        raise UserError(f"no permission to read {path}: change its permissions") from e
+    except (OSError, ValueError, TypeError, OverflowError, csv.Error) as e:
+        raise UserError(f"{path} is damaged ({e}): restore it from a copy, or delete it, as no model needs it") from e

@@ -1,0 +1,1 @@
+"""What arguments may be: the values that suit an annotation, and parts that are chosen by name."""

@@ -1,0 +1,1 @@
+"""Drawings and words that a person looks at."""
