@@ -12,7 +12,7 @@ from vaekit.evaluation import evaluate, importance_weighted
 from vaekit.model import LatentModel
 from vaekit.nets import ConditionEmbedding
 from vaekit.nets.population import Population
-from vaekit.structures.marginal import likeliest
+from vaekit.structures.marginal import likeliest, marginal
 from vaekit.training.data import Data
 
 KIND = torch.tensor([0, 0, 1, 2])  # what rows had together, and how often: kind 1 is never of size 1
@@ -84,6 +84,15 @@ def test_what_is_known_stays_and_rows_differ_in_it(truth):
     torch.testing.assert_close(importance_weighted(model, Data(x, None, y), 2), exact)
     alone = [importance_weighted(model, Data(x, None, y)[slice(i, i + 1)], 2) for i in range(5)]
     torch.testing.assert_close(torch.cat(alone), exact)
+
+
+def test_the_densities_of_z_are_those_of_its_own_distributions(truth):
+    model, log_p = of_labels(truth)
+    x = truth.rows(20)
+    draw = marginal(model, x, k=3)
+    torch.testing.assert_close(draw.log_pz, model.prior(None, 20).log_prob(draw.z))
+    torch.testing.assert_close(draw.log_qz, draw.posterior.log_prob(draw.z))
+    torch.testing.assert_close(draw.log_weight, mixture(x, log_p, [0, 1, 2, 3]).expand(3, -1))
 
 
 def test_unknown_numbers_are_averaged_over_what_training_saw(truth):

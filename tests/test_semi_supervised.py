@@ -85,7 +85,7 @@ def test_the_weight_sums_over_labels_and_integrates_over_codes():
     """By importance samples log p(x) = log sum_y p(y) p(x|y), and log p(x|y) where y is known, as quadrature has them."""
     model, x = small_model("label"), torch.tensor([[0.3, -0.2], [0.3, -0.2], [-0.5, 0.4]]).double()
     draw = model.draw(x, {"y": torch.tensor([-1, 2, -1])}, k=20_000, noise=shared_noise())
-    found = (draw.log_px + draw.log_pz - draw.log_qz).logsumexp(0) - np.log(20_000)
+    found = draw.log_weight.logsumexp(0) - np.log(20_000)
     each = [[density(model, row.numpy(), torch.tensor([c])) for c in range(3)] for row in x[[0, 2]]]
     known = [np.log(np.dot(p, [0.2, 0.5, 0.3])) for p in each]
     np.testing.assert_allclose(found.detach(), [known[0], np.log(each[0][2]), known[1]], atol=0.02)
@@ -134,7 +134,7 @@ def test_unknown_numbers_are_integrated_out():
     model, x = small_model("number"), torch.tensor([[0.3, -0.2], [0.3, -0.2]]).double()
     y = torch.tensor([[torch.nan], [0.7]])
     draw = model.draw(x, {"y": y}, k=20_000, noise=shared_noise())
-    found = (draw.log_px + draw.log_pz - draw.log_qz).logsumexp(0).detach() - np.log(20_000)
+    found = draw.log_weight.logsumexp(0).detach() - np.log(20_000)
     grid = np.linspace(-5, 5, 61)
     over_y = [density(model, x[0].numpy(), torch.tensor([[v]])) * stats.norm.pdf(v) for v in grid]
     np.testing.assert_allclose(found[0], np.log(integrate.simpson(over_y, x=grid)), atol=0.05)

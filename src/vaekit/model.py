@@ -63,6 +63,11 @@ class Draw:
         return self.posterior.log_prob(self.z)
 
     @cached_property
+    def log_weight(self) -> Tensor:
+        """log p(x|z,y) + log p(z|y) - log q(z|x,y), (k, B): the log of z's importance weight."""
+        return self.log_px + self.log_pz - self.log_qz
+
+    @cached_property
     def kl(self) -> Tensor:
         """KL(q(z|x,y) || p(z|y)), (B,): in closed form where there is one, else the mean of log q - log p."""
         analytic = kl_divergence(self.posterior, self.prior)

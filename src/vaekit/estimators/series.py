@@ -323,8 +323,7 @@ def drawn(model: Any, data: Data, random: torch.Generator) -> Tensor:
     noise = normal_noise(random)
     with torch.no_grad():
         draw = model.draw(data.x, None, k=CANDIDATES, mask=data.mask, noise=noise)
-        log_weight = draw.log_px + draw.log_pz - draw.log_qz
-        chosen = torch.multinomial(log_weight.softmax(0).T, 1, generator=random).T.unsqueeze(-1)
+        chosen = torch.multinomial(draw.log_weight.softmax(0).T, 1, generator=random).T.unsqueeze(-1)
         p = draw.decode(draw.z.gather(0, chosen.expand(-1, -1, draw.z.shape[-1])))
         if hasattr(p, "sample_given"):
             return p.sample_given(data.x, data.mask[0], noise)[0]

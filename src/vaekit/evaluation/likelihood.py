@@ -74,8 +74,7 @@ def importance_weighted(
         for done in range(0, k, SAMPLES_AT_ONCE):
             some = min(SAMPLES_AT_ONCE, k - done)
             draw = marginal(model, x, chunk.y or None, k=some, mask=chunk.mask, noise=own.normal)
-            log_weight = (draw.log_px + draw.log_pz - draw.log_qz).double()
-            total = torch.logaddexp(total, log_weight.logsumexp(0))
+            total = torch.logaddexp(total, draw.log_weight.double().logsumexp(0))
         scores.append(total - math.log(k))
     return torch.cat(scores).cpu()
 

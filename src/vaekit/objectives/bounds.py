@@ -90,10 +90,10 @@ class IWAE(Objective):
             raise UserError(f"objective.k={self.k} is too small: at least 1 sample")
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
-        return -importance_bound(log_weights(draw)).mean(), plain_terms(draw)
+        return -importance_bound(draw.log_weight).mean(), plain_terms(draw)
 
     def validation(self, draw: Draw) -> Tensor:
-        return importance_bound(log_weights(draw))
+        return importance_bound(draw.log_weight)
 
 
 class DReG(IWAE):
@@ -114,11 +114,6 @@ class DReG(IWAE):
         # Its value is the bound's; its gradient that of the weighted sum.
         loss = -(share * log_weight).sum(0)
         return (loss - loss.detach() - importance_bound(log_weight.detach())).mean(), terms
-
-
-def log_weights(draw: Draw) -> Tensor:
-    """log p(x|z) + log p(z) - log q(z|x), (k, B)."""
-    return draw.log_px + draw.log_pz - draw.log_qz
 
 
 def importance_bound(log_weight: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -15,6 +16,23 @@ from torch import Tensor
 from vaekit.distributions import Noise
 from vaekit.model import Draw, Given
 from vaekit.nets.population import MOST, Population, Y
+
+
+@dataclass
+class Marginal(Draw):
+    """A draw with y summed out where it is unknown: its ELBO and its importance weights bound log p(x | what is known of y).
+
+    z, its distributions and `decode` are those of the likeliest y.
+    """
+
+    log_px: Tensor = field(kw_only=True)  # (k, B)
+    kl: Tensor = field(kw_only=True)  # (B,)
+    log_weight: Tensor = field(kw_only=True)  # (k, B)
+
+    @classmethod
+    def of(cls, draw: Draw, *, log_px: Tensor, kl: Tensor, log_weight: Tensor) -> Marginal:
+        own = {f.name: getattr(draw, f.name) for f in fields(Draw)}
+        return cls(**own, log_px=log_px, kl=kl, log_weight=log_weight)
 
 
 def marginal(
@@ -28,10 +46,8 @@ def marginal(
 ) -> Draw:
     """As `model.draw`, with y summed out where it is unknown, for evaluation.
 
-    `log_px`, `kl` and the importance weight log_px + log_pz - log_qz have what is unknown summed out: the ELBO and its
-    importance-weighted kin bound log p(x | what is known of y). Of each value of y there are k samples, of `MOST` draws of it
-    k / `MOST`. z, its distributions and `decode` are those of the likeliest y. A model that does not know p(y), or sums over y
-    itself, draws as it is.
+    What is given is a `Marginal`. Each value of y has k samples; `MOST` draws of y have k / `MOST` samples each. A model that
+    does not know p(y), or sums over y itself, draws as it is.
 
     Args:
         model: anything with `draw`; p(y) is its condition's `population`.
@@ -42,11 +58,10 @@ def marginal(
     again = Again(noise, k, len(x))
     sums, whole = summed(model, population, x, population.complete(model.condition.named(y), len(x)), k, mask, again)
     draw = model.draw(x, whole, k=k, mask=mask, noise=again.noise())
-    log_px, kl, log_weight = draw.log_px, draw.kl, draw.log_px + draw.log_pz - draw.log_qz
+    log_px, kl, log_weight = draw.log_px, draw.kl, draw.log_weight
     for rows, *terms in sums:
         log_px[:, rows], kl[rows], log_weight[:, rows] = (t.to(log_px) for t in terms)
-    replace(draw, log_px=log_px, kl=kl, log_weight=log_weight)
-    return draw
+    return Marginal.of(draw, log_px=log_px, kl=kl, log_weight=log_weight)
 
 
 def likeliest(model: Any, x: Tensor, y: Mapping[str, Tensor], mask: Tensor | None = None) -> Mapping[str, Tensor]:
@@ -71,7 +86,7 @@ def summed(
         for i in range(count):
             noise = again.noise(rows, i * samples if samples < k else 0)
             draw = model.draw(x[rows], {n: v[:, i] for n, v in values.items()}, k=samples, mask=seen, noise=noise)
-            weight = (draw.log_px + draw.log_pz - draw.log_qz).double().logsumexp(0) - math.log(samples)
+            weight = draw.log_weight.double().logsumexp(0) - math.log(samples)
             terms.append((draw.log_px.double().mean(0), draw.kl.double(), weight))
         log_px, kl, weight = (torch.stack(term, dim=1) for term in zip(*terms, strict=True))
         log_q = (log_p + log_px - kl).log_softmax(1)  # the q(y|x) whose bound is the highest
@@ -107,8 +122,3 @@ class Again:
     def flat(self, k: int, n: int, *shape: int) -> Tensor:
         """Of k samples as rows of their own: (1, k * rows, *shape)."""
         return self.source(self.k, self.rows, *shape).flatten(0, 1)[None]
-
-
-def replace(draw: Draw, *, log_px: Tensor, kl: Tensor, log_weight: Tensor) -> None:
-    """Set what a draw would compute when it is asked. log p(z|y) is what makes log p(x|z) + log p(z) - log q(z) the weight."""
-    vars(draw).update(log_px=log_px, kl=kl, log_pz=log_weight - log_px + draw.log_qz)

@@ -20,7 +20,7 @@ from vaekit.distributions import Distribution, Noise, Normal
 from vaekit.distributions.kl import kl_per_unit
 from vaekit.model import Draw, Given, LatentModel, blank
 from vaekit.nets.population import is_known
-from vaekit.structures.marginal import Again, replace
+from vaekit.structures.marginal import Again, Marginal
 
 Perturb = Callable[[Tensor, Tensor | None, Noise], tuple[Tensor, Tensor | None]]
 """`perturb(x, mask, noise)`: other rows (B, *event) and their mask, of which y is the same."""
@@ -40,9 +40,8 @@ JOLT = (
 class SemiSupervisedModel(LatentModel):
     """A `LatentModel` and q(y|x), for one condition y, which is given by name: {target: (B, ...)}, -1 or NaN where it is unknown.
 
-    What `draw` gives has y summed out in `log_px`, `kl` and the importance weight log_px + log_pz - log_qz: the ELBO and its
-    importance-weighted kin bound log p(x) where y is unknown, and log p(x|y) where it is known. z, its distributions and `decode`
-    are those of y where it is known, and of the likeliest y elsewhere.
+    `draw` gives a `vaekit.structures.marginal.Marginal` where y is unknown: its bounds are of log p(x) in the rows whose y is
+    unknown, and of log p(x|y) in the others.
 
     Training adds to the bound what q(y|x) learns on its own account, the sum of
     `label_weight` times its loss on the labels, on labelled rows the model holds, since of few labels hardly one is in a batch;
@@ -139,13 +138,13 @@ class SemiSupervisedModel(LatentModel):
         chosen = self.completed(y, h)
         draw = super().draw(x, {self.target: chosen}, k=k, mask=mask, noise=again.noise())
         told = h.detach() + self.generative * (h - h.detach())  # the same number, whose gradient is another
-        self._sum_out(draw, told, self.known(y, len(x)), chosen, again)
+        draw = self._sum_out(draw, told, self.known(y, len(x)), chosen, again)
         if self.training:
             draw.penalty = self._learn(x, mask, h, noise)
         return draw
 
-    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:
-        """Replace the terms of the bound by those with y summed out."""
+    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> Draw:
+        """The draw, with y summed out where it is unknown."""
         raise NotImplementedError
 
     def _given(self, x: Tensor, y: Tensor, k: int, mask: Tensor | None, noise: Noise) -> Draw:
@@ -233,9 +232,9 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         loss = torch.stack([F.cross_entropy(h / t.exp(), y, reduction="sum") + 2 * t**2 for t in log_t])
         return log_t[loss.argmin()].exp().item()
 
-    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:
+    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> Draw:
         if y is not None and is_known(y).all():
-            return
+            return draw
         log_q, log_p = h.log_softmax(-1), self.log_prior.to(h).expand_as(h)
         if y is not None:  # where y is known all the probability is on it, and log p(y) is not part of log p(x|y)
             known = is_known(y).unsqueeze(1)
@@ -244,18 +243,18 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         q, every = log_q.exp(), torch.arange(len(h), device=h.device)
         rows, classes, drawn = self._others(q.detach(), chosen, again)
         # Of each pair of a row and a class: which they are, and the terms of its bound, (k, pairs) and (pairs,).
-        pairs = [(every, chosen, draw.log_px, draw.kl, draw.log_px + draw.log_pz - draw.log_qz)]
+        pairs = [(every, chosen, draw.log_px, draw.kl, draw.log_weight)]
         for r, c in zip(rows.split(len(h)), classes.split(len(h)), strict=True):
             mask = None if draw.mask is None else draw.mask[r]
             other = self._given(draw.x[r], c, len(draw.z), mask, again.noise(r))
-            pairs.append((r, c, other.log_px, other.kl, other.log_px + other.log_pz - other.log_qz))
+            pairs.append((r, c, other.log_px, other.kl, other.log_weight))
         row, label, log_px, kl, weight = (torch.cat(part, dim=-1) for part in zip(*pairs, strict=True))
         drawn = torch.cat([torch.ones_like(draw.kl), drawn])
         share = q[row, label] / drawn
         log_weight = weight.new_full((len(draw.z), *h.shape), -torch.inf)
         log_weight[:, row, label] = weight + (log_p[row, label] - drawn.log()).to(weight)
         divergence = torch.where(q > 0, q * (log_q.clamp_min(-1e4) - log_p), 0.0).sum(1)
-        replace(
+        return Marginal.of(
             draw,
             log_px=torch.zeros_like(draw.log_px).index_add(1, row, share * log_px),
             kl=divergence.index_add(0, row, share * kl),
@@ -312,17 +311,17 @@ class SemiSupervisedRegressor(SemiSupervisedModel):
         off = (y - self.of(h).loc) / self.of(h).scale
         return ((off.square().sum() + 4) / (off.numel() + 4)).sqrt().item()
 
-    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> None:
+    def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> Draw:
         unknown = torch.ones_like(h[:, 0], dtype=torch.bool) if y is None else ~is_known(y)
         if not unknown.any():
-            return
+            return draw
         k, q = len(draw.z), self.of(h)
         prior = Normal(1, torch.zeros_like(q.loc), torch.ones_like(q.scale))
         drawn = torch.where(unknown[:, None], q.sample(k, again.source), chosen)  # (k, B, size)
         mask = None if draw.mask is None else as_rows(draw.mask, k)
         each = self._given(as_rows(draw.x, k), drawn.flatten(0, 1), 1, mask, again.flat)
-        weight = (each.log_px + each.log_pz - each.log_qz).view(k, -1)
-        replace(
+        weight = each.log_weight.view(k, -1)
+        return Marginal.of(
             draw,
             log_px=each.log_px.view(k, -1),
             kl=each.kl.view(k, -1).mean(0) + torch.where(unknown, kl(q, prior), 0.0),

@@ -27,8 +27,9 @@ def impute(model: nn.Module, data: Data, draws: int, generator: torch.Generator,
     if len(data) > rows:
         return torch.cat([impute(model, chunk, draws, generator, k) for chunk in data.chunks(rows)], 1)
     draw = model.draw(data.x, data.y or None, k=k, mask=data.mask, noise=normal_noise(generator))  # type: ignore[operator]
-    log_weight = draw.log_px + draw.log_pz - draw.log_qz  # (k, B)
-    chosen = torch.multinomial(log_weight.softmax(0).T, draws, replacement=True, generator=generator).T  # (draws, B)
+    chosen = torch.multinomial(
+        draw.log_weight.softmax(0).T, draws, replacement=True, generator=generator
+    ).T  # (draws, B)
     z = draw.z.gather(0, chosen.unsqueeze(-1).expand(-1, -1, draw.z.shape[-1]))
     x = draw.decode(z).sample(1, normal_noise(generator))[0]
     return x if data.mask is None else torch.where(data.mask, data.x, x)

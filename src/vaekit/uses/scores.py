@@ -246,7 +246,7 @@ def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.
 
     def surprise(model: Any, x: Tensor, rows: Data) -> Tensor:
         draw = model.draw(x, rows.y or None, k=k, mask=rows.mask, noise=shared_noise())
-        weights = (draw.log_px + draw.log_pz - draw.log_qz).softmax(0)
+        weights = draw.log_weight.softmax(0)
         surprise = -torch.einsum("kb,kb...->b...", weights, draw.likelihood.log_prob_elements(x))
         return surprise if rows.mask is None else torch.where(rows.mask, surprise, 0.0)
 
