@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from conftest import LinearGaussian
-from vaekit.distributions import MultivariateNormal, Normal
+from vaekit.distributions import MultivariateNormal, Normal, Prior
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.evaluation import evaluate, latent_health, verdict
 from vaekit.evaluation.latent import log_mean, moment_kl
@@ -116,7 +116,7 @@ def test_a_decoder_that_ignores_z_is_told():
     assert "ignores z" in found["verdict"]
 
 
-class TwoClasses(nn.Module):
+class TwoClasses(Prior):
     """A prior that is N(±3, 1) by the condition, and codes that follow it."""
 
     def forward(self, c, n):

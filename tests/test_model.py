@@ -97,7 +97,8 @@ def test_unknown_is_the_same_however_it_is_said_and_differs_from_known():
     z = torch.randn(4, 2)
     torch.testing.assert_close(model.decode(z, all_unknown).mean, model.decode(z).mean)
     torch.testing.assert_close(model.decode(z, {"label": all_unknown["label"]}).mean, model.decode(z).mean)
-    torch.testing.assert_close(model.prior(all_unknown).mean, model.prior(n=4).mean)
+    for nothing in (all_unknown, {}, None):
+        torch.testing.assert_close(model.prior(nothing, 4).mean, model.prior(n=4).mean)
     known = model.decode(z, {"label": torch.zeros(4, dtype=torch.long)}).mean
     assert not torch.allclose(known, model.decode(z).mean)
 

@@ -17,16 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions import (
+    DataDistribution,
     Distribution,
     Likelihood,
     Noise,
     NormalPosterior,
+    Prior,
     StandardNormalPrior,
     kl_divergence,
 )
 from vaekit.distributions.base import full_precision
 
 Given = Tensor | Mapping[str, Tensor] | None
+"""What is known of y: of one condition a tensor (B, ...), or several by name. None, {} and a name left out: nothing."""
 Features = Tensor | Mapping[str, Tensor]
 """What networks see of y: a tensor (B, features), or several by name, each (B, ...), such as the tokens of a picture."""
 
@@ -43,8 +46,8 @@ class Draw:
     z: Tensor  # (k, B, *latent)
     posterior: Distribution  # over (B, *latent)
     prior: Distribution  # over (B, *latent)
-    likelihood: Distribution  # over (k, B, *event)
-    decode: Callable[[Tensor], Distribution]  # other latents of these rows (k, B, *latent) -> p(x|z,y)
+    likelihood: DataDistribution  # over (k, B, *event)
+    decode: Callable[[Tensor], DataDistribution]  # other latents of these rows (k, B, *latent) -> p(x|z,y)
     penalty: Tensor | float = 0.0  # what the model asks to be minimised beside any objective, such as a codebook's loss
 
     @cached_property
@@ -88,11 +91,12 @@ class Model(nn.Module):
     condition: nn.Module | None
 
     def prior(self, y: Given = None, n: int = 1) -> Distribution:
-        """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` when y is None."""
-        rows = n if y is None else len(next(iter(y.values())) if isinstance(y, Mapping) else y)
+        """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` where nothing is known."""
+        known = list(y.values()) if isinstance(y, Mapping) else [] if y is None else [y]
+        rows = len(known[0]) if known else n
         return self._prior(self._features(y, rows), rows)
 
-    def decode(self, z: Tensor, y: Given = None, guidance: float = 0.0) -> Distribution:
+    def decode(self, z: Tensor, y: Given = None, guidance: float = 0.0) -> DataDistribution:
         """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape.
 
         guidance: what y changes about the decoder's output is multiplied by 1 + guidance. Where that output is logits, or means
@@ -114,6 +118,9 @@ class Model(nn.Module):
     ) -> Draw:
         """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
         raise NotImplementedError
+
+    def learn(self, x: Tensor) -> None:
+        """Called once before training, with rows of the data x (B, *event)."""
 
     def forward(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Tensor:
         """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""
@@ -141,7 +148,7 @@ class LatentModel(Model):
         decoder: network, (B, latent_dim) -> (B, *likelihood.param_shape), called in the same way.
         likelihood: head that turns the decoder's output into p(x|z,y).
         latent_dim: number of latent units.
-        prior: module, (c or None, B) -> distribution over (B, latent_dim). Default: the standard Normal.
+        prior: p(z|y). Default: the standard Normal.
         posterior: head that turns the encoder's output into q(z|x,y). Default: a diagonal Normal.
         condition: module that turns y into features c, such as `vaekit.nets.ConditionEmbedding`. None: y is nothing.
     """
@@ -153,7 +160,7 @@ class LatentModel(Model):
         likelihood: Likelihood,
         *,
         latent_dim: int,
-        prior: nn.Module | None = None,
+        prior: Prior | None = None,
         posterior: nn.Module | None = None,
         condition: nn.Module | None = None,
     ):
@@ -165,8 +172,7 @@ class LatentModel(Model):
         self.prior_head = prior if prior is not None else StandardNormalPrior(latent_dim)
         self.posterior_head = posterior if posterior is not None else NormalPosterior(latent_dim)
         self.condition = condition
-        if hasattr(self.prior_head, "attach"):
-            self.prior_head.attach(self)  # type: ignore[operator]
+        self.prior_head.attach(self)
 
     def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Distribution:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
@@ -180,10 +186,13 @@ class LatentModel(Model):
         posterior = self._posterior(x, c, mask)
         z = posterior.sample(k, noise)
 
-        def decode(z: Tensor) -> Distribution:
+        def decode(z: Tensor) -> DataDistribution:
             return self.likelihood(self._decode(z, c))
 
         return Draw(x, mask, z, posterior, self.prior_head(c, len(x)), decode(z), decode)
+
+    def learn(self, x: Tensor) -> None:
+        self.prior_head.learn(self.likelihood.features(x))
 
     def _prior(self, c: Features | None, rows: int) -> Distribution:
         return self.prior_head(c, rows)

@@ -54,7 +54,7 @@ def walk(shown: Shown, a: int, b: int, path: str) -> tuple[np.ndarray, str]:
     """The rows on the way from row a to row b, and how smooth it is in words."""
     y = between(shown, a, b, np.linspace(0, 1, shown.steps))
     model = shown.estimator.model_
-    packed = shown.estimator.conditions_.pack(y or {}, shown.steps) or None
+    packed = shown.estimator.conditions_.pack(y or {}, shown.steps)
     ends = torch.from_numpy(shown.codes[[a, b]]).to(next(model.parameters()).dtype)
     z = PATHS[path](ends[0], ends[1], shown.steps, lambda z: model.decode(z, packed).mean)
     back = shown.estimator.inverse_transform(z.double().numpy(), y)

@@ -155,8 +155,8 @@ def surprises(
     """Each text as (word or character, -log p of its tokens given those before and the mean code, nats), the end of the text last."""
     kind, model, data = estimator.kind_, estimator._model(), estimator._data(texts, y)
     x = estimator._batch(data)
-    z = model.posterior(x, data.y or None, data.mask).mean
-    nats = -model.decode(z, data.y or None).log_prob_tokens(x, data.mask)
+    z = model.posterior(x, data.y, data.mask).mean
+    nats = -model.decode(z, data.y).log_prob_tokens(x, data.mask)
     found = []
     for text, line, encoding in zip(
         texts, nats.tolist(), kind.tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True

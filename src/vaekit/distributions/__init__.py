@@ -7,7 +7,7 @@ row, or shared out over processes), and a training step does not pay for argumen
 """
 
 from vaekit.distributions.autoregressive import AutoregressiveLikelihood, AutoregressiveNormal
-from vaekit.distributions.base import Distribution, Noise, normal_noise
+from vaekit.distributions.base import DataDistribution, Distribution, Noise, normal_noise
 from vaekit.distributions.causal import CausalLikelihood, Sentences
 from vaekit.distributions.elementwise import (
     Bernoulli,
@@ -25,7 +25,7 @@ from vaekit.distributions.mixed import Mixed, MixedLikelihood
 from vaekit.distributions.mixtures import Mixture
 from vaekit.distributions.multivariate import MultivariateNormal
 from vaekit.distributions.posteriors import POSTERIORS, NormalPosterior
-from vaekit.distributions.priors import PRIORS, ConditionalNormalPrior, StandardNormalPrior
+from vaekit.distributions.priors import PRIORS, ConditionalNormalPrior, Prior, StandardNormalPrior
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     **OF_ONE_KIND,
@@ -43,6 +43,7 @@ __all__ = [
     "Categorical",
     "ConditionalNormalPrior",
     "ContinuousBernoulli",
+    "DataDistribution",
     "Distribution",
     "Flow",
     "Laplace",
@@ -54,6 +55,7 @@ __all__ = [
     "Noise",
     "Normal",
     "NormalPosterior",
+    "Prior",
     "Sentences",
     "StandardNormalPrior",
     "kl_divergence",

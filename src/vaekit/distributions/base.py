@@ -24,14 +24,21 @@ class Distribution(Protocol):
     def mean(self) -> Tensor:
         """(*batch, *event)"""
 
-    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Log-probability of `x` (*batch, *event) -> (*batch). Entries where `mask` is False are left out."""
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-probability of `x` (*batch, *event) -> (*batch)."""
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
         """k reparameterised samples -> (k, *batch, *event)."""
 
     def tempered(self, temperature: float) -> Distribution:
         """The same distribution, its spread multiplied by `temperature` (0: its mean; 1: itself)."""
+
+
+class DataDistribution(Distribution, Protocol):
+    """A distribution over data, of which entries may be missing; a latent has no missing entries."""
+
+    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Log-probability of `x` (*batch, *event) -> (*batch). Entries where `mask` is False are left out."""
 
 
 def sum_event(values: Tensor, event_ndim: int, mask: Tensor | None = None) -> Tensor:

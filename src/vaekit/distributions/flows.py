@@ -26,7 +26,7 @@ class Flow:
         with full_precision_flow(self.base.loc):
             return self.transform(self.base.mean)
 
-    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor) -> Tensor:
         # An autoregressive map is quick one way alone. What was just drawn need not be inverted.
         if self._drawn is not None and self._drawn[0] is x:
             return self._drawn[1]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions.base import Distribution
+from vaekit.distributions.base import DataDistribution
 from vaekit.distributions.elementwise import (
     Bernoulli,
     Categorical,
@@ -64,7 +64,7 @@ class Likelihood(nn.Module):
         """How many values are held while one x of this shape is scored."""
         return math.prod(self.param_shape)
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor) -> DataDistribution:
         """Decoder output (*batch, *param_shape) -> distribution over events (*batch)."""
         raise NotImplementedError
 
@@ -169,7 +169,7 @@ class ScaledLikelihood(Likelihood):
             return self.raw_scale
         return (self.raw_scale * SCALE_SPEED).exp() + MIN_SCALE
 
-    def forward(self, h: Tensor) -> Distribution:
+    def forward(self, h: Tensor) -> DataDistribution:
         return self.distribution(len(self.event_shape), h, self.scale, self.log_unit)
 
 

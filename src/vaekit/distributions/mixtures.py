@@ -39,7 +39,7 @@ class Mixture:
         constants = (loc.square() * precision).sum(-1) + 2 * (self.scale.double().log() + HALF_LOG_2PI).sum(-1)
         return self.log_weights - 0.5 * (squares + constants)
 
-    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor) -> Tensor:
         return self.log_prob_components(x).logsumexp(-1).to(x)
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:

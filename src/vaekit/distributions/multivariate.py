@@ -27,7 +27,7 @@ class MultivariateNormal:
         """Half the log-determinant of the covariance, (B,)."""
         return self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor) -> Tensor:
         difference = (x - self.loc).unsqueeze(-1)
         white = torch.linalg.solve_triangular(self.factor, difference, upper=False).squeeze(-1)
         return -(0.5 * white.square() + HALF_LOG_2PI).sum(-1) - self.log_det

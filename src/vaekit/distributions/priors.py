@@ -1,8 +1,6 @@
 """Priors p(z|y): a module that turns the condition's features into a distribution over z.
 
-Every one is called as `prior(c, n)`: c (n, condition_features), or None without a condition. To add one, write a class
-and name it in `PRIORS`. One that needs more than sizes has `attach(model)`, called once when the model is put
-together, and `learn(x)`, called once with rows of the training data.
+To add one, write a `Prior` that is made as `prior(latent_dim, condition_features=0, **options)`, and name it in `PRIORS`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaekit.distributions.base import full_precision
+from vaekit.distributions.base import Distribution, full_precision
 from vaekit.distributions.elementwise import Normal
 from vaekit.distributions.flows import Flow, start_at_identity
 from vaekit.distributions.mixtures import Mixture
@@ -25,7 +23,24 @@ SPEED = 10.0  # a mixture's numbers move this much faster than a weight: they ha
 HIDDEN = 64  # width of the network from a condition to a prior's numbers
 
 
-class StandardNormalPrior(nn.Module):
+class Prior(nn.Module):
+    """p(z|y). `attach`, `learn` and `start_at` are called once each, and do nothing unless a subclass has a use for them."""
+
+    def forward(self, condition: Any, n: int) -> Distribution:
+        """Features of the condition (n, condition_features), None without one -> a distribution over (n, latent_dim)."""
+        raise NotImplementedError
+
+    def attach(self, model: Any) -> None:
+        """Called when a model is put together, with that model."""
+
+    def learn(self, x: Tensor) -> None:
+        """Called before a model is trained, with rows of its data as the encoder sees them, (rows, *input_shape)."""
+
+    def start_at(self, codes: Tensor) -> None:
+        """Called before the prior alone is trained on codes, with those codes, (rows, latent_dim)."""
+
+
+class StandardNormalPrior(Prior):
     """N(0, I), whatever the condition."""
 
     zero: Tensor
@@ -40,7 +55,7 @@ class StandardNormalPrior(nn.Module):
         return Normal(1, self.zero.expand(n, -1), self.one)
 
 
-class ConditionalNormalPrior(nn.Module):
+class ConditionalNormalPrior(Prior):
     """N(mu(y), sigma(y)^2) with mu and sigma learned from the condition; it starts as N(0, I)."""
 
     def __init__(self, latent_dim: int, condition_features: int = 0, *, hidden: int = HIDDEN):
@@ -55,7 +70,7 @@ class ConditionalNormalPrior(nn.Module):
         return Normal(1, loc, F.softplus(raw + SOFTPLUS_OF_ONE) + MIN_SCALE)
 
 
-class MixturePrior(nn.Module):
+class MixturePrior(Prior):
     """A mixture of diagonal Normals, all its numbers learned; with a condition, learned from it.
 
     Args:
@@ -89,7 +104,7 @@ class MixturePrior(nn.Module):
         return Mixture(logits.log_softmax(-1), loc, F.softplus(raw + SOFTPLUS_OF_ONE) + MIN_SCALE, n)
 
 
-class VampPrior(nn.Module):
+class VampPrior(Prior):
     """A mixture of the posteriors of learned pseudo-inputs (Tomczak & Welling 2018, arXiv 1705.07120).
 
     Pseudo-inputs are in the space of what the encoder sees. With a condition, each has a learned condition of its own,
@@ -132,7 +147,7 @@ class VampPrior(nn.Module):
         return Mixture(logits.log_softmax(-1), components.loc, components.scale, n)
 
 
-class FlowPrior(nn.Module):
+class FlowPrior(Prior):
     """A Normal pushed through affine coupling layers (RealNVP, Dinh et al. 2017, arXiv 1605.08803), which also see the
     condition. It starts as N(0, I).
 
@@ -172,7 +187,7 @@ def numbers_from(condition_features: int, start: Tensor, hidden: int) -> nn.Sequ
     return nn.Sequential(nn.Linear(condition_features, hidden), nn.SiLU(), last)
 
 
-PRIORS: dict[str, type[nn.Module]] = {
+PRIORS: dict[str, type[Prior]] = {
     "standard": StandardNormalPrior,
     "conditional": ConditionalNormalPrior,
     "mixture": MixturePrior,

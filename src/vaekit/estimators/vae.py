@@ -39,7 +39,7 @@ from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
 from vaekit.structures.build import STRUCTURES, NetFactory
 from vaekit.training import Data
-from vaekit.training.data import fixed_uniform, generator, rows_at_once
+from vaekit.training.data import START, fixed_uniform, generator, rows_at_once
 from vaekit.uses import generate
 from vaekit.uses.fill_in import fill_in
 from vaekit.uses.filters import as_written, check, clauses, draw_until
@@ -185,12 +185,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         x, mask = self.kind_.pack(rows, jitter=np.random.default_rng(self.seed_))
         data = Data(x, mask, known)
         self._assemble(name, options, data, origin)
-        prior = getattr(self.model_, "prior_head", None)
-        if prior is not None and hasattr(prior, "learn") and not self._warm:
+        if not self._warm:
             train, _ = self._split(data)
-            some = data[train[torch.randperm(len(train))[:1024]]]
+            some = data[train[torch.randperm(len(train), generator=generator(self.seed_, START))[:1024]]]
             x, _ = next(iter(Chunks(some, self.kind_)))
-            prior.learn(self.model_.likelihood.features(x))
+            self.model_.learn(x)
         return data
 
     def _infer(self, name: str, rows: np.ndarray | Frame, columns: list[str] | None) -> tuple[str, np.ndarray | Frame]:
@@ -272,7 +271,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
         def encode(rows: Data) -> Any:
             x = self.kind_.batch(rows.x, fixed_uniform())
-            return model.posterior(x.float(), rows.y or None, rows.mask)
+            return model.posterior(x.float(), rows.y, rows.mask)
 
         sampler = fit_sampler(model, partial(SAMPLERS[name], **options), train, valid, encode, self.seed_)
         if compare:
@@ -298,7 +297,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             model = self._model()
             data = self._data(X, y)
             chunks = data.chunks(rows_at_once(model, data, most=ROWS_AT_ONCE))
-            return np.concatenate([model.posterior(self._batch(c), c.y or None, c.mask).mean.numpy() for c in chunks])
+            return np.concatenate([model.posterior(self._batch(c), c.y, c.mask).mean.numpy() for c in chunks])
 
     def inverse_transform(
         self, Z: Any, y: Any = None, *, random_state: int | None = None, **writing: Any
@@ -320,7 +319,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             model = self._model()
             noise = normal_noise(generator(self.seed_ if random_state is None else random_state))
             chunks = Data(z, None, conditions).chunks(ROWS_AT_ONCE)
-            found = [self.kind_.decoded(model.decode(c.x, c.y or None), noise, **writing) for c in chunks]
+            found = [self.kind_.decoded(model.decode(c.x, c.y), noise, **writing) for c in chunks]
             return self._unpack(torch.cat(found))
 
     def reconstruct(self, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> np.ndarray:
@@ -480,7 +479,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         model = self._model()
 
         def decode_mean(z: Tensor) -> Tensor:
-            return model.decode(z, self.conditions_.pack(self.conditions_.name(y), len(z)) or None).mean
+            return model.decode(z, self.conditions_.pack(self.conditions_.name(y), len(z))).mean
 
         return self.inverse_transform(PATHS[chosen](z[0], z[1], steps, decode_mean), y, **writing)
 

@@ -48,7 +48,7 @@ def latent_health(
     for i, chunk in enumerate(some.chunks(rows_at_once(model, some, most=ROWS_AT_ONCE))):
         noise = BatchNoise(generator(seed, VALIDATION, i, 1), len(chunk), slice(None))
         x = to_batch(chunk.x, noise.uniform)
-        draw = marginal(model, x, chunk.y or None, mask=chunk.mask, noise=noise.normal)
+        draw = marginal(model, x, chunk.y, mask=chunk.mask, noise=noise.normal)
         if len(chunk) > 1:
             others = draw.decode(draw.z.roll(1, dims=1)).log_prob(draw.x, draw.mask)
             gap += (draw.log_px - others).double().sum().item()

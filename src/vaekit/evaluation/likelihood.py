@@ -73,7 +73,7 @@ def importance_weighted(
         total = torch.full((len(chunk),), -math.inf, dtype=torch.float64, device=x.device)
         for done in range(0, k, SAMPLES_AT_ONCE):
             some = min(SAMPLES_AT_ONCE, k - done)
-            draw = marginal(model, x, chunk.y or None, k=some, mask=chunk.mask, noise=own.normal)
+            draw = marginal(model, x, chunk.y, k=some, mask=chunk.mask, noise=own.normal)
             total = torch.logaddexp(total, draw.log_weight.double().logsumexp(0))
         scores.append(total - math.log(k))
     return torch.cat(scores).cpu()
@@ -98,7 +98,7 @@ def evaluate(
     for i, chunk in enumerate(data.chunks(rows_at_once(model, data, most=ROWS_AT_ONCE))):
         noise = BatchNoise(generator(seed, VALIDATION, i), len(chunk), slice(None))
         x = to_batch(chunk.x, noise.uniform)
-        draw = marginal(model, x, chunk.y or None, mask=chunk.mask, noise=noise.normal)
+        draw = marginal(model, x, chunk.y, mask=chunk.mask, noise=noise.normal)
         reconstruction -= draw.log_px.double().sum().item()
         kl += draw.kl.double().sum().item()
         per_unit = kl_per_unit(draw.posterior, draw.prior)

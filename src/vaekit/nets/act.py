@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaekit.distributions import Distribution, Prior
 from vaekit.nets.mlp import MLP
 from vaekit.nets.positions import PositionEmbeddingSine, sinusoid_table
 from vaekit.nets.resnet import ResNet
@@ -190,7 +191,7 @@ class ActionDecoder(nn.Module):
         return self.head(h).transpose(1, 2)  # (B, actions, S)
 
 
-class ObservationPrior(nn.Module):
+class ObservationPrior(Prior):
     """p(z|y) from a summary of the observation: its vectors, and the mean of its pictures' tokens.
 
     Args:
@@ -198,11 +199,11 @@ class ObservationPrior(nn.Module):
         features: numbers of an observation: of its vectors together, and `width` more where there are cameras.
     """
 
-    def __init__(self, prior: Callable[[int, int], nn.Module], latent_dim: int, features: int, hidden: int = 128):
+    def __init__(self, prior: Callable[[int, int], Prior], latent_dim: int, features: int, hidden: int = 128):
         super().__init__()
         self.summary = MLP((features,), (hidden,), hidden=(hidden,))
         self.prior = prior(latent_dim, hidden)
 
-    def forward(self, c: Mapping[str, Tensor], n: int) -> object:
+    def forward(self, c: Mapping[str, Tensor], n: int) -> Distribution:
         parts = [values.mean(1) if name == "pictures" else values for name, values in c.items()]
         return self.prior(self.summary(torch.cat(parts, dim=1)), n)

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaekit import evaluation
 from vaekit.conditions import Conditions, Label, Number, Picture
-from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, StandardNormalPrior
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Prior, StandardNormalPrior
 from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators.base import Learner
 from vaekit.estimators.checks import check_settings
@@ -236,7 +236,7 @@ class Policy(Learner):
     def _prior_name(self) -> str:
         return choose("prior", self.prior, self.parts["prior"])[0] if self.latent_dim else "standard"
 
-    def _prior(self, features: int) -> nn.Module:
+    def _prior(self, features: int) -> Prior:
         """p(z|y), y having so many numbers. What is drawn from N(0, I), or has no units, needs no observation."""
         if self._prior_name() == "standard":
             return StandardNormalPrior(self.latent_dim)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vaekit.distributions import Likelihood
+from vaekit.distributions import Likelihood, Prior
 from vaekit.errors import UserError
 from vaekit.model import LatentModel
 from vaekit.structures import build_ladder, build_quantised
@@ -23,7 +23,7 @@ def build_flat(
     features: int,
     *,
     latent_dim: int,
-    prior: Callable[[int, int], nn.Module],
+    prior: Callable[[int, int], Prior],
     posterior: Callable[[int], nn.Module],
     encoder: NetFactory,
     decoder: NetFactory,

@@ -55,10 +55,10 @@ class Levels:
 
         return self.walk(choose, k)[0]
 
-    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor) -> Tensor:
         """Of z (k, B, latent_dim) -> (k, B), or of (B, latent_dim) -> (B,). Free for the z that was drawn, else a pass."""
         if x.ndim == 2:
-            return self.log_prob(x[None], mask)[0]
+            return self.log_prob(x[None])[0]
         parts, path = x.split(self.units, dim=-1), self.path
         if path is None or x is not self.drawn:
             path = self.walk(lambda level, normal: parts[level], len(x))[1]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaekit.distributions import Distribution, Likelihood, Noise
+from vaekit.distributions import DataDistribution, Likelihood, Noise
 from vaekit.distributions.base import full_precision
 from vaekit.errors import UserError, extra_needed
 from vaekit.model import Draw, Given, Model, blank
@@ -33,7 +33,7 @@ class Certain:
     def mean(self) -> Tensor:
         return self.loc
 
-    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor) -> Tensor:
         """(*batch, latent_dim) -> (*batch): 0 where x is that z, else minus infinity."""
         return torch.where((x == self.loc).all(-1), 0.0, -torch.inf).to(self.loc)
 
@@ -65,7 +65,7 @@ class CodePrior:
         """The likeliest code at each place given those before it: an average of codes means nothing."""
         return self.tempered(0.0).sample(1)[0]
 
-    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor) -> Tensor:
         """Of z (k, B, latent_dim) -> (k, B), or of (B, latent_dim) -> (B,): of the codes nearest to it."""
         if self.codes is not None and x is self.drawn:
             return self._log_prob(self.codes, self.c).expand(len(x), -1)
@@ -164,7 +164,7 @@ class QuantisedVAE(Model):
         many = z.expand(k, *z.shape)
         prior = CodePrior(self, c, len(x), many, codes)
 
-        def decode(z: Tensor) -> Distribution:
+        def decode(z: Tensor) -> DataDistribution:
             return self.likelihood(self._decode(z, c))
 
         likelihood = self.likelihood(h.expand(k, *h.shape[1:]))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vaekit.frame import LARGE
 
-ORDER, STEP, VALIDATION, SPLIT = range(4)  # what random numbers are for
+ORDER, STEP, VALIDATION, SPLIT, START = range(5)  # what random numbers are for
 VALUES_AT_ONCE = 1 << 23  # decoder outputs held at a time: bounds memory, changes no number
 
 

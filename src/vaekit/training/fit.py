@@ -207,7 +207,7 @@ def fit(
                     ).view(x.shape)
                     mask = seen if mask is None else mask & seen
 
-                draw = partial(model.draw, x, y or None, k=objective.k, mask=mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
+                draw = partial(model.draw, x, y, k=objective.k, mask=mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
                 loss = step(draw, progress())
                 loss_value, *values = torch.stack([loss.detach(), *bare.terms.values()]).tolist()
                 if not math.isfinite(loss_value):
@@ -333,7 +333,7 @@ def validate(
         if i % fabric.world_size == fabric.global_rank:
             noise = BatchNoise(generator(seed, VALIDATION, i), len(data), slice(None))
             x = to_batch(data.x, noise.uniform)
-            draw = model.draw(x, data.y or None, k=objective.k, mask=data.mask, noise=noise.normal)  # type: ignore[operator]
+            draw = model.draw(x, data.y, k=objective.k, mask=data.mask, noise=noise.normal)  # type: ignore[operator]
             score = objective.validation(draw)
             scored = torch.zeros_like(draw.kl) if score is None else torch.ones_like(draw.kl)
             rows = -draw.log_px.mean(0), draw.kl, draw.kl if score is None else score, scored

@@ -120,7 +120,7 @@ def explain_nan(model: Any, x: Tensor, y: Any, mask: Any, noise: Any, state: Any
     """One line: the step, the first tensor that is not finite on the way from data to loss, and what to do."""
     bad = first_bad({"x (the data)": x, **{f"weight {k}": v for k, v in model.named_parameters()}})
     if bad is None:
-        draw = model.draw(x, y or None, mask=mask, noise=noise)
+        draw = model.draw(x, y, mask=mask, noise=noise)
         parts = {"posterior": draw.posterior, "prior": draw.prior, "likelihood": draw.likelihood}
         inside = {f"{part} {k}": v for part, d in parts.items() for k, v in vars(d).items()}
         densities = {

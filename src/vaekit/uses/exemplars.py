@@ -42,7 +42,7 @@ class Exemplars(Score):
         """Learn from the rows X (N, ...) the model was trained on, in random order."""
 
         def code(model: Any, x: Tensor, rows: Data) -> Tensor:
-            q = model.posterior(x, rows.y or None, rows.mask)
+            q = model.posterior(x, rows.y, rows.mask)
             if not isinstance(q, Normal):
                 raise UserError('score "exemplars" is for a flat model with posterior "normal": try "loglik"')
             return torch.stack([q.loc, q.scale.expand_as(q.loc)], dim=1)
@@ -58,7 +58,7 @@ class Exemplars(Score):
         weights = torch.full((len(loc),), -math.log(len(loc)), dtype=torch.float64)
 
         def log_p(model: Any, x: Tensor, rows: Data) -> Tensor:
-            draw = model.draw(x, rows.y or None, k=self.k, mask=rows.mask, noise=shared_noise())
+            draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
             log_pz = Mixture(weights, loc, scale, len(x)).log_prob(draw.z)
             return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
 

@@ -78,7 +78,7 @@ def candidates(
     """
     codes, seen = (t[None, : kind.longest] for t in (pattern.codes, pattern.seen))
     noise = normal_noise(random)
-    draw = model.draw(codes, y or None, k=(k + 1) // 2, mask=seen, noise=noise)  # type: ignore[operator]
+    draw = model.draw(codes, y, k=(k + 1) // 2, mask=seen, noise=noise)  # type: ignore[operator]
     z = torch.cat([draw.z, draw.prior.sample(k // 2, noise)])  # (k, 1, latent_dim)
     log_q = torch.logaddexp(draw.posterior.log_prob(z), draw.prior.log_prob(z)) - math.log(2)
     weight = (draw.prior.log_prob(z) - log_q)[:, 0]  # (k,)

@@ -39,7 +39,7 @@ def sample(
     `guidance`: see `Model.decode`. `mean`: the mean of p(x|z,y) in place of a draw from it.
     `likelihood`: p(x|z,y) -> what is drawn from in its place.
     """
-    prior = model.prior(y or None, n) if sampler is None else sampler(features(model.condition, y or None, n), n)
+    prior = model.prior(y, n) if sampler is None else sampler(features(model.condition, y, n), n)
     z = prior.tempered(temperature).sample(1, normal_noise(generator))[0]
-    p = model.decode(z, y or None, guidance)
+    p = model.decode(z, y, guidance)
     return shown(likelihood(p) if likelihood else p, mean, generator)

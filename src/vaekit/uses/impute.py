@@ -26,7 +26,7 @@ def impute(model: nn.Module, data: Data, draws: int, generator: torch.Generator,
     rows = rows_at_once(model, data, max(k, draws))
     if len(data) > rows:
         return torch.cat([impute(model, chunk, draws, generator, k) for chunk in data.chunks(rows)], 1)
-    draw = model.draw(data.x, data.y or None, k=k, mask=data.mask, noise=normal_noise(generator))  # type: ignore[operator]
+    draw = model.draw(data.x, data.y, k=k, mask=data.mask, noise=normal_noise(generator))  # type: ignore[operator]
     chosen = torch.multinomial(
         draw.log_weight.softmax(0).T, draws, replacement=True, generator=generator
     ).T  # (draws, B)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaekit.distributions import Distribution, Noise, Normal, normal_noise
+from vaekit.distributions import Distribution, Noise, Normal, Prior, normal_noise
 from vaekit.distributions.priors import FlowPrior, MixturePrior
 from vaekit.errors import UserError
 from vaekit.model import Draw, LatentModel
@@ -24,7 +24,7 @@ from vaekit.training import Data, Training, fit, launch
 from vaekit.training.data import generator, rows_at_once
 from vaekit.training.guards import seeded
 
-SAMPLERS: dict[str, type[nn.Module]] = {"gmm": MixturePrior, "flow": FlowPrior}
+SAMPLERS: dict[str, type[Prior]] = {"gmm": MixturePrior, "flow": FlowPrior}
 """Beside "prior", which is the model's own."""
 STEPS, BATCH, PASSES = 3000, 512, 300  # steps, or passes where the rows are few
 STEPS_A_PASS = 8  # at least, down to batches of `LEAST` rows: of few rows one batch a pass is too few steps in all
@@ -47,7 +47,7 @@ class Codes(nn.Module):
     """What is trained: a prior over codes x = (loc, scale) of q(z|x,y), (B, 2, latent_dim). `condition` is copied, and stays
     as it was trained."""
 
-    def __init__(self, prior: nn.Module, condition: nn.Module | None):
+    def __init__(self, prior: Prior, condition: nn.Module | None):
         super().__init__()
         self.prior = prior
         self.condition = copy.deepcopy(condition).requires_grad_(False) if condition else None
@@ -79,7 +79,7 @@ def features(condition: nn.Module | None, y: Any, rows: int) -> Tensor | None:
         return condition(y, rows)
 
 
-def new_sampler(model: nn.Module, build: Callable[[int, int], nn.Module]) -> nn.Module:
+def new_sampler(model: nn.Module, build: Callable[[int, int], Prior]) -> Prior:
     """A sampler with fresh weights for this model. UserError where its latents have a structure of their own."""
     if not isinstance(model, LatentModel):
         raise UserError(
@@ -90,12 +90,12 @@ def new_sampler(model: nn.Module, build: Callable[[int, int], nn.Module]) -> nn.
 
 def fit_sampler(
     model: LatentModel,
-    build: Callable[[int, int], nn.Module],
+    build: Callable[[int, int], Prior],
     train: Data,
     valid: Data,
     encode: Callable[[Data], Distribution],
     seed: int,
-) -> nn.Module:
+) -> Prior:
     """Learn q(z|y) of a trained model.
 
     Args:
@@ -106,11 +106,9 @@ def fit_sampler(
     with seeded(seed):
         prior = new_sampler(model, build)
         codes = [codes_of(model, data, encode) for data in (train, valid)]
-        if isinstance(
-            prior, MixturePrior
-        ):  # on draws: means alone lie too close together, most of all in units out of use
-            loc, scale = codes[0].x.unbind(1)
-            prior.start_at(loc + scale * torch.randn_like(loc))
+        loc, scale = codes[0].x.unbind(1)
+        # At draws: means alone lie too close together, most of all in units out of use.
+        prior.start_at(loc + scale * torch.randn_like(loc))
         batch = min(BATCH, max(LEAST, len(train) // STEPS_A_PASS))
         passes = min(PASSES, max(1, round(STEPS * batch / len(train))))
         options = Training(epochs=passes, batch_size=batch, seed=seed, precision="32-true", condition_dropout=0.1)
@@ -127,7 +125,7 @@ def gain(
     codes, draws = codes_of(model, data[slice(COMPARED)], encode), normal_noise(generator(seed))
     if len(codes) < 2:
         return math.nan, math.nan
-    y, rows = codes.y or None, len(codes)
+    y, rows = codes.y, len(codes)
     z = Normal(1, codes.x[:, 0], codes.x[:, 1]).sample(DRAWS, draws)
     log_p = [p.log_prob(z).mean(0) for p in (sampler(features(model.condition, y, rows), rows), model.prior(y, rows))]
     difference = (log_p[0] - log_p[1]).double()

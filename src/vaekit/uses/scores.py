@@ -79,8 +79,8 @@ class Reconstruction(Score):
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
         def log_px(model: Any, x: Tensor, rows: Data) -> Tensor:
-            z = model.posterior(x, rows.y or None, rows.mask).mean
-            return model.decode(z[None], rows.y or None).log_prob(x, rows.mask)[0]
+            z = model.posterior(x, rows.y, rows.mask).mean
+            return model.decode(z[None], rows.y).log_prob(x, rows.mask)[0]
 
         return by_chunks(estimator, X, y, log_px)
 
@@ -92,10 +92,10 @@ class KL(Score):
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
         def kl(model: Any, x: Tensor, rows: Data) -> Tensor:
-            q, p = model.posterior(x, rows.y or None, rows.mask), model.prior(rows.y or None, len(x))
+            q, p = model.posterior(x, rows.y, rows.mask), model.prior(rows.y, len(x))
             if (analytic := kl_divergence(q, p)) is not None:
                 return -analytic
-            return -model.draw(x, rows.y or None, k=SAMPLES, mask=rows.mask, noise=shared_noise()).kl
+            return -model.draw(x, rows.y, k=SAMPLES, mask=rows.mask, noise=shared_noise()).kl
 
         return by_chunks(estimator, X, y, kl, samples=SAMPLES)
 
@@ -113,7 +113,7 @@ class Regret(Score):
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
         def regret(model: Any, x: Tensor, rows: Data) -> Tensor:
-            c, mask = rows.y or None, rows.mask
+            c, mask = rows.y, rows.mask
             with torch.no_grad():
                 start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
             if not isinstance(start, Normal):
@@ -178,8 +178,8 @@ class Path(Score):
         def statistics(model: Any, x: Tensor, rows: Data) -> Tensor:
             if not x.is_floating_point():
                 raise UserError('score "path" needs rows that are numbers, not tokens: try "loglik"')
-            q = model.posterior(x, rows.y or None, rows.mask)
-            rebuilt = model.decode(q.mean[None], rows.y or None).mean[0]
+            q = model.posterior(x, rows.y, rows.mask)
+            rebuilt = model.decode(q.mean[None], rows.y).mean[0]
             left = x - rebuilt if rows.mask is None else torch.where(rows.mask, x - rebuilt, 0.0)
             sizes = [t.flatten(1).norm(dim=1)[:, None] for t in (left, q.mean, spread(q))]
             return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
@@ -245,7 +245,7 @@ def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.
     """
 
     def surprise(model: Any, x: Tensor, rows: Data) -> Tensor:
-        draw = model.draw(x, rows.y or None, k=k, mask=rows.mask, noise=shared_noise())
+        draw = model.draw(x, rows.y, k=k, mask=rows.mask, noise=shared_noise())
         weights = draw.log_weight.softmax(0)
         surprise = -torch.einsum("kb,kb...->b...", weights, draw.likelihood.log_prob_elements(x))
         return surprise if rows.mask is None else torch.where(rows.mask, surprise, 0.0)
