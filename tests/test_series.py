@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -234,11 +235,14 @@ def test_draws_of_gaps_are_those_of_the_conditional_normal():
     p, x = remembering()
     n = 20_000
     p = AutoregressiveNormal(p.loc[:1].expand(n, -1, -1), p.scale, p.memory)
-    seen = torch.ones(2, 7, dtype=torch.bool)
+    seen, whole = torch.ones(2, 7, dtype=torch.bool), torch.ones(n, 2, 7, dtype=torch.bool)
     seen[0, 2:4] = seen[1, 6] = False
     x = x[:1].expand(n, -1, -1)
-    drawn = p.sample_given(x, seen, normal_noise(torch.Generator().manual_seed(0)))
-    assert (drawn == x)[:, seen].all()
+    both = torch.cat([x, x + 1]), torch.cat([seen.expand(n, -1, -1), whole])  # the other half lacks nothing
+    both_p = replace(p, loc=torch.cat([p.loc, p.loc]))
+    drawn = both_p.sample_given(*both, normal_noise(torch.Generator().manual_seed(0)))
+    assert (drawn == both[0])[both[1]].all()
+    drawn = drawn[:n]
     for c in range(2):
         o, m = seen[c].numpy(), ~seen[c].numpy()
         k = covariance_of(p, c)

@@ -66,16 +66,17 @@ class AutoregressiveNormal:
         errors = torch.einsum("cts,...cs->...ct", torch.linalg.cholesky(self.covariance()), white)
         return self.loc + self.scale * errors
 
-    def sample_given(self, x: Tensor, seen: Tensor, noise: Noise = torch.randn) -> Tensor:
-        """Draws of what is missing of x (*batch, channels, time) given the rest; `seen` (channels, time) is shared by the
-        batch. A draw of all of it is corrected by what it missed of the rest (Matheron's rule)."""
+    def sample_given(self, x: Tensor, mask: Tensor, noise: Noise = torch.randn) -> Tensor:
+        """x (B, channels, time), and draws given the rest where `mask` is False -> (*batch, channels, time): a draw of all of
+        x is corrected by what it missed of the rest (Matheron's rule)."""
         drawn, covariance = self.sample(1, noise)[0], self.covariance()
-        for c in range(len(seen)):
-            here, gone = seen[c].nonzero()[:, 0], (~seen[c]).nonzero()[:, 0]
-            missed = (x - drawn)[..., c, here].unsqueeze(-1)
-            known = torch.linalg.solve(covariance[c][here][:, here], missed)
-            drawn[..., c, gone] += (covariance[c][gone][:, here] @ known).squeeze(-1)
-        return torch.where(seen, x, drawn)
+        missed, alone = torch.where(mask, x - drawn, 0.0), torch.eye(x.shape[-1]).to(x)
+        for seen in mask.unique(dim=0):  # rows with the same gaps share a solve
+            rows = (mask == seen).flatten(1).all(1)
+            known = torch.where(seen.unsqueeze(-1) & seen.unsqueeze(-2), covariance, alone)
+            gain = torch.linalg.solve(known, covariance, left=False)  # (channels, time, time)
+            drawn[..., rows, :, :] += torch.einsum("cts,...cs->...ct", gain, missed[..., rows, :, :])
+        return torch.where(mask, x, drawn)
 
     def tempered(self, temperature: float) -> AutoregressiveNormal:
         return replace(self, scale=self.scale * temperature)

@@ -40,6 +40,9 @@ class DataDistribution(Distribution, Protocol):
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Log-probability of `x` (*batch, *event) -> (*batch). Entries where `mask` is False are left out."""
 
+    def sample_given(self, x: Tensor, mask: Tensor, noise: Noise = torch.randn) -> Tensor:
+        """x (B, *event), and a draw given the rest where `mask` (B, *event) is False -> (*batch, *event)."""
+
 
 def sum_event(values: Tensor, event_ndim: int, mask: Tensor | None = None) -> Tensor:
     """Sum (*batch, *event) over the event -> (*batch), leaving out entries where `mask` is False."""

@@ -29,6 +29,12 @@ class Elementwise:
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return sum_event(self.log_prob_elements(x), self.event_ndim, mask)
 
+    def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
+        raise NotImplementedError
+
+    def sample_given(self, x: Tensor, mask: Tensor, noise: Noise = torch.randn) -> Tensor:
+        return torch.where(mask, x, self.sample(1, noise)[0])
+
 
 @dataclass
 class Normal(Elementwise):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.distributions.base import Noise
-from vaekit.distributions.elementwise import HALF_LOG_2PI
+from vaekit.distributions.elementwise import HALF_LOG_2PI, Elementwise
 from vaekit.distributions.likelihoods import Likelihood
 
 ON_SPIKE = 1e-5  # how near to a spike is on it: 32 bits round
@@ -172,7 +172,7 @@ class Classes(nn.Module):
 
 
 @dataclass
-class Mixed:
+class Mixed(Elementwise):
     """Independent columns, each of its own kind, by h (*batch, params). Its mean is the mean of numbers and the likeliest
     category: an average of categories means nothing."""
 
@@ -183,10 +183,6 @@ class Mixed:
         """(*batch, D): log-density of a number in its own units, log-probability of a category or a spike."""
         parts = [g.log_prob(h, x[..., g.index]) for g, h in self.groups()]
         return torch.cat(parts, -1)[..., self.head.order]
-
-    def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        values = self.log_prob_elements(x)
-        return (values if mask is None else torch.where(mask, values, 0.0)).sum(-1)
 
     @property
     def mean(self) -> Tensor:
@@ -245,7 +241,7 @@ class MixedLikelihood(Likelihood):
         return cls((len(unit),), **options)
 
     def forward(self, h: Tensor) -> Mixed:  # type: ignore[override]
-        return Mixed(self, h)
+        return Mixed(1, self, h)
 
     def features(self, x: Tensor) -> Tensor:
         return torch.cat([g.see(x[:, g.index]) for g in self.groups], 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaekit import evaluation
 from vaekit.conditions import Conditions
-from vaekit.distributions import LIKELIHOODS, normal_noise
+from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators.checks import PARTS, check_settings
 from vaekit.estimators.vae import ROWS_AT_ONCE, VAE
@@ -26,10 +26,9 @@ from vaekit.settings.parts import Part, choose
 from vaekit.sources.series import TimeSeries, is_several, is_table, read_series, to_series
 from vaekit.training import Data
 from vaekit.training.data import SPLIT, generator
-from vaekit.uses.impute import CANDIDATES
+from vaekit.uses.impute import GUESSES, impute
 
 SCORES = ("window", "past", "last")
-GUESSES = 20  # ways to fill the gaps whose mean is the best guess
 CHECKS, CHECK_DRAWS = 3, 50  # times that values are hidden to check how gaps are filled, and draws of each
 LEAST_CHECKED = 30  # values of a channel: fewer say little of its errors
 LEVEL = 0.9  # of the intervals that are calibrated
@@ -247,7 +246,7 @@ class SeriesVAE(VAE):
             start = min(max(first - window // 2, 0), steps - window)
             part = slice(start, start + window)
             data = Data(x[:, :, part].contiguous(), seen[:, part].expand(draws, -1, -1))
-            x[:, :, part] = drawn(model, data, random)
+            x[:, :, part] = impute(model, data, 1, random)[0]
             seen[:, part] = True
         return np.where(np.isnan(values), whole.unpack(x)[:, : len(values)], values)
 
@@ -314,20 +313,6 @@ def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> 
     if near.sum() > len(every) / 2:
         return every, every[:0]
     return every[~near], every[start : start + size]
-
-
-def drawn(model: Any, data: Data, random: torch.Generator) -> Tensor:
-    """A draw of each window's gaps given the rest, (B, channels, window); all windows have the same gaps. z is chosen among
-    several by its importance weight, as in `vaekit.uses.impute`, and the errors beside a gap reach into it."""
-    assert data.mask is not None
-    noise = normal_noise(random)
-    with torch.no_grad():
-        draw = model.draw(data.x, None, k=CANDIDATES, mask=data.mask, noise=noise)
-        chosen = torch.multinomial(draw.log_weight.softmax(0).T, 1, generator=random).T.unsqueeze(-1)
-        p = draw.decode(draw.z.gather(0, chosen.expand(-1, -1, draw.z.shape[-1])))
-        if hasattr(p, "sample_given"):
-            return p.sample_given(data.x, data.mask[0], noise)[0]
-        return torch.where(data.mask, data.x, p.sample(1, noise)[0, 0])
 
 
 def calibrated_spread(errors: np.ndarray, spreads: np.ndarray) -> float:

@@ -43,14 +43,13 @@ from vaekit.training.data import START, fixed_uniform, generator, rows_at_once
 from vaekit.uses import generate
 from vaekit.uses.fill_in import fill_in
 from vaekit.uses.filters import as_written, check, clauses, draw_until
-from vaekit.uses.impute import impute
+from vaekit.uses.impute import GUESSES, impute
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, fit_sampler, gain
 
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 1024
-GUESSES = 200  # draws whose mean, or likeliest value, is the best guess of a gap
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

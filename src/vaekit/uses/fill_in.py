@@ -24,9 +24,9 @@ from vaekit.errors import UserError
 from vaekit.kinds.text import Text
 from vaekit.nets.text import END
 from vaekit.training.data import Data, generator
+from vaekit.uses.impute import CANDIDATES
 
 GAP = r"(?<!\w)___(?!\w)"
-CANDIDATES = 200  # texts written for each text with gaps
 NEVER = -1  # in `Pattern.after`: a code that may not come
 BEHIND = "a gap is behind the {} tokens that the model reads of a text: shorten it"
 
