@@ -93,7 +93,7 @@ def test_a_cell_that_does_not_tell_is_read_as_the_other_columns_are() -> None:
     ):
         found, notes = read({**cells, **other})
         assert (found["a"][0].as_py(), found["point"][0].as_py()) == (a, point)
-        assert any("no cell tells how to read column 'a' ('1,234' may have a decimal" in note for note in notes)
+        assert any("no cell shows how to read column 'a' ('1,234' may have a decimal" in note for note in notes)
     assert read(cells, decimal=",")[0]["a"].to_pylist() == [1.234, 7.988]
     assert read({"a": cells["a"]}, semicolons=True)[0]["a"].to_pylist() == [1.234, 7.988]
 
@@ -202,7 +202,7 @@ def test_days_or_months_first_is_told_by_other_columns_by_order_or_by_the_user()
     for other, day in (({}, (2020, 5, 1)), ({"b": ["31/01/2020"] * 3}, (2020, 1, 5))):
         found, notes = read({"a": unclear, **other})
         assert found["a"][0].as_py() == datetime.date(*day)
-        assert any("no cell tells how to read column 'a'" in note for note in notes)
+        assert any("no cell shows how to read column 'a'" in note for note in notes)
     found, notes = read(
         {"a": ["05/01/2020", "06/01/2020", "07/01/2020", "08/01/2020", "09/01/2020", "01/02/2020"]}
     )  # rising, as days first

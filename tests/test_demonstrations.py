@@ -209,7 +209,7 @@ def test_act_episodes_in_the_order_of_their_numbers(tmp_path, compress):
     assert one.observations["images.top"].shape == (9, 6, 8, 3)
     alone = read_demonstrations(tmp_path / "episode_9.hdf5", cameras=False)
     assert (alone.name, list(alone.observations)) == ("episode_9", ["state"])
-    assert "so there is no [3]" in mistake(read_demonstrations, f"{tmp_path}[3]")
+    assert "so [3] does not exist" in mistake(read_demonstrations, f"{tmp_path}[3]")
 
 
 def test_act_pictures_of_varying_length(tmp_path):

@@ -157,7 +157,7 @@ def test_several_conditions_by_name_and_unknown():
     assert vae.sample(500, {"kind": "a"}).mean() > 3 > -3 > vae.sample(500, {"kind": "b", "pose": [0.0, 0.0]}).mean()
     assert vae.transform(x[:5], {"pose": pose[:5]}).shape == (5, 2)
     frame = pd.DataFrame({"kind": ["a", None, "b"], "pose": [0.0, 1.0, 2.0]})
-    with pytest.raises(UserError, match="'pose' has 2 numbers a row, got 3"):
+    with pytest.raises(UserError, match="'pose' has 2 numbers per row, got 3"):
         vae.transform(x[:3], frame)
 
 

@@ -92,7 +92,7 @@ def test_a_fit_can_be_stopped_at_any_write(fault, step, right, tmp_path):
             try:
                 vk.load(run)
             except UserError as e:
-                assert "is not there: the run is not complete" in str(e)  # noqa: PT017
+                assert "does not exist: the run is not complete" in str(e)  # noqa: PT017
                 assert not (run / "model.safetensors").exists()
         vae().fit_rows(ROWS, {}, folder=run, resume=True)
         assert weights(run) == right

@@ -69,7 +69,7 @@ def test_pages_and_frames_are_pictures(tmp_path):
     data = read(tmp_path)
     assert np.array_equal(data.x, deep)
     assert data.names["file"].tolist() == [f"stack.tif[{i}]" for i in range(5)]
-    assert data.notes == ["1 of 1 files hold several pages or frames, each read as a picture: stack.tif has 5"]
+    assert data.notes == ["1 of 1 files hold several pages or frames, and each was read as a picture: stack.tif has 5"]
     assert np.array_equal(read(f"{tmp_path}/stack.tif[3]").x[0], deep[3])  # so that a name is a source
     frames = [Image.fromarray(noise(4, 4, seed=i)) for i in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -77,7 +77,10 @@ def test_pages_and_frames_are_pictures(tmp_path):
     frames[0].save(tmp_path / "thumb.tif", save_all=True, append_images=[Image.fromarray(noise(2, 2))])
     data = read(tmp_path / "thumb.tif")
     assert len(data) == 1
-    assert data.notes[0] == "pages left out, which have another size than the first of their file: 1 (thumb.tif)"
+    assert (
+        data.notes[0]
+        == "pages that were left out, because their size is not that of the first page of the file: 1 (thumb.tif)"
+    )
 
 
 def test_colours_of_16_bits(tmp_path):
@@ -85,7 +88,7 @@ def test_colours_of_16_bits(tmp_path):
     png16(tmp_path / "a.png", pixels)
     data = read(tmp_path)
     assert np.array_equal(data.x[0], pixels >> 8)
-    assert data.notes == ["only 8 of 16 bits a colour were read in 1 of 1 pictures: a.png; give a .npy to keep all"]
+    assert data.notes == ["only 8 of 16 bits per colour were read in 1 of 1 pictures: a.png; give a .npy to keep all"]
     (tmp_path / "b.ppm").write_bytes(b"P6 5 6 65535\n" + pixels.astype(">u2").tobytes())
     assert "of 16 bits" in read(tmp_path / "b.ppm").notes[0]
 
@@ -93,7 +96,7 @@ def test_colours_of_16_bits(tmp_path):
 def test_channels_that_were_added_are_said(tmp_path):
     save(tmp_path / "grey.png", noise(4, 4))
     save(tmp_path / "colour.png", noise(4, 4, 3))
-    assert read(tmp_path).notes == ["grey pictures that became colour, as the others are: 1 of 2 (grey.png)"]
+    assert read(tmp_path).notes == ["grey pictures that became colour pictures, like the others: 1 of 2 (grey.png)"]
     save(tmp_path / "glass.png", noise(4, 4, 4))
     assert "pictures with transparent pixels: 1 of 3 (glass.png)" in read(tmp_path).notes[1]
     cmyk = tmp_path / "cmyk" / "a.jpg"
@@ -128,7 +131,7 @@ def test_the_label_is_the_first_folder(tmp_path):
     data = read(tmp_path, conditions=["label"])
     assert data.conditions["label"].tolist() == ["train", "train", "val", "val"]
     assert (
-        "pictures deeper than one folder: 4 of 4, such as train/cat/0.png, whose label is the first folder, 'train'"
+        "pictures deeper than one folder: 4 of 4, such as train/cat/0.png; the first folder, 'train', is its label"
         in data.notes[0]
     )
     assert read(tmp_path / "train", conditions=["label"]).notes == []
@@ -196,7 +199,7 @@ def test_a_table_beside_the_pictures(birds):
     np.testing.assert_array_equal(data.conditions["age"], [1, 2, np.nan, np.nan, 3, 5])
     assert data.conditions["label"].tolist() == ["a"] * 3 + ["b"] * 3
     assert data.notes == [
-        "pictures that metadata.csv does not name: 2 of 6 (a/2.png, b/3.png); their conditions from there are unknown",
+        "pictures that metadata.csv does not name: 2 of 6 (a/2.png, b/3.png); their conditions are unknown",
         "rows of metadata.csv that name no picture here: 1 of 5 (no.png)",
     ]
     assert "did you mean 'kind'" in mistake(birds, conditions=["kid"])

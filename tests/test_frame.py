@@ -99,7 +99,7 @@ def test_what_is_no_table() -> None:
     assert is_frame(pd.DataFrame())
     for X in (np.zeros((3, 2)), [[1, 2]], pd.Series([1.0]), pl.Series([1.0]), pa.array([1.0])):
         assert not is_frame(X)
-    with pytest.raises(UserError, match=r"LazyFrame is not a table that is in memory: call its collect\(\)"):
+    with pytest.raises(UserError, match=r"LazyFrame is not a table in memory: call its collect\(\)"):
         to_frame(pl.DataFrame(COLUMNS).lazy())
 
 

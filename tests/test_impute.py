@@ -158,7 +158,7 @@ def test_a_category_may_stand_for_a_missing_cell() -> None:
 
 def test_what_is_no_table_is_told_by_its_kind(model: Any) -> None:
     for rows, message in (
-        (COMPLETE.iloc[0], "give a table of them"),
+        (COMPLETE.iloc[0], "give a table with these"),
         (COMPLETE.head(2).to_dict(), "pandas.DataFrame"),
     ):
         with pytest.raises(UserError, match=message):

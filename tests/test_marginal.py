@@ -172,7 +172,7 @@ def test_rows_of_which_labels_and_numbers_are_unknown_are_scored_as_if_alone():
 
 def test_without_a_row_that_has_all_conditions_the_user_is_told():
     half = np.array(["x", None], dtype=object)
-    with pytest.warns(vk.errors.Note, match="no row has all of a, b"):
+    with pytest.warns(vk.errors.Note, match="no row has values for all of a, b"):
         assert schema(a=half, b=half[::-1]).seen is None
 
 

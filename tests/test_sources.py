@@ -160,7 +160,7 @@ def test_optional_conditions(tmp_path):
     def unlabelled(source, *, lacks="label", also=()):
         data = read(source, conditions=[lacks, *also], optional_conditions=True)
         assert list(data.conditions) == list(also)
-        assert data.notes == [f"{source} has no {lacks!r}; it is taken as unknown"]
+        assert data.notes == [f"{source} has no {lacks!r}, so it counts as unknown"]
         assert lacks in mistake(source, conditions=[lacks])
         return data
 
@@ -291,7 +291,7 @@ def test_pickles_are_never_opened(tmp_path):
     np.save(tmp_path / "a.npy", trap, allow_pickle=True)
     assert "pickled" in mistake(tmp_path / "a.npy")
     np.savez(tmp_path / "b.npz", X=trap)
-    assert "pickled Python objects: X" in mistake(tmp_path / "b.npz")
+    assert "pickled Python objects were left out: X" in mistake(tmp_path / "b.npz")
     np.savez(tmp_path / "c.npz", X=np.zeros((3, 2)), info=trap)
     assert len(read(tmp_path / "c.npz")) == 3
     for name in ("d.npy", "d.npz"):

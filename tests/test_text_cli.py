@@ -112,7 +112,7 @@ def labelled_run(table):
     ]
     said = train(table, *asked, *QUICK, "--out", table.parent / "labelled")
     assert "108 texts, 6 words each, given label" in said
-    assert "without a text in 'caption', which were skipped: 1, the first is row 108" in said
+    assert "without a text in 'caption' that were skipped: 1, the first is row 108" in said
     return table.parent / "labelled"
 
 
@@ -252,7 +252,7 @@ def test_gaps_are_filled_and_the_rest_stays(labelled_run, run, does, tmp_path):
     path.write_text("a man ___ snow .\n___ man rides it .\ntwo kids sees  it\n")
     code, filled, said = run("impute", labelled_run, path)
     assert (code, filled[2]) == (0, "two kids sees  it")
-    assert said == [f"note: {path} has no 'label'; it is taken as unknown"]
+    assert said == [f"note: {path} has no 'label', so it counts as unknown"]
     for text, pattern in zip(filled, [r"a man \S+ snow \.", r"\S+ man rides it \.", ".*"], strict=True):
         assert re.fullmatch(pattern, text)
     assert "___" not in "".join(filled)

@@ -77,7 +77,7 @@ def test_rows_of_texts(tmp_path):
     data = read(path)
     assert data[np.array([2, 0])].x.tolist() == [LINES[2], LINES[0]]
     assert data[1].x.tolist() == [LINES[1]]
-    assert "there is no [3]" in mistake(f"{path}[3]")
+    assert "so [3] does not exist" in mistake(f"{path}[3]")
 
 
 def test_a_text_is_described_in_words(tmp_path):
@@ -107,7 +107,7 @@ def test_penn_treebank():
 def test_invalid_bytes_are_named_by_line(tmp_path):
     path = write(tmp_path / "t.txt", b"good\r\n\r\nna\xefve\r\n")
     assert mistake(path) == (
-        f"{path}, line 3 (the first is 1): byte 0xef is not UTF-8; say what the file is in, as with --encoding latin-1"
+        f"{path}, line 3 (the first is 1): byte 0xef is not UTF-8; name its encoding, as with --encoding latin-1"
     )
     assert read(path, encoding="latin-1").x.tolist() == ["good", "naïve"]
     assert "line 2" in mistake(write(tmp_path / "t.csv", b"a,b\n\xe9,1\n"), column="a")
@@ -119,7 +119,7 @@ def test_invalid_bytes_are_named_by_line(tmp_path):
 
 def test_no_text_at_all(tmp_path):
     assert "is empty" in mistake(write(tmp_path / "t.txt", b""))
-    assert "blank lines alone, 3 of them" in mistake(write(tmp_path / "t.txt", "\n \n\n"))
+    assert "only blank lines (3)" in mistake(write(tmp_path / "t.txt", "\n \n\n"))
     assert "line 2 (the first is 1), has a NUL byte" in mistake(write(tmp_path / "t.txt", b"a\nb\0"))
     assert "--encoding utf-16" in mistake(write(tmp_path / "t.txt", "hello", "utf-16-le"))
     assert "hardly a file of text" in mistake(write(tmp_path / "t.txt", bytes(range(256)) * 4))
@@ -131,7 +131,7 @@ def test_what_does_not_apply_is_told(tmp_path):
     path, table = write(tmp_path / "t.txt", "a\nb\n"), write(tmp_path / "t.csv", "a,b\nx,1\n")
     assert "no label 'label'" in mistake(path, conditions=["label"])
     assert "--column" in mistake(path, conditions=["label"])
-    assert "it is taken as unknown" in read(path, conditions=["label"], optional_conditions=True).notes[0]
+    assert "so it counts as unknown" in read(path, conditions=["label"], optional_conditions=True).notes[0]
     assert "leave out --column a" in mistake(path, column="a")
     assert "leave out --column a" in mistake("digits", column="a")
     assert "leave out --encoding" in mistake("digits", encoding="latin-1")
@@ -176,7 +176,7 @@ def test_rows_without_a_text_go_with_their_conditions(tmp_path, form):
     (pa.csv.write_csv if form == "csv" else pa.parquet.write_table)(table, path)
     data = read(path, column="s", conditions=["label"])
     assert (data.x.tolist(), data.conditions["label"].tolist()) == (["a", "b"], [1, 4])
-    note = f"{path}: rows without a text in 's', which were skipped: 3, the first is row 1 (counted from 0)"
+    note = f"{path}: rows without a text in 's' that were skipped: 3, the first is row 1 (counted from 0)"
     assert data.notes == [note]
 
 
@@ -185,11 +185,11 @@ def test_columns_that_will_not_do(tmp_path):
     assert mistake(path, column="captoin") == (
         f"{path} has no column 'captoin'; did you mean 'caption'? (known: caption, label)"
     )
-    assert "'label' holds whole numbers, no texts; of text are: caption" in mistake(path, column="label")
-    assert "cannot be a condition as well" in mistake(path, column="caption", conditions=["caption"])
+    assert "'label' holds whole numbers, not texts; columns of text: caption" in mistake(path, column="label")
+    assert "cannot be a condition too" in mistake(path, column="caption", conditions=["caption"])
     pa.parquet.write_table(pa.table({"caption": ["a"], "label": [1], "words": [["a"]]}), tmp_path / "t.parquet")
-    assert "holds whole numbers, no texts; of text are: caption" in mistake(tmp_path / "t.parquet", column="label")
-    assert "no texts; of text are: caption" in mistake(tmp_path / "t.parquet", column="words")
+    assert "holds whole numbers, not texts; columns of text: caption" in mistake(tmp_path / "t.parquet", column="label")
+    assert "not texts; columns of text: caption" in mistake(tmp_path / "t.parquet", column="words")
     assert "no text in any row" in mistake(write(tmp_path / "e.csv", "a,b\n,1\n,2\n"), column="a")
 
 
@@ -233,12 +233,12 @@ def test_json_lines_that_hold_more_or_less_than_a_table(tmp_path):
     )
     data = read(path)
     assert data.x.columns == ["a", "n"]
-    assert "lists, objects or nothing and were left out: b, c" in data.notes[0]
+    assert "because they hold lists, objects or nothing: b, c" in data.notes[0]
     assert read(path, column="a").x.tolist() == ["x y", "z w"]
     assert "not JSON lines" in mistake(write(tmp_path / "u.jsonl", '{"a": 1}\n{"a": '))
     assert "not JSON lines" in mistake(write(tmp_path / "u.jsonl", '["a", "b"]\n'))
     assert "is empty" in mistake(write(tmp_path / "e.jsonl", "\n"))
-    assert "lists, objects or nothing alone (b)" in mistake(
+    assert "only lists, objects or empty ones (b)" in mistake(
         write(tmp_path / "n.jsonl", '{"b": {"c": 1}}\n{"b": {"c": 2}}\n')
     )
     assert "rename it" in mistake(write(tmp_path / "corpus", "a\nb\n"))

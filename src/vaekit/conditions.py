@@ -1,4 +1,4 @@
-"""What is known of a row: named labels and numeric vectors, their schema, and the way to tensors.
+"""What is known about a row: named labels and numeric vectors, their kinds, and how they become tensors.
 
 The schema is plain values, written to a run's config. A label that is None, or a number that is NaN, is *unknown*.
 """
@@ -26,7 +26,7 @@ MAX_SEEN = 1000  # combinations of values that are kept
 
 @dataclass
 class Label:
-    """A condition that is one of `classes`, each of which has a share of the data where that is known."""
+    """A condition that is one of `classes`. If it is known how often each class occurs, `shares` says so."""
 
     classes: list[Any]
     shares: list[float] | None = None
@@ -43,7 +43,7 @@ class Label:
         return cls(classes, [round(counts[c] / counts.total(), 6) for c in classes])
 
     def pack(self, name: str, values: np.ndarray) -> Tensor:
-        """Labels (N,) -> codes (N,), -1 for unknown. UserError for a label that was never seen."""
+        """Turn labels (N,) into codes (N,), -1 for unknown. UserError for a label that training did not have."""
         code = {value: i for i, value in enumerate(self.classes)}
         try:
             return torch.tensor([-1 if is_unknown(v) else code[plain(v)] for v in np.ravel(values).tolist()])
@@ -54,11 +54,11 @@ class Label:
             ) from None
 
     def listed(self, name: str, values: np.ndarray, rows: np.ndarray) -> list[Any]:
-        """Of labels (N,) those of some rows, as plain values."""
+        """The labels (N,) of some rows, as plain values."""
         return [plain(v) for v in np.ravel(values)[rows].tolist()]
 
     def filled(self, name: str, values: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """Labels (N,), `own` (N,) where they are unknown."""
+        """Fill unknown labels (N,) from `own` (N,)."""
         values = np.ravel(values).astype(object)
         return np.where([is_unknown(v) for v in values], own, values)
 
@@ -89,10 +89,10 @@ class Number:
         return cls(np.nanmean(values, axis=0).tolist(), scales(values).tolist())
 
     def pack(self, name: str, values: np.ndarray) -> Tensor:
-        """Values (N,) or (N, size) -> standardised (N, size) float32, NaN for unknown."""
+        """Standardise values (N,) or (N, size) to (N, size) float32, NaN for unknown."""
         values = as_numbers(name, values)
         if values.shape[1] != len(self.mean):
-            raise UserError(f"condition {name!r} has {len(self.mean)} numbers a row, got {values.shape[1]}")
+            raise UserError(f"condition {name!r} has {len(self.mean)} numbers per row, got {values.shape[1]}")
         packed = torch.from_numpy((values - np.asarray(self.mean)) / np.asarray(self.scale)).float()
         if (far := packed.abs().flatten() > FAR).any():
             raise UserError(
@@ -101,12 +101,12 @@ class Number:
         return packed
 
     def listed(self, name: str, values: np.ndarray, rows: np.ndarray) -> list[Any]:
-        """Of values (N,) or (N, size) those of some rows, as plain values."""
+        """The values (N,) or (N, size) of some rows, as plain values."""
         known = values if values.dtype.kind in "iuf" else as_numbers(name, values)
         return known[rows].reshape(-1 if self.size == 1 else (len(rows), self.size)).tolist()
 
     def filled(self, name: str, values: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """Values (N,) or (N, size), `own` where they are unknown."""
+        """Fill unknown values (N,) or (N, size) from `own`."""
         known = as_numbers(name, values).reshape(own.shape)
         return np.where(np.isnan(known), own, known)
 
@@ -139,7 +139,7 @@ class Picture:
         return cls(*values.shape[1:3])
 
     def pack(self, name: str, values: np.ndarray) -> Tensor:
-        """Bytes (N, height, width, 3) -> the same, uint8."""
+        """Check bytes (N, height, width, 3), and return them as uint8."""
         values = np.asarray(values)
         if values.shape[1:] != (self.height, self.width, 3) or values.dtype != np.uint8:
             raise UserError(
@@ -148,7 +148,7 @@ class Picture:
         return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
     def parse(self, name: str, text: str) -> Any:
-        raise UserError(f"condition {name!r} is a picture, and cannot be given as text")
+        raise UserError(f"condition {name!r} is a picture and cannot be given as text")
 
 
 Condition = Label | Number | Picture
@@ -157,7 +157,7 @@ KINDS: dict[str, Any] = {"label": Label, "number": Number, "picture": Picture}
 
 @dataclass
 class Seen:
-    """Which conditions training rows had together: of each row that is kept the values by name, and how many rows it stands for."""
+    """Which conditions training rows had together: the values of some rows by name, and how many rows each stands for."""
 
     values: dict[str, list[Any]]
     counts: list[int]
@@ -165,7 +165,7 @@ class Seen:
 
 @dataclass
 class Conditions:
-    """The named conditions of a model, in order, and which of their values training rows had together, where that is known."""
+    """The named conditions of a model, in order, and the values that training rows had together, if any row had all."""
 
     named: dict[str, Condition]
     seen: Seen | None = None
@@ -192,22 +192,24 @@ class Conditions:
         for name, values in y.items():
             tensor = self.named[name].pack(name, per_row(self.named[name], values, rows))
             if len(tensor) != rows:
-                raise UserError(f"condition {name!r} has {len(tensor)} values for {rows} rows: give one, or one a row")
+                raise UserError(
+                    f"condition {name!r} has {len(tensor)} values for {rows} rows: give one value, or one per row"
+                )
             packed[name] = tensor
         return packed
 
     def learn(self, y: Mapping[str, np.ndarray], packed: Mapping[str, Tensor]) -> None:
-        """Learn which values conditions have together, from name -> values of each row, and the same packed.
+        """Learn which values go together, from name -> values of each row, and the same packed.
 
-        All combinations are kept, or, where they are more than `MAX_SEEN`, every so many-th of the rows in order.
+        It keeps all combinations, or `MAX_SEEN` evenly spaced rows if there are more.
         """
         flat = [v.double().where(v >= 0, torch.nan) if is_code(v) else v.double() for v in packed.values()]
         table = torch.cat([v.reshape(len(v), -1) for v in flat], dim=1).numpy()
         known = np.flatnonzero(~np.isnan(table).any(1))
         if not len(known):
             return note(
-                f"no row has all of {', '.join(self.named)}, so it is not known which of their values go together: where one of "
-                "them is unknown, rows are drawn and scored by what the model learned of rows without it"
+                f"no row has values for all of {', '.join(self.named)}, so vaekit cannot learn which values go together: where "
+                "one of them is unknown, it uses what the model learned from rows without it"
             )
         _, first, counts = np.unique(table[known], axis=0, return_index=True, return_counts=True)
         if len(first) > MAX_SEEN:
@@ -221,26 +223,25 @@ class Conditions:
 
     @property
     def population(self) -> Population | None:
-        """The same for a model."""
+        """The same as tensors, for a model."""
         if self.seen is None:
             return None
         return Population(self.pack(self.seen.values, len(self.seen.counts)), torch.tensor(self.seen.counts))
 
     def embedding(self) -> tuple[ConditionEmbedding | None, int]:
-        """What turns these conditions into features, and how many; None and 0 without conditions."""
+        """Make the module that turns these conditions into features. Also returns how many; None and 0 without conditions."""
         if not self.named:
             return None, 0
         labels = {name: c.size for name, c in self.named.items() if c.kind == "label"}
         numbers = {name: c.size for name, c in self.named.items() if c.kind == "number"}
         if pictures := self.named.keys() - labels.keys() - numbers.keys():
-            raise UserError(f"condition {min(pictures)!r} is a picture, which only policies (--kind actions) can see")
+            raise UserError(f"condition {min(pictures)!r} is a picture, and only policies (--kind actions) can use one")
         condition = ConditionEmbedding(labels, numbers)
         condition.population = self.population
         return condition, condition.features
 
     def fill(self, y: Mapping[str, Any], rows: int, random: np.random.Generator) -> dict[str, Any]:
-        """Conditions of each row in the user's form, of which those that are unknown are drawn as training rows had them, given
-        what is known."""
+        """Fill in unknown conditions of each row, in the user's form: draw them as training rows had them, given what is known."""
         packed, population = self.pack(y, rows), self.population
         filled = {name: per_row(self.named[name], values, rows) for name, values in y.items()}
         if self.seen is None or population is None:
@@ -255,7 +256,7 @@ class Conditions:
         return filled
 
     def name(self, y: Any) -> dict[str, Any]:
-        """Any form in which a user gives conditions (None, a dict, a DataFrame, an array for the only one) -> a dict."""
+        """Turn what a user gives as conditions (None, a dict, a DataFrame, an array for the only one) into a dict."""
         if y is None:
             return {}
         if isinstance(y, Mapping):
@@ -270,7 +271,7 @@ class Conditions:
         return {only: y}
 
     def parse(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Command-line values, "3" or "name=3", -> name -> value. Of the names that begin a text the longest is meant."""
+        """Command-line values, "3" or "name=3", -> name -> value. If several names begin a text, the longest counts."""
         out = {}
         for text in texts:
             if not self.named:
@@ -300,7 +301,7 @@ class Conditions:
 
 
 def guess_kind(values: np.ndarray) -> str:
-    """A vector a row is numbers; text and booleans are labels; so are whole numbers of few different values."""
+    """Vectors are numbers; text, booleans, and whole numbers with few different values are labels."""
     if values.ndim > 1 and values.shape[1] > 1:
         return "number"
     if values.dtype.kind not in "iuf":
@@ -323,8 +324,8 @@ def plain(value: Any) -> Any:
 
 
 def scales(values: np.ndarray) -> np.ndarray:
-    """What to divide each column of (N, size) by, (size,): its standard deviation, with a floor so that a joint that was at rest
-    does not explode when it moves.
+    """Return the number to divide each column of (N, size) by, (size,): its standard deviation, but not less than a floor, so
+    that a joint that was at rest does not explode when it moves.
 
     The floor is in the column's own terms, since degrees may stand beside metres: a hundredth of its largest value, or 0.001 where
     it stays near 0. It never exceeds a hundredth of the widest column's deviation.
@@ -346,7 +347,7 @@ def per_row(condition: Condition, values: Any, rows: int) -> np.ndarray:
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
-    """(N,) or (N, size) of anything -> (N, size) float64."""
+    """Turn (N,) or (N, size) of anything into (N, size) float64."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Errors a user can mend, and notes. The command line prints an error's one line and exits with 2."""
+"""Errors that a user can mend, and notes. The command line prints an error's one line and exits with 2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 
 class UserError(ValueError):
-    """A mistake the user can mend: one line that says what was wrong, where, and what to do."""
+    """A mistake that the user can mend: one line that says what was wrong, where, and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).splitlines()))
@@ -21,7 +21,7 @@ class MissingExtra(UserError, ImportError):  # noqa: N818
 
 
 def extra_needed(extra: str, package: str) -> MissingExtra:
-    """The error to raise where `package`, which comes with the extra `extra`, is not installed."""
+    """Make the error to raise if `package`, which comes with the extra `extra`, is not installed."""
     return MissingExtra(f"this needs the package {package}, which is not installed: pip install 'vaekit[{extra}]'")
 
 
@@ -42,7 +42,7 @@ def near_matches(word: str, known: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with what is not a character to be seen written out: the name of a file must not steer a terminal."""
+    """Write out all characters that cannot be seen: the name of a file must not control a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, and reading back without trust."""
+"""Files that are whole or absent: atomic writes, and reading back without trust."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_together(files: Mapping[Path, Callable[[Path], object]]) -> None:
-    """As `write_atomically`, for files that belong together: they take their places when all of them are written."""
+    """Like `write_atomically`, for files that belong together: none takes its place before all of them are written."""
     written: dict[Path, Path] = {}
     path = Path()
     try:
@@ -59,7 +59,7 @@ def write_together(files: Mapping[Path, Callable[[Path], object]]) -> None:
             os.replace(temporary, path)
     except OSError as e:
         remedy = "Free space or choose another place" if e.errno in FULL else "Choose another place"
-        raise UserError(f"cannot write {path}: {e.strerror or e}; what was there before is kept. {remedy}") from e
+        raise UserError(f"cannot write {path}: {e.strerror or e}; its earlier content is kept. {remedy}") from e
     finally:
         for temporary in written.values():
             with suppress(OSError):
@@ -88,9 +88,9 @@ def remove_leftovers(folder: Path, age: float) -> None:
 
 @contextmanager
 def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
-    """Within it no other process or thread may write the run in `folder`; UserError if one does so for more than `patience` seconds.
+    """Keep other processes and threads from writing to the run in `folder`. UserError after waiting `patience` seconds for another.
 
-    The system takes the lock back when a process ends, however it ends. A file system without locks gives none.
+    The system takes the lock back when a process ends, however it ends. On a file system without locks, nothing is locked.
     """
     if fcntl is None:
         yield
@@ -112,7 +112,7 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
 
 
 def claim(handle: int) -> bool:
-    """Whether the lock of an open folder is ours now."""
+    """Try to take the lock of an open folder; return whether we have it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -131,7 +131,7 @@ def read_text(path: Path) -> str:
 
 
 def plain_file(path: Path) -> Path:
-    """The path. OSError where it is not a plain file: a pipe would keep its reader waiting for ever."""
+    """Return the path. OSError if it is not a plain file: a pipe would keep its reader waiting forever."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a plain file", str(path))
     return path
@@ -145,7 +145,7 @@ def text_writer(text: str) -> Callable[[Path], object]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, about: Mapping[str, Any] | None = None) -> None:
-    """Save tensors as a safetensors file (no pickle). kind: of file, such as "model". about: plain values to be kept with them."""
+    """Save tensors as a safetensors file (no pickle). kind: what the file is, such as "model". about: plain values to keep with them."""
     write_atomically(path, tensor_writer(tensors, kind, about))
 
 
@@ -162,7 +162,7 @@ def tensor_writer(
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_tensors` wrote, and what it kept about it. UserError where the file is missing, damaged, changed or foreign."""
+    """Read what `write_tensors` wrote, and the values kept with it. UserError if the file is missing, damaged, changed or foreign."""
     tensors, metadata = read_safetensors(path)
     try:
         about = json.loads(metadata["vaekit"])
@@ -179,11 +179,11 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of any safetensors file. UserError where it is missing, cut short or foreign."""
+    """Read the tensors and metadata of any safetensors file. UserError if it is missing, cut short or foreign."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise UserError(f"{path} is not there: the run is not complete, or this is not a run of vaekit")
+        raise UserError(f"{path} does not exist: the run is not complete, or this is not a vaekit run")
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
@@ -196,7 +196,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of tensors by name (BLAKE2b, 16 hex digits): the same hash, the same numbers."""
+    """Hash tensors by name (BLAKE2b, 16 hex digits): the same hash means the same numbers."""
     import torch
 
     found = hashlib.blake2b(digest_size=8)
@@ -215,7 +215,7 @@ def text_digest(text: str) -> str:
 
 
 class Loader(yaml.SafeLoader):
-    """Plain values. There are no aliases: with those a file of a few lines can stand for more than any memory holds."""
+    """Read plain values. It rejects aliases: with them, a file of a few lines can stand for more than any memory holds."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -235,7 +235,7 @@ for form in (Loader, Dumper):  # in which 1e-3 is a number; PyYAML takes it for 
 
 
 def parse_yaml(text: str) -> Any:
-    """What YAML that a person wrote says. Raises yaml.YAMLError."""
+    """Parse YAML that a person wrote. Raises yaml.YAMLError."""
     try:
         return yaml.load(text, Loader)
     except RecursionError as e:
@@ -245,7 +245,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The values of a YAML file. UserError where it cannot be read, is too large or is not plain YAML."""
+    """Read the values of a YAML file. UserError if it cannot be read, is too large or is not plain YAML."""
     try:
         with plain_file(Path(path)).open("rb") as file:
             content = file.read(LARGEST_YAML + 1)

@@ -81,7 +81,7 @@ class Frame:
         return [name for name in self.columns if name not in self.absent]
 
     def _completed(self, table: Any) -> Any:
-        """A table of the dataset with the columns that the dataset lacks, and without what stands for a missing cell."""
+        """Add the columns that the dataset lacks to one of its tables, and make the cells missing that stand for a missing cell."""
         import pyarrow as pa
 
         for name, values in self.blanks.items():
@@ -95,7 +95,7 @@ class Frame:
         return table.select(self.columns)
 
     def pieces(self, rows: int = PIECE) -> Iterator[Any]:
-        """Arrow tables of `rows` rows each, the last of the rest, in order."""
+        """Yield Arrow tables of `rows` rows each, in order; the last has the rest."""
         import pyarrow as pa
 
         batches = self.dataset.to_batches(
@@ -126,15 +126,15 @@ class Frame:
         return Frame(self.dataset, self.like, columns, self.own, self.absent, self.blanks)
 
     def whole(self) -> Frame:
-        """With the columns that were left out."""
+        """The same frame, with the columns that were left out."""
         return Frame(self.dataset, self.like, None, self.own, self.absent, self.blanks)
 
     def without_values(self, blanks: Mapping[str, Sequence[Any]]) -> Frame:
-        """The same, in which these values of columns count as missing."""
+        """The same frame, in which these values of columns count as missing."""
         return Frame(self.dataset, self.like, self.columns, self.own, self.absent, {**self.blanks, **blanks})
 
     def with_columns(self, types: Mapping[str, Any]) -> Frame:
-        """The same with columns of these names, in which all cells are missing where there were none; a note names these.
+        """The same frame with exactly these columns. A column that was absent has missing cells only, and a note names it.
 
         types: Arrow's, by name. Raises UserError where all of the columns are absent.
         """
@@ -159,7 +159,7 @@ class Frame:
 
 @contextmanager
 def undamaged() -> Iterator[None]:
-    """UserError where the file that rows are read from, when they are needed, turns out to be damaged."""
+    """UserError if the file turns out to be damaged when rows are read from it."""
     import pyarrow as pa
 
     try:
@@ -171,7 +171,7 @@ def undamaged() -> Iterator[None]:
 
 
 def without(column: Any, values: Sequence[Any]) -> Any:
-    """An Arrow column, its cells that hold one of the values as missing."""
+    """Make the cells of an Arrow column missing where they hold one of the values."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -199,7 +199,7 @@ def column_of_numbers(name: str, column: Any) -> np.ndarray:
 
 
 def common_schema(schema: Any) -> Any:
-    """Without the newest type of text, with which Arrow can do little yet."""
+    """Replace Arrow's newest type of text, which few of its functions accept yet."""
     import pyarrow as pa
 
     def common(kind: Any) -> Any:
@@ -211,7 +211,7 @@ def common_schema(schema: Any) -> Any:
 
 
 def in_words(kind: Any) -> str:
-    """What a column of this Arrow type holds, as people say it."""
+    """Say in plain words what a column of this Arrow type holds."""
     from pyarrow import types
 
     if types.is_dictionary(kind):
@@ -261,7 +261,7 @@ def is_frame(X: Any) -> bool:
 
 
 def to_frame(X: Any, said: Mapping[str, Any] | None = None) -> Frame:
-    """A DataFrame of pandas or polars, or an Arrow table -> Frame; columns of text that are numbers or dates become such.
+    """Make a Frame of a pandas or polars DataFrame or an Arrow table. Text that is numbers or dates becomes numbers or dates.
 
     said: what is known of columns, by name: see `cells.read_cells`. UserError where a column mixes types.
     """
@@ -275,7 +275,7 @@ def to_frame(X: Any, said: Mapping[str, Any] | None = None) -> Frame:
 
 
 def arrow_table(X: Any, like: str) -> Any:
-    """The Arrow table in a DataFrame or a table of another library, its names as text."""
+    """Turn a DataFrame or a table of another library into an Arrow table, with names that are text."""
     import pyarrow as pa
 
     if like == "pandas":
@@ -286,7 +286,7 @@ def arrow_table(X: Any, like: str) -> Any:
         table = pa.table(X)
     except TypeError as e:
         remedy = "call its collect() first" if hasattr(X, "collect") else "give a DataFrame or an Arrow table"
-        raise UserError(f"{type(X).__name__} is not a table that is in memory: {remedy}") from e
+        raise UserError(f"{type(X).__name__} is not a table in memory: {remedy}") from e
     reject_duplicates(table.column_names)
     return table.cast(common_schema(table.schema))
 
@@ -300,7 +300,9 @@ def arrow_column(name: str, column: Any) -> Any:
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as e:
         kinds = sorted({type(v).__name__ for v in column.dropna()})
         if len(kinds) < 2:
-            raise UserError(f"column {name!r} holds {column.dtype}: leave it out, or make numbers or text of it") from e
+            raise UserError(
+                f"column {name!r} holds {column.dtype}: leave it out, or convert it to numbers or text"
+            ) from e
         raise UserError(f"column {name!r} mixes {' and '.join(kinds)}: make all of it numbers or all of it text") from e
     if str(array.type) == "extension<arrow.uuid>":
         return pa.array([None if v is None else str(v) for v in array.to_pylist()], pa.string())
@@ -308,7 +310,7 @@ def arrow_column(name: str, column: Any) -> Any:
 
 
 def own_form(X: Any, table: Any) -> dict[str, Any]:
-    """How pandas has its columns, in plain values: their labels, where these are no text, and their types.
+    """Describe the columns of a pandas DataFrame in plain values: their labels if they are not text, and their types.
 
     A column that was read as numbers is of numbers from then on, and has no type of its own; nor has one without any value.
     """
@@ -334,7 +336,7 @@ def is_empty(column: Any) -> bool:
 
 
 def plain_label(label: Any) -> Any:
-    """The label of a column as YAML can keep it: of several levels a list."""
+    """The label of a column as YAML can keep it; a label of several levels becomes a list."""
     if isinstance(label, tuple):
         return [plain_label(part) for part in label]
     label = label.item() if hasattr(label, "item") else label
@@ -342,12 +344,12 @@ def plain_label(label: Any) -> Any:
 
 
 def both_forms(trained: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The form of columns that were given, and of those that were not the form in which they were trained on."""
+    """Merge two forms: that of the given columns, and for the others that of the training data."""
     return {part: {**trained.get(part, {}), **given.get(part, {})} for part in ("labels", "types")}
 
 
 def from_arrow(table: Any, like: str, own: Mapping[str, Any] | None = None) -> Any:
-    """An Arrow table as the library `like` has tables; as it is where that is not installed. own: see `own_form`."""
+    """Turn an Arrow table into one of the library `like`; return it as it is if that is not installed. own: see `own_form`."""
     try:
         if like == "pandas":
             importlib.import_module("pandas")
@@ -378,7 +380,7 @@ def to_pandas(table: Any, own: Mapping[str, Any]) -> Any:
 
 
 def pandas_column(column: Any, kind: str | None, format: str) -> Any:
-    """A column as a pandas Series of the type of this name, where it can be one. A date that was text is written as it was."""
+    """Make a pandas Series of the type of this name, if possible. A date that was text is written as it was."""
     import pandas as pd
     import pyarrow as pa
 
@@ -395,17 +397,17 @@ def pandas_column(column: Any, kind: str | None, format: str) -> Any:
 
 
 def unmasked(X: Any) -> Any:
-    """A masked array of NumPy as an array of floats, NaN where it is masked; anything else as it is."""
+    """Turn a masked NumPy array into floats, NaN where it is masked; leave anything else as it is."""
     if not isinstance(X, np.ma.MaskedArray):
         return X
     return np.where(np.ma.getmaskarray(X), np.nan, X.data) if np.ma.is_masked(X) else X.data
 
 
 def array_frame(X: Any, columns: Sequence[str]) -> Frame:
-    """An array (N, columns) as a table of those names."""
+    """Turn an array (N, columns) into a table with these names."""
     import pyarrow as pa
 
     X = np.asarray(X)
     if X.ndim != 2 or X.shape[1] != len(columns):
-        raise UserError(f"X has shape {X.shape}, and the model knows {len(columns)} columns: give a table of them")
+        raise UserError(f"X has shape {X.shape}, but the model has {len(columns)} columns: give a table with these")
     return Frame.of(pa.table([pa.array(column) for column in X.T], names=list(columns)))

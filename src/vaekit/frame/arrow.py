@@ -1,4 +1,4 @@
-"""Arrow's types: what a column of any type holds, as few types as there are kinds of values, and back."""
+"""Arrow's types: from a column of any type to one of a few types, and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_EXACT = 2**53  # 64 bits of a float tell whole numbers apart up to this
 
 
 def canonical(name: str, column: Any) -> Any:
-    """A column of any type as one Arrow array of int64, float64, bool or string, null where a value is missing."""
+    """Turn a column of any type into one Arrow array of int64, float64, bool or string, null where a value is missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -45,11 +45,11 @@ def canonical(name: str, column: Any) -> Any:
             raise too_large(name, pc.max(column).as_py()) from None
     if is_time(kind):
         return column.cast(pa.int32() if kind.bit_width == 32 else pa.int64()).cast(pa.int64())
-    raise UserError(f"column {name!r} holds {in_words(kind)}: leave it out, or make numbers or text of it")
+    raise UserError(f"column {name!r} holds {in_words(kind)}: leave it out, or convert it to numbers or text")
 
 
 def numbers(name: str, values: Any, origin: int | None = None) -> np.ndarray:
-    """Canonical values, of times those since `origin` -> (N,) float64, NaN where one is missing."""
+    """Turn canonical values into (N,) float64, NaN where one is missing. Times count from `origin`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -69,7 +69,7 @@ class TooLargeError(UserError):
 def too_large(name: str, value: Any) -> UserError:
     return TooLargeError(
         f"column {name!r} holds whole numbers beyond 2^53, such as {value}, which are identifiers rather than numbers: leave it "
-        f"out (schema: {name}: drop), or make text of it"
+        f"out (schema: {name}: drop), or convert it to text"
     )
 
 
@@ -88,8 +88,10 @@ def is_time(kind: Any) -> bool:
 
 
 def as_trained(name: str, column: Any, text: str) -> Any:
-    """A column in the type of this name, in which the model knows it, where it has no values or holds times: times in another
-    unit would be other times. UserError where only one of the two types holds times, or where values would be lost."""
+    """Cast a column to the type that it had in training if it is empty or holds times: in another unit they would be other times.
+
+    UserError if only one of the two types holds times, or if values would be lost.
+    """
     import pyarrow as pa
 
     kind, wanted = (value_type(t) for t in (column.type, type_named(text)))
@@ -115,7 +117,7 @@ def value_type(kind: Any) -> Any:
 
 
 def date_step(common: int, kind: Any) -> int:
-    """The largest of days, hours, minutes, seconds, ... that divides the common divisor of all times, in units of the type."""
+    """Find the largest of days, hours, minutes, seconds, ... that divides all times, in units of the type."""
     if str(kind).startswith("date32"):
         return 1  # it counts days
     unit = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(kind, "unit", "ms")]
@@ -124,7 +126,7 @@ def date_step(common: int, kind: Any) -> int:
 
 
 def step_in_words(step: float, kind: Any) -> str:
-    """A step that `date_step` found: "an hour"."""
+    """Say a step of `date_step` in words: "an hour"."""
     unit = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[getattr(kind, "unit", "ms")]
     seconds = step * 86400 if str(kind).startswith("date32") else step / unit
     spans = {
@@ -139,7 +141,7 @@ def step_in_words(step: float, kind: Any) -> str:
 
 
 def restore(values: Any, text: str, labels: list[Any] | None = None) -> Any:
-    """Canonical values in the type of this name. labels: all that a dictionary of that type has, canonical."""
+    """Turn canonical values back into the type of this name. labels: all values of a dictionary of that type, canonical."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -156,7 +158,7 @@ def restore(values: Any, text: str, labels: list[Any] | None = None) -> Any:
 
 
 def filled(name: str, own: Any, found: Any) -> Any:
-    """A column, its empty cells as in `found`: in its own type, or in that of `found` where its own cannot hold them all."""
+    """Fill the empty cells of a column from `found`. It keeps its type unless that cannot hold them; then it has that of `found`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -175,7 +177,7 @@ def filled(name: str, own: Any, found: Any) -> Any:
 
 
 def type_named(text: str) -> Any:
-    """Arrow's type of this name, those that have no alias included: categories, times with a zone, decimals."""
+    """Return Arrow's type of this name. Categories, times with a zone and decimals count too, which have no alias in Arrow."""
     import pyarrow as pa
 
     try:
@@ -188,4 +190,4 @@ def type_named(text: str) -> Any:
         return pa.timestamp(found[1], found[2])
     if found := re.fullmatch(r"decimal(\d+)\((\d+), (-?\d+)\)", text):
         return (pa.decimal256 if found[1] == "256" else pa.decimal128)(int(found[2]), int(found[3]))
-    raise UserError(f"{text!r} is not a type of a column: the run's config was changed")
+    raise UserError(f"{text!r} is not the type of a column: the run's config was changed")

@@ -40,14 +40,14 @@ EXAMPLES = 4  # columns that a note shows
 
 
 def digits(format: str) -> str:
-    """A pattern for the digits of a number that is written as in `format`."""
+    """The pattern of the digits of a number that is written as in `format`."""
     groups, decimal = (r",'’", r"\.") if format == POINT else (r".'’", ",")
     return rf"^(?:\d+|[1-9]\d{{0,2}}(?:[{groups}{SPACES}]\d{{2,3}})*[{groups}{SPACES}]\d{{3}})?(?:{decimal}\d*)?$"
 
 
 @dataclass
 class Found:
-    """A column that was read: its values, its format ("" where that goes without saying), and what a note says of it."""
+    """A column that was read: its values, its format ("" if that is the usual one), and what a note says about it."""
 
     values: Any
     format: str = ""
@@ -64,16 +64,16 @@ def read_cells(
     file: bool = True,
     schema: bool = True,
 ) -> tuple[Any, list[str]]:
-    """An Arrow table whose columns of text are numbers, dates or booleans where their cells are, and notes on what was guessed.
+    """Turn columns of text into numbers, dates or booleans where their cells are such. Also returns notes on what was guessed.
 
     Args:
-        said: of columns by name: what the user says ("kind", "format") or what the model knows ("type", "format").
-        decimal: the decimal separator, "." or ",", of columns that do not tell.
+        said: for columns by name, what the user says ("kind", "format") or what the model knows ("type", "format").
+        decimal: the decimal separator, "." or ",", of columns that do not show it.
         semicolons: the file has semicolons between its cells, as where a comma is the decimal separator.
         file: the cells come from a file of text, where numbers, dates and gaps are text as well.
         schema: the user can say otherwise in a schema; else in the table alone.
 
-    Raises UserError where a column is not what was said, or mixes numbers and words.
+    Raises UserError if a column is not what was said, or mixes numbers and words.
     """
     import pyarrow as pa
 
@@ -103,7 +103,7 @@ def read_cells(
 
 
 class Text:
-    """A column of text that may be something else.
+    """A column of text that may turn out to be something else.
 
     Args:
         name, column: of the table. said, file: as of `read_cells`.
@@ -128,7 +128,7 @@ class Text:
         return Found(self.cells if self.file else self.own)
 
     def plain(self) -> Found | None:
-        """Numbers and booleans as programs write them, or text that is to stay so; None where more is to be tried."""
+        """Read numbers and booleans as programs write them, or text that has to stay text; None if the column may be something else."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -154,7 +154,7 @@ class Text:
         return None
 
     def cast(self) -> Found | None:
-        """The cells as Arrow reads numbers and booleans, where it can."""
+        """Read the cells with Arrow as numbers or booleans; None if it cannot."""
         import pyarrow as pa
 
         if self.codes() or self.said.get("format") in (POINT, COMMA):
@@ -170,7 +170,7 @@ class Text:
         return None
 
     def codes(self) -> bool:
-        """Whether the cells are made of digits and yet are no numbers: with leading zeros or 0x, telephone numbers, IP addresses."""
+        """Whether the cells have digits but are not numbers: leading zeros or 0x, telephone numbers, IP addresses."""
         import pyarrow.compute as pc
 
         if self.is_said_number():
@@ -182,7 +182,7 @@ class Text:
         return self.said.get("kind") in ("real", "integer", "positive", "bounded") or is_number(self.said.get("type"))
 
     def number_format(self) -> str:
-        """How the column writes numbers: `POINT`, `COMMA`, "either" where no cell tells, or "" where they are no numbers."""
+        """How the column writes numbers: `POINT`, `COMMA`, "either" if no cell shows it, or "" if they are not numbers."""
         import pyarrow.compute as pc
 
         self.parts = pc.extract_regex(self.kept, NUMBER)
@@ -209,7 +209,7 @@ class Text:
         return fits[0] if fits else ""
 
     def number(self, format: str, either: str) -> Found | None:
-        """The column as numbers, in this format, or in `either` where no cell tells."""
+        """Read the column as numbers in this format, or in `either` if no cell shows the format."""
         import pyarrow.compute as pc
 
         if not format:
@@ -242,7 +242,7 @@ class Text:
         return text.cast(pa.int64() if whole else pa.float64())
 
     def thousands(self) -> Found | None:
-        """Numbers such as 1.234 as thousands, in a table whose other columns have a decimal comma."""
+        """Read numbers such as 1.234 as thousands: the other columns of the table have a decimal comma."""
         import pyarrow.compute as pc
 
         self.parts = pc.extract_regex(self.cells, NUMBER)
@@ -254,7 +254,7 @@ class Text:
         )
 
     def day_order(self) -> str:
-        """Of dates: "d" where days are written before months, "m" where months are; "" where no cell tells."""
+        """ "d" if dates have the day before the month, "m" if they have the month first; "" if no cell shows it."""
         return dates.order(self.kept)
 
     def date(self, order: str) -> Found | None:
@@ -276,7 +276,7 @@ class Text:
         return Found(values, format, "" if plain else self.example(values), choice)
 
     def reject_mixture(self) -> None:
-        """UserError where most of a column are numbers, and some are words: as categories each number would be one."""
+        """UserError if most cells of a column are numbers and some are words: each number would become a category."""
         import pyarrow.compute as pc
 
         if self.codes() or self.said.get("kind") == "ordinal":
@@ -293,7 +293,7 @@ class Text:
             a, b = (self.kept[row].as_py() for row in rows)
             raise UserError(
                 f"column {self.name!r} has a decimal comma in {a!r} (row {rows[0]}, the first is 0) and a decimal point in {b!r} "
-                f"(row {rows[1]}): write all of it in one way, or keep it as it is (schema: {self.name}: categorical)"
+                f"(row {rows[1]}): write all numbers in one way, or keep the column as text (schema: {self.name}: categorical)"
             )
         raise self.unlike("numbers", number, f"column {self.name!r} mixes numbers and words")
 
@@ -303,8 +303,8 @@ class Text:
         row = pc.index(pc.or_(pc.fill_null(fits, False), pc.is_null(self.kept)), False).as_py()
         problem = problem or f"column {self.name!r} does not hold {wanted}"
         return UserError(
-            f"{problem}, row {row} (the first is 0) has {str(self.kept[row].as_py())[:50]!r}: correct it, empty it if it is "
-            f"missing, drop the column, or keep it as it is (schema: {self.name}: categorical)"
+            f"{problem}: row {row} (the first is 0) has {str(self.kept[row].as_py())[:50]!r}; correct it, empty it if it is "
+            f"missing, drop the column, or keep it as text (schema: {self.name}: categorical)"
         )
 
     def example(self, values: Any) -> str:
@@ -324,12 +324,12 @@ TEXTS = ("string", "large_string", "string_view")
 
 
 def told(found: Mapping[str, Found | None], schema: bool) -> list[str]:
-    """Notes on columns that were read as something else than text."""
+    """Write notes on columns that were read as something other than text."""
     import pyarrow as pa
 
     same = "they come back in the same form; " if schema else ""
-    otherwise = "the schema can keep one as it is written (categorical) or say how it is written (format)" if schema else (
-        "where that is wrong, write 1234.5 and 2024-01-31"
+    otherwise = "the schema can keep one as text (categorical) or say how it is written (format)" if schema else (
+        "if that is wrong, write 1234.5 and 2024-01-31"
     )  # fmt: skip
     read = [f for f in found.values() if f is not None and f.note]
     notes = []
@@ -341,15 +341,15 @@ def told(found: Mapping[str, Found | None], schema: bool) -> list[str]:
             notes.append(f"columns that were read as {what}: {listed([f.note for f in some])}; {back}{otherwise}")
     for f in found.values():
         if f is not None and f.choice:
-            remedy = ("--decimal or " if f.format in (POINT, COMMA) else "") + "a format in the schema says otherwise"
+            remedy = ("--decimal or " if f.format in (POINT, COMMA) else "") + "a format in the schema changes that"
             notes.append(
-                f"no cell tells how to read column {f.choice}, it was read as {f.format}: {remedy if schema else otherwise}"
+                f"no cell shows how to read column {f.choice}, so it was read as {f.format}: {remedy if schema else otherwise}"
             )
     return notes
 
 
 def as_said(schema: Mapping[Any, Any] | None) -> dict[str, dict[str, Any]]:
-    """What a user says of columns, a kind or a dict of it and more, as dicts by name."""
+    """Turn what a user says about columns, a kind or a dict with more, into dicts by name."""
     return {str(name): dict(s) if isinstance(s, Mapping) else {"kind": s} for name, s in (schema or {}).items()}
 
 
@@ -361,7 +361,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def written(column: Any, format: str) -> Any:
-    """A column of dates or booleans as text in this format; any other as it is."""
+    """Write a column of dates or booleans as text in this format; leave any other as it is."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -31,8 +31,10 @@ MARK = "\x01"  # before a number whose leading zero is to go
 
 
 def guess(cells: Any, order: str) -> tuple[Any, str, str] | None:
-    """Text (N,) -> dates, times or times of day (N,); the format that writes them in the same way; and another one that fits as
-    well, "" where there is none. None where a cell is none.
+    """Read text (N,) as dates, times or times of day (N,). None if a cell is not one.
+
+    Also returns the format that writes them in the same way, and another one that fits as well, or "".
+
 
     order: "d" or "m": whether days or months come first where the cells do not tell.
     """
@@ -57,7 +59,7 @@ def guess(cells: Any, order: str) -> tuple[Any, str, str] | None:
 
 
 def order(cells: Any) -> str:
-    """ "d" or "m" where the cells are dates and tell whether days or months come first, else ""."""
+    """ "d" or "m" if the cells are dates that show whether days or months come first, else ""."""
     import pyarrow.compute as pc
 
     if cells.null_count == len(cells) or not pc.all(pc.match_substring_regex(cells, r"^\d{1,2}\D\d{1,2}\D")).as_py():
@@ -77,7 +79,7 @@ def fitting(cells: Any) -> list[str]:
 
 
 def iso(cells: Any, kind: Any) -> tuple[Any, str, str] | None:
-    """ISO 8601 in whatever mixture of forms, such as with fractions of a second."""
+    """Read ISO 8601 in any mixture of forms, with or without fractions of a second."""
     import pyarrow as pa
 
     try:
@@ -87,7 +89,7 @@ def iso(cells: Any, kind: Any) -> tuple[Any, str, str] | None:
 
 
 def zoned(cells: Any, zones: list[str]) -> tuple[Any, str, str] | None:
-    """Times with a zone; of several offsets they are in UTC."""
+    """Read times with a zone. If there are several offsets, they come back in UTC."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -109,7 +111,7 @@ def zoned(cells: Any, zones: list[str]) -> tuple[Any, str, str] | None:
 
 
 def asked(cells: Any, format: str) -> Any:
-    """Text as dates in a format that was asked for, such as one that ends in a zone; None where a cell does not fit it."""
+    """Read text in a format that was asked for, such as one that ends in a zone; None if a cell does not fit it."""
     import pyarrow.compute as pc
 
     zone = re.search(ZONE, format)
@@ -120,7 +122,7 @@ def asked(cells: Any, format: str) -> Any:
 
 
 def parsed(cells: Any, format: str) -> Any:
-    """Text as days, times or times of day, as the format has them; None where a cell does not fit it."""
+    """Read text in a format as days, times or times of day; None if a cell does not fit it."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -148,7 +150,7 @@ def parsed_cells(cells: Any, format: str) -> Any:
 
 
 def in_same_form(values: Any, cells: Any, format: str) -> str:
-    """The format that writes the values as the cells do, where that is just a matter of leading zeros; else the format."""
+    """Adapt the format if the cells differ from it only in leading zeros."""
     bare = "".join(f"%-{part[:1]}{part[1:]}" if part[:1] in ("d", "m", "H", "I") else f"%{part}" for part in format.split("%")[1:])  # fmt: skip
     bare = format.split("%")[0] + bare
     variants = [format, bare, bare.replace("%-H", "%H").replace("%-I", "%I")]
@@ -156,7 +158,7 @@ def in_same_form(values: Any, cells: Any, format: str) -> str:
 
 
 def written(values: Any, format: str) -> Any:
-    """Dates and times as text. "%-d" is the day without a leading zero; "" is ISO 8601, without what is zero throughout."""
+    """Write dates and times as text. "%-d" is the day without a leading zero; "" is ISO 8601, without parts that are always zero."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -176,7 +178,7 @@ def written(values: Any, format: str) -> Any:
 
 
 def rising(values: Any) -> bool:
-    """Whether the values, more than a few, are in order, one way or the other."""
+    """Whether there are more than a few values and they rise or fall throughout."""
     import pyarrow as pa
 
     v = values.drop_null().cast(pa.int64() if values.type.bit_width == 64 else pa.int32()).to_numpy()

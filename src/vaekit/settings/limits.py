@@ -1,7 +1,7 @@
-"""What values an argument may have: its annotation says so, and `check` holds a value against it.
+"""What values an argument may have: its annotation says so, and `check` compares a value with it.
 
-A plain `int` counts something: 1 or more. A plain `float` is finite and 0 or more. Where that is not right, `Annotated` gives
-other bounds (`patience: Share`), and `Literal` the choices.
+A plain `int` is a count: 1 or more. A plain `float` is finite and 0 or more. `Annotated` gives other bounds
+(`patience: Share`), and `Literal` lists the choices.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from vaekit.errors import UserError, near_matches
 
-LARGEST = 10**6  # of what is counted: more units, classes or layers than that no memory holds
-MOST = 10**9  # of what is done one after the other
+LARGEST = 10**6  # units, classes or layers: more do not fit in any memory
+MOST = 10**9  # steps or draws, which come one after the other
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ Share = Annotated[float, Within(0, 1)]
 ShareBelow1 = Annotated[float, Within(0, 1, below=True)]
 Whole = Annotated[int, Within(0, LARGEST)]
 Many = Annotated[int, Within(1, MOST)]
-Seed = Annotated[int, Within(0, 2**32 - 1)]  # as of NumPy and scikit-learn
+Seed = Annotated[int, Within(0, 2**32 - 1)]  # as in NumPy and scikit-learn
 
 
 def check(name: str, value: Any, hint: Any) -> None:
-    """UserError where `value` is not what the annotation `hint` says."""
+    """UserError if `value` does not fit the annotation `hint`."""
     if fits(value, hint):
         return
     choices = [str(c) for part in parts(hint) if get_origin(part) is Literal for c in get_args(part)]
@@ -65,20 +65,20 @@ def check(name: str, value: Any, hint: Any) -> None:
 
 
 def check_all(values: Mapping[str, Any], hints: Mapping[str, Any], what: str = "") -> None:
-    """UserError for the first value that has no annotation by its name, or does not fit it. `what` they are options of."""
+    """UserError for the first value whose name has no annotation, or that does not fit it. what: the part that they configure."""
     for name, value in values.items():
         if name not in hints:
-            raise UserError(f"{what} has no option {name!r}{near_matches(str(name), hints) or '; it has none'}")
+            raise UserError(f"{what} has no option {name!r}{near_matches(str(name), hints) or '; it has no options'}")
         check(f"{what}.{name}" if what else name, value, hints[name])
 
 
 def check_call(function: Callable[..., Any], **given: Any) -> None:
-    """UserError for the first of these arguments of a function that does not fit its annotation."""
+    """UserError for the first argument of a function that does not fit its annotation."""
     check_all(given, hints_of(function))
 
 
 def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of what a class or function takes, by name."""
+    """The annotations of the arguments of a class or function, by name."""
     while isinstance(factory, partial):
         factory = factory.func
     own = factory if is_dataclass(factory) or not isinstance(factory, type) else factory.__init__  # type: ignore[misc]
@@ -111,12 +111,12 @@ def is_finite(number: Any) -> bool:
 
 
 def parts(hint: Any) -> tuple[Any, ...]:
-    """What a union is of; anything else is of itself."""
+    """The members of a union; a hint that is not a union is its own member."""
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def described(hint: Any) -> str:
-    """What fits, in words."""
+    """Say in words which values fit."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return f"a {'whole number' if arguments[0] is int else 'number'}{arguments[1]}"

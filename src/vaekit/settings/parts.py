@@ -1,7 +1,7 @@
 """A part chosen by name, with options: "flow", or {"name": "flow", "transforms": 8}.
 
-The options of a part are the keyword-only arguments of its class, so a new part needs no entry anywhere but in its
-registry.
+The options of a part are the keyword-only arguments of its class, so a new part needs an entry in its registry
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Part = str | Mapping[str, Any]
 
 
 def choose(what: str, part: Part, known: Iterable[str]) -> tuple[str, dict[str, Any]]:
-    """Name and options of a part. UserError where the name is not one of `known`: the near matches and all of them."""
+    """Return the name and the options of a part. UserError if the name is not in `known`."""
     options = dict(part) if isinstance(part, Mapping) else {"name": part}
     if "name" not in options:
-        raise UserError(f"{what}={dict(options)} names no {what}: add 'name'{near_matches('', known)}")
+        raise UserError(f"{what}={dict(options)} has no 'name': add one{near_matches('', known)}")
     name = str(options.pop("name")).lower().replace("-", "_")
     if name not in known:
         raise UserError(f"{what}={name!r} is not one of the choices{near_matches(name, known)}")
@@ -34,11 +34,11 @@ def options_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def check_options(what: str, name: str, options: Mapping[str, Any], factory: Callable[..., Any]) -> None:
-    """UserError for an option that `factory` has not, or whose value is not what its annotation says."""
+    """UserError for an option that `factory` does not have, or whose value does not fit its annotation."""
     hints = hints_of(factory) if options else {}
     known = options_of(factory)
     for key, value in options.items():
         if key not in known:
-            there = near_matches(str(key), known) or "; it has none"
+            there = near_matches(str(key), known) or "; it has no options"
             raise UserError(f"{what} {name!r} has no option {key!r}{there}")
         check(f"{what}.{key}", value, hints[key])

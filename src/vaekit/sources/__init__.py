@@ -76,17 +76,17 @@ def read(
         reader = _reader(ask, named=isinstance(source, str))
         if encoding and reader not in (read_csv, read_json_lines, read_text) and not optional_conditions:
             raise UserError(
-                f"{ask.text} is not a file of text, such as a .txt or .csv, and has no encoding: leave out --encoding"
+                f"{ask.text} is not a text file, such as a .txt or .csv, so it has no encoding: leave out --encoding"
             )
         if metadata and reader is not read_folder and not optional_conditions:
-            raise UserError(f"{ask.text} is not a folder of pictures, and has no metadata: leave out --metadata")
+            raise UserError(f"{ask.text} is not a folder of pictures, so it has no metadata: leave out --metadata")
         if ask.metadata and not ask.metadata.is_file() and not optional_conditions:
-            raise UserError(f"the metadata {ask.metadata} is not a file: check how it is written")
+            raise UserError(f"the metadata {ask.metadata} is not a file: check its name")
         data = reader(ask)
         if ask.column is not None and data.kind == "table":
             data = column_of(data, ask)
         elif ask.column is not None and not optional_conditions:
-            raise UserError(f"{ask.text} has no columns, it is not a table: leave out --column {ask.column}")
+            raise UserError(f"{ask.text} is not a table, so it has no columns: leave out --column {ask.column}")
     check(data, ask)
     tell(data.notes)
     if rows is None:
@@ -95,7 +95,7 @@ def read(
 
 
 def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
-    """The function that reads this source: by its name, by its being a folder, or by how the file's name ends."""
+    """Choose the function that reads this source: by its name, because it is a folder, or by the ending of the file's name."""
     if named and ask.text == "digits":
         return read_digits
     if named and ask.text.startswith("hf://"):
@@ -111,7 +111,7 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
         if part is None or not Path(part[1]).exists():
             folder = ask.path.parent
             if not folder.is_dir():
-                raise UserError(f"{ask.text} does not exist, nor does the folder {folder}: check how it is written")
+                raise UserError(f"{ask.text} does not exist, nor does the folder {folder}: check its name")
             readable = [n for n in shown(folder) if n.lower().endswith(tuple(_READERS)) or (folder / n).is_dir()]
             known = ["digits"] * (folder == Path()) + readable
             raise UserError(f"{ask.text} does not exist{near_matches(ask.path.name, known)}")
@@ -127,8 +127,8 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
             return reader
     endings = ", ".join(_READERS)
     raise UserError(
-        f"{ask.text} is of no supported kind: give a folder of pictures or a file ending in {endings}; a text on each line "
-        "is a .txt, and a table a .csv, so rename it if it is one of these"
+        f"{ask.text} is not a kind of file that vaekit reads: give a folder of pictures or a file ending in {endings}; "
+        "rename it to .txt if each line is a text, and to .csv if it is a table"
     )
 
 

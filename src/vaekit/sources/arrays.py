@@ -29,7 +29,7 @@ IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 
 
 def _from_array(x: np.ndarray, ask: Ask, name: str, offers: Offers) -> Dataset:
-    """A Dataset of an array: (N, D) is rows, (N, H, W), (N, H, W, C) and (N, C, H, W) are pictures."""
+    """Make a Dataset of an array: (N, D) is rows, (N, H, W), (N, H, W, C) and (N, C, H, W) are pictures."""
     if x.dtype.kind not in "biuf":
         raise UserError(f"{ask.text} holds values of type {x.dtype}: give an array of real numbers")
     if x.dtype.kind == "f" and x.dtype.itemsize not in (4, 8):
@@ -52,16 +52,16 @@ def _from_array(x: np.ndarray, ask: Ask, name: str, offers: Offers) -> Dataset:
 
 
 def as_array(X: Any) -> Any:
-    """What a person may hand over for an array of rows, as an array: a tensor, a masked array, a list of arrays. Other things stay as
-    they are. UserError for what no array can be made of."""
+    """Make an array of what a person may give for one: a tensor, a masked array, a list of arrays. Other things stay as they are.
+    UserError where X cannot become an array."""
     if isinstance(X, Dataset):
-        raise UserError("X is what vaekit.read gave: call fit_data(X), or give X.x and X.conditions")
+        raise UserError("X is a Dataset that vaekit.read returned: call fit_data(X), or give X.x and X.conditions")
     if isinstance(X, Iterator):
         raise UserError(f"X is a {type(X).__name__}, which can be read only once: give list(X)")
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
-        raise UserError("X is a sparse matrix: give all of it, X.toarray()")
+        raise UserError("X is a sparse matrix: make it dense with X.toarray()")
     if isinstance(X, Mapping):
-        raise UserError(f"X is a {type(X).__name__}: give the table that it is, as pandas.DataFrame(X) makes it")
+        raise UserError(f"X is a {type(X).__name__}: make it a table with pandas.DataFrame(X)")
     if isinstance(X, os.PathLike):
         raise UserError(f"X is the name of a file or a folder: call fit_data(vaekit.read({str(X)!r}))")
     if hasattr(X, "detach"):  # of PyTorch; NumPy has no bfloat16
@@ -75,10 +75,10 @@ def as_array(X: Any) -> Any:
 
 
 def stacked(X: Any) -> Any:
-    """Equal arrays in a list as one array, and nested lists as one; a list of rows of numbers as it is."""
+    """Stack a list of arrays of one shape, or a nested list, into one array. A list of rows of numbers stays as it is."""
     first: Any = X[0] if len(X) else None
     if isinstance(first, (list, tuple)) and len(first) and is_array(first[0]):
-        raise UserError(f"X is a list of pairs, which start with arrays: {REMEDY}")
+        raise UserError(f"X is a list of pairs that start with arrays: {REMEDY}")
     nested = isinstance(first, (list, tuple)) and len(first) and isinstance(first[0], (list, tuple))
     if not nested and not (is_array(first) and np.ndim(first) > 1):
         return X
@@ -102,12 +102,12 @@ def read_digits(ask: Ask) -> Dataset:
     digits = load_digits()
     data = _from_array(digits.images.astype(np.uint8), ask, "digits", {"label": lambda: digits.target})
     if ask.path.exists():
-        data.notes.append("digits is the built-in set; to read what is here under that name, write ./digits")
+        data.notes.append("digits is the built-in data set; write ./digits to read the file or folder of that name")
     return data
 
 
 def load_array(file: IO[bytes]) -> np.ndarray | None:
-    """The array in an open .npy file; None if it is of pickled Python objects, which are never opened."""
+    """Read the array in an open .npy file. None if it holds pickled Python objects, which are never opened."""
     try:
         return np.lib.format.read_array(file, allow_pickle=False)
     except ValueError as error:
@@ -133,7 +133,7 @@ def read_npz(ask: Ask) -> Dataset:
     arrays = {key: values for key, values in found.items() if values is not None}
     if {"format", "shape", "data"} <= found.keys():
         raise UserError(
-            f"{ask.text} is a sparse matrix of SciPy's: save all of it, np.savez(FILE, x=scipy.sparse.load_npz(FILE).toarray())"
+            f"{ask.text} is a SciPy sparse matrix: save it dense, with np.savez(FILE, x=scipy.sparse.load_npz(FILE).toarray())"
         )
     x = arrays.pop(_main_array(arrays, [key for key in found if key not in arrays], ask))
     offers = {
@@ -145,10 +145,10 @@ def read_npz(ask: Ask) -> Dataset:
 
 
 def _main_array(arrays: Mapping[str, np.ndarray], pickled: list[str], ask: Ask) -> str:
-    """The name of the array that is the data: the one asked for, else the usual name, else the only one with rows."""
+    """Return the name of the array that is the data: the one asked for, else the usual name, else the only one with rows."""
     shapes = ", ".join(f"{key} {values.shape}" for key, values in arrays.items()) or "none"
     if pickled:
-        shapes += f"; left out for holding pickled Python objects: {', '.join(pickled)}"
+        shapes += f"; arrays of pickled Python objects were left out: {', '.join(pickled)}"
     if ask.array is not None:
         if ask.array not in arrays:
             raise UserError(f"{ask.path} has no array of numbers {ask.array!r}: give one of its arrays ({shapes})")
@@ -157,12 +157,14 @@ def _main_array(arrays: Mapping[str, np.ndarray], pickled: list[str], ask: Ask) 
     wide = [key for key, values in arrays.items() if values.ndim >= 2]
     choice = named if len(named) == 1 else wide
     if len(choice) != 1:
-        raise UserError(f"{ask.text} does not tell which array is the data: name it, as in {ask.text}:NAME ({shapes})")
+        raise UserError(
+            f"vaekit cannot tell which array of {ask.text} is the data: name it, as in {ask.text}:NAME ({shapes})"
+        )
     return choice[0]
 
 
 def _idx_array(path: Path) -> np.ndarray:
-    """The array of an idx file: two zeros, type, number of dimensions, the big-endian dimensions, the values."""
+    """Read an idx file: two zeros, type, number of dimensions, the big-endian dimensions, the values."""
     content = content_of(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_TYPES or not content[3]:
         raise UserError(f"{path} is not an idx file, it begins with {content[:4].hex(' ') or 'nothing'}: get it again")
@@ -178,7 +180,9 @@ def _idx_array(path: Path) -> np.ndarray:
 def read_idx(ask: Ask) -> Dataset:
     x = _idx_array(ask.path)
     if x.ndim == 1:
-        raise UserError(f"{ask.text} holds labels: give the images file beside it; its labels are found by themselves")
+        raise UserError(
+            f"{ask.text} holds labels: give the images file beside it; vaekit finds the labels of that file itself"
+        )
 
     def label() -> np.ndarray:
         beside = ask.path.with_name(re.sub(r"images([-.])idx\d", r"labels\1idx1", ask.path.name))
@@ -196,7 +200,7 @@ def read_idx(ask: Ask) -> Dataset:
 
 
 def mnist_file(folder: Path) -> Path | None:
-    """The training pictures in a folder of MNIST's own files, where it is one."""
+    """Return the file of training pictures if this is a folder of MNIST's own files, else None."""
     names = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
     paths = [folder / (name + ending) for name in names for ending in ("", ".gz")]
     return next((path for path in paths if path.is_file()), None)

@@ -1,4 +1,4 @@
-"""What every source shares: what was asked of it, the conditions on offer, the `Dataset` it becomes, its checks."""
+"""What all sources share: what the user asked for, the conditions on offer, the `Dataset`, the checks."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class MissingConditionError(UserError):
 
 
 def take(offers: Offers, ask: Ask) -> dict[str, np.ndarray]:
-    """The conditions asked for, out of those on offer; if they are optional, those the source has."""
+    """Return the conditions that were asked for; if they are optional, only those that the source has."""
     for name in ask.conditions:
         if name not in offers and not ask.optional_conditions:
             known = near_matches(name, offers) or ", or anything else: leave the condition out"
@@ -100,11 +100,11 @@ def take(offers: Offers, ask: Ask) -> dict[str, np.ndarray]:
 
 
 def check(data: Dataset, ask: Ask) -> None:
-    """What holds for every source: it has rows, no infinities, and suits the columns and the size asked for."""
+    """UserError if a source has no rows or has infinities, or does not suit the columns and the size that were asked for."""
     if not len(data):
         raise UserError(f"{ask.text} has no rows: give a source that has some")
     if not np.prod(data.x.shape):
-        raise UserError(f"{ask.text} has rows of nothing, its shape is {data.x.shape}: give a source with values")
+        raise UserError(f"{ask.text} has rows without values (its shape is {data.x.shape}): give a source with values")
     if ask.resize and data.kind != "images":
         held = "texts" if data.kind == "text" else "rows of a table"
         raise UserError(f"{ask.text} holds {held}, and only pictures can be resized: leave out --resize")
@@ -116,9 +116,9 @@ def check(data: Dataset, ask: Ask) -> None:
             )
             raise UserError(f"{ask.text} holds {held}: give a table with the columns {', '.join(ask.columns)}")
         data.columns = list(ask.columns)
-        data.notes.append(f"{ask.text} does not name its columns; they were taken to be {', '.join(ask.columns)}")
+        data.notes.append(f"{ask.text} does not name its columns, so they count as {', '.join(ask.columns)}")
     data.notes += [
-        f"{ask.text} has no {name!r}; it is taken as unknown" for name in ask.conditions if name not in data.conditions
+        f"{ask.text} has no {name!r}, so it counts as unknown" for name in ask.conditions if name not in data.conditions
     ]
     arrays = data.conditions if data.kind == "table" else {"x": data.x, **data.conditions}
     for name, values in arrays.items():
@@ -136,7 +136,7 @@ def check(data: Dataset, ask: Ask) -> None:
 
 @contextmanager
 def decoding(text: str, kind: str) -> Iterator[None]:
-    """Turns whatever a decoder raises into a UserError: damaged bytes can make it raise anything."""
+    """Turn whatever a decoder raises into a UserError: damaged bytes can make it raise anything."""
     try:
         yield
     except (UserError, PermissionError, MemoryError):
@@ -148,7 +148,7 @@ def decoding(text: str, kind: str) -> Iterator[None]:
 
 @contextmanager
 def reading(text: str, remedy: str) -> Iterator[None]:
-    """Turns what a system cannot give into a UserError. remedy: what helps where memory does not suffice."""
+    """Turn errors of the operating system into a UserError. remedy: what to do if there is too little memory."""
     try:
         yield
     except PermissionError as error:
@@ -168,7 +168,7 @@ def split_rows(text: str) -> tuple[str, str | None]:
 
 
 def bounded(rows: str, length: int, text: str, what: str = "rows") -> np.ndarray:
-    """The rising indices of the rows, or whatever is counted, that `split_rows` found.
+    """Return the indices, in rising order, of the rows (or whatever `what` says) that `split_rows` found.
 
     rows: "3", "-1" (the last), "0:12", "::2", several of these with commas between them, or "!" and then those to leave out.
 
@@ -179,12 +179,12 @@ def bounded(rows: str, length: int, text: str, what: str = "rows") -> np.ndarray
         span = _span(part.strip(), length)
         if not span:
             raise UserError(
-                f"{text} has {length} {what}, so there is no [{part.strip()}]: give {what} from 0 to {length - 1}"
+                f"{text} has {length} {what}, so [{part.strip()}] does not exist: give {what} from 0 to {length - 1}"
             )
         named[span] = True
     chosen = np.flatnonzero(~named if rows.startswith("!") else named)
     if not len(chosen):
-        raise UserError(f"{text} has {length} {what}, and [{rows}] leaves out all of them: leave out fewer")
+        raise UserError(f"{text} has {length} {what}, and [{rows}] leaves all of them out: leave out fewer")
     return chosen
 
 
@@ -204,7 +204,7 @@ def _span(part: str, length: int) -> range:
 
 
 def as_slice(index: np.ndarray) -> slice | np.ndarray:
-    """Rows that follow one another as a slice, which takes them without a copy; others as they are."""
+    """Turn indices that follow one another into a slice, which picks rows without a copy; leave others as they are."""
     first, last = int(index[0]), int(index[-1])
     return slice(first, last + 1) if last - first + 1 == len(index) else index
 
@@ -215,8 +215,10 @@ def check_size(resize: tuple[int, int] | None) -> None:
 
 
 def content_of(path: Path) -> bytes:
-    """All bytes of a file, unpacked if it is gzipped, whatever its name says. UserError for more than half of the memory: a small
-    file may hold a thousand times its size, and a device has no end."""
+    """Read all bytes of a file and unpack them if they are gzipped, whatever its name says.
+
+    UserError for more than half of the memory: a small file may hold a thousand times its size, and a device never ends.
+    """
     most = memory() // 2
     with path.open("rb") as file, decoding(str(path), "gzipped"):
         packed = file.peek(2)[:2] == b"\x1f\x8b"
@@ -229,7 +231,7 @@ def content_of(path: Path) -> bytes:
 
 
 def memory() -> int:
-    """Bytes of memory that this machine has; 64 GiB where it does not say."""
+    """Return the memory of this machine in bytes; 64 GiB if it does not say."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -237,7 +239,7 @@ def memory() -> int:
 
 
 def decoded(content: bytes, ask: Ask) -> str:
-    """The text in a file, without a byte-order mark. UserError with the line where it is not in its encoding."""
+    """Decode a file's text and drop its byte-order mark. UserError with the line that does not fit the encoding."""
     encoding = ask.encoding or "utf-8"
     try:
         return content.decode(encoding).removeprefix("\ufeff")
@@ -247,7 +249,7 @@ def decoded(content: bytes, ask: Ask) -> str:
         start = getattr(error, "start", 0)
         line = 1 + len(re.findall("\r\n|\r|\n", content[:start].decode(encoding, "ignore")))
         wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins
-        remedy = f"say what the file is in, as with --encoding {'utf-16' if wide else 'latin-1'}"
+        remedy = f"name its encoding, as with --encoding {'utf-16' if wide else 'latin-1'}"
         if b"\0" in content and not wide:
             remedy = "it holds NUL bytes too, so it is hardly a file of text: give another"
         raise UserError(

@@ -1,4 +1,4 @@
-"""Folders of pictures as sources: which files are read, what is left out, and what is known of each picture."""
+"""Folders of pictures as sources: which files are read, what is left out, and what is known about each picture."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from vaekit.sources.pictures import PICTURE_SUFFIXES, from_pictures
 from vaekit.sources.tables import column_offers, csv_table, without_comments
 
 METADATA, FILE_NAME = "metadata.csv", "file_name"  # as in the imagefolder of Hugging Face's datasets
-SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # which Windows leaves behind
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # Windows leaves them behind
 
 
 def read_folder(ask: Ask) -> Dataset:
-    """The pictures of a folder and of its subfolders, each folder in the order of its names: 10.png comes before 2.png."""
+    """Read the pictures in a folder and its subfolders, in the order of their names: 10.png comes before 2.png."""
     root = ask.path
     files = list(walk(root))
     pictures = [path for path in files if path.name.lower().endswith(PICTURE_SUFFIXES)]
@@ -41,13 +41,13 @@ def read_folder(ask: Ask) -> Dataset:
         loose = [title for title, folder in zip(titles, folders, strict=True) if folder is None]
         if loose:
             raise (MissingConditionError if len(loose) == len(titles) else UserError)(
-                f"a picture's label is the name of its subfolder, and {loose[0]} lies loose in "
-                f"{ask.text}: move it into one, name the labels in a {METADATA}, or leave out --condition label"
+                f"a picture's label is the name of its subfolder, but {loose[0]} is in no subfolder of {ask.text}: "
+                f"move it into one, give the labels in a {METADATA}, or leave out --condition label"
             )
         if deeper := [part for part in parts if len(part) > 2]:
             notes.append(
-                f"pictures deeper than one folder: {len(deeper)} of {len(parts)}, such as {'/'.join(deeper[0])}, whose label is the first "
-                f"folder, {deeper[0][0]!r}; for the names of the folders in it, give {ask.text}/{deeper[0][0]}"
+                f"pictures deeper than one folder: {len(deeper)} of {len(parts)}, such as {'/'.join(deeper[0])}; the first folder, "
+                f"{deeper[0][0]!r}, is its label; to use the folders inside as labels, give {ask.text}/{deeper[0][0]}"
             )
         return folders.astype(str)
 
@@ -57,7 +57,7 @@ def read_folder(ask: Ask) -> Dataset:
 
 
 def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """The files in a folder and its subfolders, linked ones too, in order; not the hidden ones, nor what systems leave behind."""
+    """Yield the files in a folder and its subfolders in order: linked ones too, but not hidden files or system files."""
     real = os.path.realpath(folder)
     if real in above:  # a link back to a folder around it
         return
@@ -71,7 +71,7 @@ def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
 
 
 def left_out(files: Collection[Path]) -> list[str]:
-    """A sentence for each kind of file that is not read."""
+    """Write a sentence for each kind of file that is not read."""
     names: dict[str, list[str]] = {}
     for path in sorted(files):
         names.setdefault(path.suffix.lower(), []).append(path.name)
@@ -84,7 +84,7 @@ def left_out(files: Collection[Path]) -> list[str]:
 
 
 def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
-    """What a table beside the pictures says of them: its columns, NaN or None for pictures it does not name."""
+    """Offer the columns of the table beside the pictures as conditions; NaN or None for pictures that it does not name."""
     path = ask.metadata or ask.path / METADATA
     if not ask.conditions or not path.is_file():
         return {}
@@ -99,7 +99,7 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
     often = Counter(path.name for path in paths)
 
     def row(path: PurePosixPath) -> int | None:
-        """Of a picture, by its path in the folder, or by its name, where no other has it."""
+        """Find a picture's row by its path in the folder, or by its name if no other picture has the same name."""
         known = (str(path), path.name, path.stem) if often[path.name] == 1 else (str(path),)
         return next((row_of[name] for name in known if name in row_of), None)
 
@@ -109,11 +109,12 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
         return {}
     if len(unknown) == len(titles):
         raise UserError(
-            f"{path} names no picture of {ask.text}: its column {key!r} has {next(iter(row_of), 'no rows')!r}, pictures are {titles[0]!r}"
+            f"{path} names no picture of {ask.text}: its column {key!r} has {next(iter(row_of), 'no rows')!r}, but a "
+            f"picture is {titles[0]!r}"
         )
     if unknown:
         notes.append(
-            f"pictures that {path.name} does not name: {len(unknown)} of {len(titles)} ({listed(unknown)}); their conditions from there "
+            f"pictures that {path.name} does not name: {len(unknown)} of {len(titles)} ({listed(unknown)}); their conditions "
             "are unknown"
         )
     if idle := sorted(set(range(len(table))) - set(rows)):
@@ -123,13 +124,13 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
 
 
 def columns_of(ask: Ask) -> list[str]:
-    """The names in the header of a .csv file."""
+    """Return the names in the header of a .csv file."""
     line = without_comments(decoded(content_of(ask.path), ask).lstrip())[0].partition("\n")[0]
     return [name.strip() for name in next(csv.reader([line], delimiter=max(",;\t", key=line.count)), [""])]
 
 
 def arranged(table: Any, rows: Sequence[int | None]) -> Any:
-    """The rows of an Arrow table, empty ones for None."""
+    """Pick rows of an Arrow table; None gives an empty row."""
     import pyarrow as pa
 
     return table.take(pa.array(rows, pa.int64()))

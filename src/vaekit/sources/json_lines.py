@@ -1,4 +1,4 @@
-"""JSON lines as a source: a file with an object on each line, its keys the columns of a table."""
+"""JSON lines as a source: a file with an object on each line. The keys are the columns of a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaekit.sources.tables import from_table
 
 
 def read_json_lines(ask: Ask) -> Dataset:
-    """A key that a line lacks is a missing cell. Columns of lists and objects are left out, with a note."""
+    """Read a table. A key that a line lacks is a missing cell; columns of lists and objects are left out, with a note."""
     import pyarrow as pa
     from pyarrow import json
 
@@ -22,7 +22,11 @@ def read_json_lines(ask: Ask) -> Dataset:
         table: Any = json.read_json(pa.BufferReader(content), json.ReadOptions(block_size=len(content) + 1))
     nested = [field.name for field in table.schema if pa.types.is_nested(field.type) or pa.types.is_null(field.type)]
     if len(nested) == table.num_columns:
-        raise UserError(f"{ask.text} holds lists, objects or nothing alone ({', '.join(nested)}): give text or numbers")
-    notes = [f"{ask.text}: columns that hold lists, objects or nothing and were left out: {', '.join(nested)}"]
+        raise UserError(
+            f"{ask.text} has no column of text or numbers, only lists, objects or empty ones ({', '.join(nested)}): give some"
+        )
+    notes = [
+        f"{ask.text}: columns that were left out, because they hold lists, objects or nothing: {', '.join(nested)}"
+    ]
     name = re.sub(r"\.(jsonl|ndjson)(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE)
     return from_table(table.drop_columns(nested), ask, name, notes if nested else [])

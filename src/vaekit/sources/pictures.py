@@ -26,8 +26,8 @@ PAGED = (
     "WEBP",
     "PNG",
     "AVIF",
-)  # what else is in a file of these is a picture too; in those of phones, a preview
-MANY = 500  # pictures that take a while to read
+)  # each page of these is a picture; in the files of phones, a second page is a preview
+MANY = 500  # so many pictures take a while to read
 
 
 def read_picture_file(ask: Ask) -> Dataset:
@@ -43,13 +43,15 @@ def from_pictures(
     notes: Sequence[str] = (),
     known: Mapping[str, np.ndarray] | None = None,
 ) -> Dataset:
-    """A Dataset of pictures, given by name and file; those that cannot be read are left out, with their conditions. Each page of a
-    file is a picture, FILE[0], FILE[1], ... by name. known: what else to write beside what is made of a picture, by column."""
+    """Make a Dataset of pictures, given by name and file. Pictures that cannot be read are left out, with their conditions.
+
+    Each page of a file is a picture, named FILE[0], FILE[1], ... known: more columns to write beside the results for a picture.
+    """
     conditions = take(offers, ask)
     read = read_files(pictures, ask)
     notes = [*notes, *read.notes(len(pictures))]
     if not read.arrays:
-        raise UserError(f"{ask.text} has no picture that can be read" + "".join(f"; {note}" for note in notes))
+        raise UserError(f"no picture of {ask.text} can be read" + "".join(f"; {note}" for note in notes))
     check_alike(read, ask)
     notes += channel_notes(read)
     channels = max(map(depth, read.arrays))
@@ -62,7 +64,7 @@ def from_pictures(
 
 @dataclass
 class Read:
-    """What was read of some files: arrays, a title and the number of its file for each, and what is to be said of the files."""
+    """Pictures as they were read: an array, a title and the number of its file for each, and what to tell about the files."""
 
     arrays: list[np.ndarray] = field(default_factory=list)
     titles: list[str] = field(default_factory=list)
@@ -76,15 +78,15 @@ class Read:
         n, listed_failed = len(self.failed), listed(self.failed, 5)
         said = {
             f"{n} of {files} pictures could not be read and were skipped: {listed_failed}": self.failed,
-            f"{len(self.paged)} of {files} files hold several pages or frames, each read as a picture: {listed(self.paged)}": self.paged,
-            f"pages left out, which have another size than the first of their file: {counted(self.other_size)}": self.other_size,
-            f"only 8 of 16 bits a colour were read in {len(self.cut)} of {files} pictures: {listed(self.cut)}; give a .npy to keep all": self.cut,
+            f"{len(self.paged)} of {files} files hold several pages or frames, and each was read as a picture: {listed(self.paged)}": self.paged,
+            f"pages that were left out, because their size is not that of the first page of the file: {counted(self.other_size)}": self.other_size,
+            f"only 8 of 16 bits per colour were read in {len(self.cut)} of {files} pictures: {listed(self.cut)}; give a .npy to keep all": self.cut,
         }
         return [text for text, found in said.items() if found]
 
 
 def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask) -> Read:
-    """Each page of each file that can be read, in the size that was asked for. UserError for one that cannot, if that is strict."""
+    """Read each page of each file, in the size that was asked for. With `strict`, UserError for a file that cannot be read."""
     read = Read()
     for i, (title, file) in enumerate(progress(pictures)):
         try:
@@ -104,30 +106,32 @@ def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask) -> Read:
 
 
 def check_alike(read: Read, ask: Ask) -> None:
-    """UserError where pictures differ in size, or in the type of their pixels."""
+    """UserError if pictures differ in size or in the type of their pixels."""
     sizes = Counter((array.shape[1], array.shape[0]) for array in read.arrays).most_common()
     if len(sizes) > 1:
         (a, many), (b, fewer), *others = [(f"{w}x{h}", count) for (w, h), count in sizes]
         more = f" and {len(others)} other sizes occur" if others else ""
         raise UserError(
             f"the pictures of {ask.text} differ in size: {many} are {a}, {fewer} are {b}{more}; "
-            f"bring them to one size, as with --resize {a}"
+            f"bring them to one size, for example with --resize {a}"
         )
     types = {array.dtype: title for array, title in zip(read.arrays, read.titles, strict=True)}
     if len(types) > 1:
         each = ", ".join(f"{title} has {dtype}" for dtype, title in types.items())
-        raise UserError(f"the pictures of {ask.text} differ in the type of their pixels: {each}; save all in one")
+        raise UserError(
+            f"the pictures of {ask.text} differ in the type of their pixels: {each}; save all with the same type"
+        )
 
 
 def channel_notes(read: Read) -> list[str]:
-    """What is said of pictures that get channels of others."""
+    """Write the notes on pictures that get more channels because others have them."""
     by_depth: dict[int, list[str]] = {1: [], 3: [], 4: []}
     for array, title in zip(read.arrays, read.titles, strict=True):
         by_depth[depth(array)].append(title)
     grey, clear, n = by_depth[1], by_depth[4], len(read.arrays)
     notes = []
     if grey and len(grey) < n:
-        notes.append(f"grey pictures that became colour, as the others are: {counted(grey, n)}")
+        notes.append(f"grey pictures that became colour pictures, like the others: {counted(grey, n)}")
     if clear:
         notes.append(f"pictures with transparent pixels: {counted(clear, n)}; all have a fourth channel, opacity")
     return notes
@@ -142,7 +146,7 @@ def counted(names: Sequence[str], of: int | None = None) -> str:
 
 
 def progress(pictures: Sequence[Any]) -> Iterable[Any]:
-    """The same, one by one, with a bar where there are many."""
+    """Go through the pictures one by one, with a progress bar if there are many."""
     if len(pictures) < MANY:
         return pictures
     from vaekit.training.progress import track
@@ -159,15 +163,17 @@ def _reason(error: Exception) -> str:
 
 
 def open_picture(file: Path | bytes) -> Any:
-    """A picture of one of the `PICTURE_FORMATS`, by its path or its bytes, as Pillow opens it."""
+    """Open a picture in one of the `PICTURE_FORMATS` with Pillow, from its path or its bytes."""
     from PIL import Image
 
     return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS)
 
 
 def read_pages(file: Path | bytes) -> tuple[list[np.ndarray], int, bool]:
-    """The pixels of each page or frame of a file that has the size of the first; how many have not; whether colours of 16 bits were
-    cut to 8."""
+    """Read the pages or frames of a file that have the size of the first one.
+
+    Returns their pixels, how many pages have another size, and whether colours of 16 bits were cut to 8.
+    """
     with open_picture(file) as opened:
         cut = opened.mode in ("RGB", "RGBA") and any(is_deep(tile) for tile in opened.tile)
         pages = []
@@ -179,12 +185,12 @@ def read_pages(file: Path | bytes) -> tuple[list[np.ndarray], int, bool]:
 
 
 def is_deep(tile: Any) -> bool:
-    """Whether a part of a file, as Pillow has it, holds colours of 16 bits."""
+    """Whether a part of a file, as Pillow describes it, holds colours of 16 bits."""
     return ";16" in str(tile.args) or (tile.codec_name == "ppm" and isinstance(tile.args, tuple) and tile.args[1] > 255)
 
 
 def _pixels(opened: Any) -> np.ndarray:
-    """The pixels of an open picture, in the fewest channels that hold them.
+    """Return the pixels of an open picture in as few channels as possible.
 
     (H, W) if it is grey, else (H, W, 3), or (H, W, 4) if any of it is transparent; uint8, but 16-bit grey stays uint16.
     """
@@ -202,7 +208,7 @@ def _pixels(opened: Any) -> np.ndarray:
 
 
 def _with_channels(picture: np.ndarray, channels: int) -> np.ndarray:
-    """The same picture with 1 (grey stays (H, W)), 3 or 4 channels."""
+    """Give the picture 1 (grey stays (H, W)), 3 or 4 channels."""
     if picture.ndim == 2 and channels > 1:
         picture = np.repeat(picture[..., None], 3, axis=2)
     if channels == 4 and picture.shape[2] == 3:
@@ -212,7 +218,7 @@ def _with_channels(picture: np.ndarray, channels: int) -> np.ndarray:
 
 
 def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture (H, W) or (H, W, C), brought to this (width, height) in its own dtype."""
+    """Resize a picture (H, W) or (H, W, C) to this (width, height) in its own dtype."""
     from PIL import Image
 
     if picture.shape[1::-1] == tuple(size):

@@ -60,7 +60,7 @@ class TimeSeries:
 
     @property
     def x(self) -> TimeSeries:
-        """What an estimator is given of it: all."""
+        """The data that an estimator is given: the whole object."""
         return self
 
     @property
@@ -68,7 +68,7 @@ class TimeSeries:
         return {}
 
     def table(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Values (T, channels) of its steps as columns by name, the time or the number of the step first."""
+        """Return values (T, channels) as columns by name; the first is the time, or the number of the step."""
         names = self.columns or [f"x{i}" for i in range(values.shape[1])]
         return {
             self.time_column: np.arange(len(values)) if self.times is None else self.written_times(),
@@ -76,7 +76,7 @@ class TimeSeries:
         }
 
     def written_times(self) -> np.ndarray | None:
-        """The time of each step as the source writes it, where that tells its steps apart."""
+        """Return the time of each step as the source writes it, or as datetime64 if two steps would look alike."""
         import pyarrow as pa
 
         if not self.format or self.times is None:
@@ -95,7 +95,7 @@ class TimeSeries:
 
 
 def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSeries:
-    """Read a file of series into memory; a DataFrame or an array is taken, too, as `SeriesVAE.fit` takes it.
+    """Read series into memory, from a file, a DataFrame or an array.
 
     source: .csv, .csv.gz or .parquet (a column of time and columns of numbers; without a column of time the row is the
         time), or .npy of (T,), (T, channels) or (series, T, channels). A trailing [10:200] picks steps, the first being 0.
@@ -131,13 +131,15 @@ def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSer
                 table = parquet.ParquetFile(file).read()
             found = from_arrow(table, text, columns)
         else:
-            raise UserError(f"{text} is of no supported kind: give a file ending in .csv, .csv.gz, .parquet or .npy")
+            raise UserError(
+                f"{text} is not a kind of file that vaekit reads as series: give a file ending in .csv, .csv.gz, .parquet or .npy"
+            )
     tell(found.notes)
     found.name = re.sub(r"\.(csv|csv\.gz|parquet|npy)$", "", path.name, flags=re.IGNORECASE)
     if picked is None:
         return found
     if len(found.values) > 1:
-        raise UserError(f"{text} holds {len(found.values)} series: steps can be picked of one series only")
+        raise UserError(f"{text} holds {len(found.values)} series: pick steps in a file of one series")
     steps = as_slice(bounded(picked, len(found), text, "steps"))
     if not isinstance(steps, slice):
         raise UserError(f"the steps [{picked}] of {text} do not follow one another: give a stretch, such as [10:200]")
@@ -148,8 +150,8 @@ def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSer
 
 
 def to_series(X: Any, what: str = "X", columns: Sequence[str] | None = None) -> TimeSeries:
-    """Series in any form in which a user has them: an array (T,), (T, channels) or (series, T, channels), a DataFrame or
-    Arrow table with a column or index of time, or a list of arrays or of tables, which are then several series."""
+    """Make a TimeSeries of an array (T,), (T, channels) or (series, T, channels), of a DataFrame or Arrow table with a column or
+    index of time, or of a list of arrays or tables, which are then several series."""
     if isinstance(X, TimeSeries):
         return X
     if is_several(X) and not isinstance(X, np.ndarray):
@@ -196,7 +198,7 @@ def is_table(X: Any) -> bool:
 
 
 def from_arrow(table: Any, what: str, columns: Sequence[str] | None = None) -> TimeSeries:
-    """The series of an Arrow table: of `columns`, or of all that hold numbers."""
+    """Make a TimeSeries of an Arrow table, from `columns` or from all columns that hold numbers."""
     if not table.num_rows:
         raise UserError(f"{what} has no rows: give a table that has some")
     table, notes = read_cells(table, {}, file=False, schema=False)
@@ -207,7 +209,7 @@ def from_arrow(table: Any, what: str, columns: Sequence[str] | None = None) -> T
     clocks, parts, said = clocks_of(table, rest, what)
     notes += said
     if len(clocks) > 1:
-        raise UserError(f"{what} has {len(clocks)} columns of time, {', '.join(clocks)}: leave in one of them")
+        raise UserError(f"{what} has {len(clocks)} columns of time, {', '.join(clocks)}: keep one of them")
     names = [name for name in names if name not in (*clocks, *parts)]
     if columns is None:
         left_out = [n for n in names if n.lower() not in TIME_NAMES and not is_measured(table[n])]
@@ -225,13 +227,15 @@ def from_arrow(table: Any, what: str, columns: Sequence[str] | None = None) -> T
             found.format = format_of(table.schema.field(name))
         found.notes[:0] = notes
         return found
-    notes.append(f"{what} has no column of time: its rows are taken to be equal steps")
+    notes.append(f"{what} has no column of time, so its rows count as equal steps")
     return TimeSeries([values], columns=names, notes=notes)
 
 
 def clocks_of(table: Any, names: Sequence[str], what: str) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
-    """The columns of time among `names`, of which there should be one, and their times; the columns that were put together for
-    it, or count the rows; and notes."""
+    """Find the columns of time among `names`; there should be one.
+
+    Returns their times by name, the columns that were put together for it or that count the rows, and notes.
+    """
     from pyarrow import types
 
     clocks = {name: clock for name in names if (clock := times(name, table[name])) is not None}
@@ -255,7 +259,7 @@ def clocks_of(table: Any, names: Sequence[str], what: str) -> tuple[dict[str, np
 
 
 def times(name: str, column: Any) -> np.ndarray | None:
-    """The times in a column, (rows,) datetime64 or numbers, NaT or NaN where there is none; None: it is not of time."""
+    """Read the times in a column: (rows,) datetime64 or numbers, NaT or NaN where one is missing. None if it is not a time."""
     import pyarrow as pa
     from pyarrow import types
 
@@ -273,7 +277,7 @@ UNITS = {"year": ("Y", 0), "month": ("M", 1), "day": ("D", 1), "hour": ("h", 0),
 
 
 def calendar(table: Any, names: Sequence[str]) -> tuple[list[str], np.ndarray] | None:
-    """Columns of whole numbers that are years, months, perhaps days and hours, and the times they make; None without such."""
+    """Find columns of whole numbers that are years, months and perhaps days and hours, and the times they make; else None."""
     found = {name.lower(): name for name in names if name.lower() in UNITS}
     units = list(takewhile(found.__contains__, UNITS))
     if len(units) < 2 or not all(is_whole(table[found[unit]]) for unit in units):
@@ -286,7 +290,7 @@ def calendar(table: Any, names: Sequence[str]) -> tuple[list[str], np.ndarray] |
 
 
 def counted(table: Any, names: Sequence[str]) -> str:
-    """The first column, where it is whole numbers that rise in equal steps, such as years, and there are others; else ""."""
+    """Return the first column if it holds whole numbers that rise in equal steps, such as years, and is not the only one; else ""."""
     if not names or table.num_columns < 2 or len(table) < 3 or not is_whole(table[names[0]]):
         return ""
     steps = np.unique(np.diff(table[names[0]].to_numpy()))
@@ -300,7 +304,7 @@ def is_whole(column: Any) -> bool:
 
 
 def as_days(numbers: np.ndarray) -> np.ndarray | None:
-    """Numbers such as 19580329 as the days they name, datetime64; None where one of them names no day of 1800 to 2200."""
+    """Read numbers such as 19580329 as days, datetime64; None if one of them is not a day between 1800 and 2200."""
     known = numbers[np.isfinite(numbers)]
     if not len(known) or not ((known >= 1800_01_01) & (known < 2200_01_01) & (known == np.floor(known))).all():
         return None
@@ -314,14 +318,14 @@ def as_days(numbers: np.ndarray) -> np.ndarray | None:
 
 
 def time_of_day(column: Any) -> np.ndarray:
-    """What has passed of the day, (rows,) timedelta64 in microseconds, NaT for a missing cell."""
+    """Return the time since midnight, (rows,) timedelta64 in microseconds, NaT for a missing cell."""
     import pyarrow as pa
 
     return column.cast(pa.time64("us")).cast("int64").to_numpy(zero_copy_only=False).astype("m8[us]")
 
 
 def is_measured(column: Any) -> bool:
-    """Whether there are values, of which at least half are numbers: one that is not is a mistake in a column that was measured."""
+    """Whether at least half of the values are numbers: in such a column, a value that is not a number is a mistake."""
     cells = [cell for cell in column.to_pylist() if cell is not None]
     return bool(cells) and 2 * sum(map(is_number, cells)) >= len(cells)
 
@@ -342,7 +346,7 @@ def numbers(name: str, column: Any, what: str) -> np.ndarray:
     said = ((i, v) for i, v in enumerate(column.to_pylist()) if v is not None)
     row, value = next(((i, v) for i, v in said if not is_number(v)), (0, column[0]))
     raise UserError(
-        f"{what}: column {name!r} has {str(value)[:50]!r} at row {row} (the first is 0), no number: correct it, empty it if "
+        f"{what}: column {name!r} has {str(value)[:50]!r} at row {row} (the first is 0), which is not a number: correct it, empty it if "
         "it is missing, drop the column, or, if it is the time, write it as 2024-01-31 12:00:00, all with a zone or all without"
     )
 
@@ -356,7 +360,7 @@ def is_number(value: Any) -> bool:
 
 
 def regular(clock: np.ndarray, values: np.ndarray, what: str, time_column: str, columns: list[str]) -> TimeSeries:
-    """Rows (rows, channels) at their times -> a series of equal steps, the median of those between the rows."""
+    """Put rows (rows, channels) with times on equal steps, whose length is the median step between the rows."""
     absent = np.isnat(clock) if clock.dtype.kind == "M" else ~np.isfinite(clock)
     if absent.any():
         row = int(np.flatnonzero(absent)[0])
@@ -383,16 +387,16 @@ def regular(clock: np.ndarray, values: np.ndarray, what: str, time_column: str, 
     if place[-1] > FAR_APART * len(distinct) + 1000:
         far = int(counted.argmax())
         raise UserError(
-            f"{what}: {time_column!r} goes from {distinct[far]} to {distinct[far + 1]}, {counted[far]:.0f} of the usual steps: "
-            "correct the time, or give the parts as files of their own"
+            f"{what}: {time_column!r} goes from {distinct[far]} to {distinct[far + 1]}, {counted[far]:.0f} usual steps: "
+            "correct the time, or give the parts as separate files"
         )
     place = place.astype(np.int64)
     unit = np.timedelta64(round(step), "us") if clock.dtype.kind == "M" else step
     length = f"{step / 1e6:g} s" if clock.dtype.kind == "M" else f"{step:g}"
     if uneven := int((np.abs(between / step - counted) > UNEVEN).sum()):
         notes.append(
-            f"{what}: rows not a whole number of steps of {length} after the one before: {uneven} of {len(distinct)}; each is "
-            "placed at the nearest step"
+            f"{what}: rows that are not a whole number of steps of {length} after the row before: {uneven} of {len(distinct)}; "
+            "each was placed at the nearest step"
         )
     if gaps := int(place[-1]) + 1 - len(place):
         notes.append(f"{what}: steps of {length} that have no row: {gaps}; they are missing values")
@@ -404,7 +408,7 @@ def regular(clock: np.ndarray, values: np.ndarray, what: str, time_column: str, 
 
 
 def averaged(values: np.ndarray, at: np.ndarray, groups: int) -> np.ndarray:
-    """Means of the rows of each group, what is missing left out: (groups, channels)."""
+    """Average the rows of each group, without missing values: (groups, channels)."""
     seen = ~np.isnan(values)
     total, count = np.zeros((groups, values.shape[1])), np.zeros((groups, values.shape[1]))
     np.add.at(total, at, np.where(seen, values, 0.0))

@@ -26,7 +26,7 @@ def read_csv(ask: Ask) -> Dataset:
 
 
 def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
-    """The Arrow table in a .csv file, its columns of numbers, booleans, dates or text; and notes on the reading."""
+    """Read a .csv file into an Arrow table with columns of numbers, booleans, dates or text. Also returns notes."""
     text = decoded(content_of(ask.path), ask).lstrip("\r\n")
     text = re.sub(r"\Asep=.\r?\n", "", text)  # Excel's first line
     text, comments = without_comments(text)
@@ -65,8 +65,7 @@ def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
 
 
 def without_margin(table: Any, header: list[str]) -> tuple[Any, list[str]]:
-    """A table without empty rows at its end and without empty columns that have no name, as spreadsheets write them; and what was
-    left out."""
+    """Drop empty rows at the end and empty columns without a name, which spreadsheets write. Also returns what was left out."""
     empty = [name for name, field in zip(table.column_names, header, strict=False) if not field]
     empty = [name for name in empty if table[name].null_count == len(table)]
     table = table.drop_columns(empty) if len(empty) < table.num_columns else table
@@ -80,7 +79,7 @@ def without_margin(table: Any, header: list[str]) -> tuple[Any, list[str]]:
 
 
 def without_comments(text: str) -> tuple[str, int]:
-    """Text without the lines at its start that begin with # and are no header, and how many these are.
+    """Drop the lines at the start that begin with # and are not the header. Also returns how many they are.
 
     A header that begins with # has as many cells as the line below it.
     """
@@ -97,7 +96,7 @@ def cells_of(line: str) -> int:
 
 
 def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool) -> Any:
-    """The table, all of its cells as text: Arrow would judge a column by its first rows."""
+    """Parse the table with all cells as text: Arrow would judge a column by its first rows."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -133,7 +132,7 @@ def read_parquet(ask: Ask) -> Dataset:
 
 
 def known(table: Any, ask: Ask) -> dict[str, Any]:
-    """What is known of the columns of a table, by name, see `read_cells`; of one that is read for its texts these stay as they are."""
+    """What the user said about the columns of a table, by name, for `read_cells`. A column of texts stays text."""
     if ask.column is None:
         return dict(ask.schema)
     others = {name: {"kind": DROP} for name in table.schema.names if name not in ask.conditions}
@@ -141,13 +140,13 @@ def known(table: Any, ask: Ask) -> dict[str, Any]:
 
 
 def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
-    """A Dataset of an Arrow table, or of a dataset that is one, whose columns of text may be numbers or dates."""
+    """Make a Dataset of an Arrow table or dataset. Its columns of text may turn out to be numbers or dates."""
     table, told = typed(table, ask)
     return dataset_of(table, ask, name, [*notes, *told])
 
 
 def dataset_of(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
-    """A Dataset of an Arrow table, or of a dataset that is one: its columns, but those taken as conditions."""
+    """Make a Dataset of an Arrow table or dataset: all columns but those that are conditions."""
     frame = Frame(table) if hasattr(table, "count_rows") else Frame.of(table)
     if not len(frame):
         raise UserError(f"{ask.text} has no rows: give a table that has some")
@@ -170,7 +169,7 @@ def dataset_of(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
 
 @undamaged()
 def typed(table: Any, ask: Ask) -> tuple[Any, list[str]]:
-    """A table, or a dataset that is one, whose columns of text are numbers or dates where their cells are; and notes.
+    """Turn columns of text into numbers or dates where all cells are such. Also returns notes.
 
     A file is read into memory only where its first rows have such columns.
     """
@@ -191,7 +190,7 @@ def column_offers(frame: Frame, ask: Ask) -> Offers:
 
 
 def _condition(name: str, frame: Frame, ask: Ask) -> np.ndarray:
-    """(N,) numbers, NaN where one is missing, or text, None where it is missing."""
+    """Return (N,) numbers, NaN where one is missing, or text, None where it is missing."""
     import pyarrow as pa
 
     column = frame.select([name]).table()[name]
@@ -203,7 +202,7 @@ def _condition(name: str, frame: Frame, ask: Ask) -> np.ndarray:
         texts = column.cast(pa.string()).to_pylist()
     except pa.ArrowException as error:
         raise UserError(
-            f"{ask.text}: column {name!r} holds {in_words(column.type)}: a condition is numbers or text"
+            f"{ask.text}: column {name!r} holds {in_words(column.type)}: a condition has to be numbers or text"
         ) from error
     return np.array(texts, dtype=object if None in texts else str)
 

@@ -1,4 +1,4 @@
-"""Tab-separated files, rewritten as the .csv files that are read: in them a quote is most often a quote, and a header is often missing."""
+"""Tab-separated files, rewritten as .csv: in a .tsv a quote is mostly just a character, and a header is often missing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ QUOTE_FIRST = re.compile(r'(?:^|\t)"', re.MULTILINE)
 
 
 def as_csv(text: str, name: str) -> str:
-    """Text of a .tsv as that of a .csv. Quotes are taken as they stand unless each cell that begins with one ends with one. The first
-    line is a header unless one of its cells comes again below it; a note says so."""
+    """Rewrite the text of a .tsv as that of a .csv.
+
+    A quote is a character like others unless each cell that begins with one also ends with one. The first line is a header unless
+    one of its cells occurs again below it; a note says so.
+    """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
     quoted = QUOTE_FIRST.search(QUOTED.sub("\t", lines)) is None
     csv.field_size_limit(max(csv.field_size_limit(), len(lines)))  # of the whole process, as the module has it

@@ -1,4 +1,4 @@
-"""Texts as sources: the lines of a .txt file, or the column of a table that is named with `column`."""
+"""Texts as sources: the lines of a .txt file, or the column of a table that `column` names."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vaekit.sources.base import Ask, Dataset, content_of, decoded, take
 
 
 def read_text(ask: Ask) -> Dataset:
-    """A line is a text, as it stands; lines of nothing but spaces are left out. Only \\n, \\r\\n and \\r end a line."""
+    """Read each line as a text, with its spaces; blank lines are left out. Only \\n, \\r\\n and \\r end a line."""
     if ask.conditions and not ask.optional_conditions:
         raise UserError(
-            f"{ask.text} holds texts alone, and no label {ask.conditions[0]!r}: give a .csv with a column of each, and "
-            "say which one the texts are, as with --column text"
+            f"{ask.text} holds only texts, without a label {ask.conditions[0]!r}: give a .csv with a column for each, and "
+            "name the column of texts with --column"
         )
     content = content_of(ask.path)
     if not content:
@@ -26,8 +26,8 @@ def read_text(ask: Ask) -> Dataset:
     if (place := text.find("\0")) >= 0:
         line = 1 + text.count("\n", 0, place)
         raise UserError(
-            f"{ask.text}, line {line} (the first is 1), has a NUL byte: it is not a file of text, or of another encoding, "
-            "such as --encoding utf-16"
+            f"{ask.text}, line {line} (the first is 1), has a NUL byte: it is not a text file, or it has another "
+            "encoding, such as --encoding utf-16"
         )
     lines = text.removesuffix("\n").split("\n")
     kept = [line for line in lines if line.strip()]
@@ -35,16 +35,16 @@ def read_text(ask: Ask) -> Dataset:
     if blank := [i for i, line in enumerate(lines, 1) if not line.strip()]:
         notes.append(f"{ask.text}: blank lines that were skipped: {len(blank)}, the first is line {blank[0]}")
     if not kept:
-        raise UserError(f"{ask.text} has blank lines alone, {len(lines)} of them: give a file with a text on each line")
+        raise UserError(f"{ask.text} has only blank lines ({len(lines)}): give a file with a text on each line")
     name = re.sub(r"(\.txt)?(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE)
     return Dataset(np.array(kept, dtype=object), "text", name, None, take({}, ask), notes)
 
 
 def column_of(data: Dataset, ask: Ask) -> Dataset:
-    """The column `ask.column` of a table as texts, with the conditions of the rows that have one."""
+    """Make a Dataset of the texts in the column `ask.column` of a table; rows without a text are left out."""
     name = ask.column
     if name in data.conditions:
-        raise UserError(f"{name!r} is the column of texts, and cannot be a condition as well: leave one of the two out")
+        raise UserError(f"{name!r} is the column of texts, so it cannot be a condition too: leave out one of the two")
     frame = data.x.whole()
     if name not in frame.columns:
         raise UserError(f"{ask.text} has no column {name!r}{near_matches(str(name), frame.columns)}")
@@ -52,7 +52,7 @@ def column_of(data: Dataset, ask: Ask) -> Dataset:
     if not is_text(column.type):
         others = ", ".join(other for other in frame.columns if is_text(frame.type_of(other)))
         raise UserError(
-            f"{ask.text}: column {name!r} holds {in_words(column.type)}, no texts; of text are: {others or 'none'}"
+            f"{ask.text}: column {name!r} holds {in_words(column.type)}, not texts; columns of text: {others or 'none'}"
         )
     texts = np.array(column.to_pylist(), dtype=object)
     full = np.array([bool(text and text.strip()) for text in texts], dtype=bool)
@@ -61,7 +61,7 @@ def column_of(data: Dataset, ask: Ask) -> Dataset:
         raise UserError(f"{ask.text}: column {name!r} has no text in any row: name another")
     if not full.all():
         notes.append(
-            f"{ask.text}: rows without a text in {name!r}, which were skipped: {(~full).sum()}, the first is row {np.argmin(full)} "
+            f"{ask.text}: rows without a text in {name!r} that were skipped: {(~full).sum()}, the first is row {np.argmin(full)} "
             "(counted from 0)"
         )
     conditions = {key: values[full] for key, values in data.conditions.items()}
@@ -69,7 +69,7 @@ def column_of(data: Dataset, ask: Ask) -> Dataset:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether an Arrow type is of strings, or of categories that are."""
+    """Whether an Arrow type holds strings, or categories that are strings."""
     from pyarrow import types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
