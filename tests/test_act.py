@@ -530,7 +530,7 @@ def test_files_that_cannot_be(tmp_path):
     write(tmp_path / "a", tensors, values)
     told("lacks action_head.bias")
     (tmp_path / "a" / "model.safetensors").unlink()
-    told("model.safetensors is not there")
+    told("model.safetensors does not exist")
     (tmp_path / "a" / "config.json").write_text("{")
     told("config.json cannot be read as JSON")
     (tmp_path / "a" / "config.json").unlink()

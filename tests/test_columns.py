@@ -307,7 +307,7 @@ def test_another_type_of_the_same_values_is_the_same(trained: str, now: str) -> 
         (pa.array(WHOLE), {"kind": "date"}, "cannot be date: choose real"),
         (pa.array(WHOLE), {"kind": "reel"}, "not a kind of column; did you mean 'real'"),
         (pa.array(WHOLE), {"kind": "real", "lo": 1}, "has no 'lo'"),
-        (pa.array(["a", "b"]), {"kind": "ordinal", "classes": ["a"]}, "holds 'b', which its classes lack"),
+        (pa.array(["a", "b"]), {"kind": "ordinal", "classes": ["a"]}, "holds 'b', which is not one of its classes"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learned_from_is_said_in_a_line(values: Any, said: dict[str, Any], message: str) -> None:

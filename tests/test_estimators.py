@@ -227,7 +227,7 @@ def test_masked_values_are_missing_and_empty_columns_stay_empty():
         ({"likelihood": "bernoulli"}, "0 to 1"),
         ({"likelihood": "categorical"}, "whole numbers"),
         ({"network": "conv"}, "needs pictures"),
-        ({"encoder": lambda i, o, c: nn.Linear(3, 7)}, r"the encoder gives \(7,\) a row, and has to give \(4,\)"),
+        ({"encoder": lambda i, o, c: nn.Linear(3, 7)}, r"the encoder gives \(7,\) per row, but has to give \(4,\)"),
         ({"encoder": lambda i, o, c: nn.Linear(5, 4)}, "the encoder cannot take an input"),
         ({"encoder": nn.Linear(3, 4)}, "encoder is a network, of the type Linear: give a function encoder"),
         ({"decoder": nn.Identity()}, "decoder is a network"),

@@ -91,7 +91,7 @@ def test_files_that_are_not_whole_or_another_thing(trained, tmp_path):
     [
         (np.zeros((5, 4)), {"y": [0, 1, 0, 1, 0]}, r"\(5, 4\)"),
         (np.zeros((5, 4, 4)), {}, "at least one"),
-        (np.zeros((5, 4, 4)), {"y": [0, 1]}, "one label a picture"),
+        (np.zeros((5, 4, 4)), {"y": [0, 1]}, "one label per picture"),
         (np.zeros((5, 4, 4)), {"y": [1, 1, 1, 1, 1]}, "at least 2"),
         (np.where(np.arange(80).reshape(5, 4, 4) == 7, np.nan, 0.5), {"y": [0, 1, 0, 1, 0]}, "missing pixels"),
     ],

@@ -49,7 +49,7 @@ def by_rule(name: str, row: dict[str, Any]) -> Any:
 
 
 def test_guesses_are_compared_with_the_mean_and_the_commonest_class() -> None:
-    with pytest.warns(Note, match="gaps of noise are filled worse than by the mean"):
+    with pytest.warns(Note, match="fills gaps of noise worse than the mean"):
         found = filled_gaps(Guess(by_rule), ROWS, {})
     assert all(40 < each["cells"] < 80 for each in found.values())
     for name in ("x", "twice", "sign"):  # a fifth of the rows lack what they follow from

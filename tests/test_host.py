@@ -262,7 +262,7 @@ def test_no_device_starts_the_program_again(call, monkeypatch):
     for name in ("WORLD_SIZE", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(
-        UserError, match="need 5 processes, and there are 1: start them with `torchrun --nproc-per-node 5"
+        UserError, match="need 5 processes, but there are 1: start them with `torchrun --nproc-per-node 5"
     ):
         vk.VAE(**SMALL, trainer={"devices": 5}).fit(ROWS)
     for option in (["--devices", 1000], ["--nodes", 3]):

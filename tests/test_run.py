@@ -78,7 +78,7 @@ def test_the_config_is_plain_and_readable(trained):
 DAMAGE = {
     "no folder": (lambda r: shutil.rmtree(r), "does not exist"),
     "no config": (lambda r: (r / "config.yaml").unlink(), "no config.yaml"),
-    "no weights": (lambda r: (r / "model.safetensors").unlink(), "is not there"),
+    "no weights": (lambda r: (r / "model.safetensors").unlink(), "does not exist"),
     "weights cut": (lambda r: cut(r / "model.safetensors"), "damaged"),
     "weights empty": (lambda r: (r / "model.safetensors").write_bytes(b""), "damaged"),
     "weights foreign": (lambda r: (r / "model.safetensors").write_bytes(pickle.dumps({"a": 1})), "damaged"),
@@ -209,7 +209,7 @@ def test_a_checkpoint_of_another_run_is_refused(with_sampler, tmp_path):
     np.save(tmp_path / "new.npy", ROWS + 100)
     other, _ = Recipe(str(tmp_path / "new.npy"), settings=dict(SMALL)).train(tmp_path / "other", say=lambda line: None)
     shutil.copy(other / "checkpoint.safetensors", run)
-    with pytest.raises(UserError, match="of another run"):
+    with pytest.raises(UserError, match="another run"):
         Recipe.read(run / "config.yaml").train(run, resume=True, say=lambda line: None)
 
 

@@ -332,7 +332,7 @@ def test_the_number_of_rows_compared_is_bounded(monkeypatch: pytest.MonkeyPatch)
         (lambda t: column_shapes(t, t.drop_columns("pay")), "lacks the column 'pay'"),
         (lambda t: column_shapes(t, t.slice(0, 0)), "no rows"),
         (lambda t: column_shapes(t, t, {"sex": "number"}), "'sex' holds string, not numbers"),
-        (lambda t: column_shapes(t, t, {"age": "ordinal"}), "kinds are 'number' and 'category'"),
+        (lambda t: column_shapes(t, t, {"age": "ordinal"}), "say 'number' or 'category'"),
         (lambda t: column_shapes(pa.table({"a": [[1]]}), pa.table({"a": [[1]]})), "list"),
         (lambda t: two_sample(t.slice(0, 3), t), "3 rows are too few"),
         (lambda t: membership(t, t.slice(0, 1), t), "2 held-out ones"),

@@ -159,7 +159,7 @@ def test_a_schema_by_the_user() -> None:
     assert domain.schema["pay"].high == 50
     with pytest.raises(UserError, match="no column is left"):
         fit(ROWS[["sex"]], schema={"sex": "drop"})
-    with pytest.raises(UserError, match="names a column 'sx' that is not there; did you mean 'sex'"):
+    with pytest.raises(UserError, match="names a column 'sx' that the table does not have; did you mean 'sex'"):
         fit(ROWS, schema={"sx": "drop"})
 
 

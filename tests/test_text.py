@@ -414,7 +414,7 @@ def test_texts_have_a_length_at_most_and_a_note_counts_those_without_an_end():
         lambda: vae.interpolate(TEXTS[0], TEXTS[1], 4, max_length=3),
         lambda: vae.inverse_transform(np.zeros((4, 2)), max_length=3),
     ):
-        with pytest.warns(Note, match="texts that have no end: 4 of 4; they reached the limit of 3 tokens"):
+        with pytest.warns(Note, match="texts without an end: 4 of 4; they reached the limit of 3 tokens"):
             assert {len(text.split()) for text in write()} == {3}
 
 
@@ -511,5 +511,5 @@ def test_a_file_that_is_no_tokenizer_is_told(tmp_path):
     with pytest.raises(UserError, match="cannot read the tokenizer"):
         vk.VAE(2, tokenizer=str(tmp_path / "none.json")).fit(TEXTS)
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(UserError, match="is not a tokenizer of Hugging Face's library"):
+    with pytest.raises(UserError, match="is not a file that Tokenizer.save of Hugging Face's library wrote"):
         vk.VAE(2, tokenizer=tmp_path / "other.json").fit(TEXTS)

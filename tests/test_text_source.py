@@ -129,7 +129,7 @@ def test_no_text_at_all(tmp_path):
 
 def test_what_does_not_apply_is_told(tmp_path):
     path, table = write(tmp_path / "t.txt", "a\nb\n"), write(tmp_path / "t.csv", "a,b\nx,1\n")
-    assert "no label 'label'" in mistake(path, conditions=["label"])
+    assert "without a label 'label'" in mistake(path, conditions=["label"])
     assert "--column" in mistake(path, conditions=["label"])
     assert "so it counts as unknown" in read(path, conditions=["label"], optional_conditions=True).notes[0]
     assert "leave out --column a" in mistake(path, column="a")

@@ -230,7 +230,9 @@ def opened(
             f"{run} is a model of series, and interpolate walks between two rows: it cannot walk between series"
         )
     if not estimator.model_.latent_dim and name in ("latents", "interpolation", "reconstructions"):
-        raise UserError(f"{run} is a language model, it has no latent: train one with --latent-dim 16, say")
+        raise UserError(
+            f"{run} is a language model without a latent: train one that has one, for example with --latent-dim 16"
+        )
     if estimator.kind_.name == "table":
         suffixes = tuple(s for s in suffixes if s in (".csv", ".parquet") or name in ("latents", "scores"))
     if estimator.kind_.name == "text" and name not in ("latents", "scores"):

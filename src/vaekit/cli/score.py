@@ -55,11 +55,11 @@ def score(
     why_not = calibrated(run, odd, calibrate)
     if why_not and odd.score.learns:
         raise UserError(
-            f'score "{odd.score.name}" learns from normal rows and there are none, {why_not}: name them with --calibrate, or take --score loglik'
+            f'score "{odd.score.name}" learns from normal rows, but there are none ({why_not}): give some with --calibrate, or use --score loglik'
         )
     if why_not and fdr is not None:
-        raise UserError(f"--fdr needs p-values and there are none, {why_not}: name normal rows with --calibrate")
-    say(f"note: no p-values, {why_not}: name normal rows with --calibrate" if why_not else about(odd))
+        raise UserError(f"--fdr needs p-values, but there are none ({why_not}): give normal rows with --calibrate")
+    say(f"note: there are no p-values ({why_not}): give normal rows with --calibrate" if why_not else about(odd))
     if fdr is not None and (why := limits(odd, source, len(data), fdr)):
         note(why)
     judged = odd.judge_all(data, shares=contributions, track=partial(track, what="score"))
@@ -151,7 +151,7 @@ def score_series(estimator: Any, source: str, path: Path, k: int | None, *, aske
 
     if asked:
         raise UserError(
-            "steps of a series have the score loglik alone, no p-values and no contributions: neighbours are not exchangeable"
+            "steps of a series have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
         )
     data = read_for(estimator, source)
     found = estimator.score_samples(data, **({} if k is None else {"k": k}))

@@ -25,25 +25,25 @@ def reconstructed(texts: Any, rows: Any, path: Path) -> None:
 
 
 def walked(first: str, rows: Any, last: str) -> None:
-    """Print a way between two texts, each of the ends above or below what it comes back as."""
+    """Print an interpolation between two texts. Each end stands beside its own reconstruction."""
     from vaekit.uses.write import STDOUT, write_lines
 
     write_lines(STDOUT, [first, *(f"-> {row}" for row in rows), last])
 
 
 def is_row(text: str) -> bool:
-    """Whether this is a row of a source, such as captions.txt[12] or reviews.csv:text[3], and no text itself."""
+    """Whether this names a row of a source, such as captions.txt[12] or reviews.csv:text[3], rather than being a text."""
     return re.search(r"\.(txt|csv|tsv|parquet|jsonl)(\.gz)?(:[^:]+)?\[\d+\]$", text) is not None
 
 
 def typed(text: str) -> str:
     if not text.strip():
-        raise UserError("an end of the way is an empty text: give two, each in quotes")
+        raise UserError("one of the two texts is empty: give two, each in quotes")
     return text
 
 
 def look_for_gaps(texts: Any, source: str) -> None:
-    """Say so where there is nothing to fill, which is more likely a gap that was written in another way."""
+    """Note a source without gaps: its gaps are probably written in another way."""
     from vaekit.uses.fill_in import GAP
 
     if not any(re.search(GAP, text) for text in texts):

@@ -207,7 +207,7 @@ class CausalLikelihood(Likelihood):
             raise UserError(f"likelihood.width={width} does not divide into likelihood.heads={heads}")
         for name, rate in {"dropout": dropout, "word_dropout": word_dropout}.items():
             if not 0 <= rate < 1:
-                raise UserError(f"likelihood.{name}={rate} has to be a share, from 0 to below 1")
+                raise UserError(f"likelihood.{name}={rate} has to be a share from 0 to below 1")
         network = dict(width=width, heads=heads, layers=layers, dropout=dropout)
         self.options = {"vocabulary": vocabulary, **network, "unwritten": list(unwritten), "word_dropout": word_dropout}
         self.param_shape = (2, width)

@@ -132,7 +132,9 @@ class VampPrior(Prior):
     def learn(self, x: Tensor) -> None:
         """Start at rows of the data, as the encoder sees them: (n, *input_shape)."""
         if not x.is_floating_point():
-            raise UserError("prior 'vamp' learns inputs by degrees, and texts have none: use 'mixture' or 'flow'")
+            raise UserError(
+                "prior 'vamp' learns its inputs by gradient descent, which cannot change tokens: use 'mixture' or 'flow' for texts"
+            )
         with torch.no_grad():
             self.pseudo_inputs.copy_(x[torch.arange(self.components) % len(x)])
 

@@ -40,7 +40,7 @@ def disentanglement(
     codes, factors = checked(codes, factors)
     names = [f"factor {i}" for i in range(factors.shape[1])] if names is None else list(names)
     if len(names) != factors.shape[1]:
-        raise UserError(f"{len(names)} names for {factors.shape[1]} factors: give one each")
+        raise UserError(f"{len(names)} names for {factors.shape[1]} factors: give one name for each")
     for name, values in zip(names, factors.T, strict=True):
         if values.max() == 0:
             raise UserError(f"factor {name!r} has the same value in every row: leave it out, or give rows that vary it")
@@ -199,7 +199,7 @@ def checked(codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndar
     factors = factors[:, None] if factors.ndim == 1 else factors
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
         raise UserError(
-            f"codes (N, d) and factors (N, f) have to be of the same rows, got {codes.shape}, {factors.shape}"
+            f"codes (N, d) and factors (N, f) have to describe the same rows, got {codes.shape}, {factors.shape}"
         )
     if len(codes) < 10:
         raise UserError(f"{len(codes)} rows are too few to tell factors apart: give at least 10")

@@ -77,7 +77,9 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, *, k: int = 3) -> 
     """
     a, b = checked(real, generated)
     if not 1 <= k < min(len(a), len(b)):
-        raise UserError(f"k is {k}: precision and recall of {min(len(a), len(b))} rows need k from 1 to one below that")
+        raise UserError(
+            f"k is {k}: precision and recall of {min(len(a), len(b))} rows need k from 1 to {min(len(a), len(b)) - 1}"
+        )
     return share_inside(b, a, radii(a, k)), share_inside(a, b, radii(b, k))
 
 

@@ -108,7 +108,7 @@ def is_number(name: str, arrow_type: Any, kinds: Kinds = None) -> bool:
 
     if kinds and name in kinds:
         if kinds[name] not in ("number", "category"):
-            raise UserError(f"column {name!r} is said to be a {kinds[name]!r}: kinds are 'number' and 'category'")
+            raise UserError(f"column {name!r} cannot be compared as {kinds[name]!r}: say 'number' or 'category'")
         return kinds[name] == "number"
     checks = (types.is_integer, types.is_floating, types.is_decimal, types.is_temporal)
     return any(check(arrow_type) for check in checks)
@@ -129,7 +129,7 @@ def as_numbers(name: str, column: Any) -> np.ndarray:
     try:
         values = column.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
-        raise UserError(f"column {name!r} holds {column.type}, not numbers: have it compared as a category") from e
+        raise UserError(f"column {name!r} holds {column.type}, not numbers: compare it as a category") from e
     return values.to_numpy()
 
 
@@ -160,7 +160,7 @@ def plain(column: Any) -> Any:
     from pyarrow import types
 
     if types.is_nested(column.type):
-        raise UserError(f"a column holds {column.type}: tables of numbers, words and dates can be compared")
+        raise UserError(f"a column holds {column.type}: only tables of numbers, words and dates can be compared")
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(pa.large_string())

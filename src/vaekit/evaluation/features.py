@@ -69,12 +69,12 @@ class FeatureNetwork(nn.Module):
         learned = np.dtype(self.images.dtype)
         if (pictures.dtype.kind == "f") != (learned.kind == "f"):  # 0..1 would pass for almost black bytes
             raise UserError(
-                f"the feature network learned from pictures of {learned} and these are {pictures.dtype}: "
+                f"the feature network learned from pictures of {learned}, but these are {pictures.dtype}: "
                 "bring them to the same form, or train features on pictures of this one"
             )
         x, mask = self.images.pack(pictures)
         if mask is not None:
-            raise UserError("the pictures have missing pixels (NaN), which features cannot be taken of: fill them in")
+            raise UserError("the pictures have missing pixels (NaN), and features need all pixels: fill them in")
         return x
 
     @torch.no_grad()
@@ -107,7 +107,7 @@ class FeatureNetwork(nn.Module):
     def load(cls, path: str | Path) -> FeatureNetwork:
         """Read what `save` wrote. UserError where the file is missing, cut short, changed or another thing."""
         if not Path(path).is_file():
-            raise UserError(f"{path} is not there: write a feature network with `vaekit features SOURCE -o {path}`")
+            raise UserError(f"{path} does not exist: write a feature network with `vaekit features SOURCE -o {path}`")
         tensors, described = read_tensors(Path(path), KIND)
         try:
             labels = {name: Label(classes) for name, classes in described["labels"].items()}
@@ -115,7 +115,7 @@ class FeatureNetwork(nn.Module):
             put_weights(network, tensors)
             network.accuracy = described["accuracy"]
         except (KeyError, TypeError, ValueError, RuntimeError) as e:
-            raise UserError(f"{path} does not fit together ({e}): train the features again") from e
+            raise UserError(f"the parts of {path} do not fit together ({e}): train the features again") from e
         return network
 
 
@@ -151,7 +151,7 @@ def train_features(
     x = network.pack(pictures)
     train, held_out = split(len(x), validation, seed)
     if epochs is not None and epochs < 1:
-        raise UserError(f"epochs is {epochs}: at least 1 pass over the data is needed")
+        raise UserError(f"epochs is {epochs}: give at least 1")
     steps = math.ceil(len(train) / BATCH)
     epochs = max(1, round(STEPS / steps)) if epochs is None else epochs
     optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE)
@@ -184,7 +184,7 @@ def label_codes(labels: Mapping[str, Any], rows: int) -> tuple[dict[str, Label],
         values = np.asarray(column)
         if values.shape != (rows,):
             raise UserError(
-                f"label {name!r} has the shape {values.shape} for {rows} pictures: give one label a picture"
+                f"label {name!r} has the shape {values.shape} for {rows} pictures: give one label per picture"
             )
         kinds[name] = Label.infer(name, values)
         if kinds[name].size < 2:

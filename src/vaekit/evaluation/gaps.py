@@ -51,8 +51,8 @@ def filled_gaps(estimator: Any, table: Any, y: Mapping[str, Any], *, seed: int =
         found[name] = {"cells": int(cells.sum()), **errors}
     if worse := [name for name, each in found.items() if each["worse"]]:
         note(
-            f"gaps of {', '.join(worse)} are filled worse than by the mean or the commonest class, in cells that were hidden to "
-            "check: do not rely on them, and train for longer"
+            f"the model fills gaps of {', '.join(worse)} worse than the mean or the commonest class would, as hidden cells show: "
+            "do not rely on them, and train for longer"
         )
     return found
 

@@ -63,7 +63,7 @@ def importance_weighted(
         (N,) float64, nats.
     """
     if k < 1:
-        raise UserError(f"k is {k}: at least 1 sample is needed")
+        raise UserError(f"k is {k}: give at least 1")
     at_once = min(k, SAMPLES_AT_ONCE)
     rows = rows_at_once(model, data, at_once, most=DRAWS_AT_ONCE // at_once)
     scores = []

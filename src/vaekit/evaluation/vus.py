@@ -24,7 +24,7 @@ def vus_pr(labels: np.ndarray, scores: np.ndarray, window: int = 100, *, thresho
     """
     labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=np.float64)
     if labels.ndim != 1 or labels.shape != scores.shape:
-        raise UserError(f"labels {labels.shape} and scores {scores.shape} have to be (T,) both")
+        raise UserError(f"labels {labels.shape} and scores {scores.shape} both have to be (T,)")
     if labels.all() or not labels.any():
         raise UserError("all labels are the same: VUS-PR needs steps of both kinds")
     if not np.isfinite(scores).all():

@@ -151,14 +151,14 @@ class Images(Kind):
 
 
 def as_pictures(X: Any) -> np.ndarray:
-    """An array of numbers, of pictures of some pixels. UserError where it is another."""
+    """Make an array of pictures. UserError if X is not an array of numbers, or has no pixels."""
     rows = np.asarray(X)
     if rows.dtype == object:
         with suppress(TypeError, ValueError):
             rows = rows.astype(np.float64)
     if rows.dtype.kind not in "buif":
         remedy = ", such as np.abs(X)" if rows.dtype.kind == "c" else ""
-        raise UserError(f"pictures are arrays of real numbers, got {rows.dtype}: give such{remedy}")
+        raise UserError(f"pictures have to be arrays of real numbers, got {rows.dtype}: convert them{remedy}")
     check_shape(rows)
     return rows.astype(np.uint8) if rows.dtype.kind == "b" else rows
 
@@ -166,10 +166,10 @@ def as_pictures(X: Any) -> np.ndarray:
 def check_shape(rows: np.ndarray) -> None:
     if rows.ndim not in (3, 4):
         raise UserError(
-            f"pictures are an array (N, H, W), (N, H, W, channels) or (N, channels, H, W), got the shape {rows.shape}"
+            f"pictures have to be an array (N, H, W), (N, H, W, channels) or (N, channels, H, W), got the shape {rows.shape}"
         )
     if not np.prod(rows.shape[1:]):
-        raise UserError(f"pictures of shape {rows.shape[1:]} have no pixels: give others")
+        raise UserError(f"pictures of shape {rows.shape[1:]} have no pixels: give larger ones")
 
 
 def layout(rows: np.ndarray) -> bool:
@@ -224,7 +224,7 @@ def value_range(rows: np.ndarray, far: np.ndarray | None = None) -> tuple[float,
 
 
 def note_range(rows: np.ndarray, far: np.ndarray | None, low: float, high: float) -> None:
-    """Tell the user which values became black and white, where these are not the plain ones."""
+    """Tell the user which values count as black and white, unless these are the usual ones."""
     least, most = extremes(rows)
     if least == most:
         note(f"every pixel of all pictures is {least:g}: there is nothing to learn")
@@ -234,19 +234,19 @@ def note_range(rows: np.ndarray, far: np.ndarray | None, low: float, high: float
         note(
             f"values far beyond the others, such as {rows[picture, *place]:g} at {tuple(place)} of picture {picture} (the first is 0), do "
             f"not count for black ({low:g}) and white ({high:g}): they are {far.sum()} of {far.size}, in {holders} of {len(rows)} "
-            "pictures; put NaN in their place if the camera made them"
+            "pictures; put NaN in their place if they are faults of the camera"
         )
     elif (low, high) not in ((0, 1), (0, 255)) and (
         (low >= 0 and high <= 1) or (rows.dtype == np.uint8 and high > 127)
     ):
-        note(f"the pictures hold values from {low:g} to {high:g} only: these were taken for black and white")
+        note(f"the pictures hold values from {low:g} to {high:g} only, so these two count as black and white")
 
 
 def extremes(rows: np.ndarray) -> tuple[float, float]:
-    """The least and the largest value. UserError where one is infinite, or all are NaN."""
+    """Return the least and the largest value. UserError if a value is infinite or all are NaN."""
     low, high = float(np.fmin.reduce(rows, axis=None)), float(np.fmax.reduce(rows, axis=None))
     if np.isnan(low):
-        raise UserError("every pixel of the pictures is NaN, which is a missing value: give some that are there")
+        raise UserError("every pixel of the pictures is NaN, which means missing: give pictures with values")
     if not np.isfinite([low, high]).all():
         where = tuple(np.argwhere(np.isinf(rows))[0].tolist())
         raise UserError(
@@ -256,8 +256,10 @@ def extremes(rows: np.ndarray) -> tuple[float, float]:
 
 
 def dazzling(rows: np.ndarray) -> np.ndarray | None:
-    """Hot and dead pixels: values far beyond those of the other pictures, in few pictures or the same in all of them, and few in
-    each. They are not to set the range of all. bool like rows; None if there are none."""
+    """Find hot and dead pixels, which must not set the range of all pictures: bool like rows, or None if there are none.
+
+    Their values are far beyond those of the other pictures, few in each picture, and in few pictures or the same in all.
+    """
     flat = rows.reshape(len(rows), -1)
     few_values = max(2, FEW_VALUES * flat.shape[1])
     stuck = np.fmin.reduce(flat, axis=0) == np.fmax.reduce(flat, axis=0)
@@ -280,7 +282,7 @@ def dazzling(rows: np.ndarray) -> np.ndarray | None:
     odd = np.flatnonzero(far.any(1))
     note(
         f"{len(odd)} of {len(rows)} pictures, such as picture {odd[0]} (the first is 0), hold many values far beyond those of the others "
-        f"({low:g} to {high:g}), and black ({least:g}) and white ({most:g}) are set by them: if they are not meant, leave these "
+        f"({low:g} to {high:g}), which sets black to {least:g} and white to {most:g}: if these values are mistakes, leave the "
         "pictures out or put NaN in place of the values"
     )
     return None

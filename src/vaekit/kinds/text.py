@@ -83,7 +83,7 @@ class Text(Kind):
         self.vocabulary, self.tokens = codes_of(self.tokenizer), text_digest(self.tokenizer.to_str())
         codes = self.encode(given)
         if len(set().union(*map(set, codes))) < 2:
-            raise UserError(f"all texts are made of the one token {given[0].strip()[:20]!r}: there is nothing to learn")
+            raise UserError(f"all texts consist of the one token {given[0].strip()[:20]!r}: there is nothing to learn")
         self.cut = sum(len(c) >= self.longest for c in codes)
         return self
 
@@ -145,7 +145,7 @@ class Text(Kind):
         """Tell of texts (N,) that are cut, and of tokens that the model does not know."""
         if cut := sum(len(c) >= self.longest for c in codes):
             note(
-                f"texts that were cut: {cut} of {len(codes)}; the model reads {self.longest} tokens of a text at most, its end "
+                f"texts that were cut: {cut} of {len(codes)}; the model reads at most {self.longest} tokens of a text, its end "
                 "included (fit with --tokenizer.longest for more)"
             )
         strange = [i for i, c in enumerate(codes) if not self.unwritten.isdisjoint(c)]
@@ -170,7 +170,9 @@ class Text(Kind):
         if not 1 <= repetition_penalty < math.inf:
             raise UserError(f"repetition_penalty is {repetition_penalty}: it has to be a number, 1 or more")
         if max_length is not None and not 1 <= max_length <= self.longest:
-            raise UserError(f"max_length is {max_length}: it has to be from 1 to {self.longest}, which the model knows")
+            raise UserError(
+                f"max_length is {max_length}: it has to be from 1 to {self.longest}, the longest that the model can write"
+            )
         return replace(
             p, temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty, max_length=max_length
         )
@@ -183,7 +185,7 @@ class Text(Kind):
         """Codes (N, T) -> texts (N,), each up to its end."""
         rows = [row[: row.index(END)] if END in row else row for row in x.long().tolist()]
         if cut := sum(len(row) == x.shape[1] for row in rows):
-            note(f"texts that have no end: {cut} of {len(rows)}; they reached the limit of {x.shape[1]} tokens")
+            note(f"texts without an end: {cut} of {len(rows)}; they reached the limit of {x.shape[1]} tokens")
         return np.array([self.tokenizer.decode([i - 1 for i in row]) for row in rows], dtype=object)
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
@@ -206,9 +208,7 @@ class Text(Kind):
         except Exception as e:  # which of its own the library does not say
             raise UserError(f"{path} cannot be read: {e}") from e
         if text_digest(text) != self.tokens:
-            raise UserError(
-                f"{path} is damaged, or is not the one that this run was trained with: restore it from a copy"
-            )
+            raise UserError(f"{path} is damaged, or this run was trained with another one: restore it from a copy")
 
     def describe(self) -> list[str]:
         what = {"bpe": "byte pairs", "word": "words", "char": "characters", "own": "of your own tokenizer"}[self.level]
@@ -256,9 +256,7 @@ def own(texts: Sequence[str], *, tokenizer: Any = None, longest: int = LONGEST) 
     except OSError as e:
         raise UserError(f"cannot read the tokenizer {tokenizer}: {e.strerror}") from e
     except Exception as e:  # which of its own the library does not say
-        raise UserError(
-            f"{tokenizer} is not a tokenizer of Hugging Face's library, as its Tokenizer.save writes: {e}"
-        ) from e
+        raise UserError(f"{tokenizer} is not a file that Tokenizer.save of Hugging Face's library wrote: {e}") from e
     copy.no_truncation()
     copy.no_padding()
     return copy
@@ -335,7 +333,7 @@ def check_texts(texts: Any) -> np.ndarray:
     """Texts (N,) as an object array; UserError for what is none."""
     if isinstance(texts, str):
         raise UserError(
-            f"got one text, {texts[:20]!r}: give a list of texts, or, if it names a file, what vaekit.read makes of it"
+            f"got one text, {texts[:20]!r}: give a list of texts, or, if it is the name of a file, vaekit.read of it"
         )
     if isinstance(texts, Iterator):
         raise UserError(f"X is a {type(texts).__name__}, which can be read only once: give list(X)")

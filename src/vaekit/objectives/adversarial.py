@@ -33,7 +33,9 @@ class VAEGAN(nn.Module, Objective):
     def attach(self, model: Any) -> None:
         for name, choosing in {"categorical": CategoricalLikelihood, "causal": CausalLikelihood}.items():
             if isinstance(model.likelihood, choosing):
-                raise UserError(f"objective 'vae_gan' cannot learn from likelihood {name!r}, whose mean is a choice")
+                raise UserError(
+                    f"objective 'vae_gan' needs decoded values that have gradients, and likelihood {name!r} decodes classes: leave it out"
+                )
         shape = model.likelihood.event_shape
         net = ConvEncoder(shape, (FEATURES,)) if len(shape) == 3 else MLP(shape, (FEATURES,))
         self.features = nn.Sequential(net, nn.LayerNorm(FEATURES, elementwise_affine=False))

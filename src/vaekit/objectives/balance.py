@@ -142,7 +142,7 @@ class GECO(nn.Module, Objective):
         super().__init__()
         if target is None:
             raise UserError(
-                "objective 'geco' needs a target: --objective.target NATS, the reconstruction (nats a row) to reach"
+                "objective 'geco' needs a target: --objective.target NATS, the reconstruction to reach, in nats per row"
             )
         self.target = target
         self.log_multiplier = nn.Parameter(torch.zeros(()))

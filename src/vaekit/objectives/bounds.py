@@ -87,7 +87,7 @@ class IWAE(Objective):
 
     def __post_init__(self) -> None:
         if self.k < 1:
-            raise UserError(f"objective.k={self.k} is too small: at least 1 sample")
+            raise UserError(f"objective.k={self.k} is too small: give at least 1")
 
     def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
         return -importance_bound(draw.log_weight).mean(), plain_terms(draw)

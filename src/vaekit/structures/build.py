@@ -78,4 +78,4 @@ def check_shapes(model: LatentModel, likelihood: Likelihood, features: int) -> N
             raise UserError(f"the {name} cannot take an input (B, {', '.join(map(str, given))}){condition}: {e}") from e
         net.train(training)  # type: ignore[operator]
         if got != tuple(wanted):
-            raise UserError(f"the {name} gives {got} a row, and has to give {tuple(wanted)}")
+            raise UserError(f"the {name} gives {got} per row, but has to give {tuple(wanted)}")

@@ -197,7 +197,7 @@ def build_ladder(
         )
     for name, value in {"width": width, "blocks": blocks}.items():
         if value < 1:
-            raise UserError(f"{name}={value} is too small: at least 1")
+            raise UserError(f"{name}={value} is too small: give at least 1")
     return LadderVAE(
         likelihood, condition, condition_features, width=width, blocks=blocks, latent_channels=latent_channels
     )

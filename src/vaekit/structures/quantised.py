@@ -253,5 +253,5 @@ def build_quantised(
     for name, value in {"codes": codes, **options}.items():
         least = 2 if name == "codes" else 1
         if value < least:
-            raise UserError(f"{name}={value} is too small: at least {least}")
+            raise UserError(f"{name}={value} is too small: give at least {least}")
     return QuantisedVAE(likelihood, condition, condition_features, codes=codes, commitment=commitment, **options)

@@ -44,7 +44,7 @@ def load_checkpoint(folder: Path, run: str, step: nn.Module, optimizer: Any, sta
         return state_class()
     tensors, about = read_tensors(path, "checkpoint")
     if about.get("run") != run:
-        raise UserError(f"{path} is of another run than {folder} holds now: choose another --out to train anew")
+        raise UserError(f"{path} belongs to another run than the one in {folder}: choose another --out to start again")
     groups: dict[str, dict[str, Any]] = {"step": {}, "best": {}, "optimizer": {}, "random": {}}
     try:
         state = state_class(**about["state"])
@@ -80,7 +80,7 @@ def check_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Non
     """PyTorch itself checks the names and shapes alone, and turns tensors of other types into its own."""
     own = module.state_dict()
     if missing := own.keys() ^ tensors.keys():
-        raise ValueError(f"{min(missing)} is in one of them alone")
+        raise ValueError(f"{min(missing)} is in only one of them")
     for name, tensor in tensors.items():
         if (tensor.dtype, tensor.shape) != (own[name].dtype, own[name].shape):
             held, wanted = ((str(t.dtype), tuple(t.shape)) for t in (tensor, own[name]))

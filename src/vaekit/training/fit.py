@@ -164,7 +164,7 @@ def fit(
     rows = min(options.batch_size, len(train))
     if rows % fabric.world_size:
         raise UserError(
-            f"batch_size {rows} cannot be shared by {fabric.world_size} processes: make it a multiple of it"
+            f"batch_size {rows} cannot be divided among {fabric.world_size} processes: give a multiple of {fabric.world_size}"
         )
     share = rows // fabric.world_size
     mine = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
@@ -289,12 +289,12 @@ def check_devices(options: Training) -> None:
     if wanted not in (1, started):
         where = "" if options.nodes == 1 else f"--nnodes {options.nodes} "
         raise UserError(
-            f"devices={options.devices} and nodes={options.nodes} need {wanted} processes, and there are {started}: start them "
+            f"devices={options.devices} and nodes={options.nodes} need {wanted} processes, but there are {started}: start them "
             f"with `torchrun {where}--nproc-per-node {options.devices} -m vaekit fit ...`, or your own script in place of -m vaekit"
         )
     there = torch.cuda.device_count()
     if options.accelerator in ("auto", "cuda", "gpu") and there and options.devices > there:
-        raise UserError(f"devices={options.devices}, and this machine has {there}: ask for at most that")
+        raise UserError(f"devices={options.devices}, but this machine has {there}: ask for no more than that")
 
 
 def disband(fabric: Any) -> None:

@@ -78,7 +78,7 @@ class Table(Kind):
         said = as_said(schema)
         if unknown := [name for name in said if name not in frame.columns]:
             raise UserError(
-                f"the schema names a column {unknown[0]!r} that is not there{near_matches(unknown[0], frame.columns)}"
+                f"the schema names a column {unknown[0]!r} that the table does not have{near_matches(unknown[0], frame.columns)}"
             )
         frame = frame.without_values({name: blanks(own) for name, own in said.items() if "missing" in own})
         kept = [name for name in frame.columns if said.get(name, {}).get("kind") != DROP]
@@ -93,7 +93,7 @@ class Table(Kind):
         if far := {s.name: value for s in summaries if s.name not in named and (value := s.sentinel())}:
             note(
                 "columns with a value far from all others, which may stand for a missing cell: "
-                f"{listed(f'{name} ({value})' for name, value in far.items())}; where it does, say so in the schema, as in "
+                f"{listed(f'{name} ({value})' for name, value in far.items())}; if it does, say so in the schema: "
                 f"{next(iter(far))}: {{missing: {next(iter(far.values())).split()[0]}}}"
             )
         leave_out(named, {s.name for s in summaries if s.is_prose()}, alone=len(named) == len(summaries))
@@ -106,9 +106,7 @@ class Table(Kind):
                 f"{rule!r} holds in {'all' if share == 1 else f'{share:.1%} of the'} rows"
                 for rule, share in found.items()
             )
-            note(
-                f"{shown}: rows that are drawn keep to it with --constraint {next(iter(found))!r}, in Python constraints=[...]"
-            )
+            note(f"{shown}: with --constraint {next(iter(found))!r}, in Python constraints=[...], all samples obey it")
         return self
 
     @staticmethod

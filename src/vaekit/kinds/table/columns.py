@@ -79,8 +79,8 @@ class Discrete:
         unseen = np.flatnonzero(code > len(self.classes))
         if len(unseen):
             note(
-                f"column {name!r} holds classes that training never saw, such as {values[int(unseen[0])].as_py()!r}: they count "
-                "as improbable, and what goes with them is not known"
+                f"column {name!r} holds classes that training never saw, such as {values[int(unseen[0])].as_py()!r}: the "
+                "model finds them improbable and does not know what goes with them"
             )
         return code
 
@@ -336,7 +336,9 @@ class Summary:
         classes = self.said.get("classes") or [v for v in self.labels if v in self.counts] or sorted(self.counts)
         unknown = [value for value in self.counts if value not in classes]
         if unknown:
-            raise UserError(f"column {self.name!r} holds {unknown[0]!r}, which its classes lack: add it to the schema")
+            raise UserError(
+                f"column {self.name!r} holds {unknown[0]!r}, which is not one of its classes: add it to the schema"
+            )
         total = sum(self.counts.values())
         shares = [(self.counts[value] + 1) / (total + len(classes)) for value in classes]  # none is impossible
         return Discrete(
@@ -348,12 +350,12 @@ class Summary:
         v = np.concatenate(self.sample)
         v = v[~np.isnan(v)]
         if not len(v) or self.low == self.high:
-            raise UserError(f"column {self.name!r} has one value or none, so it cannot be {kind}: leave the kind out")
+            raise UserError(f"column {self.name!r} has at most one value, so it cannot be {kind}: leave the kind out")
         half = float(self.high) / 2 - float(self.low) / 2
         if not TINY < half < np.finfo(float).max / 2:
             raise UserError(
-                f"column {self.name!r} reaches from {self.low:g} to {self.high:g}, too {'far' if half > 1 else 'near'} for numbers "
-                "of 64 bits: rescale it, or empty the cells that are not meant"
+                f"column {self.name!r} reaches from {self.low:g} to {self.high:g}, too {'far' if half > 1 else 'near'} for 64-bit "
+                "numbers: rescale it, or empty the cells that are wrong"
             )
         step = self.said.get("step")
         if step is None:

@@ -145,7 +145,7 @@ class Constraints:
                 old.texts += rule.texts
             else:
                 raise UserError(
-                    f"{rule.name!r} is computed, so {text!r} can say no more of it: leave out that or {old.texts[0]!r}"
+                    f"{old.texts[0]!r} already computes {rule.name!r}, so {text!r} cannot limit it: leave out one of the two"
                 )
         return [found[name] for name in order(found.values()) if name in found]
 
@@ -212,7 +212,7 @@ class Constraints:
                 if missed := int((filled & ~rule.holds(v, forms[rule.name].step)).sum()):
                     said = " and ".join(rule.texts)
                     note(
-                        f"{said!r} does not hold in {missed:,} of the filled rows: the cells that they had contradict it"
+                        f"{said!r} does not hold in {missed:,} of the filled rows: the cells that were not empty contradict it"
                     )
         return found
 

@@ -68,7 +68,7 @@ def order(rules: Iterable[Rule]) -> list[str]:
     try:
         return list(TopologicalSorter({rule.name: rule.others for rule in rules}).static_order())
     except CycleError as e:
-        raise UserError(f"the constraints go round in a circle, {' -> '.join(e.args[1])}: leave one out") from None
+        raise UserError(f"the constraints form a circle, {' -> '.join(e.args[1])}: leave one out") from None
 
 
 def parsed(text: str, names: Sequence[str]) -> Rule:
@@ -100,20 +100,20 @@ def parsed(text: str, names: Sequence[str]) -> Rule:
             node.id = found[int(node.id[1:-1])]
             used.append(node.id)
         elif not isinstance(node, READABLE) or not isinstance(getattr(node, "value", 0), int | float):
-            raise UserError(f"the constraint {text!r} cannot be read: columns, numbers, +, -, * and / can be in it")
+            raise UserError(f"the constraint {text!r} cannot be read: it may contain columns, numbers, +, -, * and /")
     alone = [isinstance(tree, ast.Name) for tree in trees]
     if compare in ("==", "="):
         if not any(alone) or not set(used) - {trees[not alone[0]].id}:
             raise UserError(
-                f"the constraint {text!r} has no column alone on one side: write it as 'total == price * quantity'"
+                f"the constraint {text!r} needs a single column on one side: write it as 'total == price * quantity'"
             )
         own, tree = trees if alone[0] else trees[::-1]
         others = list(dict.fromkeys(n.id for n in ast.walk(tree) if isinstance(n, ast.Name)))
         return Formula(own.id, others, tree, [text])
     if not all(alone):
         raise UserError(
-            f"the constraint {text!r} has to compare two columns; what a column is at least, or at most, is its low and high in "
-            "the schema, and samples keep to the range of the data"
+            f"the constraint {text!r} has to compare two columns; to limit a single column, set its low and high in "
+            "the schema (samples keep to the range of the data anyway)"
         )
     low, high = (tree.id for tree in (trees if compare[0] == "<" else trees[::-1]))
     return Bounds(high, [low], [len(compare) == 1], [text])
