@@ -511,5 +511,5 @@ def test_a_file_that_is_no_tokenizer_is_told(tmp_path):
     with pytest.raises(UserError, match="cannot read the tokenizer"):
         vk.VAE(2, tokenizer=str(tmp_path / "none.json")).fit(TEXTS)
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(UserError, match="is not a file that Tokenizer.save of Hugging Face's library wrote"):
+    with pytest.raises(UserError, match=r"is not a file that Tokenizer\.save of Hugging Face's library wrote"):
         vk.VAE(2, tokenizer=tmp_path / "other.json").fit(TEXTS)
