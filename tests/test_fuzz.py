@@ -232,7 +232,7 @@ def test_a_fault_of_vaekit_is_one_line_and_a_traceback_where_asked_for(monkeypat
     with pytest.raises(SystemExit, match="1"):
         main()
     assert capsys.readouterr().err == (
-        "vaekit: error: this is a fault of vaekit (ZeroDivisionError: division by zero): please report it; "
+        "vaekit: error: this is a fault in vaekit (ZeroDivisionError: division by zero): please report it; "
         "--traceback shows where it is\n"
     )
     with pytest.raises(ZeroDivisionError):

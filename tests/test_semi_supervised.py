@@ -493,7 +493,7 @@ def test_ctrl_c_after_training_says_how_to_go_on(tmp_path):
             break
     said, _ = process.communicate(timeout=100)
     assert process.returncode == 130
-    assert said.splitlines()[-1].startswith(f"stopped; {tmp_path / 'r'} is trained, and `vaekit evaluate")
+    assert said.splitlines()[-1].startswith(f"stopped; {tmp_path / 'r'} is trained; `vaekit evaluate")
     assert len(vk.load(tmp_path / "r").predict(load_digits().images[:2])) == 2
 
 

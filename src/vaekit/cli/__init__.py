@@ -37,7 +37,7 @@ def vaekit(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True)
     ] = False,
-    traceback: Annotated[bool, typer.Option("--traceback", help="Show where a fault of vaekit lies.")] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of a fault in vaekit.")] = False,
 ) -> None: ...
 
 
@@ -54,7 +54,7 @@ def dotted(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Exit codes: 0; 2 for what the user can mend, told in one line; 130 for Ctrl-C; 1 for a fault of vaekit."""
+    """Run the command line. Exit codes: 0; 2 for an error that the user can mend, in one line; 130 for Ctrl-C; 1 for a fault in vaekit."""
     warnings.showwarning = partial(show_note, set())  # type: ignore[assignment]
     warnings.simplefilter("always", Note)
     sys.stderr = Log(sys.stderr)  # type: ignore[assignment]
@@ -80,20 +80,20 @@ def main() -> None:
         if traceback:
             raise
         fail(
-            f"this is a fault of vaekit ({type(e).__name__}: {e}): please report it; --traceback shows where it is",
+            f"this is a fault in vaekit ({type(e).__name__}: {e}): please report it; --traceback shows where it is",
             code=1,
         )
 
 
 class Phases(logging.Handler):
-    """Says which phase of the work begins; in Python nothing is said of it."""
+    """Prints which phase of the work begins. Python users see nothing of it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())
 
 
 def mendable(error: Exception) -> str:
-    """What to tell the user of an error that they can mend; "" where they cannot."""
+    """Return what to tell the user about an error that they can mend; "" if they cannot."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, CommandLineError):
@@ -106,7 +106,7 @@ def mendable(error: Exception) -> str:
 
 
 def show_note(said: set[str], message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
-    """A warning as a person wants to read it, and once."""
+    """Print a warning once, in one readable line."""
     if issubclass(category, UserWarning) and str(message) not in said:
         said.add(str(message))
         say(f"note: {message}")

@@ -27,19 +27,19 @@ app = typer.Typer(
 
 
 def folder_or_file(text: str) -> Path:
-    """The path of an option. An empty one, such as a variable that is not set, would be the current folder."""
+    """Return the path of an option. An empty one, such as a variable that is not set, would mean the current folder."""
     if not text.strip():
-        raise typer.BadParameter("it is empty: name a place")
+        raise typer.BadParameter("it is empty: give a path")
     return Path(text)
 
 
-PLACE: dict[str, Any] = dict(parser=folder_or_file, metavar="PATH")  # of options that say where to write
+PLACE: dict[str, Any] = dict(parser=folder_or_file, metavar="PATH")  # for options that say where to write
 
 
 SOURCE_HELP = (
-    "What to read: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv, .tsv, "
-    ".parquet or .jsonl file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz) or the folder of them, a .txt (a line is a text; or "
-    "FILE.csv:COLUMN), or hf://name from Hugging Face. Rows of it: SOURCE\\[12], SOURCE\\[10:20], SOURCE\\[0:5,8,-10:], or all but some: SOURCE\\[!3,7]."
+    "The data: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv, .tsv, "
+    ".parquet or .jsonl file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz) or a folder of such files, a .txt (one text per line), "
+    "FILE.csv:COLUMN (a column of texts), or hf://name from Hugging Face. Pick rows with SOURCE\\[12], SOURCE\\[10:20] or SOURCE\\[0:5,8,-10:]; leave rows out with SOURCE\\[!3,7]."
 )
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="The run directory that `vaekit fit` wrote.", show_default=False)
@@ -47,14 +47,16 @@ Run = Annotated[
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
 Out = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="Where to write; the ending decides the form.", show_default=False, **PLACE),
+    typer.Option(
+        "-o", "--output", help="The file to write; its ending decides the format.", show_default=False, **PLACE
+    ),
 ]
 Condition = Annotated[
     list[str] | None,
     typer.Option(
         "--condition",
         "-c",
-        help="VALUE, or NAME=VALUE (several: repeat it). Left out: unknown, which `sample` draws as the data has it.",
+        help="VALUE, or NAME=VALUE; repeat it for several. A condition that you leave out is unknown; `sample` draws it as often as the data has it.",
         show_default=False,
     ),
 ]
@@ -94,7 +96,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_map(texts: list[str]) -> dict[str, str]:
-    """ "state=observation.joints,action=actions" -> by name."""
+    """Turn "state=observation.joints,action=actions" into a dict."""
     pairs = [pair.partition("=") for text in texts for pair in text.split(",")]
     for name, _, key in pairs:
         if not name or not key:
@@ -103,13 +105,13 @@ def parse_map(texts: list[str]) -> dict[str, str]:
 
 
 def told(what: str, path: Path) -> None:
-    """Say what was written to a file; nothing where it was printed."""
+    """Say what was written to a file; say nothing if it was printed."""
     if path.name != "-":
         say(f"{what} in {path}")
 
 
 def say(line: str) -> None:
-    """Tell the person; of several processes only the first speaks."""
+    """Tell the user. If there are several processes, only the first speaks."""
     if os.environ.get("RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0":
         line = printable(line)
         if sys.stderr.isatty():  # which would break the line inside a word
@@ -120,7 +122,7 @@ def say(line: str) -> None:
 
 
 class Log:
-    """A stream that never fails: who reads the log may go away, its disk may be full, and the work goes on."""
+    """A stream that never fails: if its reader goes away or its disk is full, the work goes on."""
 
     def __init__(self, stream: Any):
         self.stream = stream

@@ -1,4 +1,4 @@
-"""What a run is worth, and what it is."""
+"""How good a run is, and what it is."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vaekit.errors import note, printable
 @app.command()
 def evaluate(
     run: Run,
-    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Default: the rows the run held out.", show_default=False)] = None,
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Default: the rows that the run held out.", show_default=False)] = None,
     k: Annotated[int | None, typer.Option(help="Importance samples for the NLL. Default: 500, or 20 for a policy.", show_default=False, **COUNT)] = None,
-    features: Annotated[Path | None, typer.Option(help="A file of `vaekit features`: Frechet and kernel distance, precision and recall of samples, each beside its floor.", show_default=False)] = None,
-    factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors: disentanglement scores (MIG, DCI, FactorVAE, SAP); repeat it for several.", show_default=False)] = None,
-    comparison: Annotated[bool, typer.Option("--comparison/--no-comparison", help="Compare texts with a language model of the same size, and a run of --label-column with a classifier trained on the labels alone. Either is trained the first time.")] = True,
+    features: Annotated[Path | None, typer.Option(help="A file that `vaekit features` wrote. Adds Frechet and kernel distance, precision and recall of samples, each with its floor.", show_default=False)] = None,
+    factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors; repeat it for several. Adds disentanglement scores (MIG, DCI, FactorVAE, SAP).", show_default=False)] = None,
+    comparison: Annotated[bool, typer.Option("--comparison/--no-comparison", help="Compare a model of texts with a language model of the same size, and a run with --label-column with a classifier trained on the labels alone. The first time, this trains the other model.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
-    """ELBO, KL and what it is made of, importance-weighted NLL, active units, and a verdict; distances of samples too."""
+    """Measure a run: ELBO, KL and its parts, importance-weighted NLL, active units, and a verdict in words; on request, distances of samples."""
     import json
 
     from vaekit.runs import recipe as recipes
@@ -44,9 +44,9 @@ def features(
     source: Source,
     label: Annotated[list[str], typer.Option("--label", "-l", help="A label or column to learn to recognise; repeat it for several.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .safetensors.", show_default=False, **PLACE)],
-    resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, for pictures of mixed sizes.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data. Default: 1000 steps' worth.", show_default=False, **COUNT)] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.", **SEED)] = 0,
+    resize: Annotated[str | None, typer.Option(help="Resize all pictures to WIDTHxHEIGHT.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data. Default: as many as 1000 steps take.", show_default=False, **COUNT)] = None,
+    seed: Annotated[int, typer.Option(help="Seed for everything random.", **SEED)] = 0,
 ) -> None:  # fmt: skip
     """Train a feature network on labelled pictures, for `vaekit evaluate --features`."""
     from vaekit.runs.measures import features_of_source
@@ -54,7 +54,7 @@ def features(
     size = parse_size(resize) if resize else None
     network = features_of_source(source, label, output, resize=size, seed=seed, epochs=epochs)
     known = ", ".join(f"{name} {share:.1%}" for name, share in network.accuracy.items() if share is not None)
-    say(f"recognises of held-out pictures: {known or 'nothing was held out'}; features {network.hash} in {output}")
+    say(f"right on held-out pictures: {known or 'no pictures were held out'}; features {network.hash} in {output}")
 
 
 @app.command()
@@ -69,7 +69,7 @@ def report(run: Run) -> None:
 
 
 def name_source(estimator: Any) -> None:
-    """Say which source is read where the user names none: that of the run, and the run may be a stranger's."""
+    """Say which source is read if the user names none: that of the run, and the run may come from a stranger."""
     from vaekit.runs.directory import source_of
 
     if source := source_of(estimator.data_):
@@ -78,7 +78,7 @@ def name_source(estimator: Any) -> None:
 
 @app.command()
 def info(run: Run) -> None:
-    """What a run is: data, model, training, files."""
+    """Describe a run: data, model, training, files."""
     from vaekit.runs.load import describe_run
 
     print(printable(describe_run(run)))

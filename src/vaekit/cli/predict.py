@@ -8,8 +8,8 @@ from vaekit.errors import UserError
 
 @app.command()
 def predict(run: Run, source: Source, output: Out = None) -> None:
-    """Predict the label of each row of SOURCE by a run of --label-column, with the probability of each label, or a number with its
-    standard deviation: .csv or .parquet."""
+    """Predict the label of each row of SOURCE with its probability, or a number with its standard deviation. RUN has to come from
+    `vaekit fit --label-column`. Writes .csv or .parquet."""
     from sklearn.base import is_classifier
 
     from vaekit.cli.generate import opened
@@ -19,7 +19,9 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
 
     estimator, path = opened(run, output, "labels", ".csv", ".parquet", pictures=False, sources=[source])
     if not isinstance(estimator, SemiSupervised):
-        raise UserError(f"{run} predicts no label: train one that does with `vaekit fit SOURCE --label-column NAME`")
+        raise UserError(
+            f"{run} does not predict a label: train a run that does with `vaekit fit SOURCE --label-column NAME`"
+        )
     data = read_for(estimator, source)
     name = estimator.target_
     if is_classifier(estimator):

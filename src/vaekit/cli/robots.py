@@ -14,11 +14,11 @@ from vaekit.cli.common import COUNT, PLACE, SEED, Run, app, say
 def demonstrate(
     environment: Annotated[str, typer.Argument(metavar="ENV", help="two-routes, fetch-reach, fetch-push, fetch-pick-and-place, aloha-transfer or aloha-insertion.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", help="The LeRobot folder to write.", show_default=False, **PLACE)],
-    episodes: Annotated[int, typer.Option(help="How many, of those that succeed by the strict rule.", **COUNT)] = 50,
-    seed: Annotated[int, typer.Option(help="Of the first; the next one has the next seed.", **SEED)] = 0,
-    cameras: Annotated[bool, typer.Option("--cameras", help="Record the cameras too.")] = False,
+    episodes: Annotated[int, typer.Option(help="Number of episodes; each one succeeds by the strict rule.", **COUNT)] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the first episode; the next episode has the next seed.", **SEED)] = 0,
+    cameras: Annotated[bool, typer.Option("--cameras", help="Also record the cameras.")] = False,
 ) -> None:  # fmt: skip
-    """Let the scripted expert of an environment show how it is done, and write a dataset."""
+    """Record the scripted expert of an environment, and write a dataset of demonstrations."""
     from functools import partial
 
     from vaekit.robots.datasets import write_demonstrations
@@ -36,16 +36,16 @@ def demonstrate(
 def rollout(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a .onnx file of `vaekit export`.", show_default=False)],
     environment: Annotated[str, typer.Option("--env", help="Where to act; see `vaekit demonstrate --help`.", show_default=False)],
-    episodes: Annotated[int, typer.Option(help="How many.", **COUNT)] = 50,
-    seed: Annotated[int, typer.Option(help="Of the first; choose others than the demonstrations'.", **SEED)] = 1000,
+    episodes: Annotated[int, typer.Option(help="Number of episodes.", **COUNT)] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the first episode; choose seeds that the demonstrations do not have.", **SEED)] = 1000,
     execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
-    task: Annotated[str | None, typer.Option(help="What is to be done, in the words of the demonstrations, for a policy that sees the task.", show_default=False)] = None,
-    monitor: Annotated[str | None, typer.Option(help="Count alarms of a monitor, observation or disagreement, calibrated on 50 other episodes of the policy.", show_default=False)] = None,
+    task: Annotated[str | None, typer.Option(help="The task, in the words of the demonstrations, for a policy that sees the task.", show_default=False)] = None,
+    monitor: Annotated[str | None, typer.Option(help="Count the alarms of a monitor (observation or disagreement), calibrated on 50 other episodes of the policy.", show_default=False)] = None,
     video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False, **PLACE)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
-    """Put a policy to the test in an environment: success with its interval, return, latency."""
+    """Test a policy in an environment: success with its interval, return, latency."""
     import json
     from functools import partial
 

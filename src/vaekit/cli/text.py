@@ -1,4 +1,4 @@
-"""What verbs do with texts that they do with nothing else."""
+"""What verbs do with texts only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vaekit.errors import UserError, note
 
 
 def reconstructed(texts: Any, rows: Any, path: Path) -> None:
-    """Texts (N,) beside what they come back as: columns of a table, or lines below each other; of a .txt the latter alone."""
+    """Write texts (N,) beside their reconstructions: as columns of a table, or as lines; a .txt gets the reconstructions only."""
     from vaekit.uses.write import STDOUT, write_lines, write_table
 
     if path == STDOUT:
@@ -51,8 +51,8 @@ def look_for_gaps(texts: Any, source: str) -> None:
 
 
 def with_rates(judged: Iterable[dict[str, Any]], kind: Any, texts: Any) -> Iterator[dict[str, Any]]:
-    """Scores of texts, piece by piece, with what they are a character, and a word where texts have words; and
-    how many tokens the model does not know, where there are such."""
+    """Yield scores of texts, piece by piece, also per character, and per word if texts have words; and how many tokens the
+    model does not know, if any."""
     import numpy as np
 
     from vaekit.evaluation.texts import sizes
