@@ -55,7 +55,7 @@ def test_a_prior_that_misses_the_codes_is_told_with_a_remedy(linear_gaussian):
     assert found["marginal_kl"] == pytest.approx(5 / 2, abs=0.25)
     assert found["marginal_kl_at_least"] == pytest.approx(5 / 2, abs=0.25)
     assert "--prior flow" in found["verdict"]
-    assert "prior misses it" in found["verdict"]
+    assert "prior does not fit it" in found["verdict"]
 
 
 def test_many_nats_are_cut_off_by_the_rows_and_do_not_condemn_the_prior():

@@ -168,7 +168,7 @@ def commands(folder: Path, estimator: SeriesVAE) -> list[tuple[str, str]]:
     run, source = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))
     return [
         ("Score each row of a file", f"vaekit score {run} {source} -o scores.csv"),
-        ("What comes back of it", f"vaekit reconstruct {run} {source} -o reconstructed.csv"),
+        ("Reconstruct a file", f"vaekit reconstruct {run} {source} -o reconstructed.csv"),
         ("New windows", f"vaekit sample {run} -n 10 -o windows.csv"),
         ("Fill gaps, or score a stream, in Python", f"import vaekit; vae = vaekit.load({path!r}); vae.impute(X); vae.score_samples(X, by='last')"),
     ]  # fmt: skip

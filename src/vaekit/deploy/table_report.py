@@ -307,7 +307,7 @@ def commands(folder: Path, estimator: VAE) -> list[tuple[str, str]]:
         ),
         ("Fill the gaps of a table", f"vaekit impute {name} {rows} -o filled.csv"),
         (
-            "The same five times, each a draw of what may have been there",
+            "Fill them five times, each time with other plausible values",
             f"vaekit impute {name} {rows} --draws 5 -o filled.csv",
         ),
         ("Find odd rows: those with the lowest score", f"vaekit score {name} {rows} -o scores.csv"),

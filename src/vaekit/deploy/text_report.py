@@ -209,7 +209,7 @@ def commands(folder: Path, estimator: VAE, texts: Sequence[str]) -> list[tuple[s
     gap = " ".join([*words[:1], "___", *words[2:]])
     return [
         ("Write texts", f"vaekit sample {run} -n 20 --temperature 0.8 --top-p 0.95"),
-        ("Score texts: nats a word, bits a character", f"vaekit score {run} {source} -o scores.csv"),
+        ("Score texts: nats a word, bits per character", f"vaekit score {run} {source} -o scores.csv"),
         ("Walk from one text to another", f"vaekit interpolate {run} {a} {b} --steps 7"),
         ("Compare with a language model of the same size", f"vaekit evaluate {run}"),
         ("Put words where ___ stands, in Python", f"import vaekit; print(vaekit.load({path!r}).impute([{gap!r}]))"),

@@ -80,5 +80,5 @@ def gap_lines(results: Mapping[str, Any]) -> list[str]:
         return []
     better = [name for name, each in found.items() if each["error"] < each["usual"]]
     worse = [name for name, each in found.items() if each["worse"]]
-    line = f"gaps            {len(better)} of {len(found)} columns are filled better than by the mean or the commonest class"
+    line = f"gaps            {len(better)} of {len(found)} columns are filled better than with the mean or the commonest class"
     return [line + (f"; worse: {', '.join(worse)}" if worse else "")]

@@ -1,4 +1,4 @@
-"""Is the latent alive, and does the prior find it? A verdict in plain words."""
+"""Is the latent alive, and does the prior fit it? A verdict in plain words."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ NEAR_LIMIT = 1.0  # nats below log N: mutual information this near it is cut off
 
 
 def verdict(results: Mapping[str, Any], flat: bool = True) -> str:
-    """What the numbers of `evaluate` say of posterior collapse and of the prior, and the remedy. `flat`: the number of
-    units is the user's to choose."""
+    """Say what the numbers of `evaluate` mean for posterior collapse and for the prior, and what to do.
+
+    flat: whether the user chooses the number of units.
+    """
     return " ".join([latent_verdict(results, flat), *prior_verdict(results)])
 
 
@@ -28,8 +30,8 @@ def prior_verdict(results: Mapping[str, Any]) -> list[str]:
     if components is None or used == components:
         return []
     return [
-        f"{used} of the prior's {components} components are used; the others have lost their weight, so samples do not "
-        "come from them, and fewer would do as well."
+        f"{used} of the prior's {components} components are used. The others have lost their weight: samples do not "
+        "come from them, and fewer components would do as well."
     ]
 
 
@@ -37,26 +39,30 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
     active, units, kl = results["active_units"], results["latent_units"], results["kl"]
     gap = results.get("shuffle_gap")
     if not units:
-        return "There is no latent: the decoder does without."
+        return "The model has no latent."
     if active == 0 and kl >= DEAD_KL and gap is not None and gap > LIVE_GAP:  # such as codes that are all short
         return (
-            f"The latent is alive: the decoder loses {gap:.1f} nats when it is given the z of another row, though each of "
-            f"the {units} units varies too little to be counted as active."
+            f"The latent is alive: the decoder loses {gap:.1f} nats when it gets the z of another row, although each of "
+            f"the {units} units varies too little to count as active."
         )
     if active == 0 or kl < DEAD_KL:
-        used = "no unit is active" if active == 0 else f"that is hardly anything for {active} active units"
+        used = "no unit is active" if active == 0 else f"that is very little for {active} active units"
         return f"The posterior has collapsed: z carries {kl:.2f} nats and {used}, so the decoder ignores z. {REVIVE}"
     if gap is not None and gap < DEAD_GAP:
         return (
-            f"The decoder ignores z: it explains a row as well with the z of another row (a gap of {gap:.2f} nats), though z "
+            f"The decoder ignores z: it explains a row equally well with the z of another row (the gap is {gap:.2f} nats), although z "
             f"carries {kl:.1f} nats. {REVIVE}"
         )
     missed = missed_by_prior(results)
     if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
         return (
-            f"The latent is alive, but the prior misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
+            f"The latent is alive, but the prior does not fit it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
             "codes together from the prior, so draws from the prior are poorer than reconstructions."
-            + (" Samples are better from what was learned of the codes (--sampler gmm or flow)." if flat else "")
+            + (
+                " Samples are better with a sampler that is learned on the codes (--sampler gmm or flow)."
+                if flat
+                else ""
+            )
             + " To get a prior that fits, train for longer"
             + (" or with --prior flow." if flat else ".")
         )
@@ -66,7 +72,7 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
             "switched off, which costs nothing" + (f"; --latent-dim {active} would do as well." if flat else ".")
         )
     return f"The latent is alive: all {units} units are active and z carries {kl:.1f} nats." + (
-        f" When every unit is in use, more of them may help: try --latent-dim {2 * units}." if flat else ""
+        f" All units are in use, so more may help: try --latent-dim {2 * units}." if flat else ""
     )
 
 

@@ -34,20 +34,20 @@ WORST = 3  # columns that are named
 SMALLEST = 1e-3  # the distance below which two records count as one, in the density ratio
 
 SENTENCES = {
-    "column_shapes": "Each column by itself is distributed as the real one (1: the same); says nothing of whether the columns "
+    "column_shapes": "Each column on its own is distributed like the real one (1: the same). It does not say whether the columns "
     "belong together: columns shuffled independently score 1.",
-    "missing": "Values are missing from a column as often as in the real table (1: the same); not that they are missing in "
+    "missing": "A column lacks values as often as in the real table (1: the same). It does not say whether they are missing in "
     "the same rows.",
-    "pair_trends": "Any two columns depend on each other as in the real table (1: the same); nothing of three or more at once, "
+    "pair_trends": "Any two columns depend on each other as in the real table (1: the same). It does not look at three or more at once, "
     "and a correlation sees straight lines only.",
-    "efficacy": "A model trained on synthetic rows predicts real ones this well, beside one trained on real rows; it holds for "
+    "efficacy": "How well a model trained on synthetic rows predicts real ones, beside a model trained on real rows. It holds for "
     "this target and this learner, and a copy of the training rows scores as well as they do.",
-    "two_sample": "How well a classifier tells synthetic rows from real ones (0.5: not at all, 1: always); the hardest "
-    "measure, which one small artefact, such as a number rounded otherwise, can decide.",
-    "copying": "Synthetic rows are as near to rows held out as to training rows (0.5) or nearer to the latter (towards 1: "
-    "copies); half of them nearer to each is no proof of privacy (arXiv 2505.01524), as one row laid open does not move a share.",
-    "membership": "How well a stranger who holds the synthetic table tells rows it was learned from rows it was not (0.5: not "
-    "at all, 1: always), by these two attacks; another attack may do better, and a mean over rows hides the few most at risk.",
+    "two_sample": "How well a classifier tells synthetic rows from real ones (0.5: not at all, 1: always). This is the hardest "
+    "measure: one small artefact, such as a number that is rounded differently, can decide it.",
+    "copying": "Whether synthetic rows are as near to held-out rows as to training rows (0.5) or nearer to training rows (towards 1: "
+    "copies). A value of 0.5 does not prove privacy (arXiv 2505.01524): one disclosed row does not change a share.",
+    "membership": "How well an attacker with the synthetic table tells training rows from other rows (0.5: not "
+    "at all, 1: always) with these two attacks. Another attack may do better, and a mean over rows hides the few most at risk.",
 }  # fmt: skip
 
 

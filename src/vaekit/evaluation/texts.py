@@ -14,7 +14,7 @@ from vaekit.kinds.text import have_words
 def sizes(kind: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:
     """Words and characters of texts (N,), as far as the model reads them: (N,) and (N,) whole numbers.
 
-    The end of a text counts as one of each, since it is told as well: so the perplexity of sentences is counted. A text that
+    The end of a text counts as one of each, since it is told as well: the field computes the perplexity of sentences in this way. A text that
     the model cuts has none.
     """
     words, characters = [], []
@@ -50,7 +50,7 @@ def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
     nll = -float(log_p.mean())
     gain = nll - results["iw_nll"]
     how = "better" if gain >= 0 else "worse, so z does not help to predict the text"
-    said = f"A language model of the same size needs {nll:.2f} nats a text: the IW-NLL is {abs(gain):.2f} nats {how}."
+    said = f"A language model of the same size needs {nll:.2f} nats per text: the IW-NLL is {abs(gain):.2f} nats {how}."
     ratio, of_words = nll / results["iw_nll"], {}
     if "nats_per_word" in results:
         of_words = {"language_model_perplexity": math.exp(min(ratio * results["nats_per_word"], 700.0))}
@@ -69,14 +69,14 @@ def text_lines(results: Mapping[str, Any]) -> list[str]:
         return []
     lines = [
         f"tokens          {results['tokens']:,} of {results['characters']:,} characters (the end of a text is one of each)",
-        f"a character     {results['bits_per_character']:.3f} bits",
+        f"per character   {results['bits_per_character']:.3f} bits",
     ]
     if "perplexity" in results:
         lines.append(
-            f"a word          {results['nats_per_word']:.3f} nats, perplexity {results['perplexity']:.2f} of {results['words']:,} words"
+            f"per word        {results['nats_per_word']:.3f} nats, perplexity {results['perplexity']:.2f} of {results['words']:,} words"
         )
     if "gain" in results:
-        bits = f"{results['language_model_bits_per_character']:.3f} bits a character"
+        bits = f"{results['language_model_bits_per_character']:.3f} bits per character"
         lines.append(
             f"without z       {results['language_model_nll']:.2f} nats, {bits}: a language model of the same size"
         )

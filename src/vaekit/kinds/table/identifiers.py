@@ -43,13 +43,13 @@ def leave_out(found: Mapping[str, str], texts: Set[str], *, alone: bool) -> None
     if names:
         why.append(
             f"columns that look like identifiers were left out: {listed(f'{name} ({found[name]})' for name in names)}; "
-            f"the schema keeps one, as in {names[0]}: categorical"
+            f"to keep one, say so in the schema: {names[0]}: categorical"
         )
     if prose:
         why.append(
             f"columns that hold texts were left out: {listed(f'{name} ({found[name]})' for name in prose)}; "
-            f"--column {prose[0]}, or in Python a list of texts, learns to write such, and the schema keeps one as categories, as "
-            f"in {prose[0]}: categorical"
+            f"--column {prose[0]}, or in Python a list of texts, learns to write such texts; to keep one as categories, say so in "
+            f"the schema: {prose[0]}: categorical"
         )
     if alone:
         raise UserError("; ".join(["no column is left to learn from", *why]))
