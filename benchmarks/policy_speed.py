@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from tables import arguments, write
 from vaekit import Demonstrations, Policy, preset
 from vaekit.robots.export import export_policy
+from vaekit.robots.onnx_policy import OnnxPolicy
 from vaekit.robots.policy import SIZES
-from vaekit.robots.runner import OnnxPolicy
 
 ROBOTS = {  # state, environment_state, chunk_size, actions
     "aloha": (14, 7, 100, 14),

@@ -200,7 +200,7 @@ def test_any_observations_with_and_without_a_latent(names, latent_dim, tmp_path)
     one = policy.predict({name: values[:1] for name, values in rows.items()})
     np.testing.assert_allclose(one, chunks[:1], atol=1e-5)
     x = torch.randn(3, 2, 8)
-    d = policy.model_.draw(x, policy._packed(rows))
+    d = policy.model_.draw(x, policy.pack_observations(rows))
     loss, _ = ACT()(d)
     loss.backward()
     assert d.z.shape == (1, 3, latent_dim)
@@ -365,7 +365,7 @@ def test_pictures_are_normalised_by_their_own_statistics(tmp_path):
     }
     policy = load_published(write(tmp_path / "a", weights(name), values, statistics))
     rows = observations(policy, 2)
-    y = policy._packed(rows)
+    y = policy.pack_observations(rows)
     for camera in ("top", "wrist"):
         of = statistics[f"observation.images.{camera}"]
         picture = rows[f"images.{camera}"].transpose(0, 3, 1, 2) / 255

@@ -14,8 +14,8 @@ from vaekit import Policy
 from vaekit.errors import UserError
 from vaekit.robots.environments import demonstrate, make
 from vaekit.robots.export import Deployed, export_policy
+from vaekit.robots.onnx_policy import METADATA, OnnxPolicy
 from vaekit.robots.rollout import load_policy, rollout
-from vaekit.robots.runner import METADATA, OnnxPolicy
 
 CHUNK, LATENT = 8, 3
 
@@ -44,7 +44,7 @@ def expected(policy, observations, noise):
     """What the policy says with z drawn from these numbers."""
     module = Deployed(policy)
     with torch.inference_mode():
-        c = policy.model_.condition(policy._packed(observations), len(noise))
+        c = policy.model_.condition(policy.pack_observations(observations), len(noise))
         z, _ = module.choose(c, torch.from_numpy(noise), None, len(noise))
     return policy.predict(observations, z=z)
 
@@ -158,7 +158,7 @@ def test_cameras(tmp_path):
     policy.reset()
     assert np.allclose(runner.act(observation), policy.act(observation), atol=1e-5)
     camera = next(name for name in observation if name.startswith("images."))
-    with pytest.raises(UserError, match="give uint8 \\(32, 32, 3\\)"):
+    with pytest.raises(UserError, match=r"is float64 .*: give uint8 of shape \(32, 32, 3\)"):
         runner.act({**observation, camera: observation[camera] / 255})
 
 
@@ -183,7 +183,7 @@ def test_no_torch_where_it_runs(mixture):
     _, path = mixture
     code = f"""
 import sys
-from vaekit.robots.runner import OnnxPolicy
+from vaekit.robots.onnx_policy import OnnxPolicy
 policy = OnnxPolicy({str(path)!r})
 print(policy.act({{"state": [0.0, 0.0], "environment_state": [100.0, 100.0, 100.0]}}).shape)
 assert not {{"torch", "sklearn", "scipy"}} & set(sys.modules)
@@ -197,36 +197,54 @@ assert not {{"torch", "sklearn", "scipy"}} & set(sys.modules)
     ("change", "message"),
     [
         ({"state": None}, "the observation has no 'state'.*known: environment_state"),
-        ({"state": np.zeros(3)}, r"observation 'state' is float64 \(3,\): give float32 \(2,\)"),
-        ({"state": np.array([0.0, np.nan])}, "observation 'state' is not finite"),
-        ({"state": np.array(["a", "b"])}, "observation 'state' is .U1"),
+        ({"state": np.zeros(3)}, r"observation 'state' is float64 of shape \(3,\): give numbers of shape \(2,\)"),
+        ({"state": np.array([0.0, np.nan])}, r"observation 'state' is not finite: \[0.0, nan\]"),
+        ({"state": np.array(["a", "b"])}, "observation 'state' is .U1 of shape .*: give numbers"),
     ],
 )
-def test_wrong_observations(mixture, demonstrations, change, message):
+def test_a_policy_and_its_exported_form_refuse_the_same_observations(mixture, demonstrations, change, message):
+    policy, path = mixture
     observation = {name: values[0] for name, values in demonstrations.observations.items()} | change
-    with pytest.raises(UserError, match=message):
-        OnnxPolicy(mixture[1]).act({name: values for name, values in observation.items() if values is not None})
+    for actor in (policy, OnnxPolicy(path)):
+        actor.reset()
+        with pytest.raises(UserError, match=message):
+            actor.act({name: values for name, values in observation.items() if values is not None})
+
+
+def test_many_observations_at_once(mixture, demonstrations):
+    policy, path = mixture
+    observations = some(demonstrations, 5)
+    z = np.linspace(-1, 1, LATENT)
+    exported = OnnxPolicy(path)
+    np.testing.assert_allclose(exported.predict(observations, z=z), policy.predict(observations, z=z), atol=1e-5)
+    with pytest.raises(UserError, match=r"z has the shape \(5, 3\): give one z for all observations, \(3,\)"):
+        exported.predict(observations, z=[z] * 5)
+    for actor in (policy, OnnxPolicy(path)):
+        with pytest.raises(
+            UserError, match="differ in their number of steps: 'state' has 5, 'environment_state' has 2"
+        ):
+            actor.predict({**observations, "environment_state": observations["environment_state"][:2]})
 
 
 def test_wrong_files(mixture, tmp_path):
     policy, path = mixture
-    with pytest.raises(UserError, match="is not there: write it with `vaekit export RUN"):
+    with pytest.raises(UserError, match="does not exist: write it with `vaekit export RUN"):
         OnnxPolicy(tmp_path / "none.onnx")
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="damaged or no ONNX file"):
+    with pytest.raises(UserError, match="not an ONNX file, or is damaged"):
         OnnxPolicy(tmp_path / "cut.onnx")
     proto = onnx.load(path)
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "foreign.onnx")
-    with pytest.raises(UserError, match="no policy of vaekit"):
+    with pytest.raises(UserError, match="is not a policy of vaekit"):
         OnnxPolicy(tmp_path / "foreign.onnx")
     onnx.helper.set_model_props(proto, {METADATA: json.dumps({"format": 99})})
     onnx.save(proto, tmp_path / "newer.onnx")
-    with pytest.raises(UserError, match="of form 99"):
+    with pytest.raises(UserError, match="has format 99"):
         OnnxPolicy(tmp_path / "newer.onnx")
     with pytest.raises(UserError, match=r"ends in \.onnx"):
         export_policy(policy, tmp_path / "policy.pt")
-    with pytest.raises(UserError, match="execute='20': cannot play 20 actions of a chunk of 8"):
+    with pytest.raises(UserError, match="execute=20: cannot play 20 actions of a chunk of 8"):
         OnnxPolicy(path, execute=20)
 
 
@@ -260,6 +278,9 @@ def test_a_policy_that_is_told_its_task(demonstrations, tmp_path):
         policy.reset()
         runner.reset()
         np.testing.assert_allclose(runner.act(seen), policy.act(seen), atol=1e-4)
-    runner.reset()
-    with pytest.raises(UserError, match=r"no class 'upp'; did you mean 'up'\?"):
-        runner.act({**seen, "task": "upp"})
+    for actor in (policy, runner):
+        actor.reset()
+        with pytest.raises(UserError, match=r"no class 'upp'; did you mean 'up'\?"):
+            actor.act({**seen, "task": "upp"})
+        chunks = actor.predict({"state": np.zeros((2, 2)), "task": "up"})  # the same task at each step
+        np.testing.assert_array_equal(chunks, actor.predict({"state": np.zeros((2, 2)), "task": ["up", "up"]}))

@@ -1,14 +1,18 @@
 """Latent health of policies: the effective beta, how far actions move with z, and the verdict."""
 
+import copy
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from vaekit.distributions.likelihoods import LaplaceLikelihood
+from vaekit.objectives import OBJECTIVES
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.environments import demonstrate
-from vaekit.robots.health import effective_beta, policy_health, policy_lines, policy_verdict
+from vaekit.robots.health import Setup, action_spread, policy_lines, policy_verdict
 from vaekit.robots.policy import Policy
 
 TINY = partial(Policy, 2, size="small", chunk_size=8, epochs=1, batch_size=64)
@@ -37,6 +41,10 @@ def with_cameras(demonstrations, frames=12):
     )
 
 
+def spread(policy, demonstrations, **options):
+    return action_spread(policy.model_, policy.data_of(demonstrations), **options)
+
+
 class Linear(torch.nn.Module):
     """Actions that are z's first unit times a gain, at every step and number."""
 
@@ -51,11 +59,11 @@ class Linear(torch.nn.Module):
 def test_action_spread_is_the_standard_deviation_over_z(demonstrations):
     policy = TINY(prior="standard").fit(demonstrations)
     policy.model_.decoder = Linear(0.7, 8)
-    found = policy_health(policy, demonstrations, samples=64)
+    found = spread(policy, demonstrations, samples=64)
     assert found["action_spread"] == pytest.approx(0.7, rel=0.02)
     assert found["action_spread_first"] == pytest.approx(0.7, rel=0.02)
     policy.model_.decoder = Linear(0.0, 8)
-    assert policy_health(policy, demonstrations)["action_spread"] == 0
+    assert spread(policy, demonstrations)["action_spread"] == 0
 
 
 def test_steps_behind_the_end_of_an_episode_do_not_count(demonstrations):
@@ -70,13 +78,19 @@ def test_steps_behind_the_end_of_an_episode_do_not_count(demonstrations):
     policy.model_.decoder = Late(1.0, 8)
     single = demonstrations[[0]]
     one_frame = Demonstrations(single.actions[:1], {"state": single.observations["state"][:1]}, np.array([1]))
-    assert policy_health(policy, one_frame)["action_spread"] == 0
-    assert policy_health(policy, demonstrations)["action_spread_first"] == 0
+    assert spread(policy, one_frame)["action_spread"] == 0
+    assert spread(policy, demonstrations)["action_spread_first"] == 0
 
 
 def test_the_same_seed_says_the_same(policy, demonstrations):
-    assert policy_health(policy, demonstrations) == policy_health(policy, demonstrations)
-    assert policy_health(policy, demonstrations) != policy_health(policy, demonstrations, seed=1)
+    assert spread(policy, demonstrations) == spread(policy, demonstrations)
+    assert spread(policy, demonstrations) != spread(policy, demonstrations, seed=1)
+
+
+ELEMENTS = 2 * 8
+SETUP = Setup(
+    OBJECTIVES["elbo"](), LaplaceLikelihood((2, 8)), ELEMENTS, prior="mixture", z="episode", execute="ensemble"
+)
 
 
 @pytest.mark.parametrize(
@@ -84,71 +98,58 @@ def test_the_same_seed_says_the_same(policy, demonstrations):
     [
         ("elbo", 1.0),
         ({"name": "elbo", "beta": 4.0, "warmup": 0.5}, 4.0),
-        ({"name": "act", "kl_weight": 10.0}, 10.0 * 2 * 8),
+        ({"name": "act", "kl_weight": 10.0}, 10.0 * ELEMENTS),
         ("free_bits", None),
     ],
 )
 def test_effective_beta(policy, objective, beta):
-    assert effective_beta(like(policy, objective=objective)) == beta
+    policy = copy.copy(policy).set_params(objective=objective)
+    assert policy.setup.effective_beta == beta
 
 
-def test_the_published_loss_is_a_beta_of_fourteen_thousand(policy):
-    published = like(policy, objective={"name": "act", "kl_weight": 10})
-    published.kind_.chunk_size, mean = 100, published.kind_.mean
-    try:
-        published.kind_.mean = [0.0] * 14
-        assert effective_beta(published) == 14_000
-        said = policy_verdict(published, {**DEAD, "effective_beta": 14_000.0, "latent_units": 32})
-        assert "1,400 elements" in said
-        assert "a beta of 14,000:" in said
-        assert "0 of 32 units" in said
-        assert "--objective.kl_weight 0.0007" in said
-    finally:
-        published.kind_.chunk_size, published.kind_.mean = 8, mean
+def test_the_published_loss_is_a_beta_of_fourteen_thousand():
+    published = replace(SETUP, objective=OBJECTIVES["act"](kl_weight=10), elements=14 * 100)
+    assert published.effective_beta == 14_000
+    said = policy_verdict({**DEAD, "latent_units": 32}, published)
+    assert "1,400 elements" in said
+    assert "a beta of 14,000:" in said
+    assert "0 of 32 units" in said
+    assert "--objective.kl_weight 0.0007" in said
 
 
-def like(policy, **changed):
-    """The same policy under other settings, without training."""
-    other = Policy(**{**policy.get_params(deep=False), **changed})
-    other.__dict__.update({name: value for name, value in vars(policy).items() if name.endswith("_")})
-    return other
-
-
-def test_a_dead_latent_names_its_cause(policy):
-    assert "--objective.beta 1" in policy_verdict(
-        like(policy, objective={"name": "elbo", "beta": 9}), {**DEAD, "effective_beta": 9.0}
-    )
-    said = policy_verdict(policy, DEAD)
+def test_a_dead_latent_names_its_cause():
+    assert "--objective.beta 1" in policy_verdict(DEAD, replace(SETUP, objective=OBJECTIVES["elbo"](beta=9)))
+    said = policy_verdict(DEAD, SETUP)
     assert "z carries 0.000 nats, 0 of 2 units are active, actions move 0.00" in said
     assert "--latent-dim 0 is the same policy" in said
-    assert "2 of 2" not in policy_verdict(policy, {**DEAD, "active_units": 2})
+    assert "2 of 2" not in policy_verdict({**DEAD, "active_units": 2}, SETUP)
     assert "sampler" not in said  # which policies do not have
 
 
-def test_a_latent_that_is_alive(policy):
-    assert policy_verdict(policy, ALIVE).startswith("The latent is alive: z carries 3.0 nats, 2 of 2 units")
+def test_a_latent_that_is_alive():
+    assert policy_verdict(ALIVE, SETUP).startswith("The latent is alive: z carries 3.0 nats, 2 of 2 units")
     short = {**ALIVE, "active_units": 0}  # codes that are all short, but used
-    assert "alive" in policy_verdict(policy, short)
-    assert "ignores z" in policy_verdict(policy, {**ALIVE, "shuffle_gap": 0.0})
+    assert "alive" in policy_verdict(short, SETUP)
+    assert "ignores z" in policy_verdict({**ALIVE, "shuffle_gap": 0.0}, SETUP)
 
 
-def test_the_mean_of_a_prior_with_modes_is_warned_of(policy):
-    assert "z='mean'" in policy_verdict(like(policy, z="mean"), ALIVE)
-    assert "z='mean'" not in policy_verdict(like(policy, z="episode"), ALIVE)
-    assert "z='mean'" not in policy_verdict(like(policy, z="mean", prior="standard"), ALIVE)
-    assert "z='mean'" not in policy_verdict(like(policy, z="mean"), DEAD)
+def test_the_mean_of_a_prior_with_modes_is_warned_of():
+    assert "z='mean'" in policy_verdict(ALIVE, replace(SETUP, z="mean"))
+    assert "z='mean'" not in policy_verdict(ALIVE, SETUP)
+    assert "z='mean'" not in policy_verdict(ALIVE, replace(SETUP, z="mean", prior="standard"))
+    assert "z='mean'" not in policy_verdict(DEAD, replace(SETUP, z="mean"))
 
 
-def test_a_prior_that_misses_the_codes(policy):
+def test_a_prior_that_misses_the_codes():
     missing = {**ALIVE, "mutual_information": 1.0, "mutual_information_limit": 7.0, "marginal_kl": 2.0}
-    assert "--prior mixture" in policy_verdict(like(policy, prior="standard"), missing)
+    assert "--prior mixture" in policy_verdict(missing, replace(SETUP, prior="standard"))
 
 
 def test_evaluate_says_all_of_it(policy, demonstrations):
     found = policy.evaluate(demonstrations, k=2)
     assert found["effective_beta"] == 1
     assert found["action_spread"] >= 0
-    assert found["verdict"] == policy_verdict(policy, found)
+    assert found["verdict"] == policy_verdict(found, policy.setup)
     assert [line.split("  ")[0] for line in policy_lines(found)] == ["effective beta", "action spread"]
 
 
@@ -163,7 +164,7 @@ def test_with_cameras_and_with_some_observations_only(demonstrations):
     seen = with_cameras(demonstrations)
     for observations in (None, ["images.top"]):
         policy = TINY(observations=observations).fit(seen)
-        assert np.isfinite(policy_health(policy, seen, samples=2)["action_spread"])
+        assert np.isfinite(spread(policy, seen, samples=2)["action_spread"])
 
 
 def test_lines_of_other_models_stay_as_they_are():

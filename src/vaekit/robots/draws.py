@@ -1,11 +1,14 @@
-"""How z is drawn from p(z|y) at a decision, and a way kept from one decision to the next."""
+"""How z is drawn from p(z|y): one at a decision, which keeps to the way begun, or several, to see how much z changes."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from vaekit.distributions import Distribution, Mixture, Noise
+from vaekit.model import LatentModel, repeated
 
 KEPT = 0.1  # of the likeliest component's weight: with less, the component that is held has nothing to do with what is seen
 
@@ -34,3 +37,16 @@ def draw(
         kept = (held >= 0) & (weight >= KEPT * weights.amax(1))
         component = torch.where(kept, held, component)
     return prior.of(component, noise)[0], component[0]
+
+
+def draw_chunks(model: LatentModel, y: Mapping[str, Tensor], k: int, noise: Noise) -> Tensor:
+    """k chunks for each of B packed observations, the means of p(x|z,y) for z ~ p(z|y): (k, B, A, chunk_size), standardised.
+
+    The observations pass through the cameras' networks once.
+    """
+    rows = len(next(iter(y.values())))
+    assert model.condition is not None  # a policy's
+    c = model.condition(y, rows)  # (B, ...) by name
+    z = model.prior_head(c, rows).sample(k, noise).float()  # (k, B, latent_dim)
+    h = model.decoder(z.flatten(0, 1), repeated(c, k))  # (k * B, A, chunk_size)
+    return model.likelihood(h.unflatten(0, (k, rows))).mean

@@ -1,4 +1,4 @@
-"""A policy as one ONNX file, from what the robot measures to what it is to do, for `vaekit.robots.runner`.
+"""A policy as one ONNX file, from what the robot measures to what it is to do, for `vaekit.robots.onnx_policy`.
 
 Inputs, then the output:
 
@@ -33,8 +33,8 @@ from vaekit.distributions import Noise
 from vaekit.errors import UserError, extra_needed
 from vaekit.files import write_atomically
 from vaekit.robots.draws import draw
+from vaekit.robots.onnx_policy import COMPONENT, FORMAT, METADATA, NOISE, Z, open_session
 from vaekit.robots.policy import Policy
-from vaekit.robots.runner import COMPONENT, FORMAT, METADATA, NOISE, Z, open_session
 
 TOLERANCE = 1e-5  # in standard deviations of the actions
 ROWS = 3  # of the example that is traced; any number of rows can be given to the file
@@ -131,7 +131,7 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
     with torch.inference_mode():
         n = module.numbers_drawn(module.features(observations, ROWS), ROWS)
     noise = torch.randn(ROWS, n, generator=torch.Generator().manual_seed(0)) if n else None
-    mixture = noise is not None and policy._prior_name() == "mixture"
+    mixture = noise is not None and policy.prior_name == "mixture"
     component = torch.full((ROWS,), -1) if mixture else None
     z = torch.full((policy.latent_dim,), torch.nan) if policy.latent_dim else None
     proto = traced(policy, module, observations, noise, component, z)
@@ -147,11 +147,8 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
         "noise": n,
         "component": mixture,
         "fps": policy.kind_.fps,
-        "observations": {
-            name: {"dtype": str(values.numpy().dtype), "shape": list(values.shape[1:])}
-            for name, values in observations.items()
-        },
-        "classes": {name: c.classes for name, c in policy.conditions_.named.items() if isinstance(c, Label)},
+        "observations": {name: {"dtype": one.dtype, "shape": list(one.shape)} for name, one in policy.inputs.items()},
+        "classes": {name: one.classes for name, one in policy.inputs.items() if one.classes},
         "actions": len(policy.kind_.mean),
         "action_names": policy.kind_.names,
         "seed": policy.seed_,

@@ -23,6 +23,7 @@ from vaekit.estimators.vae import VAE
 from vaekit.evaluation import shared_noise
 from vaekit.files import digest, read_tensors, read_text, write_tensors, write_text
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
+from vaekit.robots.draws import draw_chunks
 from vaekit.robots.environments import Environment
 from vaekit.robots.policy import Policy
 from vaekit.robots.rollout import Acting, wilson
@@ -115,13 +116,9 @@ class Disagreement:
 
     @torch.no_grad()
     def scores(self, observations: Observations) -> np.ndarray:
-        model, parts = self.policy.model_, []
-        for some in pieces(self.policy._packed(observations), 16):
-            rows = len(next(iter(some.values())))
-            c = model.condition(some, rows)
-            z = model.prior_head(c, rows).sample(self.samples if self.policy.latent_dim else 1, shared_noise())
-            parts.append(model.likelihood(model._decode(z.float(), c)).mean.transpose(0, 1))
-        chunks = torch.cat(parts)  # (T, samples, A, S)
+        y, k = self.policy.pack_observations(observations), self.samples if self.policy.latent_dim else 1
+        parts = [draw_chunks(self.policy.model_, some, k, shared_noise()) for some in pieces(y, 16)]
+        chunks = torch.cat(parts, dim=1).transpose(0, 1)  # (T, samples, A, chunk_size)
         moved = (chunks[1:, ..., :-1] - chunks[:-1, ..., 1:]).square().flatten(1).double()
         return np.append(0.0, moved.sum(1).div(max(1, moved.shape[1])).sqrt().numpy())
 
@@ -239,7 +236,7 @@ class Monitor:
         now = {
             name: np.asarray(observation[name])[None] for name in self.policy.conditions_.named if name in observation
         }
-        self.policy._packed(now)  # tells of what is missing or not finite
+        self.policy.pack_observations(now)  # raises for what is missing or not finite
         steps = {name: np.concatenate([self._before[name], now[name]]) for name in now} if self._before else now
         self._before = now
         self._raw = np.append(self._raw, self.detector.scores(steps)[-1])
@@ -378,7 +375,7 @@ def observations_of(demonstrations: Demonstrations) -> list[Observations]:
 def features(policy: Policy, observations: Observations) -> np.ndarray:
     """What is seen at each step, and its change since the step before (0 at the first): (T, 2 n) float64."""
     parts = []
-    for some in pieces(policy._packed(observations), ROWS_AT_ONCE):
+    for some in pieces(policy.pack_observations(observations), ROWS_AT_ONCE):
         c = policy.model_.condition(some, len(next(iter(some.values()))))
         parts.append(torch.cat([v.mean(1) if name == "pictures" else v for name, v in c.items()], dim=1))
     seen = torch.cat(parts).double().numpy()

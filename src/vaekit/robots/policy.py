@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from vaekit import evaluation
-from vaekit.conditions import Conditions, Label, Number, Picture
+from vaekit.conditions import Condition, Conditions, Number, Picture
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Prior, StandardNormalPrior
 from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators.base import Learner
@@ -25,10 +26,11 @@ from vaekit.model import LatentModel
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
 from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
+from vaekit.robots.actor import Actor, Input, checked, executed
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, note_idle, note_short_episodes, note_tasks
 from vaekit.robots.draws import draw
-from vaekit.robots.execution import Execution, execution
+from vaekit.robots.health import Setup, action_spread, policy_verdict
 from vaekit.settings.limits import Share
 from vaekit.settings.parts import Part, choose
 from vaekit.sources.pictures import resized
@@ -49,7 +51,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Policy(Learner):
+class Policy(Learner, Actor):
     """A conditional VAE of action chunks given what the robot sees: ACT, with a latent that is alive.
 
     In the training stage the encoder reads the actions that followed; in use z comes from p(z|y), y being the observation.
@@ -126,7 +128,7 @@ class Policy(Learner):
             raise UserError(f"got a {kind}: give Demonstrations, as vaekit.read_demonstrations(SOURCE) reads them")
         demonstrations.check()
         chunk_size = self._chunk_size(demonstrations)
-        self._new_execution(chunk_size)
+        executed(self.execute, chunk_size)  # before any time is spent
         with self._seeded():
             note_short_episodes(demonstrations, chunk_size)
             note_idle(demonstrations)
@@ -143,7 +145,7 @@ class Policy(Learner):
                 kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
                 self.conditions_ = Conditions.infer(seen, kinds)
             self.episode_ends_ = demonstrations.episode_ends
-            data = self._data(demonstrations)
+            data = self.data_of(demonstrations)
             name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
             if name == "auto":
                 name, options = "laplace", {"shared": True, **options}
@@ -185,7 +187,8 @@ class Policy(Learner):
             note_tasks(demonstrations, names)
         return {name: there[name] for name in names}
 
-    def _data(self, demonstrations: Demonstrations) -> Data:
+    def data_of(self, demonstrations: Demonstrations) -> Data:
+        """The chunk that begins at each frame, and what is seen there. UserError for demonstrations of another robot."""
         there, size = demonstrations.offered, len(self.kind_.mean)
         for name in self.conditions_.named:
             if name not in there:
@@ -233,82 +236,35 @@ class Policy(Learner):
                 condition=Observation(vectors, cameras, width, self._part("backbone")(len(cameras))),
             )
 
-    def _prior_name(self) -> str:
+    @property
+    def prior_name(self) -> str:
+        """The kind of p(z|y); without a latent it is "standard"."""
         return choose("prior", self.prior, self.parts["prior"])[0] if self.latent_dim else "standard"
 
     def _prior(self, features: int) -> Prior:
         """p(z|y), y having so many numbers. What is drawn from N(0, I), or has no units, needs no observation."""
-        if self._prior_name() == "standard":
+        if self.prior_name == "standard":
             return StandardNormalPrior(self.latent_dim)
         return ObservationPrior(self._part("prior"), self.latent_dim, features)
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
-    def reset(self, seed: int | None = None, *, z: Any = None) -> None:
-        """Begin an episode.
-
-        Args:
-            seed: of z; None: the next one of a row of them that begins at the policy's own.
-            z: (latent_dim,) to use throughout, in place of one that is drawn.
-        """
+    @property
+    def chunk_size_(self) -> int:
         check_is_fitted(self)
-        self._episode = getattr(self, "_episode", -1) + 1
-        self._seed = (self.seed_, self._episode) if seed is None else (seed,)
-        self._decisions = 0
-        self._component: Tensor | None = None
-        self._z = None if z is None else self._given_z(z)
-        self._execution = self._new_execution(self.kind_.chunk_size)
-
-    def _new_execution(self, chunk_size: int) -> Execution:
-        try:
-            return execution(str(self.execute), chunk_size)
-        except ValueError as e:
-            raise UserError(f"execute={self.execute!r}: {e}") from e
+        return self.kind_.chunk_size
 
     @property
-    def deciding(self) -> bool:
-        """Whether the next `act` decides on a new chunk."""
-        return not hasattr(self, "_execution") or self._execution.wants_chunk()
-
-    def act(self, observation: Mapping[str, Any]) -> np.ndarray:
-        """The action for now: observation by name, without a row axis -> (A,), in the robot's own units.
-
-        Raises:
-            UserError: something that the policy was trained to see is missing, or has another shape, or is not finite. Where the
-            demonstrations' pictures were resized, a picture of any size is.
-        """
-        if not hasattr(self, "_execution"):
-            self.reset()
-        if self._execution.wants_chunk():
-            self._execution.add(self._decide(observation))
-        return self._execution.next()
-
-    def _decide(self, observation: Mapping[str, Any]) -> np.ndarray:
-        """The chunk that begins now, (chunk_size, A)."""
-        y = self._packed({name: np.asarray(value)[None] for name, value in observation.items()})
-        keep = self.z == "episode"
-        seed = (*self._seed, 0 if keep else self._decisions)
-        chunks, self._component = self._plan(y, self._z, seed, self._component if keep else None)
-        self._decisions += 1
-        return chunks[0]
-
-    def predict(
-        self, observations: Mapping[str, Any], *, z: Any = None, noise_seed: Sequence[int] | None = None
-    ) -> np.ndarray:
-        """Chunks for N observations, each (N, ...) by name -> (N, chunk_size, A). Nothing is held between them.
-
-        Args:
-            z: (latent_dim,) or (N, latent_dim) to use; None: by the policy's rule.
-            noise_seed: of the z that are drawn; None: the policy's own.
-        """
-        return self._plan(self._packed(observations), z, noise_seed or (self.seed_,))[0]
+    def inputs(self) -> dict[str, Input]:
+        """What it sees, by name. Where the demonstrations' pictures were resized, a picture may have any size."""
+        return {name: as_input(c) for name, c in self.conditions_.named.items()}
 
     @torch.inference_mode()
-    def _plan(
-        self, y: Mapping[str, Tensor], z: Any, seed: Sequence[int], held: Tensor | None = None
+    def plan(
+        self, observations: Mapping[str, Any], z: Any, seed: Sequence[int], held: Tensor | None = None
     ) -> tuple[np.ndarray, Tensor | None]:
-        """Chunks (N, chunk_size, A) for packed observations, and the components that z came from, as of `draw`."""
-        rows, component = len(next(iter(y.values()))), None
+        y, component = self.pack_observations(observations), None
+        rows = len(next(iter(y.values())))
         c = self.model_.condition(y, rows)
         if z is not None:
             z = torch.as_tensor(np.asarray(z), dtype=torch.float32).expand(rows, -1)
@@ -319,51 +275,39 @@ class Policy(Learner):
             z, component = draw(self.model_.prior_head(c, rows), noise, self.temperature, held)
         return self.kind_.unpack(self.model_.decoder(z, c)), component
 
-    def _packed(self, observations: Mapping[str, Any]) -> dict[str, Tensor]:
+    def pack_observations(self, observations: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Observations of N steps, (N, ...) by name, as tensors for `model_`. UserError where one is not what it has to be."""
         check_is_fitted(self)
-        for name in self.conditions_.named:
-            if name not in observations:
-                raise UserError(
-                    f"the observation has no {name!r}, which the policy was trained to see{near_matches(name, observations)}"
-                )
-        arrays = {name: np.asarray(observations[name]) for name in self.conditions_.named}
+        found = dict(observations)
         for name, c in self.conditions_.named.items():
-            if isinstance(c, Picture) and self.data_.get("resize") and arrays[name].ndim == 4:
-                frames = (resized(frame, (c.width, c.height)) for frame in arrays[name])  # as its demonstrations were
-                arrays[name] = np.stack(list(frames))
-            wanted = (c.size,) if isinstance(c, Number) else (c.height, c.width, 3) if isinstance(c, Picture) else ()
-            if arrays[name].shape[1:] != wanted:
-                raise UserError(
-                    f"observation {name!r} has the shape {arrays[name].shape[1:]}, and the policy was trained to see {wanted}"
-                )
-        rows = next((len(values) for values in arrays.values() if values.ndim), 1)  # a task may be told once for all
-        y = self.conditions_.pack(arrays, rows)
-        for name, values in y.items():
-            c = self.conditions_.named[name]
-            if isinstance(c, Label) and (values < 0).any():
-                raise UserError(f"observation {name!r} is unknown: give {' or '.join(map(repr, c.classes))}")
-            if values.is_floating_point() and not values.isfinite().all():
-                raise UserError(f"observation {name!r} is not finite: {arrays[name].tolist()}")
-        return y
-
-    @property
-    def sees_cameras(self) -> bool:
-        return any(name.startswith(CAMERA) for name in self.conditions_.named)
-
-    def _given_z(self, z: Any) -> np.ndarray:
-        z = np.asarray(z, dtype=np.float64)
-        if z.shape != (self.latent_dim,):
-            raise UserError(f"z has the shape {z.shape}: this policy's is ({self.latent_dim},)")
-        return z
+            if isinstance(c, Picture) and self.data_.get("resize") and np.ndim(found.get(name, ())) == 4:
+                found[name] = np.stack([resized(np.asarray(frame), (c.width, c.height)) for frame in found[name]])
+        seen = checked(found, self.inputs)
+        return self.conditions_.pack(seen, len(next(iter(seen.values()))))
 
     def evaluate(self, demonstrations: Demonstrations, *, k: int = 20, track: Any = list) -> dict[str, Any]:
-        """ELBO, KL, active units, what z does to actions (`vaekit.robots.health`), and a verdict, on demonstrations that
-        training had better not have seen."""
-        from vaekit.robots.health import policy_health, policy_verdict
+        """ELBO, KL, active units, how far z moves actions (`vaekit.robots.health`), and a verdict.
 
+        demonstrations: best those that the policy was not trained on.
+        """
         check_is_fitted(self)
-        found = evaluation.evaluate(
-            self.model_, self._data(demonstrations), k=k, to_batch=self.kind_.batch, track=track
-        )
-        found |= policy_health(self, demonstrations)
-        return {**found, "verdict": policy_verdict(self, found)}
+        data = self.data_of(demonstrations)
+        found = evaluation.evaluate(self.model_, data, k=k, to_batch=self.kind_.batch, track=track)
+        setup = self.setup
+        found |= {"effective_beta": setup.effective_beta, **action_spread(self.model_, data)}
+        return {**found, "verdict": policy_verdict(found, setup)}
+
+    @property
+    def setup(self) -> Setup:
+        """What a verdict on it depends on."""
+        likelihood, elements = self.model_.likelihood, math.prod(self.kind_.event_shape)
+        return Setup(self._objective(), likelihood, elements, self.prior_name, self.z, str(self.execute))
+
+
+def as_input(condition: Condition) -> Input:
+    """What an observation has to be, to be seen as this condition."""
+    if isinstance(condition, Picture):
+        return Input("uint8", (condition.height, condition.width, 3))
+    return (
+        Input("float32", (condition.size,)) if isinstance(condition, Number) else Input("int64", (), condition.classes)
+    )

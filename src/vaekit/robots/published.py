@@ -26,6 +26,7 @@ from vaekit.kinds import Actions
 from vaekit.nets.act import PICTURE_MEAN, PICTURE_SCALE
 from vaekit.nets.resnet import RESNETS, BasicBlock, Bottleneck, read_weights, some
 from vaekit.nets.transformer import ACTIVATIONS
+from vaekit.robots.actor import executed
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.policy import Policy
 from vaekit.training.guards import first_bad
@@ -152,7 +153,7 @@ def assembled(found: Published, execute: str | int, fps: float) -> Policy:
         backbone={"name": found.backbone, "norm": "frozen", "shared": True}, z="mean", execute=execute, batch_size=8, learning_rate=1e-5,
     )  # fmt: skip
     check_settings(policy)
-    policy._new_execution(found.chunk_size)
+    executed(execute, found.chunk_size)
     policy.kind_ = Actions(found.chunk_size, found.actions.mean, found.actions.scale, float(fps))
     seen: dict[str, Condition] = {name: Number(v.mean, v.scale) for name, v in found.vectors.items()}
     policy.conditions_ = Conditions(seen | {name: Picture(*size) for name, size in found.cameras.items()})

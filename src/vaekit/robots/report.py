@@ -21,6 +21,7 @@ from vaekit.conditions import Picture
 from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
 from vaekit.deploy.shown import Strip
 from vaekit.robots.demonstrations import Demonstrations
+from vaekit.robots.draws import draw_chunks
 from vaekit.robots.environments import ENVIRONMENTS
 from vaekit.robots.policy import Policy
 from vaekit.runs.directory import source_of
@@ -145,11 +146,10 @@ def most_varied(policy: Policy, demonstrations: Demonstrations) -> tuple[Draws, 
     count, chunk_size = len(demonstrations), policy.kind_.chunk_size
     frames = np.unique(np.linspace(0, count - 1, FRAMES).astype(int))
     frames = np.unique(np.concatenate([demonstrations.episode_starts[:FRAMES], frames]))  # where ways part most often
-    y = policy._packed(seen(policy, demonstrations, frames))
-    c = policy.model_.condition(y, len(frames))
+    y = policy.pack_observations(seen(policy, demonstrations, frames))
     noise = partial(torch.randn, generator=generator(policy.seed_, VALIDATION))
-    z = policy.model_.prior_head(c, len(frames)).sample(DRAWS, noise)
-    chunks = policy.kind_.unpack(policy.model_._decode(z, c))  # (draws, frames, chunk_size, A)
+    drawn = draw_chunks(policy.model_, y, DRAWS, noise)  # (draws, frames, A, chunk_size)
+    chunks = policy.kind_.unpack(drawn)  # (draws, frames, chunk_size, A)
     which = np.searchsorted(demonstrations.episode_ends, frames, side="right")
     left = np.minimum(demonstrations.episode_ends[which] - frames, chunk_size)
     inside = np.arange(chunk_size) < left[:, None]  # (frames, chunk_size)

@@ -35,7 +35,7 @@ def load_policy(run: Path, *, execute: str | None = None, z: str | None = None) 
     UserError if the run is of something else, or if another rule for z is asked of a file, whose rule is part of it.
     """
     if Path(run).suffix.lower() == ".onnx":
-        from vaekit.robots.runner import OnnxPolicy
+        from vaekit.robots.onnx_policy import OnnxPolicy
 
         if z is not None:
             raise UserError(f"the rule for z is fixed in {run}: export it again with --z {z}")
