@@ -214,12 +214,12 @@ class LatentModel(Model):
 
 
 def repeated(c: Features, k: int) -> Features:
-    """Features of B rows -> of k * B rows, the rows in turn."""
+    """Repeat the features of B rows k times: (k * B, features)."""
     if isinstance(c, Mapping):
         return {name: t.repeat(k, *[1] * (t.ndim - 1)) for name, t in c.items()}
     return c.repeat(k, 1)
 
 
 def blank(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Missing entries as 0, whatever stood there: a NaN that is only multiplied away comes back in the gradient."""
+    """Set missing entries to 0: a NaN that is only multiplied by 0 comes back in the gradient."""
     return x if mask is None else torch.where(mask, x, 0)

@@ -57,7 +57,7 @@ class AutoregressiveNormal:
         return (logs if mask is None else torch.where(mask, logs, 0.0)).flatten(-2).sum(-1)
 
     def covariance(self) -> Tensor:
-        """Of the errors of a channel, in units of their variance: (channels, time, time)."""
+        """The covariance of a channel's errors, in units of their variance: (channels, time, time)."""
         step = torch.arange(self.loc.shape[-1], device=self.loc.device)
         return self.memory.unsqueeze(-1) ** (step[:, None] - step).abs()
 

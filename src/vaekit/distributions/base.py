@@ -1,4 +1,4 @@
-"""What every distribution answers."""
+"""What every distribution can do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharper pictures by an adversary."""
+"""Sharper pictures with an adversary."""
 
 from __future__ import annotations
 

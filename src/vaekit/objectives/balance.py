@@ -1,4 +1,4 @@
-"""Objectives that hold reconstruction and KL in another balance than the bound's own."""
+"""Objectives that balance reconstruction and KL differently from the ELBO."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class KLTarget(nn.Module, Objective):
 
 
 class KLFloor(KLTarget):
-    """The ELBO with a KL of at least `nats`, of all units together: the KL's weight is 1, and less for as long as the KL is.
+    """The ELBO with a KL of at least `nats` over all units: the weight of the KL is 1, but less while the KL is below that.
 
     Free bits ask for the same and get less: below their floor a KL is free of charge, and codes that say nothing use it up. Here
     every nat has its price, which is lowered until so many are bought.
@@ -123,7 +123,7 @@ class KLFloor(KLTarget):
         super().__init__(nats=nats, proportional=proportional, integral=integral, warmup=warmup)
 
     def validation(self, draw: Draw) -> Tensor:
-        """The ELBO, to which a KL below the floor is worth no more than one on it."""
+        """The ELBO, in which a KL below the floor counts as much as the floor."""
         return draw.elbo - (self.nats - draw.kl.mean()).clamp_min(0)
 
     def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an objective is."""
+"""The base of objectives."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Objective:
         """Called once with the model, before training."""
 
     def validation(self, draw: Draw) -> Tensor | None:
-        """What the best epoch is chosen by, (B,), higher is better; None: the last epoch is kept."""
+        """The score (B,) that chooses the best epoch; higher is better. None: the last epoch is kept."""
         return draw.elbo
 
     def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
-        """What the user should know of how it went, a sentence each."""
+        """What the user should know about how it went, one sentence each."""
         return []
 
 
@@ -52,12 +52,12 @@ class Function(Objective):
 
 
 def ramp(progress: float, share: float) -> float:
-    """From 0 to 1 over the first `share` of the run."""
+    """Rise from 0 to 1 over the first `share` of the run."""
     return min(1.0, progress / share) if share else 1.0
 
 
 def frozen(net: nn.Module) -> Callable[..., Tensor]:
-    """`net` as a function whose weights take no gradient."""
+    """Return `net` as a function whose weights get no gradient."""
     weights = {name: p.detach() for name, p in net.named_parameters()}
     return lambda *args: torch.func.functional_call(net, weights, args)
 

@@ -1,4 +1,4 @@
-"""Models of other structures than one Normal z: a `vaekit.model.Model` each."""
+"""Models whose latent is not one Normal z. Each is a `vaekit.model.Model`."""
 
 from vaekit.structures.ladder import LadderVAE, build_ladder
 from vaekit.structures.quantised import QuantisedVAE, build_quantised

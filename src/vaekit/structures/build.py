@@ -1,4 +1,4 @@
-"""Models of every structure with fresh weights, and the checks that belong before training."""
+"""Build models of every structure with fresh weights, and check them before training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_flat(
     encoder: NetFactory,
     decoder: NetFactory,
 ) -> LatentModel:
-    """A model of one latent. UserError where a network of the user's own does not fit the others."""
+    """Build a model with one latent. UserError if a network of the user's own does not fit the others."""
     prior_head, posterior_head = prior(latent_dim, features), posterior(latent_dim)
     model = LatentModel(
         made("encoder", encoder, likelihood.input_shape, (posterior_head.features,), features),
@@ -47,7 +47,7 @@ STRUCTURES: dict[str, Callable[..., Any]] = {"flat": build_flat, "ladder": build
 
 
 def made(what: str, factory: Any, *shapes: Any) -> nn.Module:
-    """The network that a factory makes. UserError where it makes none."""
+    """Call the user's factory for a network. UserError if it does not return one."""
     called = f"{what}(in_shape, out_shape, condition_features)"
     if isinstance(factory, nn.Module):
         raise UserError(
@@ -63,7 +63,7 @@ def made(what: str, factory: Any, *shapes: Any) -> nn.Module:
 
 
 def check_shapes(model: LatentModel, likelihood: Likelihood, features: int) -> None:
-    """A network of the user's own that gives the wrong shape is told so before training, with both shapes."""
+    """UserError if a network of the user's own gives the wrong shape, before training and with both shapes."""
     c = [torch.zeros(2, features)] if features else []
     for name, net, given, wanted in (
         ("encoder", model.encoder, likelihood.input_shape, (model.posterior_head.features,)),

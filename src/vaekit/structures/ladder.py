@@ -56,7 +56,7 @@ class Levels:
         return self.walk(choose, k)[0]
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Of z (k, B, latent_dim) -> (k, B), or of (B, latent_dim) -> (B,). Free for the z that was drawn, else a pass."""
+        """log q or log p of z (k, B, latent_dim) -> (k, B), or (B, latent_dim) -> (B,). Free for the z that was drawn, else a pass."""
         if x.ndim == 2:
             return self.log_prob(x[None])[0]
         parts, path = x.split(self.units, dim=-1), self.path
@@ -77,7 +77,7 @@ class Levels:
 
 
 class LadderVAE(Model):
-    """z in levels, coarsest first and flattened into (k, B, latent_dim). Members as of `vaekit.model.LatentModel`.
+    """z in levels, coarsest first and flattened into (k, B, latent_dim). It has the members of `vaekit.model.LatentModel`.
 
     Args:
         likelihood: of pictures (channels, H, W) or rows (columns,).
@@ -142,7 +142,7 @@ class LadderVAE(Model):
         return self.bottom_up(self.likelihood.features(x), c)
 
     def _walk(self, c: Tensor | None, rows: int, features: list[Tensor] | None = None) -> Walk:
-        """The pass of the posterior, where there are features, or of the prior."""
+        """One pass: of the posterior if there are features, else of the prior."""
 
         def walk(choose: Choose, k: int) -> tuple[Tensor, list[Normal]]:
             path: list[Normal] = []
@@ -190,7 +190,7 @@ def build_ladder(
     blocks: int = 1,
     latent_channels: int | Sequence[int] = 4,
 ) -> LadderVAE:
-    """A `LadderVAE` with fresh weights. UserError where the data is neither pictures nor rows, or an option is too small."""
+    """A `LadderVAE` with fresh weights. UserError if the data is neither pictures nor rows, or an option is too small."""
     if len(likelihood.event_shape) not in (1, 3):
         raise UserError(
             f"the ladder model takes pictures (channels, H, W) or rows (columns,), got {likelihood.event_shape}"
@@ -210,7 +210,7 @@ def normal(params: Tensor) -> Normal:
 
 
 def relative_normal(params: Tensor, p: Normal) -> Normal:
-    """The posterior told as a change of the prior: where x says nothing new it need not say it (NVAE, Vahdat & Kautz
+    """The posterior as a change of the prior: where x adds nothing, the change is 0 (NVAE, Vahdat & Kautz
     2020, arXiv 2007.03898)."""
     change = normal(params)
     return Normal(1, p.loc + p.scale * change.loc, p.scale * change.scale)

@@ -1,4 +1,4 @@
-"""What is unknown of y is summed out: p(x) is the sum over y of p(y) p(x|y), p(y) being how often training rows had each y.
+"""Sum out what is unknown about y: p(x) is the sum over y of p(y) p(x|y). p(y) is how often training rows had each y.
 
 Codes of labels are -1 where unknown, numbers NaN. y goes by name, each (B,) or (B, size).
 """
@@ -20,7 +20,7 @@ from vaekit.nets.population import MOST, Population, Y
 
 @dataclass
 class Marginal(Draw):
-    """A draw with y summed out where it is unknown: its ELBO and its importance weights bound log p(x | what is known of y).
+    """A draw with y summed out where it is unknown: its ELBO and its importance weights bound log p(x | what is known about y).
 
     z, its distributions and `decode` are those of the likeliest y.
     """
@@ -44,7 +44,7 @@ def marginal(
     mask: Tensor | None = None,
     noise: Noise = torch.randn,
 ) -> Draw:
-    """As `model.draw`, with y summed out where it is unknown, for evaluation.
+    """Like `model.draw`, for evaluation: y is summed out where it is unknown.
 
     What is given is a `Marginal`. Each value of y has k samples; `MOST` draws of y have k / `MOST` samples each. A model that
     does not know p(y), or sums over y itself, draws as it is.
@@ -65,7 +65,7 @@ def marginal(
 
 
 def likeliest(model: Any, x: Tensor, y: Mapping[str, Tensor], mask: Tensor | None = None) -> Mapping[str, Tensor]:
-    """y, the likeliest value given x where it is unknown, by the ELBO at the posterior's mean."""
+    """Complete y: where it is unknown, take the likeliest value given x, by the ELBO at the posterior's mean."""
     population = getattr(getattr(model, "condition", None), "population", None)
     if population is None:
         return y
@@ -77,7 +77,7 @@ def likeliest(model: Any, x: Tensor, y: Mapping[str, Tensor], mask: Tensor | Non
 def summed(
     model: Any, population: Population, x: Tensor, y: Y, k: int, mask: Tensor | None, again: Again
 ) -> tuple[list[tuple[Tensor, Tensor, Tensor, Tensor]], Y]:
-    """Of rows of which something is unknown (b,): the terms of the bound, (b,) each, and y with its likeliest value."""
+    """Sum y out for the rows (b,) where it is unknown. Returns the terms of the bound, (b,) each, and the likeliest y."""
     sums, y = [], {name: values.clone() for name, values in y.items()}
     for rows, values, log_p in population.parts(y):
         count = log_p.shape[1]
@@ -100,14 +100,14 @@ def summed(
 
 
 class Again:
-    """Noise that can be asked for again, for some of the rows: the n-th time it is asked for is the n-th number there was."""
+    """Noise that can be drawn again for some of the rows: the n-th draw gives the n-th numbers again."""
 
     def __init__(self, source: Noise, k: int, rows: int):
         self.source, self.k, self.rows = source, k, rows
         self.drawn: list[Tensor] = []
 
     def noise(self, rows: Tensor | None = None, first: int = 0) -> Noise:
-        """Of these rows, None for all, from this sample on: (k, rows, *shape)."""
+        """The noise of these rows (None: all), from this sample on: (k, rows, *shape)."""
         asked = iter(range(1 << 30))
 
         def again(k: int, n: int, *shape: int) -> Tensor:
@@ -120,5 +120,5 @@ class Again:
         return again
 
     def flat(self, k: int, n: int, *shape: int) -> Tensor:
-        """Of k samples as rows of their own: (1, k * rows, *shape)."""
+        """The noise of k samples as rows of their own: (1, k * rows, *shape)."""
         return self.source(self.k, self.rows, *shape).flatten(0, 1)[None]

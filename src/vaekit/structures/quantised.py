@@ -25,7 +25,7 @@ COLLAPSED = 0.1  # a perplexity below this share of the codes
 
 @dataclass
 class Certain:
-    """All the probability on one z: loc (B, latent_dim)."""
+    """A distribution with all its probability on one z: loc (B, latent_dim)."""
 
     loc: Tensor
 
@@ -66,7 +66,7 @@ class CodePrior:
         return self.tempered(0.0).sample(1)[0]
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Of z (k, B, latent_dim) -> (k, B), or of (B, latent_dim) -> (B,): of the codes nearest to it."""
+        """The log-probability of the codes nearest to z: (k, B, latent_dim) -> (k, B), or (B, latent_dim) -> (B,)."""
         if self.codes is not None and x is self.drawn:
             return self._log_prob(self.codes, self.c).expand(len(x), -1)
         codes = self.model.codes(x)
@@ -99,7 +99,7 @@ class CodePrior:
 
 class QuantisedVAE(Model):
     """z is the code vectors of all places, flattened: (k, B, latent_dim), latent_dim = code_dim * positions. So
-    decoding needs no codebook, and paths between two z lead somewhere. Members as of `vaekit.model.LatentModel`.
+    decoding needs no codebook, and paths between two z lead somewhere. It has the members of `vaekit.model.LatentModel`.
 
     While it trains, `draw` also moves the codebook: each code to the moving average of the vectors it stands for, and
     codes that went out of use to some of the encoder's outputs, chosen by torch's global generator. Over several
@@ -197,7 +197,7 @@ class QuantisedVAE(Model):
         return torch.special.entr(share).sum().exp().item()
 
     def codebook_verdict(self) -> str:
-        """What the perplexity says, and the remedy."""
+        """Say what the perplexity means, and what to do."""
         codes, used = len(self.codebook), self.perplexity
         if used >= max(1.1, COLLAPSED * codes):
             return f"The codebook is in use: a perplexity of {used:.0f} out of {codes} codes."
@@ -208,7 +208,7 @@ class QuantisedVAE(Model):
         )
 
     def _quantise(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
-        """The encoder's (B, latent_dim) -> z, through which gradients pass, its codes, and what the codebook asks for."""
+        """Quantise the encoder's output (B, latent_dim). Returns z, through which gradients pass, its codes, and the codebook's loss."""
         if not self.training:
             codes = self.codes(vectors)
             return self.vectors(codes).to(vectors), codes, 0.0
@@ -243,7 +243,7 @@ def build_quantised(
     prior_channels: int = 64,
     commitment: float = 0.25,
 ) -> QuantisedVAE:
-    """A `QuantisedVAE` with fresh weights. UserError where the data is neither pictures nor rows, an option is too small,
+    """A `QuantisedVAE` with fresh weights. UserError if the data is neither pictures nor rows, an option is too small,
     or the package vector-quantize-pytorch is missing."""
     if len(likelihood.event_shape) not in (1, 3):
         raise UserError(

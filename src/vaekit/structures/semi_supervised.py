@@ -1,4 +1,4 @@
-"""A conditional VAE whose y is known of some rows alone: where it is not, it is a latent too (M2 of Kingma et al. 2014, arXiv
+"""A conditional VAE whose y is known for some rows only. Where it is unknown, y is a latent too (M2, Kingma et al. 2014, arXiv
 1406.5298).
 
     p(x, y, z) = p(y) p(z|y) p(x|z,y)        q(y, z|x) = q(y|x) q(z|x,y)
@@ -96,7 +96,7 @@ class SemiSupervisedModel(LatentModel):
         self.learn_from(torch.zeros(0), None, torch.zeros(0))
 
     def learn_from(self, x: Tensor, mask: Tensor | None, y: Tensor) -> None:
-        """The labelled rows, as the model sees them. They are no part of a saved model."""
+        """Keep the labelled rows, as the model sees them. They are not saved with the model."""
         for name, value in {"x": x, "mask": mask, "y": y}.items():
             self.register_buffer(f"labelled_{name}", value, persistent=False)
 
@@ -113,11 +113,11 @@ class SemiSupervisedModel(LatentModel):
             return self.classifier(features, **seen)
 
     def likeliest(self, h: Tensor) -> Tensor:
-        """What `judge` gave -> the likeliest y, in the form of y."""
+        """Turn the output of `judge` into the likeliest y."""
         raise NotImplementedError
 
     def completed(self, y: Given, h: Tensor) -> Tensor:
-        """y where it is known, the likeliest elsewhere."""
+        """Fill in y where it is unknown with the likeliest value."""
         guess, known = self.likeliest(h), self.known(y, len(h))
         return guess if known is None else torch.where(is_known(known).view(-1, *[1] * (known.ndim - 1)), known, guess)
 
@@ -127,7 +127,7 @@ class SemiSupervisedModel(LatentModel):
     # -- as of a LatentModel -------------------------------------------------------------------------------------------
 
     def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Distribution:
-        """q(z|x,y) for x (B, *event), of the likeliest y where it is unknown: a distribution over (B, latent_dim)."""
+        """q(z|x,y) for x (B, *event), with the likeliest y where it is unknown: a distribution over (B, latent_dim)."""
         return super().posterior(x, {self.target: self.completed(y, self.judge(x, mask))}, mask)
 
     def draw(
@@ -173,7 +173,7 @@ class SemiSupervisedModel(LatentModel):
         return self.judge(*(self.perturb(x, mask, noise) if self.perturb and self.consistency else (x, mask)))
 
     def _adversarial(self, x: Tensor, mask: Tensor | None, h: Tensor, noise: Noise) -> Tensor:
-        """How much q(y|x) changes in the worst direction, nats a row."""
+        """How much q(y|x) changes in the worst direction, in nats per row."""
         features, fixed = self.likelihood.features(x), h.detach()
         radius = self.radius * (features - features.mean(0)).flatten(1).square().sum(1).mean().sqrt()
 
@@ -187,28 +187,30 @@ class SemiSupervisedModel(LatentModel):
         return self._divergence(fixed, self._judge(features + radius * unit(slope), mask))
 
     def label_loss(self, x: Tensor, mask: Tensor | None, y: Tensor) -> Tensor:
-        """-log q(y|x) of rows whose y is known, the mean in nats."""
+        """The mean of -log q(y|x) over rows whose y is known, in nats."""
         return self._loss(self.judge(x, mask), y)
 
     def own_loss(self, x: Tensor, mask: Tensor | None, noise: Noise) -> Tensor:
-        """What training adds to the bound, of rows x (B, *event): all that q(y|x) learns where `generative` is 0."""
+        """What training adds to the bound for rows x (B, *event). If `generative` is 0, q(y|x) learns from this alone."""
         return self._learn(x, mask, self.judge(x, mask), noise)
 
     def fit_temperature(self, h: Tensor, y: Tensor) -> float:
-        """How much less sure q(y|x) has to be, so that what `judge` gave (N, outputs) makes y (N, ...) the most likely. It is drawn
-        towards 1, as by a few rows: few of them all of which are right would say that q(y|x) is never wrong."""
+        """Find how much less sure q(y|x) has to be to make y (N, ...) most likely, given the output of `judge` (N, outputs).
+
+        It is drawn towards 1, as if by a few rows: otherwise a few rows that are all right would say that q(y|x) is never wrong.
+        """
         raise NotImplementedError
 
     def _loss(self, h: Tensor, y: Tensor) -> Tensor:
-        """-log q(y|x), nats a row."""
+        """-log q(y|x), in nats per row."""
         raise NotImplementedError
 
     def _divergence(self, h: Tensor, other: Tensor) -> Tensor:
-        """KL between the q(y|x) of two outputs, nats a row."""
+        """KL between the q(y|x) of two outputs, in nats per row."""
         raise NotImplementedError
 
     def _agree(self, h: Tensor, moved: Tensor) -> Tensor:
-        """How far what is said of moved rows is from what is said of these, nats a row."""
+        """How far q(y|x) of perturbed rows is from q(y|x) of these rows, in nats per row."""
         return self._divergence(h, moved)
 
     def _decisive(self, h: Tensor) -> Tensor:
@@ -262,7 +264,7 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         )
 
     def _others(self, q: Tensor, chosen: Tensor, again: Again) -> tuple[Tensor, Tensor, Tensor]:
-        """Which classes of which rows there are in the sum beside the likeliest, and the probability with which they were drawn.
+        """Choose which classes of which rows the sum has beside the likeliest. Also returns the probability of this choice.
 
         All of them; in training, of each row that is in doubt, one of them by its probability, whose term counts for as much more:
         the sum's value and gradient on average, at two classes a row (Liu et al. 2019, arXiv 1810.04777).
@@ -289,7 +291,7 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         return (F.cross_entropy(moved, label, reduction="none") * (probability > CERTAIN)).mean()
 
     def _decisive(self, h: Tensor) -> Tensor:
-        """The entropy of q(y|x), and KL(mean of q(y|x) || p(y)), nats a row."""
+        """The entropy of q(y|x), and KL(mean of q(y|x) || p(y)), in nats per row."""
         log_q = h.log_softmax(-1)
         mean = log_q.exp().mean(0)
         entropy = -(log_q.exp() * log_q).sum(1).mean()
@@ -348,12 +350,12 @@ def as_rows(t: Tensor, k: int) -> Tensor:
 
 
 def uniform(noise: Noise, rows: int, *shape: int) -> Tensor:
-    """Numbers from 0 to below 1 out of standard Normal ones: (rows, *shape)."""
+    """Turn standard Normal noise into uniform numbers from 0 to below 1: (rows, *shape)."""
     return torch.special.ndtr(noise(1, rows, *shape)[0].double()).clamp_max(1 - 1e-9)
 
 
 def jolted(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor | None]:
-    """Pictures (B, channels, H, W), each turned, scaled, slanted and moved a little."""
+    """Turn, scale, slant and move each picture (B, channels, H, W) a little."""
     turn, scale, slant, right, down = ((2 * uniform(noise, len(x), 5) - 1).to(x) * x.new_tensor(JOLT)).unbind(1)
     cos, sin, scale = turn.cos(), turn.sin(), 1 + scale
     first = torch.stack([cos * scale, slant - sin * scale, right], dim=1)
@@ -366,7 +368,7 @@ def jolted(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor
 
 
 def thinned(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor | None]:
-    """Rows of which some values are missing: of each another share, up to half."""
+    """Hide some values of each row: a different share of each, up to half."""
     share = uniform(noise, len(x), 1).to(x.device) / 2
     seen = (uniform(noise, len(x), x[0].numel()).to(x.device) >= share).view(x.shape)
     return x, seen if mask is None else mask & seen

@@ -38,7 +38,7 @@ def save_checkpoint(folder: Path, run: str, state: Any, step: nn.Module, optimiz
 
 
 def load_checkpoint(folder: Path, run: str, step: nn.Module, optimizer: Any, state_class: type[S]) -> S:
-    """Put everything back and return the state; a new one where there is no checkpoint yet."""
+    """Put everything back and return the state; a new state if there is no checkpoint yet."""
     path = folder / CHECKPOINT
     if not path.exists():
         return state_class()
@@ -71,7 +71,7 @@ def load_checkpoint(folder: Path, run: str, step: nn.Module, optimizer: Any, sta
 
 
 def put_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Load a state dict. ValueError or RuntimeError where it is not this module's, or holds numbers that are not finite."""
+    """Load a state dict. ValueError or RuntimeError if it is not this module's, or has numbers that are not finite."""
     check_weights(module, tensors)
     module.load_state_dict(tensors)
 

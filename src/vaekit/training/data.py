@@ -53,7 +53,7 @@ class Data:
 
 
 def rows_at_once(model: nn.Module, data: Data, k: int = 1, *, most: int | None = None) -> int:
-    """Rows of which k decoder outputs each may be held in memory, but no more than `most`."""
+    """How many rows fit in memory at once with k decoder outputs each; at most `most`."""
     shape, likelihood = data.x.shape[1:], getattr(model, "likelihood", None)
     decoded = 0 if likelihood is None else likelihood.values_per_row(shape)  # type: ignore[operator]
     rows = VALUES_AT_ONCE // (k * max(1, decoded, math.prod(shape)))
@@ -61,7 +61,7 @@ def rows_at_once(model: nn.Module, data: Data, k: int = 1, *, most: int | None =
 
 
 class Subset(Data):
-    """Some rows of data that are too large to be copied."""
+    """A view of some rows of data that are too large to copy."""
 
     def __init__(self, data: Data, rows: Tensor):
         self.data, self.rows = data, rows
@@ -69,7 +69,7 @@ class Subset(Data):
 
     @property
     def y(self) -> Mapping[str, Tensor]:  # type: ignore[override]
-        """Conditions of all rows: a copy, so that it is only made where it is asked for."""
+        """The conditions of all rows: a copy, so it is made only when asked for."""
         return {k: v.index_select(0, self.rows) for k, v in self.data.y.items()}
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class Subset(Data):
 
 
 def subset(data: Data, rows: Tensor) -> Data:
-    """The chosen rows: a copy, or of what is larger than memory should hold twice, a view."""
+    """Pick rows: a copy, or a view if the data is too large to hold twice in memory."""
     size = sum(t.nbytes for t in (data.x, data.mask, *data.y.values()) if t is not None)
     return data[rows] if size < LARGE else Subset(data, rows)
 
@@ -99,7 +99,7 @@ def as_is(x: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
 
 
 def generator(seed: int, *address: int) -> torch.Generator:
-    """A generator whose numbers are a function of the seed and the address."""
+    """Make a generator whose numbers depend on the seed and the address only."""
     state = np.random.SeedSequence([seed, *address]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
@@ -151,7 +151,7 @@ def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
 
 
 def like_lengths(order: Tensor, lengths: Tensor, batch: int, seed: int, epoch: int) -> Tensor:
-    """An order in which the rows of a batch have about the same length, and batches come in no order.
+    """Order rows so that a batch has rows of about the same length, and batches come in random order.
 
     Args:
         order: of rows, at random. lengths: of each row. batch: rows of a batch.
@@ -164,13 +164,13 @@ def like_lengths(order: Tensor, lengths: Tensor, batch: int, seed: int, epoch: i
 
 
 def row_lengths(data: Data) -> Tensor:
-    """How many values of each row are there, (N,)."""
+    """How many values of each row are not missing, (N,)."""
     every = [c.mask.flatten(1).sum(1) if c.mask is not None else torch.zeros(len(c)) for c in data.chunks(65536)]
     return torch.cat(every)
 
 
 def batch_seeds(batches: int, seed: int, epoch: int) -> list[int]:
-    """The seed of each batch's noise, all at once: a SeedSequence is too dear to make at every step."""
+    """The seed of each batch's noise, all at once: a SeedSequence is too expensive to make at every step."""
     return torch.randint(2**63 - 1, (batches,), generator=generator(seed, STEP, epoch)).tolist()
 
 

@@ -83,7 +83,7 @@ class Training:
 
 @dataclass
 class State:
-    """Where a run stands; with the weights and Adam's moments it is all that is needed to go on."""
+    """Where a run stands: with the weights and Adam's moments, all that it needs to continue."""
 
     epoch: int = 0
     batch: int = 0  # of this epoch, done
@@ -256,7 +256,7 @@ def fit(
 
 
 def launch(options: Training) -> Any:
-    """Fabric for these options; imported here because it takes seconds. UserError where this machine cannot do as they say."""
+    """Fabric for these options; imported here because it takes seconds. UserError if this machine cannot do what they say."""
     from lightning_fabric import Fabric
 
     check_devices(options)
@@ -298,7 +298,7 @@ def check_devices(options: Training) -> None:
 
 
 def disband(fabric: Any) -> None:
-    """End what `launch` began: a process that leaves while its group's threads still run may be aborted."""
+    """End what `launch` began: a process that exits while its group's threads still run may be aborted."""
     if fabric.world_size > 1:
         fabric.barrier()
         torch.distributed.destroy_process_group()
@@ -317,7 +317,7 @@ def computes_bfloat16() -> bool:
 
 
 def schedule(progress: float) -> float:
-    """Share of the learning rate: up over the first 2 % of the run, then down to 0 along a cosine."""
+    """The factor for the learning rate: it rises over the first 2 % of the run, then falls to 0 along a cosine."""
     return min(1.0, 0.02 + progress / 0.02) * 0.5 * (1 + math.cos(math.pi * progress))
 
 

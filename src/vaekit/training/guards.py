@@ -25,7 +25,7 @@ _one_at_a_time = threading.RLock()
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's own generator starts at `seed` within this context, and is as before after it.
+    """Within this context torch's own generator starts at `seed`; after it, the generator is as before.
 
     The generator belongs to the whole process, and so does more that training sets. So one thread at a time may be within, and
     fits in several threads wait for each other. What the caller has set otherwise (no_grad, inference_mode, a default dtype) does
@@ -44,7 +44,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """New tensors have 32 bits within this context, whatever the host of the process prefers."""
+    """Within this context new tensors have 32 bits, whatever default the process has."""
     preferred = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -110,14 +110,14 @@ def first_bad(named: dict[str, Any]) -> str | None:
 
 
 def reject_nan(step: nn.Module) -> None:
-    """UserError where a weight is not finite: such a state is never saved over a good one."""
+    """UserError if a weight is not finite: such a state must not replace a good one."""
     if bad := first_bad(step.state_dict()):
         raise UserError(f"{bad} is not finite, so this state is not saved: lower the learning rate")
 
 
 @torch.no_grad()
 def explain_nan(model: Any, x: Tensor, y: Any, mask: Any, noise: Any, state: Any, folder: Path | None) -> str:
-    """One line: the step, the first tensor that is not finite on the way from data to loss, and what to do."""
+    """Say in one line the step, the first tensor that is not finite on the way from data to loss, and what to do."""
     bad = first_bad({"x (the data)": x, **{f"weight {k}": v for k, v in model.named_parameters()}})
     if bad is None:
         draw = model.draw(x, y, mask=mask, noise=noise)

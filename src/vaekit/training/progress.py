@@ -88,7 +88,7 @@ class ProgressBar:
 
 
 def track(work: Any, what: str = "evaluate") -> Iterator[Any]:
-    """The items of `work`, which has a length, one by one: with a bar on a terminal, elsewhere with a line every few seconds."""
+    """Yield the items of `work`, which has a length, with a bar on a terminal and a line every few seconds elsewhere."""
     from rich.console import Console
     from rich.progress import track as rich_track
 
