@@ -210,7 +210,7 @@ def test_days_or_months_first_is_told_by_other_columns_by_order_or_by_the_user()
     table = pa.table({"a": unclear})
     found, notes = read_cells(table, {"a": {"kind": "date", "format": "%d/%m/%Y"}})
     assert (found["a"][0].as_py(), notes) == (datetime.date(2020, 1, 5), [])
-    with pytest.raises(UserError, match=r"'a' does not hold dates such as %d.%m.%Y, row 0 .* has '05/01/2020'"):
+    with pytest.raises(UserError, match=r"'a' does not hold dates such as %d.%m.%Y: row 0 .* has '05/01/2020'"):
         read_cells(table, {"a": {"kind": "date", "format": "%d.%m.%Y"}})
 
 

@@ -83,8 +83,8 @@ class AutoregressiveNormal:
 
 
 class AutoregressiveLikelihood(NormalLikelihood):
-    """Of windows of series, (channels, time): as "normal", and the memory of each channel's errors is learned, too; one below
-    0, errors that alternate, is not thought of."""
+    """Like "normal", for windows of series (channels, time); it also learns the memory of each channel's errors. It does not
+    model a memory below 0, which means errors that alternate."""
 
     def __init__(self, event_shape: tuple[int, ...], **options: Any):
         if len(event_shape) != 2:

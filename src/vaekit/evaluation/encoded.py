@@ -44,7 +44,7 @@ class Encoded:
         return np.isnan(self.numbers[name]) if name in self.numbers else self.codes[name] == self.sizes[name] - 1
 
     def matrix(self) -> np.ndarray:
-        """(N, columns), in which rows are equal that are."""
+        """(N, columns): rows are equal in it if and only if they are equal."""
         return self.features() + 0.0  # there is a -0 too
 
     def features(self, without: str | None = None) -> np.ndarray:
@@ -167,5 +167,5 @@ def plain(column: Any) -> Any:
 
 
 def some(part: Encoded, n: int, rng: np.random.Generator) -> Encoded:
-    """n of the rows, drawn at random."""
+    """Draw n of the rows at random."""
     return part.rows(rng.choice(len(part), n, replace=False))

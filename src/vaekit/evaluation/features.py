@@ -61,7 +61,7 @@ class FeatureNetwork(nn.Module):
         return [head(h) for head in self.heads]
 
     def pack(self, pictures: np.ndarray) -> Tensor:
-        """Pictures as the user has them -> (N, channels, H, W). UserError where they are not like those learned from."""
+        """Turn a user's pictures into (N, channels, H, W). UserError if they are not like those that the network learned from."""
         pictures = np.asarray(pictures)
         pictures = pictures.astype(np.uint8) if pictures.dtype.kind == "b" else pictures
         if pictures.ndim not in (3, 4):
@@ -88,11 +88,11 @@ class FeatureNetwork(nn.Module):
 
     @property
     def hash(self) -> str:
-        """Of all weights (BLAKE2b, 16 hex digits): the same hash, the same features."""
+        """A hash of all weights (BLAKE2b, 16 hex digits): the same hash means the same features."""
         return digest(self.state_dict())
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file with all that `load` needs, in one step."""
+        """Write a safetensors file with everything that `load` needs, in one step."""
         described = {
             "images": asdict(self.images),
             "labels": {name: label.classes for name, label in self.labels.items()},
@@ -105,7 +105,7 @@ class FeatureNetwork(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> FeatureNetwork:
-        """Read what `save` wrote. UserError where the file is missing, cut short, changed or another thing."""
+        """Read what `save` wrote. UserError if the file is missing, cut short, changed or something else."""
         if not Path(path).is_file():
             raise UserError(f"{path} does not exist: write a feature network with `vaekit features SOURCE -o {path}`")
         tensors, described = read_tensors(Path(path), KIND)

@@ -1,4 +1,4 @@
-"""Are the gaps of a table filled better than by what is usual? Cells that are there are hidden, and guessed."""
+"""Does a model fill the gaps of a table better than a plain guess? Known cells are hidden, and guessed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEWEST = 20  # cells of a column that say something
 
 
 def filled_gaps(estimator: Any, table: Any, y: Mapping[str, Any], *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """How far the best guesses of hidden cells are off, beside the mean of a number and the commonest class.
+    """How far the model's best guesses of hidden cells are off, beside those of the mean and the commonest class.
 
     A note names the columns whose guesses are worse than that: by more than two standard errors.
 
@@ -74,7 +74,7 @@ def is_worse(own: np.ndarray, usual: np.ndarray) -> bool:
 
 
 def gap_lines(results: Mapping[str, Any]) -> list[str]:
-    """What `filled_gaps` found, for `vaekit evaluate`."""
+    """Write what `filled_gaps` found as lines, for `vaekit evaluate`."""
     found = results.get("gaps")
     if not found:
         return []

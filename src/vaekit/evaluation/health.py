@@ -8,8 +8,8 @@ from typing import Any
 ACTIVE_VARIANCE = 0.01  # a unit is active when its posterior mean varies more than this over the data
 DEAD_KL = 0.1  # nats
 DEAD_GAP, LIVE_GAP = 0.1, 1.0  # nats the decoder loses when given the z of another row: z is ignored; z is used
-MISSED_NATS, MISSED_SHARE = 1.0, 0.25  # a prior that misses more than both, nats and a share of the KL, is told of
-DEAD_COMPONENT = 0.01  # of an equal share of the rows: a mixture's component with less is used by none
+MISSED_NATS, MISSED_SHARE = 1.0, 0.25  # the verdict reports a prior that misses more nats and a larger share of the KL
+DEAD_COMPONENT = 0.01  # of an equal share of the rows: a mixture's component with less is unused
 REVIVE = (
     "Train for longer, with a floor under the KL, or a higher one (--objective kl_floor --objective.nats 16), or with a smaller "
     "decoder."

@@ -83,8 +83,8 @@ def importance_weighted(
 def evaluate(
     model: nn.Module, data: Data, *, k: int = 500, to_batch: ToBatch = as_is, seed: int = 0, track: Track = list
 ) -> dict[str, Any]:
-    """Everything that is said of a model on `data`, means over its rows, in nats. What is unknown of y is summed out of the ELBO, its
-    two parts and the IW-NLL; the latent is looked at with the likeliest y in its place.
+    """Measure a model on `data`: means over its rows, in nats. The ELBO, its two parts and the IW-NLL sum out what is unknown about
+    y; the measures of the latent take the likeliest y instead.
 
     Returns:
         elbo, reconstruction, kl; iw_nll (with `k` samples) and its standard error over rows; kl_per_unit, and
@@ -137,5 +137,5 @@ def evaluate(
 
 
 def variance(x: Tensor) -> Tensor:
-    """Of each column of (N, d), d of 0 included, over which `Tensor.var` warns."""
+    """The variance of each column of (N, d). d may be 0, for which `Tensor.var` warns."""
     return (x - x.mean(0)).square().mean(0)

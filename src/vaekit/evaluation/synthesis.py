@@ -1,4 +1,4 @@
-"""Is a synthetic table any good? Its shapes, its use for learning, and what it gives away of the rows it was learned from.
+"""Is a synthetic table any good? Its shapes, its use for learning, and what it reveals about the training rows.
 
 Tables are `pyarrow.Table`, the columns of one are in all. A column is a number (dates and times too) or a category, by
 its Arrow type; `kinds`, {"column": "category" or "number"}, overrides that. In a category a missing value is one more
@@ -52,15 +52,15 @@ SENTENCES = {
 
 
 class TooFewRows(UserError):  # noqa: N818
-    """A measure needs more rows than there are: a report leaves it out."""
+    """There are too few rows for a measure: a report leaves it out."""
 
 
 # -- shapes ------------------------------------------------------------------------------------------------------------
 
 
 def column_shapes(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None) -> dict[str, float]:
-    """How alike each column is, 0..1: 1 - the Kolmogorov-Smirnov statistic of the numbers that are there (KSComplement),
-    1 - the total variation of categories (TVComplement). NaN where a number has no value."""
+    """How similar each column is, 0..1: 1 - the Kolmogorov-Smirnov statistic of known numbers (KSComplement), or 1 - the total
+    variation of categories (TVComplement). NaN if a column of numbers has no value."""
     a, b = encode(real, synthetic, kinds=kinds)
     found = {}
     for name in real.column_names:
@@ -80,14 +80,14 @@ def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def missing_values(real: pa.Table, synthetic: pa.Table) -> dict[str, float]:
-    """1 - the difference between the shares of missing values (MissingValueSimilarity), of columns that lack any."""
+    """1 - the difference between the shares of missing values (MissingValueSimilarity), for columns with missing values."""
     a, b = encode(real, synthetic)
     shares = {name: [part.missing(name).mean() for part in (a, b)] for name in real.column_names}
     return {name: float(1 - abs(x - y)) for name, (x, y) in shares.items() if x or y}
 
 
 def pair_trends(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None) -> dict[tuple[str, str], float]:
-    """How alike each pair of columns goes together, 0..1.
+    """How similar the relation of each pair of columns is, 0..1.
 
     Two numbers: 1 - |r - r'| / 2 of Pearson's correlations (CorrelationSimilarity); a column that is constant has none,
     which counts as 0. Else 1 - the total variation of the contingency table (ContingencySimilarity), a number in 10 bins
@@ -123,7 +123,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's, of the rows where both are known; 0 where one of them does not vary."""
+    """Pearson's correlation over the rows where both are known; 0 if one of them does not vary."""
     both = ~(np.isnan(a) | np.isnan(b))
     a, b = a[both], b[both]
     if not len(a) or np.ptp(a) == 0 or np.ptp(b) == 0:
@@ -137,7 +137,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 def efficacy(
     train: pa.Table, synthetic: pa.Table, test: pa.Table, target: str, kinds: Kinds = None, *, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Train on synthetic, test on real, beside train on real, test on real, by gradient-boosted trees.
+    """Compare training on synthetic rows with training on real rows, tested on real rows, with gradient-boosted trees.
 
     Rows whose target is missing are left out. Of more than 20,000 rows, so many learn, chosen at random; of many classes
     each has fewer trees, so that there are at most 1000.
@@ -169,7 +169,7 @@ def efficacy(
 
 
 def choose_target(table: pa.Table, kinds: Kinds = None) -> str | None:
-    """The last column that is a number, or a category of 2 to 20 classes; None where no column is."""
+    """Choose the last column that is a number, or a category of 2 to 20 classes; None if there is no such column."""
     (rows,) = encode(table, kinds=kinds)
     for name in reversed(table.column_names):
         values = rows[name][~rows.missing(name)]
@@ -220,7 +220,7 @@ def classifier(categorical: np.ndarray, seed: int, classes: int = 2) -> Any:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Without scikit-learn's advice to those who choose its models themselves."""
+    """Silence scikit-learn's advice to people who choose its models themselves."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -249,7 +249,7 @@ def two_sample(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None, *, seed
 
 
 def chance_error(n: int) -> float:
-    """Standard error of the AUC of n rows against n others where there is nothing to tell (Mann and Whitney 1947)."""
+    """Standard error of the AUC of n rows against n others that do not differ (Mann and Whitney 1947)."""
     return math.sqrt((2 * n + 1) / (12 * n * n))
 
 
@@ -290,7 +290,7 @@ def copying(
 def membership(
     train: pa.Table, holdout: pa.Table, synthetic: pa.Table, kinds: Kinds = None, *, seed: int = 0
 ) -> dict[str, float]:
-    """AUC of two attacks that tell training rows from held-out ones, by the synthetic table alone and with other real rows.
+    """AUC of two attacks that tell training rows from held-out rows: with the synthetic table alone, and with other real rows too.
 
     The first calls those rows members that have a synthetic row near (Chen et al. 2020, arXiv 1909.03935). The second
     divides that distance by the one to real rows that were not trained on, and so looks for places where the synthetic
@@ -344,7 +344,7 @@ def quality(
     *,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Everything that is said of a synthetic table, as plain values that JSON can hold.
+    """Measure a synthetic table. Returns plain values that JSON can hold.
 
     Shapes and pairs are measured against the rows held out, as the training rows themselves are: `reference` is that, what
     a perfect table would score.
@@ -386,7 +386,7 @@ def quality(
 
 
 def verdict(found: Mapping[str, Any]) -> str:
-    """What `quality` found, in a sentence or two: whether rows can be told apart, and by what."""
+    """Say in a sentence or two what `quality` found: whether rows can be told apart, and by what."""
     if "two_sample" not in found:
         return f"{found['left_out']['two_sample'].capitalize()}."
     auc = found["two_sample"]["auc"]
@@ -401,7 +401,7 @@ def verdict(found: Mapping[str, Any]) -> str:
 
 
 def summary(shapes: Mapping[str, float], pairs: Mapping[tuple[str, str], float]) -> dict[str, float]:
-    """Means over the columns, over the pairs, and of the two: SDMetrics' overall score."""
+    """Means over the columns and over the pairs, and the mean of the two: SDMetrics' overall score."""
     columns = float(np.nanmean(list(shapes.values())))
     both = float(np.mean(list(pairs.values()))) if pairs else math.nan
     return {"column_shapes": columns, "pair_trends": both, "quality": float(np.nanmean([columns, both]))}

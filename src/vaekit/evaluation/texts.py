@@ -14,7 +14,7 @@ from vaekit.kinds.text import have_words
 def sizes(kind: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:
     """Words and characters of texts (N,), as far as the model reads them: (N,) and (N,) whole numbers.
 
-    The end of a text counts as one of each, since it is told as well: the field computes the perplexity of sentences in this way. A text that
+    The end of a text counts as one of each, since it is predicted too: the field computes the perplexity of sentences in this way. A text that
     the model cuts has none.
     """
     words, characters = [], []
@@ -27,8 +27,9 @@ def sizes(kind: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rates(kind: Any, texts: Any, log_p: float) -> dict[str, float]:
-    """Of texts (N,) whose mean log p(x) is `log_p` nats: how many words, tokens and characters they have, ends included; nats_per_word,
-    perplexity (its exponential) and bits_per_character. What is of words is left out where texts have none, as in Chinese."""
+    """For texts (N,) whose mean log p(x) is `log_p` nats: how many words, tokens and characters they have, ends included;
+    nats_per_word, perplexity (its exponential) and bits_per_character. Numbers per word are left out if texts have no spaces, as
+    in Chinese."""
     words, characters = sizes(kind, texts)
     nats = -log_p / words.mean()
     of_words = {"words": int(words.sum()), "nats_per_word": nats, "perplexity": math.exp(min(nats, 700.0))}
@@ -41,11 +42,11 @@ def rates(kind: Any, texts: Any, log_p: float) -> dict[str, float]:
 
 
 def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
-    """What `results` of a model and log p(x) (N,) of the same texts by a language model of the same size say together.
+    """Compare the `results` of a model with log p(x) (N,) of the same texts by a language model of the same size.
 
     Returns:
-        language_model_nll, language_model_bits_per_character and language_model_perplexity; gain: by how many nats a text the IW-NLL is lower, which is what z is
-        worth at least; verdict, with a sentence on it.
+        language_model_nll, language_model_bits_per_character and language_model_perplexity; gain: by how many nats per text the IW-NLL is lower, which is
+        the least that z is worth; verdict, with a sentence on it.
     """
     nll = -float(log_p.mean())
     gain = nll - results["iw_nll"]
@@ -64,7 +65,7 @@ def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
 
 
 def text_lines(results: Mapping[str, Any]) -> list[str]:
-    """What `rates` and `beside` found, for people; none where it was not asked."""
+    """Write what `rates` and `beside` found as lines; none if the model is not of texts."""
     if "bits_per_character" not in results:
         return []
     lines = [

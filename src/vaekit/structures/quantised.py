@@ -190,8 +190,8 @@ class QuantisedVAE(Model):
 
     @property
     def perplexity(self) -> float:
-        """How many codes are in use, effectively: the exponential of the entropy of how often each was, of late in
-        training. All equally often is all of them."""
+        """The effective number of codes in use: the exponential of the entropy of how often training used each code lately. If
+        all are used equally often, it is the number of codes."""
         share = self.quantiser._codebook.cluster_size[0].double()
         share = share / share.sum()
         return torch.special.entr(share).sum().exp().item()

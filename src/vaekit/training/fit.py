@@ -282,8 +282,8 @@ def launch(options: Training) -> Any:
 
 
 def check_devices(options: Training) -> None:
-    """UserError where these devices would have Lightning start the program again, once for each of them, or wait for ever for
-    nodes that nobody has started. torchrun and SLURM start all processes themselves."""
+    """UserError if Lightning would start the program again for each of these devices, or wait forever for nodes that nobody
+    started. torchrun and SLURM start all processes themselves."""
     wanted = options.devices * options.nodes
     started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
     if wanted not in (1, started):
