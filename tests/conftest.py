@@ -1,18 +1,29 @@
 """Shared pieces: real data beside the repository, and a model whose likelihood is known exactly."""
 
+import contextlib
+import datetime
+import io
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 from torch import nn
 
+from vaekit.cli import main
 from vaekit.distributions.likelihoods import NormalLikelihood
+from vaekit.errors import UserError
 from vaekit.model import LatentModel
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -38,8 +49,41 @@ def real(path: str) -> Path:
     return DATA / path
 
 
-def vaekit(*args, check=None, cwd=None, env=None, **kwargs) -> subprocess.CompletedProcess:
-    """Run the command line in a process of its own."""
+def vaekit(*args, check=None, cwd=None) -> subprocess.CompletedProcess:
+    """Run the command line in this process: its exit code, what it printed and what it said, as a process has them."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["vaekit", *map(str, args)])
+        patch.setattr(logging.getLogger("vaekit"), "handlers", [])
+        patch.setattr(logging.getLogger("vaekit"), "level", logging.NOTSET)
+        patch.setenv("COLUMNS", "120")
+        if cwd is not None:
+            patch.chdir(cwd)
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    printed, said = (stream.buffer.getvalue().decode() for stream in (out, err))
+    done = subprocess.CompletedProcess(args, stopped.value.code, printed, said)
+    if check is not None:
+        assert done.returncode == check, printed + said
+    return done
+
+
+def fails(*args, cwd=None) -> str:
+    """The one line that the command line says as it refuses."""
+    said = vaekit(*args, cwd=cwd, check=2).stderr.splitlines()
+    lines = [line for line in said if not line.startswith(("note:", "epoch")) and " -> " not in line]
+    assert len(lines) == 1, said
+    assert lines[0].startswith("vaekit: error: ")
+    return lines[0]
+
+
+def process(*args, check=None, cwd=None, env=None, **kwargs) -> subprocess.CompletedProcess:
+    """Run the command line in a process of its own, which takes three seconds more."""
     command = [sys.executable, "-m", "vaekit", *map(str, args)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **(env or {})}
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, **kwargs)
@@ -59,6 +103,45 @@ def start(*args, cwd=None, env=None) -> subprocess.Popen:
 def kill(process: subprocess.Popen) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def mistake(do, *args, **kwargs) -> str:
+    """The one line of the UserError that a call ends in."""
+    with pytest.raises(UserError) as caught:
+        do(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def noise(*shape, top=256, seed=0) -> np.ndarray:
+    """Pixels of whole numbers below `top`."""
+    return np.random.default_rng(seed).integers(0, top, shape, dtype=np.uint8)
+
+
+def save_picture(path, pixels, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **options)
+    return path
+
+
+def people(n: int, seed: int, *, gaps: bool = True) -> pa.Table:
+    """Rows of one world: height goes with age, job and its pay with sex, and some answers are missing."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 80, n)
+    sex = rng.integers(0, 2, n)
+    job = np.where(rng.random(n) < 0.8, sex, rng.integers(0, 3, n))
+    pay = 1000 * (job + 1) + 20 * age + rng.normal(0, 100, n)
+    born = [datetime.date(2020 - a, 1, 1) for a in age.tolist()]
+    table = {
+        "age": pa.array(age),
+        "pay": pa.array(np.where(rng.random(n) < 0.1 * gaps, np.nan, pay)),
+        "height": pa.array(1.7 + 0.1 * sex + rng.normal(0, 0.05, n)),
+        "sex": pa.array(np.array(["f", "m"])[sex]),
+        "job": pa.array(np.array(["cook", "clerk", None])[job] if gaps else np.array(["cook", "clerk", "smith"])[job]),
+        "born": pa.array(born),
+        "member": pa.array(rng.random(n) < 0.3),
+    }
+    return pa.table(table)
 
 
 class LinearGaussian:
@@ -109,3 +192,42 @@ def digits():
 
     data = load_digits()
     return data.images.astype(np.uint8), data.target
+
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="session")
+def page():
+    """A page of a browser as narrow as a phone."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium here")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as p:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        chromium = p.chromium.launch(executable_path=browser, args=arguments)
+        yield chromium.new_page(viewport={"width": 390, "height": 800})
+        chromium.close()
+
+
+def check_page(page: Any, path: Path, sections: set[str]) -> None:
+    """The page is one file that asks for nothing else, complains of nothing, runs nothing, has these sections, says what its
+    pictures are, and is no wider than a phone."""
+    requests: list[str] = []
+    troubles: list[str] = []
+    page.on("request", lambda r: requests.append(r.url))
+    page.on("console", lambda m: troubles.append(m.text))
+    page.on("pageerror", lambda e: troubles.append(str(e)))
+    page.on("dialog", lambda d: (troubles.append("a dialog"), d.dismiss()))
+    page.goto(path.as_uri())
+    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
+    assert sum(url.startswith("file:") for url in requests) == 1
+    assert troubles == []
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt)")
+    assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
+    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == sections
+    assert page.evaluate("document.querySelectorAll('script').length") == 0
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -9,22 +9,12 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 
-from vaekit.errors import UserError
 from vaekit.robots.demonstrations import Demonstrations
 
 SIZE = (24, 34)  # height and width of the test pictures
 LENGTHS = [7, 5, 6, 4]  # episodes of the LeRobot folder written by hand
-
-
-def mistake(do, *args, **kwargs) -> str:
-    """The one line of a UserError."""
-    with pytest.raises(UserError) as caught:
-        do(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def pictures(frames, first=0):

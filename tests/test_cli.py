@@ -1,4 +1,4 @@
-"""The command line as a person uses it: real processes, real files, exit codes, one-line errors."""
+"""The command line as a person uses it: real files, exit codes, one-line errors."""
 
 import json
 import os
@@ -15,47 +15,34 @@ import yaml
 from PIL import Image
 
 import vaekit as vk
-from conftest import real, vaekit
-from vaekit.cli import main
-from vaekit.errors import Note
+from conftest import fails, process, real, vaekit
 
 QUICK = ["--size", "small", "--epochs", 3, "--latent-dim", 3]
 
 
-@pytest.fixture
-def fails(monkeypatch, capsys):
-    """Run the command line in this process; it has to exit with 2 and say one line, which is returned."""
-
-    def run(*args, cwd=None) -> str:
-        if cwd:
-            monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        said = capsys.readouterr().err.splitlines()
-        lines = [line for line in said if not line.startswith(("note:", "epoch")) and " -> " not in line]
-        assert exit_.value.code == 2, said
-        assert len(lines) == 1, said
-        assert lines[0].startswith("vaekit: error: ")
-        return lines[0]
-
-    return run
-
-
-def test_three_rows_are_a_run_without_a_report(tmp_path, monkeypatch, capsys):
+def test_three_rows_are_a_run_with_a_report(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1.5,x\n2,y\n2.5,x\n")
-    run = tmp_path / "run"
-    monkeypatch.setattr(sys, "argv", ["vaekit", "fit", str(tmp_path / "t.csv"), "--epochs", "1", "--out", str(run)])
-    with pytest.raises(SystemExit) as exit_, pytest.warns(Note, match="the run is complete, but has no report: 3 rows"):
-        main()
-    assert exit_.value.code == 0, capsys.readouterr().err
-    assert len(vk.load(run).sample(4)) == 4
+    vaekit("fit", tmp_path / "t.csv", "--epochs", 1, "--out", tmp_path / "run", check=0)
+    assert "3 rows are too few to tell two tables apart" in (tmp_path / "run/report.html").read_text()
+    assert len(vk.load(tmp_path / "run").sample(4)) == 4
 
 
-def test_a_mistake_in_a_process_of_its_own():
-    done = vaekit("fit", "nowhere.csv", check=2)
-    assert done.stderr.count("\n") == 1
-    assert not done.stdout
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["fit", "nowhere.csv"], 2),
+        (["fit", "digits[:60]", "--size", "small", "--epochs", 2, "--out", "run"], 0),
+        (["info", "RUN"], 0),
+    ],
+)
+def test_a_process_does_what_these_tests_do_in_their_own(args, code, table_run, tmp_path):
+    args = [table_run if a == "RUN" else a for a in args]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    here, there = vaekit(*args, cwd=tmp_path / "a", check=code), process(*args, cwd=tmp_path / "b", check=code)
+    assert (here.stdout, here.stderr) == (there.stdout, there.stderr)
+    for path in (tmp_path / "a").rglob("model.safetensors"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +159,7 @@ def test_evaluate_prints_and_saves(pictures_run):
     assert "active units" in text
 
 
-def test_tables(table, table_run, tmp_path, fails):
+def test_tables(table, table_run, tmp_path):
     vaekit("sample", table_run, "-n", 9, "-c", "group=a", "-c", "age=40", "-o", tmp_path / "s.csv", check=0)
     new = pyarrow.csv.read_csv(tmp_path / "s.csv")
     assert new.column_names == ["height", "half", "group", "age"]
@@ -187,7 +174,7 @@ def test_tables(table, table_run, tmp_path, fails):
     assert "half" in fails("encode", table_run, tmp_path / "short.csv", "-o", tmp_path / "z.csv")
 
 
-def test_sampling_where(table_run, tmp_path, fails):
+def test_sampling_where(table_run, tmp_path):
     vaekit(
         "sample",
         table_run,
@@ -235,7 +222,7 @@ def test_one_likelihood_for_all_columns_of_a_table(table, tmp_path):
     assert np.allclose(whole["half"].to_numpy()[there], broken["half"].to_numpy()[there])
 
 
-def test_a_schema_is_written_edited_and_used(table, tmp_path, fails):
+def test_a_schema_is_written_edited_and_used(table, tmp_path):
     vaekit("schema", table, "-o", tmp_path / "schema.yaml", check=0)
     schema = yaml.safe_load((tmp_path / "schema.yaml").read_text())
     assert {name: c["kind"] for name, c in schema.items()} == {
@@ -302,7 +289,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_told_in_one_line(mistake, tmp_path, fails):
+def test_mistakes_are_told_in_one_line(mistake, tmp_path):
     args, word = MISTAKES[mistake]
     assert word in fails(*args, cwd=tmp_path)
 
@@ -323,14 +310,14 @@ USE_MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", USE_MISTAKES)
-def test_mistakes_at_use_are_told_in_one_line(mistake, pictures_run, tmp_path, fails):
+def test_mistakes_at_use_are_told_in_one_line(mistake, pictures_run, tmp_path):
     args, word = USE_MISTAKES[mistake]
     np.save(tmp_path / "small.npy", np.zeros((2, 5, 5), dtype=np.uint8))
     places = {"RUN": pictures_run, "SMALL": tmp_path / "small.npy"}
     assert word in fails(*[places.get(a, a) for a in args], cwd=tmp_path)
 
 
-def test_bad_pictures(tmp_path, fails):
+def test_bad_pictures(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     assert "pictures" in fails("fit", folder, cwd=tmp_path)
@@ -348,7 +335,7 @@ def test_bad_pictures(tmp_path, fails):
     vaekit("reconstruct", tmp_path / "resized", tmp_path / "one.png", "-o", tmp_path / "out.png", check=0)
 
 
-def test_no_permission(tmp_path, fails):
+def test_no_permission(tmp_path):
     if os.geteuid() == 0:  # root may write anywhere, but not below a file
         (tmp_path / "file").write_text("")
         assert "cannot make the folder" in fails("fit", "digits", *QUICK, "--out", tmp_path / "file/run")
@@ -360,7 +347,7 @@ def test_no_permission(tmp_path, fails):
 def test_a_fault_of_ours_is_exit_code_1(monkeypatch, tmp_path):
     """With a broken package underneath, the traceback is shown and the code is 1."""
     (tmp_path / "yaml.py").write_text("raise RuntimeError('broken')")
-    done = vaekit("info", "x", env={"PYTHONPATH": str(tmp_path)})
+    done = process("info", "x", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
     assert "RuntimeError: broken" in done.stderr
 
@@ -410,7 +397,7 @@ def test_a_terminal_sees_a_bar(tmp_path):
     assert "left" in text
 
 
-def test_no_source_is_written_over(table_run, table, tmp_path, fails):
+def test_no_source_is_written_over(table_run, table, tmp_path):
     copy = tmp_path / "rows.csv"
     copy.write_bytes(table.read_bytes())
     for verb in ("reconstruct", "impute", "encode", "score"):

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image
 
-from conftest import real
+from conftest import mistake, real
 from recordings import (
     LENGTHS,
     SIZE,
@@ -28,7 +28,6 @@ from recordings import (
     change_info,
     change_table,
     hdf5,
-    mistake,
     mp4,
     pictures,
     some,

@@ -2,9 +2,9 @@
 
 import os
 import struct
-import sys
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ import pytest
 from PIL import Image, features
 
 import vaekit as vk
-from test_sources import mistake, noise, save
-from vaekit.cli import main
+from conftest import mistake, noise, save_picture, vaekit
 from vaekit.runs.recipe import Recipe, read_for
 from vaekit.sources import read
+
+refused = partial(mistake, read)
 
 
 def png16(path, pixels):
@@ -35,8 +36,8 @@ def png16(path, pixels):
 def test_what_is_not_read_is_said(tmp_path):
     for i in range(4):
         (tmp_path / f"{i}.HEIC").write_bytes(bytes(9))
-    assert "4 .heic files were not read: 0.HEIC, 1.HEIC, 2.HEIC, ...; save them as .png" in mistake(tmp_path)
-    save(tmp_path / "a.png", noise(4, 4))
+    assert "4 .heic files were not read: 0.HEIC, 1.HEIC, 2.HEIC, ...; save them as .png" in refused(tmp_path)
+    save_picture(tmp_path / "a.png", noise(4, 4))
     for name in ("notes.txt", "README", "Thumbs.db", "desktop.ini", ".DS_Store", "._a.png"):
         (tmp_path / name).write_text("no picture")
     said = read(tmp_path).notes
@@ -52,12 +53,12 @@ def test_more_suffixes(tmp_path, suffix):
     if suffix == "avif" and not features.check("avif"):
         pytest.skip("Pillow was built without AVIF")
     form = {"jfif": "JPEG", "pnm": "PPM"}.get(suffix)
-    x = read(save(tmp_path / f"p.{suffix}", np.full((8, 8, 3), (250, 5, 5)), format=form)).x
+    x = read(save_picture(tmp_path / f"p.{suffix}", np.full((8, 8, 3), (250, 5, 5)), format=form)).x
     assert abs(x[0, 4, 4].astype(int) - [250, 5, 5]).max() < 12
 
 
 def test_grey_and_bits_of_netpbm(tmp_path):
-    save(tmp_path / "a.pgm", noise(4, 4))
+    save_picture(tmp_path / "a.pgm", noise(4, 4))
     Image.fromarray(noise(4, 4) > 99).save(tmp_path / "b.pbm")
     x = read(tmp_path).x
     assert np.array_equal(x, [noise(4, 4), 255 * (noise(4, 4) > 99)])
@@ -94,10 +95,10 @@ def test_colours_of_16_bits(tmp_path):
 
 
 def test_channels_that_were_added_are_said(tmp_path):
-    save(tmp_path / "grey.png", noise(4, 4))
-    save(tmp_path / "colour.png", noise(4, 4, 3))
+    save_picture(tmp_path / "grey.png", noise(4, 4))
+    save_picture(tmp_path / "colour.png", noise(4, 4, 3))
     assert read(tmp_path).notes == ["grey pictures that became colour pictures, like the others: 1 of 2 (grey.png)"]
-    save(tmp_path / "glass.png", noise(4, 4, 4))
+    save_picture(tmp_path / "glass.png", noise(4, 4, 4))
     assert "pictures with transparent pixels: 1 of 3 (glass.png)" in read(tmp_path).notes[1]
     cmyk = tmp_path / "cmyk" / "a.jpg"
     cmyk.parent.mkdir()
@@ -114,9 +115,9 @@ def test_pictures_are_turned_as_the_camera_was_held(tmp_path):
 
 def test_links_are_followed_and_loops_are_not(tmp_path):
     for i in range(3):
-        save(tmp_path / "real" / f"{i}.png", noise(4, 4))
+        save_picture(tmp_path / "real" / f"{i}.png", noise(4, 4))
     classes = tmp_path / "classes"
-    save(classes / "dogs" / "0.png", noise(4, 4))
+    save_picture(classes / "dogs" / "0.png", noise(4, 4))
     os.symlink(tmp_path / "real", classes / "cats")
     os.symlink(classes, classes / "dogs" / "back")
     os.symlink(classes / "cats", tmp_path / "real" / "again")
@@ -127,7 +128,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path):
 def test_the_label_is_the_first_folder(tmp_path):
     for part in ("train", "val"):
         for kind in ("cat", "dog"):
-            save(tmp_path / part / kind / "0.png", noise(4, 4))
+            save_picture(tmp_path / part / kind / "0.png", noise(4, 4))
     data = read(tmp_path, conditions=["label"])
     assert data.conditions["label"].tolist() == ["train", "train", "val", "val"]
     assert (
@@ -142,7 +143,7 @@ def test_the_label_is_the_first_folder(tmp_path):
 
 def test_each_picture_keeps_its_name(tmp_path):
     for i in range(12):
-        save(tmp_path / "ab"[i % 2] / f"{i}.png", noise(4, 4, seed=i))
+        save_picture(tmp_path / "ab"[i % 2] / f"{i}.png", noise(4, 4, seed=i))
     (tmp_path / "a" / "2.png").write_text("damaged")
     names = sorted(f"{'ab'[i % 2]}/{i}.png" for i in range(12) if i != 2)
     data = read(tmp_path)
@@ -155,25 +156,19 @@ def test_each_picture_keeps_its_name(tmp_path):
     assert read("digits[:3]").names == {}
 
 
-def test_names_are_written_beside_what_is_made_of_pictures(tmp_path, monkeypatch, capsys):
+def test_names_are_written_beside_what_is_made_of_pictures(tmp_path):
     for i in range(24):
-        save(tmp_path / "set" / "ab"[i % 2] / f"{i}.png", noise(4, 4, seed=i))
+        save_picture(tmp_path / "set" / "ab"[i % 2] / f"{i}.png", noise(4, 4, seed=i))
     (tmp_path / "set" / "a" / "0.png").write_text("damaged")
     names = read(tmp_path / "set").names
 
-    def vaekit(*args):
-        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        assert done.value.code == 0, capsys.readouterr().err
-
     run, labelled, folder = tmp_path / "run", tmp_path / "labelled", tmp_path / "set"
     quick = ["--size", "small", "--epochs", 1, "--latent-dim", 2, "--no-report"]
-    vaekit("fit", folder, *quick, "--out", run)
-    vaekit("fit", folder, *quick, "--label-column", "label", "--out", labelled)
+    vaekit("fit", folder, *quick, "--out", run, check=0)
+    vaekit("fit", folder, *quick, "--label-column", "label", "--out", labelled, check=0)
     for verb, path in (("encode", run), ("reconstruct", run), ("score", run), ("impute", run), ("predict", labelled)):
         options = ["--score", "loglik", "--k", 2] if verb == "score" else []
-        vaekit(verb, path, folder, *options, "-o", tmp_path / "out.csv")
+        vaekit(verb, path, folder, *options, "-o", tmp_path / "out.csv", check=0)
         table = pyarrow.csv.read_csv(tmp_path / "out.csv")
         assert table["file"].to_pylist() == names["file"].tolist()
         if verb != "predict":  # whose labels are what it predicts
@@ -186,7 +181,7 @@ def test_names_are_written_beside_what_is_made_of_pictures(tmp_path, monkeypatch
 @pytest.fixture
 def birds(tmp_path):
     for i in range(6):
-        save(tmp_path / "birds" / "ab"[i // 3] / f"{i}.png", noise(4, 4, seed=i))
+        save_picture(tmp_path / "birds" / "ab"[i // 3] / f"{i}.png", noise(4, 4, seed=i))
     return tmp_path / "birds"
 
 
@@ -202,29 +197,29 @@ def test_a_table_beside_the_pictures(birds):
         "pictures that metadata.csv does not name: 2 of 6 (a/2.png, b/3.png); their conditions are unknown",
         "rows of metadata.csv that name no picture here: 1 of 5 (no.png)",
     ]
-    assert "did you mean 'kind'" in mistake(birds, conditions=["kid"])
+    assert "did you mean 'kind'" in refused(birds, conditions=["kid"])
     assert read(birds, conditions=["label"]).notes == []
     (birds / "metadata.csv").write_text("file_name,kind\n")
-    assert "names no picture" in mistake(birds, conditions=["kind"])
+    assert "names no picture" in refused(birds, conditions=["kind"])
 
 
 def test_a_table_that_is_named(birds, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("id;kind\n" + "".join(f"bird {i};{'xy'[i % 2]}\n" for i in range(6)))
-    assert "names no picture" in mistake(birds, conditions=["kind"], metadata=table)
+    assert "names no picture" in refused(birds, conditions=["kind"], metadata=table)
     table.write_text("image;kind\n" + "".join(f"{i}.png;{'xy'[i % 2]}\n" for i in reversed(range(6))))
     for above in ("", "# by hand\n# 2020\n"):
         table.write_text(above + table.read_text())
         assert read(birds, conditions=["kind"], metadata=table).conditions["kind"].tolist() == list("xyxyxy")
-    save(birds / "b" / "0.png", noise(4, 4))  # a name that two have tells nothing
+    save_picture(birds / "b" / "0.png", noise(4, 4))  # a name that two have tells nothing
     assert read(birds, conditions=["kind"], metadata=table).conditions["kind"].tolist()[:2] == [None, "y"]
-    assert "is not a file" in mistake(birds, metadata=tmp_path / "none.csv")
-    assert "--metadata" in mistake("digits", metadata=table)
+    assert "is not a file" in refused(birds, metadata=tmp_path / "none.csv")
+    assert "--metadata" in refused("digits", metadata=table)
 
 
 def test_names_of_pictures_that_look_like_numbers(tmp_path):
     for i in range(3):
-        save(tmp_path / f"00{i}.png", noise(4, 4))
+        save_picture(tmp_path / f"00{i}.png", noise(4, 4))
     (tmp_path / "metadata.csv").write_text("id,kind\n000,x\n001,y\n002,z\n")
     assert read(tmp_path, conditions=["kind"]).conditions["kind"].tolist() == ["x", "y", "z"]
 
@@ -238,12 +233,12 @@ def test_a_run_remembers_the_table(birds, tmp_path, monkeypatch):
     estimator = vk.load(folder)
     monkeypatch.chdir(birds)
     assert read_for(estimator, str(birds)).conditions["kind"].tolist() == list("xyxyxy")
-    save(tmp_path / "others" / "9.png", noise(4, 4))
+    save_picture(tmp_path / "others" / "9.png", noise(4, 4))
     assert read_for(estimator, str(tmp_path / "others")).conditions == {}
 
 
 def test_many_small_pictures_are_read_quickly(tmp_path):
-    first = save(tmp_path / "0.png", noise(4, 4))
+    first = save_picture(tmp_path / "0.png", noise(4, 4))
     for i in range(1, 3000):
         os.link(first, tmp_path / f"{i}.png")
     start = time.process_time()

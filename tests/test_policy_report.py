@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vaekit
-from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
+from conftest import SCRIPT, check_page
 from vaekit.robots.datasets import write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.environments import demonstrate
@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield report(folder, policy).parent.resolve()
 
 
-def test_a_run_in_a_browser(run: Path, page: Any) -> None:  # noqa: F811
+def test_a_run_in_a_browser(run: Path, page: Any) -> None:
     # A mixture's KL has no units.
     check_page(page, run / "report.html", SECTIONS - {"units"})
     said = page.inner_text("main")

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
+from conftest import fails, mistake, vaekit
 from recordings import (
     assert_alike,
     assert_same,
@@ -23,12 +23,10 @@ from recordings import (
     change_info,
     change_table,
     hdf5,
-    mistake,
     mp4,
     pictures,
     robomimic,
 )
-from vaekit.cli import app
 from vaekit.errors import Note, UserError
 from vaekit.robots import reading, videos
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
@@ -442,8 +440,7 @@ def test_the_command_line_takes_several_sets_and_names(tmp_path):
         by_hand_v2(tmp_path / name)
     line = ["fit", f"{tmp_path}/a", f"{tmp_path}/b[!0]", "--kind", "actions", "--map", "state=velocity,images.up=top"]
     line += ["--map", "action=action+observation.state", "--size", "small", "--print-config"]
-    done = CliRunner().invoke(app, line)
-    (tmp_path / "recipe.yaml").write_text(done.stdout)
+    (tmp_path / "recipe.yaml").write_text(vaekit(*line, check=0).stdout)
     recipe = Recipe.read(tmp_path / "recipe.yaml")
     assert recipe.source == [f"{tmp_path}/a", f"{tmp_path}/b[!0]"]
     data = recipe.read_source()
@@ -452,7 +449,7 @@ def test_the_command_line_takes_several_sets_and_names(tmp_path):
         4,
         ["state", "images.up"],
     )
-    assert "--map takes NAME=KEY" in str(CliRunner().invoke(app, [*line, "--map", "state"]).exception)
+    assert "--map takes NAME=KEY" in fails(*line, "--map", "state")
     recipe.kind = None
     assert "only --kind actions takes several" in mistake(recipe.read_source)
     recipe.source = recipe.source[0]

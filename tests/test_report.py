@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import vaekit
+from conftest import SCRIPT, check_page
 from vaekit.deploy.report import write_report
 from vaekit.show.drawing import grid, png_data_uri, save_gif
 
-SCRIPT = "<script>alert(1)</script>"
 TINY: dict[str, Any] = {"latent_dim": 3, "size": "small"}
 SECTIONS = {
     "training", "reconstructions", "samples", "latent-map", "interpolations", "traversals", "units", "next", "settings",
@@ -47,41 +45,6 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = [f"a rather long name of column {i} <b>" for i in range(15)]
     model = vaekit.CVAE(**TINY, epochs=2).fit_rows(x, y, columns=columns)
     return write_report(tmp_path_factory.mktemp("rows"), model, x, y)
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no Chromium here")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as p:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = p.chromium.launch(executable_path=browser, args=arguments)
-        yield chromium.new_page(viewport={"width": 390, "height": 800})
-        chromium.close()
-
-
-def check_page(page: Any, path: Path, sections: set[str]) -> None:
-    """The page is one file that asks for nothing else, complains of nothing, runs nothing, has these sections, says what its
-    pictures are, and is no wider than a phone."""
-    requests: list[str] = []
-    troubles: list[str] = []
-    page.on("request", lambda r: requests.append(r.url))
-    page.on("console", lambda m: troubles.append(m.text))
-    page.on("pageerror", lambda e: troubles.append(str(e)))
-    page.on("dialog", lambda d: (troubles.append("a dialog"), d.dismiss()))
-    page.goto(path.as_uri())
-    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
-    assert sum(url.startswith("file:") for url in requests) == 1
-    assert troubles == []
-    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt)")
-    assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
-    assert set(page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")) == sections
-    assert page.evaluate("document.querySelectorAll('script').length") == 0
-    for width in (390, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize(("name", "missing"), [("digits", set()), ("rows", {"interpolations"})])

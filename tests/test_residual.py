@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vaekit
-from test_synthesis import people
+from conftest import people
 from vaekit.nets.residual import SIZES, ResidualMLP
 
 

@@ -1,7 +1,6 @@
 """Scores of how normal a row is: against closed forms, independent implementations, and pictures of another world."""
 
 import itertools
-import sys
 
 import numpy as np
 import pyarrow.csv
@@ -15,8 +14,7 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.metrics import roc_auc_score
 
 import vaekit as vk
-from conftest import LinearGaussian
-from vaekit.cli import main
+from conftest import LinearGaussian, vaekit
 from vaekit.conditions import Conditions
 from vaekit.distributions import Normal
 from vaekit.errors import UserError
@@ -276,25 +274,10 @@ def run(table):
     return recipe.train(table / "run", say=lambda line: None)[0]
 
 
-@pytest.fixture
-def vaekit(monkeypatch, capsys):
-    """The command line in this process: its exit code, and what it said."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return left.value.code, capsys.readouterr().err
-
-    return call
-
-
-def test_score_tells_the_odd_rows_and_their_columns(run, table, vaekit, tmp_path):
-    code, said = vaekit(
-        "score", run, table / "new.csv", "--score", "loglik", "--fdr", 0.2, "--contributions", "-o", tmp_path / "s.csv"
-    )
-    assert code == 0, said
-    assert "300 calibration rows" in said
+def test_score_tells_the_odd_rows_and_their_columns(run, table, tmp_path):
+    score = ["--score", "loglik", "--fdr", 0.2, "--contributions"]
+    done = vaekit("score", run, table / "new.csv", *score, "-o", tmp_path / "s.csv", check=0)
+    assert "300 calibration rows" in done.stderr
     found = pyarrow.csv.read_csv(tmp_path / "s.csv").to_pydict()
     assert list(found) == ["row", "score", "p_value", *(f"contribution_{c}" for c in "abc"), "anomaly"]
     assert found["anomaly"][-2:] == [True, True]
@@ -304,37 +287,20 @@ def test_score_tells_the_odd_rows_and_their_columns(run, table, vaekit, tmp_path
     assert max(found["contribution_a"][-2], found["contribution_b"][-2]) > 3 > found["contribution_c"][-2]
 
 
-def test_a_run_judges_later_rows_without_its_source(run, table, vaekit, tmp_path):
+def test_a_run_judges_later_rows_without_its_source(run, table, tmp_path):
+    new, out = table / "new.csv", tmp_path / "s.csv"
     for to in ("before.csv", "after.csv"):
-        code, said = vaekit("score", run, table / "new.csv", "--score", "reconstruction", "-o", tmp_path / to)
-        assert code == 0, said
+        vaekit("score", run, new, "--score", "reconstruction", "-o", tmp_path / to, check=0)
         if to == "before.csv":
             (table / "train.csv").rename(table / "moved.csv")
     try:
         assert (tmp_path / "before.csv").read_bytes() == (tmp_path / "after.csv").read_bytes()
-        code, said = vaekit("score", run, table / "new.csv", "--score", "kl", "-o", tmp_path / "s.csv")
-        assert code == 0
-        assert "no p-values" in said
-        assert pyarrow.csv.read_csv(tmp_path / "s.csv").column_names == ["row", "score"]
-        code, said = vaekit("score", run, table / "new.csv", "--score", "kl", "--fdr", 0.1)
-        assert code == 2
-        assert "--calibrate" in said
-        code, said = vaekit("score", run, table / "new.csv", "--score", "path")
-        assert code == 2
-        assert "--calibrate" in said
-        code, said = vaekit(
-            "score",
-            run,
-            table / "new.csv",
-            "--score",
-            "path",
-            "--calibrate",
-            table / "moved.csv",
-            "-o",
-            tmp_path / "s.csv",
-        )
-        assert code == 0, said
-        assert "p_value" in pyarrow.csv.read_csv(tmp_path / "s.csv").column_names
+        assert "no p-values" in vaekit("score", run, new, "--score", "kl", "-o", out, check=0).stderr
+        assert pyarrow.csv.read_csv(out).column_names == ["row", "score"]
+        assert "--calibrate" in vaekit("score", run, new, "--score", "kl", "--fdr", 0.1, check=2).stderr
+        assert "--calibrate" in vaekit("score", run, new, "--score", "path", check=2).stderr
+        vaekit("score", run, new, "--score", "path", "--calibrate", table / "moved.csv", "-o", out, check=0)
+        assert "p_value" in pyarrow.csv.read_csv(out).column_names
     finally:
         (table / "moved.csv").rename(table / "train.csv")
 

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import sys
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaekit as vk
 from conftest import start, vaekit
-from vaekit.cli import main
 from vaekit.distributions import NormalPosterior
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.errors import Note, UserError
@@ -413,14 +411,6 @@ def test_too_few_labels_are_not_calibrated_and_a_note_says_so():
 # -- the command line --------------------------------------------------------------------------------------------------
 
 
-def in_process(monkeypatch, *args):
-    """The exit code of the command line, run in this process."""
-    monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    return exit_.value.code
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("labels") / "run"
@@ -471,17 +461,15 @@ def test_the_comparison_has_the_steps_of_the_run_and_no_decoder(monkeypatch):
     assert other.score(x, y) != model.score(x, y)
 
 
-def test_a_comparison_is_kept_and_can_be_left_out(run, monkeypatch, capsys):
+def test_a_comparison_is_kept_and_can_be_left_out(run):
     folder, said = run
     assert "by the same network trained on the labels alone" in said
     written = (folder / "labels-alone.safetensors").stat().st_mtime_ns
-    assert in_process(monkeypatch, "evaluate", folder, "digits[0:20]", "--k", 2) == 0
-    assert re.search(
-        r"of 20 labels; [\d.]+% by the same network trained on the labels alone\n", capsys.readouterr().out
-    )
+    printed = vaekit("evaluate", folder, "digits[0:20]", "--k", 2, check=0).stdout
+    assert re.search(r"of 20 labels; [\d.]+% by the same network trained on the labels alone\n", printed)
     assert (folder / "labels-alone.safetensors").stat().st_mtime_ns == written
-    assert in_process(monkeypatch, "evaluate", folder, "digits[0:20]", "--k", 2, "--no-comparison") == 0
-    assert "% of 20 labels\n" in capsys.readouterr().out
+    printed = vaekit("evaluate", folder, "digits[0:20]", "--k", 2, "--no-comparison", check=0).stdout
+    assert "% of 20 labels\n" in printed
 
 
 def test_ctrl_c_after_training_says_how_to_go_on(tmp_path):
@@ -628,6 +616,6 @@ def test_numbers_from_a_table(tmp_path):
         (["--label-column", "label", "--condition", "label"], "leave them out"),
     ],
 )
-def test_mistakes_are_told(options, said, tmp_path, monkeypatch, capsys):
-    assert in_process(monkeypatch, "fit", "digits", *options, "--out", tmp_path / "run") == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+def test_mistakes_are_told(options, said, tmp_path):
+    done = vaekit("fit", "digits", *options, "--out", tmp_path / "run", check=2)
+    assert said in done.stderr.splitlines()[-1]

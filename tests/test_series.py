@@ -19,10 +19,10 @@ from sklearn.metrics import average_precision_score
 from torch import nn
 
 import vaekit as vk
-from conftest import LinearGaussian, real, vaekit
+from conftest import LinearGaussian, mistake, real, vaekit
 from vaekit.conditions import Conditions
 from vaekit.distributions import AutoregressiveNormal, normal_noise
-from vaekit.errors import Note, UserError
+from vaekit.errors import Note
 from vaekit.estimators.series import calibrated_spread, held_out_windows, over_steps, stretches
 from vaekit.evaluation.vus import vus_pr
 from vaekit.kinds.series import Series
@@ -42,13 +42,6 @@ def waves(steps=600, seed=0, noise=0.05) -> np.ndarray:
 @pytest.fixture(scope="module")
 def trained():
     return vk.SeriesVAE(window=48, latent_dim=4, epochs=60, sampler="prior").fit(waves(1500))
-
-
-def mistake(function, *args, **kwargs) -> str:
-    with pytest.raises(UserError) as caught:
-        function(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # -- time --------------------------------------------------------------------------------------------------------------

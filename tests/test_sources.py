@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from conftest import mistake, noise, save_picture
 from vaekit.errors import MissingExtra, UserError, extra_needed, near_matches
 from vaekit.sources import Dataset, read
 
@@ -33,23 +35,7 @@ def shared(*parts):
     return path
 
 
-def mistake(source, **asked):
-    """The one line a bad request gives."""
-    with pytest.raises(UserError) as caught:
-        read(source, **asked)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
-
-
-def save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **options)
-    return path
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+refused = partial(mistake, read)
 
 
 def write_csv(path, text, encoding="utf-8"):
@@ -117,7 +103,7 @@ def test_picking_rows():
     "rows", ["[1797]", "[0:1798]", "[-1798]", "[20:10]", "[5:5]", "[]", "[::0]", "[1-2]", "[0,1797]", "[0,]", "[!:]"]
 )
 def test_rows_out_of_range(rows):
-    assert "1797 rows" in mistake("digits" + rows)
+    assert "1797 rows" in refused("digits" + rows)
 
 
 def test_indexing_a_dataset():
@@ -135,23 +121,23 @@ def test_a_file_with_brackets_in_its_name_wins(tmp_path):
     np.save(tmp_path / "a[1].npy", np.zeros((3, 2)))
     np.save(tmp_path / "a.npy", np.ones((3, 2)))
     os.rename(tmp_path / "a[1].npy", tmp_path / "a.npy[1]")
-    assert "no supported kind" in mistake(tmp_path / "a.npy[1]")
+    assert "no supported kind" in refused(tmp_path / "a.npy[1]")
     (tmp_path / "b[1]").mkdir()
-    save(tmp_path / "b[1]" / "p.png", noise(4, 4))
+    save_picture(tmp_path / "b[1]" / "p.png", noise(4, 4))
     assert len(read(tmp_path / "b[1]")) == 1
     assert len(read(f"{tmp_path}/b[1][0]")) == 1
 
 
 def test_a_folder_named_digits(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save(tmp_path / "digits" / "p.png", noise(4, 4))
+    save_picture(tmp_path / "digits" / "p.png", noise(4, 4))
     assert len(read("./digits")) == 1
     assert len(read(Path("digits"))) == 1
     assert "./digits" in read("digits").notes[0]
 
 
 def test_unknown_condition():
-    line = mistake("digits", conditions=["lable"])
+    line = refused("digits", conditions=["lable"])
     assert "'lable'" in line
     assert "did you mean 'label'" in line
 
@@ -161,7 +147,7 @@ def test_optional_conditions(tmp_path):
         data = read(source, conditions=[lacks, *also], optional_conditions=True)
         assert list(data.conditions) == list(also)
         assert data.notes == [f"{source} has no {lacks!r}, so it counts as unknown"]
-        assert lacks in mistake(source, conditions=[lacks])
+        assert lacks in refused(source, conditions=[lacks])
         return data
 
     assert unlabelled("digits", lacks="style", also=["label"]).conditions["label"][2] == 2
@@ -170,7 +156,7 @@ def test_optional_conditions(tmp_path):
     assert unlabelled(write_csv(tmp_path / "a.csv", "a,b\n1,2\n"), also=["b"]).columns == ["a"]
     unlabelled(write_idx(tmp_path / "t-images-idx3-ubyte", noise(5, 4, 4)))
     unlabelled(write_idx(tmp_path / "t-ubyte", noise(5, 4, 4)))
-    picture = save(tmp_path / "loose" / "1.png", noise(4, 4))
+    picture = save_picture(tmp_path / "loose" / "1.png", noise(4, 4))
     unlabelled(picture)
     unlabelled(picture.parent)
 
@@ -178,25 +164,25 @@ def test_optional_conditions(tmp_path):
 def test_optional_conditions_that_are_there_must_be_right(tmp_path):
     data = read("digits[:3]", conditions=["label"], optional_conditions=True)
     assert (data.conditions["label"].tolist(), data.notes) == ([0, 1, 2], [])
-    save(tmp_path / "a" / "1.png", noise(4, 4))
-    save(tmp_path / "loose.png", noise(4, 4))
-    assert "loose.png" in mistake(tmp_path, conditions=["label"], optional_conditions=True)
+    save_picture(tmp_path / "a" / "1.png", noise(4, 4))
+    save_picture(tmp_path / "loose.png", noise(4, 4))
+    assert "loose.png" in refused(tmp_path, conditions=["label"], optional_conditions=True)
     images = write_idx(tmp_path / "t-images-idx3-ubyte", noise(5, 4, 4))
     write_idx(tmp_path / "t-labels-idx1-ubyte", np.arange(4, dtype=np.uint8))
-    assert "5 images" in mistake(images, conditions=["label"], optional_conditions=True)
+    assert "5 images" in refused(images, conditions=["label"], optional_conditions=True)
 
 
 def test_files_that_are_not_there(tmp_path):
     np.save(tmp_path / "train.npy", np.zeros((3, 2)))
-    assert "did you mean 'train.npy'" in mistake(tmp_path / "trian.npy")
-    assert "nor does the folder" in mistake(tmp_path / "no" / "a.npy")
-    assert "did you mean 'digits'" in mistake("digit")
-    assert "empty" in mistake("")
+    assert "did you mean 'train.npy'" in refused(tmp_path / "trian.npy")
+    assert "nor does the folder" in refused(tmp_path / "no" / "a.npy")
+    assert "did you mean 'digits'" in refused("digit")
+    assert "empty" in refused("")
 
 
 def test_unsupported_suffix(tmp_path):
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(3))
-    line = mistake(tmp_path / "model.pkl")
+    line = refused(tmp_path / "model.pkl")
     assert ".parquet" in line
     assert ".npz" in line
 
@@ -205,7 +191,7 @@ def test_unsupported_suffix(tmp_path):
 def test_no_permission(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((3, 2)))
     (tmp_path / "a.npy").chmod(0)
-    assert "no permission" in mistake(tmp_path / "a.npy")
+    assert "no permission" in refused(tmp_path / "a.npy")
 
 
 def test_no_permission_is_told(tmp_path, monkeypatch):
@@ -215,7 +201,7 @@ def test_no_permission_is_told(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert "no permission to read" in mistake(tmp_path / "a.npy")
+    assert "no permission to read" in refused(tmp_path / "a.npy")
 
 
 # ---- arrays
@@ -273,7 +259,7 @@ def test_rows_are_floats_of_the_machine(tmp_path, dtype, becomes):
 )
 def test_arrays_that_are_no_data(tmp_path, x, word):
     np.save(tmp_path / "a.npy", x)
-    assert word in mistake(tmp_path / "a.npy")
+    assert word in refused(tmp_path / "a.npy")
 
 
 def test_nan_is_missing_not_wrong(tmp_path):
@@ -289,21 +275,21 @@ class Boom:
 def test_pickles_are_never_opened(tmp_path):
     trap = np.array([[Boom(), 2]], dtype=object)
     np.save(tmp_path / "a.npy", trap, allow_pickle=True)
-    assert "pickled" in mistake(tmp_path / "a.npy")
+    assert "pickled" in refused(tmp_path / "a.npy")
     np.savez(tmp_path / "b.npz", X=trap)
-    assert "pickled Python objects were left out: X" in mistake(tmp_path / "b.npz")
+    assert "pickled Python objects were left out: X" in refused(tmp_path / "b.npz")
     np.savez(tmp_path / "c.npz", X=np.zeros((3, 2)), info=trap)
     assert len(read(tmp_path / "c.npz")) == 3
     for name in ("d.npy", "d.npz"):
         (tmp_path / name).write_bytes(pickle.dumps(Boom()))
-        assert "not a NumPy" in mistake(tmp_path / name)
+        assert "not a NumPy" in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.parquet", "a.png", "a-ubyte", "a-ubyte.gz"])
 @pytest.mark.parametrize("content", [b"", b"hello, world", b"\x1f\x8b\x08 no gzip", b"PK\x03\x04 no zip"])
 def test_foreign_files(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    assert name in mistake(tmp_path / name)
+    assert name in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
@@ -311,7 +297,7 @@ def test_foreign_files(tmp_path, name, content):
 def test_truncated_arrays(tmp_path, name, size):
     (np.save if name == "a.npy" else np.savez_compressed)(tmp_path / name, np.random.default_rng(0).random((30, 4)))
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:size])
-    assert "damaged" in mistake(tmp_path / name)
+    assert "damaged" in refused(tmp_path / name)
 
 
 def test_damaged_headers(tmp_path):
@@ -319,9 +305,9 @@ def test_damaged_headers(tmp_path):
     claims = {"descr": "<f8", "fortran_order": False, "shape": (10**13, 4)}
     np.lib.format.write_array_header_1_0(header, claims)
     (tmp_path / "a.npy").write_bytes(header.getvalue())
-    assert "memory" in mistake(tmp_path / "a.npy")
+    assert "memory" in refused(tmp_path / "a.npy")
     (tmp_path / "a.npy").write_bytes(header.getvalue().replace(b"}", b" "))
-    assert "damaged" in mistake(tmp_path / "a.npy")
+    assert "damaged" in refused(tmp_path / "a.npy")
 
 
 def test_which_array_of_an_npz(tmp_path):
@@ -331,29 +317,29 @@ def test_which_array_of_an_npz(tmp_path):
     assert data.x.shape == (4, 5, 5)
     assert data.conditions["name"].tolist() == ["a", "b", "c", "d"]
     assert data.conditions["other"].shape == (4, 2)
-    assert "(known: other, name)" in mistake(file, conditions=["size"])
+    assert "(known: other, name)" in refused(file, conditions=["size"])
     assert read(f"{file}:other").kind == "rows"
     assert len(read(f"{file}:other[1:3]")) == 2
-    assert "images (4, 5, 5)" in mistake(f"{file}:nope")
+    assert "images (4, 5, 5)" in refused(f"{file}:nope")
     np.savez(file, train=np.zeros((4, 2)), test=np.zeros((2, 2)))
-    line = mistake(file)
+    line = refused(file)
     assert "train (4, 2), test (2, 2)" in line
     assert "a.npz:NAME" in line
     np.savez(file, table=np.zeros((4, 2)), y=np.arange(4))
     assert read(file).x.shape == (4, 2)
     with zipfile.ZipFile(tmp_path / "docs.npz", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    assert "docs.npz" in mistake(tmp_path / "docs.npz")
+    assert "docs.npz" in refused(tmp_path / "docs.npz")
 
 
 def test_a_sparse_matrix_is_told(tmp_path):
     scipy.sparse.save_npz(tmp_path / "a.npz", scipy.sparse.eye(4, format="csr"))
-    assert "toarray()" in mistake(tmp_path / "a.npz")
+    assert "toarray()" in refused(tmp_path / "a.npz")
 
 
 def test_an_infinite_condition(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 2)), y=np.array([0, np.inf]))
-    assert "row 1 (the first is 0) of the condition 'y'" in mistake(tmp_path / "a.npz", conditions=["y"])
+    assert "row 1 (the first is 0) of the condition 'y'" in refused(tmp_path / "a.npz", conditions=["y"])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, bool, np.uint16, np.float32])
@@ -362,8 +348,8 @@ def test_resizing_arrays(tmp_path, dtype):
     x = read(tmp_path / "a.npy", resize=(3, 4)).x
     assert (x.shape, x.dtype, x.min() >= 0, x.max() <= 1) == ((3, 4, 3, 3), dtype, True, True)
     np.save(tmp_path / "a.npy", np.zeros((3, 2)))
-    assert "--resize" in mistake(tmp_path / "a.npy", resize=(3, 4))
-    assert "at least 1" in mistake(tmp_path / "a.npy", resize=(0, 4))
+    assert "--resize" in refused(tmp_path / "a.npy", resize=(3, 4))
+    assert "at least 1" in refused(tmp_path / "a.npy", resize=(0, 4))
 
 
 # ---- idx
@@ -381,28 +367,28 @@ def test_idx_types(tmp_path, kind):
 def test_idx_labels_and_damage(tmp_path):
     images, labels = tmp_path / "t-images-idx3-ubyte", tmp_path / "t-labels-idx1-ubyte"
     write_idx(images, noise(5, 4, 4))
-    assert "labels" in mistake(images, conditions=["label"])
+    assert "labels" in refused(images, conditions=["label"])
     write_idx(labels, np.arange(5, dtype=np.uint8))
     assert read(images, conditions=["label"]).conditions["label"].tolist() == [0, 1, 2, 3, 4]
-    assert "give the images file" in mistake(labels)
+    assert "give the images file" in refused(labels)
     write_idx(labels, np.arange(4, dtype=np.uint8))
-    assert "5 images" in mistake(images, conditions=["label"])
-    assert "truncated" in mistake(write_idx(images, noise(5, 4, 4), size=50))
-    assert "truncated" in mistake(write_idx(images, noise(5, 4, 4), size=9))
-    assert "longer" in mistake(write_idx(images, noise(5, 4, 4).astype("i2")))
-    assert "not an idx file" in mistake(write_idx(images, noise(5, 4, 4), kind=7))
+    assert "5 images" in refused(images, conditions=["label"])
+    assert "truncated" in refused(write_idx(images, noise(5, 4, 4), size=50))
+    assert "truncated" in refused(write_idx(images, noise(5, 4, 4), size=9))
+    assert "longer" in refused(write_idx(images, noise(5, 4, 4).astype("i2")))
+    assert "not an idx file" in refused(write_idx(images, noise(5, 4, 4), kind=7))
     packed = tmp_path / "t-images-idx3-ubyte.gz"
     packed.write_bytes(gzip.compress(noise(5, 4, 4).tobytes())[:-20])
-    assert "truncated" in mistake(packed)
+    assert "truncated" in refused(packed)
 
 
 def test_a_folder_of_mnists_own_files(tmp_path):
     folder = tmp_path / "mnist"
     folder.mkdir()
     write_idx(folder / "t10k-images-idx3-ubyte", noise(2, 4, 4))
-    assert "holds no pictures" in mistake(folder)
+    assert "holds no pictures" in refused(folder)
     images = write_idx(folder / "train-images-idx3-ubyte", noise(5, 4, 4))
-    assert "has no labels" in mistake(folder, conditions=["label"])
+    assert "has no labels" in refused(folder, conditions=["label"])
     labels = write_idx(folder / "train-labels-idx1-ubyte", np.arange(5, dtype=np.uint8))
     for packed in (False, True):
         if packed:  # as they are published
@@ -428,8 +414,8 @@ def test_mnist_as_a_folder():
 
 def test_folder_of_classes(tmp_path):
     for i, label in enumerate(["b", "ä", "a"]):
-        save(tmp_path / "set" / label / "deep" / f"{i}.PNG", np.full((4, 6), i))
-    save(tmp_path / "set" / ".cache" / "9.png", noise(9, 9))
+        save_picture(tmp_path / "set" / label / "deep" / f"{i}.PNG", np.full((4, 6), i))
+    save_picture(tmp_path / "set" / ".cache" / "9.png", noise(9, 9))
     (tmp_path / "set" / "a" / "notes.txt").write_text("no picture")
     data = read(tmp_path / "set", conditions=["label"])
     assert (data.name, data.kind, data.x.shape, data.x.dtype) == ("set", "images", (3, 4, 6), np.uint8)
@@ -438,22 +424,22 @@ def test_folder_of_classes(tmp_path):
 
 
 def test_loose_pictures_have_no_label(tmp_path):
-    save(tmp_path / "a" / "1.png", noise(4, 4))
-    save(tmp_path / "loose.png", noise(4, 4))
+    save_picture(tmp_path / "a" / "1.png", noise(4, 4))
+    save_picture(tmp_path / "loose.png", noise(4, 4))
     assert len(read(tmp_path)) == 2
-    assert "loose.png" in mistake(tmp_path, conditions=["label"])
+    assert "loose.png" in refused(tmp_path, conditions=["label"])
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"])
 def test_every_suffix(tmp_path, suffix):
-    data = read(save(tmp_path / f"p.{suffix}", np.full((4, 5, 3), (250, 5, 5))))
+    data = read(save_picture(tmp_path / f"p.{suffix}", np.full((4, 5, 3), (250, 5, 5))))
     assert data.x.shape == (1, 4, 5, 3)
     assert abs(data.x[0, 2, 2].astype(int) - [250, 5, 5]).max() < 12
     assert data.name == "p"
 
 
 def test_channels_follow_what_the_pictures_hold(tmp_path):
-    save(tmp_path / "1.png", np.full((4, 4, 4), (9, 9, 9, 255)))  # grey, whatever its mode says
+    save_picture(tmp_path / "1.png", np.full((4, 4, 4), (9, 9, 9, 255)))  # grey, whatever its mode says
     Image.fromarray(np.full((4, 4), 7, np.uint8)).convert("P").save(tmp_path / "2.png")
     assert read(tmp_path).x.shape == (2, 4, 4)
     palette = Image.fromarray(np.full((4, 4, 3), (200, 0, 0), np.uint8)).convert("P", palette=Image.Palette.ADAPTIVE)
@@ -475,14 +461,14 @@ def test_sixteen_bit_grey(tmp_path):
     x = read(tmp_path).x
     assert x.dtype == np.uint16
     assert np.array_equal(x, [deep, deep])
-    save(tmp_path / "c.png", noise(2, 2))
-    assert "uint16" in mistake(tmp_path)
+    save_picture(tmp_path / "c.png", noise(2, 2))
+    assert "uint16" in refused(tmp_path)
 
 
 def test_mixed_sizes(tmp_path):
     for i, size in enumerate([(4, 6), (4, 6), (4, 6), (8, 8), (8, 8), (5, 5)]):
-        save(tmp_path / f"{i}.png", noise(*size))
-    line = mistake(tmp_path)
+        save_picture(tmp_path / f"{i}.png", noise(*size))
+    line = refused(tmp_path)
     assert "3 are 6x4, 2 are 8x8 and 1 other" in line
     assert "--resize 6x4" in line
     assert read(tmp_path, resize=(5, 3)).x.shape == (6, 3, 5)
@@ -491,13 +477,13 @@ def test_mixed_sizes(tmp_path):
 def test_transparent_pixels_do_not_bleed_when_resized(tmp_path):
     pixels = np.zeros((8, 8, 4))
     pixels[:, :3] = (255, 0, 0, 255)
-    x = read(save(tmp_path / "a.png", pixels), resize=(4, 4)).x[0]
+    x = read(save_picture(tmp_path / "a.png", pixels), resize=(4, 4)).x[0]
     assert (x[x[..., 3] > 20][:, 0] > 250).all()
 
 
 def test_unreadable_pictures(tmp_path):
     for i in range(9):
-        save(tmp_path / str(i % 2) / f"{i}.png", noise(20, 20, seed=i))
+        save_picture(tmp_path / str(i % 2) / f"{i}.png", noise(20, 20, seed=i))
     cut = tmp_path / "0" / "2.png"
     cut.write_bytes(cut.read_bytes()[:200])
     (tmp_path / "1" / "1.png").write_text("no picture")
@@ -507,23 +493,23 @@ def test_unreadable_pictures(tmp_path):
     assert data.notes == [
         "2 of 9 pictures could not be read and were skipped: 0/2.png (truncated), 1/1.png (not a picture)"
     ]
-    assert "0/2.png (truncated)" in mistake(tmp_path, strict=True)
-    assert "truncated" in mistake(cut)
+    assert "0/2.png (truncated)" in refused(tmp_path, strict=True)
+    assert "truncated" in refused(cut)
     for path in tmp_path.rglob("*.png"):
         path.write_bytes(b"")
-    assert mistake(tmp_path).count(".png") == 5
+    assert refused(tmp_path).count(".png") == 5
 
 
 def test_a_disguised_program_is_not_run(tmp_path):
     Image.fromarray(noise(4, 4)).save(tmp_path / "a.eps")
     os.rename(tmp_path / "a.eps", tmp_path / "a.png")
-    assert "not a picture" in mistake(tmp_path / "a.png")
+    assert "not a picture" in refused(tmp_path / "a.png")
 
 
 def test_folders_without_pictures(tmp_path):
-    assert "holds no pictures" in mistake(tmp_path)
+    assert "holds no pictures" in refused(tmp_path)
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
-    assert "a.csv" in mistake(tmp_path)
+    assert "a.csv" in refused(tmp_path)
 
 
 # ---- tables
@@ -565,21 +551,21 @@ def test_columns_by_name(table):
     assert data.columns == ["b", "a"]
     assert data.x.numbers()[0].tolist() == [2.5, 1]
     assert "rank, ok" in data.notes[0]
-    assert "lacks the columns c, d" in mistake(table, columns=["a", "c", "d"])
+    assert "lacks the columns c, d" in refused(table, columns=["a", "c", "d"])
 
 
 def test_columns_of_arrays_go_by_number(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((3, 2)))
     assert read(tmp_path / "a.npy", columns=["p", "q"]).columns == ["p", "q"]
-    assert "2 columns without names" in mistake(tmp_path / "a.npy", columns=["p"])
-    assert "pictures" in mistake("digits", columns=["p"])
+    assert "2 columns without names" in refused(tmp_path / "a.npy", columns=["p"])
+    assert "pictures" in refused("digits", columns=["p"])
 
 
 def test_text_and_unknown_columns(table):
     assert read(table).columns == ["a", "b", "city", "rank", "ok"]
     with pytest.raises(UserError, match="'city' holds text, such as 'Bonn'"):
         read(table).x.numbers()
-    assert "did you mean 'city'" in mistake(table, conditions=["cty"])
+    assert "did you mean 'city'" in refused(table, conditions=["cty"])
 
 
 @pytest.mark.parametrize(
@@ -596,7 +582,7 @@ def test_text_and_unknown_columns(table):
     ],
 )
 def test_bad_tables(tmp_path, text, words):
-    line = mistake(write_csv(tmp_path / "a.csv", text))
+    line = refused(write_csv(tmp_path / "a.csv", text))
     assert [word for word in words if word not in line] == []
 
 
@@ -614,10 +600,10 @@ def test_csv_in_other_dress(tmp_path):
     data = read(write_csv(tmp_path / "a.csv", '"a\nb",t\n1,"x\ny"\n'), conditions=["t"])
     assert (data.columns, data.conditions["t"].tolist()) == (["a\nb"], ["x\ny"])
     assert read(write_csv(tmp_path / "a.csv", ",a\n0,5\n")).columns == ["column_0", "a"]
-    assert "UTF-8" in mistake(write_csv(tmp_path / "a.csv", "a,naïve\n1,é\n", "latin-1"))
+    assert "UTF-8" in refused(write_csv(tmp_path / "a.csv", "a,naïve\n1,é\n", "latin-1"))
     cut = tmp_path / "b.csv.gz"
     cut.write_bytes(gzip.compress(TABLE.encode())[:-15])
-    assert "truncated" in mistake(cut)
+    assert "truncated" in refused(cut)
 
 
 def test_parquet_types(tmp_path):
@@ -640,9 +626,9 @@ def test_parquet_types(tmp_path):
     assert data.conditions["word"].tolist() == ["x", "y", "x"]
     assert data.conditions["day"].tolist() == ["1970-01-02", "1970-01-03", None]
     assert data.conditions["b"].tolist() == [True, False, True]
-    assert "list" in mistake(tmp_path / "a.parquet", conditions=["list"])
+    assert "list" in refused(tmp_path / "a.parquet", conditions=["list"])
     (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-9])
-    assert "damaged" in mistake(tmp_path / "a.parquet")
+    assert "damaged" in refused(tmp_path / "a.parquet")
 
 
 # ---- Hugging Face
@@ -668,8 +654,8 @@ def test_hugging_face_rows(hub, tmp_path):
     assert (data.name, data.columns, data.x.numbers().tolist()) == ("set", ["a", "b"], [[1, 4], [2, 5], [3, 6]])
     assert data.conditions["kind"].tolist() == ["dog", "cat", None]
     assert len(read(f"hf://{tmp_path}/set:train", columns=["b"])) == 3
-    assert "validation" in mistake(f"hf://{tmp_path}/set:validation")
-    assert "could not be loaded" in mistake(f"hf://{tmp_path}/nowhere")
+    assert "validation" in refused(f"hf://{tmp_path}/set:validation")
+    assert "could not be loaded" in refused(f"hf://{tmp_path}/nowhere")
 
 
 def test_hugging_face_texts(hub, tmp_path):
@@ -679,7 +665,7 @@ def test_hugging_face_texts(hub, tmp_path):
     data = read(f"hf://{tmp_path}/set", column="sentence", conditions=["kind"])
     assert (data.kind, data.x.tolist()) == ("text", ["a dull film", "a fine one"])
     assert data.conditions["kind"].tolist() == ["bad", "good"]
-    assert "did you mean 'sentence'" in mistake(f"hf://{tmp_path}/set", column="sentences")
+    assert "did you mean 'sentence'" in refused(f"hf://{tmp_path}/set", column="sentences")
 
 
 def test_hugging_face_pictures(hub, tmp_path):
@@ -731,7 +717,7 @@ def test_california_housing():
 def test_noto_emoji_as_a_folder(tmp_path):
     emoji = read(shared("noto_emoji", "noto_emoji_64.npz"), conditions=["skin_tone"])
     for i in range(0, len(emoji), 60):
-        save(tmp_path / str(emoji.conditions["skin_tone"][i]) / f"{i:04}.png", emoji.x[i])
+        save_picture(tmp_path / str(emoji.conditions["skin_tone"][i]) / f"{i:04}.png", emoji.x[i])
     data = read(tmp_path, conditions=["label"])
     rows = [int(path.stem) for path in sorted(tmp_path.rglob("*.png"))]
     assert np.array_equal(data.x, emoji.x[rows])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from typing import Any
 
@@ -16,6 +15,7 @@ from sklearn.datasets import load_wine
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.metrics import r2_score
 
+from conftest import people
 from vaekit.errors import UserError
 from vaekit.evaluation import synthesis
 from vaekit.evaluation.synthesis import (
@@ -30,26 +30,6 @@ from vaekit.evaluation.synthesis import (
     quality,
     two_sample,
 )
-
-
-def people(n: int, seed: int, *, gaps: bool = True) -> pa.Table:
-    """Rows of one world: height goes with age, job and its pay with sex, and some answers are missing."""
-    rng = np.random.default_rng(seed)
-    age = rng.integers(18, 80, n)
-    sex = rng.integers(0, 2, n)
-    job = np.where(rng.random(n) < 0.8, sex, rng.integers(0, 3, n))
-    pay = 1000 * (job + 1) + 20 * age + rng.normal(0, 100, n)
-    born = [datetime.date(2020 - a, 1, 1) for a in age.tolist()]
-    table = {
-        "age": pa.array(age),
-        "pay": pa.array(np.where(rng.random(n) < 0.1 * gaps, np.nan, pay)),
-        "height": pa.array(1.7 + 0.1 * sex + rng.normal(0, 0.05, n)),
-        "sex": pa.array(np.array(["f", "m"])[sex]),
-        "job": pa.array(np.array(["cook", "clerk", None])[job] if gaps else np.array(["cook", "clerk", "smith"])[job]),
-        "born": pa.array(born),
-        "member": pa.array(rng.random(n) < 0.3),
-    }
-    return pa.table(table)
 
 
 def numbers(n: int, seed: int, columns: int = 6) -> pa.Table:

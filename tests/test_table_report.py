@@ -11,8 +11,7 @@ import pyarrow as pa
 import pytest
 
 import vaekit
-from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
-from test_synthesis import people
+from conftest import SCRIPT, check_page, people
 from vaekit.deploy.table_report import write_table_report
 from vaekit.evaluation.synthesis import SENTENCES, two_sample, verdict
 
@@ -32,7 +31,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_table_report(tmp_path_factory.mktemp("<b>run"), model, train, holdout, target="pay")
 
 
-def test_in_a_browser(written: Path, page: Any) -> None:  # noqa: F811
+def test_in_a_browser(written: Path, page: Any) -> None:
     check_page(page, written, SECTIONS)
     assert SCRIPT in page.inner_text("#schema")
     assert page.evaluate("document.querySelectorAll('#columns figure').length") == 8

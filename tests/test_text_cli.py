@@ -1,7 +1,5 @@
 """The command line for texts, as a person uses it."""
 
-import contextlib
-import io
 import itertools
 import json
 import re
@@ -15,7 +13,6 @@ import pytest
 import yaml
 
 import vaekit as vk
-from vaekit.cli import main
 
 WHO, DOES, WHAT = (
     ["a man", "two kids", "the old dog", "ein Mädchen"],
@@ -26,53 +23,14 @@ TEXTS = [" ".join(words) + " ." for words in itertools.product(WHO, DOES, WHAT)]
 QUICK = ["--size", "small", "--latent-dim", 3, "--epochs", 8, "--no-report"]
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run the command line in this process: (exit code, lines printed, lines said)."""
-
-    def run(*args):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, said = capsys.readouterr()
-        return exit_.value.code, out.splitlines(), said.splitlines()
-
-    return run
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def does(run):
-    def does(*args):
-        code, out, said = run(*args)
-        assert code == 0, said
-        return out
-
-    return does
-
-
-@pytest.fixture
-def fails(run):
-    """It has to exit with 2 and say one line, which is returned."""
-
-    def fails(*args):
-        code, _, said = run(*args)
-        lines = [line for line in said if not line.startswith(("note:", "epoch")) and " -> " not in line]
-        assert (code, len(lines)) == (2, 1), said
-        return lines[0]
-
-    return fails
-
-
-def train(*args):
-    """`vaekit fit`, in this process as well; what it said."""
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
-        patch.setattr(sys, "argv", ["vaekit", "fit", *map(str, args)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-    assert exit_.value.code == 0, said.getvalue()
-    return said.getvalue()
+def does(*args):
+    """The lines that the command prints."""
+    return vaekit(*args, check=0).stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +84,7 @@ def column(path, name):
 # ---- what verbs do
 
 
-def test_samples_are_printed_or_written(text_run, does, tmp_path):
+def test_samples_are_printed_or_written(text_run, tmp_path):
     expected = vk.load(text_run).sample(7, random_state=3).tolist()
     assert does("sample", text_run, "-n", 7, "--seed", 3) == expected
     for ending in ("txt", "csv", "parquet"):
@@ -136,14 +94,14 @@ def test_samples_are_printed_or_written(text_run, does, tmp_path):
     assert does("sample", text_run, "-n", 7) != expected
 
 
-def test_nothing_but_the_likeliest_token(text_run, does):
+def test_nothing_but_the_likeliest_token(text_run):
     """No spread, and no token but the first, are the same."""
     cold = does("sample", text_run, "-n", 5, "--temperature", 0)
     assert cold == does("sample", text_run, "-n", 5, "--top-p", 1e-9)
     assert cold != does("sample", text_run, "-n", 5)
 
 
-def test_reconstructions_are_beside_what_they_are_of(text_run, lines, does, tmp_path):
+def test_reconstructions_are_beside_what_they_are_of(text_run, lines, tmp_path):
     back = vk.load(text_run).reconstruct(TEXTS[:4]).tolist()
     printed = does("reconstruct", text_run, f"{lines}[:4]")
     assert printed[::2] == TEXTS[:4]
@@ -155,7 +113,7 @@ def test_reconstructions_are_beside_what_they_are_of(text_run, lines, does, tmp_
     assert column(tmp_path / "r.csv", "reconstruction") == back
 
 
-def test_texts_are_written_as_asked(text_run, labelled_run, lines, table, does):
+def test_texts_are_written_as_asked(text_run, labelled_run, lines, table):
     """As in Python, whose own tests say what the options do."""
     vae, cvae = vk.load(text_run), vk.load(labelled_run)
     asked = {"repetition_penalty": 1.3, "max_length": 9}
@@ -171,7 +129,7 @@ def test_texts_are_written_as_asked(text_run, labelled_run, lines, table, does):
     assert does("reconstruct", labelled_run, f"{table}[:4]", "--to", 1)[1::2] == [f"-> {t}" for t in other]
 
 
-def test_a_way_between_two_texts(text_run, lines, does):
+def test_a_way_between_two_texts(text_run, lines):
     ends = [TEXTS[4], "two kids paints snow ."]
     way = does("interpolate", text_run, *ends, "--steps", 5)
     assert len(way) == 7
@@ -181,7 +139,7 @@ def test_a_way_between_two_texts(text_run, lines, does):
     assert way == does("interpolate", text_run, f"{lines}[4]", ends[1], "--steps", 5)
 
 
-def test_scores_a_word_and_a_character(text_run, lines, does, tmp_path):
+def test_scores_a_word_and_a_character(text_run, lines, tmp_path):
     does("score", text_run, f"{lines}[:20]", "-o", tmp_path / "s.csv")
     found = pyarrow.csv.read_csv(tmp_path / "s.csv").to_pydict()
     assert list(found) == [
@@ -205,7 +163,7 @@ def test_scores_a_word_and_a_character(text_run, lines, does, tmp_path):
     np.testing.assert_allclose(vk.load(text_run).score_samples(TEXTS[:20]), score, rtol=1e-9)  # as in Python
 
 
-def test_evaluate_says_the_perplexity(text_run, does):
+def test_evaluate_says_the_perplexity(text_run):
     found = json.loads("\n".join(does("evaluate", text_run, "--json", "--k", 5)))
     rows = vk.load(text_run)
     held_out = [TEXTS[i] for i in vk.training.data.split(len(TEXTS), rows.validation, rows.seed_)[1]]
@@ -215,7 +173,7 @@ def test_evaluate_says_the_perplexity(text_run, does):
     assert "perplexity" in "\n".join(does("evaluate", text_run, "--k", 5))
 
 
-def test_encode_and_info(text_run, lines, does, tmp_path):
+def test_encode_and_info(text_run, lines, tmp_path):
     does("encode", text_run, f"{lines}[:6]", "-o", tmp_path / "z.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), vk.load(text_run).transform(TEXTS[:6]))
     said = "\n".join(does("info", text_run))
@@ -223,7 +181,7 @@ def test_encode_and_info(text_run, lines, does, tmp_path):
     assert f"{vk.load(text_run).kind_.vocabulary} tokens" in said
 
 
-def test_a_run_reads_other_sources_as_its_own(labelled_run, table, lines, does, tmp_path):
+def test_a_run_reads_other_sources_as_its_own(labelled_run, table, lines, tmp_path):
     data = yaml.safe_load((labelled_run / "config.yaml").read_text())["data"]
     assert (data["column"], data["encoding"]) == ("caption", "latin-1")
     does("score", labelled_run, table, "-o", tmp_path / "s.csv")
@@ -235,7 +193,7 @@ def test_a_run_reads_other_sources_as_its_own(labelled_run, table, lines, does, 
     assert does("reconstruct", labelled_run, f"{other}:what")[0] == "a man rides it ."
 
 
-def test_a_text_that_is_cut_is_counted_as_far_as_it_is_read(labelled_run, tmp_path, does):
+def test_a_text_that_is_cut_is_counted_as_far_as_it_is_read(labelled_run, tmp_path):
     path = tmp_path / "long.txt"
     path.write_text("a man rides it . a man rides it . and so on\na man\n")
     does("score", labelled_run, path, "-o", tmp_path / "s.csv")
@@ -243,11 +201,11 @@ def test_a_text_that_is_cut_is_counted_as_far_as_it_is_read(labelled_run, tmp_pa
     assert column(tmp_path / "s.csv", "unknown") == [3, 0]  # and, so, on
 
 
-def test_samples_of_a_label(labelled_run, does):
+def test_samples_of_a_label(labelled_run):
     assert does("sample", labelled_run, "-n", 3, "-c", 1) == vk.load(labelled_run).sample(3, {"label": 1}).tolist()
 
 
-def test_gaps_are_filled_and_the_rest_stays(labelled_run, run, does, tmp_path):
+def test_gaps_are_filled_and_the_rest_stays(labelled_run, run, tmp_path):
     path = tmp_path / "gaps.txt"
     path.write_text("a man ___ snow .\n___ man rides it .\ntwo kids sees  it\n")
     code, filled, said = run("impute", labelled_run, path)
@@ -272,7 +230,7 @@ def test_who_reads_may_stop(text_run):
     assert done.stderr == ""
 
 
-def test_a_language_model_has_no_latent(lines, does, fails, tmp_path):
+def test_a_language_model_has_no_latent(lines, tmp_path):
     folder = tmp_path / "lm"
     does("fit", lines, *QUICK, "--latent-dim", 0, "--epochs", 1, "--out", folder)
     assert len(does("sample", folder, "-n", 2)) == 2
@@ -283,7 +241,7 @@ def test_a_language_model_has_no_latent(lines, does, fails, tmp_path):
 # ---- what goes wrong
 
 
-def test_mistakes_before_training(lines, table, fails, tmp_path):
+def test_mistakes_before_training(lines, table, tmp_path):
     assert "no label 'label'" in fails("fit", lines, "-c", "label")
     assert "did you mean 'caption'" in fails("fit", table, "--column", "captoin", "--encoding", "latin-1")
     assert "holds whole numbers, no texts" in fails("fit", table, "--column", "n", "--encoding", "latin-1")
@@ -299,7 +257,7 @@ def test_mistakes_before_training(lines, table, fails, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_mistakes_at_use(text_run, lines, table, fails, tmp_path):
+def test_mistakes_at_use(text_run, lines, table, tmp_path):
     assert "an empty text" in fails("interpolate", text_run, "a man", " ")
     assert "ends in .txt, .csv, .parquet" in fails("sample", text_run, "-o", tmp_path / "s.png")
     assert "pictures and texts have no columns" in fails("score", text_run, lines, "--contributions")
@@ -311,7 +269,7 @@ def test_mistakes_at_use(text_run, lines, table, fails, tmp_path):
     assert "FILE.csv:COLUMN" in fails("score", text_run, good)
 
 
-def test_a_model_of_tables_takes_no_texts(lines, does, fails, tmp_path):
+def test_a_model_of_tables_takes_no_texts(lines, tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(f"{i * i % 11},{i * i % 7}\n" for i in range(30)))
     does("fit", path, *QUICK, "--out", tmp_path / "run")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vaekit
-from test_report import SCRIPT, check_page, page  # noqa: F401, a fixture
+from conftest import SCRIPT, check_page
 from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
 from vaekit.errors import UserError
 from vaekit.evaluation.texts import beside, text_lines
@@ -263,7 +263,7 @@ def test_the_report_holds_any_text_and_stands_alone(written):
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
 
 
-def test_the_report_in_a_browser(written, page):  # noqa: F811
+def test_the_report_in_a_browser(written, page):
     check_page(page, written, {
         "training", "samples", "classes", "reconstructions", "interpolations", "surprises", "copies", "units", "next",
         "settings",
