@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 import vaekit as vk
-from conftest import kill, start, vaekit
+from conftest import kill, process, start, vaekit
 from vaekit.errors import UserError
 from vaekit.training.data import BatchNoise, Data, epoch_order, generator, split
 from vaekit.training.fit import schedule
@@ -51,14 +51,14 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
     run = tmp_path / "killed"
     kills = 0
     for wait in (0.02, 0.11, 0.19, 0.3):
-        process = start(*FIT, "--epochs", 4, "--config", config, "--out", run, *(["--resume"] if run.exists() else []))
+        running = start(*FIT, "--epochs", 4, "--config", config, "--out", run, *(["--resume"] if run.exists() else []))
         before = (run / "checkpoint.safetensors").stat().st_mtime_ns if (run / "checkpoint.safetensors").exists() else 0
-        while process.poll() is None:  # until it has written a new checkpoint, and then a little longer
+        while running.poll() is None:  # until it has written a new checkpoint, and then a little longer
             path = run / "checkpoint.safetensors"
             if path.exists() and path.stat().st_mtime_ns > before:
                 time.sleep(wait)
-                kills += process.poll() is None
-                kill(process)
+                kills += running.poll() is None
+                kill(running)
     assert kills >= 2, "training was over before it could be killed: the test tests nothing"
     vaekit("fit", "--resume", "--out", run, "--no-report", check=0)
     assert not list(run.glob(".*"))  # nothing half-written is left
@@ -71,13 +71,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     config = write_settings(tmp_path / "settings.yaml")
     vaekit(*FIT, "--epochs", 4, "--config", config, "--out", tmp_path / "whole", check=0)
     run = tmp_path / "stopped"
-    process = start(*FIT, "--epochs", 4, "--config", config, "--out", run)
+    running = start(*FIT, "--epochs", 4, "--config", config, "--out", run)
     while not (run / "checkpoint.safetensors").exists():
-        assert process.poll() is None
+        assert running.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == 130, said
     assert f"vaekit fit --resume --out {run}" in said
     assert "Traceback" not in said
     vaekit("fit", "--resume", "--out", run, "--no-report", check=0)
@@ -111,7 +111,7 @@ def test_a_full_disk_is_said_and_what_was_there_is_kept(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    done = vaekit("fit", "--resume", "--out", run, "--epochs", 3, "--no-report", preexec_fn=no_room)
+    done = process("fit", "--resume", "--out", run, "--epochs", 3, "--no-report", preexec_fn=no_room)
     assert done.returncode == 2, done.stderr
     assert "cannot write" in done.stderr
     assert "Traceback" not in done.stderr
