@@ -17,8 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import yaml
 from hypothesis import settings
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 from vaekit.cli import main
@@ -103,6 +105,22 @@ def start(*args, cwd=None, env=None) -> subprocess.Popen:
 def kill(process: subprocess.Popen) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def write_settings(path, **trainer):
+    """Checkpoints at every step, so that a kill can fall inside a write."""
+    path.write_text(yaml.safe_dump({"trainer": {"checkpoint_seconds": 0.0, **trainer}}))
+    return path
+
+
+def weights(run):
+    return {k: v.clone() for k, v in load_file(run / "checkpoint.safetensors").items() if not k.startswith("random")}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        assert torch.equal(a[key], b[key]), key
 
 
 def mistake(do, *args, **kwargs) -> str:

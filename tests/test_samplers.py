@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import vaekit as vk
-from conftest import kill, start, vaekit
-from test_training import assert_same, weights, write_settings
+from conftest import assert_same, kill, start, vaekit, weights, write_settings
 from vaekit.distributions import Normal
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.distributions.priors import ConditionalNormalPrior, FlowPrior, MixturePrior

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import vaekit as vk
+from conftest import fails, vaekit
 
 WHO, DOES, WHAT = (
     ["a man", "two kids", "the old dog", "ein Mädchen"],
@@ -42,7 +43,7 @@ def lines(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text_run(lines):
-    train(lines, "--tokenizer", "char", *QUICK, "--out", lines.parent / "run")
+    vaekit("fit", lines, "--tokenizer", "char", *QUICK, "--out", lines.parent / "run", check=0)
     return lines.parent / "run"
 
 
@@ -68,7 +69,7 @@ def labelled_run(table):
         "--tokenizer.longest",
         5,
     ]
-    said = train(table, *asked, *QUICK, "--out", table.parent / "labelled")
+    said = vaekit("fit", table, *asked, *QUICK, "--out", table.parent / "labelled", check=0).stderr
     assert "108 texts, 6 words each, given label" in said
     assert "without a text in 'caption' that were skipped: 1, the first is row 108" in said
     return table.parent / "labelled"
@@ -205,12 +206,13 @@ def test_samples_of_a_label(labelled_run):
     assert does("sample", labelled_run, "-n", 3, "-c", 1) == vk.load(labelled_run).sample(3, {"label": 1}).tolist()
 
 
-def test_gaps_are_filled_and_the_rest_stays(labelled_run, run, tmp_path):
+def test_gaps_are_filled_and_the_rest_stays(labelled_run, tmp_path):
     path = tmp_path / "gaps.txt"
     path.write_text("a man ___ snow .\n___ man rides it .\ntwo kids sees  it\n")
-    code, filled, said = run("impute", labelled_run, path)
-    assert (code, filled[2]) == (0, "two kids sees  it")
-    assert said == [f"note: {path} has no 'label', so it counts as unknown"]
+    done = vaekit("impute", labelled_run, path, check=0)
+    filled = done.stdout.splitlines()
+    assert filled[2] == "two kids sees  it"
+    assert done.stderr == f"note: {path} has no 'label', so it counts as unknown\n"
     for text, pattern in zip(filled, [r"a man \S+ snow \.", r"\S+ man rides it \.", ".*"], strict=True):
         assert re.fullmatch(pattern, text)
     assert "___" not in "".join(filled)
@@ -219,9 +221,9 @@ def test_gaps_are_filled_and_the_rest_stays(labelled_run, run, tmp_path):
     does("impute", labelled_run, path, "--draws", 2, "-o", tmp_path / "filled.csv")
     assert len(column(tmp_path / "filled-1.csv", "text")) == len(column(tmp_path / "filled-2.csv", "text")) == 3
     path.write_text("a man [MASK] snow\n")
-    code, filled, said = run("impute", labelled_run, path)
-    assert filled == ["a man [MASK] snow"]
-    assert "write ___" in said[-1]
+    done = vaekit("impute", labelled_run, path, check=0)
+    assert done.stdout == "a man [MASK] snow\n"
+    assert "write ___" in done.stderr.splitlines()[-1]
 
 
 def test_who_reads_may_stop(text_run):

@@ -11,32 +11,15 @@ import time
 import numpy as np
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 import vaekit as vk
-from conftest import kill, process, start, vaekit
+from conftest import assert_same, kill, process, start, vaekit, weights, write_settings
 from vaekit.errors import UserError
 from vaekit.training.data import BatchNoise, Data, epoch_order, generator, split
 from vaekit.training.fit import schedule
 
 FIT = ["fit", "digits", "--condition", "label", "--size", "small", "--latent-dim", 4, "--no-report", "--batch-size", 64]
-
-
-def write_settings(path, **trainer):
-    """Checkpoints at every step, so that a kill can fall inside a write."""
-    path.write_text(yaml.safe_dump({"trainer": {"checkpoint_seconds": 0.0, **trainer}}))
-    return path
-
-
-def weights(run):
-    return {k: v.clone() for k, v in load_file(run / "checkpoint.safetensors").items() if not k.startswith("random")}
-
-
-def assert_same(a, b):
-    assert a.keys() == b.keys()
-    for key in a:
-        assert torch.equal(a[key], b[key]), key
 
 
 def timeless(run):
