@@ -14,51 +14,53 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import logging
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 import vaekit
-from tables import SHARED, Lines, arguments, cifar10, idx, sprites, write
+from harness import Rows, arguments, run, trained
+from readers import Pictures, cifar10, idx, sprites
 from vaekit.evaluation import compare, disentanglement, train_features
 from vaekit.nets import ConvDecoder, ConvEncoder
 
 SAMPLES = 5000
 
 
-def data(options: argparse.Namespace, name: str, part: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def pictures(options: argparse.Namespace, name: str, part: str) -> Pictures:
     if name == "sprites":
         return sprites(options.folder, part, options.side)
-    if name == "cifar10":
-        return cifar10(options.folder, part)
-    return idx(options.folder, name, "t10k" if part == "test" else part)
+    return cifar10(options.folder, part) if name == "cifar10" else idx(options.folder, name, part)
 
 
 def features(options: argparse.Namespace, name: str) -> tuple[Any, np.ndarray, str]:
     """The judge, the real test rows, and a sentence about both."""
-    net = train_features(*data(options, name, "train"), seed=0)
-    test, _ = data(options, name, "test")
-    floor = compare(test, test[: len(test) // 2], net.features)["floor"]
-    said = ", ".join(f"{k} {v:.1%}" for k, v in net.accuracy.items())
-    return (
-        net.features,
-        test,
-        f"{name}: features {net.hash} (seed 0; held-out accuracy: {said}); floor, real against real: {shown(floor)}",
-    )
+    net = train_features(*pictures(options, name, "train"), seed=0)
+    test, _ = pictures(options, name, "test")
+    floor = shown(compare(test, test[: len(test) // 2], net.features)["floor"])
+    accuracy = ", ".join(f"{k} {v:.1%}" for k, v in net.accuracy.items())
+    about = f"features {net.hash} (seed 0; held-out accuracy: {accuracy}); floor, real against real: {floor}"
+    return net.features, test, f"{name}: {about}"
 
 
 def shown(found: Any) -> dict[str, float]:
     return {k: round(found[k], 3) for k in ("frechet", "kernel", "precision", "recall")}
 
 
+def vae_of(options: argparse.Namespace, name: str, train: np.ndarray, seed: int, **settings: Any) -> vaekit.VAE:
+    vae = vaekit.VAE(**{"random_state": seed, "minutes": options.minutes, **settings, **options.settings})
+    return trained(options, name, vae, train)
+
+
+Made = Iterator[tuple[str, int, str, np.ndarray]]
+"""Model, epochs, where z comes from, and samples."""
 VAEKIT: dict[str, dict[str, Any]] = {
     "vaekit, default": {},
     "vaekit, flow prior": {"prior": "flow"},
@@ -67,32 +69,28 @@ VAEKIT: dict[str, dict[str, Any]] = {
 PYTHAE = {"VAE": "VAEConfig", "BetaVAE": "BetaVAEConfig", "WAE_MMD": "WAE_MMD_Config"}
 
 
-def frechet(options: argparse.Namespace) -> None:
+def frechet(options: argparse.Namespace) -> Rows:
     """Distance of samples from real pictures"""
-    rows: list[dict[str, Any]] = []
-    notes = []
     for name in options.data:
-        judge, test, note = features(options, name)
-        notes.append(note)
-        train, _ = data(options, name, "train")
-        for seed in options.seeds:
-            for model, epochs, sampler, samples in chain(ours(train, seed, options), theirs(train, seed, options)):
+        judge, test, about = features(options, name)
+        yield about
+        train, _ = pictures(options, name, "train")
+        for seed, makers in itertools.product(options.seeds, (ours, theirs)):
+            for model, epochs, sampler, samples in makers(options, name, train, seed):
                 found = shown(compare(test, samples, judge))
-                row = {"data": name, "model": model, "z from": sampler, "seed": seed, "epochs": epochs, **found}
-                rows.append(row)
-                write(options, frechet.__doc__, rows, "; ".join(notes))
+                yield {"data": name, "model": model, "z from": sampler, "seed": seed, "epochs": epochs, **found}
 
 
-def ours(train: np.ndarray, seed: int, options: argparse.Namespace) -> Iterator[tuple[str, int, str, np.ndarray]]:
+def ours(options: argparse.Namespace, name: str, train: np.ndarray, seed: int) -> Made:
     for title, settings in VAEKIT.items():
-        vae = fitted(train, seed, options, {**settings, **options.settings})
+        vae = vae_of(options, f"{name}-{title}", train, seed, **settings)
         for sampler in ("prior", "gmm", "flow"):
             if sampler != "prior":
                 vae.fit_sampler(sampler, train)
             yield title, len(vae.history_), sampler, vae.sample(SAMPLES, sampler=sampler)
 
 
-def theirs(train: np.ndarray, seed: int, options: argparse.Namespace) -> Iterator[tuple[str, int, str, np.ndarray]]:
+def theirs(options: argparse.Namespace, name: str, train: np.ndarray, seed: int) -> Made:
     """pythae's models, trainer and samplers, with the networks that vaekit has by default: the methods differ, not the
     networks. (pythae's own are several times larger, and would hardly start to learn in the same time.)"""
     from pythae import models, samplers
@@ -168,39 +166,32 @@ def theirs(train: np.ndarray, seed: int, options: argparse.Namespace) -> Iterato
                 yield f"pythae {kind}", round(128 * clock.steps / len(x)), title, made
 
 
-def fitted(train: np.ndarray, seed: int, options: argparse.Namespace, settings: dict[str, Any]) -> vaekit.VAE:
-    vae = vaekit.VAE(random_state=seed, minutes=options.minutes, **settings)
-    return vae.fit_rows(train, {}, watchers=[Lines()])
-
-
 BETAS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001)
 
 
-def balance(options: argparse.Namespace) -> None:
-    """The learned shared scale against fixed ones. With squared error, a weight beta on the KL is a Normal likelihood of
-    variance beta (pixels in 0..1), and is measured as that"""
-    rows: list[dict[str, Any]] = []
-    notes = []
+def balance(options: argparse.Namespace) -> Rows:
+    """The learned shared scale against fixed ones
+
+    With squared error, a weight beta on the KL is a Normal likelihood of variance beta (pixels in 0..1), and is measured as that."""
     for name in options.data:
-        judge, test, note = features(options, name)
-        notes.append(note)
-        train, _ = data(options, name, "train")
-        for seed in options.seeds:
-            for beta in (None, *BETAS):
-                likelihood = {"name": "normal", "scale": beta and beta**0.5}
-                vae = fitted(train, seed, options, {"likelihood": likelihood, **options.settings})
-                found = vae.evaluate(test[: options.rows], k=100)
-                vae.fit_sampler("flow", train)
-                distances = {
-                    f"frechet, {s}": shown(compare(test, vae.sample(SAMPLES, sampler=s), judge))["frechet"]
-                    for s in ("prior", "flow")
-                }
-                rows.append({
-                    "data": name, "scale": "learned" if beta is None else f"beta {beta:g}", "seed": seed,
-                    "epochs": len(vae.history_), "IW-NLL, k=100": round(found["iw_nll"], 1),
-                    "standard error": round(found["iw_nll_standard_error"], 1), "KL": round(found["kl"], 1), **distances,
-                })  # fmt: skip
-                write(options, balance.__doc__, rows, "; ".join(notes))
+        judge, test, about = features(options, name)
+        yield about
+        train, _ = pictures(options, name, "train")
+        for seed, beta in itertools.product(options.seeds, (None, *BETAS)):
+            scale = "learned" if beta is None else f"beta {beta:g}"
+            likelihood = {"name": "normal", "scale": beta and beta**0.5}
+            vae = vae_of(options, f"{name}-{scale}", train, seed, likelihood=likelihood)
+            found = vae.evaluate(test[: options.rows], k=100)
+            vae.fit_sampler("flow", train)
+            distances = {
+                f"frechet, {s}": shown(compare(test, vae.sample(SAMPLES, sampler=s), judge))["frechet"]
+                for s in ("prior", "flow")
+            }
+            yield {
+                "data": name, "scale": scale, "seed": seed, "epochs": len(vae.history_),
+                "IW-NLL, k=100": round(found["iw_nll"], 1),
+                "standard error": round(found["iw_nll_standard_error"], 1), "KL": round(found["kl"], 1), **distances,
+            }  # fmt: skip
 
 
 OBJECTIVES: dict[str, Any] = {
@@ -211,46 +202,32 @@ OBJECTIVES: dict[str, Any] = {
 }
 
 
-def scores(options: argparse.Namespace) -> None:
-    """Disentanglement of the known factors: medians over seeds stand above the rows"""
-    rows: list[dict[str, Any]] = []
+def factors(options: argparse.Namespace) -> Rows:
+    """Disentanglement of the known factors"""
+    mig: dict[str, list[float]] = {}
     for name in options.data:
-        train, factors = data(options, name, "train")
-        codes_of = np.column_stack(list(factors.values()))
-        for seed in options.seeds:
-            for title, objective in OBJECTIVES.items():
-                settings = {"latent_dim": 10, "likelihood": "bernoulli", "objective": objective, **options.settings}
-                vae = fitted(train, seed, options, settings)
-                found = disentanglement(vae.transform(train[:5000]), codes_of[:5000], list(factors), seed)
-                last = vae.history_[-1]
-                rows.append({
-                    "data": name, "objective": title, "seed": seed, "epochs": len(vae.history_),
-                    **{k: round(v, 3) for k, v in found.items() if isinstance(v, float)},
-                    "reconstruction": round(last["valid_reconstruction"], 1), "KL": round(last["valid_kl"], 1),
-                })  # fmt: skip
-                medians = {t: round(float(np.median([r["mig"] for r in rows if r["objective"] == t])), 3) for t in OBJECTIVES if any(r["objective"] == t for r in rows)}  # fmt: skip
-                write(options, scores.__doc__, rows, f"median MIG: {json.dumps(medians)}")
-
-
-TABLES = {"frechet": frechet, "balance": balance, "disentanglement": scores}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=list(TABLES))
-    parser.add_argument(
-        "--data", nargs="+", default=["sprites"], choices=["mnist", "fashion_mnist", "sprites", "cifar10"]
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--minutes", type=float, default=30.0, help="of training, for each model")
-    parser.add_argument("--side", type=int, default=32, choices=[16, 32, 64], help="of the sprites")
-    parser.add_argument("--rows", type=int, default=500, help="test rows for likelihoods")
-    parser.add_argument("--settings", type=json.loads, default={}, help="further settings of vaekit's models, as JSON")
-    parser.add_argument("--suffix", default="", help="end of the result's name")
-    parser.add_argument("--folder", type=Path, default=SHARED)
-    options = arguments(parser, minutes=0.005, side=16, rows=20, settings={"size": "small", "sampler": "prior"})
-    TABLES[options.table](options)
+        train, values = pictures(options, name, "train")
+        codes = np.column_stack(list(values.values()))[:5000]
+        for seed, (title, objective) in itertools.product(options.seeds, OBJECTIVES.items()):
+            settings = {"latent_dim": 10, "likelihood": "bernoulli", "objective": objective}
+            vae = vae_of(options, f"{name}-{title}", train, seed, **settings)
+            found = disentanglement(vae.transform(train[:5000]), codes, list(values), seed)
+            mig.setdefault(title, []).append(found["mig"])
+            last = vae.history_[-1]
+            yield {
+                "data": name, "objective": title, "seed": seed, "epochs": len(vae.history_),
+                **{k: round(v, 3) for k, v in found.items() if isinstance(v, float)},
+                "reconstruction": round(last["valid_reconstruction"], 1), "KL": round(last["valid_kl"], 1),
+            }  # fmt: skip
+    yield f"Median MIG: {json.dumps({title: round(float(np.median(found)), 3) for title, found in mig.items()})}"
 
 
 if __name__ == "__main__":
-    main()
+    names = ["mnist", "fashion_mnist", "sprites", "cifar10"]
+    parser = arguments(__doc__, seeds=[0], data=names, settings=True, runs=True)
+    parser.set_defaults(data=["sprites"])
+    parser.add_argument("--minutes", type=float, default=30.0, help="of training, for each model")
+    parser.add_argument("--side", type=int, default=32, choices=[16, 32, 64], help="of the sprites")
+    parser.add_argument("--rows", type=int, default=500, help="test rows for likelihoods")
+    tables = {"frechet": frechet, "balance": balance, "disentanglement": factors}
+    run(parser, tables, minutes=0.005, side=16, rows=20, settings={"size": "small", "sampler": "prior"})

@@ -3,10 +3,9 @@ vaekit. Writes tables to benchmarks/results/.
 
     python benchmarks/imputation.py tables --data adult california diamonds --rows 4000 --seeds 0 1 2
 
-Of each table so many rows are drawn with the seed, and 20 % of all their cells are hidden, each with the same chance whatever it
+Of each table `--rows` rows are drawn with the seed, and 20 % of all their cells are hidden, each with the same chance whatever it
 holds. A method sees this one table with its gaps, learns from it and fills them; what it put in the hidden cells is compared
-with what was there. Cells that were empty before are not scored. Data: ../shared/data beside the repository, or where --folder says.
---runs keeps what was measured, and goes on with what is there.
+with what was there. Cells that were empty before are not scored.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +23,9 @@ import pandas as pd
 from scipy.stats import rankdata
 
 import vaekit
-from synthesis import TARGETS, tables_of
-from tables import SHARED, arguments, write
+from harness import Rows, arguments, averages, run
+from readers import TARGETS, frames
 
-DRAWS = 50  # of those that give draws
 Filled = tuple[pd.DataFrame, list[pd.DataFrame]]  # the best guess, and draws
 
 
@@ -197,105 +194,66 @@ def measured(rows: pd.DataFrame, gaps: pd.DataFrame, best: pd.DataFrame, draws: 
     return {key: float(np.mean(values)) for key, values in found.items() if values}
 
 
-NOTES = """RMSE: root mean squared error of the hidden numbers over their column's standard deviation, mean over columns; error: share
-of hidden categories that are guessed wrong, mean over columns. CRPS (over the standard deviation; less is better) and the share
-of hidden numbers inside the middle 90 % are of draws, by those methods that give them. MICE: Bayesian ridge regression and linear
-discriminants of all other columns, ten rounds; its draws by predictive mean matching. MICE and neighbours see categories one-hot
-and numbers standardised, MissForest sees classes by their order. Mean ± standard deviation over the seeds, where there are
-several. s: seconds, all of it, on a machine that others used too. Mean rank: over data sets and RMSE and error, 1 is best."""
-SHOWN = {
-    "rmse": ("RMSE", 3),
+COLUMNS = {
+    "RMSE": ("rmse", 3),
     "error": ("error", 3),
-    "crps": ("CRPS", 3),
-    "inside": ("inside 90 %", 3),
-    "seconds": ("s", 0),
+    "CRPS": ("crps", 3),
+    "inside 90 %": ("inside", 3),
+    "s": ("seconds", 0),
 }
 
 
-def cached(name: str, method: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
-    """What one method makes of one table; read back where --runs has it."""
-    suffix = options.suffix if method == "vaekit" else ""
-    path = options.runs and options.runs / f"{name}-{method.split()[0]}{suffix}-{options.rows}-{seed}.json"
-    if path and path.exists():
-        return json.loads(path.read_text())
-    rows = tables_of(options.folder, name, seed)[0].sample(options.rows, random_state=seed, ignore_index=True)
+def fill(name: str, method: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """What one method makes of one table."""
+    rows = frames(options.folder, name, seed)[0].sample(options.rows, random_state=seed, ignore_index=True)
     seen, gaps = hidden(rows, options.hidden, seed)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         best, draws = METHODS[method](seen, seed, options)
-    found = {**measured(rows, gaps, best, draws), "seconds": time.perf_counter() - start}
-    if path:
-        options.runs.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found))
-    return found
+    return {**measured(rows, gaps, best, draws), "seconds": time.perf_counter() - start}
 
 
-def tables(options: argparse.Namespace) -> None:
-    """Gaps filled: one cell in five hidden"""
-    results: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for name in options.data:
-        for method in options.methods:
-            for seed in options.seeds:
-                found = cached(name, method, seed, options)
-                results.setdefault((name, method), []).append(found)
-                print(name, method, seed, {k: round(v, 4) for k, v in found.items()}, flush=True)
-            write(options, tables.__doc__, shown(results, options), NOTES)
+def tables(options: argparse.Namespace) -> Rows:
+    """Gaps filled: one cell in five hidden
 
-
-def shown(results: dict[tuple[str, str], list[dict[str, float]]], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each data set and method, and one of mean ranks for each method."""
-    rows = []
-    for (name, method), runs in results.items():
-        row = {"data": name, "method": labelled(method, options), "seeds": " ".join(map(str, options.seeds))}
-        for key, (title, digits) in SHOWN.items():
-            values = [run[key] for run in runs if key in run]
-            spread = f" ± {np.std(values):.{digits}f}" if len(values) > 1 else ""
-            row[title] = f"{np.mean(values):.{digits}f}{spread}" if values else ""
-        rows.append(row)
-    methods = [m for m in options.methods if all((name, m) in results for name in {n for n, _ in results})]
+    RMSE: root mean squared error of the hidden numbers over their column's standard deviation, mean over columns; error: share
+    of hidden categories that are guessed wrong, mean over columns. CRPS (over the standard deviation; less is better) and the share
+    of hidden numbers inside the middle 90 % are of draws, by those methods that give them. MICE: Bayesian ridge regression and linear
+    discriminants of all other columns, ten rounds; its draws by predictive mean matching. MICE and neighbours see categories one-hot
+    and numbers standardised, MissForest sees classes by their order. Mean ± standard deviation over the seeds, where there are
+    several. s: seconds, all of it, on a machine that others used too. Mean rank: over data sets and RMSE and error, 1 is best."""
     places = []
-    for name in {n for n, _ in results}:
-        for key in ("rmse", "error"):
-            means = [np.mean([run[key] for run in results[name, m] if key in run] or np.nan) for m in methods]
-            if not np.isnan(means).any():
-                places.append(rankdata(means))
-    for method, place in zip(methods, np.mean(places, 0) if places else [], strict=False):
-        rows.append(
-            {
-                **dict.fromkeys(rows[0], ""),
-                "data": "mean rank",
-                "method": labelled(method, options),
-                "RMSE": f"{place:.2f}",
+    for name in options.data:
+        means: dict[str, list[float]] = {"rmse": [], "error": []}
+        for method in options.methods:
+            key = {
+                "data": name,
+                "method": method,
+                "rows": options.rows,
+                "hidden": options.hidden,
+                "draws": options.draws,
             }
-        )
-    return rows
+            if method == "vaekit":
+                key |= {"epochs": options.epochs, "settings": options.settings}
+            runs = [options.cell({**key, "seed": seed}, fill, name, method, seed, options) for seed in options.seeds]
+            yield {"data": name, "method": labelled(method, options), **averages(runs, COLUMNS)}
+            for score in means.keys() & runs[0].keys():
+                means[score].append(np.mean([run[score] for run in runs]))
+        places += [rankdata(values) for values in means.values() if values]
+    for method, place in zip(options.methods, np.mean(places, 0), strict=True):
+        yield {"data": "mean rank", "method": labelled(method, options), "RMSE": f"{place:.2f}"}
 
 
 def labelled(method: str, options: argparse.Namespace) -> str:
     return f"{method} {json.dumps(options.settings)}" if method == "vaekit" and options.settings else method
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["tables"])
-    parser.add_argument("--data", nargs="+", default=list(TARGETS), choices=list(TARGETS))
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+if __name__ == "__main__":
+    parser = arguments(__doc__, seeds=[0, 1, 2], data=TARGETS, methods=METHODS, settings=True)
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--hidden", type=float, default=0.2, help="share of the cells")
-    parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--draws", type=int, default=50, help="of those methods that give draws")
     parser.add_argument("--epochs", type=int, help="of vaekit, in place of its own")
-    parser.add_argument("--settings", type=json.loads, default={}, help="of vaekit, further ones")
-    parser.add_argument("--suffix", default="", help="end of the result's name")
-    parser.add_argument("--runs", type=Path, help="keep what was measured here, and go on with what is there")
-    parser.add_argument("--folder", type=Path, default=SHARED)
-    tables(
-        arguments(
-            parser, data=["california"], methods=["mean / commonest", "vaekit"], seeds=[0], rows=100, draws=2, epochs=1
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()
+    methods = ["mean / commonest", "vaekit"]
+    run(parser, {"tables": tables}, data=["california"], methods=methods, seeds=[0], rows=100, draws=2, epochs=1)

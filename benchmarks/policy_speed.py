@@ -1,4 +1,7 @@
-"""How fast a policy decides and learns. `python benchmarks/policy_speed.py decision`, `... training`.
+"""How fast a policy decides and learns.
+
+    python benchmarks/policy_speed.py decision
+    python benchmarks/policy_speed.py training
 
 `decision`: milliseconds from an observation to an action, one row, every action decided on anew, for the policy as it is, for
 its exported form, and for onnxruntime alone on the same file. `training`: milliseconds of a step of ACT's network and loss,
@@ -12,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tables import arguments, write
+from harness import Rows, arguments, run, take_turns
 from vaekit import Demonstrations, Policy, preset
 from vaekit.robots.export import export_policy
 from vaekit.robots.onnx_policy import OnnxPolicy
@@ -31,20 +35,6 @@ ROBOTS = {  # state, environment_state, chunk_size, actions
     "fetch": (10, 15, 20, 4),
 }
 BATCH = 64
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=["decision", "training"])
-    parser.add_argument("--size", default="base", choices=list(SIZES))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--calls", type=int, default=100, help="decisions of a round")
-    parser.add_argument("--steps", type=int, default=25, help="training steps of a round")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--suffix", default="", help="added to the name of the table")
-    options = arguments(parser, size="small", rounds=1, calls=2, steps=5)
-    torch.set_num_threads(options.threads)
-    decision(options) if options.table == "decision" else training(options)
 
 
 def demonstrations(robot: str, episodes: int = 2) -> Demonstrations:
@@ -65,8 +55,10 @@ def demonstrations(robot: str, episodes: int = 2) -> Demonstrations:
 # -- deciding ----------------------------------------------------------------------------------------------------------
 
 
-def decision(options: argparse.Namespace) -> None:
-    rows: list[dict[str, Any]] = []
+def decision(options: argparse.Namespace) -> Rows:
+    """A decision, milliseconds: size {size}, batch 1
+
+    Medians over rounds of each round's median, with the fastest and slowest round; other jobs shared the machine."""
     for robot, (_, _, chunk_size, _) in ROBOTS.items():
         data = demonstrations(robot)
         policy = Policy(size=options.size, chunk_size=chunk_size, execute=1, epochs=1).fit(data)
@@ -74,25 +66,32 @@ def decision(options: argparse.Namespace) -> None:
             exported = OnnxPolicy(export_policy(policy, Path(folder) / "policy.onnx"), threads=options.threads)
         observation = {name: values[0] for name, values in data.observations.items()}
         feed = {**{name: value[None] for name, value in observation.items()}, "noise": np.zeros((1, exported.about["noise"]), np.float32), "component": np.array([-1])}  # fmt: skip
-        candidates: dict[str, Callable[[], Any]] = {
-            "onnxruntime alone": lambda e=exported, f=feed: e.session.run(None, f),
-            "OnnxPolicy.act": lambda e=exported, o=observation: e.act(o),
-            "Policy.act": lambda p=policy, o=observation: p.act(o),
+        calls: dict[str, Callable[[], Any]] = {
+            "onnxruntime alone": partial(exported.session.run, None, feed),
+            "OnnxPolicy.act": partial(exported.act, observation),
+            "Policy.act": partial(policy.act, observation),
         }
-        rounds: dict[str, list[float]] = {name: [] for name in candidates}
-        for round_ in range(options.rounds + 1):
-            for name, call in candidates.items():
-                took = []
-                for _ in range(options.calls):
-                    started = time.perf_counter()
-                    call()
-                    took.append(1e3 * (time.perf_counter() - started))
-                if round_:  # the first one warms up
-                    rounds[name].append(statistics.median(took))
-        base = statistics.median(rounds["onnxruntime alone"])
-        for name, found in rounds.items():
-            rows.append({"robot": robot, "": name, **spread(found, base)})
-            write(options, f"A decision, milliseconds: size {options.size}, batch 1", rows, NOTES)
+        found = take_turns(
+            {name: partial(middle, call, options.calls) for name, call in calls.items()}, options.rounds + 1
+        )
+        found = {name: rounds[1:] for name, rounds in found.items()}  # the first one warms up
+        for name, rounds in found.items():
+            yield {"robot": robot, "": name, **compared(rounds, found["onnxruntime alone"])}
+
+
+def middle(call: Callable[[], Any], calls: int) -> float:
+    """The median of the milliseconds that calls take."""
+    took = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        call()
+        took.append(1e3 * (time.perf_counter() - started))
+    return statistics.median(took)
+
+
+def compared(rounds: list[float], base: list[float]) -> dict[str, str]:
+    median, of = statistics.median(rounds), statistics.median(base)
+    return {"ms": f"{median:.2f}", "rounds": f"{min(rounds):.2f} to {max(rounds):.2f}", "ratio": f"{median / of:.2f}"}
 
 
 # -- learning ----------------------------------------------------------------------------------------------------------
@@ -190,7 +189,10 @@ def plain(data: Demonstrations, options: argparse.Namespace, fused: bool) -> flo
     return clock.took
 
 
-def training(options: argparse.Namespace) -> None:
+def training(options: argparse.Namespace) -> Rows:
+    """ACT's training step, milliseconds: size {size}, batch 64, chunk 100, states
+
+    Medians over rounds of each round's median, with the fastest and slowest round; other jobs shared the machine."""
     data = demonstrations("aloha", episodes=8)
     candidates: dict[str, Callable[[], float]] = {
         "plain PyTorch, Adam": lambda: plain(data, options, False),
@@ -198,22 +200,15 @@ def training(options: argparse.Namespace) -> None:
         "vaekit": lambda: ours(data, options, "32-true"),
         "vaekit, precision auto (bfloat16 here)": lambda: ours(data, options, "auto"),
     }
-    rounds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(options.rounds):
-        for name, measure in candidates.items():
-            rounds[name].append(measure())
-        base = statistics.median(rounds["plain PyTorch, Adam"])
-        rows = [{"": name, **spread(found, base)} for name, found in rounds.items() if found]
-        write(options, f"ACT's training step, milliseconds: size {options.size}, batch {BATCH}, chunk 100, states", rows, NOTES)  # fmt: skip
-
-
-NOTES = "Medians over rounds of each round's median, with the fastest and slowest round; other jobs shared the machine."
-
-
-def spread(rounds: list[float], base: float) -> dict[str, str]:
-    middle = statistics.median(rounds)
-    return {"ms": f"{middle:.2f}", "rounds": f"{min(rounds):.2f} to {max(rounds):.2f}", "ratio": f"{middle / base:.2f}"}
+    found = take_turns(candidates, options.rounds)
+    for name, rounds in found.items():
+        yield {"": name, **compared(rounds, found["plain PyTorch, Adam"])}
 
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, threads=1)
+    parser.add_argument("--size", default="base", choices=list(SIZES))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--calls", type=int, default=100, help="decisions of a round")
+    parser.add_argument("--steps", type=int, default=25, help="training steps of a round")
+    run(parser, {"decision": decision, "training": training}, size="small", rounds=1, calls=2, steps=5)

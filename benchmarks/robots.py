@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ import torch
 from torch import nn
 
 import vaekit
-from tables import SHARED, arguments, write
+from harness import Rows, arguments, run
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import demonstrate, make
 from vaekit.robots.execution import execution
@@ -118,51 +119,59 @@ class MLP(Chunks):
         return chunk * self.spread + self.centre
 
 
-def success(options: argparse.Namespace) -> None:
-    """Strict success on unseen seeds"""
+def success(options: argparse.Namespace) -> Rows:
+    """Strict success on unseen seeds: {env}
+
+    {episodes} episodes a cell, evaluated on the seeds from 1000 on, with the Wilson interval at 95 %; last weights. KL in nats and
+    active units on the training demonstrations."""
+    options.suffix = options.suffix or f"-{options.env}"
     demos, env = demonstrate(options.env, options.demos, seed=0), make(options.env)
     chunk = options.chunk or max(1, min(round(2 * env.fps), int(demos.lengths.min())))
-    rows: list[dict[str, Any]] = []
-
-    def add(
-        method: str, seed: int | str, policy: Any, seconds: float, about: Mapping[str, Any], modes: list[str]
-    ) -> None:
-        row: dict[str, Any] = {"method": method, "seed": seed, "train s": f"{seconds:.0f}"}
-        for mode in options.execute:
-            if mode not in modes:
-                row[mode] = "-"
-                continue
-            policy.execute = mode
-            found = rollout(policy, env, options.episodes, 1000)
-            low, high = found["strict_interval"]
-            row[mode] = f"{found['strict_success']:.0%} [{low:.0%}, {high:.0%}]"
-            if found["success"] != found["strict_success"]:
-                row[mode] += f", its own {found['success']:.0%}"
-        if hasattr(env, "route"):
-            policy.execute = options.execute[0]
-            row["rarer way from one start"] = rarer_way(policy, env, options.episodes)
-        rows.append({**row, **{name: about.get(name, "") for name in ("KL", "active")}})
-        write(options, f"{success.__doc__}: {options.env}", rows, notes)
-
-    notes = (
-        f"{demos.describe()}; chunks of {chunk}; {options.episodes} episodes a cell, evaluated on the seeds from 1000 on, with the "
-        "Wilson interval at 95 %; last weights. KL in nats and active units on the training demonstrations."
-    )
-    add("expert", "-", Expert(env), 0, {}, options.execute[:1])
-    add("nearest neighbour", "-", NearestNeighbour(demos, chunk), 0, {}, options.execute)
+    yield f"{demos.describe()}; chunks of {chunk}."
+    row = partial(played, options, env)
+    yield row("expert", "-", Expert(env), 0, {}, options.execute[:1])
+    yield row("nearest neighbour", "-", NearestNeighbour(demos, chunk), 0, {})
     for seed in options.seeds:
         steps = options.epochs * (len(demos) // options.batch)
         started = time.time()
         mlp = MLP(demos, chunk, steps, options.batch, seed)
-        add("MLP cloning", seed, mlp, time.time() - started, {}, options.execute)
+        yield row("MLP cloning", seed, mlp, time.time() - started, {})
         for method in options.methods:
             policy = learn(options, method, seed, demos, chunk)
             found = policy.evaluate(demos[: min(10, demos.episodes)], k=1)
             about = {"KL": f"{found['kl']:.2f}", "active": f"{found['active_units']} of {policy.latent_dim}"}
-            add(method, seed, policy, policy.history_[-1]["seconds"], about, options.execute)
+            yield row(method, seed, policy, policy.history_[-1]["seconds"], about)
             if policy.z == "mean":
                 policy.z = "episode"
-                add(f"{method}, z drawn", seed, policy, 0, about, options.execute)
+                yield row(f"{method}, z drawn", seed, policy, 0, about)
+
+
+def played(
+    options: argparse.Namespace,
+    env: Any,
+    method: str,
+    seed: int | str,
+    policy: Any,
+    seconds: float,
+    about: Mapping[str, str],
+    modes: list[str] | None = None,
+) -> dict[str, Any]:
+    """How often a policy succeeds, by each way to execute its chunks, or by `modes` alone."""
+    row: dict[str, Any] = {"method": method, "seed": seed, "train s": f"{seconds:.0f}"}
+    for mode in options.execute:
+        if mode not in (modes or options.execute):
+            row[mode] = "-"
+            continue
+        policy.execute = mode
+        found = rollout(policy, env, options.episodes, 1000)
+        low, high = found["strict_interval"]
+        row[mode] = f"{found['strict_success']:.0%} [{low:.0%}, {high:.0%}]"
+        if found["success"] != found["strict_success"]:
+            row[mode] += f", its own {found['success']:.0%}"
+    if hasattr(env, "route"):
+        policy.execute = options.execute[0]
+        row["rarer way from one start"] = rarer_way(policy, env, options.episodes)
+    return {**row, **{name: about.get(name, "") for name in ("KL", "active")}}
 
 
 def rarer_way(policy: Any, env: Any, episodes: int, start: int = 1000) -> str:
@@ -180,45 +189,34 @@ def rarer_way(policy: Any, env: Any, episodes: int, start: int = 1000) -> str:
 
 
 def learn(options: argparse.Namespace, method: str, seed: int, demos: Demonstrations, chunk: int) -> Any:
-    settings = dict(
-        chunk_size=chunk,
-        size=options.size,
-        epochs=options.epochs,
-        batch_size=options.batch,
-        validation=0.0,
-        random_state=seed,
-    )
+    settings = {"size": options.size, "epochs": options.epochs, "batch_size": options.batch, "validation": 0.0}
     if options.latent_dim:
         settings["latent_dim"] = options.latent_dim
-    return vaekit.Policy(**{**settings, **METHODS[method]}).fit(demos)
+    return vaekit.Policy(**{"chunk_size": chunk, "random_state": seed, **settings, **METHODS[method]}).fit(demos)
 
 
-def held_out(options: argparse.Namespace) -> None:
-    """Adroit door: action error on held-out human demonstrations"""
+def held_out(options: argparse.Namespace) -> Rows:
+    """Adroit door: action error on held-out human demonstrations
+
+    A fifth of the episodes is held out by each seed. L1: absolute error over the chunk in units of each number's standard deviation,
+    padding left out: of one chunk by the policy's own rule; of the median of 16 chunks drawn, the right point to name where absolute
+    error counts; and of the best of them. Nearest neighbour: the chunk after the demonstrated observation nearest to this one."""
     demos = vaekit.read_demonstrations(options.folder / "robot" / "door_human_demos.npz")
     chunk = options.chunk or 20
-    rows: list[dict[str, Any]] = []
-    notes = (
-        f"{demos.describe()}; chunks of {chunk}. A fifth of the episodes is held out by each seed. L1: absolute error over the "
-        f"chunk in units of each number's standard deviation, padding left out: of one chunk by the policy's own rule; of the "
-        f"median of {DRAWS} chunks drawn, the right point to name where absolute error counts; and of the best of them. "
-        "Nearest neighbour: the chunk after the demonstrated observation nearest to this one."
-    )
+    yield f"{demos.describe()}; chunks of {chunk}."
     for seed in options.seeds:
         train, valid = split_episodes(demos, 0.2, seed)
         past, unseen = demos[train], demos[valid]
         near = NearestNeighbour(past, chunk)
         state = (unseen.observations["state"] - near.mean) / near.scale
         row = errors(np.stack([near.predict(s) for s in state])[None], past, unseen)
-        rows.append({"method": "nearest neighbour", "seed": seed, **row, "KL": "", "active": ""})
-        write(options, held_out.__doc__, rows, notes)
+        yield {"method": "nearest neighbour", "seed": seed, **row, "KL": "", "active": ""}
         for method in options.methods:
             policy = learn(options, method, seed, past, chunk)
             drawn = np.stack([policy.predict(unseen.observations, noise_seed=(i,)) for i in range(DRAWS)])
             health = policy.evaluate(unseen, k=1)
             about = {"KL": f"{health['kl']:.2f}", "active": f"{health['active_units']} of {policy.latent_dim}"}
-            rows.append({"method": method, "seed": seed, **errors(drawn, past, unseen), **about})
-            write(options, held_out.__doc__, rows, notes)
+            yield {"method": method, "seed": seed, **errors(drawn, past, unseen), **about}
 
 
 def errors(drawn: np.ndarray, past: Demonstrations, unseen: Demonstrations) -> dict[str, str]:
@@ -238,9 +236,8 @@ def errors(drawn: np.ndarray, past: Demonstrations, unseen: Demonstrations) -> d
     return {"L1": f"{one:.4f}", "L1 of the median": f"{middle:.4f}", f"best of {DRAWS}": f"{best:.4f}"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["success", "held-out"])
+if __name__ == "__main__":
+    parser = arguments(__doc__, seeds=[0, 1, 2], methods=METHODS, threads=1)
     parser.add_argument("--env", default="fetch-pick-and-place")
     parser.add_argument("--demos", type=int, default=100)
     parser.add_argument("--chunk", type=int, help="default: two seconds, or 20 for held-out")
@@ -250,26 +247,5 @@ def main() -> None:
     parser.add_argument("--latent-dim", type=int)
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--execute", nargs="+", default=["ensemble", "1", "20"])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--folder", type=type(SHARED), default=SHARED)
-    parser.add_argument("--suffix", default="")
-    options = arguments(
-        parser,
-        env="two-routes",
-        demos=3,
-        epochs=1,
-        size="small",
-        episodes=1,
-        execute=["ensemble"],
-        methods=list(METHODS)[:1],
-        seeds=[0],
-    )
-    if options.table == "success" and not options.suffix:
-        options.suffix = f"-{options.env}"
-    torch.set_num_threads(1)
-    {"success": success, "held-out": held_out}[options.table](options)
-
-
-if __name__ == "__main__":
-    main()
+    toy = {"env": "two-routes", "demos": 3, "epochs": 1, "size": "small", "episodes": 1, "execute": ["ensemble"]}
+    run(parser, {"success": success, "held-out": held_out}, methods=list(METHODS)[:1], seeds=[0], **toy)

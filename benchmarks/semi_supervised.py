@@ -6,23 +6,19 @@
     python benchmarks/semi_supervised.py sst2             # 100 labels
 
 A seed chooses the labels, as many of each class (of Adult at random), and whatever else is random. Nothing is chosen by rows that
-are held out, there are none: every learner has one setting, and its last weights are judged on the test set. Runs are kept in a file
-by learner and seed, and not done again: name another --suffix where labels or epochs are others.
+are held out, there are none: every learner has one setting, and its last weights are judged on the test set.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import gzip
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -32,20 +28,20 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 import vaekit as vk
-from synthesis import tables_of
-from tables import SHARED, arguments, few, idx, write
+from harness import Rows, arguments, run, spread
+from readers import few, frames, idx
 
 Sets = tuple[Any, np.ndarray, Any, np.ndarray]
 """Training rows and their labels, test rows and theirs."""
 
 
 def mnist(folder: Path) -> Sets:
-    (x, y), (test_x, test_y) = (idx(folder, "mnist", part) for part in ("train", "t10k"))
+    (x, y), (test_x, test_y) = (idx(folder, "mnist", part) for part in ("train", "test"))
     return x, y["label"], test_x, test_y["label"]
 
 
 def adult(folder: Path) -> Sets:
-    train, test = tables_of(folder, "adult", 0)
+    train, test = frames(folder, "adult", 0)
     return train.drop(columns="income"), income(train), test.drop(columns="income"), income(test)
 
 
@@ -115,7 +111,7 @@ def self_training(o: argparse.Namespace, seed: int) -> Any:
     return make_pipeline(features(o), SelfTrainingClassifier(LogisticRegression(max_iter=1000)))
 
 
-LEARNERS: dict[str, Learner] = {
+METHODS: dict[str, Learner] = {
     "vaekit": on_all(ours),
     "M2, as published": on_all(lambda o, seed: ours(o, seed, **vk.preset("m2"))),
     "the same network, labels alone": on_labels(
@@ -137,70 +133,47 @@ LEARNERS: dict[str, Learner] = {
 }
 
 
-def results(o: argparse.Namespace) -> dict[tuple[str, int], dict[str, float]]:
-    """What was found by (learner, seed). Each is written down at once, and not computed again when the command is."""
-    path = o.results / f"semi_supervised-{o.table}-runs{o.suffix}.csv"
-    known: dict[tuple[str, int], dict[str, float]] = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                found = {name: float(row[name]) for name in ("error", "minutes", "epochs")}
-                known[row["learner"], int(row["seed"])] = found
-    x, y, test_x, test_y = {"mnist": mnist, "adult": adult, "sst2": sst2}[o.table](o.folder)
-    for seed, who in itertools.product(range(o.first, o.first + o.seeds), o.learners):
-        if (who, seed) in known:
-            continue
-        started = time.process_time()
-        model = LEARNERS[who](o, seed, x, kept(y, o.labels, seed, balanced=o.table != "adult"))
-        minutes = (time.process_time() - started) / 60
-        error = 100 * float(np.mean(model.predict(test_x) != test_y))
-        known[who, seed] = {"error": error, "minutes": minutes, "epochs": o.epochs or 0}
-        print(f"{seed} {who} {error:.2f} {minutes:.1f} min", flush=True)
-        with path.open("w", newline="") as file:
-            table = csv.DictWriter(file, ["learner", "seed", "error", "minutes", "epochs"], lineterminator="\n")
-            table.writeheader()
-            for (a, b), found in sorted(known.items()):
-                table.writerow({"learner": a, "seed": b, **{k: round(v, 3) for k, v in found.items()}})
-    return {key: found for key, found in known.items() if 0 <= key[1] - o.first < o.seeds}
+DATA = {"mnist": mnist, "adult": adult, "sst2": sst2}
+ABOUT = {
+    "mnist": """Networks are MLPs, as by default for pictures of this size, and pictures Bernoulli, on which predictions do not depend.
+        Published: M2 11.97, M1+M2 3.33 with 100 labels and 2.40 with 1000. The recipe (virtual adversarial training and turned pictures
+        together, the entropy's weight, none of the bound's gradient) was chosen with 100 labels of seeds 100, 101 and 102 by the error on
+        10,000 training rows whose labels were hidden; the test set was not looked at.""",
+    "adult": "The labels are drawn at random, not as many of each class.",
+    "sst2": "Networks are small. scikit-learn's learners see TF-IDF of words and pairs of words.",
+}
+
+
+def judged(o: argparse.Namespace, who: str, seed: int, rows: Sets) -> dict[str, float]:
+    """Test error in %, and CPU minutes."""
+    x, y, test_x, test_y = rows
+    started = time.process_time()
+    model = METHODS[who](o, seed, x, kept(y, o.labels, seed, balanced=o.table != "adult"))
+    minutes = (time.process_time() - started) / 60
+    return {"error": 100 * float(np.mean(model.predict(test_x) != test_y)), "minutes": minutes}
+
+
+def table(o: argparse.Namespace) -> Rows:
+    """Semi-supervised learning: {table}
+
+    Mean and standard deviation over seeds, of the labels and of everything else that is random; no validation set. vaekit:
+    `SemiSupervisedVAE` at its defaults but for the epochs."""
+    o.labels = o.labels or (326 if o.table == "adult" else 100)
+    yield f"{o.labels} labels, {o.epochs or 'its own number of'} epochs. " + " ".join(ABOUT[o.table].split())
+    rows = DATA[o.table](o.folder)
+    for who in o.methods:
+        key = {"table": o.table, "labels": o.labels, "epochs": o.epochs, "method": who}
+        cells = [o.cell({**key, "seed": seed}, judged, o, who, seed, rows) for seed in o.seeds]
+        errors = [cell["error"] for cell in cells]
+        yield {
+            "learner": who, "seeds": len(cells), "test error, %": spread(errors, 2),
+            "of each seed": ", ".join(f"{error:.2f}" for error in errors),
+            "CPU minutes a seed": f"{np.mean([cell['minutes'] for cell in cells]):.1f}",
+        }  # fmt: skip
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["mnist", "adult", "sst2"])
+    parser = arguments(__doc__, seeds=[0, 1, 2, 3, 4], methods=METHODS, threads=1)
     parser.add_argument("--labels", type=int, help="default: 100, of Adult 1 %%")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first", type=int, default=0, help="seed")
-    parser.add_argument("--learners", nargs="+", choices=[*LEARNERS], default=[*LEARNERS])
     parser.add_argument("--epochs", type=int, help="of vaekit; default: its own")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--suffix", default="")
-    parser.add_argument("--folder", type=Path, default=SHARED)
-    options = arguments(parser, seeds=1, labels=30, epochs=1, learners=list(LEARNERS)[:2])
-    options.labels = options.labels or (326 if options.table == "adult" else 100)
-    torch.set_num_threads(options.threads)
-    found = results(options)
-    rows = []
-    for who in LEARNERS:
-        of = [found[key] for key in sorted(found) if key[0] == who]
-        if of:
-            errors = np.array([f["error"] for f in of])
-            rows.append(
-                {
-                    "learner": who,
-                    "seeds": len(of),
-                    "test error, %": f"{errors.mean():.2f} ± {errors.std():.2f}",
-                    "of each seed": ", ".join(f"{e:.2f}" for e in errors),
-                    "CPU minutes a seed": f"{np.mean([f['minutes'] for f in of]):.1f}",
-                }
-            )
-    own = {
-        "mnist": """Networks are MLPs, as by default for pictures of this size, and pictures Bernoulli, on which predictions do not
-        depend. Published: M2 11.97, M1+M2 3.33 with 100 labels and 2.40 with 1000. The recipe (virtual adversarial training and turned
-        pictures together, the entropy's weight, none of the bound's gradient) was chosen with 100 labels of seeds 100, 101 and 102 by the error on
-        10,000 training rows whose labels were hidden; the test set was not looked at.""",
-        "adult": "The labels are drawn at random, not as many of each class.",
-        "sst2": "Networks are small. scikit-learn's learners see TF-IDF of words and pairs of words.",
-    }[options.table]
-    notes = f"""Mean and standard deviation over seeds, of the labels and of everything else that is random; {options.labels} labels,
-    no validation set. vaekit: `SemiSupervisedVAE` at its defaults but for {options.epochs or "its own number of"} epochs. {own}"""
-    write(options, f"Semi-supervised learning: {options.table}, {options.labels} labels", rows, " ".join(notes.split()))
+    run(parser, dict.fromkeys(DATA, table), seeds=[0], labels=30, epochs=1, methods=list(METHODS)[:2])

@@ -26,7 +26,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
 import vaekit
-from tables import SHARED, arguments, is_toy, write
+from harness import Rows, arguments, is_toy, run, spread
 from vaekit.estimators.series import over_steps
 from vaekit.evaluation.vus import vus_pr
 
@@ -55,8 +55,8 @@ def nab(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         for start, stop in windows:
             labels |= (times >= np.datetime64(start)) & (times <= np.datetime64(stop))
         if labels.any():
-            steps = 800 if is_toy() else len(values)
-            found[Path(path).stem] = values[:steps], labels[:steps]
+            start, steps = (max(0, int(labels.argmax()) - 600), 800) if is_toy() else (0, len(values))
+            found[Path(path).stem] = values[start : start + steps], labels[start : start + steps]
     return found
 
 
@@ -201,88 +201,79 @@ METHODS: dict[str, tuple[str, Callable[..., np.ndarray], int | None, bool]] = {
 }
 
 
-def run(options: argparse.Namespace) -> None:
-    data, rows = nab(options.folder), []
-    for key, (title, method, fixed, from_first) in METHODS.items():
-        found: dict[str, list[float]] = {}
-        cache = options.runs / f"{key}.json" if options.runs else None
-        if cache and cache.exists():
-            found = json.loads(cache.read_text())
-        elif options.only and key not in options.only:
-            continue
-        else:
-            for name, (x, labels) in data.items():
-                longest = period(x)
-                first = first_part(labels) if from_first else None
-                window = min(fixed or longest, len(x) // 2)
-                seeds = range(options.seeds if key in SEEDED else 1)
-                scores = [method(x, first, window, seed) for seed in seeds]
-                found[name] = [vus_pr(labels, s, longest) for s in scores]
-                print(key, name, np.round(found[name], 3), flush=True)
-            if cache:
-                cache.write_text(json.dumps(found))
-        values = np.array([found[name] for name in data])  # (series, seeds)
-        others = np.array([found[name] for name in data if name not in TUNING])
-        rows.append(
-            {
-                "method": title,
-                "learns from": "first part" if from_first else "whole series",
-                "VUS-PR, all 52": spread(values),
-                "VUS-PR, other 47": spread(others),
-                "median of 52": f"{np.median(values.mean(1)):.3f}",
-            }
-        )
-        write(options, __doc__.splitlines()[0], rows, NOTES)
-
-
-NOTES = """Means over series; +- is the standard deviation of that mean over seeds; without it, chance has no part in the
-method, or it was run with seed 0 alone."""
 SEEDED = ("random", "forest", "forest-128", "donut", "donut-first", "vaekit", "vaekit-first")
+
+
+def judged(key: str, x: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, float]:
+    _, method, fixed, from_first = METHODS[key]
+    longest = period(x)
+    first = first_part(labels) if from_first else None
+    return {"vus_pr": vus_pr(labels, method(x, first, min(fixed or longest, len(x) // 2), seed), longest)}
+
+
+def anomalies(options: argparse.Namespace) -> Rows:
+    """Anomalies in the series of the Numenta Anomaly Benchmark (NAB): VUS-PR of scores of each time step, one setting for all
+
+    Means over series; ± is the standard deviation of that mean over seeds; without it, chance has no part in the method, or it was
+    run with seed 0 alone."""
+    data = nab(options.folder)
+    for key in options.methods:
+        seeds = options.seeds if key in SEEDED else [0]
+        found = {
+            name: [
+                options.cell({"series": name, "method": key, "seed": s}, judged, key, *parts, s)["vus_pr"]
+                for s in seeds
+            ]
+            for name, parts in data.items()
+        }
+        values = np.array(list(found.values()))  # (series, seeds)
+        others = np.array([of for name, of in found.items() if name not in TUNING])
+        title, _, _, from_first = METHODS[key]
+        yield {
+            "method": title, "learns from": "first part" if from_first else "whole series",
+            "VUS-PR, all 52": spread(values.mean(0), 3, ddof=1), "VUS-PR, other 47": spread(others.mean(0), 3, ddof=1),
+            "median of 52": f"{np.median(values.mean(1)):.3f}",
+        }  # fmt: skip
 
 
 GAPPED = ("nyc_taxi", "ambient_temperature_system_failure", "ec2_request_latency_system_failure")
 GAPS, LONGEST = 25, 48
 
 
-def gaps(options: argparse.Namespace) -> None:
-    """Gaps of 4 to 47 steps, planted in three series: errors of what they are filled with, and how often it is in the interval."""
-    data, rows = nab(options.folder), []
+def gaps(options: argparse.Namespace) -> Rows:
+    """Gaps of 4 to 47 steps, planted in three series: errors of what they are filled with, and how often it is in the interval
+
+    ± is the standard deviation over seeds, of the gaps and of the model."""
+    data = nab(options.folder)
     for name in filter(data.get, GAPPED):
-        x = data[name][0]
-        found: dict[str, list[tuple[float, float]]] = {}
-        for seed in range(options.seeds):
-            rng = np.random.default_rng(seed)
-            hidden = np.zeros(len(x), bool)
-            for start in rng.integers(200, len(x) - 200, GAPS):
-                hidden[start : start + rng.integers(4, LONGEST)] = True
-            gapped = np.where(hidden, np.nan, x)
-            line = np.interp(np.arange(len(x)), np.flatnonzero(~hidden), x[~hidden])
-            found.setdefault("a straight line", []).append((error(line, x, hidden), np.nan))
-            for likelihood in ("normal", "autoregressive"):
-                vae = vaekit.SeriesVAE(
-                    likelihood=likelihood, epochs=1 if is_toy() else 10, random_state=seed, sampler="prior"
-                ).fit(gapped)
-                low, high = np.quantile(vae.impute(gapped, draws=20), [0.05, 0.95], axis=0)
-                inside = float(((x >= low) & (x <= high))[hidden].mean())
-                title = f"vaekit.SeriesVAE, likelihood {likelihood}"
-                found.setdefault(title, []).append((error(vae.impute(gapped), x, hidden), inside))
-        for title, values in found.items():
-            errors, inside_of = np.array(values).T
-            held = "" if np.isnan(inside_of).all() else f"{inside_of.mean():.0%} +- {inside_of.std(ddof=1):.0%}"
-            rows.append(
-                {"series": name, "filled by": title, "RMSE / deviation": f"{errors.mean():.3f} +- {errors.std(ddof=1):.3f}",
-                 "inside the 90 % interval of 20 draws": held}
-            )  # fmt: skip
-        write(options, gaps.__doc__, rows, "+- is the standard deviation over seeds, of the gaps and of the model.")
+        for likelihood in (None, "normal", "autoregressive"):
+            key = {"series": name, "likelihood": likelihood}
+            cells = [options.cell({**key, "seed": s}, fill, data[name][0], likelihood, s) for s in options.seeds]
+            yield {
+                "series": name, "filled by": f"vaekit.SeriesVAE, likelihood {likelihood}" if likelihood else "a straight line",
+                "RMSE / deviation": spread([cell["error"] for cell in cells], 3, ddof=1),
+                "inside the 90 % interval of 20 draws, %": spread([c["inside"] for c in cells if "inside" in c], 0, ddof=1),
+            }  # fmt: skip
+
+
+def fill(x: np.ndarray, likelihood: str | None, seed: int) -> dict[str, float]:
+    """The error of what gaps are filled with, by a model or by a straight line, and by a model the share in its interval, %."""
+    rng = np.random.default_rng(seed)
+    hidden = np.zeros(len(x), bool)
+    for start in rng.integers(200, len(x) - 200, GAPS):
+        hidden[start : start + rng.integers(4, LONGEST)] = True
+    if likelihood is None:
+        line = np.interp(np.arange(len(x)), np.flatnonzero(~hidden), x[~hidden])
+        return {"error": error(line, x, hidden)}
+    gapped, epochs = np.where(hidden, np.nan, x), 1 if is_toy() else 10
+    vae = vaekit.SeriesVAE(likelihood=likelihood, epochs=epochs, random_state=seed, sampler="prior").fit(gapped)
+    low, high = np.quantile(vae.impute(gapped, draws=20), [0.05, 0.95], axis=0)
+    inside = ((x >= low) & (x <= high))[hidden].mean()
+    return {"error": error(vae.impute(gapped), x, hidden), "inside": 100 * float(inside)}
 
 
 def error(filled: np.ndarray, x: np.ndarray, hidden: np.ndarray) -> float:
     return float(np.sqrt(np.mean((filled - x)[hidden] ** 2)) / x.std())
-
-
-def spread(values: np.ndarray) -> str:
-    means = values.mean(0)
-    return f"{means.mean():.3f}" + (f" +- {means.std(ddof=1):.3f}" if len(means) > 1 and means.std() > 0 else "")
 
 
 def first_part(labels: np.ndarray) -> int:
@@ -291,14 +282,5 @@ def first_part(labels: np.ndarray) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["nab", "gaps"])
-    parser.add_argument("--folder", type=Path, default=SHARED)
-    parser.add_argument("--runs", type=Path, help="what was found for each series is kept here, and not found again")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--suffix", default="")
-    chosen = arguments(parser, seeds=2, only=["random", "vaekit"])
-    if chosen.runs:
-        chosen.runs.mkdir(parents=True, exist_ok=True)
-    (gaps if chosen.table == "gaps" else run)(chosen)
+    parser = arguments(__doc__, seeds=[0, 1, 2], methods=METHODS)
+    run(parser, {"nab": anomalies, "gaps": gaps}, seeds=[0, 1], methods=["random", "vaekit"])

@@ -1,4 +1,7 @@
-"""How fast vaekit trains, beside other ways to train the same model. See README.md; `python benchmarks/speed.py --help`.
+"""How fast vaekit trains, beside other ways to train the same model; how soon it starts, and the memory that it takes.
+
+    python benchmarks/speed.py training
+    python benchmarks/speed.py start
 
 Every measurement is a process of its own, and the peers take turns: round by round, so that what else the machine does
 hits all of them alike. The share of the machine's time that other programs took is measured along, and a measurement
@@ -11,7 +14,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,7 +29,7 @@ sys.path.insert(0, str(HERE / "peers"))
 
 from common import FASHION_MNIST  # noqa: E402
 
-from tables import arguments, is_toy, made_by  # noqa: E402
+from harness import Rows, arguments, is_toy, run, take_turns  # noqa: E402
 
 DISTURBED = 0.08  # of the machine's time, taken by other programs
 TRIES = 1 if is_toy() else 4
@@ -48,57 +50,48 @@ PEERS: dict[str, dict[str, Any]] = {
 CONV_PEERS = ["vaekit", "vaekit-fp32", "slices", "pythae"]
 MLP_ROWS, CONV_ROWS = 2_560 if is_toy() else 25_600, 256  # an epoch
 
+# -- training ----------------------------------------------------------------------------------------------------------
 
-def main() -> None:
-    options = chosen()
+
+def training(options: argparse.Namespace) -> Rows:
+    """Training speed
+
+    Samples a second: median over the rounds, and each round. The last column is vaekit's speed by that of the row, within the same
+    round, median over the rounds: above 1, vaekit is faster."""
+    missing = [name for name in options.methods if not find_spec(PEERS[name].get("needs", "torch"))]
+    if missing:
+        print(f"not installed, and left out: {', '.join(missing)} (pip install 'vaekit[bench]')", flush=True)
+    peers = [name for name in options.methods if name not in missing]
+    packages = ["lightning-fabric", "jax", "pythae", "numpy"]
+    installed = [p for p in packages if find_spec(p.replace("-", "_"))]
+    data = "Fashion-MNIST" if FASHION_MNIST.exists() else "Random numbers of the shape of Fashion-MNIST"
+    yield f"{data}, in memory; {', '.join(f'{p} {importlib.metadata.version(p)}' for p in installed)}."
     warm_up()
     setups = [(False, b, t) for b in options.batch for t in options.threads]
     setups += [(True, 128, t) for t in options.threads] if options.conv else []
     measured: dict[str, dict[str, list[dict[str, float]]]] = {}
     for round_ in range(options.rounds):
         for conv, batch, threads in setups:
-            for name in options.peers:
+            setup = f"{'conv' if conv else 'mlp'}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
+            for name in peers:
                 if conv and name not in CONV_PEERS:
                     continue
                 got = measure(name, conv, batch, threads, options.seconds)
-                setup = f"{'conv' if conv else 'mlp'}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
                 measured.setdefault(setup, {}).setdefault(name, []).append(got)
                 line = f"round {round_ + 1}  {setup:26}  {name:18} {got['rate']:9,.0f} samples/s"
                 print(line + f"   others {got['others']:.0%}" * (got["others"] > DISTURBED), flush=True)
-    result = {"command": made_by(options)["command"], "machine": machine() | {"made": made_by(options)["machine"]}}
-    result |= {"speed": measured}
-    if options.start:
-        result |= {"start": start(options.rounds), "memory_mb": memory()}
-    text = tables(result)
-    print("\n" + text)
-    (options.results / f"{options.name}.md").write_text(text)
-    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-
-
-def chosen() -> argparse.Namespace:
-    def numbers(text: str) -> list[int]:
-        return [int(n) for n in text.split(",")]
-
-    parser = argparse.ArgumentParser(description="How fast vaekit trains, beside its peers.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of training to measure, each time")
-    parser.add_argument("--batch", type=numbers, default=[128, 512], help="for example 128,512")
-    parser.add_argument("--threads", type=numbers, default=[1, 2], help="for example 1,2")
-    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS), help=", ".join(PEERS))
-    parser.add_argument("--conv", action=argparse.BooleanOptionalAction, default=True, help="also convolutions")
-    parser.add_argument("--start", action=argparse.BooleanOptionalAction, default=True, help="also start-up, memory")
-    parser.add_argument("--name", default="speed", help="of the files in benchmarks/results")
-    toy = {"rounds": 1, "seconds": 0.2, "batch": [512], "threads": [1], "conv": False, "start": False}
-    options = arguments(parser, peers=["vaekit-scale", "slices", "jax", "pythae"], **toy)
-    if unknown := set(options.peers) - set(PEERS):
-        parser.error(f"no such peer: {', '.join(unknown)}; there are {', '.join(PEERS)}")
-    if missing := [name for name in options.peers if not find_spec(PEERS[name].get("needs", "torch"))]:
-        print(f"not installed, and left out: {', '.join(missing)} (pip install 'vaekit[bench]')", flush=True)
-        options.peers = [name for name in options.peers if name not in missing]
-    return options
-
-
-# -- one measurement ---------------------------------------------------------------------------------------------------
+    for setup, found in measured.items():
+        for name, runs in found.items():
+            rates = [r["rate"] for r in runs]
+            ours = [r["rate"] for r in found["vaekit"]] if "vaekit" in found and name != "vaekit" else []
+            ratios = [a / b for a, b in zip(ours, rates, strict=False)]
+            yield {
+                "setup": setup, "": PEERS[name]["title"], "samples/s": f"{statistics.median(rates):,.0f}",
+                "rounds": " ".join(f"{rate:,.0f}" for rate in rates),
+                "vaekit against it": f"{statistics.median(ratios):.2f}x" if ratios else "",
+            }  # fmt: skip
+    every = [run["others"] for found in measured.values() for runs in found.values() for run in runs]
+    yield f"{sum(others > DISTURBED for others in every)} of {len(every)} measurements were disturbed by other programs."
 
 
 def measure(name: str, conv: bool, batch: int, threads: int, seconds: float) -> dict[str, float]:
@@ -113,14 +106,14 @@ def measure(name: str, conv: bool, batch: int, threads: int, seconds: float) -> 
     for attempt in range(TRIES):
         wait_for_quiet()
         others = Others()
-        got = run(peer["script"], job, threads)
+        got = peer_run(peer["script"], job, threads)
         tries.append({"rate": got["rows"] / got["seconds"], "others": others.share()})
         if tries[-1]["others"] < DISTURBED or attempt == TRIES - 1:
             return min(tries, key=lambda t: t["others"])
     raise AssertionError
 
 
-def run(script: str, job: dict[str, Any], threads: int) -> dict[str, Any]:
+def peer_run(script: str, job: dict[str, Any], threads: int) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, str(HERE / "peers" / f"{script}.py"), json.dumps(job)],
         capture_output=True,
@@ -151,7 +144,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def warm_up() -> None:
-    run("memory", {"threads": 1, "rows": 256, "batch": 128}, 1)
+    peer_run("memory", {"threads": 1, "rows": 256, "batch": 128}, 1)
     subprocess.run([sys.executable, "-c", "import torch"], env=environment(1), check=True)
 
 
@@ -187,8 +180,10 @@ def wait_for_quiet(at_most: float = 30.0) -> None:
 # -- start-up and memory -----------------------------------------------------------------------------------------------
 
 
-def start(rounds: int) -> dict[str, list[float]]:
-    """Seconds from starting Python until `import torch` is done, and until vaekit's first training step is."""
+def start(options: argparse.Namespace) -> Rows:
+    """Start-up and memory
+
+    Seconds from the start of Python: median over the rounds, and each round."""
 
     def seconds(*command: str) -> float:
         wait_for_quiet()
@@ -196,78 +191,32 @@ def start(rounds: int) -> dict[str, list[float]]:
         out = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment(2), check=True)
         return float(out.stdout.split()[-1]) - begin
 
-    done = "print(time.time())"
+    def importing(modules: str) -> Callable[[], float]:
+        return lambda: seconds("-c", f"import time, {modules}; print(time.time())")
+
     programs: dict[str, Callable[[], float]] = {
-        "import torch": lambda: seconds("-c", f"import time, torch; {done}"),
-        "import torch, sklearn.base, lightning_fabric": lambda: seconds(
-            "-c", f"import time, torch, sklearn.base, lightning_fabric; {done}"
-        ),
+        "import torch": importing("torch"),
+        "import torch, sklearn.base, lightning_fabric": importing("torch, sklearn.base, lightning_fabric"),
         "vaekit's first training step": lambda: seconds(str(HERE / "peers" / "start.py")),
     }
-    for program in programs.values():
-        program()
-    measured: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, program in programs.items():
-            measured[name].append(program())
-    return measured
-
-
-def memory() -> list[float]:
-    """Resident memory of a process that trains, after each of 10 epochs, in MB."""
-    return run("memory", {"threads": 2, "rows": MLP_ROWS, "batch": 128}, 2)["resident"]
-
-
-# -- what it looks like ------------------------------------------------------------------------------------------------
-
-
-def tables(result: dict[str, Any]) -> str:
-    parts = ["# Training speed\n", f"`{result['command']}`\n", "; ".join(result["machine"].values()) + ".\n"]
-    parts.append(
-        "Samples a second: median over the rounds (lowest to highest). The last column is vaekit's speed by that of the "
-        "row, within the same round, median over the rounds: above 1, vaekit is faster.\n"
-    )
-    for setup, peers in result["speed"].items():
-        parts.append(f"## {setup}\n\n| | samples/s | vaekit against it |\n|---|---|---|")
-        for name, runs in peers.items():
-            rates = [r["rate"] for r in runs]
-            ratio = "" if name == "vaekit" or "vaekit" not in peers else f"{versus(peers['vaekit'], runs):.2f}x"
-            spread = f"({min(rates):,.0f} to {max(rates):,.0f})"
-            parts.append(f"| {PEERS[name]['title']} | {statistics.median(rates):,.0f} {spread} | {ratio} |")
-        loud = sum(r["others"] > DISTURBED for runs in peers.values() for r in runs)
-        every = sum(len(runs) for runs in peers.values())
-        parts.append(f"\n{loud} of {every} measurements were disturbed by other programs.\n" if loud else "")
-    if "start" in result:
-        base = statistics.median(result["start"]["import torch"])
-        parts.append("## Start-up\n\n| from the start of Python until | seconds | of `import torch` |\n|---|---|---|")
-        for name, times in result["start"].items():
-            middle = statistics.median(times)
-            parts.append(f"| {name} | {middle:.2f} ({min(times):.2f} to {max(times):.2f}) | {middle / base:.2f}x |")
-        resident = result["memory_mb"]
-        parts.append(
-            f"\n## Memory\n\nResident after epoch 2: {resident[1]:,.0f} MB, after epoch 10: {resident[9]:,.0f} MB.\n"
-        )
-    return "\n".join(parts)
-
-
-def versus(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> float:
-    return statistics.median(a["rate"] / b["rate"] for a, b in zip(ours, theirs, strict=True))
-
-
-def machine() -> dict[str, str]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    described = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    processor = described.get("model name", platform.machine())
-    known = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in described.get("flags", "").split()]
-    packages = ["torch", "lightning-fabric", "jax", "pythae", "numpy"]
-    installed = [p for p in packages if find_spec(p.replace("-", "_"))]
-    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in installed)
-    return {
-        "processor": f"{processor}, {len(CORES)} cores, {' '.join(known)}",
-        "software": f"Python {platform.python_version()}, {versions}",
-        "data": f"{'Fashion-MNIST' if FASHION_MNIST.exists() else 'random numbers of the shape of Fashion-MNIST'}, in memory",
-    }
+    take_turns(programs, 1)  # to warm up
+    measured = take_turns(programs, options.rounds)
+    base = statistics.median(measured["import torch"])
+    for name, times in measured.items():
+        middle = statistics.median(times)
+        yield {
+            "until": name, "seconds": f"{middle:.2f}", "rounds": " ".join(f"{t:.2f}" for t in times),
+            "of `import torch`": f"{middle / base:.2f}x",
+        }  # fmt: skip
+    resident = peer_run("memory", {"threads": 2, "rows": MLP_ROWS, "batch": 128}, 2)["resident"]
+    yield f"Resident memory of a process that trains: {resident[1]:,.0f} MB after epoch 2, {resident[9]:,.0f} MB after epoch 10."
 
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, methods=PEERS, threads=[1, 2])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of training to measure, each time")
+    parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--conv", action=argparse.BooleanOptionalAction, default=True, help="also convolutions")
+    toy = {"rounds": 1, "seconds": 0.2, "batch": [512], "threads": [1], "conv": False}
+    run(parser, {"training": training, "start": start}, methods=["vaekit-scale", "slices", "jax", "pythae"], **toy)

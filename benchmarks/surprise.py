@@ -1,5 +1,7 @@
 """Do monitors raise the alarm when something is wrong, and only then? Failures planted in rollouts of a policy.
 
+    python benchmarks/surprise.py monitors --seeds 0
+
 A small policy is trained on expert demonstrations. Monitors learn from the demonstrations and are calibrated on rollouts that
 succeed; then come rollouts where nothing is wrong, and rollouts where, from some step on, something is. All detectors see
 the same rollouts. "reconstruction" and "kNN" are baselines on what the VAE of "observation" sees, with the same mean over
@@ -10,15 +12,15 @@ whitening.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.neighbors import NearestNeighbors
 
-from tables import arguments, is_toy, write
+from harness import Rows, arguments, is_toy, run
 from vaekit.robots.demonstrations import split_episodes
 from vaekit.robots.environments import Environment, demonstrate, make
 from vaekit.robots.monitor import Disagreement, Monitor, ObservationModel, observations_of
@@ -143,61 +145,64 @@ class Neighbours(ObservationModel):
         return self.nearest.kneighbors(self.rows(observations) @ self.whiten)[0][:, -1]
 
 
-def run(options: argparse.Namespace) -> None:
-    rows: list[dict[str, Any]] = []
-    notes = []
-    for task in options.tasks:
+def detectors_of(policy: Policy, demonstrations: Any, seed: int) -> dict[str, Any]:
+    half, _ = split_episodes(demonstrations, 0.5, seed)
+    learned = ObservationModel.fit(policy, demonstrations[half], seed)
+    known = np.concatenate([learned.rows(episode) for episode in observations_of(demonstrations[half])])
+    parts = (policy, learned.vae, learned.scale)
+    return {
+        "observation": learned,
+        "disagreement": Disagreement(policy),
+        "kNN": Neighbours(*parts).learn(known),
+        "reconstruction": Reconstruction(*parts),
+    }
+
+
+def milliseconds(monitor: Monitor, seen: Observation) -> float:
+    """Of its fifth step."""
+    for step in range(5):
+        started = time.perf_counter()
+        monitor.step({name: values[step] for name, values in seen.items()})
+        took = 1e3 * (time.perf_counter() - started)
+    return took
+
+
+def table(options: argparse.Namespace) -> Rows:
+    """Do monitors raise the alarm when something is wrong, and only then? Failures planted in rollouts of a policy
+
+    Share of episodes with an alarm at alpha = {alpha}, its Wilson interval at 95 %, and the median steps from the fault to
+    the alarm / from the alarm to the end of the episode (alarms before the fault count in the share alone). An episode of
+    two-routes has about 46 steps, 80 at most, or ends at the obstacle; one of Fetch has 50. The likelihood of the VAE, the mean over 5
+    steps and the sum of the disagreement were chosen on the same kinds of faults, with other policies and rollouts."""
+    for task, seed in itertools.product(options.data, options.seeds):
         demonstrations = demonstrate(task, options.demonstrations, 0)
-        policy = Policy(8, size="small", minutes=options.minutes, random_state=options.seed).fit(demonstrations)
+        policy = Policy(8, size="small", minutes=options.minutes, random_state=seed).fit(demonstrations)
         env = make(task)
         usual = [play(policy, env, 30_000 + i, Nominal()) for i in range(options.calibration)]
         good = [seen for seen, success in usual if success or is_toy()]  # none succeeds after seconds of training
-        half, _ = split_episodes(demonstrations, 0.5, options.seed)
-        learned = ObservationModel.fit(policy, demonstrations[half], options.seed)
-        known = np.concatenate([learned.rows(episode) for episode in observations_of(demonstrations[half])])
-        parts = (policy, learned.vae, learned.scale)
-        detectors: dict[str, Any] = {
-            "observation": learned,
-            "disagreement": Disagreement(policy),
-            "kNN": Neighbours(*parts).learn(known),
-            "reconstruction": Reconstruction(*parts),
+        detectors = detectors_of(policy, demonstrations, seed)
+        monitors = {
+            name: Monitor(policy, detector, options.alpha).calibrate(good) for name, detector in detectors.items()
         }
-        notes.append(
-            f"{task}: {len(good)} of {len(usual)} rollouts succeeded and are calibrated on; a step of a monitor takes"
+        steps = ", ".join(f"{name} {milliseconds(monitor, good[0]):.1f}" for name, monitor in monitors.items())
+        yield (
+            f"{task}, seed {seed}: {len(good)} of {len(usual)} rollouts succeeded and are calibrated on; "
+            f"milliseconds of a monitor's step: {steps}."
         )
-        monitors = {name: Monitor(policy, detector, options.alpha) for name, detector in detectors.items()}
-        for monitor in monitors.values():
-            monitor.calibrate(good)
-            for step in range(5):
-                started = time.perf_counter()
-                monitor.step({name: values[step] for name, values in good[0].items()})
-                seconds = time.perf_counter() - started
-            notes[-1] += f" {1e3 * seconds:.1f},"
-        notes[-1] = notes[-1].rstrip(",") + f" ms ({', '.join(monitors)})."
         for fault, how in {"nothing": Nominal(), **FAULTS[task]}.items():
             count = options.nominal if fault == "nothing" else options.planted
-            played = [play(policy, env, 40_000 + i, how) for i in range(count)]
-            groups = {fault: played}
+            episodes = [play(policy, env, 40_000 + i, how) for i in range(count)]
+            groups = {fault: episodes}
             if fault == "nothing":
-                groups = {f"nothing, and it {verb}": [p for p in played if p[1] is ok] for verb, ok in ENDS.items()}
+                ends = {"succeeds": True, "fails": False}
+                groups = {f"nothing, and it {end}": [e for e in episodes if e[1] is ok] for end, ok in ends.items()}
             for what, some in groups.items():
-                if not some:
-                    continue
-                row: dict[str, Any] = {"task": task, "what is wrong": what, "episodes": len(some)}
-                row["policy succeeds"] = f"{np.mean([success for _, success in some]):.0%}"
-                for name, monitor in monitors.items():
-                    row[name] = alarmed(monitor, [seen for seen, _ in some], how.start)
-                rows.append(row)
-            write(options, __doc__.splitlines()[0], rows, NOTES.format(alpha=options.alpha) + " " + " ".join(notes))
-
-
-ENDS = {"succeeds": True, "fails": False}
-NOTES = (
-    "Share of episodes with an alarm at alpha = {alpha}, its Wilson interval at 95 %, and the median steps from the fault to "
-    "the alarm / from the alarm to the end of the episode (alarms before the fault count in the share alone). An episode of "
-    "two-routes has about 46 steps, 80 at most, or ends at the obstacle; one of Fetch has 50. The likelihood of the VAE, the mean over 5 "
-    "steps and the sum of the disagreement were chosen on the same kinds of faults, with other policies and rollouts."
-)
+                if some:
+                    yield {
+                        "task": task, "seed": seed, "what is wrong": what, "episodes": len(some),
+                        "policy succeeds": f"{np.mean([success for _, success in some]):.0%}",
+                        **{name: alarmed(m, [seen for seen, _ in some], how.start) for name, m in monitors.items()},
+                    }  # fmt: skip
 
 
 def alarmed(monitor: Monitor, episodes: list[Observation], start: int) -> str:
@@ -214,24 +219,13 @@ def alarmed(monitor: Monitor, episodes: list[Observation], start: int) -> str:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", nargs="+", default=list(FAULTS), choices=list(FAULTS))
+if __name__ == "__main__":
+    parser = arguments(__doc__, seeds=[0], data=FAULTS, threads=1)
     parser.add_argument("--demonstrations", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=1.3, help="of training each policy")
     parser.add_argument("--calibration", type=int, default=100)
     parser.add_argument("--nominal", type=int, default=120)
     parser.add_argument("--planted", type=int, default=25)
     parser.add_argument("--alpha", type=float, default=0.05)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--suffix", default="")
-    options = arguments(
-        parser, tasks=["two-routes"], demonstrations=4, minutes=0.01, calibration=2, nominal=1, planted=1, alpha=0.5
-    )
-    options.table = "monitors"
-    torch.set_num_threads(1)
-    run(options)
-
-
-if __name__ == "__main__":
-    main()
+    toy = {"demonstrations": 4, "minutes": 0.01, "calibration": 2, "nominal": 1, "planted": 1, "alpha": 0.5}
+    run(parser, {"monitors": table}, data=["two-routes"], **toy)
