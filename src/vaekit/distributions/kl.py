@@ -12,7 +12,7 @@ from vaekit.distributions.multivariate import MultivariateNormal
 def kl_per_unit(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q || p) of each unit, (B, d) nats, where both factorise and a closed form exists; else None.
 
-    A distribution that is no product of Normals but knows its own answer offers `kl_per_unit(p)`.
+    A distribution that is not a product of Normals but has a closed form offers `kl_per_unit(p)`.
     """
     if hasattr(q, "kl_per_unit"):
         return q.kl_per_unit(p)

@@ -149,7 +149,7 @@ class Classes(nn.Module):
         return int(self.count.sum())
 
     def see(self, x: Tensor) -> Tensor:
-        """Codes (B, C) -> one-hot (B, features); missing ones and those never seen are none of them."""
+        """Codes (B, C) -> one-hot (B, features), all 0 for a missing code or one that training did not have."""
         place = torch.arange(1, self.most + 1, device=x.device)
         one_hot = x.unsqueeze(-1) == place
         return one_hot[:, self.count.unsqueeze(-1) >= place].to(x)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Kinds = Mapping[str, str] | None
-"""{"column": "category" or "number"}, where that is not to be told from the Arrow type."""
+"""{"column": "category" or "number"}, where the Arrow type does not say it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Encoded:
         return np.isnan(self.numbers[name]) if name in self.numbers else self.codes[name] == self.sizes[name] - 1
 
     def matrix(self) -> np.ndarray:
-        """(N, columns): rows are equal in it if and only if they are equal."""
+        """(N, columns): two of its rows are equal if and only if the table's rows are."""
         return self.features() + 0.0  # there is a -0 too
 
     def features(self, without: str | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ DEAD_GAP, LIVE_GAP = 0.1, 1.0  # nats the decoder loses when given the z of anot
 MISSED_NATS, MISSED_SHARE = 1.0, 0.25  # the verdict reports a prior that misses more nats and a larger share of the KL
 DEAD_COMPONENT = 0.01  # of an equal share of the rows: a mixture's component with less is unused
 REVIVE = (
-    "Train for longer, with a floor under the KL, or a higher one (--objective kl_floor --objective.nats 16), or with a smaller "
+    "Train for longer, set or raise a floor under the KL (--objective kl_floor --objective.nats 16), or use a smaller "
     "decoder."
 )
 NEAR_LIMIT = 1.0  # nats below log N: mutual information this near it is cut off by the number of rows
@@ -69,7 +69,7 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
     if active < units:
         return (
             f"The latent is alive: {active} of {units} units are active and z carries {kl:.1f} nats. The others are "
-            "switched off, which costs nothing" + (f"; --latent-dim {active} would do as well." if flat else ".")
+            "switched off, which costs nothing" + (f"; --latent-dim {active} would be enough." if flat else ".")
         )
     return f"The latent is alive: all {units} units are active and z carries {kl:.1f} nats." + (
         f" All units are in use, so more may help: try --latent-dim {2 * units}." if flat else ""

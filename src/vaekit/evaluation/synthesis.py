@@ -397,7 +397,9 @@ def verdict(found: Mapping[str, Any]) -> str:
     if auc < HARD:
         return said
     worst = sorted(found["by_column"], key=lambda name: found["by_column"][name])[:WORST]
-    return f"{said} The least alike by themselves: {', '.join(worst)}. Train for longer, or correct what --schema says of them."
+    return (
+        f"{said} The least similar columns: {', '.join(worst)}. Train for longer, or correct their kinds with --schema."
+    )
 
 
 def summary(shapes: Mapping[str, float], pairs: Mapping[tuple[str, str], float]) -> dict[str, float]:

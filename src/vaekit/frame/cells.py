@@ -1,6 +1,6 @@
 """What the text in the cells of a table means: numbers, dates and booleans as people write them.
 
-A column is judged by all of its cells. What was guessed is told in notes, and is kept as the `format` of the Arrow field: how a
+A column is judged by all of its cells. Notes say what was guessed; it is kept as the `format` of the Arrow field: how a
 date is written ("%d.%m.%Y"), what a true boolean looks like ("True"), or the number 1234.56 ("1.234,56").
 """
 

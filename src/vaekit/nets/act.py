@@ -22,7 +22,7 @@ from vaekit.nets.positions import PositionEmbeddingSine, sinusoid_table
 from vaekit.nets.resnet import ResNet
 from vaekit.nets.transformer import TransformerDecoder, TransformerEncoder
 
-STRIDE = 32  # of the backbone: a token is so many pixels wide
+STRIDE = 32  # of the backbone: a token is this many pixels wide
 PICTURE_MEAN, PICTURE_SCALE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, what backbones are trained on
 
 

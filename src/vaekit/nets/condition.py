@@ -18,7 +18,7 @@ class ConditionEmbedding(nn.Module):
         numbers: name -> size, for each numeric vector: a float tensor (B, size), NaN for unknown.
         width: features per condition.
 
-    Unknown labels have an embedding of their own, and every unknown number is told by a flag, so both are learned. That is what
+    Unknown labels have an embedding of their own, and a flag marks every unknown number, so both are learned. That is what
     is encoded of rows whose condition is unknown; to sum over what it may be is what `vaekit.structures.marginal` does, with `population`.
     """
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST = 64  # fewer values of y are all summed over; of more, so many draws
+MOST = 64  # sum over all values of y if they are fewer; else over this many draws
 ROWS = 4096  # held against the population at a time: bounds memory
 
 Y = dict[str, Tensor]

@@ -24,7 +24,7 @@ class ResidualMLP(nn.Module):
         in_shape, out_shape: shapes of one row, flattened inside.
         condition_features: size of c, which is added within every block; 0 for none.
         width: of the hidden layers. blocks: how many there are.
-        columns: of an encoder that is told which columns of a row are missing, how many there are; else 0.
+        columns: how many columns a row has, for an encoder that sees which of them are missing; else 0.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Reading data: a source, as the user names it, becomes a `Dataset`.
 
-Here the source is told from its rows and handed to its reader. Every reader ends in one of four builders, which share
+This module splits a source from its rows and calls its reader. Every reader ends in one of four builders, which share
 the rest of the work: `arrays` (digits, npy, npz, idx), `pictures` (folders, picture files, Hugging Face images),
 `tables` (csv, parquet, Hugging Face tables) and `text` (txt, or a column of any table). What a source could be conditioned on
 is handed over as functions, so that only what was asked for is read.

@@ -27,7 +27,7 @@ PAGED = (
     "PNG",
     "AVIF",
 )  # each page of these is a picture; in the files of phones, a second page is a preview
-MANY = 500  # so many pictures take a while to read
+MANY = 500  # this many pictures take a while to read
 
 
 def read_picture_file(ask: Ask) -> Dataset:

@@ -24,8 +24,8 @@ from vaekit.sources.base import Ask, as_slice, bounded, decoding, reading, shown
 from vaekit.sources.tables import csv_table
 
 TIME_NAMES = ("time", "timestamp", "date", "datetime", "epoch", "ds")  # of a column of numbers that is time
-FAR_APART = 20  # a gap may not make the series more than so many times longer
-UNEVEN = 0.1  # of a step: what is further than that from a whole number of steps is told
+FAR_APART = 20  # gaps may make the series at most this many times longer
+UNEVEN = 0.1  # of a step: a note counts rows that are further than that from a whole number of steps
 
 
 @dataclass
@@ -37,7 +37,7 @@ class TimeSeries:
         name: a short name of the source, for run folders.
         columns: names of the channels, if the source has them.
         times: of each step (T,), datetime64 in microseconds (UTC where the source gives zones) or numbers; None: the row.
-        time_column: the name of the column of time; "step" where there is none.
+        time_column: the name of the column of time; "step" if there is none.
         format: how the source writes its times; "" as ISO 8601 has them.
         steps: the step at which each row of the table was placed, (rows,); None: every row is a step.
         notes: what the user should know about the reading.

@@ -202,8 +202,8 @@ class QuantisedVAE(Model):
         if used >= max(1.1, COLLAPSED * codes):
             return f"The codebook is in use: a perplexity of {used:.0f} out of {codes} codes."
         return (
-            f"The codebook has collapsed: a perplexity of {used:.1f} out of {codes} codes. Codes out of use were replaced "
-            f"by outputs of the encoder all along, and did not hold: use fewer codes ({max(2, round(2 * used))}), a lower "
+            f"The codebook has collapsed: a perplexity of {used:.1f} out of {codes} codes. Training replaced unused codes "
+            f"by outputs of the encoder, but they fell out of use again: use fewer codes ({max(2, round(2 * used))}), a lower "
             "learning rate, or train for longer."
         )
 
