@@ -78,13 +78,13 @@ class Images(Kind):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one picture, in the user's own layout."""
+        """The shape of one picture, in the user's own layout."""
         if not self.channels:
             return (self.height, self.width)
         return self.event_shape if self.channels_first else (self.height, self.width, self.channels)
 
     def conform(self, rows: np.ndarray) -> np.ndarray:
-        """Pictures with the axes and the channels of those that were learned from. UserError where they do not fit."""
+        """Give pictures the axes and channels of the training pictures. UserError if they do not fit."""
         given = rows.shape
         first = self.channels_first if given[1:] == self.shape else are_channels_first(given[1:])
         rows = widen(channels_last(rows, first), self.channels)
@@ -96,7 +96,7 @@ class Images(Kind):
         return rows
 
     def shown(self, rows: np.ndarray) -> np.ndarray:
-        """Pictures as they can be shown, (N, H, W) or (N, H, W, C) with C of 1, 3 or 4: the first channels, where there are others."""
+        """Make pictures that can be shown, (N, H, W) or (N, H, W, C) with C of 1, 3 or 4. If there are other channels, keep the first."""
         rows = channels_last(rows, self.channels_first)
         if rows.ndim == 3 or rows.shape[3] in COLOURS:
             return rows
@@ -130,13 +130,13 @@ class Images(Kind):
         return self.laid_out(values).astype(self.dtype)
 
     def laid_out(self, values: np.ndarray) -> np.ndarray:
-        """A value for each of what the model sees, (N, *event_shape) -> the user's own axes."""
+        """Move values (N, *event_shape) to the user's own axes."""
         if not self.channels:
             return values[:, 0]
         return values if self.channels_first else channels_last(values, True)
 
     def fill(self, rows: np.ndarray, x: Tensor) -> np.ndarray:
-        """Pictures, their missing pixels as in x (N, *event)."""
+        """Fill missing pixels from x (N, *event)."""
         rows = self.conform(rows)
         return np.where(np.isnan(rows), self.unpack(x), rows) if rows.dtype.kind == "f" else rows
 
@@ -173,7 +173,7 @@ def check_shape(rows: np.ndarray) -> None:
 
 
 def layout(rows: np.ndarray) -> bool:
-    """Whether pictures to learn from have their channels first; a note says what was guessed."""
+    """Whether training pictures have their channels first; a note says what was guessed."""
     shape = rows.shape[1:]
     first = are_channels_first(shape)
     if first:
@@ -187,19 +187,19 @@ def layout(rows: np.ndarray) -> bool:
 
 
 def are_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether a picture of this shape is (channels, H, W), as PyTorch has it: the last axis is not a number of colours, and the first
+    """Whether a picture of this shape is (channels, H, W), as in PyTorch: the last axis is not a number of colours, and the first
     is the shortest. Otherwise it is (H, W, channels), or (H, W)."""
     return len(shape) == 3 and shape[2] not in COLOURS and shape[0] < min(shape[1:])
 
 
 def channels_last(rows: np.ndarray, first: bool) -> np.ndarray:
-    """(N, H, W) or (N, H, W, channels); `first`: of pictures that have their channels first."""
+    """Put channels last: (N, H, W) or (N, H, W, channels). first: whether the pictures have them first."""
     return np.moveaxis(rows, 1, 3) if first and rows.ndim == 4 else rows
 
 
 def widen(rows: np.ndarray, channels: int) -> np.ndarray:
-    """Pictures (N, H, W) or (N, H, W, C) for a model of so many channels: grey ones with an axis of channels or without, as
-    colour, and those without transparency as opaque."""
+    """Give pictures (N, H, W) or (N, H, W, C) this many channels: grey pictures, with or without an axis of channels, become
+    colour, and pictures without transparency become opaque."""
     if rows.ndim == 4 and rows.shape[3] == 1:
         rows = rows[..., 0]
     if rows.ndim == 3 and channels in COLOURS:
@@ -211,7 +211,7 @@ def widen(rows: np.ndarray, channels: int) -> np.ndarray:
 
 
 def value_range(rows: np.ndarray, far: np.ndarray | None = None) -> tuple[float, float]:
-    """The values that stand for black and white: the type's own where the pictures use much of them (bytes, floats in 0..1), else
+    """Choose the values of black and white: those of the type if the pictures use much of its range (bytes, floats in 0..1), else
     the range of the data. far: values that do not count, bool like rows."""
     low, high = extremes(rows if far is None else rows[~far])
     if low >= 0 and high <= 1:

@@ -96,7 +96,7 @@ class Rows(Kind):
         return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
 
     def fill(self, rows: np.ndarray | Frame, x: Tensor) -> np.ndarray:
-        """Rows, their missing values as in x (N, *event)."""
+        """Fill missing values from x (N, *event)."""
         rows = self.conform(rows)
         return np.where(np.isnan(rows), self.unpack(x), rows)
 

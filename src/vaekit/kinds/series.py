@@ -1,4 +1,4 @@
-"""Series: windows of what was measured at equal steps of time, as (channels, time)."""
+"""Series: windows of measurements at equal steps of time, as (channels, time)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Series(Kind):
         columns: names of the channels, where they are known.
         low, high: of each channel, what no value can be below or above: 0 where none was negative, or none positive, and 1 or
             100 where all of them lie between 0 and that and reach both.
-        step: of each channel, what its values are multiples of, such as 1 for counts; 0 where there is no such number.
+        step: for each channel, the number that divides its values, such as 1 for counts; 0 if there is none.
     """
 
     window: int
@@ -72,7 +72,7 @@ class Series(Kind):
         return torch.tensor(self.scale)
 
     def conform(self, series: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """The series themselves; UserError where their channels are not those of the model."""
+        """Return the series. UserError if their channels are not those of the model."""
         for values in series:
             if values.shape[1] != len(self.mean):
                 raise UserError(f"a series of {values.shape[1]} channels does not fit a model of {len(self.mean)}")
@@ -97,7 +97,7 @@ class Series(Kind):
         return self.limited(values)
 
     def limited(self, values: np.ndarray) -> np.ndarray:
-        """Values (..., channels), each brought to the nearest that its channel can have."""
+        """Round values (..., channels) to the nearest that their channel can have."""
         if self.low is None or self.high is None or self.step is None:
             return values
         values = np.clip(values, self.low, self.high)

@@ -71,7 +71,7 @@ class Text(Kind):
         Args:
             tokenizer: "bpe", "word", "char", a tokenizer of Hugging Face's library or its file (.json), or a dict of that as
                 "name" and of
-                vocabulary: at most so many tokens; of words and characters the most frequent ones.
+                vocabulary: the largest number of tokens; for words and characters, the most frequent ones.
                 longest: tokens of a text, its end included.
         """
         name, options = choose("tokenizer", tokenizer_part(tokenizer), TOKENIZERS)
@@ -113,13 +113,13 @@ class Text(Kind):
 
     @cached_property
     def unwritten(self) -> set[int]:
-        """Codes that no text is made of: those of unknown words, and of what the tokenizer marks texts with."""
+        """Codes that no text has: those of unknown words, and of the tokenizer's markers."""
         special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
         unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or UNKNOWN)
         return {i + 1 for i in special | ({unknown} - {None})}
 
     def encode(self, texts: Iterable[str]) -> list[list[int]]:
-        """The tokenizer's tokens, without the end, not cut."""
+        """Encode texts with the tokenizer, without the end, uncut."""
         return [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def unknown(self, texts: Iterable[str]) -> np.ndarray:
@@ -127,7 +127,7 @@ class Text(Kind):
         return np.array([sum(i + 1 in self.unwritten for i in codes) for codes in self.encode(texts)])
 
     def pack(self, texts: Any, dtype: Any = None, jitter: Any = None) -> tuple[Tensor, Tensor]:
-        """Texts (N,) -> codes (N, T) int32, 0 behind the end, and where there is a code; T is the longest of these."""
+        """Turn texts (N,) into codes (N, T) int32, 0 after the end, and a mask of the codes. T is the length of the longest text."""
         texts = self.conform(texts)
         codes = [[i + 1 for i in c] for c in self.encode(texts)]
         self.note_what_is_lost(texts, codes)
@@ -142,7 +142,7 @@ class Text(Kind):
         return x.long()
 
     def note_what_is_lost(self, texts: np.ndarray, codes: list[list[int]]) -> None:
-        """Tell of texts (N,) that are cut, and of tokens that the model does not know."""
+        """Note how many of the texts (N,) are cut, and which tokens the model does not know."""
         if cut := sum(len(c) >= self.longest for c in codes):
             note(
                 f"texts that were cut: {cut} of {len(codes)}; the model reads at most {self.longest} tokens of a text, its end "
@@ -178,11 +178,11 @@ class Text(Kind):
         )
 
     def decoded(self, p: Any, noise: Any, *, temperature: float = 0.0, **writing: Any) -> Tensor:
-        """Codes (N, T): the likeliest token each time, or at a temperature above 0 a draw."""
+        """Decode to codes (N, T): the likeliest token each time, or a draw if the temperature is above 0."""
         return self.written(p, temperature=temperature, **writing).sample(1, noise)[0]
 
     def unpack(self, x: Tensor) -> np.ndarray:
-        """Codes (N, T) -> texts (N,), each up to its end."""
+        """Turn codes (N, T) into texts (N,), each up to its end."""
         rows = [row[: row.index(END)] if END in row else row for row in x.long().tolist()]
         if cut := sum(len(row) == x.shape[1] for row in rows):
             note(f"texts without an end: {cut} of {len(rows)}; they reached the limit of {x.shape[1]} tokens")
@@ -216,7 +216,7 @@ class Text(Kind):
 
 
 def byte_pairs(texts: Sequence[str], *, vocabulary: int = 8000, longest: int = LONGEST) -> Any:
-    """Pieces of words, learned from the texts, down to single bytes (Sennrich et al. 2016, arXiv 1508.07909)."""
+    """Make tokens of pieces of words, learned from the texts, down to single bytes (Sennrich et al. 2016, arXiv 1508.07909)."""
     lib = tokenizers()
     tokenizer = lib.Tokenizer(lib.models.BPE())
     tokenizer.pre_tokenizer = lib.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -225,13 +225,13 @@ def byte_pairs(texts: Sequence[str], *, vocabulary: int = 8000, longest: int = L
         vocab_size=max(vocabulary, 256), min_frequency=2, show_progress=False,
         initial_alphabet=lib.pre_tokenizers.ByteLevel.alphabet(), max_token_length=LONGEST_PIECE,
     )  # fmt: skip
-    # No more of a text than is ever read, since learning from a word takes the square of its length.
+    # Learn from no more of a text than is ever read: the time grows with the square of a word's length.
     tokenizer.train_from_iterator((text[: LONGEST_PIECE * longest] for text in texts), trainer)
     return tokenizer
 
 
 def words(texts: Sequence[str], *, vocabulary: int = 10_000, longest: int = LONGEST) -> Any:
-    """What stands between spaces."""
+    """Make tokens of the words between spaces."""
     lib = tokenizers()
     tokenizer = known(Counter(w for text in texts for w in text.split()), vocabulary)
     tokenizer.pre_tokenizer = lib.pre_tokenizers.WhitespaceSplit()
@@ -239,7 +239,7 @@ def words(texts: Sequence[str], *, vocabulary: int = 10_000, longest: int = LONG
 
 
 def characters(texts: Sequence[str], *, vocabulary: int = 1000, longest: int = LONGEST) -> Any:
-    """Characters of Unicode."""
+    """Make tokens of Unicode characters."""
     lib = tokenizers()
     tokenizer = known(Counter(c for text in texts for c in text), vocabulary)
     tokenizer.pre_tokenizer = lib.pre_tokenizers.Split(lib.Regex("(?m)."), "isolated")
@@ -248,7 +248,7 @@ def characters(texts: Sequence[str], *, vocabulary: int = 1000, longest: int = L
 
 
 def own(texts: Sequence[str], *, tokenizer: Any = None, longest: int = LONGEST) -> Any:
-    """A copy of a tokenizer of Hugging Face's library, or of what its file holds. It need not cut or pad texts."""
+    """Copy a tokenizer of Hugging Face's library, or read one from its file. It then neither cuts nor pads texts."""
     lib = tokenizers()
     try:
         text = tokenizer.to_str() if hasattr(tokenizer, "to_str") else Path(tokenizer).read_text(encoding="utf-8")
@@ -266,7 +266,7 @@ TOKENIZERS: dict[str, Any] = {"bpe": byte_pairs, "word": words, "char": characte
 
 
 def tokenizer_part(given: Any) -> Part:
-    """A tokenizer by name, as it is, or as its file, with options perhaps -> one of `TOKENIZERS` and its options."""
+    """Turn a tokenizer given by name, as an object or as its file, with or without options, into one of `TOKENIZERS` and options."""
     options = dict(given) if isinstance(given, Mapping) else {"name": given or "bpe"}
     name = options.get("name")
     if hasattr(name, "to_str") or str(name).endswith(".json"):
@@ -275,19 +275,19 @@ def tokenizer_part(given: Any) -> Part:
 
 
 def tokenizer_setting(given: Any) -> Any:
-    """A tokenizer as a config has it: by its name or file; an object is in the run's own file."""
+    """Describe a tokenizer for a config: its name or file. The run keeps an object in a file of its own."""
     if isinstance(given, Mapping):
         return {**given, "name": tokenizer_setting(given["name"])}
     return TOKENIZER if hasattr(given, "to_str") else str(given)
 
 
 def codes_of(tokenizer: Any) -> int:
-    """One for each token, and one for the end of a text."""
+    """Count the codes: one for each token, and one for the end of a text."""
     return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 2
 
 
 def known(counts: Counter[str], vocabulary: int) -> Any:
-    """A tokenizer that knows the most frequent ones."""
+    """Make a tokenizer that knows the most frequent tokens."""
     lib = tokenizers()
     counts.pop(UNKNOWN, None)
     kept = sorted(counts, key=lambda w: (-counts[w], w))[: vocabulary - 1]
@@ -295,7 +295,7 @@ def known(counts: Counter[str], vocabulary: int) -> Any:
 
 
 def tokenizers() -> Any:
-    """The library, which takes a moment to import."""
+    """Import the library, which takes a moment."""
     import tokenizers as lib
     import tokenizers.decoders
     import tokenizers.models
@@ -306,13 +306,13 @@ def tokenizers() -> Any:
 
 
 def have_words(texts: Iterable[str]) -> bool:
-    """Whether spaces divide these texts into words, which they do not in Chinese, in names or in formulas."""
+    """Whether spaces divide these texts into words. They do not in Chinese, in names or in formulas."""
     texts = list(texts)
     return sum(len(text.split()) - 1 for text in texts) > SPACED * sum(map(len, texts))
 
 
 def pieces(text: str, words: bool) -> list[str]:
-    """What people read a text by: its words, or its characters."""
+    """Split a text into its words, or into its characters if it has no words."""
     return text.split() if words else [c for c in text if not c.isspace()]
 
 
@@ -325,12 +325,12 @@ def is_texts(x: Any) -> bool:
 
 
 def is_tokens(x: Any) -> bool:
-    """Whether this is a text that was split into words, which is not a text yet."""
+    """Whether this is a list of words, which is not yet a text."""
     return isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(word, str) for word in x)
 
 
 def check_texts(texts: Any) -> np.ndarray:
-    """Texts (N,) as an object array; UserError for what is none."""
+    """Make an object array of texts (N,). UserError if something in it is not a text."""
     if isinstance(texts, str):
         raise UserError(
             f"got one text, {texts[:20]!r}: give a list of texts, or, if it is the name of a file, vaekit.read of it"

@@ -63,7 +63,7 @@ class ResidualMLP(nn.Module):
 
 
 def silent(width: int) -> nn.Linear:
-    """A layer that says nothing at first."""
+    """Make a layer whose output is 0 at first."""
     layer = nn.Linear(width, width)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -38,7 +38,7 @@ class Block(nn.Module):
     downsample: nn.Module | None
 
     def shortcut(self, in_channels: int, channels: int, stride: int, norm: type[nn.Module]) -> nn.Module | None:
-        """What brings x to the shape of the output; None where x has it."""
+        """Brings x to the shape of the output; None if x has it."""
         if stride == 1 and in_channels == self.growth * channels:
             return None
         out_channels = self.growth * channels

@@ -60,7 +60,7 @@ class Cache:
     """Keys and values of the tokens so far, of one attention, so that a token more costs one token's work.
 
     Args:
-        tokens: at most so many.
+        tokens: the most that fit.
     """
 
     def __init__(self, tokens: int):

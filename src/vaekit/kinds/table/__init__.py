@@ -124,7 +124,7 @@ class Table(Kind):
 
     @property
     def gaps(self) -> list[str]:
-        """Columns of which some cells are missing."""
+        """Columns with missing cells."""
         return [name for name, c in self.schema.items() if 0 < c.missing < 1]
 
     @property
@@ -166,11 +166,11 @@ class Table(Kind):
         return torch.from_numpy(x), None if mask.all() else torch.from_numpy(mask)
 
     def cells(self, table: Any) -> dict[str, Any]:
-        """Columns of an Arrow table by name, as canonical values of the types that the model was trained on."""
+        """The columns of an Arrow table by name, as canonical values of the types in training."""
         return {name: canonical(name, as_trained(name, table[name], c.type)) for name, c in self.schema.items()}
 
     def open_to(self, mask: Tensor | None) -> Tensor | None:
-        """A mask by which the model may decide for itself whether a cell that is empty is missing."""
+        """A mask that lets the model decide whether an empty cell is missing."""
         if mask is not None:
             mask = mask.clone()
             mask[:, len(self.schema) :] = False
@@ -187,7 +187,7 @@ class Table(Kind):
         return found
 
     def fill(self, frame: Frame, x: Tensor) -> Any:
-        """The Arrow table of a frame, its empty cells as in x (N, D), which fills them all."""
+        """Fill all empty cells of a frame from x (N, D)."""
         whole = frame.table()
         table = self.unpacked(x, self.cells(whole))
         for i, name in enumerate(whole.column_names):
@@ -197,7 +197,7 @@ class Table(Kind):
         return whole
 
     def field(self, name: str, kind: Any) -> Any:
-        """The Arrow field of a column, which knows how a file of text writes it."""
+        """The Arrow field of a column, with the format in which a text file writes it."""
         import pyarrow as pa
 
         format = self.schema[name].format
@@ -205,7 +205,7 @@ class Table(Kind):
 
     @property
     def readings(self) -> dict[str, dict[str, str]]:
-        """What is known of columns, by name, so that others are read alike: see `vaekit.frame.cells.read_cells`."""
+        """What is known about columns, by name, so that other files are read in the same way: see `vaekit.frame.cells.read_cells`."""
         known = {name: {"type": c.type, "format": c.format} for name, c in self.schema.items()}
         return {**known, **{name: {"kind": DROP} for name in self.left_out}}
 
@@ -252,7 +252,7 @@ class Table(Kind):
 
 
 def said(c: Column) -> dict[str, Any]:
-    """What a user may say of this column, as it was guessed."""
+    """Describe the guessed column as a user may write it."""
     written: dict[str, Any] = {"format": c.format} if c.format and c.kind not in ("binary", "categorical") else {}
     written |= {"missing": c.blanks} if c.blanks else {}
     if isinstance(c, Discrete):
@@ -262,8 +262,8 @@ def said(c: Column) -> dict[str, Any]:
 
 
 def possible(c: Column, near: Sequence[Any]) -> Any:
-    """Values that a column may hold, as an Arrow array of their type: all classes; or of numbers the ends of their range, and
-    those that are nearest to `near` (Arrow scalars), below and above."""
+    """Values that a column may hold, as an Arrow array of their type: all classes; for numbers the ends of the range, and the
+    nearest to `near` (Arrow scalars) below and above."""
     import pyarrow as pa
 
     kind = str(value_type(type_named(c.type)))
@@ -288,7 +288,7 @@ def describe(c: Column) -> str:
 
 
 def restored(values: list[Any], c: Column) -> list[Any]:
-    """Values as they are shown: times not as numbers."""
+    """Values as they are shown: times are not numbers."""
     import pyarrow as pa
 
     kind = value_type(type_named(c.type))
@@ -296,7 +296,7 @@ def restored(values: list[Any], c: Column) -> list[Any]:
 
 
 def new_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array to fill; a large one lies in a temporary file that is gone with the process."""
+    """Make an array to fill. A large one lies in a temporary file that disappears with the process."""
     if np.prod(shape) * np.dtype(dtype).itemsize < LARGE:
         return np.empty(shape, dtype)
     return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)

@@ -1,4 +1,4 @@
-"""Columns of a table: which kind of values one holds, and the way from them to the numbers a model sees, and back.
+"""Columns of a table: what kind of values a column holds, and how they become the numbers that a model sees, and back.
 
 A column is `Discrete` (binary, categorical, ordinal: one of its classes) or `Continuous` (real, integer, positive, bounded,
 date: a number on a line). Both are plain values, written to a run's config.
@@ -24,22 +24,22 @@ DISCRETE, CONTINUOUS = ("binary", "categorical", "ordinal"), ("real", "integer",
 DROP = "drop"  # a kind to say that a column is to be left out
 KINDS = (*DISCRETE, *CONTINUOUS, DROP)
 MOST_CLASSES = 10_000
-FEW, REPEATED = 32, 10  # numbers of at most so many different values, each so often, are classes in order
-SPIKE, MOST_SPIKES = 0.05, 8  # a value that more than this share of the rows has is one of its own
+FEW, REPEATED = 32, 10  # numbers with at most this many different values, each this often, are classes in order
+SPIKE, MOST_SPIKES = 0.05, 8  # a value that more than this share of the rows has gets a probability of its own
 KNOTS = 100
-SAMPLE = 200_000  # numbers of so many rows tell the shape of a column
+SAMPLE = 200_000  # the numbers of this many rows show the shape of a column
 TINY = 1e-300  # numbers nearer to each other than this cannot be told apart
 STEPS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # to which numbers may be rounded, beside whole ones
 
 
 @dataclass
 class Discrete:
-    """One of `classes`. The model sees 1 for the first, 2 for the second, ...: 0 is a missing cell, and the number after the
-    last a class that was never seen.
+    """A column of `classes`. The model sees 1 for the first, 2 for the second, ...; 0 is a missing cell, and the number after
+    the last is a class that training did not have.
 
     Attributes:
         classes: values. shares: how many of the rows have each. type: Arrow's, which they come back in.
-        missing: share of missing cells. labels: all categories that the type has, those included that no row is of.
+        missing: share of missing cells. labels: all categories of the type, even those that no row has.
         format: how a file of text writes it, see `vaekit.frame.cells`. blanks: values that stand for a missing cell.
     """
 
@@ -54,7 +54,7 @@ class Discrete:
 
     @property
     def gaps(self) -> list[Any]:
-        """Values that count as missing, among them empty text where training saw none."""
+        """Values that count as missing; empty text is one of them if training had none."""
         text = bool(self.classes) and isinstance(self.classes[0], str)
         return [*self.blanks, ""] if text and "" not in self.classes else self.blanks
 
@@ -98,13 +98,13 @@ class Discrete:
 
 @dataclass
 class Continuous:
-    """A number. The model sees its normal score: a map that is linear between quantiles of the data, and beyond them, takes
-    the data to a standard Normal, whatever their skew, and outliers to its tails.
+    """A column of numbers. The model sees their normal scores: a piecewise linear map between quantiles of the data takes
+    them to a standard Normal, whatever their skew, and outliers to its tails.
 
     Attributes:
         low, high: the range that values come back in.
         step: what they are rounded to; 0: nothing.
-        spikes: values that so many rows have that each has a probability of its own, and shares: how many rows.
+        spikes: common values, each with a probability of its own, and shares: how many rows have them.
         knots, scores: values, and what they are for the model.
         type, missing, format, blanks: as of `Discrete`.
         origin: of dates, in units of `type`: all else is since then. So whole numbers too large for a float stay exact.
@@ -132,7 +132,7 @@ class Continuous:
     def pack(self, name: str, values: Any, jitter: np.random.Generator | None = None) -> np.ndarray:
         """Canonical Arrow values (N,) -> normal scores (N,) float64, NaN where one is missing.
 
-        jitter: rounded values are spread evenly over what is rounded to them: a density of rounded values is none
+        jitter: spread rounded values evenly over the numbers that round to them: rounded values have no density
             (Theis et al. 2016, arXiv 1511.01844).
         """
         v = numbers(name, values, self.origin)
@@ -150,7 +150,7 @@ class Continuous:
         return self.held(v)
 
     def held(self, v: np.ndarray) -> Any:
-        """Numbers (N,), of dates since the origin -> the nearest values that the column holds, canonical; NaN for missing."""
+        """Turn numbers (N,), for dates since the origin, into the nearest values that the column can hold; NaN for missing."""
         import pyarrow as pa
 
         if self.origin is not None:
@@ -170,7 +170,7 @@ Column = Discrete | Continuous
 
 
 def column(kind: str, **values: Any) -> Column:
-    """A column of plain values, as a run's config has them."""
+    """Make a column from the plain values in a run's config."""
     return (Discrete if kind in DISCRETE else Continuous)(kind, **values)
 
 
@@ -178,13 +178,13 @@ def column(kind: str, **values: Any) -> Column:
 
 
 def blanks(said: Mapping[str, Any]) -> list[Any]:
-    """What the user says stands for a missing cell: one value or several."""
+    """The values that stand for a missing cell, as the user says."""
     missing = said.get("missing", [])
     return list(missing) if isinstance(missing, list | tuple) else [missing]
 
 
 class Summary:
-    """What has been seen of a column, piece by piece.
+    """What is known about a column after looking at some pieces of the table.
 
     Args:
         name, type, format: of the column. rows: of the table. said: what the user says of it: kind, classes, low, high, step.
@@ -204,7 +204,7 @@ class Summary:
         self.identifies = ""  # why it is an identifier, where that is clear at once
 
     def add(self, column: Any) -> None:
-        """Look at one piece more."""
+        """Look at another piece."""
         if self.identifies:
             return
         try:
@@ -256,14 +256,14 @@ class Summary:
                 self.counts = None if self.numeric else self.counts
 
     def many(self) -> bool:
-        """Whether nearly every row has a value of its own."""
+        """Whether nearly every row has a different value."""
         return self.counts is not None and len(self.counts) > SHARE * (self.seen - self.missing)
 
     def example(self) -> str:
         return str(next(iter(self.counts or [""])))[:50]
 
     def identifier(self) -> str:
-        """Why the column looks like an identifier of rows; "" where it does not, or where the user says what it is."""
+        """Say why the column looks like an identifier; "" if it does not, or if the user says its kind."""
         known = self.seen - self.missing
         if self.identifies or self.said.get("kind") or known < LEAST or is_time(self.type):
             return self.identifies
@@ -280,8 +280,8 @@ class Summary:
         return f"{known:,} values in {known:,} rows, such as {int(v[0])}"
 
     def sentinel(self) -> str:
-        """A value that may stand for a missing cell, and its share: it is negative or of nines, several rows have it, and it is
-        further from all others than these are from each other. "" where there is none."""
+        """Find a value that may stand for a missing cell, and its share, else "". It is negative or made of nines, several rows have
+        it, and it is further from all other values than these are from each other."""
         if not self.numeric or is_time(self.type) or not self.sample:
             return ""
         v = np.concatenate(self.sample)
@@ -382,7 +382,7 @@ class Summary:
 
 
 def normal_scores(v: np.ndarray, step: float, low: float, high: float) -> tuple[list[float], list[float]]:
-    """Values and their normal scores: at most `KNOTS` quantiles of v, and both ends of the range.
+    """Return values and their normal scores: at most `KNOTS` quantiles of v, and both ends of the range.
 
     Values that are rounded count as spread evenly over what is rounded to them. Beyond its ends the map goes on as it was
     between its last two knots.
@@ -411,7 +411,7 @@ def normal_scores(v: np.ndarray, step: float, low: float, high: float) -> tuple[
 
 
 def piecewise(x: np.ndarray, knots: Any, values: Any) -> np.ndarray:
-    """The map that is linear between `knots`, where it has `values`, and goes on beyond them; NaN stays NaN."""
+    """Apply the map that has `values` at `knots`, is linear between them and continues beyond them; NaN stays NaN."""
     knots, values = np.asarray(knots), np.asarray(values)
     if not len(x):
         return np.zeros(0)
@@ -421,7 +421,7 @@ def piecewise(x: np.ndarray, knots: Any, values: Any) -> np.ndarray:
 
 
 def decimals(v: np.ndarray) -> float:
-    """The largest step, of 1, 0.1, ..., that all values are multiples of; 0 where there is none, however small they are."""
+    """Find the largest step of 1, 0.1, ... that divides all values; 0 if there is none."""
     for step in reversed(STEPS):
         scaled = v / step
         exact = np.abs(scaled).max(initial=0) < MOST_EXACT * step

@@ -1,4 +1,4 @@
-"""What columns of a table have to be to each other, in every row: "start <= end", "total == price * quantity".
+"""Rules between the columns of a table that every row obeys: "start <= end", "total == price * quantity".
 
 A column that has to be at least others is seen by the model as its distance from the largest of them, which is never below 0; one
 that is computed from others as its distance from what is computed, which is always 0. So whatever the model draws obeys. A
@@ -21,13 +21,13 @@ from vaekit.kinds.table.columns import Column, Discrete, Summary, column, decima
 from vaekit.kinds.table.rules import Bounds, Formula, Rule, order, parsed
 
 NEARLY_ALL, FEWEST = 0.99, 100  # share of the rows, and rows, from which on an order of dates is suggested
-MOST_VIOLATED = 0.1  # share of the rows: a constraint that more of them violate is not one
+MOST_VIOLATED = 0.1  # share of the rows: if more of them violate a constraint, it is wrong
 Values = dict[str, np.ndarray]
 
 
 @dataclass
 class Form:
-    """How a column holds numbers: those of times are whole units since a day, of the finest unit of all that are compared.
+    """How a column holds numbers. Times are whole units since a day, in the finest unit of the columns that are compared.
 
     Attributes:
         step, low, high: as of `vaekit.kinds.table.columns.Continuous`, in these numbers. start: one of them: others are steps from it.
@@ -150,18 +150,18 @@ class Constraints:
         return [found[name] for name in order(found.values()) if name in found]
 
     def forms(self, schema: Mapping[str, Column]) -> dict[str, Form]:
-        """Of all columns that the rules name."""
+        """The forms of all columns that the rules name."""
         return forms_of(self.rules(schema), schema)
 
     def step(self, rule: Rule, forms: Mapping[str, Form]) -> float:
-        """What a distance is a multiple of, in units of its column; 0: of nothing."""
+        """The step that divides a distance, in units of its column; 0 if there is none."""
         return min(forms[name].step for name in (rule.name, *rule.others)) / forms[rule.name].scale
 
     # -- before the model, and after it --------------------------------------------------------------------------------
 
     def seen(self, cells: Mapping[str, Any], schema: Mapping[str, Column], *, learning: bool = False) -> dict[str, Any]:
-        """Canonical columns by name -> those that the model sees as distances, canonical too; missing where a column is missing
-        that one depends on, and, while `learning`, where the rule does not hold."""
+        """Turn canonical columns by name into those that the model sees, some as distances. A distance is missing if a column that
+        it depends on is missing, and, while `learning`, if the rule does not hold."""
         import pyarrow as pa
 
         forms, found = self.forms(schema), {}
@@ -180,7 +180,7 @@ class Constraints:
     def completed(
         self, drawn: Mapping[str, Any], known: Mapping[str, Any], schema: Mapping[str, Column]
     ) -> dict[str, Any]:
-        """What the model draws, canonical columns by name, of which some are distances -> all columns that rules name, in their
+        """Turn what the model draws, canonical columns by name, some of them distances, into all columns that rules name, in their
         own types.
 
         Args:
@@ -222,7 +222,7 @@ def kept(given: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 
 def compute(rules: Sequence[Any], v: Values, given: Values, distances: Values, forms: Mapping[str, Form]) -> None:
-    """Columns that rules are about, from what they depend on."""
+    """Compute the columns that rules are about from the columns that they depend on."""
     for rule in rules:
         own, base = forms[rule.name], rule.base(v)
         if isinstance(rule, Formula):
@@ -235,7 +235,7 @@ def compute(rules: Sequence[Any], v: Values, given: Values, distances: Values, f
 
 
 def solve(rule: Formula, v: Values, given: Values, forms: Mapping[str, Form]) -> None:
-    """Where the result is given, set one of what is missing of what it is computed from."""
+    """If the result is given, set one of the missing cells that it is computed from."""
     wanted = ~np.isnan(given[rule.name])
     for name in rule.others:
         zero, one = (rule.base({**v, name: np.full_like(v[name], value)}) for value in (0.0, 1.0))
@@ -250,7 +250,7 @@ def solve(rule: Formula, v: Values, given: Values, forms: Mapping[str, Form]) ->
 
 
 def press(rules: Sequence[Any], v: Values, given: Values, distances: Values, forms: Mapping[str, Form]) -> None:
-    """Move what is missing below what it is at most, from the top on: by the distance, where the upper end is given."""
+    """Move missing cells below their upper bounds, from the top down: by the distance if the upper end is given."""
     bounds = {rule.name: rule for rule in rules if isinstance(rule, Bounds)}
     computed = {rule.name for rule in rules if isinstance(rule, Formula)}
     for name in reversed(order(rules)):
@@ -270,7 +270,7 @@ def press(rules: Sequence[Any], v: Values, given: Values, distances: Values, for
 
 
 def candidates(schema: Mapping[str, Column], pieces: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Orders of two columns of dates that hold in nearly all rows of the first piece: the rule and the share of the rows."""
+    """Find orders of two columns of dates that nearly all rows of the first piece obey: the rule and its share of the rows."""
     names = [name for name, c in schema.items() if c.kind == "date"]
     pairs = [(a, b) for a in names for b in names if a != b and clock(schema[a]) == clock(schema[b])]
     found: dict[str, float] = {}
@@ -313,7 +313,7 @@ def check_numeric(name: str, c: Column, text: str) -> None:
 
 
 def clock(c: Column) -> str | None:
-    """What times of a column can be compared with; None for numbers."""
+    """Say what times of a column can be compared with; None for numbers."""
     from pyarrow import types
 
     kind = type_named(c.type)
@@ -325,7 +325,7 @@ def clock(c: Column) -> str | None:
 
 
 def units_a_day(c: Column) -> int | None:
-    """Of times, how many of the type's units a day has; None for numbers."""
+    """How many units of the type a day has; None for numbers."""
     kind = type_named(c.type)
     if not is_time(kind):
         return None
@@ -340,7 +340,7 @@ def first(c: Column) -> int:
 
 
 def forms_of(rules: Sequence[Rule], schema: Mapping[str, Column]) -> dict[str, Form]:
-    """Of all columns that rules name."""
+    """The forms of all columns that rules name."""
     names = dict.fromkeys(name for rule in rules for name in (*rule.others, rule.name))
     finest = max((units_a_day(schema[name]) or 1 for name in names), default=1)
     days = [first(schema[name]) // units for name in names if (units := units_a_day(schema[name]))]
@@ -348,7 +348,7 @@ def forms_of(rules: Sequence[Rule], schema: Mapping[str, Column]) -> dict[str, F
 
 
 def form(c: Column, finest: int, day: int) -> Form:
-    """finest: units a day of the columns that it is compared with. day: from which times are counted."""
+    """Make a form. finest: units per day of the columns that it is compared with. day: times count from it."""
     per = units_a_day(c)
     if per is None:
         if isinstance(c, Discrete):

@@ -1,4 +1,4 @@
-"""Columns that tell rows apart and say nothing else of them: numbers of customers, names, e-mail addresses, row numbers.
+"""Columns that only tell rows apart: customer numbers, names, e-mail addresses, row numbers.
 
 As categories each row would be one: the model would learn the list by heart, to the harm of the other columns, and samples would
 hand out what belongs to real people. So such columns are left out where the user does not say what they are.
@@ -21,8 +21,8 @@ WORDS = 4  # a cell, from which on text is prose
 
 
 def numbers_rows(name: str, low: float, high: float, rows: int) -> bool:
-    """Whether whole numbers of which none comes twice number the rows: they follow one another, or are called identifiers, or have
-    nine digits or more, all of them as many. Years and seconds since 1970 do not."""
+    """Whether distinct whole numbers only number the rows: they follow one another, or the column is called an identifier, or all
+    have the same number of digits, nine or more. Years and seconds since 1970 do not count."""
     low, high = float(low), float(high)
     consecutive = high - low == rows - 1 and not (YEARS[0] <= low and high <= YEARS[1])
     time = any(UNIX[0] * unit <= low and high <= UNIX[1] * unit for unit in (1, 1e3, 1e6))
@@ -31,7 +31,7 @@ def numbers_rows(name: str, low: float, high: float, rows: int) -> bool:
 
 
 def leave_out(found: Mapping[str, str], texts: Set[str], *, alone: bool) -> None:
-    """Tell which columns are left out. UserError where no other column is left.
+    """Tell the user which columns are left out. UserError if no column is left.
 
     Args:
         found: why a column looks like an identifier, by name. texts: columns that hold texts of several words.

@@ -25,7 +25,7 @@ READABLE = (ast.BinOp, ast.UnaryOp, ast.Constant, ast.Load, *OPERATORS)
 
 @dataclass
 class Bounds:
-    """`name` is at least each of `others`, or, where `strict` says so, above it."""
+    """`name` is at least each of `others`, or above it if `strict` says so."""
 
     name: str
     others: list[str]
@@ -44,7 +44,7 @@ class Bounds:
 
 @dataclass
 class Formula:
-    """`name` is computed from `others`, within what it is rounded to."""
+    """`name` is computed from `others`, up to rounding."""
 
     name: str
     others: list[str]
@@ -64,7 +64,7 @@ Rule = Bounds | Formula
 
 
 def order(rules: Iterable[Rule]) -> list[str]:
-    """All columns that rules name, each after those that it depends on."""
+    """Order all columns that rules name: each comes after those that it depends on."""
     try:
         return list(TopologicalSorter({rule.name: rule.others for rule in rules}).static_order())
     except CycleError as e:
@@ -72,7 +72,7 @@ def order(rules: Iterable[Rule]) -> list[str]:
 
 
 def parsed(text: str, names: Sequence[str]) -> Rule:
-    """A rule as the user wrote it. names: the columns, the longest of which is meant where several fit."""
+    """Parse a rule as the user wrote it. names: the columns; if several fit, the longest counts."""
     found: list[str] = []
 
     def stand_in(match: re.Match[str]) -> str:
