@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 UV := $(VENV)/bin/uv
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test test-gpu slow lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/vaekit fit digits --condition label --size small
@@ -12,6 +12,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-gpu: $(VENV)/installed-test
+	$(VENV)/bin/python -m pytest -m gpu
 
 slow: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest -m slow

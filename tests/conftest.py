@@ -30,6 +30,13 @@ from vaekit.model import LatentModel
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
+
+def pytest_configure(config):
+    """Tests are of the CPU, which computes the same bits every time; `make test-gpu` runs those of them that are also of a GPU."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 torch.set_num_threads(1)
 # A shell that starts the tests in its background has them ignore Ctrl-C, and nohup a terminal that goes away.
 signal.signal(signal.SIGINT, signal.default_int_handler)

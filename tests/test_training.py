@@ -28,6 +28,7 @@ def timeless(run):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
+@pytest.mark.gpu
 def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
     config = write_settings(tmp_path / "settings.yaml")
     vaekit(*FIT, "--epochs", 4, "--config", config, "--out", tmp_path / "whole", check=0)
@@ -50,6 +51,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
     assert timeless(tmp_path / "whole") == timeless(run)
 
 
+@pytest.mark.gpu
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     config = write_settings(tmp_path / "settings.yaml")
     vaekit(*FIT, "--epochs", 4, "--config", config, "--out", tmp_path / "whole", check=0)
@@ -102,6 +104,7 @@ def test_a_full_disk_is_said_and_what_was_there_is_kept(tmp_path):
     vaekit("fit", "--resume", "--out", run, "--epochs", 3, "--no-report", check=0)  # room again: it goes on
 
 
+@pytest.mark.gpu
 def test_nan_stops_with_step_and_tensor_and_keeps_the_last_good_state(tmp_path, digits):
     images, _ = digits
 

@@ -89,10 +89,10 @@ class MixturePrior(Prior):
 
     def start_at(self, codes: Tensor) -> None:
         """Put the components on codes (n, latent_dim), chosen at random, each as wide as its share of their spread."""
-        loc = codes[torch.randint(len(codes), (self.components,))]
+        loc = codes[torch.randint(len(codes), (self.components,)).to(codes.device)]
         spread = codes.std(0, correction=0).clamp_min(MIN_SCALE) * self.components ** (-1 / self.latent_dim)
         raw = torch.expm1(spread.clamp_max(20)).log() - SOFTPLUS_OF_ONE
-        start = torch.cat([torch.zeros(self.components), loc.flatten(), raw.repeat(self.components)])
+        start = torch.cat([loc.new_zeros(self.components), loc.flatten(), raw.repeat(self.components)])
         with torch.no_grad():
             where = self.numbers if self.net is None else self.net[-1].bias
             where.copy_(start / SPEED)  # type: ignore[operator]
@@ -136,7 +136,7 @@ class VampPrior(Prior):
                 "prior 'vamp' learns its inputs by gradient descent, which cannot change tokens: use 'mixture' or 'flow' for texts"
             )
         with torch.no_grad():
-            self.pseudo_inputs.copy_(x[torch.arange(self.components) % len(x)])
+            self.pseudo_inputs.copy_(x[torch.arange(self.components, device=x.device) % len(x)])
 
     def forward(self, condition: Tensor | None, n: int) -> Mixture:
         if condition is None:

@@ -117,7 +117,8 @@ def mmd(a: Tensor, b: Tensor) -> Tensor:
     """Squared maximum mean discrepancy of samples a (n, d) and b (m, d), unbiased: 0 in expectation for equals."""
     n, m = len(a), len(b)
     with torch.autocast(a.device.type, enabled=False):  # a small difference of large sums
-        within = (imq(a, a).sum() - imq_at_0(n, a)) / (n * (n - 1)) + (imq(b, b).sum() - imq_at_0(m, b)) / (m * (m - 1))
+        own = len(SCALES)  # of an entry on the diagonal, which an unbiased estimate leaves out
+        within = (imq(a, a).sum() - n * own) / (n * (n - 1)) + (imq(b, b).sum() - m * own) / (m * (m - 1))
         return within - 2 * imq(a, b).mean()
 
 
@@ -130,8 +131,3 @@ def imq(a: Tensor, b: Tensor) -> Tensor:
     return sum(
         (c / (c + squares.clamp_min(0)) for c in (2 * a.shape[1] * s for s in SCALES)), torch.zeros_like(squares)
     )
-
-
-def imq_at_0(n: int, like: Tensor) -> Tensor:
-    """The sum of n diagonal entries, which an unbiased estimate leaves out."""
-    return like.new_tensor(float(n * len(SCALES)))

@@ -264,7 +264,7 @@ def launch(options: Training) -> Any:
     keep_freed_memory()
     precision = options.precision
     if precision == "auto":
-        precision = "bf16-mixed" if computes_bfloat16() else "32-true"
+        precision = "bf16-mixed" if computes_bfloat16(options.accelerator) else "32-true"
     try:
         fabric = Fabric(
             accelerator=options.accelerator,
@@ -310,8 +310,8 @@ def see_some(uniform: Tensor, share: float) -> Tensor:
     return whole | (cell >= rate)
 
 
-def computes_bfloat16() -> bool:
-    if torch.cuda.is_available():
+def computes_bfloat16(accelerator: str) -> bool:
+    if accelerator != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported()
 

@@ -76,6 +76,8 @@ def candidates(
     Args:
         model: anything with `draw` whose likelihood is one of `Sentences`. y: packed conditions of the one text.
     """
+    device = next(model.parameters()).device
+    pattern.to(device)
     codes, seen = (t[None, : kind.longest] for t in (pattern.codes, pattern.seen))
     noise = normal_noise(random)
     draw = model.draw(codes, y, k=(k + 1) // 2, mask=seen, noise=noise)  # type: ignore[operator]
@@ -83,9 +85,9 @@ def candidates(
     log_q = torch.logaddexp(draw.posterior.log_prob(z), draw.prior.log_prob(z)) - math.log(2)
     weight = (draw.prior.log_prob(z) - log_q)[:, 0]  # (k,)
     likelihood = draw.decode(z)
-    uniform = torch.rand(kind.longest, k, generator=random, dtype=torch.float64)
-    state = torch.full((k,), pattern.start)
-    path = torch.full((k, kind.longest), pattern.done)
+    uniform = torch.rand(kind.longest, k, generator=random, dtype=torch.float64).to(device)
+    state = torch.full((k,), pattern.start, device=device)
+    path = torch.full((k, kind.longest), pattern.done, device=device)
 
     def choose(log_p: Tensor, rows: slice, before: Tensor) -> Tensor:
         t = before.shape[1]
@@ -111,7 +113,7 @@ def candidates(
         [kind.tokenizer.decode((row[gap == g] - 1).tolist()).strip() for g in range(pattern.gaps)]
         for row, gap in zip(written, gap_of, strict=True)
     ]
-    return [pattern.filled(words) for words in fillings], weight.double().softmax(0).numpy()
+    return [pattern.filled(words) for words in fillings], weight.double().softmax(0).cpu().numpy()
 
 
 def proposal(log_p: Tensor, stays: Tensor) -> Tensor:
@@ -181,6 +183,10 @@ class Pattern:
         self.after, self.gap_of = torch.from_numpy(np.stack(after)), torch.tensor(gap_of)
         allowed = self.after != NEVER
         self.forced = torch.where(allowed.sum(1) == 1, allowed.long().argmax(1), NEVER)
+
+    def to(self, device: torch.device) -> None:
+        for name in ("codes", "seen", "after", "gap_of", "forced"):
+            setattr(self, name, getattr(self, name).to(device))
 
     def filled(self, words: list[str]) -> str:
         return self.between[0] + "".join(w + behind for w, behind in zip(words, self.between[1:], strict=True))

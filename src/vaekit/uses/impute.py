@@ -29,7 +29,7 @@ def impute(model: nn.Module, data: Data, draws: int, generator: torch.Generator,
         return torch.cat([impute(model, chunk, draws, generator, k) for chunk in data.chunks(rows)], 1)
     noise = normal_noise(generator)
     draw = model.draw(data.x, data.y, k=k, mask=data.mask, noise=noise)  # type: ignore[operator]
-    weights = draw.log_weight.softmax(0).T  # (B, k)
+    weights = draw.log_weight.softmax(0).T.cpu()  # (B, k), where the generator is
     chosen = torch.multinomial(weights, draws, replacement=True, generator=generator).T  # (draws, B)
-    z = draw.z.gather(0, chosen.unsqueeze(-1).expand(-1, -1, draw.z.shape[-1]))
+    z = draw.z.gather(0, chosen.to(draw.z.device).unsqueeze(-1).expand(-1, -1, draw.z.shape[-1]))
     return draw.decode(z).sample_given(data.x, data.mask, noise)

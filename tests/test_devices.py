@@ -1,0 +1,281 @@
+"""Models work where their tensors are: on a GPU where there is one, else on a device that only tests know (see `elsewhere`)."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from elsewhere import DEVICE, elsewhere, moved
+from vaekit import evaluation
+from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, normal_noise
+from vaekit.distributions.likelihoods import NormalLikelihood
+from vaekit.kinds.text import Text
+from vaekit.model import LatentModel
+from vaekit.nets import MLP, ConditionEmbedding, ResNet
+from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
+from vaekit.nets.population import Population
+from vaekit.nets.text import TextEncoder
+from vaekit.objectives import OBJECTIVES
+from vaekit.robots.draws import draw as draw_way
+from vaekit.structures import build_ladder, build_quantised
+from vaekit.structures.build import build_flat
+from vaekit.structures.marginal import likeliest, marginal
+from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor
+from vaekit.training import Data, Training, fit
+from vaekit.uses import generate
+from vaekit.uses.fill_in import Reader, candidates
+from vaekit.uses.impute import impute
+from vaekit.uses.interpolate import PATHS
+from vaekit.uses.samplers import SAMPLERS, codes_of, gain
+
+pytestmark = pytest.mark.gpu
+ROWS = 6
+LABELS = {"label": torch.tensor([0, 1, 2, -1, 0, 1]), "pose": torch.randn(ROWS, 2)}
+SMALL = {"mixture": {"components": 3}, "vamp": {"components": 3}, "flow": {"transforms": 2, "hidden": (8,)}}
+TINY = {"width": 8, "heads": 2, "layers": 1, "dropout": 0.1}
+SPREAD = {"spikes": [0.0], "shares": [0.3], "knots": [-1.0, 0.0, 2.0], "scores": [-1.0, 0.0, 1.0]}
+OPTIONS = {
+    "mixed": {"columns": [SPREAD, {"shares": [0.5, 0.3, 0.2]}, SPREAD], "rows": 100},
+    "causal": {"vocabulary": 5, **TINY},
+    "categorical": {"categories": 3},
+}
+
+
+@pytest.fixture(autouse=True)
+def there():
+    with elsewhere():
+        yield
+
+
+def small_net(in_shape, out_shape, features):
+    return MLP(in_shape, out_shape, features, hidden=(8,))
+
+
+def flat(likelihood=None, prior="standard", posterior="normal", known=True, encoder=small_net):
+    """A model of one latent, which is conditional if something is `known`."""
+    condition = ConditionEmbedding({"label": 3}, {"pose": 2}, width=4) if known else None
+    return build_flat(
+        likelihood or NormalLikelihood((3,)), condition, condition.features if condition else 0, latent_dim=2,
+        prior=lambda d, c: PRIORS[prior](d, c, **SMALL.get(prior, {})), posterior=POSTERIORS[posterior],
+        encoder=encoder, decoder=small_net,
+    )  # fmt: skip
+
+
+def structure(build, *shape):
+    condition = ConditionEmbedding({"label": 3}, {"pose": 2}, width=4)
+    return build(NormalLikelihood(shape), condition, condition.features, width=4, blocks=1)
+
+
+def semi_supervised(kind):
+    condition = ConditionEmbedding({"label": 3} if kind == "label" else {}, {"pose": 2} if kind == "pose" else {})
+    parts = (NormalLikelihood((3,)), condition, condition.features)
+    model = build_flat(
+        *parts, latent_dim=2, prior=PRIORS["standard"], posterior=POSTERIORS["normal"], encoder=small_net, decoder=small_net
+    )  # fmt: skip
+    if kind == "label":
+        model = SemiSupervisedClassifier(model, small_net((3,), (3,), 0), "label", shares=torch.ones(3))
+        model.learn_from(torch.randn(2, 3), None, torch.tensor([0, 1]))
+    else:
+        model = SemiSupervisedRegressor(model, small_net((3,), (4,), 0), "pose")
+        model.learn_from(torch.randn(2, 3), None, torch.randn(2, 2))
+    return model
+
+
+def policy():
+    vectors, cameras = {"state": 2}, {"images.top": (32, 32)}
+    return LatentModel(
+        ActionEncoder(3, 4, 4, vectors, 8, heads=2, layers=1), ActionDecoder(2, 3, 4, vectors, cameras, 8, heads=2, layers=1),
+        NormalLikelihood((3, 4)), latent_dim=2, prior=ObservationPrior(PRIORS["mixture"], 2, 2 + 8),
+        condition=Observation(vectors, cameras, 8, [ResNet("resnet18")]),
+    )  # fmt: skip
+
+
+MODELS = {
+    **{f"prior {name}": lambda name=name: flat(prior=name) for name in PRIORS},
+    **{f"prior {name} alone": lambda name=name: flat(prior=name, known=False) for name in PRIORS if name != "conditional"},
+    **{f"posterior {name}": lambda name=name: flat(posterior=name) for name in POSTERIORS},
+    "ladder": lambda: structure(build_ladder, 1, 8, 8),
+    "vq": lambda: structure(build_quantised, 1, 8, 8),
+    "semi-supervised label": lambda: semi_supervised("label"),
+    "semi-supervised pose": lambda: semi_supervised("pose"),
+}  # fmt: skip
+
+
+def check(thing):
+    """Every tensor that an object holds is on the device."""
+    if isinstance(thing, Tensor):
+        assert thing.device == DEVICE
+    elif isinstance(thing, (list, tuple)):
+        for value in thing:
+            check(value)
+    elif hasattr(thing, "__dataclass_fields__"):
+        check(list(vars(thing).values()))
+
+
+def exercise(model, x, y, mask=None):
+    noise = normal_noise(torch.Generator())
+    model, x, y = moved(model), moved(x), moved(y)
+    mask = mask if mask is None else moved(mask)
+    for module in (model.train(), model.eval()):
+        draw = module.draw(x, y, k=2, mask=mask, noise=noise)
+        check([draw, draw.log_weight, draw.elbo])
+        (draw.penalty - draw.elbo.mean() - draw.log_weight.mean()).backward()
+    assert any(p.grad is not None for p in model.parameters())
+    check([p.grad for p in model.parameters() if p.grad is not None])
+    with torch.no_grad():
+        check(model.posterior(x, y, mask))
+        for known in (y, {}, None):
+            prior = model.prior(known, len(x))
+            z = prior.tempered(0.5).sample(2, noise)
+            check([prior.mean, prior.log_prob(z)])
+            p = model.decode(z, known, 0.5)
+            check([p.mean, p.sample(3, noise), p.log_prob(x, mask)])
+    return model
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_structure_prior_and_posterior(name):
+    model = MODELS[name]()
+    x = torch.randn(ROWS, *model.likelihood.event_shape)
+    exercise(model, x, LABELS, torch.rand(x.shape) < 0.7)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_likelihood(name):
+    shape = {"mixed": (3,), "causal": (5,), "autoregressive": (2, 4)}.get(name, (1, 8, 8))
+    x = torch.randint(1, 3, (ROWS, *shape)) if name == "causal" else torch.randint(0, 2, (ROWS, *shape)).float()
+    likelihood = LIKELIHOODS[name].from_data([(x, None)], torch.ones(shape[0]), **OPTIONS.get(name, {}))
+    encoder = partial(TextEncoder, vocabulary=5, **TINY) if name == "causal" else small_net
+    model = exercise(flat(likelihood, encoder=encoder), x, LABELS, torch.rand(x.shape) < 0.7)
+    if name == "causal":
+        return
+    with torch.no_grad():
+        data = Data(moved(x), moved(torch.rand(x.shape) < 0.7), moved(LABELS))
+        model.likelihood.check(data.x, data.mask)
+        check(impute(model, data, 3, torch.Generator()))
+
+
+def test_a_policy():
+    y = {"state": torch.randn(ROWS, 2), "images.top": torch.randint(0, 256, (ROWS, 32, 32, 3), dtype=torch.uint8)}
+    model, x = policy(), torch.randn(ROWS, 3, 4)
+    model = moved(model.eval())
+    draw = model.draw(moved(x), moved(y), noise=normal_noise(torch.Generator()))
+    check([draw, draw.elbo])
+    prior = model.prior(moved(y))
+    z, way = draw_way(prior, normal_noise(torch.Generator()))
+    check(draw_way(prior, normal_noise(torch.Generator()), 0.5, way))
+    check(model.decode(z, moved(y)).mean)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective(name):
+    model = flat(prior="mixture" if name == "iwae" else "standard")
+    objective = OBJECTIVES[name](**({"target": 1.0} if name == "geco" else {}))
+    objective.attach(model)
+    model = moved(model)
+    if isinstance(objective, nn.Module):
+        objective = moved(objective)
+    draw = model.draw(moved(torch.randn(ROWS, 3)), moved(LABELS), k=objective.k, noise=normal_noise(torch.Generator()))
+    loss, terms = objective(draw, 0.5)
+    loss.backward()
+    check([loss, *terms.values(), objective.validation(draw)])
+
+
+def test_what_is_unknown_is_summed_out():
+    model = flat()
+    y = {name: values.clamp_min(0) for name, values in LABELS.items()}
+    model.condition.population = Population(y, torch.ones(ROWS))
+    model, x = moved(model.eval()), moved(torch.randn(ROWS, 3))
+    for known in ({}, {"label": LABELS["label"]}):
+        draw = marginal(model, x, moved(known), k=2, noise=normal_noise(torch.Generator()))
+        check([draw, draw.log_weight])
+        check(list(likeliest(model, x, moved(known)).values()))
+    assert evaluation.evaluate(model, Data(x, None, moved({"label": LABELS["label"]})), k=3)["rows"] == ROWS
+
+
+def test_every_use():
+    model = moved(flat().eval())
+    data = Data(moved(torch.randn(ROWS, 3)), moved(torch.rand(ROWS, 3) < 0.7), moved(LABELS))
+    assert evaluation.importance_weighted(model, data, 3).isfinite().all()
+    found = evaluation.evaluate(model, data, k=3)
+    assert found["elbo"] <= -found["iw_nll"] + 5
+    for mean in (True, False):
+        check(generate.sample(model, ROWS, data.y, temperature=1.0, mean=mean, generator=torch.Generator()))
+    check(impute(model, data, 3, torch.Generator()))
+    ends = moved(torch.randn(2, 2))
+    for path in PATHS.values():
+        check(path(*ends, 5, lambda z: model.decode(z[None]).mean[0]))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler(name):
+    model = moved(flat().eval())
+    data = Data(moved(torch.randn(ROWS, 3)), None, moved(LABELS))
+    sampler = moved(SAMPLERS[name](2, model.condition.features, **SMALL[{"gmm": "mixture"}.get(name, name)]))
+    encode = lambda rows: model.posterior(rows.x, rows.y)  # noqa: E731
+    codes = codes_of(model, data, encode)
+    check(codes.x)
+    sampler.start_at(codes.x[:, 0])
+    assert all(torch.isfinite(torch.tensor(gain(model, sampler, data, encode, 0))))
+
+
+def test_gaps_of_texts():
+    kind = Text.infer(["ab ba", "bb a", "b"], tokenizer={"name": "char", "longest": 6})
+    likelihood = LIKELIHOODS["causal"](kind.event_shape, vocabulary=kind.vocabulary, **TINY)
+    encoder = partial(TextEncoder, vocabulary=kind.vocabulary, **TINY)
+    model = moved(flat(likelihood, known=False, encoder=encoder).eval())
+    texts, weights = candidates(model, kind, Reader(kind).pattern("a ___"), {}, 20, torch.Generator())
+    assert weights.sum() == pytest.approx(1)
+    assert all(text.startswith("a ") for text in texts)
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+class OneProcess:
+    """What Lightning Fabric does for one process in 32 bits, on the device."""
+
+    device, world_size, global_rank, is_global_zero = DEVICE, 1, 0, True
+
+    def setup(self, step, optimizer):
+        return step, optimizer
+
+    def backward(self, loss):
+        loss.backward()
+
+    def all_reduce(self, tensor, reduce_op="mean"):
+        return tensor
+
+
+@pytest.mark.parametrize("structure", ["flat", "semi-supervised"])
+def test_training_stops_and_goes_on_from_its_checkpoint(structure, tmp_path):
+    """To the same bits as training in one go."""
+    data = Data(torch.randn(40, 3), torch.rand(40, 3) < 0.9, {"label": torch.arange(40) % 3})
+    options = Training(epochs=4, batch_size=10, cell_dropout=0.3, like_lengths=True, checkpoint_seconds=0)
+
+    def train(folder, until=99):
+        folder.mkdir(exist_ok=True)
+        torch.manual_seed(0)
+        model = moved(flat(prior="mixture") if structure == "flat" else semi_supervised("label"))
+
+        class Stop:
+            def step(self, state, progress, terms):
+                if state.step == until:
+                    raise KeyboardInterrupt
+
+            def epoch(self, state, progress, row):
+                pass
+
+        state = fit(
+            OneProcess(), model, OBJECTIVES["elbo"](), data[:30], data[30:], options,
+            folder=folder, resume=True, watchers=[Stop()],
+        )  # fmt: skip
+        check(state.best)
+        return model.state_dict()
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", until=7)
+    again = train(tmp_path / "stopped")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
