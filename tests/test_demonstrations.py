@@ -55,7 +55,7 @@ def test_episodes_can_be_taken():
     ("change", "says"),
     [
         (dict(actions=np.zeros(7)), "actions have the shape (7,)"),
-        (dict(observations={}), "holds no observations"),
+        (dict(observations={}), "has no observations"),
         (dict(fps=0.0), "fps is 0.0"),
         (dict(fps=float("nan")), "fps is nan"),
         (dict(episode_ends=np.array([], int)), "episode_ends is int64 (0,)"),
@@ -63,8 +63,8 @@ def test_episodes_can_be_taken():
         (dict(episode_ends=np.array([3, 3, 7])), "episode 1 is empty"),
         (dict(episode_ends=np.array([0, 7])), "episode 0 is empty"),
         (dict(episode_ends=np.array([5, 3, 7])), "falls from 5 to 3 at episode 1"),
-        (dict(episode_ends=np.array([3, 6])), "the last episode ends at 6, and there are 7 frames"),
-        (dict(observations={"state": np.zeros((6, 3))}), "'state' has 6 frames and the actions 7"),
+        (dict(episode_ends=np.array([3, 6])), "the last episode ends at 6, but there are 7 frames"),
+        (dict(observations={"state": np.zeros((6, 3))}), "'state' has 6 frames and the actions have 7"),
         (dict(observations={"state": np.zeros((7, 0))}), "'state' is float64 (7, 0)"),
         (dict(observations={"state": np.array(3.0)}), "'state' has no frames"),
         (dict(observations={"images.top": np.zeros((7, 4, 4, 3))}), "camera 'images.top' is float64 (7, 4, 4, 3)"),
@@ -121,7 +121,7 @@ def test_real_human_demonstrations():
     assert read_demonstrations(f"{path}[24]").episodes == 1
     assert read_demonstrations(f"{path}[!0:23]").lengths.tolist() == read_demonstrations(path).lengths[23:].tolist()
     for part in ("[25]", "[5:3]", "[0:26]", "[-26]", "[]"):
-        assert f"has 25 episodes, so there is no {part}" in mistake(read_demonstrations, f"{path}{part}")
+        assert f"has 25 episodes, so {part} does not exist" in mistake(read_demonstrations, f"{path}{part}")
 
 
 def test_npz_with_all_there_can_be(tmp_path):
@@ -148,13 +148,13 @@ def test_npz_with_all_there_can_be(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (dict(actions=None), "has no actions (known: observations): name them, with --map action=NAME"),
+        (dict(actions=None), "has no actions (known: observations): name them with --map action=NAME"),
         (dict(episode_ends=None), "has no array 'episode_ends'"),
         (dict(observations=None), "has no observations"),
-        (dict(state=np.zeros((7, 1))), "both observations and state"),
-        (dict(actions=np.zeros((6, 2))), "the last episode ends at 7, and there are 6 frames"),
-        (dict(observations=np.zeros((6, 2))), "'state' has 6 frames and the actions 7"),
-        (dict(actions=np.full((7, 2), np.nan)), "episode 0: 'actions' is nan at frame 0 of it, column 0"),
+        (dict(state=np.zeros((7, 1))), "both 'observations' and 'state'"),
+        (dict(actions=np.zeros((6, 2))), "the last episode ends at 7, but there are 6 frames"),
+        (dict(observations=np.zeros((6, 2))), "'state' has 6 frames and the actions have 7"),
+        (dict(actions=np.full((7, 2), np.nan)), "episode 0: 'actions' is nan at its frame 0, column 0"),
         (dict(actions=np.full((7, 2), "a")), "'actions' is <U1 (7, 2)"),
         (dict(actions=np.full((7, 2), None)), "'actions' holds pickled Python objects"),
         (dict(episode_ends=np.array([3, 3, 7])), "episode 1 is empty: remove its end, 3"),
@@ -173,7 +173,7 @@ def test_no_pickle_is_opened(tmp_path):
             return (exec, ("raise SystemExit('opened')",))
 
     np.savez(tmp_path / "a.npz", actions=np.array([Bomb()]), observations=np.zeros((1, 1)), episode_ends=np.array([1]))
-    assert "never opened" in mistake(read_demonstrations, tmp_path / "a.npz")
+    assert "vaekit never opens" in mistake(read_demonstrations, tmp_path / "a.npz")
     (tmp_path / "b.npz").write_bytes(pickle.dumps(Bomb()))
     assert "damaged" in mistake(read_demonstrations, tmp_path / "b.npz")
 
@@ -183,7 +183,7 @@ def test_what_is_no_source(tmp_path):
     assert "does not exist; did you mean 'a.csv'" in mistake(read_demonstrations, tmp_path / "b.csv")
     assert "does not exist" in mistake(read_demonstrations, tmp_path / "no" / "b.npz")
     assert "the source does not exist" in mistake(read_demonstrations, "")
-    assert "of no supported kind" in mistake(read_demonstrations, tmp_path / "a.csv")
+    assert "has no format that vaekit reads" in mistake(read_demonstrations, tmp_path / "a.csv")
     assert "is not a folder of demonstrations" in mistake(read_demonstrations, tmp_path)
 
 
@@ -199,7 +199,7 @@ def test_act_episodes_in_the_order_of_their_numbers(tmp_path, compress):
     assert data.lengths.tolist() == [2, 9, 10]
     assert data.observations["state"][data.episode_starts, 0].tolist() == [2, 9, 10]
     assert (data.fps, data.actions.shape, data.actions.dtype) == (50.0, (21, 14), np.float32)
-    assert any("frames a second" in note for note in data.notes)
+    assert any("frames per second" in note for note in data.notes)
     assert any(note.endswith("left out observations/qvel; a policy sees it with -c qvel") for note in data.notes)
     assert_alike(data[1].observations["images.top"], pictures(9, 9))
     if not compress:
@@ -234,7 +234,9 @@ def test_act_mistakes(tmp_path):
     assert "episode_1.hdf5 has no 'observations/qpos'" in mistake(read_demonstrations, tmp_path, strict=True)
     with h5py.File(other, "a") as file:
         file["observations/qpos"] = np.zeros((4, 14))
-    assert "episode 1: 'state' has 4 frames and the actions 5" in mistake(read_demonstrations, tmp_path, strict=True)
+    assert "episode 1: 'state' has 4 frames and the actions have 5" in mistake(
+        read_demonstrations, tmp_path, strict=True
+    )
     with h5py.File(other, "a") as file:
         del file["action"]
     assert "has no 'action'" in mistake(read_demonstrations, tmp_path, strict=True)
@@ -325,10 +327,10 @@ def test_lerobot_mistakes(tmp_path):
     assert "has no 'codebase_version'" in info(codebase_version=None)
     assert "meta/episodes.jsonl is missing" in info(codebase_version="v2.1")
     line = info(codebase_version="v1.6")
-    assert "format v1.6, and v2 and v3 are read" in line
+    assert "format v1.6, but vaekit reads v2 and v3" in line
     assert "convert_dataset_v1_to_v2.py" in line
-    assert "format v4.0, and v2 and v3 are read" in info(codebase_version="v4.0")
-    assert "tells of 9 episodes, meta/episodes lists 4" in info(total_episodes=9)
+    assert "format v4.0, but vaekit reads v2 and v3" in info(codebase_version="v4.0")
+    assert "counts 9 episodes, meta/episodes lists 4" in info(total_episodes=9)
     assert "has no actions" in info(features={"timestamp": {"dtype": "float32", "shape": [1]}})
     assert "damaged" in info(features=[1, 2])
     assert "fps is 'fast'" in info(fps="fast")
@@ -338,10 +340,10 @@ def test_lerobot_mistakes(tmp_path):
     assert "has no 'codebase_version'" in said("meta/info.json", lambda file: file.write_text("[]"))
 
     assert f"{data} is missing" in said(data, remove)
-    assert "holds no parquet file" in said("meta/episodes", shutil.rmtree)
-    assert "tells of 4 episodes, meta/episodes lists 2" in said(episodes, remove)
+    assert "has no parquet file" in said("meta/episodes", shutil.rmtree)
+    assert "counts 4 episodes, meta/episodes lists 2" in said(episodes, remove)
     line = said(film, remove)
-    assert "file-001.mp4 is missing, a video of the camera 'top'" in line
+    assert "file-001.mp4, a video of the camera 'top', is missing" in line
     assert "leave out that camera" in line
     for path, kind in {data: "a parquet file", episodes: "a parquet file", film: "a video"}.items():
         content = (good / path).read_bytes()
@@ -359,24 +361,24 @@ def test_lerobot_mistakes(tmp_path):
 
     assert "file-001.mp4 is damaged at 0." in said(film, scratch)
     frames = pictures(8)
-    assert "has 3 of the 5 frames of episode 1 at 10 a second" in said(film, lambda file: mp4(file, frames[:7]))
+    assert "has 3 of the 5 frames of episode 1 at 10 per second" in said(film, lambda file: mp4(file, frames[:7]))
     assert "pictures of the shape" in said(film, lambda file: mp4(file, frames[:, :20]))
     assert "no camera 'tpo'; did you mean 'top'" in said("", lambda root: None, cameras=["tpo"])
     assert "no camera 'deep'" in said("", lambda root: None, cameras=["deep"])  # depth is not a picture
 
     assert "has no column 'action'" in cells(data, action=None)
     assert "has no column 'length'" in cells(episodes, length=None)
-    assert "a length of 3 frames and goes from 18 to 22" in cells(episodes, length=pa.array([3, 6]))
+    assert "has 3 frames and goes from 18 to 22" in cells(episodes, length=pa.array([3, 6]))
     assert "length of episode 3 is empty" in cells(episodes, length=pa.array([None, 6]))
     assert "has 3 of the 4 frames of episode 3" in cells(data, index=pa.array([*range(12, 21), 99]))
     line = cells(data, episode_index=pa.array([2] * 5 + [3] * 5))
-    assert "gives a frame of episode 3 to episode 2" in line
+    assert "counts a frame of episode 3 to episode 2" in line
     assert "'action' is empty in some frames" in cells(data, action=pa.array([None, *action[1:]]))
     assert "'action' has 2 numbers in one frame and 1 in another" in cells(data, action=pa.array([*action[:-1], [1.0]]))
     line = cells(data, action=pa.array([[*numbers, 0.0] for numbers in action]))
     assert "'actions' has the shape (2,) in episode 0 and (3,) in episode 2" in line
     line = cells(data, action=pa.array([*action[:-1], [1.0, None]]))
-    assert "episode 3: 'actions' is nan at frame 3 of it, column 1" in line
+    assert "episode 3: 'actions' is nan at its frame 3, column 1" in line
     assert "'actions' is object" in cells(data, action=pa.array([["a", "b"]] * 10))
     pictures_lost = pa.array([{"bytes": b"no picture", "path": None}] * 10)
     assert "damaged" in cells(data, **{"observation.image": pictures_lost})
@@ -452,12 +454,12 @@ def test_no_lerobot_folder_reads_files_beside_it(tmp_path, way):
     change_table(
         data, **{"observation.image": pa.array([cell] * rows, pa.struct({"bytes": pa.binary(), "path": pa.string()}))}
     )
-    assert "outside of its folder" in mistake(read_demonstrations, good)
+    assert "outside its folder" in mistake(read_demonstrations, good)
     for name in ("data_path", "video_path"):
         root = tmp_path / name
         by_hand(root)
         change_info(root, **{name: f"{good if way == 'absolute' else '../good'}/a"})
-        assert "outside of its folder" in mistake(read_demonstrations, root)
+        assert "outside its folder" in mistake(read_demonstrations, root)
 
 
 def file_name(path):
@@ -580,10 +582,10 @@ def test_nothing_is_overwritten_and_nothing_is_left_behind(tmp_path, monkeypatch
     taken.mkdir()
     write_demonstrations(data, taken)  # an empty folder is no loss
     before = sorted((path, path.stat().st_mtime_ns) for path in taken.rglob("*"))
-    assert "is there already" in mistake(write_demonstrations, data, taken)
+    assert "exists already" in mistake(write_demonstrations, data, taken)
     assert before == sorted((path, path.stat().st_mtime_ns) for path in taken.rglob("*"))
     (tmp_path / "file").write_text("mine")
-    assert "is there already" in mistake(write_demonstrations, data, tmp_path / "file")
+    assert "exists already" in mistake(write_demonstrations, data, tmp_path / "file")
     assert "cannot write" in mistake(write_demonstrations, data, tmp_path / "file" / "below")
 
     data.actions = np.full((7, 2), 1e300)

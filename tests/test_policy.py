@@ -79,7 +79,7 @@ def test_a_short_episode_leaves_the_chunk_as_it_is():
 
 
 def test_a_chunk_may_be_longer_than_all_episodes():
-    with pytest.warns(Note, match="has the 100 actions of a chunk: what comes after action 8 is never learned"):
+    with pytest.warns(Note, match="has the 100 actions of a chunk: the policy never learns the actions after number 8"):
         policy = vk.Policy(**TINY, chunk_size=100, objective="act").fit(of_lengths(7, 8, 7))
     assert policy.act({"state": np.zeros(2)}).shape == (2,)
     assert vk.Policy(**TINY).fit(of_lengths(7, 8, 7)).kind_.chunk_size == 8
@@ -188,7 +188,7 @@ def test_a_policy_does_the_task_it_is_told(two_tasks, told_policy, tmp_path):
 def test_demonstrations_that_a_policy_cannot_be_judged_by(two_tasks, told_policy):
     for said, other in {
         "has no 'task', which the policy was trained to see": replace(two_tasks, tasks=None),
-        "an action of demonstrations is 2 numbers, and the policy's is 1": replace(
+        "an action of demonstrations has 2 numbers, and the policy's has 1": replace(
             two_tasks, actions=np.zeros((len(two_tasks), 2))
         ),
     }.items():
@@ -333,7 +333,7 @@ def test_from_demonstrations_to_a_video(tmp_path):
     again = vaekit(
         "demonstrate", "aloha-transfer", "-o", "data", cwd=tmp_path, check=2
     )  # told before anything is shown
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     vaekit("fit", "data", "--kind", "actions", "--size", "small", "--epochs", 1, "--out", "run", "--no-report", cwd=tmp_path, check=0)  # fmt: skip
     done = vaekit("rollout", "run", "--env", "two-routes", "--episodes", 2, "--execute", 5, "--video", "films", cwd=tmp_path, check=0)  # fmt: skip
     assert "success (strict)" in done.stdout

@@ -53,7 +53,9 @@ def test_only_the_videos_of_episodes_that_are_asked_for_are_opened(tmp_path):
     by_hand_v2(tmp_path)
     (tmp_path / "videos/chunk-000/observation.images.top/episode_000001.mp4").unlink()
     assert read_demonstrations(f"{tmp_path}[0,2]", strict=True).lengths.tolist() == [5, 4]
-    with pytest.warns(Note, match=r"left out 1 of 3 episodes: 1 \(.*episode_000001.mp4 is missing"):
+    with pytest.warns(
+        Note, match=r"left out 1 of 3 episodes: 1 \(.*episode_000001.mp4, a video of the camera 'top', is missing"
+    ):
         assert read_demonstrations(tmp_path).lengths.tolist() == [5, 4]
     assert "episode 1: " in mistake(read_demonstrations, tmp_path, strict=True)
 
@@ -94,7 +96,7 @@ def test_episodes_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
     state = pq.read_table(data_file, partitioning=None)["observation.state"].to_pylist()
     state[8] = [0.0, float("nan"), 0.0]
     change_table(data_file, **{"observation.state": pa.array(state)})
-    with pytest.warns(Note, match=r"1 \('state' is nan at frame 1 of it, column 1\)"):
+    with pytest.warns(Note, match=r"1 \('state' is nan at its frame 1, column 1\)"):
         assert_same(read_demonstrations(tmp_path), whole[[0, 2, 3]])
     data_file.unlink()
     with pytest.warns(Note, match=r"left out 2 of 4 episodes: 0, 1 \(.*part-000.parquet is missing"):
@@ -110,7 +112,7 @@ def test_an_episode_whose_metadata_are_wrong_is_left_out(tmp_path):
     with pytest.warns(Note, match="from_timestamp of episode 1 is empty"):
         assert_same(read_demonstrations(tmp_path), whole[[0, 2, 3]])
     change_table(file, **{column: pa.array([begins[0] - 0.2, begins[1]])})
-    with pytest.warns(Note, match=r"1, 3 \(.*episode 1 begins at 0.200 seconds, before episode 3 has ended at 0.400"):
+    with pytest.warns(Note, match=r"1, 3 \(.*episode 1 begins at 0.200 seconds, before episode 3 ends at 0.400"):
         assert_same(read_demonstrations(tmp_path), whole[[0, 2]])
 
 
@@ -119,7 +121,7 @@ def test_episodes_that_were_removed_by_hand(tmp_path):
     whole, lines = read_demonstrations(tmp_path), tmp_path / "meta" / "episodes.jsonl"
     first, _, last = lines.read_text().splitlines()
     lines.write_text(f"{first}\n{last}\n")
-    with pytest.warns(Note, match="tells of 3 episodes, meta/episodes.jsonl lists 2"):
+    with pytest.warns(Note, match="counts 3 episodes, meta/episodes.jsonl lists 2"):
         assert_same(read_demonstrations(tmp_path), whole[[0, 2]])
     assert "lists 2: get the whole dataset again" in mistake(read_demonstrations, tmp_path, strict=True)
 
@@ -127,7 +129,7 @@ def test_episodes_that_were_removed_by_hand(tmp_path):
 def test_a_video_at_another_rate_is_named(tmp_path):
     by_hand_v2(tmp_path, lengths=[3, 25])
     mp4(tmp_path / "videos/chunk-000/observation.images.top/episode_000001.mp4", pictures(25), fps=Fraction(96, 10))
-    with pytest.warns(Note, match="at 10 a second, and the video runs at 9.6"):
+    with pytest.warns(Note, match="at 10 per second, and the video runs at 9.6"):
         assert read_demonstrations(tmp_path).lengths.tolist() == [3]
 
 
@@ -150,7 +152,7 @@ def test_npz_episodes_that_cannot_be_used(tmp_path):
     state = np.arange(9.0)[:, None]
     state[4] = np.inf
     np.savez(tmp_path / "a.npz", actions=np.arange(9.0)[:, None], state=state, episode_ends=[3, 6, 9])
-    with pytest.warns(Note, match=r"left out 1 of 3 episodes: 1 \('state' is inf at frame 1 of it"):
+    with pytest.warns(Note, match=r"left out 1 of 3 episodes: 1 \('state' is inf at its frame 1"):
         data = read_demonstrations(tmp_path / "a.npz")
     assert (data.actions.ravel().tolist(), data.lengths.tolist()) == ([0, 1, 2, 6, 7, 8], [3, 3])
 
@@ -254,14 +256,14 @@ def test_the_base_of_a_mobile_robot(tmp_path):
 def test_names_that_are_not_there(tmp_path):
     by_hand_v2(tmp_path)
     said = mistake(read_demonstrations, tmp_path, map={"state": "observation.velocitie"})
-    assert "nothing called 'observation.velocitie' to be taken for 'state'; did you mean 'observation.velocity'" in said
+    assert "no field 'observation.velocitie' to map to 'state'; did you mean 'observation.velocity'" in said
     said = mistake(read_demonstrations, tmp_path, map={"state": "observation.state+top"})
-    assert "neither a vector a frame nor one camera" in said
+    assert "neither one vector per frame nor one camera" in said
     assert "no observation 'effort'" in mistake(read_demonstrations, tmp_path, also=["effort"])
     assert "did you mean 'images.top'" in mistake(read_demonstrations, tmp_path, also=["image.top"])
     change_info(tmp_path, features={"observation.images.top": {"dtype": "video", "shape": [24, 34, 3]}})
     said = mistake(read_demonstrations, tmp_path)
-    assert "has no actions (known: observation.images.top): name them, with --map action=NAME" in said
+    assert "has no actions (known: observation.images.top): name them with --map action=NAME" in said
 
 
 def test_other_vectors_are_read_where_they_are_asked_for(tmp_path):
@@ -291,7 +293,7 @@ def test_robomimic(tmp_path):
     assert set(data.tasks) == {"do as in lift"}
     one = read_demonstrations(f"{path}[-1]", map={"state": "robot0_eef_pos"})
     np.testing.assert_array_equal(one.observations["state"], np.full((4, 3), 21.0))
-    assert "tells its frames a second itself, 20" in mistake(read_demonstrations, path, fps=30)
+    assert "gives its frames per second itself, 20" in mistake(read_demonstrations, path, fps=30)
 
 
 def test_files_of_other_names_and_the_rate_of_those_that_do_not_tell(tmp_path):
@@ -300,8 +302,8 @@ def test_files_of_other_names_and_the_rate_of_those_that_do_not_tell(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     data = read_demonstrations(tmp_path, fps=30)
     assert (data.lengths.tolist(), data.fps) == ([9, 10], 30)
-    assert not any("frames a second" in note for note in data.notes)
-    assert any("50: --fps says otherwise" in note for note in read_demonstrations(tmp_path).notes)
+    assert not any("frames per second" in note for note in data.notes)
+    assert any("50; --fps changes that" in note for note in read_demonstrations(tmp_path).notes)
 
 
 def test_groups_by_another_name_with_an_observation_more_than_actions(tmp_path):
@@ -367,7 +369,7 @@ def test_pictures_of_two_sizes_are_refused_whichever_comes_first(tmp_path):
         by_hand_v2(tmp_path)
         film = tmp_path / f"videos/chunk-000/observation.images.top/episode_{i:06d}.mp4"
         mp4(film, np.repeat(pictures([5, 7, 4][i]), 2, axis=1))
-        assert "--resize WIDTHxHEIGHT makes them alike" in mistake(read_demonstrations, tmp_path)
+        assert "--resize WIDTHxHEIGHT gives them one size" in mistake(read_demonstrations, tmp_path)
         assert read_demonstrations(tmp_path, resize=(8, 6)).episodes == 3
 
 
@@ -420,11 +422,14 @@ def test_several_sets_are_one(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (dict(fps=15.0), "a has 10 frames a second and b 15"),
+        (dict(fps=15.0), "a has 10 frames per second and b 15"),
         (dict(actions=np.zeros((7, 3))), r"a frame of 'actions' has the shape \(2,\) in a and \(3,\) in b"),
-        (dict(action_names=["a", "c"]), "have other names, such as b and c"),
+        (dict(action_names=["a", "c"]), "have different names, such as b and c"),
         (dict(observations={"environment_state": np.zeros((7, 1))}), "a and b have no observation in common"),
-        (dict(observations={"images.top": np.zeros((7, 9, 9, 3), np.uint8)}), "--resize WIDTHxHEIGHT makes them alike"),
+        (
+            dict(observations={"images.top": np.zeros((7, 9, 9, 3), np.uint8)}),
+            "--resize WIDTHxHEIGHT gives them one size",
+        ),
     ],
 )
 def test_sets_that_cannot_be_one(tmp_path, change, says):
@@ -482,7 +487,7 @@ def test_a_set_that_hardly_fits_in_memory_is_told_of_before_it_is_read(tmp_path,
     hdf5(tmp_path / "episode_0.hdf5")
     assert 1e6 < reading.free_memory() < 1e15
     monkeypatch.setattr(reading, "free_memory", lambda: 20_000.0)
-    with pytest.warns(Note, match="takes 0.0 GB of memory, and 0.0 GB are free: smaller pictures"):
+    with pytest.warns(Note, match="needs 0.0 GB of memory, and 0.0 GB are free: smaller pictures"):
         read_demonstrations(tmp_path)
     assert reading.free_memory.__wrapped__() > 1e6 if hasattr(reading.free_memory, "__wrapped__") else True
 

@@ -1,4 +1,4 @@
-"""Actions: chunks of what a robot does next, as (actions, time)."""
+"""Actions: chunks of a robot's next actions, as (actions, time)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Actions(Kind):
 
     Attributes:
         chunk_size: time steps of a chunk.
-        mean, scale: of each number of an action, which the model sees as (value - mean) / scale.
-        fps: actions a second.
-        names: of the numbers, where they are known.
+        mean, scale: of each number of an action; the model sees (value - mean) / scale.
+        fps: actions per second.
+        names: of the numbers of an action, if they are known.
     """
 
     chunk_size: int
@@ -33,8 +33,10 @@ class Actions(Kind):
 
     name: ClassVar[str] = "actions"
     mean_samples: ClassVar[bool] = True
-    least_latent_dim: ClassVar[int] = 0  # which leaves a policy without
-    iw_samples: ClassVar[int] = 20  # a transformer's pass for each: the NLL is not what a policy is judged by
+    least_latent_dim: ClassVar[int] = 0  # a policy without a latent
+    iw_samples: ClassVar[int] = (
+        20  # each costs a pass of the transformer, and the NLL does not decide which policy is good
+    )
 
     @classmethod
     def infer(cls, actions: np.ndarray, chunk_size: int, fps: float, names: list[str] | None = None) -> Actions:
@@ -52,7 +54,7 @@ class Actions(Kind):
     def pack(self, actions: np.ndarray, episode_ends: np.ndarray) -> tuple[Tensor, Tensor]:
         """The chunk that begins at each of T frames: actions (T, A) -> x and mask, (T, A, chunk_size) both.
 
-        Both are views that cost no memory: what lies behind the end of an episode is masked, whatever it is.
+        Both are views that cost no memory. Steps after the end of an episode are masked, whatever their values.
         """
         x = torch.from_numpy((actions - np.asarray(self.mean)) / np.asarray(self.scale)).float()
         chunks = F.pad(x, (0, 0, 0, self.chunk_size - 1)).unfold(0, self.chunk_size, 1)

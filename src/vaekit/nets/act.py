@@ -1,6 +1,6 @@
-"""The networks of ACT (Zhao et al. 2023, arXiv 2304.13705): what a robot sees -> tokens -> a chunk of actions.
+"""The networks of ACT (Zhao et al. 2023, arXiv 2304.13705): observations -> tokens -> a chunk of actions.
 
-    y  joints ("state"), what is around ("environment_state"), cameras ("images.NAME"): any of them
+    y  joints ("state"), objects ("environment_state"), cameras ("images.NAME"); at least one of them
     x  the actions that follow, (B, actions, time)
     z  the way it is done
 
@@ -27,13 +27,13 @@ PICTURE_MEAN, PICTURE_SCALE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 
 
 class Observation(nn.Module):
-    """y -> what the networks see of it, by name: vectors as they are, and "pictures", the tokens of all cameras.
+    """y -> the networks' inputs by name: vectors as they are, and "pictures", the tokens of all cameras.
 
     Args:
-        vectors: name -> length; of a label, how many classes it has.
+        vectors: name -> length; for a label, its number of classes.
         cameras: name -> (height, width).
         width: features of a token.
-        backbones: one for each camera, or one for all of them, as in the published code.
+        backbones: one for each camera, or one for all cameras, as in the published code.
     """
 
     mean: Tensor
@@ -74,17 +74,17 @@ class Observation(nn.Module):
 
 
 def one_hot(codes: Tensor, size: int) -> Tensor:
-    """Codes (B,) -> (B, size). Unlike PyTorch's own it looks at no value, so that it can be exported."""
+    """Codes (B,) -> (B, size). Unlike PyTorch's it does not depend on values, so that it can be exported."""
     return (codes.unsqueeze(1) == torch.arange(size, device=codes.device)).float()
 
 
 class ActionEncoder(nn.Module):
-    """What q(z|x,y) is computed from: tokens [CLS, vectors of y, actions], of which CLS is read. It sees no pictures.
+    """The network of q(z|x,y): tokens [CLS, vectors of y, actions], of which CLS is read. It does not see pictures.
 
     Args:
-        actions, chunk_size: numbers of an action, and how many actions.
-        features: numbers that are asked for.
-        vectors: name -> length, of the vectors of y that it sees.
+        actions, chunk_size: numbers in an action, and actions in a chunk.
+        features: numbers in the output.
+        vectors: name -> length of the vectors of y that it sees.
         width, heads, layers, hidden, dropout, activation, norm_first: of the transformer.
     """
 
@@ -135,9 +135,9 @@ class ActionDecoder(nn.Module):
     """z and y -> a chunk: an encoder over tokens [z, vectors, pictures], and a decoder whose queries are the time steps.
 
     Args:
-        latent_dim, actions, chunk_size: sizes; a latent_dim of 0 makes it the same network without z.
+        latent_dim, actions, chunk_size: sizes; with a latent_dim of 0 it is the same network without z.
         vectors: name -> length.
-        cameras: name -> (height, width), for the positions of their tokens.
+        cameras: name -> (height, width), which decide the positions of their tokens.
         width, heads, layers, decoder_layers, hidden, dropout, activation, norm_first: of the transformers.
     """
 
@@ -185,7 +185,7 @@ class ActionDecoder(nn.Module):
             tokens.append(c["pictures"])  # (B, tokens of pictures, D)
         positions = torch.cat([self.token_positions, self.picture_positions], dim=1)  # (1, T, D)
         memory = self.encoder(torch.cat(tokens, dim=1), positions)  # (B, T, D)
-        # All rows start from the same zeros, so that one self-attention over them, of one row, is enough.
+        # All rows start from the same zeros, so one row is enough for the self-attention over them.
         start = torch.zeros_like(self.queries)  # (1, S, D)
         h = self.decoder(start, memory, positions=self.queries, memory_positions=positions)  # (B, S, D)
         return self.head(h).transpose(1, 2)  # (B, actions, S)
@@ -196,7 +196,7 @@ class ObservationPrior(Prior):
 
     Args:
         prior: (latent_dim, condition_features) -> a prior head that reads (B, condition_features).
-        features: numbers of an observation: of its vectors together, and `width` more where there are cameras.
+        features: numbers in the summary of an observation: of its vectors together, and `width` more with cameras.
     """
 
     def __init__(self, prior: Callable[[int, int], Prior], latent_dim: int, features: int, hidden: int = 128):

@@ -1,6 +1,6 @@
-"""Demonstrations from a source as the user names it, and back to a dataset.
+"""Reading demonstrations from a source, and writing them as a dataset.
 
-`read_demonstrations` tells the kind of a source and hands it to its reader (`lerobot`, `hdf5`, or .npz, here);
+`read_demonstrations` recognises the format of a source and calls its reader (`lerobot`, `hdf5`, or .npz, here);
 `write_demonstrations` writes the folder that LeRobot reads.
 """
 
@@ -23,10 +23,10 @@ from vaekit.sources.arrays import load_array
 from vaekit.sources.base import check_size, decoding, reading, shown, split_rows
 
 ZARR = (
-    "is a zarr store, which is not read: save its arrays as an .npz, with python -c \"import numpy, zarr; z = zarr.open('{0}'); "
+    "is a zarr store, which vaekit does not read: save its arrays as an .npz, with python -c \"import numpy, zarr; z = zarr.open('{0}'); "
     "numpy.savez('{1}.npz', actions=z['data/action'][:], state=z['data/state'][:], episode_ends=z['meta/episode_ends'][:])\""
 )
-RLDS = "is a dataset of TensorFlow (RLDS), which is not read: convert it to LeRobot's format, as openpi's examples do"
+RLDS = "is a TensorFlow dataset (RLDS), which vaekit does not read: convert it to LeRobot's format, as openpi's examples do"
 
 
 def read_demonstrations(
@@ -44,20 +44,20 @@ def read_demonstrations(
 
     source: a folder of LeRobot v3 or v2 (it has meta/info.json), a folder of HDF5 files, such as ACT's episode_N.hdf5, one such
         file, also of robomimic or LIBERO, or an .npz file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n),
-        which become the state, or arrays named as in `Demonstrations.observations`; `fps` and `tasks` (T,), in words, may be
-        there too. A trailing [3], [0:10], [0:12,14:50] or [!4,17] picks episodes. Several sources are read as one, as by
+        which become the state, or arrays named as in `Demonstrations.observations`; `fps` and `tasks` (T,), in words, are
+        optional. A trailing [3], [0:10], [0:12,14:50] or [!4,17] picks episodes. Several sources are joined by
         `Demonstrations.join`.
-    cameras: True for all of them, False for none, or their names, with or without "images." in front.
-    resize: bring every picture to this (width, height).
+    cameras: True for all of them, False for none, or their names, with or without the prefix "images.".
+    resize: resize every picture to this (width, height).
     also: vectors to read beside the state and the environment's state, such as "velocity" or "effort".
-    map: what things are called here -> in the source, as in {"state": "observation.joints", "action": "actions"}; "a+b" puts two
-        vectors one behind the other. What it leaves out is found by its usual names.
-    fps: frames a second, of a source that does not tell.
-    trim: leave out the frames at the beginning of an episode in which the actions do not change yet; see `Demonstrations.idle`.
+    map: names here -> names in the source, as in {"state": "observation.joints", "action": "actions"}; "a+b" concatenates two
+        vectors. Everything else is found by its usual names.
+    fps: frames per second, for a source that does not give them.
+    trim: leave out the frames at the beginning of an episode before its actions change; see `Demonstrations.idle`.
     strict: an episode that cannot be used (frames or a camera missing, a number that is NaN) is an error; otherwise it is left
         out, and `notes` says so.
 
-    Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
+    Raises UserError if something is wrong with the source or with these arguments.
     """
     if not isinstance(source, str | os.PathLike):
         options: dict[str, Any] = dict(cameras=cameras, resize=resize, also=also, map=map, fps=fps, trim=trim)
@@ -77,25 +77,25 @@ def read_demonstrations(
     }
     found.check()
     if trim:
-        found.notes.append(f"{text}: left out {found.idle.sum()} frames in which the actions did not change yet")
+        found.notes.append(f"{text}: left out {found.idle.sum()} frames before the actions change")
         found = found.closed_up(cut=found.idle)
     tell(found.notes)
     if resize and not any(name.startswith(CAMERA) for name in found.observations):
-        raise UserError(f"no camera of {text} was read, and only pictures can be resized: leave out the size")
+        raise UserError(f"no camera of {text} was read, and only pictures can be resized: leave out resize")
     return found
 
 
 def needed(names: Iterable[str]) -> dict[str, Any]:
-    """How to read what a policy sees, by name: `cameras` and `also` of `read_demonstrations`. Without names: what is usual."""
+    """`cameras` and `also` of `read_demonstrations` that read these observations. Without names: the usual ones."""
     names = list(names)
     also = [name for name in names if not name.startswith(CAMERA) and name not in (*VECTORS, TASK)]
     return {"cameras": [name for name in names if name.startswith(CAMERA)] if names else True, "also": also}
 
 
 def write_demonstrations(demonstrations: Demonstrations, folder: str | os.PathLike[str]) -> None:
-    """Write a folder of LeRobot v3: numbers as float32, cameras as nearly lossless mp4 videos.
+    """Write a LeRobot v3 folder: numbers as float32, cameras as nearly lossless mp4 videos.
 
-    UserError if the folder is there already and holds something, or cannot be written; then nothing is left of it.
+    UserError if the folder exists and is not empty, or cannot be written; then nothing is left behind.
     """
     from vaekit.robots.lerobot_write import write_lerobot
 
@@ -111,7 +111,7 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
         known = shown(path.parent) if path.parent.is_dir() else []
         hub = ""
         if re.fullmatch(r"[\w.-]+/[\w.-]+", asked.text) and not known:
-            hub = "; of the Hugging Face Hub, download it first: hf download {0} --repo-type dataset --local-dir {1}"
+            hub = "; if it is on the Hugging Face Hub, download it first: hf download {0} --repo-type dataset --local-dir {1}"
         near = hub.format(asked.text, path.name) or near_matches(path.name, known)
         raise UserError(f"{asked.text or 'the source'} does not exist{near}")
     if path.name.endswith((".zarr", ".zarr.zip")) or any((path / name).exists() for name in (".zgroup", "zarr.json")):
@@ -124,7 +124,7 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
         if any(path.glob("**/*.tfrecord*")):
             raise UserError(f"{asked.text} {RLDS}")
         within = [info.parent.parent.name for info in sorted(path.glob("*/meta/info.json"))]
-        hint = f"; it holds some, such as {path / within[0]}, and several can be given" if within else ""
+        hint = f"; it contains some, such as {path / within[0]}, and you can give several sources" if within else ""
         raise UserError(
             f"{asked.text} is not a folder of demonstrations: give one that has meta/info.json (LeRobot) or .hdf5 files{hint}"
         )
@@ -132,7 +132,9 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
         return read_hdf5
     if path.suffix.lower() == ".npz":
         return _read_npz
-    raise UserError(f"{asked.text} is of no supported kind: give a folder, or a file ending in .hdf5, .h5 or .npz")
+    raise UserError(
+        f"{asked.text} has no format that vaekit reads: give a folder, or a file ending in .hdf5, .h5 or .npz"
+    )
 
 
 def _read_npz(asked: Asked) -> Demonstrations:
@@ -142,7 +144,9 @@ def _read_npz(asked: Asked) -> Demonstrations:
             with archive.open(f"{name}.npy") as file:
                 values = load_array(file)
             if values is None:
-                raise UserError(f"{asked.text}: {name!r} holds pickled Python objects, never opened: save numbers")
+                raise UserError(
+                    f"{asked.text}: {name!r} holds pickled Python objects, which vaekit never opens: save numbers"
+                )
             return values
 
         held = [member.removesuffix(".npy") for member in archive.namelist()]
@@ -154,9 +158,11 @@ def _read_npz(asked: Asked) -> Demonstrations:
             near = near_matches("episode_ends", held)
             raise UserError(f"{asked.text} has no array 'episode_ends'{near}: save it under that name")
         if "episode_ends" not in held:
-            asked.notes.append(f"{asked.text}: {' and '.join(telling)} tell where episodes end: there are {len(ends)}")
+            asked.notes.append(f"{asked.text}: took the ends of {len(ends)} episodes from {' and '.join(telling)}")
         if {"observations", "state"} <= set(held) and "state" not in asked.map:
-            raise UserError(f"{asked.text} has both observations and state, which are the same here: save one of them")
+            raise UserError(
+                f"{asked.text} has both 'observations' and 'state', and both mean the state: save one of them"
+            )
         kinds = {name: PICTURES if name.startswith(CAMERA) else VECTOR for name in held}
         kinds = {name: kind for name, kind in kinds.items() if name not in ("episode_ends", "fps", "tasks", *telling)}
         names = choose_fields(asked, kinds, (*DEFAULTS, "observations"))
@@ -174,7 +180,7 @@ def _read_npz(asked: Asked) -> Demonstrations:
         found = Demonstrations(arrays.pop("actions"), arrays, ends, fps, asked.name)
         found.tasks = load("tasks").astype(object) if "tasks" in held else None
     found.observations = {n: v if n.startswith(CAMERA) else floats(v) for n, v in found.observations.items()}
-    found.check(finite=False)  # the ends must be sound before episodes can be told by them
+    found.check(finite=False)  # the ends must be sound before they can be used
     if asked.rows is not None:
         found = found[np.asarray(asked.episodes(found.episodes))]
     for i, (start, end) in enumerate(zip(found.episode_starts, found.episode_ends, strict=True)):

@@ -9,7 +9,7 @@ import numpy as np
 
 from vaekit.errors import UserError, note
 
-DEFAULTS = ("actions", "state", "environment_state")  # vectors that are read where nothing else is asked for
+DEFAULTS = ("actions", "state", "environment_state")  # the vectors that are read by default
 VECTORS = DEFAULTS[1:]
 CAMERA = "images."
 TASK = "task"
@@ -23,14 +23,14 @@ class Demonstrations:
     Attributes:
         actions: (T, A) float, in the robot's own units.
         observations: by name, as LeRobot calls them without its prefix: vectors (T, n), such as "state", "environment_state"
-            or "velocity", and cameras "images.NAME" (T, height, width, 3) uint8. Any of them.
+            or "velocity", and cameras "images.NAME" (T, height, width, 3) uint8; at least one.
         episode_ends: (E,) int64, rising: the frame after the last one of each episode; the last is T.
         fps: frames a second.
         name: a short name, for run folders.
-        notes: what the user should know about the reading.
-        action_names: a name for each of the A numbers, where they are known.
-        tasks: (T,) str, what is to be done at each frame, where that is known. A policy may see it as the observation "task".
-        numbers: of the episodes in their source, where some were left out.
+        notes: what was left out, changed or guessed while reading.
+        action_names: a name for each of the A numbers, if they are known.
+        tasks: (T,) str, the task at each frame, if it is known. A policy may see it as the observation "task".
+        numbers: (E,) of the episodes in their source, if some were left out.
     """
 
     actions: np.ndarray
@@ -48,7 +48,7 @@ class Demonstrations:
         self.observations = {name: np.asarray(values) for name, values in self.observations.items()}
 
     def __len__(self) -> int:
-        """Frames."""
+        """The number of frames."""
         return len(self.actions)
 
     @property
@@ -57,7 +57,7 @@ class Demonstrations:
 
     @property
     def episode_starts(self) -> np.ndarray:
-        """(E,), the first frame of each."""
+        """(E,), the first frame of each episode."""
         return np.concatenate([[0], self.episode_ends[:-1]])
 
     @property
@@ -67,11 +67,11 @@ class Demonstrations:
 
     @property
     def offered(self) -> dict[str, np.ndarray]:
-        """All that a policy could see: the observations, and the task where it is known."""
+        """All that a policy can see: the observations, and the task if it is known."""
         return self.observations if self.tasks is None else {**self.observations, TASK: self.tasks}
 
     def number(self, episode: int) -> int:
-        """What the source calls an episode."""
+        """The number of an episode in its source."""
         return episode if self.numbers is None or len(self.numbers) != self.episodes else self.numbers[episode]
 
     def describe(self) -> str:
@@ -84,7 +84,7 @@ class Demonstrations:
         """The chosen episodes, in that order; an int gives Demonstrations of one. IndexError if one is out of range."""
         chosen = np.atleast_1d(np.arange(self.episodes)[episodes])
         spans = [np.arange(self.episode_starts[i], self.episode_ends[i]) for i in chosen]
-        frames = np.concatenate([np.empty(0, np.int64), *spans])  # the empty one: of no episodes, there are no frames
+        frames = np.concatenate([np.empty(0, np.int64), *spans])  # the empty one: no episodes have no frames
         return replace(
             self,
             actions=self.actions[frames],
@@ -98,7 +98,7 @@ class Demonstrations:
     def join(cls, several: Sequence[Demonstrations]) -> Demonstrations:
         """Several sets as one.
 
-        An observation that one of them lacks is left out, with a note. UserError where their frame rates, actions or shapes
+        An observation that one of them lacks is left out, with a note. UserError if their frame rates, actions or shapes
         differ.
         """
         if not several:
@@ -109,7 +109,7 @@ class Demonstrations:
         names = [name for name in first.observations if all(name in each.observations for each in several)]
         lost = sorted({name for each in several for name in each.observations} - set(names))
         if not names:
-            raise UserError(f"{_named(several)} have no observation in common: map their names, with --map state=NAME")
+            raise UserError(f"{_named(several)} have no observation in common: name one in each, with --map state=NAME")
         if lost:
             note(f"left out {', '.join(lost)}, which not all of {_named(several)} have")
         known = [each.tasks for each in several if each.tasks is not None]
@@ -135,9 +135,9 @@ class Demonstrations:
         return np.array(found)
 
     def closed_up(self, left_out: Collection[int] = (), cut: np.ndarray | None = None) -> Demonstrations:
-        """Without these episodes, and without the first `cut` (E,) frames of each.
+        """The demonstrations without these episodes, and without the first `cut` (E,) frames of each.
 
-        What is kept moves up within the arrays, which takes no memory as a copy would: these demonstrations are used up.
+        The frames that are kept move up within the same arrays, to save memory. Do not use `self` afterwards.
         """
         kept = [i for i in range(self.episodes) if i not in left_out]
         starts = self.episode_starts if cut is None else self.episode_starts + cut
@@ -159,20 +159,20 @@ class Demonstrations:
         )
 
     def check(self, *, finite: bool = True) -> None:
-        """UserError for what no policy could be learned from: where it is, and what to do. finite: look at every number too."""
+        """UserError for the first fault that keeps a policy from learning. finite: look at every number too."""
         if self.actions.ndim != 2 or not self.actions.size:
             raise UserError(f"{self.name}: actions have the shape {self.actions.shape}: give (frames, numbers)")
         self._check_ends()
         if not self.observations:
             raise UserError(
-                f"{self.name} holds no observations, and a policy needs a state, an environment state or a camera: "
-                "if it is there by another name, --map state=NAME"
+                f"{self.name} has no observations, and a policy needs a state, an environment state or a camera: if one has "
+                "another name, give --map state=NAME"
             )
         if not 0 < self.fps < float("inf"):
-            raise UserError(f"{self.name}: fps is {self.fps}: give frames a second, above 0")
+            raise UserError(f"{self.name}: fps is {self.fps}: give frames per second, above 0")
         if self.tasks is not None and self.tasks.shape != (len(self),):
             raise UserError(
-                f"{self.name}: tasks have the shape {self.tasks.shape}: give one for each of {len(self)} frames"
+                f"{self.name}: tasks have the shape {self.tasks.shape}: give one for each of the {len(self)} frames"
             )
         for name, values in {"actions": self.actions, **self.observations}.items():
             self._check_array(name, values, finite)
@@ -180,25 +180,29 @@ class Demonstrations:
     def _check_ends(self) -> None:
         ends = self.episode_ends
         if ends.ndim != 1 or not ends.size or ends.dtype.kind not in "iu":
-            raise UserError(f"{self.name}: episode_ends is {ends.dtype} {ends.shape}: give a whole number an episode")
+            raise UserError(
+                f"{self.name}: episode_ends is {ends.dtype} {ends.shape}: give one whole number per episode"
+            )
         if (self.lengths <= 0).any():
             i = int(np.flatnonzero(self.lengths <= 0)[0])
             if self.lengths[i] == 0:
                 raise UserError(f"{self.name}: episode {i} is empty: remove its end, {ends[i]}, from episode_ends")
             raise UserError(
                 f"{self.name}: episode_ends falls from {self.episode_starts[i]} to {ends[i]} at episode {i}: "
-                "give for each episode the frame after its last, counted from the beginning of the first"
+                "give the frame after the last one of each episode, counted from the first episode on"
             )
         if ends[-1] != len(self):
             raise UserError(
-                f"{self.name}: the last episode ends at {ends[-1]}, and there are {len(self)} frames: "
+                f"{self.name}: the last episode ends at {ends[-1]}, but there are {len(self)} frames: "
                 "the last of episode_ends must be the number of frames"
             )
 
     def _check_array(self, name: str, values: np.ndarray, finite: bool) -> None:
         if not values.ndim or len(values) != len(self):
             frames = len(values) if values.ndim else "no"
-            raise UserError(f"{self.name}: {name!r} has {frames} frames and the actions {len(self)}: save them again")
+            raise UserError(
+                f"{self.name}: {name!r} has {frames} frames and the actions have {len(self)}: save them again"
+            )
         if name.startswith(CAMERA):
             if values.ndim != 4 or values.shape[3] != 3 or values.dtype != np.uint8 or not values.size:
                 raise UserError(
@@ -212,7 +216,7 @@ class Demonstrations:
             episode = int(np.searchsorted(self.episode_ends, frame, side="right"))
             raise UserError(
                 f"{self.name}: {name!r} is {values[place]} at frame {frame} (episode {self.number(episode)}, frame "
-                f"{frame - self.episode_starts[episode]}), column {column}: mend it, or leave that episode out"
+                f"{frame - self.episode_starts[episode]}), column {column}: correct it, or leave that episode out"
             )
 
 
@@ -221,24 +225,26 @@ def _named(several: Sequence[Demonstrations]) -> str:
 
 
 def _check_alike(a: Demonstrations, b: Demonstrations) -> None:
-    """UserError where one policy cannot learn from both."""
+    """UserError if one policy cannot learn from both."""
     if not np.isclose(a.fps, b.fps):
         raise UserError(
-            f"{a.name} has {a.fps:g} frames a second and {b.name} {b.fps:g}: bring them to one rate, or train on one of them"
+            f"{a.name} has {a.fps:g} frames per second and {b.name} {b.fps:g}: convert them to one rate, or train on one of them"
         )
     if a.action_names and b.action_names and a.action_names != b.action_names:
         differ = [
             f"{one} and {other}" for one, other in zip(a.action_names, b.action_names, strict=False) if one != other
         ]
         raise UserError(
-            f"the actions of {a.name} and {b.name} have other names, such as {(differ or ['more of them'])[0]}"
+            f"the actions of {a.name} and {b.name} have different names, such as {(differ or ['more of them'])[0]}"
         )
     shapes = [
         {"actions": each.actions.shape[1:], **{n: v.shape[1:] for n, v in each.observations.items()}} for each in (a, b)
     ]
     for name in shapes[0].keys() & shapes[1].keys():
         if shapes[0][name] != shapes[1][name]:
-            remedy = "--resize WIDTHxHEIGHT makes them alike" if name.startswith(CAMERA) else "give sets of one robot"
+            remedy = (
+                "--resize WIDTHxHEIGHT gives them one size" if name.startswith(CAMERA) else "give data of one robot"
+            )
             raise UserError(
                 f"a frame of {name!r} has the shape {shapes[0][name]} in {a.name} and {shapes[1][name]} in {b.name}: {remedy}"
             )
@@ -255,9 +261,9 @@ def not_finite(values: np.ndarray) -> tuple[int, int] | None:
 def split_episodes(
     demonstrations: Demonstrations | int, share: float = 0.1, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and of the validation episodes, whole ones: frames of one episode are much alike.
+    """Indices of the training and of the validation episodes. Episodes stay whole: frames of one episode are much alike.
 
-    demonstrations: or how many episodes there are. Fewer than 10 are not split, as in `vaekit.training.data.split`.
+    demonstrations: or their number of episodes. Fewer than 10 are not split, as in `vaekit.training.data.split`.
     """
     from vaekit.training.data import split
 
@@ -267,47 +273,47 @@ def split_episodes(
 
 
 def note_tasks(demonstrations: Demonstrations, names: Collection[str]) -> None:
-    """A note where several tasks are learned from as one. names: what a policy sees."""
+    """A note if the policy learns several tasks as one. names: the observations that it sees."""
     tasks = list(dict.fromkeys(() if demonstrations.tasks is None else demonstrations.tasks))
     if len(tasks) > 1:
         few = ", ".join(map(repr, tasks[:3])) + (f" and {len(tasks) - 3} more" if len(tasks) > 3 else "")
         add = " ".join(f"-c {name}" for name in [*names, TASK])
         note(
-            f"{demonstrations.name} has {len(tasks)} tasks, which the policy cannot tell apart: {few}; it sees which with {add}"
+            f"{demonstrations.name} has {len(tasks)} tasks, which the policy cannot tell apart: {few}; with {add} it sees the task"
         )
 
 
 def note_idle(demonstrations: Demonstrations) -> None:
-    """A note where episodes begin with much of nothing."""
+    """A note if many frames pass before actions change."""
     idle = demonstrations.idle
     if idle.sum() > MUCH_IDLE * len(demonstrations):
         longest = int(idle.argmax())
         note(
             f"{(idle > 0).sum()} of {demonstrations.episodes} episodes begin with frames in which the actions do not change: "
             f"{idle.sum()} frames, {idle.sum() / len(demonstrations):.0%} of all (the most, {idle[longest]}, in episode "
-            f"{demonstrations.number(longest)}); a policy may learn from them to stand still, and --trim leaves them out"
+            f"{demonstrations.number(longest)}); a policy may learn from them to stand still; --trim leaves them out"
         )
 
 
 def note_short_episodes(demonstrations: Demonstrations, chunk_size: int) -> None:
-    """A note where some or all episodes end before a chunk does."""
+    """A note if some or all episodes are shorter than a chunk."""
     short = np.flatnonzero(demonstrations.lengths < chunk_size)
     longest = int(demonstrations.lengths.max())
     if len(short) == demonstrations.episodes:
         note(
-            f"no episode of {demonstrations.name} has the {chunk_size} actions of a chunk: what comes after action {longest} "
-            f"is never learned; --chunk-size {longest} is enough"
+            f"no episode of {demonstrations.name} has the {chunk_size} actions of a chunk: the policy never learns the actions "
+            f"after number {longest}; --chunk-size {longest} is enough"
         )
     elif len(short):
         few = ", ".join(f"episode {demonstrations.number(i)} ({demonstrations.lengths[i]} frames)" for i in short[:5])
         more = f" and {len(short) - 5} more" if len(short) > 5 else ""
         note(
             f"a chunk of {chunk_size} actions is longer than {len(short)} of {demonstrations.episodes} episodes: {few}{more}; "
-            "what lies behind their end is masked"
+            "steps after the end of an episode are masked"
         )
 
 
 def floats(values: np.ndarray) -> np.ndarray:
-    """Numbers of any kind as floats that PyTorch knows."""
+    """Numbers of any type as floats that PyTorch has."""
     known = values.dtype in (np.float32, np.float64) or values.dtype.kind not in "biuf"
     return values if known else values.astype(np.float64)

@@ -10,22 +10,22 @@ from torch import Tensor
 from vaekit.distributions import Distribution, Mixture, Noise
 from vaekit.model import LatentModel, repeated
 
-KEPT = 0.1  # of the likeliest component's weight: with less, the component that is held has nothing to do with what is seen
+KEPT = 0.1  # of the likeliest component's weight: with less, the held component does not fit the observation
 
 
 def draw(
     prior: Distribution, noise: Noise, temperature: float = 1.0, held: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """z (B, latent_dim) and, of a mixture, the components (B,) that it came from.
+    """z (B, latent_dim) and, for a mixture, the components (B,) that it came from.
 
-    As the robot moves on, a mixture's weights move, and the same random number comes to mean another component: another way
-    round, in the middle of one. So a component that is held is kept for as long as it is likely at all.
+    While the robot moves, a mixture's weights change, and the same random number may select another component: another way,
+    in the middle of the first. So a component that is held is kept as long as it is likely at all.
 
     Args:
         prior: p(z|y) over (B, latent_dim).
-        noise: the same at every decision, or not.
-        temperature: the spread within a component, or of the whole prior where it has none, is multiplied by it.
-        held: components (B,) of the decision before, -1 for none; None: none for any row.
+        noise: gives the same numbers at every decision, or new ones.
+        temperature: a factor on the spread within a component, or of the whole prior if it has no components.
+        held: components (B,) of the decision before, -1 where nothing is held; None: nothing is held in any row.
     """
     prior = prior.tempered(temperature)
     if not isinstance(prior, Mixture):

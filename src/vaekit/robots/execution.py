@@ -17,9 +17,9 @@ import numpy as np
 
 
 class TemporalEnsemble:
-    """The weighted mean of all that was predicted for a step (ACT, Zhao et al. 2023, arXiv 2304.13705).
+    """The weighted mean of all predictions for a step (ACT, Zhao et al. 2023, arXiv 2304.13705).
 
-    Prediction i, counted from the oldest that covers the step, weighs exp(-coefficient * i). Wants a chunk each step.
+    Prediction i, counted from the oldest that covers the step, weighs exp(-coefficient * i). It wants a chunk at each step.
 
     Args:
         coefficient: m; 0 for the plain mean, negative to trust new predictions more than old ones.
@@ -39,7 +39,7 @@ class TemporalEnsemble:
         return True
 
     def add(self, chunk: np.ndarray) -> None:
-        """Take the chunk predicted at this step, of one shape from reset to reset."""
+        """Add the chunk predicted at this step; its shape stays the same until `reset`."""
         chunk = steps_first(chunk)
         if self.mean is None:
             self.mean, self.total = np.zeros(chunk.shape), np.zeros(len(chunk))
@@ -80,7 +80,7 @@ class ExecuteK:
         return not self.actions
 
     def add(self, chunk: np.ndarray) -> None:
-        """Take the chunk predicted at this step in place of what was left to play."""
+        """Take the chunk predicted at this step in place of the actions left to play."""
         chunk = steps_first(chunk)
         check_k(self.k, len(chunk))
         self.actions = list(chunk[: self.k].copy())  # the predictor may write its next chunk to the same place
@@ -98,7 +98,7 @@ Execution = TemporalEnsemble | ExecuteK
 def execution(text: str, chunk_size: int | None = None) -> Execution:
     """ "ensemble", "ensemble:0.05" (the coefficient) or "5" (actions to play of each chunk) -> how to execute.
 
-    Raises ValueError where the text says none of these, or more actions than `chunk_size`.
+    Raises ValueError where the text is something else, or more actions than `chunk_size`.
     """
     name, colon, number = text.strip().partition(":")
     try:

@@ -1,13 +1,13 @@
-"""A policy as one ONNX file, from what the robot measures to what it is to do, for `vaekit.robots.onnx_policy`.
+"""A policy as one ONNX file, from what the robot measures to what it does next, for `vaekit.robots.onnx_policy`.
 
 Inputs, then the output:
 
     observations, each (N, ...) by name, in the robot's own units; pictures as bytes
     noise        (N, n) standard Normal numbers, from which z is drawn; only where the policy draws
     component    (N,) int64, the component that is held, -1 for none; only where the policy draws from a mixture
-    z            (latent_dim,) to use in place of what the policy's rule gives; may be left out (then it is NaN)
-    ->  actions  (N, chunk_size, A), in the robot's own units; of a mixture also
-        kept     (N,) int64, the component that was drawn or kept
+    z            (latent_dim,) to use instead of the z of the policy's rule; may be left out (then it is NaN)
+    ->  actions  (N, chunk_size, A), in the robot's own units
+        kept     (N,) int64, the component that was drawn or kept; only where the policy draws from a mixture
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vaekit.robots.onnx_policy import COMPONENT, FORMAT, METADATA, NOISE, Z, ope
 from vaekit.robots.policy import Policy
 
 TOLERANCE = 1e-5  # in standard deviations of the actions
-ROWS = 3  # of the example that is traced; any number of rows can be given to the file
+ROWS = 3  # of the example that is traced; the file takes any number of rows
 
 
 class Deployed(nn.Module):
@@ -78,7 +78,7 @@ class Deployed(nn.Module):
         return (prior.mean, None) if noise is None else draw(prior, in_turn(noise), self.temperature, component)
 
     def numbers_drawn(self, c: Any, rows: int) -> int:
-        """How many numbers a row's z is drawn from."""
+        """How many random numbers the z of a row needs."""
         drawn = 0
 
         def count(k: int, rows: int, n: int) -> Tensor:
@@ -92,7 +92,7 @@ class Deployed(nn.Module):
 
 
 def in_turn(numbers: Tensor) -> Noise:
-    """Noise (1, N, k) that is the next k columns of numbers (N, n)."""
+    """Noise (1, N, k): the next k columns of numbers (N, n)."""
     used = 0
 
     def noise(_: int, rows: int, k: int) -> Tensor:
@@ -106,20 +106,18 @@ def in_turn(numbers: Tensor) -> Noise:
 def export_policy(policy: Policy, path: str | Path) -> Path:
     """Write a policy as one .onnx file, for `OnnxPolicy` or any other runtime of ONNX.
 
-    What the file needs beside its inputs (the rule for z, how to execute chunks, names and shapes) is JSON in its metadata.
-    The file is tried before it takes its place: onnxruntime must agree with the policy.
+    The rule for z, how to execute chunks, names and shapes are JSON in the file's metadata. Before the file takes its place,
+    onnxruntime must give the policy's actions.
 
     Raises:
-        UserError: a package is missing, `path` does not end in .onnx, or a prior cannot be expressed in ONNX.
+        UserError: a package is missing, `path` does not end in .onnx, or ONNX cannot express the prior.
     """
     if not isinstance(policy, Policy):
-        raise UserError(
-            f"only a trained Policy can be exported, not a {type(policy).__name__}: give the run it came from"
-        )
+        raise UserError(f"a {type(policy).__name__} cannot be exported: give a trained Policy, or its run")
     check_is_fitted(policy)
     path = Path(path)
     if path.suffix.lower() != ".onnx":
-        raise UserError(f"{path}: a policy is exported to a file that ends in .onnx")
+        raise UserError(f"{path} does not end in .onnx: give the name of an .onnx file")
     try:
         import onnx
         import onnxruntime  # noqa: F401
@@ -163,7 +161,7 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
 
 
 def example(policy: Policy, rows: int) -> dict[str, Tensor]:
-    """Observations such as those learned from, by name, in raw units."""
+    """Observations like those of the training data, (rows, ...) by name, in raw units."""
     rng = np.random.default_rng(0)
     out = {}
     for name, c in policy.conditions_.named.items():
@@ -185,11 +183,11 @@ def traced(
     component: Tensor | None,
     z: Tensor | None,
 ) -> Any:
-    """The module as an `onnx.ModelProto` of one file's worth."""
+    """The module as an `onnx.ModelProto`."""
     rows = torch.export.Dim("rows")
     given = {NOISE: noise, COMPONENT: component, Z: z}
     each = tuple(None if t is None else {0: rows} for t in (noise, component))
-    said = io.StringIO()  # the exporter talks, on stdout, on stderr and in warnings, of what users can do nothing about
+    said = io.StringIO()  # the exporter prints and warns about things that users cannot change
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(said), quiet("torch.onnx"), quiet("onnxscript"):
             warnings.simplefilter("ignore")
@@ -208,17 +206,17 @@ def traced(
                 verbose=False,
             )
     except RuntimeError as e:
-        raise UserError(f"this policy, of prior {policy.prior!r}, could not be expressed in ONNX: {e}") from e
+        raise UserError(f"ONNX cannot express this policy, whose prior is {policy.prior!r}: {e}") from e
     assert program is not None
     proto = program.model_proto
     for node in proto.graph.node:
-        node.ClearField("metadata_props")  # where in the code it comes from, with the paths of this machine
+        node.ClearField("metadata_props")  # the lines of code it comes from, with paths of this machine
         node.ClearField("doc_string")
     return proto
 
 
 def ndtr(x: Any) -> Any:
-    """The Normal's cumulative probability in ONNX, (1 + erf(x / sqrt 2)) / 2: onnxruntime's erf is of float32 alone."""
+    """The Normal's cumulative probability in ONNX, (1 + erf(x / sqrt 2)) / 2: onnxruntime's erf takes float32 only."""
     import onnxscript
 
     op: Any = onnxscript.opset18
@@ -241,7 +239,7 @@ def quiet(name: str) -> Any:
 def check(
     policy: Policy, module: Deployed, session: Any, observations: Any, noise: Tensor | None, component: Tensor | None
 ) -> None:
-    """RuntimeError unless the file says what the policy says."""
+    """RuntimeError unless the file gives the actions that the policy gives."""
     seen = {name: values.numpy() for name, values in observations.items()}
     labels = {name: c for name, c in policy.conditions_.named.items() if isinstance(c, Label)}
     words = {name: np.asarray(c.classes, object)[seen[name]] for name, c in labels.items()}
@@ -251,4 +249,6 @@ def check(
     found = session.run(None, {**seen, **drawn})[0]
     off = np.abs(found - expected) / (np.asarray(policy.kind_.scale) + np.abs(expected))
     if not off.max() <= TOLERANCE:
-        raise RuntimeError(f"the exported policy is off by {off.max():.1e} of an action: nothing was written")
+        raise RuntimeError(
+            f"the exported policy differs from the policy by {off.max():.1e} of an action: nothing was written"
+        )

@@ -1,7 +1,7 @@
-"""Episodes in HDF5: as ACT and ALOHA record them, a file each, or many in a file, as robomimic and LIBERO have them.
+"""Episodes in HDF5: one per file, as ACT and ALOHA record them, or many in a file, as robomimic and LIBERO have them.
 
 episode_0.hdf5: /action, /observations/qpos, /observations/images/NAME
-demos.hdf5:     /data/demo_0/actions, /data/demo_0/obs/NAME, or such groups by another name
+demos.hdf5:     /data/demo_0/actions, /data/demo_0/obs/NAME, or such groups with other names
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ USUAL = ("action", "observations/qpos")  # of ALOHA
 ACTIONS = {"action", "actions"}
 BOOKKEEPING = re.compile(
     r"compress_len|next_obs/.*|next_observations|rewards|dones|states|" + "|".join(LAST)
-)  # not worth a note
+)  # they need no note
 
 
 @dataclass
 class Episode:
-    """A file, a group of one, or some rows of it."""
+    """A file, a group of a file, or some rows of a file."""
 
     path: Path
     group: str = "/"
@@ -56,7 +56,7 @@ class Episode:
 
 @dataclass
 class Field:
-    """A dataset: what it is, and how many rows it has."""
+    """A dataset: its kind, and its number of rows."""
 
     kind: str
     rows: int
@@ -99,7 +99,7 @@ def read_hdf5(asked: Asked) -> Demonstrations:
 
 
 def _held(asked: Asked, every: Sequence[Episode]) -> dict[int, dict[str, Field]]:
-    """What each of the episodes that were asked for holds, by its number."""
+    """The fields of each episode to read, by its number."""
     held = {}
     for number in track(asked.episodes(len(every)), "look"):
         try:
@@ -112,7 +112,7 @@ def _held(asked: Asked, every: Sequence[Episode]) -> dict[int, dict[str, Field]]
 
 
 def _usual_kinds(held: Iterable[dict[str, Field]]) -> dict[str, str]:
-    """The fields that most episodes hold, and what they are."""
+    """The fields that most episodes have, and their kinds."""
     counts = Counter((key, field.kind) for fields in held for key, field in fields.items())
     return {key: kind for (key, kind), count in counts.items() if 2 * count >= max(counts.values())}
 
@@ -127,7 +127,7 @@ def by_number(name: str) -> list[tuple[int, str]]:
 
 
 def _episodes(path: Path) -> list[Episode]:
-    """Those of a file: groups that hold actions, or the file itself. A file that cannot be read is taken to be one, so that
+    """The episodes of a file: its groups that hold actions, or the file itself. An unreadable file counts as one, so that the
     others keep their numbers."""
     try:
         with Episode(path).open() as file:
@@ -147,7 +147,7 @@ def _episodes(path: Path) -> list[Episode]:
 
 
 def _own(group: h5py.Group) -> dict[str, Any]:
-    """What is in a group itself, and not in another file to which it links."""
+    """The members of a group, without links to other files."""
     import h5py
 
     own = [name for name in group if group.get(name, getclass=True, getlink=True) is h5py.HardLink]
@@ -155,7 +155,7 @@ def _own(group: h5py.Group) -> dict[str, Any]:
 
 
 def _fields(episode: Episode) -> dict[str, Field]:
-    """What an episode holds, by name."""
+    """The fields of an episode, by name."""
     held: dict[str, Field] = {}
 
     def visit(name: str, item: Any) -> None:
@@ -183,7 +183,7 @@ def _begins_as_picture(dataset: h5py.Dataset) -> bool:
 
 
 def _told(path: Path) -> dict[str, Any]:
-    """What a file tells of its episodes, as robomimic, LIBERO or an attribute "fps" do: "fps" and "task"."""
+    """The "fps" and "task" of a file, which robomimic, LIBERO or an attribute "fps" give."""
     told: dict[str, Any] = {}
     with Episode(path).open() as file:
         data = _own(file).get("data")
@@ -199,13 +199,13 @@ def _told(path: Path) -> dict[str, Any]:
 def _values(dataset: h5py.Dataset, rows: slice, asked: Asked, pictures: bool) -> np.ndarray:
     if dataset.external or dataset.is_virtual:
         raise UserError(
-            f"{dataset.file.filename}: {dataset.name} takes its numbers from another file: save them in this one"
+            f"{dataset.file.filename}: the numbers of {dataset.name} are in another file: save them in this one"
         )
     values = dataset[rows]
     if not pictures:
         return values
     if values.ndim in (1, 2):
-        # Pictures as files, padded with zeros to one length (or of a length each), which decoders do not mind. Their
-        # colours are what the file says, as LeRobot reads them; ACT itself takes them in OpenCV's order, blue first.
+        # Pictures as files, perhaps padded with zeros to one length, which decoders ignore. Their colours are in the file's
+        # order, as LeRobot reads them; ACT itself reads them in OpenCV's order, blue first.
         values = np.stack([np.asarray(open_picture(file.tobytes()).convert("RGB")) for file in values])
     return asked.pictures(values)

@@ -1,4 +1,4 @@
-"""Is a policy's latent alive, and do its actions listen to it? In numbers, and in words that name a policy's options."""
+"""Is a policy's latent alive, and do its actions depend on it? As numbers, and as a verdict that names options to change."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from vaekit.robots.draws import draw_chunks
 from vaekit.training.data import VALIDATION, BatchNoise, Data, generator
 
 FRAMES = 512  # observations that z is varied at
-FRAMES_AT_ONCE = 16  # times the samples of z: rows that pass the decoder together
-STILL = 0.05  # actions that move less with z than this, in their own standard deviations, do not listen to it
+FRAMES_AT_ONCE = 16  # times the samples of z: rows that go through the decoder together
+STILL = 0.05  # actions that move less with z than this, in their own standard deviations, do not depend on it
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def policy_verdict(results: Mapping[str, Any], setup: Setup) -> str:
 
 
 def is_dead(results: Mapping[str, Any]) -> bool:
-    """By what the decoder makes of z, where the units themselves hardly vary."""
+    """Whether z carries nothing. Units that hardly vary are alive if the decoder uses them."""
     gap = results.get("shuffle_gap")
     used = gap is not None and gap > LIVE_GAP
     return results["kl"] < DEAD_KL or (results["active_units"] == 0 and not used)
@@ -106,23 +106,23 @@ def _latent(results: Mapping[str, Any], setup: Setup) -> list[str]:
     active, units, kl, gap = (results[name] for name in ("active_units", "latent_units", "kl", "shuffle_gap"))
     spread = results["action_spread"]
     if not units:
-        return ["There is no latent (latent_dim is 0): one observation, one chunk."]
+        return ["There is no latent (latent_dim is 0): each observation has one chunk."]
     if is_dead(results):
         return [
             f"The latent is dead: z carries {kl:.3f} nats, "
             + (f"{active} of {units} units are active, " if active == 0 else "too little for any unit to matter, ")
             + f"actions move {spread:.2f} standard deviations with z. "
             + (
-                "z = 0, z sampled and no VAE at all act alike."
+                "The policy acts the same with z = 0, with a sampled z, and without a latent."
                 if spread < STILL
-                else "A z that is drawn only adds noise."
+                else "Sampling z only adds noise."
             ),
             *_cause(setup),
         ]
     if gap is not None and gap < DEAD_GAP:
         return [
-            f"The decoder ignores z: it explains a chunk as well with the z of another (a gap of {gap:.2f} nats), though z "
-            f"carries {kl:.1f} nats.",
+            f"The decoder ignores z: it explains a chunk as well with the z of another chunk (a gap of {gap:.2f} nats), although "
+            f"z carries {kl:.1f} nats.",
             *_cause(setup),
         ]
     said = [
@@ -133,8 +133,8 @@ def _latent(results: Mapping[str, Any], setup: Setup) -> list[str]:
     if missed > MISSED_NATS and missed > MISSED_SHARE * kl:
         remedy = {"standard": "--prior mixture, which learns it", "conditional": "--prior mixture or --prior flow"}
         said.append(
-            f"But p(z|y) misses it: {missed:.1f} of the {kl:.1f} nats are the distance of all codes together from the prior, "
-            f"so z in use is not what z was in training. Train with {remedy.get(setup.prior, '--prior flow')}, or "
+            f"But p(z|y) misses the codes: {missed:.1f} of the {kl:.1f} nats are the distance of all codes together from the prior, "
+            f"so z in use differs from z in training. Train with {remedy.get(setup.prior, '--prior flow')}, or "
             "for longer."
         )
     return said
@@ -150,34 +150,34 @@ def _cause(setup: Setup) -> list[str]:
             f"{1 / setup.elements:.1g}."
         ]
     if beta is not None and beta > 1:
-        return [f"The KL weighs {beta:,.6g} times what it does in the ELBO: train with --objective.beta 1."]
+        return [f"The KL weighs {beta:,.6g} times as much as in the ELBO: train with --objective.beta 1."]
     fixed = isinstance(likelihood, ScaledLikelihood) and likelihood.options["scale"] is not None
-    scale = " Or let the likelihood's scale be learned: --likelihood auto." if fixed else ""
+    scale = " Or learn the likelihood's scale: --likelihood auto." if fixed else ""
     return [
-        "If the demonstrations do it in one way only, nothing is lost, and --latent-dim 0 is the same policy. If they do it "
-        "in several, train with a KL warm-up (--objective elbo --objective.warmup 0.3), with --objective free_bits, or for "
+        "If the demonstrations do the task in one way only, nothing is lost, and --latent-dim 0 is the same policy. If they "
+        "do it in several ways, train with a KL warm-up (--objective elbo --objective.warmup 0.3), with --objective free_bits, or for "
         "longer." + scale
     ]
 
 
 def _rule(results: Mapping[str, Any], setup: Setup) -> list[str]:
-    """A mean lies between the modes, where z of no demonstration lies."""
+    """Rules for z that do not fit the policy."""
     if setup.z == "chunk" and setup.execute.startswith("ensemble") and results["action_spread"] >= STILL:
         return [
-            "But z='chunk' with execute='ensemble' averages chunks that each go about it in another way: use z='episode', or "
-            "play some actions of each chunk, such as execute=10."
+            "But z='chunk' with execute='ensemble' averages chunks that do the task in different ways: use z='episode', or play "
+            "some actions of each chunk, such as execute=10."
         ]
     several = setup.prior in ("mixture", "flow")
     if setup.z != "mean" or not several or is_dead(results) or results["action_spread"] < STILL:
         return []
     return [
-        "But z='mean' plays the mean of a prior that may have several modes, and between them may lie what no demonstration "
-        "did: use z='episode'."
+        "But z='mean' plays the mean of a prior that may have several modes, and no demonstration may lie between them: use "
+        "z='episode'."
     ]
 
 
 def policy_lines(results: Mapping[str, Any]) -> list[str]:
-    """For people."""
+    """Lines of `vaekit evaluate` that only policies have."""
     if "action_spread" not in results:
         return []
     beta = results["effective_beta"]

@@ -22,7 +22,7 @@ from vaekit.sources.pictures import open_picture
 
 
 def read_lerobot(asked: Asked) -> Demonstrations:
-    with decoding(asked.text, "a LeRobot folder"):  # whatever its files may hold in place of what they should
+    with decoding(asked.text, "a LeRobot folder"):  # whatever wrong content its files may have
         return _read(asked)
 
 
@@ -68,12 +68,12 @@ def _read(asked: Asked) -> Demonstrations:
     if len(names["actions"]) == 1:
         found.action_names = _names(features[names["actions"][0]], found.actions.shape[1])
     if files.has_stats and not (asked.path / "meta" / "stats.json").exists():
-        asked.notes.append(f"{asked.text} has no meta/stats.json; nothing here needs it, but LeRobot does")
+        asked.notes.append(f"{asked.text} has no meta/stats.json; vaekit does not need it, but LeRobot does")
     return found
 
 
 def _kind(feature: Mapping[str, Any]) -> str:
-    """What a feature is: depth is not a picture."""
+    """The kind of a feature; a depth map is not a picture."""
     about = {**(feature.get("info") or {}), **(feature.get("video_info") or {})}
     if feature["dtype"] in ("image", "video"):
         return OTHER if about.get("is_depth_map") or about.get("video.is_depth_map") else PICTURES
@@ -81,7 +81,7 @@ def _kind(feature: Mapping[str, Any]) -> str:
 
 
 def _names(feature: dict[str, Any], count: int) -> list[str] | None:
-    """The names of a feature's numbers: given as a list, or as a dict or a list of one list ({"motors": [...]})."""
+    """The names of a feature's numbers: a list, or a dict or a list with one list in it ({"motors": [...]})."""
     names = feature.get("names")
     if isinstance(names, dict | list) and len(names) == 1:
         (one,) = names.values() if isinstance(names, dict) else names
@@ -101,13 +101,13 @@ def _frames(episode: Episode, table: pa.Table) -> pa.Table:
     other = table["episode_index"].to_numpy()
     if (other != number).any():
         raise UserError(
-            f"{path}: meta/episodes gives a frame of episode {other[other != number][0]} to episode {number}: {AGAIN}"
+            f"{path}: meta/episodes counts a frame of episode {other[other != number][0]} to episode {number}: {AGAIN}"
         )
     return table
 
 
 def _vectors(path: Path, key: str, column: pa.ChunkedArray) -> np.ndarray:
-    """(T, n), from lists of n numbers, or from bare numbers, as LeRobot stores n = 1."""
+    """(T, n), from lists of n numbers, or from single numbers, as LeRobot stores n = 1."""
     array = column.combine_chunks()
     if array.null_count:
         raise UserError(f"{path}: {key!r} is empty in some frames: {AGAIN}")
@@ -120,6 +120,6 @@ def _vectors(path: Path, key: str, column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _pictures(root: Path, column: pa.ChunkedArray) -> np.ndarray:
-    """(T, height, width, 3) bytes, of pictures stored in the table, or in files it names."""
+    """(T, height, width, 3) bytes, from pictures stored in the table or in files that it names."""
     files = (within(root, cell["path"]) if cell["bytes"] is None else cell["bytes"] for cell in column.to_pylist())
     return np.stack([np.asarray(open_picture(file).convert("RGB")) for file in files])

@@ -1,16 +1,16 @@
-"""What the folder meta/ of a LeRobot dataset says: its features, its tasks, and where each episode is.
+"""The folder meta/ of a LeRobot dataset: its features, its tasks, and where each episode is.
 
-meta/info.json                             version, frames a second, features, the templates of the paths below
+meta/info.json                             version, frames per second, features, the templates of the paths below
 
 v3:
 meta/stats.json                            mean, std, ... of each feature
 meta/tasks.parquet                         task_index and, as the index pandas sees, the task in words
-meta/episodes/chunk-000/file-000.parquet   one row an episode: where its frames and its pictures are
-data/chunk-000/file-000.parquet            one row a frame
+meta/episodes/chunk-000/file-000.parquet   one row per episode: where its frames and its pictures are
+data/chunk-000/file-000.parquet            one row per frame
 videos/KEY/chunk-000/file-000.mp4          the pictures of many episodes, one after another
 
-v2.0 and v2.1, a file an episode:
-meta/episodes.jsonl, meta/tasks.jsonl      one line an episode, one line a task
+v2.0 and v2.1, one file per episode:
+meta/episodes.jsonl, meta/tasks.jsonl      one line per episode, one line per task
 data/chunk-000/episode_000000.parquet
 videos/chunk-000/KEY/episode_000000.mp4
 """
@@ -51,7 +51,7 @@ class Episode:
     length: int
     data: Path
     span: tuple[int, int] | None  # its frames in that file, by index; None: all of them
-    films: dict[str, tuple[Path, float]]  # of each video: the file, and the second at which the episode begins there
+    films: dict[str, tuple[Path, float]]  # for each video: the file, and the second at which the episode begins in it
 
 
 class Layout:
@@ -59,33 +59,33 @@ class Layout:
 
     Args:
         asked: the folder.
-        info: of meta/info.json.
-        videos: the features whose videos are to be read.
+        info: the content of meta/info.json.
+        videos: the features whose videos to read.
     """
 
-    columns: Sequence[str]  # of a file of frames, that tell which episode a frame is of
-    has_stats = False  # in meta/stats.json
+    columns: Sequence[str]  # of a file of frames, that say which episode a frame belongs to
+    has_stats = False  # whether there is a meta/stats.json
 
     def __init__(self, asked: Asked, info: Mapping[str, Any], videos: Sequence[str]):
         self.asked, self.info, self.videos = asked, info, videos
 
     def episodes(self) -> list[dict[str, Any]]:
-        """What is said of each episode, in order: its episode_index, its length and more."""
+        """The rows about the episodes, in order: episode_index, length and more."""
         rows, where = self._rows()
         said = self.info.get("total_episodes", len(rows))
         if said != len(rows) or not rows:
-            text = f"{self.asked.text}: meta/info.json tells of {said} episodes, {where} lists {len(rows)}"
+            text = f"{self.asked.text}: meta/info.json counts {said} episodes, {where} lists {len(rows)}"
             if self.asked.strict or not rows:
                 raise UserError(f"{text}: {AGAIN}")
             self.asked.notes.append(text)
         return sorted(rows, key=lambda row: row["episode_index"])
 
     def _rows(self) -> tuple[list[dict[str, Any]], str]:
-        """What is said of each episode, and where."""
+        """The rows about the episodes, and the name of the file that has them."""
         raise NotImplementedError
 
     def place(self, row: Mapping[str, Any]) -> Episode:
-        """Where an episode is, by what is said of it. UserError where that cannot be."""
+        """Where an episode is, from its row. UserError if the row cannot be right."""
         raise NotImplementedError
 
     def path(self, template: str, **names: Any) -> Path:
@@ -103,7 +103,7 @@ class Version3(Layout):
             columns += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
         paths = sorted(self.asked.path.glob("meta/episodes/*/*.parquet"))
         if not paths:
-            raise UserError(f"{self.asked.path / 'meta' / 'episodes'} holds no parquet file: {AGAIN}")
+            raise UserError(f"{self.asked.path / 'meta' / 'episodes'} has no parquet file: {AGAIN}")
         return [row for path in paths for row in read_table(path, columns).to_pylist()], "meta/episodes"
 
     def place(self, row: Mapping[str, Any]) -> Episode:
@@ -114,7 +114,7 @@ class Version3(Layout):
         start, end = row["dataset_from_index"], row["dataset_to_index"]
         if not row["length"] == end - start > 0:
             raise UserError(
-                f"{where}: episode {number} has a length of {row['length']} frames and goes from {start} to {end}: {AGAIN}"
+                f"{where}: episode {number} has {row['length']} frames and goes from {start} to {end}: {AGAIN}"
             )
 
         def file(template: str, kind: str, **names: str) -> Path:
@@ -159,7 +159,7 @@ def read_info(asked: Asked) -> dict[str, Any]:
         if name == "codebase_version":
             _check_version(asked, str(info[name]))
     if not isinstance(info["fps"], int | float) or not info["fps"] > 0:
-        raise UserError(f"{path}: fps is {info['fps']!r}: give frames a second, above 0")
+        raise UserError(f"{path}: fps is {info['fps']!r}: give frames per second, above 0")
     return info
 
 
@@ -169,11 +169,11 @@ def _check_version(asked: Asked, version: str) -> None:
         if version.startswith("v1."):
             script = "lerobot/common/datasets/v2/convert_dataset_v1_to_v2.py"
             remedy = f"convert it with {script}, which LeRobot's repository had until 2025"
-        raise UserError(f"{asked.text} is in LeRobot's format {version}, and v2 and v3 are read: {remedy}")
+        raise UserError(f"{asked.text} is in LeRobot's format {version}, but vaekit reads v2 and v3: {remedy}")
 
 
 def read_tasks(asked: Asked) -> dict[int, str]:
-    """The tasks in words, by their index; empty where they are not told."""
+    """The tasks in words, by their index; empty if there are none."""
     parquet, lines = (asked.path / "meta" / name for name in ("tasks.parquet", "tasks.jsonl"))
     if parquet.is_file():
         table = read_table(parquet, ["task_index"], more=["task", "__index_level_0__"])
@@ -183,7 +183,7 @@ def read_tasks(asked: Asked) -> dict[int, str]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """A file of JSON, a line each."""
+    """The content of a file of JSON lines."""
     if not path.is_file():
         raise UserError(f"{path} is missing: {AGAIN}")
     with decoding(str(path), "JSON lines"):
@@ -203,10 +203,10 @@ def read_table(path: Path, columns: Sequence[str], more: Sequence[str] = ()) -> 
 
 
 def within(root: Path, name: str) -> Path:
-    """A file of the dataset, by the name that the dataset gives it. UserError where that leads out of its folder."""
+    """A file of the dataset, by its name in the dataset. UserError if that leads out of the folder."""
     path = PurePath(name)
     if path.is_absolute() or ".." in path.parts:
         raise DatasetError(
-            f"{root} names a file outside of its folder, {name!r}: do not trust it, or move the file into it"
+            f"{root} names a file outside its folder, {name!r}: do not trust this dataset, or move the file into the folder"
         )
     return root / path

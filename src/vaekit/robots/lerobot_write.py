@@ -21,18 +21,18 @@ from vaekit.robots.lerobot_meta import BOOKKEEPING, DATA_PATH, EPISODES_PATH, KE
 from vaekit.robots.videos import av_package
 
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
-SAMPLED = 100  # pictures, spread evenly, that statistics of a camera are taken from
+SAMPLED = 100  # pictures, evenly spaced, for the statistics of a camera
 
 
 def check_free(folder: Path) -> None:
-    """UserError where something is already."""
+    """UserError if the folder exists and is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already: choose another name, or remove it")
+        raise UserError(f"{folder} exists already: choose another name, or remove it")
 
 
 def write_lerobot(demonstrations: Demonstrations, folder: Path) -> None:
-    """Write the folder beside its place, then move it there: it is whole or not there."""
-    with np.errstate(over="ignore"):  # what is too large for a float32 becomes inf, which `check` finds
+    """Write the folder beside its place, then move it there, so that it is never there in part."""
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes inf, which `check` finds
         single = {
             name: values if name.startswith(CAMERA) else values.astype(np.float32)
             for name, values in demonstrations.observations.items()
@@ -56,7 +56,7 @@ def write_lerobot(demonstrations: Demonstrations, folder: Path) -> None:
             folder.rmdir()
         temporary.replace(folder)
     except OSError as e:
-        raise UserError(f"cannot write {folder}: {e.strerror or e}; free space or choose another place") from e
+        raise UserError(f"cannot write {folder}: {e.strerror or e}; free space, or choose another place") from e
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -103,7 +103,7 @@ def _write(demonstrations: Demonstrations, root: Path) -> None:
     data_path.parent.mkdir(parents=True)
     table = pa.table({key: _column(values) for key, values in columns.items()})
     with pq.ParquetWriter(data_path, table.schema) as writer:
-        for start, end in spans:  # a row group each, as LeRobot does
+        for start, end in spans:  # one row group per episode, as LeRobot does
             writer.write_table(table.slice(start, end - start), row_group_size=end - start)
 
     pq.write_table(_tasks(tasks), root / "meta" / "tasks.parquet")
@@ -132,7 +132,7 @@ def _arrays(demonstrations: Demonstrations) -> dict[str, np.ndarray]:
 
 
 def tasks_of(demonstrations: Demonstrations) -> tuple[list[str], np.ndarray]:
-    """The tasks in words, and the number of that of each frame (T,)."""
+    """The tasks in words, and the number of each frame's task (T,)."""
     words = demonstrations.tasks
     words = np.full(len(demonstrations), demonstrations.name, object) if words is None else words
     tasks = list(dict.fromkeys(words.tolist()))
@@ -140,7 +140,7 @@ def tasks_of(demonstrations: Demonstrations) -> tuple[list[str], np.ndarray]:
 
 
 def _bookkeeping(demonstrations: Demonstrations, tasks: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns LeRobot adds to every frame, each (T, 1)."""
+    """The columns that LeRobot adds to every frame, (T, 1) each."""
     index = np.arange(len(demonstrations))
     episode = np.repeat(np.arange(demonstrations.episodes), demonstrations.lengths)
     frame = index - demonstrations.episode_starts[episode]
@@ -150,13 +150,13 @@ def _bookkeeping(demonstrations: Demonstrations, tasks: np.ndarray) -> dict[str,
 
 
 def _column(values: np.ndarray) -> pa.Array:
-    """(T, n) as lists of fixed length; bare numbers if n is 1, as LeRobot has it."""
+    """(T, n) as lists of fixed length; single numbers if n is 1, as LeRobot has it."""
     flat = pa.array(values.ravel())
     return flat if values.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
 def _statistics(values: np.ndarray) -> dict[str, list[Any]]:
-    """Of each of the n numbers (T, n); of each colour (T, height, width, 3), in [0, 1] and shaped (3, 1, 1)."""
+    """Statistics of each of the n numbers (T, n), or of each colour (T, height, width, 3), in [0, 1] and shaped (3, 1, 1)."""
     if values.ndim == 4:
         values = values[np.unique(np.linspace(0, len(values) - 1, SAMPLED).round().astype(int))]
     x = values.reshape(-1, values.shape[-1]).astype(np.float64) / (255 if values.ndim == 4 else 1)
@@ -169,7 +169,7 @@ def _statistics(values: np.ndarray) -> dict[str, list[Any]]:
 
 
 def _tasks(tasks: list[str]) -> pa.Table:
-    """The table of tasks; its metadata tell pandas that the words are the index, by which LeRobot looks them up."""
+    """The table of tasks. Its metadata make the words the index in pandas, by which LeRobot looks them up."""
     table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": tasks})
     columns = [
         {"name": name, "field_name": name, "pandas_type": pandas, "numpy_type": numpy, "metadata": None}
@@ -181,11 +181,11 @@ def _tasks(tasks: list[str]) -> pa.Table:
 
 
 def _write_video(path: Path, pictures: np.ndarray, fps: float) -> dict[str, Any]:
-    """Write (T, height, width, 3) bytes as mp4; returns what info.json tells of it."""
+    """Write (T, height, width, 3) bytes as mp4; returns the entry for info.json."""
     rate = Fraction(fps).limit_denominator(1001)
     path.parent.mkdir(parents=True)
     with av_package().open(str(path), "w") as container:
-        # All colours at full size, and a key frame every other frame, as LeRobot has it: it reads frames out of order.
+        # Colours at full resolution, and every second frame a key frame, as LeRobot does: it reads frames out of order.
         stream = container.add_stream("libx264", rate=rate, options={"crf": "10", "g": "2"})
         stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], "yuv444p"
         for picture in pictures:

@@ -1,10 +1,10 @@
-"""Has the robot seen anything like this? An alarm for use on line, whose rate of false alarms is chosen.
+"""Has the robot seen anything like this? An alarm while the robot acts, with a rate of false alarms that you choose.
 
-A detector gives every step of an episode a score. An episode counts by its highest one so far, and split conformal prediction (Vovk
-et al. 2005) makes of the scores of n episodes that went well a p-value of any later score: the share of such episodes that
-come as high. An alarm at p <= alpha is raised, at whatever step, in at most a share alpha of the episodes that are like
-those n. A policy's own rollouts are not like the expert's demonstrations, so calibrate on rollouts where there are any. The
-guarantee is the mean over draws of the n episodes: with few of them one monitor's own share may lie well above alpha.
+A detector scores every step of an episode, and the episode's score is the highest one so far. Split conformal prediction (Vovk
+et al. 2005) compares it with the scores of n episodes that went well: the p-value is the share of such episodes that score as
+high. The alarm is raised where p <= alpha. At most a share alpha of the episodes that are like those n raise it at any step. A
+policy's own rollouts differ from the expert's demonstrations, so calibrate on rollouts if you have some. The guarantee is the
+mean over draws of the n episodes: with few of them, the share of one monitor may lie well above alpha.
 """
 
 from __future__ import annotations
@@ -29,37 +29,38 @@ from vaekit.robots.policy import Policy
 from vaekit.robots.rollout import Acting, wilson
 
 Observations = Mapping[str, np.ndarray]
-"""Of T steps of an episode: by name, (T, ...) each."""
+"""T steps of an episode: (T, ...) by name."""
 
 MONITOR, MODEL, SCALE = "monitor.json", "model", "scale.safetensors"
-LEAST_SCALE = 1e-3  # of a number that stood still, in standard deviations
+LEAST_SCALE = 1e-3  # for a number that does not change, in standard deviations
 ROWS_AT_ONCE = 256
 
 
 class Detector(Protocol):
-    """
+    """What scores the steps of an episode.
+
     Attributes:
-        window: the score of an episode so far is the mean of its last so many steps; None: the sum of all.
+        window: number of steps, the last ones, whose mean is the score of the episode so far; None: the sum of all steps.
     """
 
     window: int | None
 
     def scores(self, observations: Observations) -> np.ndarray:
-        """(T,), odder is more. That of a step depends on it and on the step before, and on nothing else."""
+        """(T,), higher is odder. A step's score depends on that step and the one before it only."""
 
 
 class ObservationModel:
-    """-log p of what is seen and of how it has changed since the step before, by a VAE (64 importance samples), in nats.
+    """-log p of an observation and of its change since the step before, by a VAE (64 importance samples), in nats.
 
-    Seen are the policy's vectors, standardised, and where it has cameras the mean of its backbones' tokens. The change tells
-    of a sensor that stands still, and of an object that jumps from one usual place to another. A touch makes single numbers
-    of a usual step jump, too: hence the logarithm of what is large, a likelihood with wide tails and a mean over some steps.
+    An observation is the policy's vectors, standardised, and the mean of its cameras' tokens. The change shows a sensor that
+    stands still, and an object that jumps from one usual place to another. A touch makes single numbers of a usual step jump,
+    too. For that reason large values are on a logarithmic scale, the likelihood has wide tails, and scores are means over steps.
 
-    In benchmarks/surprise.py it sees most of what goes wrong among 28 numbers of an arm and a block, and sooner than
-    `Disagreement`; among 2 numbers the distance to the nearest demonstrations sees more. Pictures were not measured.
+    In benchmarks/surprise.py it finds most faults among 28 numbers of an arm and a block, and earlier than `Disagreement`. With
+    2 numbers the distance to the nearest demonstrations finds more. Pictures were not measured.
     """
 
-    held_out: ClassVar[float] = 0.5  # of the episodes, to calibrate on
+    held_out: ClassVar[float] = 0.5  # share of the episodes to calibrate on
     window: int | None = 5
     settings: ClassVar[Mapping[str, Any]] = {"size": "small", "likelihood": "laplace", "sampler": "prior"}
 
@@ -74,7 +75,7 @@ class ObservationModel:
         return cls(policy, vae.fit(np.arcsinh(rows / scale)), scale)
 
     def rows(self, observations: Observations) -> np.ndarray:
-        """(T, 2 n), what the VAE sees."""
+        """(T, 2 n), the input of the VAE."""
         return np.arcsinh(features(self.policy, observations) / self.scale)
 
     def scores(self, observations: Observations) -> np.ndarray:
@@ -90,20 +91,20 @@ class ObservationModel:
 
         tensors, _ = read_tensors(folder / SCALE, "monitor")
         if "scale" not in tensors:
-            raise UserError(f"{folder / SCALE} is not a part of a monitor: save one with Monitor.save")
+            raise UserError(f"{folder / SCALE} does not belong to a monitor: save one with Monitor.save")
         return cls(policy, load(folder / MODEL), tensors["scale"].numpy())
 
 
 class Disagreement:
-    """How far what the policy would do moves from one step to the next where its chunks overlap, summed over the episode, in
-    standard deviations of the actions. It needs the policy alone.
+    """How much a chunk differs from the chunk of the step before where they overlap, summed over the episode, in standard
+    deviations of the actions. It needs nothing but the policy.
 
-    The distance is the root mean square between chunks of the same 16 draws of noise that z ~ p(z|y) is made from, which
-    bounds the Wasserstein distance of the two distributions of chunks. After statistical temporal action consistency (Agia
+    The distance is the root mean square between chunks for the same 16 draws of the noise of z ~ p(z|y). It bounds the
+    Wasserstein distance between the two distributions of chunks. After statistical temporal action consistency (Agia
     et al. 2024, arXiv 2410.04640), whose distances ignore which chunk belongs to which; see benchmarks/surprise.py.
     """
 
-    held_out: ClassVar[float] = 0.0  # nothing is learned from any
+    held_out: ClassVar[float] = 0.0  # it learns nothing
     window: int | None = None
     samples = 16
 
@@ -123,7 +124,7 @@ class Disagreement:
         return np.append(0.0, moved.sum(1).div(max(1, moved.shape[1])).sqrt().numpy())
 
     def save(self, folder: Path) -> None:
-        """There is nothing to keep."""
+        """It has nothing to save."""
 
     @classmethod
     def load(cls, folder: Path, policy: Policy) -> Disagreement:
@@ -134,24 +135,24 @@ DETECTORS: dict[str, Any] = {"observation": ObservationModel, "disagreement": Di
 
 
 class Monitor:
-    """A detector, and what its scores are worth: `fit` one, or `load` one.
+    """A detector, and the p-values of its scores: `fit` one, or `load` one.
 
     monitor.reset()
     while running:
         found = monitor.step(observe())  # {"score": 12.3, "p_value": 0.02, "alarm": True}
 
     Args:
-        policy: whose observations are watched.
-        detector: what gives the scores.
-        alpha: share of the episodes that may raise an alarm though nothing is wrong.
+        policy: the policy whose observations are watched.
+        detector: gives the scores.
+        alpha: share of the episodes that may raise an alarm although nothing is wrong.
 
     Attributes:
-        calibration: (n,) rising, the highest score of each episode that was calibrated on.
+        calibration: (n,) rising, the highest score of each calibration episode.
     """
 
     def __init__(self, policy: Policy, detector: Detector, alpha: float = 0.05):
         if not 0 < alpha < 1:
-            raise UserError(f"alpha={alpha} is a share of the episodes: above 0 and below 1")
+            raise UserError(f"alpha={alpha} has to be a share of the episodes, above 0 and below 1")
         self.policy, self.detector, self.alpha = policy, detector, alpha
         self.calibration = np.empty(0)
         self.reset()
@@ -169,7 +170,7 @@ class Monitor:
         """Learn from one half of the episodes and calibrate on the other ("observation"), or on all ("disagreement").
 
         Args:
-            demonstrations: for "disagreement" such as the policy was not trained on, on which it is surer than elsewhere.
+            demonstrations: for "disagreement", episodes that the policy was not trained on: it is surer on those it knows.
             seed: of the halves, and of the VAE.
 
         Raises:
@@ -186,8 +187,8 @@ class Monitor:
         return self.calibrate(observations_of(demonstrations[calibrated]))
 
     def calibrate(self, episodes: Iterable[Observations]) -> Monitor:
-        """Take these episodes, and no others, for what is usual: such as `record` brings back, that the detector has not
-        learned from. UserError if they are too few for alpha."""
+        """Take these episodes as the usual ones, in place of any before, such as those that `record` returns. The detector must
+        not have learned from them. UserError if they are too few for alpha."""
         highest = [self.scores(episode).max() for episode in episodes]
         self._check_count(len(highest))
         self.calibration = np.sort(highest)
@@ -197,12 +198,12 @@ class Monitor:
         least = math.ceil(1 / self.alpha - 1e-9) - 1
         if n < least:
             raise UserError(
-                f"a monitor with false alarms in {self.alpha:.3g} of the episodes is calibrated on {least} episodes or more, which "
-                f"it has not learned from, and there are {n}: give more, or an alpha of {math.ceil(1000 / (n + 1)) / 1000:g} or above"
+                f"a monitor with false alarms in {self.alpha:.3g} of the episodes is calibrated on {least} episodes or more that it "
+                f"has not learned from, and there are {n}: give more, or an alpha of {math.ceil(1000 / (n + 1)) / 1000:g} or above"
             )
 
     def scores(self, observations: Observations) -> np.ndarray:
-        """(T,), of an episode as `step` would give them."""
+        """(T,), the scores that `step` would give for an episode."""
         raw = self.detector.scores(observations)
         return np.array([self._so_far(raw[: t + 1]) for t in range(len(raw))])
 
@@ -216,7 +217,7 @@ class Monitor:
         return float(self.calibration[-math.floor(self.alpha * (len(self.calibration) + 1) + 1e-9)])
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
-        """Of each score: the share of usual episodes, the one at hand among them, whose highest score is as high."""
+        """For each score, the share of the usual episodes, with this one among them, whose highest score is as high."""
         n = len(self.calibration)
         return (1 + n - np.searchsorted(self.calibration, scores, side="left")) / (n + 1)
 
@@ -226,10 +227,10 @@ class Monitor:
         self._raw = np.empty(0)
 
     def step(self, observation: Mapping[str, Any]) -> dict[str, Any]:
-        """Score what is seen now, by name and without a row axis.
+        """Score the observation of now, by name and without a row axis.
 
         Returns:
-            score; p_value: of an episode that comes this high; alarm: whether the score is above the threshold.
+            score; p_value: of an episode with this score; alarm: whether the score is above the threshold.
         """
         if not len(self.calibration):
             raise UserError("the monitor has not been calibrated: call calibrate(episodes) first")
@@ -250,7 +251,7 @@ class Monitor:
     # -- keeping -------------------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> Path:
-        """Write monitor.json, and the VAE where there is one as a run directory; `Monitor.load` reads it back."""
+        """Write monitor.json, and the run directory of the VAE if there is one; `Monitor.load` reads them back."""
         folder = Path(folder)
         kind = next(name for name, detector in DETECTORS.items() if isinstance(self.detector, detector))
         try:
@@ -264,7 +265,7 @@ class Monitor:
 
     @classmethod
     def load(cls, folder: str | Path, policy: Policy) -> Monitor:
-        """UserError if there is no monitor, or if it is another policy's: its scores would mean nothing."""
+        """Read a monitor. UserError if there is none, or if it belongs to another policy: its scores would mean nothing."""
         path = Path(folder) / MONITOR
         try:
             kept = json.loads(read_text(path))
@@ -280,10 +281,10 @@ class Monitor:
 
 
 class Monitored:
-    """A policy under a monitor, to be used in its place, also in `rollout`, whose latency then counts the monitor's.
+    """A policy under a monitor, to use in place of the policy. In `rollout` the latency then includes the monitor's.
 
     Attributes:
-        episodes: of each episode that was acted in: steps; alarm: the step of the first one, or None; p_value: the lowest.
+        episodes: for each episode: steps; alarm: the step of the first alarm, or None; p_value: the lowest.
     """
 
     def __init__(self, policy: Acting, monitor: Monitor):
@@ -313,22 +314,22 @@ class Monitored:
 
 
 def watched(policy: Acting, environment: Environment, kind: str, seed: int, episodes: int = 50) -> Monitored:
-    """The policy of a run under a monitor that is fitted to the run's demonstrations, and calibrated on rollouts from `seed` on."""
+    """A policy under a monitor that is fitted to its run's demonstrations and calibrated on rollouts from `seed` on."""
     source = policy.data_.get("source") if isinstance(policy, Policy) else None
     if not isinstance(policy, Policy) or not source:
-        raise UserError("a monitor is fitted to a run's demonstrations: give a run that `vaekit fit` wrote")
+        raise UserError("a monitor needs the demonstrations of the run: give a run that `vaekit fit` wrote")
     monitor = Monitor.fit(policy, policy.read(source), kind)
     good = record(policy, environment, episodes, seed)
     if not good:
         raise UserError(
-            f"a monitor is calibrated on episodes that succeed, and in {episodes} the policy had none: train it until some do"
+            f"a monitor is calibrated on episodes that succeed, and none of {episodes} did: train the policy further"
         )
     return Monitored(policy, monitor.calibrate(good))
 
 
 def alarms(episodes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of `Monitored.episodes`: how many; share of them with an alarm, and its Wilson interval at 95 %; alarm_step: the
-    median step of the first one, and steps_left: the median number of steps from there to the end; None without alarms."""
+    """A summary of `Monitored.episodes`: their number; the share of them with an alarm, and its Wilson interval at 95 %;
+    alarm_step: the median step of the first alarm, and steps_left: the median number of steps after it. None without alarms."""
     raised = [e for e in episodes if e["alarm"] is not None]
     return {
         "episodes": len(episodes),
@@ -340,7 +341,7 @@ def alarms(episodes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def alarm_lines(found: Mapping[str, Any]) -> list[str]:
-    """For people."""
+    """Lines of `vaekit rollout` about alarms."""
     low, high = found["alarms_interval"]
     when = "" if found["alarm_step"] is None else f", at step {found['alarm_step']:.0f} (median)"
     return [f"alarms            {found['alarms']:.0%} [{low:.0%}, {high:.0%}] of the episodes{when}"]
@@ -349,9 +350,9 @@ def alarm_lines(found: Mapping[str, Any]) -> list[str]:
 def record(
     policy: Acting, environment: Environment, episodes: int, seed: int, *, successes: bool = True
 ) -> list[Observations]:
-    """What the policy sees in rollouts on the seeds `seed`, `seed` + 1, ..., to calibrate a monitor on.
+    """The policy's observations in rollouts on the seeds `seed`, `seed` + 1, ..., to calibrate a monitor on.
 
-    successes: keep only those that end in strict success, so that failures are what is unusual; then fewer than `episodes`.
+    successes: keep only episodes that end in strict success, so that failures are unusual; these may be fewer than `episodes`.
     """
     kept: list[Observations] = []
     for i in range(seed, seed + episodes):
@@ -366,14 +367,14 @@ def record(
 
 
 def observations_of(demonstrations: Demonstrations) -> list[Observations]:
-    """An item an episode."""
+    """The observations of each episode."""
     spans = [slice(*span) for span in zip(demonstrations.episode_starts, demonstrations.episode_ends, strict=True)]
     return [{name: values[span] for name, values in demonstrations.offered.items()} for span in spans]
 
 
 @torch.no_grad()
 def features(policy: Policy, observations: Observations) -> np.ndarray:
-    """What is seen at each step, and its change since the step before (0 at the first): (T, 2 n) float64."""
+    """The observation of each step, and its change since the step before (0 at the first): (T, 2 n) float64."""
     parts = []
     for some in pieces(policy.pack_observations(observations), ROWS_AT_ONCE):
         c = policy.model_.condition(some, len(next(iter(some.values()))))

@@ -1,4 +1,4 @@
-"""What the fields of a recording are, whatever they are called: which are the actions, the state, the cameras."""
+"""Which fields of a recording are the actions, the state, the cameras, under whatever names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vaekit.errors import UserError, near_matches
 from vaekit.robots.demonstrations import CAMERA, DEFAULTS
 from vaekit.robots.reading import Asked, is_camera
 
-# Our names, and what others call the same, without the prefix: "a+b" are two vectors, one behind the other.
+# Our names, and the names of others, without the prefix: "a+b" are two vectors, concatenated.
 ALIASES = {
     "actions": ("action", "actions"),
     "state": (
@@ -25,18 +25,18 @@ ALIASES = {
 }
 PREFIX = re.compile(r"^(observations?[./]|obs[./])?(images[./])?")
 VECTOR, PICTURES, OTHER = "vector", "pictures", "other"  # what a field may be
-NAMED = 10  # fields that a note names at most
+NAMED = 10  # the most fields that a note names
 
 
 def choose_fields(asked: Asked, fields: Mapping[str, str], usual: Collection[str]) -> dict[str, list[str]]:
-    """Which fields to read: our name -> fields, the vectors of which stand one behind the other.
+    """Which fields to read: our name -> fields, whose vectors are concatenated.
 
     Args:
-        fields: all that the source holds, and what each is.
-        usual: those whose name needs no guess.
+        fields: all fields of the source, and the kind of each.
+        usual: those whose names need no guess.
 
     Raises:
-        UserError: there are no actions, or something that was asked for is not there.
+        UserError: there are no actions, or a field that was asked for is missing.
     """
     vectors = {vector_name(key): key for key in reversed([*fields]) if fields[key] == VECTOR}
     mapped = _mapped(asked, fields)
@@ -47,7 +47,7 @@ def choose_fields(asked: Asked, fields: Mapping[str, str], usual: Collection[str
     found = {name: mapped.get(name) or _aliased(name, vectors) for name in order}
     if not found["actions"]:
         near = near_matches("action", fields)
-        raise UserError(f"{asked.text} has no actions{near}: name them, with --map action=NAME")
+        raise UserError(f"{asked.text} has no actions{near}: name them with --map action=NAME")
     for name in asked.also:
         if not found[name]:
             raise UserError(f"{asked.text} has no observation {name!r}{near_matches(name, [*vectors, *cameras])}")
@@ -63,17 +63,17 @@ def short(key: str) -> str:
 
 
 def vector_name(key: str) -> str:
-    """The same, as networks may call their parts."""
+    """The same without dots, which the names of a network's parts must not have."""
     return short(key).replace(".", "_")
 
 
 def _has_prefix(key: str) -> bool:
-    """Whether a field says by its name that it is an observation."""
+    """Whether the name of a field says that it is an observation."""
     return PREFIX.sub("", key, count=1) != key
 
 
 def _aliased(name: str, vectors: Mapping[str, str]) -> list[str]:
-    """The fields that are called so, or as others call it; none where there are none."""
+    """The fields with this name or an alias of it; empty if there are none."""
     for alias in ALIASES.get(name, (name,)):
         parts = alias.split("+")
         if vectors.keys() >= set(parts):
@@ -82,7 +82,7 @@ def _aliased(name: str, vectors: Mapping[str, str]) -> list[str]:
 
 
 def _mapped(asked: Asked, fields: Mapping[str, str]) -> dict[str, list[str]]:
-    """What the user says of names."""
+    """Our name -> fields, as the user maps them."""
     by_short = {short(key): key for key in reversed([*fields])}
     found: dict[str, list[str]] = {}
     for name, text in asked.map.items():
@@ -90,26 +90,28 @@ def _mapped(asked: Asked, fields: Mapping[str, str]) -> dict[str, list[str]]:
         for part in parts:
             if part not in fields and part not in by_short:
                 near = near_matches(part, fields)
-                raise UserError(f"{asked.text} has nothing called {part!r} to be taken for {name!r}{near}")
+                raise UserError(f"{asked.text} has no field {part!r} to map to {name!r}{near}")
         keys = [part if part in fields else by_short[part] for part in parts]
         kinds = {fields[key] for key in keys}
         if kinds == {PICTURES} and len(keys) == 1:
             name = CAMERA + name.removeprefix(CAMERA)
         elif kinds != {VECTOR}:
-            raise UserError(f"{text} of {asked.text} is neither a vector a frame nor one camera: map another to {name}")
+            raise UserError(
+                f"{text} of {asked.text} is neither one vector per frame nor one camera: map another field to {name}"
+            )
         found["actions" if name == "action" else name] = keys
     return found
 
 
 def _tell(asked: Asked, fields: Mapping[str, str], found: Mapping[str, list[str]], sure: Collection[str]) -> None:
-    """Notes of what was guessed, and of what is left out."""
+    """Notes about guesses and about fields that are left out."""
     guessed = [
         f"{' + '.join(keys)} for {name.removeprefix(CAMERA)!r}"
         for name, keys in found.items()
         if not set(sure) >= set(keys) and not (is_camera(name) and _has_prefix(keys[0]))
     ]
     if guessed:
-        asked.notes.append(f"{asked.text}: took {', '.join(guessed)}; --map NAME=KEY says otherwise")
+        asked.notes.append(f"{asked.text}: took {', '.join(guessed)}; --map NAME=KEY changes that")
     read = {key for keys in found.values() for key in keys}
     left = [key for key, kind in fields.items() if key not in read and kind != PICTURES]
     if not left:

@@ -38,7 +38,7 @@ from vaekit.training import Data
 from vaekit.training.data import generator, split
 
 CHUNK_SECONDS = 2.0
-COMPONENTS = 8  # of a mixture prior, where nothing else is asked for
+COMPONENTS = 8  # of a mixture prior, by default
 SIZES: dict[str, dict[str, Any]] = {
     "small": dict(width=64, heads=4, hidden=256, layers=2, decoder_layers=1, posterior_layers=1),
     "base": dict(width=128, heads=8, hidden=512, layers=2, decoder_layers=1, posterior_layers=2, dropout=0.1),
@@ -54,31 +54,31 @@ SIZES: dict[str, dict[str, Any]] = {
 class Policy(Learner, Actor):
     """A conditional VAE of action chunks given what the robot sees: ACT, with a latent that is alive.
 
-    In the training stage the encoder reads the actions that followed; in use z comes from p(z|y), y being the observation.
+    In training the encoder reads the actions that followed. In use z comes from p(z|y), where y is the observation.
 
     Args:
-        latent_dim: number of latent units; 0 is the same network without a latent.
-        chunk_size: actions decided on at a time. None: two seconds of them, and no more than the longest episode has.
-            What lies behind the end of an episode is masked.
-        size: "small", "base", "large", or "published", that of the paper; or a dict of numbers that differ from "base":
+        latent_dim: number of latent units; with 0 it is the same network without a latent.
+        chunk_size: number of actions in a chunk. None: two seconds, but no more than the longest episode has. Steps after
+            the end of an episode are masked.
+        size: "small", "base", "large", or "published", the paper's; or a dict of the numbers that differ from "base":
             width, heads, hidden, layers, decoder_layers, posterior_layers, dropout, activation ("relu" or "gelu"), norm_first
             (pre-norm), and posterior_sees, names of the vectors that q(z|x,y) sees (None: all).
-        observations: names of what the policy is to see, such as ["state", "images.top"]. None: all there is, but not "task", what
-            is to be done in words, which it sees as a label where it is named.
+        observations: names of the observations that the policy sees, such as ["state", "images.top"]. None: all but "task", the
+            task in words. The policy sees it, as a label, where you name it.
         likelihood: "auto" is a Laplace with one learned scale; {"name": "laplace", "scale": 1} is the plain absolute error.
         prior: "mixture", "conditional" (Normal) and "flow" are learned from the observation; "standard" is N(0, I).
         posterior, objective, epochs, minutes, batch_size, learning_rate, random_state, trainer: as for `vaekit.CVAE`.
-        validation: share of the episodes held out to watch the training by; the last weights are kept, whatever it says.
-        z: at use: "episode" (drawn once and held for an episode: the random numbers, and of a mixture the component), "chunk" (drawn for every chunk) or "mean" of p(z|y).
-        temperature: the spread of what z is drawn from is multiplied by it; at 0 what is left is which component of a
-            mixture is drawn, that is, which of several ways.
+        validation: share of the episodes that are held out to watch the training. The last weights are kept in any case.
+        z: the rule for z in use: "episode" (drawn once and held for an episode; a mixture also keeps its component), "chunk" (drawn
+            for every chunk) or "mean" of p(z|y).
+        temperature: a factor on the spread of p(z|y). At 0 a mixture still draws a component, that is, one of several ways.
         execute: how chunks become actions: "ensemble" (temporal ensembling), or K, to play K actions of each chunk.
         backbone: the cameras' network: "resnet18", "resnet34", "resnet50" or "resnet101", with the options weights (a
             .safetensors or .pth file with torchvision's names; without it the weights are fresh), norm ("frozen" batch norms,
             or "live" ones, which learn; "auto" freezes those of a file) and shared (one network for all cameras).
 
     Attributes:
-        model_: the trained `LatentModel`. kind_: `Actions`. conditions_: of the observation.
+        model_: the trained `LatentModel`. kind_: `Actions`. conditions_: the schema of the observations.
         history_, notes_, interrupted_: as for `vaekit.VAE`.
     """
 
@@ -108,7 +108,7 @@ class Policy(Learner, Actor):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, demonstrations: Demonstrations, y: None = None) -> Policy:
-        """Learn from demonstrations. y is ignored: what the robot saw is in them."""
+        """Learn from demonstrations. y is ignored: the demonstrations hold the observations."""
         return self.fit_data(demonstrations)
 
     def fit_data(
@@ -156,15 +156,15 @@ class Policy(Learner, Actor):
                     each.load_weights(weights)
             elif cameras and not self._warm:
                 note(
-                    f"the cameras' {network} starts from fresh weights: --backbone.weights FILE takes those of ImageNet, "
-                    "with which far fewer demonstrations do"
+                    f"the cameras' {network} starts from random weights: with ImageNet's (--backbone.weights FILE) far fewer "
+                    "demonstrations are enough"
                 )
             self._train(data, folder, resume, list(watchers))
         self.reset()
         return self
 
     def read(self, source: str | Sequence[str]) -> Demonstrations:
-        """Demonstrations as this policy wants them: its observations, its names, its size of pictures."""
+        """Read demonstrations as the policy was trained: with its observations, names and size of pictures."""
         resize = self.data_.get("resize")
         by: dict[str, Any] = {name: self.data_[name] for name in ("map", "fps", "trim") if name in self.data_}
         return read_demonstrations(
@@ -196,7 +196,7 @@ class Policy(Learner, Actor):
                 raise UserError(f"{demonstrations.name} has no {name!r}, which the policy was trained to see{near}")
         if demonstrations.actions.shape[1] != size:
             raise UserError(
-                f"an action of {demonstrations.name} is {demonstrations.actions.shape[1]} numbers, and the policy's is {size}: "
+                f"an action of {demonstrations.name} has {demonstrations.actions.shape[1]} numbers, and the policy's has {size}: "
                 "give demonstrations of the same robot"
             )
         x, mask = self.kind_.pack(demonstrations.actions, demonstrations.episode_ends)
@@ -211,7 +211,7 @@ class Policy(Learner, Actor):
         return (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
 
     def _training_extras(self) -> dict[str, Any]:
-        # 32 bits: bfloat16 may be quicker, but that it leaves success alone has not been shown.
+        # 32 bits: bfloat16 may be faster, but whether policies then succeed as often was not measured.
         return {"condition_dropout": 0.0, "keep": "last", "precision": "32-true"}
 
     def _build(self, likelihood: Any) -> LatentModel:
@@ -242,7 +242,7 @@ class Policy(Learner, Actor):
         return choose("prior", self.prior, self.parts["prior"])[0] if self.latent_dim else "standard"
 
     def _prior(self, features: int) -> Prior:
-        """p(z|y), y having so many numbers. What is drawn from N(0, I), or has no units, needs no observation."""
+        """p(z|y) for observations of `features` numbers. N(0, I), and a latent without units, do not depend on them."""
         if self.prior_name == "standard":
             return StandardNormalPrior(self.latent_dim)
         return ObservationPrior(self._part("prior"), self.latent_dim, features)

@@ -1,6 +1,6 @@
-"""Trained policies of others: checkpoints of ACT, LeRobot's and the original's (Zhao et al. 2023, arXiv 2304.13705).
+"""Policies that others trained: checkpoints of ACT, from LeRobot and from the original code (Zhao et al. 2023, arXiv 2304.13705).
 
-Neither package is needed: config, weights and statistics are read from their files, and no pickle is run.
+Neither package is needed: config, weights and statistics are read from files, and no pickle is executed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.policy import Policy
 from vaekit.training.guards import first_bad
 
-NAMES = {  # of tensors, or what they begin with: here, in LeRobot, in the original
+NAMES = {  # of tensors, or their beginnings: here, in LeRobot, in the original
     "encoder.cls": ("vae_encoder_cls_embed.weight", "cls_embed.weight"),
     "encoder.vectors.state.": ("vae_encoder_robot_state_input_proj.", "encoder_joint_proj."),
     "encoder.action.": ("vae_encoder_action_input_proj.", "encoder_action_proj."),
@@ -48,21 +48,21 @@ NAMES = {  # of tensors, or what they begin with: here, in LeRobot, in the origi
     "condition.backbones.0.": ("backbone.", "backbones.0.0.body."),
     "condition.project.": ("encoder_img_feat_input_proj.", "input_proj."),
 }
-# What has no say in the actions. The original reads the output of its first decoder layer (index 0 of the stack of them,
-# normalised by the decoder's last norm): all later ones only pass through its checkpoints (tonyzhaozh/act#25).
+# Tensors that do not affect the actions. The original reads the output of its first decoder layer (index 0 of the stack,
+# normalised by the decoder's last norm): its checkpoints hold the later layers for nothing (tonyzhaozh/act#25).
 IDLE = ("vae_encoder_pos_enc", r"pos_table|is_pad_head\..*|transformer\.decoder\.layers\.[1-9].*")
 
-ONLY: dict[str, list[Any]] = {  # what a config may say; the first is what it means where it says nothing
+ONLY: dict[str, list[Any]] = {  # the values that a config may have; the first is the default
     "type": ["act"],
     "vision_backbone": list(RESNETS),
     "replace_final_stride_with_dilation": [False],
     # "glu" halves the hidden layer, whose size LeRobot's next layer does not expect: no checkpoint can have it.
     "feedforward_activation": list(ACTIVATIONS),
 }
-FPS = 50.0  # of ACT as published; no checkpoint says its own
+FPS = 50.0  # of ACT as published; checkpoints do not say theirs
 ORIGINALS = ("policy_best.ckpt", "policy_last.ckpt")
 STATISTICS = {"MEAN_STD": "mean std", "MIN_MAX": "min max", "QUANTILES": "q01 q99", "QUANTILE10": "q10 q90"}
-STEPS = {  # of LeRobot's processors, that a policy here does as well, or has no use for
+STEPS = {  # of LeRobot's processors, which a policy here does as well or does not need
     "rename_observations_processor", "to_batch_processor", "device_processor",
     "normalizer_processor", "unnormalizer_processor",
 }  # fmt: skip
@@ -70,7 +70,7 @@ STEPS = {  # of LeRobot's processors, that a policy here does as well, or has no
 
 @dataclass
 class Scaling:
-    """What is seen as (value - mean) / scale: numbers as lists, in the order of the vector, or of the colours."""
+    """The network reads (value - mean) / scale; lists in the order of the vector, or of the colours."""
 
     mean: list[float]
     scale: list[float]
@@ -78,7 +78,7 @@ class Scaling:
 
 @dataclass
 class Published:
-    """What a checkpoint says."""
+    """The content of a checkpoint."""
 
     path: Path  # of the weights, for messages
     tensors: dict[str, Tensor]  # as the network names them
@@ -96,7 +96,7 @@ class Published:
 
 
 def is_published(path: Path) -> bool:
-    """Whether this is, or is a folder of, a checkpoint that `load_published` reads."""
+    """Whether this is a checkpoint that `load_published` reads, or a folder with one."""
     if (path / "config.json").is_file():
         return read_json(path / "config.json").get("type") == "act"
     return path.suffix == ".ckpt" or any((path / name).is_file() for name in ORIGINALS)
@@ -112,33 +112,37 @@ def load_published(
     heads: int = 8,
     statistics: str | Path | None = None,
 ) -> Policy:
-    """A trained `Policy` from a checkpoint of ACT. It acts with z = 0, as published, and saves and loads as any other.
+    """A trained `Policy` from a checkpoint of ACT. It acts with z = 0, as published, and saves and loads like any other.
 
-    `path` is a folder of LeRobot (config.json, model.safetensors, and the normalisers' policy_preprocessor.json and
-    policy_postprocessor.json, which older versions keep within the weights), or a checkpoint of the original code (or its
-    folder: policy_best.ckpt before policy_last.ckpt) with dataset_stats.pkl beside it. Observations are named as
-    here: "state", "environment_state", "images.NAME", for LeRobot's with "observation." in front.
+    `path` is a LeRobot folder (config.json, model.safetensors, and the normalisers' policy_preprocessor.json and
+    policy_postprocessor.json, which older versions keep in the weights), or a checkpoint of the original code (or its
+    folder: policy_best.ckpt before policy_last.ckpt) with dataset_stats.pkl beside it. Observations have vaekit's names:
+    "state", "environment_state", "images.NAME"; LeRobot's have the prefix "observation.".
 
-    The original's statistics are a pickle. It is not run: only NumPy's arrays of numbers are read from it, and anything
-    else that it would call is refused. An .npz of the same names does as well.
+    The original's statistics are a pickle. It is not executed: only NumPy arrays of numbers are read from it, and anything
+    else that it would call is refused. An .npz with the same names works too.
 
     Args:
         execute: how chunks become actions, as for `Policy`. None: as the checkpoint says; the original plays whole chunks.
-        fps: actions a second, which no checkpoint says.
-        cameras, picture, heads: what the original's does not say: the cameras' names, their (height, width), and the heads
-            of its attention.
+        fps: actions per second, which checkpoints do not say.
+        cameras, picture, heads: for a checkpoint of the original code, which does not say them: the cameras' names, their
+            (height, width), and the number of attention heads.
         statistics: the original's dataset_stats.pkl, or an .npz with action_mean, action_std, qpos_mean and qpos_std.
 
     Raises:
-        UserError: something is missing, of another shape, or of a kind of ACT that is not supported, such as dilated
-            convolutions in the backbone.
+        UserError: something is missing, has another shape, or belongs to a kind of ACT that is not supported, such as one
+            with dilated convolutions in the backbone.
     """
     path = Path(path)
     if not path.exists():
-        hub = f" (of the Hugging Face Hub: hf download {path} --local-dir {path.name})" if len(path.parts) == 2 else ""
-        raise UserError(f"{path} does not exist: give a folder of LeRobot{hub}, or a .ckpt of ACT")
+        hub = (
+            f" (if it is on the Hugging Face Hub: hf download {path} --local-dir {path.name})"
+            if len(path.parts) == 2
+            else ""
+        )
+        raise UserError(f"{path} does not exist: give a LeRobot folder{hub}, or a .ckpt of ACT")
     if not 0 < fps < float("inf"):
-        raise UserError(f"fps is {fps}: give actions a second, above 0")
+        raise UserError(f"fps is {fps}: give actions per second, above 0")
     if (path / "config.json").is_file():
         found = read_lerobot(path)
     else:
@@ -181,21 +185,21 @@ def assembled(found: Published, execute: str | int, fps: float) -> Policy:
 
 
 def name_in(name: str, column: int) -> str | None:
-    """What a tensor of `Policy.model_` is called in a column of NAMES; None for one that they have not."""
+    """The name of a tensor of `Policy.model_` in a column of NAMES; None if it is not there."""
     start = max((start for start in NAMES if name.startswith(start)), key=len, default=None)
     return None if start is None else NAMES[start][column] + name.removeprefix(start)
 
 
 def converted(found: Published, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict `own`, with the checkpoint's values."""
+    """The state dict `own` with the checkpoint's values."""
     theirs = {name: their_name for name in own if (their_name := name_in(name, found.column))}
-    if not found.latent_dim:  # z is 0: nothing of what makes it, or multiplies it, matters
+    if not found.latent_dim:  # z is 0: the weights that make it, or multiply it, do not matter
         dropped = [name for name in theirs if name.startswith("encoder.") or name == "decoder.latent.weight"]
         for name in dropped:
             found.tensors.pop(theirs.pop(name), None)
     missing = [name for name in theirs.values() if name not in found.tensors]
     if missing:
-        raise UserError(f"{found.path} lacks {some(missing)}: give the checkpoint of an ACT with these parts, whole")
+        raise UserError(f"{found.path} lacks {some(missing)}: give the whole checkpoint of an ACT that has these parts")
     used, idle = set(theirs.values()), re.compile(IDLE[found.column])
     left = [name for name in found.tensors if name not in used and not idle.fullmatch(name)]
     if left:
@@ -206,7 +210,7 @@ def converted(found: Published, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if shape not in (value.shape, (1, *value.shape)):
             raise UserError(
                 f"{found.path}: {their_name} has the shape {tuple(value.shape)}, and has to have {tuple(shape)}: config, "
-                "statistics and weights are not of one policy"
+                "statistics and weights do not belong to one policy"
             )
         tensors[name] = value.reshape(shape)
     return tensors
@@ -263,7 +267,7 @@ def read_lerobot(folder: Path) -> Published:
             vectors={name: vectors[name] for name in ("state", "environment_state") if name in vectors},
             cameras=cameras,
             colours=colours,
-            # Whether padding counts in the loss changed in 0.6, which no file says; it matters only to further training.
+            # Padding counts in the loss or not, by version (0.6), which no file says. It matters for further training only.
             objective={"name": "act", "kl_weight": float(config["kl_weight"]), "padding": not normaliser.files},
             execute=config["n_action_steps"] if coefficient is None else f"ensemble:{coefficient}",
         )  # fmt: skip
@@ -274,7 +278,7 @@ def read_lerobot(folder: Path) -> Published:
 
 
 def features(config: Mapping[str, Any], side: str) -> dict[str, dict[str, Any]]:
-    """Name -> type and shape of what goes in ("input") or comes out ("output"); the first versions gave only shapes."""
+    """Name -> type and shape of the inputs ("input") or outputs ("output"); the first versions gave only shapes."""
     if f"{side}_features" in config:
         return config[f"{side}_features"]
     return {key: {"type": kind_of(key), "shape": shape} for key, shape in config[f"{side}_shapes"].items()}
@@ -287,10 +291,10 @@ def kind_of(key: str) -> str:
 
 @dataclass
 class Normaliser:
-    """What LeRobot does to values before and after the network, by kind of feature, and its statistics."""
+    """How LeRobot normalises values, by kind of feature, and its statistics."""
 
     path: Path  # for messages
-    files: bool  # whether it has files of its own: from version 0.4 on
+    files: bool  # whether the normalisers have their own files, as from version 0.4 on
     modes: dict[str, str]
     statistics: dict[str, Tensor]  # "observation_state.mean"
     eps: float = 1e-8
@@ -332,7 +336,7 @@ class Normaliser:
         for name in STATISTICS[mode].split():
             tensor = self.statistics.get(f"{key.replace('.', '_')}.{name}")
             if tensor is None:
-                raise UserError(f"{self.path} has no {name} of {key}: save the policy with its data's statistics")
+                raise UserError(f"{self.path} has no {name} for {key}: save the policy with the statistics of its data")
             values.append(tensor.double().flatten().numpy())
         low, high = values
         if mode == "MEAN_STD":
@@ -342,12 +346,14 @@ class Normaliser:
 
 
 def checked(what: str, mean: np.ndarray, scale: np.ndarray, size: int | None = None) -> Scaling:
-    """UserError where these are no statistics of `size` numbers."""
+    """The scaling; UserError if these are not statistics of `size` numbers."""
     size = mean.size if size is None else size
     if mean.shape != (size,) or scale.shape != (size,):
         raise UserError(f"{what} has statistics of {mean.size} and {scale.size} numbers: it needs {size} of each")
     if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
-        raise UserError(f"{what} has statistics that are not finite, or no deviation: save them with those of the data")
+        raise UserError(
+            f"{what} has statistics that are not finite, or a deviation that is not above 0: save the statistics of the data"
+        )
     return Scaling(mean.tolist(), scale.tolist())
 
 
@@ -367,7 +373,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def checkpoint_in(path: Path) -> Path:
-    """The checkpoint itself, or the one of a folder that the original's evaluation takes."""
+    """The checkpoint itself, or the one in a folder that the original code evaluates."""
     if path.is_file():
         return path
     for name in ORIGINALS:
@@ -387,7 +393,7 @@ def read_original(
     }
     missing = [name for name in wanted.values() if name not in tensors or tensors[name].ndim != 2]
     if missing:
-        raise UserError(f"{path} lacks {some(missing)}: give a checkpoint of the original ACT, or a folder of LeRobot")
+        raise UserError(f"{path} lacks {some(missing)}: give a checkpoint of the original ACT, or a LeRobot folder")
 
     def layers(of: str) -> int:
         found = (re.match(re.escape(of) + r"\.layers\.(\d+)\.", name) for name in tensors)
@@ -416,18 +422,18 @@ def read_original(
 
 
 def resnet_of(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Which of `RESNETS` the original's cameras go through: the blocks of the third layer tell."""
+    """Which of `RESNETS` the original's cameras use, by the blocks of its third layer."""
     start = "backbones.0.0.body.layer3."
     names = [name.removeprefix(start) for name in tensors if name.startswith(start)]
     block = Bottleneck if "0.conv3.weight" in names else BasicBlock
     for name, (its_block, counts) in RESNETS.items():
         if (its_block, counts[2]) == (block, len({name.split(".")[0] for name in names})):
             return name
-    raise UserError(f"{path} has another backbone than {', '.join(RESNETS)}: only these are read")
+    raise UserError(f"{path} has a backbone that is not supported (known: {', '.join(RESNETS)})")
 
 
 def read_statistics(path: Path) -> dict[str, Scaling]:
-    """Of "action" and "qpos", from a dataset_stats.pkl or an .npz."""
+    """The scaling of "action" and "qpos", from a dataset_stats.pkl or an .npz."""
     if not path.is_file():
         raise UserError(
             f"{path} is missing: give statistics=, the dataset_stats.pkl that was saved with the checkpoint"
@@ -435,7 +441,7 @@ def read_statistics(path: Path) -> dict[str, Scaling]:
     try:
         with path.open("rb") as file:
             content = dict(np.load(file, allow_pickle=False)) if path.suffix == ".npz" else Arrays(file).load()
-    except Exception as e:  # whatever a damaged pickle leads to
+    except Exception as e:  # a damaged pickle may raise anything
         raise UserError(f"{path} cannot be read as statistics of ACT ({type(e).__name__}: {e})") from e
     scalings = {}
     for name in ("action", "qpos"):
@@ -447,13 +453,13 @@ def read_statistics(path: Path) -> dict[str, Scaling]:
 
 
 class Arrays(pickle.Unpickler):
-    """Reads a pickled dict of NumPy arrays of numbers. What it asks to call is replaced by what is below, or
-    refused: nothing of the pickle's choosing runs, not even NumPy's own unpickling."""
+    """Reads a pickled dict of NumPy arrays of numbers. The functions that it names are replaced by the stand-ins below, or
+    refused: it cannot run anything, not even NumPy's own unpickling."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "numpy" and name in STAND_INS:
             return STAND_INS[name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, and statistics are only arrays of numbers")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, and statistics are arrays of numbers only")
 
     def load(self) -> Any:
         content = super().load()
@@ -466,7 +472,7 @@ class PickledType:
     def __init__(self, text: str, *_: Any):
         self.dtype = np.dtype(str(text))
         if self.dtype.kind not in "fiub":
-            raise pickle.UnpicklingError(f"it holds an array of {self.dtype}, and statistics are numbers")
+            raise pickle.UnpicklingError(f"it has an array of {self.dtype}, and statistics are numbers")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.dtype = self.dtype.newbyteorder(state[1])

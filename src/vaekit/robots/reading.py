@@ -1,5 +1,4 @@
-"""What the readers of demonstrations share: what was asked for, one array for all episodes, and leaving out those that cannot be
-used."""
+"""What the readers of demonstrations share: the request, one array for all episodes, and leaving out unusable episodes."""
 
 from __future__ import annotations
 
@@ -16,17 +15,17 @@ from vaekit.sources.base import bounded, decoding
 from vaekit.sources.pictures import resized
 from vaekit.training.progress import track
 
-FPS = 50.0  # of ALOHA, whose files do not say
-SAID = 5  # reasons that a note names at most
+FPS = 50.0  # of ALOHA, whose files do not give it
+SAID = 5  # the most reasons that a note names
 
 
-# Of each frame, whether an episode ends with it, as D4RL and Gymnasium say it; and which episode it belongs to.
+# Arrays that say whether an episode ends with a frame, as D4RL and Gymnasium name them; and which episode a frame belongs to.
 LAST = ("terminals", "timeouts", "terminations", "truncations")
 NUMBERS = ("episode_index", "episode", "episode_id")
 
 
 def ends_by_frames(frames: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """The frame after the last of each episode (E,), by arrays (T,) of `LAST` or `NUMBERS`; None without such."""
+    """The frame after the last one of each episode (E,), from arrays (T,) of `LAST` or `NUMBERS`; None if there are none."""
     last = [np.asarray(frames[name]).ravel().astype(bool) for name in LAST if name in frames]
     last += [np.diff(np.ravel(frames[name]), append=np.nan) != 0 for name in NUMBERS if name in frames]
     if not last:
@@ -42,9 +41,9 @@ class DatasetError(UserError):
 
 @dataclass
 class Asked:
-    """What `read_demonstrations` was asked for; for the readers."""
+    """The arguments of `read_demonstrations`, for the readers."""
 
-    text: str  # the source without its episodes: what messages call it
+    text: str  # the source without its episodes, for messages
     path: Path
     rows: str | None = None  # of the episodes; None: all of them
     cameras: bool | Sequence[str] = True
@@ -58,26 +57,25 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """A short one, for run folders."""
+        """A short name, for run folders."""
         path = self.path.absolute()
         return path.name if path.is_dir() else path.stem
 
     def episodes(self, count: int) -> list[int]:
-        """The numbers of those to read of the `count` that are there."""
+        """The numbers of the episodes to read, of `count`."""
         every = range(count) if self.rows is None else bounded(self.rows, count, self.text, "episodes").tolist()
         return list(every)
 
     def rate(self, told: float | None) -> float:
-        """Frames a second, which the source tells, or the user."""
+        """Frames per second, from the source or else from the user."""
         if told is not None and self.fps is not None:
-            raise UserError(f"{self.text} tells its frames a second itself, {told:g}: leave out fps={self.fps:g}")
+            raise UserError(f"{self.text} gives its frames per second itself, {told:g}: leave out fps={self.fps:g}")
         if told is None and self.fps is None:
-            assumed = f"they were taken to be {FPS:g}: --fps says otherwise"
-            self.notes.append(f"{self.text} does not tell its frames a second; {assumed}")
+            self.notes.append(f"{self.text} does not give its frames per second: took {FPS:g}; --fps changes that")
         return told or self.fps or FPS
 
     def wanted(self, held: Iterable[str]) -> list[str]:
-        """Those of the cameras "images.NAME" to read. UserError for one that is not there."""
+        """The cameras to read, of those `held`, all "images.NAME". UserError for one that is missing."""
         held = list(held)
         if isinstance(self.cameras, bool):
             return held if self.cameras else []
@@ -85,13 +83,15 @@ class Asked:
         for name in wanted:
             if name not in held:
                 known = near_matches(name.removeprefix(CAMERA), [camera.removeprefix(CAMERA) for camera in held])
-                raise UserError(f"{self.text} has no camera {name.removeprefix(CAMERA)!r}{known or ', nor any other'}")
+                raise UserError(
+                    f"{self.text} has no camera {name.removeprefix(CAMERA)!r}{known or ': it has no cameras'}"
+                )
         return wanted
 
     # -- pictures and memory -----------------------------------------------------------------------------------------------
 
     def pictures(self, pictures: np.ndarray) -> np.ndarray:
-        """(T, height, width, 3) bytes, or with their colours first, resized; an array of another kind is left to `check`."""
+        """(T, height, width, 3) bytes, or (T, 3, height, width), resized; `check` refuses arrays of other shapes."""
         if pictures.ndim == 4 and pictures.shape[1] == 3 != pictures.shape[3]:
             pictures = np.ascontiguousarray(np.moveaxis(pictures, 1, 3))
         if self.resize is None or pictures.ndim != 4 or pictures.dtype != np.uint8 or not pictures.size:
@@ -99,22 +99,22 @@ class Asked:
         return np.stack([resized(picture, self.resize) for picture in pictures])
 
     def picture_bytes(self, shape: Sequence[int]) -> int:
-        """Of a picture of this shape, once it is resized."""
+        """The size of a picture of this shape, once it is resized."""
         return 3 * int(np.prod(self.resize)) if self.resize else int(np.prod(shape))
 
     def check_memory(self, size: int) -> None:
-        """A note where arrays of `size` bytes take more than half of the memory that is free."""
+        """A note if arrays of `size` bytes take more than half of the free memory."""
         free = free_memory()
         if size > free / 2:
             note(
-                f"{self.text} takes {size / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: smaller pictures "
-                "(--resize 160x120), fewer cameras (-c) or fewer episodes (SOURCE[0:50]) take less"
+                f"{self.text} needs {size / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: smaller pictures "
+                "(--resize 160x120), fewer cameras (-c) or fewer episodes (SOURCE[0:50]) need less"
             )
 
     # -- episodes that cannot be used --------------------------------------------------------------------------------------
 
     def leave_out(self, episode: int, why: UserError) -> None:
-        """Do without an episode, or, where the user is strict, raise why."""
+        """Leave out an episode; if `strict`, raise the reason."""
         if isinstance(why, DatasetError):
             raise why
         self.left_out.setdefault(episode, str(why))
@@ -122,12 +122,12 @@ class Asked:
             raise self.unusable()
 
     def unusable(self) -> UserError:
-        """What is wrong with the first episode that was left out."""
+        """The error of the first episode that was left out."""
         episode, why = next(iter(self.left_out.items()))
         return UserError(f"{self.text}, episode {episode}: {why}")
 
     def without_left_out(self, found: Demonstrations) -> Demonstrations:
-        """Without the episodes that cannot be used, with a note of them; UserError where these are all of them."""
+        """The demonstrations without the unusable episodes, with a note; UserError if all of them are unusable."""
         late = [i for i in range(found.episodes) if found.number(i) in self.left_out]
         if not self.left_out:
             return found
@@ -158,13 +158,13 @@ def gather(
     fps: float,
     more: int = 0,
 ) -> Demonstrations:
-    """Demonstrations of the episodes that can be read, put one behind the other in arrays that are made once.
+    """Demonstrations of the episodes that can be read, in arrays that are made once.
 
     Args:
         episodes: their numbers.
-        frames: how many there are in all, at most.
+        frames: the most frames that they have together.
         read: the number of an episode -> its actions, observations and tasks, by name.
-        more: bytes a frame of what is read later.
+        more: bytes per frame that will be read later.
     """
     whole: dict[str, np.ndarray] = {}
     numbers: list[int] = []
@@ -198,22 +198,22 @@ def gather(
 
 
 def side_by_side(values: Sequence[np.ndarray]) -> np.ndarray:
-    """(T, n) of several vectors -> (T, all of them); what stands alone stays as it is, but (T,) becomes (T, 1)."""
+    """Several vectors (T, n) -> one (T, sum of n); (T,) becomes (T, 1), and a single array stays as it is."""
     values = [v[:, None] if v.ndim == 1 else v for v in values]
     return values[0] if len(values) == 1 else np.concatenate(values, axis=1)
 
 
 def check_part(part: Mapping[str, np.ndarray]) -> None:
-    """UserError for an episode that no policy can learn from."""
+    """UserError if no policy can learn from the episode."""
     for name, values in part.items():
         if not values.ndim or not len(values):
             raise UserError(f"{name!r} has no frames")
         if len(values) != len(part["actions"]):
-            raise UserError(f"{name!r} has {len(values)} frames and the actions {len(part['actions'])}")
+            raise UserError(f"{name!r} has {len(values)} frames and the actions have {len(part['actions'])}")
         if not is_camera(name) and name != TASK and values.dtype.kind not in "biuf":
             raise UserError(f"{name!r} is {values.dtype}: give numbers")
         if name != TASK and (place := not_finite(values)):
-            raise UserError(f"{name!r} is {values[place]} at frame {place[0]} of it, column {place[1]}")
+            raise UserError(f"{name!r} is {values[place]} at its frame {place[0]}, column {place[1]}")
 
 
 def check_shape(
@@ -221,12 +221,12 @@ def check_shape(
 ) -> None:
     if values.shape[1:] != whole.shape[1:]:
         shapes = f"{whole.shape[1:]} in episode {numbers[0]} and {values.shape[1:]} in episode {number}"
-        remedy = "--resize WIDTHxHEIGHT makes them alike" if is_camera(name) else "give episodes of one robot"
+        remedy = "--resize WIDTHxHEIGHT gives them one size" if is_camera(name) else "give episodes of one robot"
         raise DatasetError(f"{asked.text}: a frame of {name!r} has the shape {shapes}: {remedy}, or leave some out")
 
 
 def free_memory() -> float:
-    """Bytes that programs may still take; infinite where the system does not say."""
+    """Bytes of free memory; infinite if the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             known = dict(line.split(":") for line in file)

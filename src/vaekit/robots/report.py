@@ -1,6 +1,6 @@
-"""The report of a policy: held-out episodes with the chunks predicted along them, and what z does.
+"""The report of a policy: held-out episodes with the chunks predicted along them, and the effect of z.
 
-How it looks is `policy_report.html.j2`; what it shares with other reports is in `report` and `page.html.j2`.
+Its template is `policy_report.html.j2`. Other reports share `vaekit.deploy.report` and `page.html.j2`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from vaekit.show.drawing import ACCENT, COLOURS, INK, MUTED, grid, png_data_uri,
 from vaekit.show.words import nats, number
 from vaekit.training.data import VALIDATION, generator
 
-NUMBERS, EPISODES, PANELS = 12, 3, 12  # numbers of an action, episodes, and panels of them, shown at most
+NUMBERS, EPISODES, PANELS = 12, 3, 12  # the most numbers of an action, episodes, and panels of episodes that are shown
 CHUNKS = 5  # predicted along an episode
-FRAMES, DRAWS, DRAWN = 64, 16, 12  # observations that z is varied at, its samples at each, and those that are drawn
-SAMPLES = 100  # importance samples, where the results are not given
+FRAMES, DRAWS, DRAWN = 64, 16, 12  # observations at which z varies, samples of z at each, and how many are plotted
+SAMPLES = 100  # importance samples, where no results are given
 SIDE = 128  # of a camera's picture, in pixels
 
 
@@ -43,9 +43,9 @@ def write_policy_report(
 
     Args:
         folder: the run directory.
-        policy: trained.
-        demonstrations: episodes to show, best those that training did not see.
-        results: of `policy.evaluate`; None: evaluated here.
+        policy: a trained policy.
+        demonstrations: episodes to show, best those that it was not trained on.
+        results: of `policy.evaluate`; None: it is evaluated here.
     """
     folder = Path(folder)
     results = policy.evaluate(demonstrations, k=SAMPLES) if results is None else results
@@ -64,7 +64,7 @@ def write_policy_report(
 
 
 def about(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
-    """What was trained on what, in words."""
+    """The policy and its training data, in words."""
     kind, data = policy.kind_, policy.data_
     return {
         "model": "Policy: a conditional variational autoencoder of action chunks",
@@ -85,12 +85,12 @@ def about(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
 
 
 def names_of(policy: Policy) -> list[str]:
-    """Of the numbers of an action."""
+    """Names of the numbers of an action."""
     return policy.kind_.names or [f"action {i}" for i in range(len(policy.kind_.mean))]
 
 
 def episodes(policy: Policy, demonstrations: Demonstrations) -> list[dict[str, Any]]:
-    """What was demonstrated over the time of an episode, and the chunks that the policy predicts along it."""
+    """The demonstrated actions of some episodes, and the chunks that the policy predicts along them."""
     shown = min(EPISODES, max(1, PANELS // len(policy.kind_.mean)), demonstrations.episodes)
     return [
         {"title": f"Episode {i + 1} of {demonstrations.episodes}", "panels": episode(policy, demonstrations[i])}
@@ -126,13 +126,13 @@ def seconds_axis(axes: Axes) -> None:
 
 
 def seen(policy: Policy, demonstrations: Demonstrations, frames: Any) -> dict[str, np.ndarray]:
-    """What the policy sees of these frames, (N, ...) by name."""
+    """The policy's observations at these frames, (N, ...) by name."""
     return {name: demonstrations.offered[name][frames] for name in policy.conditions_.named}
 
 
 @dataclass
 class Draws:
-    """Chunks that follow one observation, by z."""
+    """Chunks for one observation, each with its own z."""
 
     frame: int
     chunks: np.ndarray  # (draws, chunk_size, A), in the robot's own units
@@ -141,8 +141,8 @@ class Draws:
 
 @torch.inference_mode()
 def most_varied(policy: Policy, demonstrations: Demonstrations) -> tuple[Draws, np.ndarray, np.ndarray]:
-    """Where chunks differ most by z ~ p(z|y), among some observations; all that were looked at, as shares of their episode;
-    and how far chunks differ there, in standard deviations of the actions."""
+    """Among some observations, the one at which chunks differ most with z ~ p(z|y), with its chunks; and for each observation, its
+    place in its episode, from 0 to 1, and how far chunks differ there, in standard deviations of the actions."""
     count, chunk_size = len(demonstrations), policy.kind_.chunk_size
     frames = np.unique(np.linspace(0, count - 1, FRAMES).astype(int))
     frames = np.unique(np.concatenate([demonstrations.episode_starts[:FRAMES], frames]))  # where ways part most often
@@ -161,7 +161,7 @@ def most_varied(policy: Policy, demonstrations: Demonstrations) -> tuple[Draws, 
 
 
 def latent(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
-    """Several chunks for one observation, that at which z does most, and where in an episode z does how much."""
+    """Several chunks for the observation at which z does most, and how much z does over the course of an episode."""
     drawn, place, spread = most_varied(policy, demonstrations)
     fps, steps = policy.kind_.fps, drawn.steps
     time = np.arange(steps) / fps
@@ -209,17 +209,17 @@ def cameras(policy: Policy, demonstrations: Demonstrations, frame: int) -> list[
 
 
 def commands(folder: Path, policy: Policy) -> list[tuple[str, str]]:
-    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    """(what it does, the command), ready to paste into a shell in the current folder."""
     path = from_here(folder)
     run = shlex.quote(path)
     source = Path(str(policy.data_.get("source") or "")).name
     environment = source if source in ENVIRONMENTS else "ENV"
     k = max(1, policy.kind_.chunk_size // 4)
     return [
-        ("Put it to the test in a simulator, on seeds it has not seen", f"vaekit rollout {run} --env {environment}"),
+        ("Test it in a simulator, on seeds that it has not seen", f"vaekit rollout {run} --env {environment}"),
         (f"Play {k} actions of each chunk", f"vaekit rollout {run} --env {environment} --execute {k}"),
-        ("The same, z drawn anew for each chunk", f"vaekit rollout {run} --env {environment} --z chunk --execute {k}"),
-        ("Measure it on other demonstrations", f"vaekit evaluate {run} SOURCE"),
-        ("Take it to a robot that has no PyTorch", f"vaekit export {run} -o policy.onnx"),
+        ("The same, with a new z for each chunk", f"vaekit rollout {run} --env {environment} --z chunk --execute {k}"),
+        ("Evaluate it on other demonstrations", f"vaekit evaluate {run} SOURCE"),
+        ("Export it for a robot that has no PyTorch", f"vaekit export {run} -o policy.onnx"),
         ("Go on in Python", f"import vaekit; policy = vaekit.load({path!r}); policy.act(observation)"),
     ]

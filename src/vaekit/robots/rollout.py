@@ -1,4 +1,4 @@
-"""A policy put to the test: episodes in an environment, on seeds that no demonstration came from."""
+"""Testing a policy: episodes in an environment, on seeds that no demonstration came from."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Z_95 = 1.959964  # of a Normal, two-sided
 
 
 class Acting(Protocol):
-    """What can be put to the test: a `Policy`, or its exported form."""
+    """What `rollout` can test: a `Policy`, its exported form, or anything else with these methods."""
 
     @property
     def deciding(self) -> bool:
-        """Whether the next action asks for a new chunk."""
+        """Whether the next `act` decides on a new chunk."""
 
     def reset(self, seed: int | None = None) -> None: ...
 
@@ -30,9 +30,9 @@ class Acting(Protocol):
 
 
 def load_policy(run: Path, *, execute: str | None = None, z: str | None = None) -> Any:
-    """The policy of a run directory or of an exported .onnx file, to act as it was saved or otherwise.
+    """The policy of a run directory or of an exported .onnx file; execute and z replace what was saved.
 
-    UserError if the run is of something else, or if another rule for z is asked of a file, whose rule is part of it.
+    UserError if the run is not a policy, or if z is given for an .onnx file, whose rule for z is fixed.
     """
     if Path(run).suffix.lower() == ".onnx":
         from vaekit.robots.onnx_policy import OnnxPolicy
@@ -66,16 +66,17 @@ def rollout(
 
     Args:
         video: a folder to write an .mp4 of each episode to.
-        track: wraps the range of episodes, to show how far it has come.
+        track: wraps the range of episodes, to show progress.
 
     Returns:
         episodes, seed; strict_success, and success as the environment itself counts it: shares of the episodes, each with
         its Wilson interval at 95 %;
         return_mean and return_std; steps_mean; decision_ms: median milliseconds from an observation to an action, where a
-        chunk was decided on, and decision_ms_p95; episodes_strict: whether each succeeded; route: of environments that tell.
+        chunk was decided on, and decision_ms_p95; episodes_strict: whether each succeeded; routes: in environments that have
+        several.
     """
     if episodes < 1:
-        raise UserError(f"{episodes} episodes were asked for: give 1 or more")
+        raise UserError(f"episodes={episodes} has to be 1 or more")
     strict, lenient, returns, steps, seconds, routes = [], [], [], [], [], []
     for i in track(range(episodes)):
         observation, total, over = environment.reset(seed + i), 0.0, False
@@ -119,7 +120,7 @@ def rollout(
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The interval of a share at 95 % (Wilson 1927), which holds for 0 and n successes too."""
+    """The 95 % interval of a share (Wilson 1927), also for 0 and for n successes."""
     p, z = successes / n, Z_95
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -127,7 +128,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
-    """H.264 from frames (height, width, 3) uint8, whose sides are cut to even numbers."""
+    """Write frames (height, width, 3) uint8 as H.264; odd sides lose a pixel."""
     try:
         import av
     except ImportError as e:
@@ -147,7 +148,7 @@ def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
 
 
 def rollout_lines(found: dict[str, Any]) -> list[str]:
-    """For people."""
+    """Lines of `vaekit rollout`."""
 
     def share(value: float, interval: tuple[float, float]) -> str:
         return f"{value:.0%} [{interval[0]:.0%}, {interval[1]:.0%}]"

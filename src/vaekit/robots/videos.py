@@ -1,4 +1,4 @@
-"""The pictures of episodes, out of video files."""
+"""Reading the pictures of episodes from video files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ AGAIN = "get the whole dataset again"
 
 @dataclass
 class Shot:
-    """The pictures of an episode, in a video file that may hold those of others too."""
+    """The pictures of an episode in a video file, which may hold those of other episodes too."""
 
     episode: int  # its number
     path: Path
-    begins: float  # at this second of the video
+    begins: float  # seconds from the beginning of the video
     frames: int
     first: int  # the row of the array that its first picture goes to
 
@@ -43,9 +43,8 @@ def av_package() -> ModuleType:
 
 
 def read_videos(asked: Asked, camera: str, shots: Sequence[Shot], fps: float) -> np.ndarray:
-    """The pictures of all shots, (T, height, width, 3) bytes; episodes some of whose pictures are not there are left out of
-    what was asked for."""
-    av_package()  # if that is missing, no episode is to blame
+    """The pictures of all shots, (T, height, width, 3) bytes. Episodes with missing pictures are left out of `asked`."""
+    av_package()  # raise here: a missing package is not an episode's fault
     film = _Film(asked, camera.removeprefix(CAMERA), fps, sum(shot.frames for shot in shots))
     files: dict[Path, list[Shot]] = {}
     for shot in shots:
@@ -66,17 +65,17 @@ def read_videos(asked: Asked, camera: str, shots: Sequence[Shot], fps: float) ->
 
 
 def _check_overlap(asked: Asked, path: Path, shots: Sequence[Shot], fps: float) -> None:
-    """Leave out episodes that claim the same pictures."""
+    """Leave out episodes that have pictures in common."""
     for a, b in pairwise(shots):
         if b.begins + 0.5 / fps < a.ends(fps):
             begins = f"episode {b.episode} begins at {b.begins:.3f} seconds"
-            why = f"{path}: {begins}, before episode {a.episode} has ended at {a.ends(fps):.3f}: {AGAIN}"
+            why = f"{path}: {begins}, before episode {a.episode} ends at {a.ends(fps):.3f}: {AGAIN}"
             for shot in (a, b):
                 asked.leave_out(shot.episode, UserError(why))
 
 
 class _Film:
-    """Pictures as they are decoded."""
+    """The array of pictures while videos are decoded."""
 
     def __init__(self, asked: Asked, camera: str, fps: float, frames: int):
         self.asked, self.camera, self.fps = asked, camera, fps
@@ -86,13 +85,13 @@ class _Film:
         self.damaged: dict[int, str] = {}  # the number of an episode -> where
 
     def read(self, path: Path, shots: list[Shot]) -> None:
-        """Decode one file. UserError where that cannot be done."""
+        """Decode one file. UserError if that fails."""
         if not path.is_file():
             raise UserError(
-                f"{path} is missing, a video of the camera {self.camera!r}: {AGAIN}, or leave out that camera"
+                f"{path}, a video of the camera {self.camera!r}, is missing: {AGAIN}, or leave out that camera"
             )
         with decoding(str(path), "a video"), av_package().open(str(path), format="mp4") as container:
-            # No other format: some of them name files to be opened.
+            # No other format: some formats name further files to open.
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             self.rate = float(stream.average_rate or self.fps)
@@ -111,7 +110,7 @@ class _Film:
             shot = shots[max(0, int(np.searchsorted(begins, seconds + 0.5 / self.fps, side="right")) - 1)]
             step = round((seconds - shot.begins) * self.fps)
             if not 0 <= step < shot.frames:
-                continue  # of an episode that was not asked for
+                continue  # a frame of an episode that is not read
             if frame.is_corrupt:
                 self.damaged.setdefault(shot.episode, f"{path} is damaged at {seconds:.3f} seconds: {AGAIN}")
                 continue
@@ -120,8 +119,8 @@ class _Film:
                 self.pictures = np.empty((len(self.seen), *picture.shape), np.uint8)
             if picture.shape != self.pictures.shape[1:]:
                 raise DatasetError(
-                    f"{path} has pictures of the shape {picture.shape}, others {self.pictures.shape[1:]}: "
-                    "--resize WIDTHxHEIGHT makes them alike"
+                    f"{path} has pictures of the shape {picture.shape}, other files have {self.pictures.shape[1:]}: "
+                    "--resize WIDTHxHEIGHT gives them one size"
                 )
             self.pictures[shot.first + step], self.seen[shot.first + step] = picture, True
 
@@ -132,12 +131,12 @@ class _Film:
             return
         other = abs(self.rate - self.fps) > 1e-3 * self.fps
         cause = f", and the video runs at {self.rate:.5g}" if other else ""
-        text = f"{shot.path} has {here} of the {shot.frames} frames of episode {shot.episode} at {self.fps:g} a second{cause}"
+        text = f"{shot.path} has {here} of the {shot.frames} frames of episode {shot.episode} at {self.fps:g} per second{cause}"
         self.asked.leave_out(shot.episode, UserError(self.damaged.get(shot.episode, f"{text}: {AGAIN}")))
 
 
 def _runs(shots: list[Shot], fps: float) -> Iterator[list[Shot]]:
-    """Shots in turn, those together that follow each other within a second."""
+    """Groups of shots that follow each other within a second."""
     run: list[Shot] = []
     for shot in shots:
         if run and shot.begins > run[-1].ends(fps) + 1:

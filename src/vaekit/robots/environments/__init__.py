@@ -1,6 +1,6 @@
-"""Environments to try a policy in, with a scripted expert in each: our own in NumPy, Fetch and Aloha in MuJoCo.
+"""Environments to test a policy in, each with a scripted expert: our own in NumPy, Fetch and Aloha in MuJoCo.
 
-A simulator is loaded only when one of its environments is made; pip install 'vaekit[robots]' brings them.
+A simulator is loaded only when one of its environments is made; pip install 'vaekit[robots]' installs them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ENVIRONMENTS: dict[str, type[Environment]] = {
 
 
 def make(name: str, *, cameras: bool = False) -> Environment:
-    """The environment of that name, or of that gymnasium id ("FetchPush-v4").
+    """The environment with this name or gymnasium id ("FetchPush-v4").
 
-    UserError if there is none, if its simulator is not installed, or if it fails on the MuJoCo that is.
+    UserError if it does not exist, if its simulator is not installed, or if it does not work with the installed MuJoCo.
     """
     by_id = {kind.gym_id: kind for kind in ENVIRONMENTS.values() if kind.gym_id}
     if name not in ENVIRONMENTS | by_id:
@@ -42,13 +42,13 @@ def demonstrate(
 ) -> Demonstrations:
     """Let the expert do the task on the seeds `seed`, `seed` + 1, ... and keep `episodes` strict successes.
 
-    An observation is the one seen before its action. `track` may show progress: it wraps the range of episodes to
-    collect. `cameras` counts where `environment` is a name.
+    Each observation is the one before its action. `track` may show progress: it wraps the range of episodes to collect.
+    `cameras` is used if `environment` is a name.
 
-    UserError for fewer than one episode, and if after 30 tries fewer than a tenth succeeded.
+    UserError for fewer than one episode, or if fewer than a tenth succeed after 30 tries.
     """
     if episodes < 1:
-        raise UserError(f"{episodes} episodes were asked for: give 1 or more")
+        raise UserError(f"episodes={episodes} has to be 1 or more")
     env = make(environment, cameras=cameras) if isinstance(environment, str) else environment
     tries, kept = 0, list[tuple[Observation, np.ndarray]]()
     for wanted in track(range(episodes)):
@@ -65,7 +65,7 @@ def demonstrate(
     if env is not environment:
         env.close()
     observations, actions = zip(*kept, strict=True)
-    note(f"{episodes} episodes by the scripted expert, of {tries} tries (seeds {seed} to {seed + tries - 1})")
+    note(f"the scripted expert succeeded in {episodes} of {tries} tries (seeds {seed} to {seed + tries - 1})")
     return Demonstrations(
         actions=np.concatenate(actions),
         observations={name: np.concatenate([each[name] for each in observations]) for name in observations[0]},

@@ -22,7 +22,7 @@ X = np.array([1.0, 0, 0])
 
 
 class Aloha(Environment):
-    """What the two tasks share.
+    """Base of the two tasks.
 
     "state" (14,): for the left arm and then the right one six joint angles in radians and the gripper, 0 closed and 1
     open. "environment_state": position (3, metres) and quaternion (4, w first) of the cube (7,), or of the peg and of
@@ -61,7 +61,7 @@ class Aloha(Environment):
 
     @property
     def success(self) -> bool:
-        """gym-aloha's reward has been 4, its highest, at some moment of the episode."""
+        """Whether gym-aloha's reward reached 4, its highest, at some moment of the episode."""
         return self.best == 4 and not self.broken
 
     def expert(self, seed: int) -> Expert:
@@ -107,7 +107,7 @@ class Aloha(Environment):
         return drawn(lambda: self.physics.render(*size, camera_id=camera))
 
     def _touch(self, first: str, second: str) -> bool:
-        """Whether geometries whose names begin so touch each other; nothing does in a simulation that diverged."""
+        """Whether geometries whose names begin with these touch each other; never in a simulation that diverged."""
         if self.broken:
             return False
         model, data = self.physics.model, self.physics.data
@@ -141,7 +141,7 @@ class Hands:
         self.poses = [at(self._tip(body), CLOSED, pitch) for body in self.bodies]
 
     def move(self, steps: int, left: np.ndarray | None = None, right: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Actions (14,) that bring the hands to these poses in so many steps, gently and along a line; None stays."""
+        """Actions (14,) that move the hands to these poses in `steps` steps, gently and along a line; a hand with None stays."""
         starts = self.poses
         ends = [start if end is None else end for start, end in zip(starts, (left, right), strict=True)]
         for part in _gently(steps):
@@ -149,9 +149,9 @@ class Hands:
             yield np.concatenate([[*self._angles(arm, pose), pose[5]] for arm, pose in enumerate(self.poses)])
 
     def swing(self, steps: int, left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:
-        """The same with a line in joint angles: for the way from the start, on which a wrist passes its straight pose.
+        """The same along a line in joint angles, for the way from the start, where a wrist passes its straight pose.
 
-        There a line in space would have the forearm turn round.
+        There a line in space would turn the forearm round.
         """
         starts, ends = [], []
         for arm, (now, goal) in enumerate(zip(self.poses, (left, right), strict=True)):
@@ -215,7 +215,7 @@ class AlohaTransfer(Aloha):
 
     @property
     def strict_success(self) -> bool:
-        """The cube is in the left gripper alone, now."""
+        """Whether only the left gripper holds the cube now."""
         return self._touch("red_box", LEFT_FINGERS) and not (
             self._touch("red_box", "vx300s_right") or self._touch("red_box", "table")
         )
@@ -258,7 +258,7 @@ class AlohaInsertion(Aloha):
 
     @property
     def strict_success(self) -> bool:
-        """The peg is in the socket and both are held in the air, now."""
+        """Whether the peg is in the socket and both are held in the air now."""
         return (
             self._touch("red_peg", "pin")
             and self._touch("red_peg", RIGHT_FINGERS)

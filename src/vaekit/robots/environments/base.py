@@ -1,4 +1,4 @@
-"""What every environment of the toolkit offers: reset, step, two measures of success, a picture and an expert."""
+"""The base of all environments: reset, step, two measures of success, a picture and an expert."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Expert = Callable[[], np.ndarray]
 
 
 class Environment(ABC):
-    """A task for one robot; `reset` comes first.
+    """A task for one robot; call `reset` first.
 
     Observations are named as in `vaekit.robots.demonstrations.Demonstrations`: "state" and "environment_state", float32
     vectors, and with cameras "images.NAME", (height, width, 3) uint8.
 
     Attributes:
         name: as `make` takes it.
-        gym_id: the id of the same task in gymnasium's registry; empty if it is our own.
-        fps: control steps a second.
-        max_steps: an episode is over after that many.
+        gym_id: the id of the same task in gymnasium's registry; empty for our own.
+        fps: control steps per second.
+        max_steps: the most steps of an episode.
         action_size: numbers in an action.
         action_names: a name for each of them.
         cameras: whether observations hold pictures.
-        told: what is added to every observation, such as {"task": ...} for a policy that sees what is to be done.
+        told: entries to add to every observation, such as {"task": ...} for a policy that sees its task.
     """
 
     name: ClassVar[str]
@@ -91,7 +91,7 @@ class Environment(ABC):
     @property
     @abstractmethod
     def strict_success(self) -> bool:
-        """Whether the task is done at this moment; to be asked at the end of the episode."""
+        """Whether the task is done at this moment; read it at the end of the episode."""
 
     @abstractmethod
     def frame(self) -> np.ndarray:
@@ -101,11 +101,11 @@ class Environment(ABC):
     def expert(self, seed: int) -> Expert:
         """A script that does the task: each call gives the next action from the environment's own state.
 
-        Ask for it after `reset` and call it once before each step; `seed` varies how it goes about the task.
+        Get it after `reset` and call it once before each step; `seed` varies how it does the task.
         """
 
     def close(self) -> None:  # noqa: B027
-        """Free what a simulator holds."""
+        """Free the simulator."""
 
     @abstractmethod
     def _reset(self, seed: int) -> None: ...
@@ -118,9 +118,9 @@ class Environment(ABC):
 
 
 def check_simulator(task: str, package: str, before: tuple[int, int]) -> None:
-    """UserError unless `package` is installed, and a MuJoCo older than version `before`; loads neither.
+    """UserError unless `package` and a MuJoCo older than version `before` are installed. Neither is loaded.
 
-    On a Linux machine without a display it also chooses what MuJoCo draws with, unless MUJOCO_GL says so.
+    On a Linux machine without a display it also chooses the library that MuJoCo draws with, unless MUJOCO_GL is set.
     """
     for needed in (package, "mujoco"):
         try:
@@ -129,7 +129,7 @@ def check_simulator(task: str, package: str, before: tuple[int, int]) -> None:
             raise extra_needed("robots", needed) from error
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= before:
         raise UserError(
-            f"{task} needs a MuJoCo before {before[0]}.{before[1]}, and {version} is installed: "
+            f"{task} needs a MuJoCo before {before[0]}.{before[1]}, but {version} is installed: "
             "pip install 'mujoco==3.8.1'"
         )
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
@@ -139,11 +139,11 @@ def check_simulator(task: str, package: str, before: tuple[int, int]) -> None:
 
 
 def drawn(render: Callable[[], np.ndarray]) -> np.ndarray:
-    """The picture that `render` gives; UserError where MuJoCo cannot draw."""
+    """The picture that `render` returns; UserError if MuJoCo cannot draw."""
     try:
         return render()
-    except Exception as error:  # of whichever library could not open a context
+    except Exception as error:  # from any library that could not open a context
         raise UserError(
-            f"MuJoCo could not draw a picture ({error}): install libegl1 or libosmesa6, and set MUJOCO_GL to egl or "
+            f"MuJoCo could not draw a picture ({error}): install libegl1 or libosmesa6 and set MUJOCO_GL to egl or "
             "osmesa before Python starts, or use no cameras"
         ) from error

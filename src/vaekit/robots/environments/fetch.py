@@ -21,7 +21,7 @@ UP = np.array([0, 0, 1.0])
 
 
 class Fetch(Environment):
-    """What the three tasks share.
+    """Base of the three tasks.
 
     "state" (10,): gripper position (3, metres), the two fingers' positions (2), gripper velocity (3), the fingers'
     velocities (2). "environment_state": the goal (3,) after, where there is an object, its position (3), its position
@@ -54,12 +54,12 @@ class Fetch(Environment):
 
     @property
     def success(self) -> bool:
-        """At the goal now."""
+        """Whether it is at the goal now."""
         return self.held > 0
 
     @property
     def strict_success(self) -> bool:
-        """At the goal for the last 5 steps."""
+        """Whether it was at the goal for the last 5 steps."""
         return self.held >= HOLD
 
     def expert(self, seed: int) -> Expert:

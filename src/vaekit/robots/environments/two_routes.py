@@ -1,4 +1,4 @@
-"""Two routes: a point goes round an obstacle, above it or below it, and both are right.
+"""Two routes: a point goes round an obstacle, above or below it, and both are right.
 
 The smallest task on which a policy that averages its demonstrations fails: the mean of the two routes runs into the
 obstacle. It needs NumPy only.
@@ -16,20 +16,20 @@ from vaekit.robots.environments.base import Environment, Expert, Observation
 
 START, GOAL, OBSTACLE = np.array([-0.8, 0.0]), np.array([0.8, 0.0]), np.array([0.0, 0.0])
 RADIUS = 0.3  # of the obstacle
-REACH = 0.06  # this near the goal is there
-SPREAD = np.array([0.05, 0.1])  # how far the start lies from START at most
-SPEED = 1.5  # at most, in units a second
+REACH = 0.06  # a point this near the goal has arrived
+SPREAD = np.array([0.05, 0.1])  # the largest distance of the start from START
+SPEED = 1.5  # the highest, in units per second
 
 
 class TwoRoutes(Environment):
-    """A point on the square [-1, 1] x [-1, 1] starts at the left, near the axis, and has its goal at the right.
+    """A point on the square [-1, 1] x [-1, 1] starts at the left, near the axis, and its goal is at the right.
 
-    "state" (2,) is its position. An action (2,) is a velocity in units a second; a faster one than 1.5 is cut to that.
-    Touching the obstacle ends the episode as a failure, being within 0.06 of the goal as a success.
+    "state" (2,) is its position. An action (2,) is a velocity in units per second, at most 1.5; a faster one is cut to that.
+    Touching the obstacle ends the episode as a failure; coming within 0.06 of the goal ends it as a success.
 
     Args:
-        cameras: observe "images.top" too, 96 x 96.
-        above: probability with which the expert goes above the obstacle.
+        cameras: add the observation "images.top", 96 x 96.
+        above: probability that the expert goes above the obstacle.
     """
 
     name = "two-routes"
@@ -46,18 +46,18 @@ class TwoRoutes(Environment):
 
     @property
     def position(self) -> np.ndarray:
-        """(2,), where the point is."""
+        """(2,), the position of the point."""
         return self.path[-1]
 
     @property
     def route(self) -> int:
-        """1 if the point went above the obstacle, -1 if below, 0 if it has not come to its middle yet."""
+        """1 if the point went above the obstacle, -1 if below, 0 if it has not reached the middle yet."""
         crossed = [y for x, y in self.path if x >= OBSTACLE[0]]
         return int(np.sign(crossed[0] - OBSTACLE[1])) if crossed else 0
 
     @property
     def success(self) -> bool:
-        """At the goal; an obstacle touched on the way would have ended the episode."""
+        """Whether the point is at the goal; touching the obstacle would have ended the episode."""
         return bool(np.linalg.norm(self.position - GOAL) <= REACH)
 
     @property
@@ -66,8 +66,8 @@ class TwoRoutes(Environment):
         return self.success
 
     def expert(self, seed: int) -> Expert:
-        """A half wave over or under the obstacle in 40 to 60 steps, with a crest, height and rhythm of its own."""
-        rng = np.random.default_rng([seed, 3])  # not the stream that drew the start: the route is a coin, not a choice
+        """A half wave over or under the obstacle in 40 to 60 steps; crest, height and rhythm vary."""
+        rng = np.random.default_rng([seed, 3])  # not the stream that drew the start: the route must not depend on it
         side = 1 if rng.random() < self.above else -1
         height, skew, pause = rng.uniform(0.42, 0.6), rng.uniform(0.85, 1.2), rng.uniform(0.2, 0.6)
         time = np.linspace(0, 1, rng.integers(40, 61))[1:]
