@@ -8,8 +8,7 @@ from vaekit.errors import UserError
 
 @app.command()
 def predict(run: Run, source: Source, output: Out = None) -> None:
-    """Predict the label of each row of SOURCE with its probability, or a number with its standard deviation. RUN has to come from
-    `vaekit fit --label-column`. Writes .csv or .parquet."""
+    """Predict the label of each row of SOURCE with its probability, or a number with its standard deviation: .csv or .parquet. RUN comes from `vaekit fit --label-column`."""
     from sklearn.base import is_classifier
 
     from vaekit.cli.generate import opened
