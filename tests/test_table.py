@@ -255,7 +255,7 @@ def test_ten_thousand_classes() -> None:
         ("a,b\n1,x\n", "at least 2 rows"),
         ("a,b\n", "has no rows"),
         ("a,b\n1,x\ninf,y\n2.5,z\n", "infinity at row 1"),
-        ("a,b\n1,x\n2,y\n3,z\nfour,z\n", "mixes numbers and words, row 3"),
+        ("a,b\n1,x\n2,y\n3,z\nfour,z\n", "mixes numbers and words: row 3"),
         ("a,b\n1,x\n2\n", "damaged, truncated or not a table"),
     ],
 )
