@@ -1,6 +1,6 @@
 """A device that no machine has, to test on a CPU what a GPU would refuse."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,11 @@ class Elsewhere(Tensor):
 
     @staticmethod
     def __new__(cls, own: Tensor) -> "Elsewhere":
-        tensor = Tensor._make_wrapper_subclass(
-            cls, own.shape, strides=own.stride(), storage_offset=own.storage_offset(), dtype=own.dtype, device=DEVICE,
-            requires_grad=own.requires_grad,
-        )  # fmt: skip
+        with torch.inference_mode(False):  # where a view of a weight is as the weight is
+            tensor = Tensor._make_wrapper_subclass(
+                cls, own.shape, strides=own.stride(), storage_offset=own.storage_offset(), dtype=own.dtype, device=DEVICE,
+                requires_grad=own.requires_grad,
+            )  # fmt: skip
         tensor.own = own
         return tensor
 
@@ -56,7 +57,7 @@ class Mode(TorchDispatchMode):
 def compute(operator, args, kwargs):
     """What a GPU would compute; RuntimeError where tensors or generators of two devices meet."""
     tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-    there = any(isinstance(t, Elsewhere) for t in tensors)
+    met = there = any(isinstance(t, Elsewhere) for t in tensors)
     if there and operator not in COPIES and any(type(t) is Tensor and t.ndim for t in tensors):
         raise RuntimeError(f"{operator}: tensors of the CPU and of {DEVICE} meet")
     device = kwargs.get("device")
@@ -67,8 +68,10 @@ def compute(operator, args, kwargs):
     if device is not None:
         own_kwargs["device"] = torch.device("cpu")
     out = operator(*own_args, **own_kwargs)
-    out = tree_map_only(Tensor, Elsewhere, out) if there else out
-    return return_and_correct_aliasing(operator, args, kwargs, out) if there else out
+    if not there:
+        return out
+    out = tree_map_only(Tensor, Elsewhere, out)
+    return return_and_correct_aliasing(operator, args, kwargs, out) if met else out
 
 
 # Lists that become tensors (`torch.tensor`, an index) are made and copied below the level of `Mode`.
@@ -85,9 +88,15 @@ def copy_from(source, target, non_blocking=False):
     return target.own.copy_(source)
 
 
+@contextmanager
 def elsewhere():
     """The context that tensors of `DEVICE` live in."""
-    return nullcontext() if GPU else Mode()
+    torch.__future__.set_overwrite_module_params_on_conversion(
+        not GPU
+    )  # a parameter's `own` does not change with its data
+    with nullcontext() if GPU else Mode():
+        yield
+    torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 
 def moved(thing):

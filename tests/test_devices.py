@@ -21,13 +21,14 @@ from vaekit.robots.draws import draw as draw_way
 from vaekit.structures import build_ladder, build_quantised
 from vaekit.structures.build import build_flat
 from vaekit.structures.marginal import likeliest, marginal
-from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor
+from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted, thinned
 from vaekit.training import Data, Training, fit
 from vaekit.uses import generate
 from vaekit.uses.fill_in import Reader, candidates
 from vaekit.uses.impute import impute
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, codes_of, gain
+from vaekit.uses.scores import log_octaves
 
 pytestmark = pytest.mark.gpu
 ROWS = 6
@@ -218,6 +219,12 @@ def test_every_sampler(name):
     check(codes.x)
     sampler.start_at(codes.x[:, 0])
     assert all(torch.isfinite(torch.tensor(gain(model, sampler, data, encode, 0))))
+
+
+def test_semi_supervised_rows_are_moved():
+    noise = normal_noise(torch.Generator())
+    x = moved(torch.rand(ROWS, 1, 8, 8))
+    check([jolted(x, x > 0.1, noise), thinned(x, x > 0.1, noise), log_octaves(x)])
 
 
 def test_gaps_of_texts():

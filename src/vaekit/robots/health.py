@@ -77,8 +77,8 @@ def action_spread(model: LatentModel, data: Data, *, samples: int = 16, seed: in
         action_spread_first: the same of the first action of each chunk.
     """
     order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 2))[:FRAMES]
-    total, count = torch.zeros(2, data.x.shape[-1])  # (chunk_size,) both
-    for i, some in enumerate(data[order].chunks(FRAMES_AT_ONCE)):
+    total, count = data.x.new_zeros(2, data.x.shape[-1])  # (chunk_size,) both
+    for i, some in enumerate(data[order.to(data.x.device)].chunks(FRAMES_AT_ONCE)):
         assert some.mask is not None  # as `Actions.pack` makes it
         noise = BatchNoise(generator(seed, VALIDATION, i, 2), len(some), slice(None))
         actions = draw_chunks(model, some.y, samples, noise.normal)  # (samples, B, A, chunk_size)

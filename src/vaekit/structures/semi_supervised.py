@@ -156,7 +156,7 @@ class SemiSupervisedModel(LatentModel):
         loss, rows = h.new_zeros(()), len(x)
         if len(self.labelled_y):
             # As many rows as in the batch, drawn anew at each step.
-            which = (uniform(noise, rows).to(h.device) * len(self.labelled_y)).long()
+            which = (uniform(noise, h, rows) * len(self.labelled_y)).long()
             seen = None if self.labelled_mask is None else self.labelled_mask[which]
             judged = self._judge_moved(self.labelled_x[which], seen, noise)
             loss = self.label_weight * self._loss(judged, self.labelled_y[which])
@@ -276,7 +276,7 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         rest = rest.double()
         rows = (rest.sum(1) > LEAST).nonzero().squeeze(1)
         rest = (rest / rest.sum(1, keepdim=True))[rows]
-        at = uniform(again.source, len(q)).to(rest.device)[rows, None]
+        at = uniform(again.source, rest, len(q))[rows, None]
         classes = (rest.cumsum(1) <= at * rest.sum(1, keepdim=True)).sum(1).clamp_max(q.shape[1] - 1)
         return rows, classes, rest.gather(1, classes.unsqueeze(1)).squeeze(1).to(q)
 
@@ -349,14 +349,14 @@ def as_rows(t: Tensor, k: int) -> Tensor:
     return t.repeat(k, *[1] * (t.ndim - 1))
 
 
-def uniform(noise: Noise, rows: int, *shape: int) -> Tensor:
-    """Turn standard Normal noise into uniform numbers from 0 to below 1: (rows, *shape)."""
-    return torch.special.ndtr(noise(1, rows, *shape)[0].double()).clamp_max(1 - 1e-9)
+def uniform(noise: Noise, like: Tensor, rows: int, *shape: int) -> Tensor:
+    """Turn standard Normal noise into uniform numbers from 0 to below 1, on the device of `like`: (rows, *shape) float64."""
+    return torch.special.ndtr(noise(1, rows, *shape)[0].double()).clamp_max(1 - 1e-9).to(like.device)
 
 
 def jolted(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor | None]:
     """Turn, scale, slant and move each picture (B, channels, H, W) a little."""
-    turn, scale, slant, right, down = ((2 * uniform(noise, len(x), 5) - 1).to(x) * x.new_tensor(JOLT)).unbind(1)
+    turn, scale, slant, right, down = ((2 * uniform(noise, x, len(x), 5) - 1).to(x) * x.new_tensor(JOLT)).unbind(1)
     cos, sin, scale = turn.cos(), turn.sin(), 1 + scale
     first = torch.stack([cos * scale, slant - sin * scale, right], dim=1)
     second = torch.stack([sin * scale, cos * scale, down], dim=1)
@@ -369,8 +369,8 @@ def jolted(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor
 
 def thinned(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor | None]:
     """Hide some values of each row: a different share of each, up to half."""
-    share = uniform(noise, len(x), 1).to(x.device) / 2
-    seen = (uniform(noise, len(x), x[0].numel()).to(x.device) >= share).view(x.shape)
+    share = uniform(noise, x, len(x), 1) / 2
+    seen = (uniform(noise, x, len(x), x[0].numel()) >= share).view(x.shape)
     return x, seen if mask is None else mask & seen
 
 

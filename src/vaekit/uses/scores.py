@@ -216,7 +216,7 @@ def log_octaves(pictures: Tensor) -> Tensor:
     across, along = (torch.arange(n, dtype=torch.float64) / n for n in pictures.shape[2:])
     frequency = torch.maximum(across[:, None], along[None])  # 1: a wave of two pixels
     lowest = 0.5 / max(pictures.shape[2:])
-    octave = (frequency.clamp_min(lowest) / lowest).log2().add(1e-9).floor()
+    octave = (frequency.clamp_min(lowest) / lowest).log2().add(1e-9).floor().to(pictures)
     energy = [waves[..., octave == i].mean(-1) for i in octave.unique()]
     return (torch.stack(energy, dim=-1) + ROUNDING).log().flatten(1)
 
