@@ -78,7 +78,7 @@ def test_where_nothing_is_odd_little_is_found():
     [
         (lambda: p_values([1.0], []), "no calibration scores"),
         (lambda: p_values([np.nan], [1.0]), "NaN"),
-        (lambda: p_values([[1.0]], [1.0]), "one a row"),
+        (lambda: p_values([[1.0]], [1.0]), "one per row"),
         (lambda: discoveries([0.1], 0), "fdr=0"),
         (lambda: discoveries([0.1], 1.0), "fdr=1.0"),
     ],

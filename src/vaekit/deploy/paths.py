@@ -1,4 +1,4 @@
-"""The ways from one picture to another that a report shows."""
+"""The paths from one picture to another that a report shows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WAYS = 5  # shown
 
 
 def interpolations(shown: Shown) -> list[tuple[str, Strip]]:
-    """Ways between pairs of pictures: of different classes, or, if the model is given the class, of the same one.
+    """Paths between pairs of pictures: of different classes, or of the same class if the model is conditioned on it.
 
-    A model that is given the class leaves it out of z, so there is no way in z from a class to another.
+    A model with the class as a condition leaves it out of z, so no path in z leads from one class to another.
     """
     if not shown.pictures or len(shown.x) < 2:
         return []
@@ -51,7 +51,7 @@ def interpolations(shown: Shown) -> list[tuple[str, Strip]]:
 
 
 def walk(shown: Shown, a: int, b: int, path: str) -> tuple[np.ndarray, str]:
-    """The rows on the way from row a to row b, and how smooth it is in words."""
+    """The rows on the path from row a to row b, and how smooth it is, in words."""
     y = between(shown, a, b, np.linspace(0, 1, shown.steps))
     model = shown.estimator.model_
     packed = shown.estimator.conditions_.pack(y or {}, shown.steps)
@@ -63,7 +63,7 @@ def walk(shown: Shown, a: int, b: int, path: str) -> tuple[np.ndarray, str]:
 
 
 def between(shown: Shown, a: int, b: int, share: np.ndarray) -> dict[str, np.ndarray] | None:
-    """Conditions on the way from row a to row b: numbers go along, labels stay."""
+    """Conditions on the path from row a to row b: numbers move with it, labels stay."""
     y = {}
     for name, values in (shown.given(np.array([a, b])) or {}).items():
         if isinstance(shown.conditions[name], Number):

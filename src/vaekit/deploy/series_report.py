@@ -60,7 +60,7 @@ def write_series_report(
 
 
 def about(estimator: SeriesVAE, data: TimeSeries) -> dict[str, Any]:
-    """What was trained on what, in words."""
+    """Say in words what was trained on what."""
     channels, window = estimator.kind_.event_shape
     return {
         "model": "Variational autoencoder of the windows of series",
@@ -74,7 +74,7 @@ def about(estimator: SeriesVAE, data: TimeSeries) -> dict[str, Any]:
 
 
 def lowest(scores: np.ndarray, window: int) -> list[int]:
-    """The steps of the lowest scores, no two of them within a window of each other."""
+    """Find the steps with the lowest scores, no two of them within a window of each other."""
     left, found = np.where(np.isnan(scores), np.inf, scores), list[int]()
     while len(found) < PLACES and np.isfinite(left).any():
         found.append(int(left.argmin()))
@@ -83,7 +83,7 @@ def lowest(scores: np.ndarray, window: int) -> list[int]:
 
 
 def outline(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of a line (T,): all of them, or the lowest and the highest of each stretch."""
+    """Return steps and values of a line (T,): all, or the lowest and the highest of each stretch."""
     stretch = -(-len(values) // (POINTS // 2))
     if stretch <= 2:
         return np.arange(len(values)), values
@@ -95,7 +95,7 @@ def outline(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def whole(values: np.ndarray, back: np.ndarray, scores: np.ndarray, places: list[int], names: list[str]) -> list[Panel]:
-    """Each channel with its reconstruction, and the scores, over all steps."""
+    """Draw each channel with its reconstruction, and the scores, over all steps."""
     lines = [(name, values[:, i], back[:, i]) for i, name in enumerate(names[:CHANNELS])]
     panels = []
     for title, first, second in [*lines, ("score, nats a step", scores, None)]:
@@ -118,7 +118,7 @@ def whole(values: np.ndarray, back: np.ndarray, scores: np.ndarray, places: list
 
 
 def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str], kind: Any) -> list[Panel]:
-    """Two windows around each place, in the channel that differs most."""
+    """Draw two windows around each place, in the channel that differs most."""
     panels = []
     for place in places:
         part = slice(max(0, place - kind.window), place + kind.window)
@@ -140,7 +140,7 @@ def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str
 
 
 def samples(estimator: SeriesVAE, values: np.ndarray, names: list[str]) -> list[Panel]:
-    """Real and new windows of each channel, on one scale."""
+    """Draw real and new windows of each channel, on one scale."""
     window = estimator.kind_.window
     starts = np.linspace(0, max(0, len(values) - window), WINDOWS).astype(int)
     new, panels = estimator.sample(WINDOWS, random_state=estimator.seed_), []

@@ -14,7 +14,7 @@ from vaekit.estimators.vae import VAE
 from vaekit.show.drawing import PLEASANT_SIDE, grid, png_data_uri, shrink, webp_data_uri
 from vaekit.show.words import number
 
-CLASSES = 20  # at most so many are shown
+CLASSES = 20  # the most that are shown
 LARGEST_SIDE = 64  # larger pictures are shrunk to this, so that the report stays small
 STRIP_WIDTH = 620  # screen pixels that a row of pictures may take
 
@@ -33,12 +33,12 @@ class Shown:
 
     @property
     def conditions(self) -> dict[str, Condition]:
-        """What the model is conditioned on."""
+        """The names of the model's conditions."""
         return self.estimator.conditions_.named
 
     @cached_property
     def known(self) -> dict[str, Condition]:
-        """All that is known of the rows, what the model is conditioned on first."""
+        """Everything that is known about the rows; the model's conditions come first."""
         rest = {name: values for name, values in self.y.items() if name not in self.conditions}
         return {name: c for name, c in self.conditions.items() if name in self.y} | Conditions.infer(rest).named
 
@@ -59,7 +59,7 @@ class Shown:
 
     @cached_property
     def names(self) -> list[str]:
-        """Of the columns."""
+        """The names of the columns."""
         kind = self.estimator.kind_
         return kind.columns or [f"column {i}" for i in range(len(kind.mean))]
 
@@ -67,14 +67,14 @@ class Shown:
 
     @property
     def steps(self) -> int:
-        """How many pictures a strip has: 9, or as many as have room. Odd, so that it has a middle."""
+        """How many pictures a strip has: 9, or as many as fit. It is odd, so that there is a middle."""
         kind = self.estimator.kind_
         width = kind.width * min(1.0, LARGEST_SIDE / max(kind.height, kind.width))
         fits = int(STRIP_WIDTH / max(width, PLEASANT_SIDE))
         return min(9, max(3, fits - 1 + fits % 2))
 
     def strip(self, images: np.ndarray, columns: int | None = None) -> Strip:
-        """Pictures in the user's own form -> one picture of them all."""
+        """Put pictures in the user's own form side by side in one picture."""
         kind = self.estimator.kind_
         small = shrink(kind.shown(images), LARGEST_SIDE, kind.low, kind.high)
         image = grid(small, columns or len(small), low=0, high=255, background=None)
@@ -91,7 +91,7 @@ class Strip:
 
 
 def groups(shown: Shown) -> list[tuple[str, Mapping[str, Any], np.ndarray]]:
-    """Kinds of conditions to show samples of: what to call it, what all of it share, and rows that are of it.
+    """Groups of conditions to show samples of: a name, what all of the group share, and its rows.
 
     One a class of the first label the model is conditioned on; else the rows at some quantiles of the first number.
     """
@@ -110,7 +110,7 @@ def groups(shown: Shown) -> list[tuple[str, Mapping[str, Any], np.ndarray]]:
 
 
 def conditions_of(shown: Shown, shared: Mapping[str, Any], rows: np.ndarray, n: int) -> dict[str, np.ndarray]:
-    """n conditions of a group: those of its rows in turn, or where it has none, what it shares alone."""
+    """Take n conditions of a group: those of its rows in turn, or only what it shares if it has no rows."""
     if len(rows):
         return shown.given(np.resize(rows, n)) or {}
     return {name: np.array([value] * n, dtype=object) for name, value in shared.items()}

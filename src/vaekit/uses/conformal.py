@@ -1,4 +1,4 @@
-"""Conformal p-values: how odd a row is beside rows that are known to be normal, and decisions that follow from it.
+"""Conformal p-values: how odd a row is beside rows that are known to be normal, and decisions based on it.
 
 They hold for any score, good or bad, and any sample size, as long as normal rows to come are exchangeable with the
 calibration rows: drawn in the same way, in any order, and none of them used to fit the model. Neighbours in a time series
@@ -33,16 +33,16 @@ def p_values(scores: Any, calibration: Any) -> np.ndarray:
     """
     scores, ranked = np.asarray(scores, dtype=np.float64), np.sort(np.asarray(calibration, dtype=np.float64))
     if scores.ndim != 1 or ranked.ndim != 1:
-        raise UserError(f"scores are one a row, (N,): got shapes {scores.shape} and {ranked.shape}")
+        raise UserError(f"scores have to be one per row, (N,), got the shapes {scores.shape} and {ranked.shape}")
     if not len(ranked):
-        raise UserError("no calibration scores: a p-value needs rows that are known to be normal")
+        raise UserError("there are no calibration scores: give rows that are known to be normal")
     if np.isnan(scores).any() or np.isnan(ranked).any():
-        raise UserError("a score is NaN: a row that cannot be scored has no p-value, leave it out")
+        raise UserError("a score is NaN, and has no p-value: leave that row out")
     return (1 + np.searchsorted(ranked, scores, side="right")) / (len(ranked) + 1)
 
 
 def discoveries(p: Any, fdr: float = 0.1) -> np.ndarray:
-    """Which rows to call anomalies, such that of those at most a share `fdr` is normal, on average: (N,) bool.
+    """Decide which rows are anomalies, (N,) bool: on average, at most a share `fdr` of them is normal.
 
     Benjamini and Hochberg (1995). P-values that share their calibration rows depend on each other in a way that it allows
     for (Bates et al. 2023, theorem 2).
@@ -54,13 +54,13 @@ def discoveries(p: Any, fdr: float = 0.1) -> np.ndarray:
     from scipy.stats import false_discovery_control
 
     if not 0 < fdr < 1:
-        raise UserError(f"fdr={fdr!r}: a false-discovery rate is above 0 and below 1")
+        raise UserError(f"fdr={fdr!r}: a false-discovery rate has to be above 0 and below 1")
     p = np.asarray(p, dtype=np.float64)
     return false_discovery_control(p) <= fdr if p.size else np.zeros(0, dtype=bool)
 
 
 def fewest(rows: int, calibration: int, fdr: float) -> int:
-    """How many anomalies there have to be among rows that are judged together, for `discoveries` to call any row one.
+    """How many anomalies there have to be among rows that are judged together before `discoveries` can find any.
 
     No p-value is below 1 / (calibration + 1), and k discoveries need p-values of at most fdr k / rows.
     """
@@ -68,9 +68,9 @@ def fewest(rows: int, calibration: int, fdr: float) -> int:
 
 
 def limit(rows: int, calibration: int, fdr: float) -> str:
-    """What cannot be found among rows that are judged together, in words; "" where a single anomaly can be."""
+    """Say what cannot be found among rows that are judged together; "" if a single anomaly can be found."""
     least = fewest(rows, calibration, fdr)
     if least <= 1:
         return ""
-    what = "none of" if least > rows else f"no fewer than {least} anomalies among"
+    what = "nothing among" if least > rows else f"no fewer than {least} anomalies among"
     return f"with {calibration} calibration rows a false-discovery rate of {fdr:g} finds {what} {rows} rows"

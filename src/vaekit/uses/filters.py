@@ -34,7 +34,7 @@ NONE = 100_000  # rows drawn before giving up where not one fulfils the conditio
 
 @dataclass
 class Clause:
-    """`column` compared with `value`, which is text until the column's type is known."""
+    """A comparison of `column` with `value`, which is text until the column's type is known."""
 
     column: str
     compare: str
@@ -44,7 +44,7 @@ class Clause:
         return f"{self.column}{self.compare}{self.value}"
 
     def holds(self, table: Any) -> Any:
-        """Of an Arrow table: which rows, (N,) booleans; a missing cell fulfils nothing."""
+        """Which rows of an Arrow table fulfil it, (N,) booleans; a missing cell fulfils nothing."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -63,7 +63,7 @@ class Clause:
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if self.compare in ORDER and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise UserError(
-                f"column {self.column!r} holds text, so {self} cannot be asked: compare text by = or !=, or train on numbers"
+                f"column {self.column!r} holds text, so {self} has no meaning: compare text by = or !=, or train on numbers"
             )
         value = self.value_as(kind)
         if value is None and getattr(kind, "tz", None):  # a time that names no zone is of the column's
@@ -73,12 +73,12 @@ class Clause:
             value = self.value_as(pa.float64())
         if value is None:
             raise UserError(
-                f"column {self.column!r} holds {in_words(kind)}, which {self.value!r} cannot be compared with"
+                f"column {self.column!r} holds {in_words(kind)}, which cannot be compared with {self.value!r}"
             )
         return value
 
     def value_as(self, kind: Any) -> Any:
-        """The value as an Arrow scalar of this type; None where it is none of it."""
+        """The value as an Arrow scalar of this type; None if it is not of this type."""
         import pyarrow as pa
 
         try:
@@ -90,7 +90,7 @@ class Clause:
 
 
 def clauses(where: str | Sequence[str] | Mapping[str, Any], names: Sequence[str] = ()) -> list[Clause]:
-    """ "sex=Female", several such, or {"sex": "Female"}. names: columns; of those that begin a text the longest is meant."""
+    """ "sex=Female", several such, or {"sex": "Female"}. names: columns; if several begin a text, the longest counts."""
     if isinstance(where, Mapping):
         return [Clause(name, "=", value) for name, value in where.items()]
     known = [re.escape(name) for name in sorted(names, key=len, reverse=True)]
@@ -107,7 +107,7 @@ def clauses(where: str | Sequence[str] | Mapping[str, Any], names: Sequence[str]
 
 
 def check(wanted: Sequence[Clause], columns: Mapping[str, Column], conditions: Mapping[str, Condition]) -> None:
-    """UserError, before any row is drawn, where a column, or a condition that becomes one, cannot hold what is wanted of it."""
+    """UserError, before any row is drawn, if a column, or a condition that becomes one, cannot fulfil a clause."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -133,7 +133,7 @@ def check(wanted: Sequence[Clause], columns: Mapping[str, Column], conditions: M
 
 
 def as_written(wanted: Sequence[Clause], columns: Mapping[str, Column]) -> list[Clause]:
-    """The same, times that are written as their column writes them as times."""
+    """The same clauses, with times instead of text that is written as the column writes times."""
     import pyarrow as pa
 
     found = []
@@ -157,10 +157,10 @@ def fulfilling(wanted: Sequence[Clause], table: Any) -> Any:
 
 
 def draw_until(n: int, wanted: Sequence[Clause], draw: Callable[[int, int], Any], track: Any = list) -> Any:
-    """n rows that fulfil all of `wanted`, of those that `draw(rows, i)` gives at the i-th call: exact draws of the model's own
-    rows given that they do. track: wraps the pieces of work, to show progress.
+    """Draw n rows that fulfil all of `wanted` from those that `draw(rows, i)` gives at the i-th call. These are exact draws from
+    the model, given the clauses. track: wraps the pieces of work, to show progress.
 
-    Raises UserError where hardly any does.
+    Raises UserError if hardly any row fulfils them.
     """
     import pyarrow as pa
 
@@ -168,7 +168,7 @@ def draw_until(n: int, wanted: Sequence[Clause], draw: Callable[[int, int], Any]
 
 
 def found_until(n: int, wanted: Sequence[Clause], draw: Callable[[int, int], Any]) -> Iterator[Any]:
-    """Those that fulfil all of `wanted` among the rows of each call of `draw`, until there are n."""
+    """Yield the rows of each call of `draw` that fulfil all of `wanted`, until there are n."""
     drawn, found, i = 0, 0, 0
     while found < n:
         if drawn >= max(MOST, 1000 * n) or (drawn >= NONE and not found):
@@ -188,7 +188,7 @@ def found_until(n: int, wanted: Sequence[Clause], draw: Callable[[int, int], Any
 def rarity(drawn: int, found: int) -> str:
     if found:
         return f"{found} of {drawn:,} rows drawn, 1 in {drawn // found:,}, have"
-    return f"none of {drawn:,} rows drawn, so fewer than 1 in {drawn // 3:,}, has"  # 3 / n: the rule of three, 95 %
+    return f"none of {drawn:,} rows drawn, so fewer than 1 in {drawn // 3:,}, have"  # 3 / n: the rule of three, 95 %
 
 
 def remedy(found: int) -> str:
