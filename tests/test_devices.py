@@ -2,11 +2,12 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from elsewhere import DEVICE, elsewhere, moved
+from elsewhere import DEVICE, GPU, elsewhere, moved
 from vaekit import evaluation
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, normal_noise
 from vaekit.distributions.likelihoods import NormalLikelihood
@@ -17,7 +18,12 @@ from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, Observati
 from vaekit.nets.population import Population
 from vaekit.nets.text import TextEncoder
 from vaekit.objectives import OBJECTIVES
+from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.draws import draw as draw_way
+from vaekit.robots.health import action_spread
+from vaekit.robots.monitor import Disagreement, features, observations_of
+from vaekit.robots.policy import Policy
+from vaekit.robots.report import most_varied
 from vaekit.structures import build_ladder, build_quantised
 from vaekit.structures.build import build_flat
 from vaekit.structures.marginal import likeliest, marginal
@@ -286,3 +292,35 @@ def test_training_stops_and_goes_on_from_its_checkpoint(structure, tmp_path):
         train(tmp_path / "stopped", until=7)
     again = train(tmp_path / "stopped")
     assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+# -- policies ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_acts_the_same_on_every_device(monkeypatch):
+    if not GPU:  # tensors of a made-up device cannot be inference tensors
+        monkeypatch.setattr(Policy, "plan", torch.no_grad()(Policy.plan.__wrapped__))
+    rng = np.random.default_rng(0)
+    seen = {"state": rng.normal(size=(24, 2)), "images.top": rng.integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)}
+    demonstrations = Demonstrations(rng.normal(size=(24, 3)), seen, np.array([12, 24]), tasks=np.array(["a", "b"] * 12))
+    policy = Policy(2, size="small", chunk_size=4, epochs=1, observations=["state", "images.top", "task"]).fit(
+        demonstrations
+    )
+
+    def found():
+        policy.reset(seed=1)
+        rows = [{name: values[i] for name, values in demonstrations.offered.items()} for i in range(3)]
+        episode = observations_of(demonstrations)[0]
+        return [
+            np.stack([policy.act(row) for row in rows]),
+            policy.predict(demonstrations.offered, z=[1.0, -1.0]),
+            Disagreement(policy).scores(episode),
+            features(policy, episode),
+            most_varied(policy, demonstrations)[2],
+            list(action_spread(policy.model_, policy.data_of(demonstrations)).values()),
+        ]
+
+    expected = found()
+    moved(policy.model_)
+    for here, there in zip(expected, found(), strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-4)

@@ -126,7 +126,7 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
         raise extra_needed("onnx", e.name or "onnx") from e
     module = Deployed(policy)
     observations = example(policy, ROWS)
-    with torch.inference_mode():
+    with torch.no_grad():
         n = module.numbers_drawn(module.features(observations, ROWS), ROWS)
     noise = torch.randn(ROWS, n, generator=torch.Generator().manual_seed(0)) if n else None
     mixture = noise is not None and policy.prior_name == "mixture"
@@ -235,7 +235,7 @@ def quiet(name: str) -> Any:
         logger.setLevel(level)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def check(
     policy: Policy, module: Deployed, session: Any, observations: Any, noise: Tensor | None, component: Tensor | None
 ) -> None:

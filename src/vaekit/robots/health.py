@@ -76,9 +76,11 @@ def action_spread(model: LatentModel, data: Data, *, samples: int = 16, seed: in
             behind the end of an episode do not count.
         action_spread_first: the same of the first action of each chunk.
     """
-    order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 2))[:FRAMES]
-    total, count = data.x.new_zeros(2, data.x.shape[-1])  # (chunk_size,) both
-    for i, some in enumerate(data[order.to(data.x.device)].chunks(FRAMES_AT_ONCE)):
+    device = next(model.parameters()).device
+    order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 2))[:FRAMES].to(data.x.device)
+    total, count = torch.zeros(2, data.x.shape[-1], device=device)  # (chunk_size,) both
+    for i, rows in enumerate(data[order].chunks(FRAMES_AT_ONCE)):
+        some = rows.to(device)
         assert some.mask is not None  # as `Actions.pack` makes it
         noise = BatchNoise(generator(seed, VALIDATION, i, 2), len(some), slice(None))
         actions = draw_chunks(model, some.y, samples, noise.normal)  # (samples, B, A, chunk_size)

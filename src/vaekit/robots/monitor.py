@@ -121,7 +121,7 @@ class Disagreement:
         parts = [draw_chunks(self.policy.model_, some, k, shared_noise()) for some in pieces(y, 16)]
         chunks = torch.cat(parts, dim=1).transpose(0, 1)  # (T, samples, A, chunk_size)
         moved = (chunks[1:, ..., :-1] - chunks[:-1, ..., 1:]).square().flatten(1).double()
-        return np.append(0.0, moved.sum(1).div(max(1, moved.shape[1])).sqrt().numpy())
+        return np.append(0.0, moved.sum(1).div(max(1, moved.shape[1])).sqrt().cpu().numpy())
 
     def save(self, folder: Path) -> None:
         """It has nothing to save."""
@@ -379,7 +379,7 @@ def features(policy: Policy, observations: Observations) -> np.ndarray:
     for some in pieces(policy.pack_observations(observations), ROWS_AT_ONCE):
         c = policy.model_.condition(some, len(next(iter(some.values()))))
         parts.append(torch.cat([v.mean(1) if name == "pictures" else v for name, v in c.items()], dim=1))
-    seen = torch.cat(parts).double().numpy()
+    seen = torch.cat(parts).double().cpu().numpy()
     return np.concatenate([seen, np.diff(seen, axis=0, prepend=seen[:1])], axis=1)
 
 

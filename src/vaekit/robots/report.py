@@ -139,7 +139,7 @@ class Draws:
     steps: int  # of the chunk that lie within the episode
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def most_varied(policy: Policy, demonstrations: Demonstrations) -> tuple[Draws, np.ndarray, np.ndarray]:
     """Among some observations, the one at which chunks differ most with z ~ p(z|y), with its chunks; and for each observation, its
     place in its episode, from 0 to 1, and how far chunks differ there, in standard deviations of the actions."""
