@@ -259,7 +259,8 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         return Marginal.of(
             draw,
             log_px=torch.zeros_like(draw.log_px).index_add(1, row, share * log_px),
-            kl=divergence.index_add(0, row, share * kl),
+            # In training a row has two terms, whose sum does not depend on the order in which a GPU adds them to 0.
+            kl=divergence + torch.zeros_like(divergence).index_add(0, row, share * kl),
             log_weight=log_weight.logsumexp(-1),
         )
 
