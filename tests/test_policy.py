@@ -207,7 +207,7 @@ def test_an_environment_says_the_task(demos):
     environment = make("two-routes")
     with pytest.raises(UserError, match="the observation has no 'task'"):
         rollout(policy, environment, 1)
-    environment.told = {"task": np.asarray("that way")}
+    environment.extra = {"task": np.asarray("that way")}
     assert rollout(policy, environment, 1)["episodes"] == 1
 
 

@@ -58,7 +58,7 @@ def rollout(
 
     policy = load_policy(run, execute=execute, z=z)
     env = make(environment, cameras=policy.sees_cameras)
-    env.told = {"task": np.asarray(task)} if task else {}
+    env.extra = {"task": np.asarray(task)} if task else {}
     if monitor:
         from vaekit.robots.monitor import watched
 

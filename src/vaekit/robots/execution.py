@@ -26,7 +26,7 @@ class TemporalEnsemble:
     """
 
     def __init__(self, coefficient: float = 0.01):
-        if not abs(coefficient) <= 700:  # exp of more is no float64; NaN is refused, too
+        if not abs(coefficient) <= 700:  # exp of more overflows float64; NaN is refused, too
             raise ValueError(f"coefficient is {coefficient}: give a number from -700 to 700, such as 0.01")
         self.coefficient = coefficient
         self.reset()

@@ -90,10 +90,10 @@ def read_hdf5(asked: Asked) -> Demonstrations:
         acted = len(part["actions"])  # some have one observation more, after the last action
         part = {name: values[:acted] if len(values) == acted + 1 else values for name, values in part.items()}
         if grouped:
-            part[TASK] = np.full(acted, _told(episode.path).get("task", episode.path.stem), object)
+            part[TASK] = np.full(acted, _about(episode.path).get("task", episode.path.stem), object)
         return part
 
-    fps = asked.rate(_told(every[next(iter(held))].path).get("fps"))
+    fps = asked.rate(_about(every[next(iter(held))].path).get("fps"))
     frames = sum(field.rows for fields in held.values() for key, field in fields.items() if key == names["actions"][0])
     return gather(asked, list(held), frames, read, fps=fps)
 
@@ -133,9 +133,9 @@ def _episodes(path: Path) -> list[Episode]:
         with Episode(path).open() as file:
             top = _own(file)
             if ACTIONS & {*top}:
-                told = {name: top[name] for name in LAST if hasattr(top.get(name), "shape")}
+                marks = {name: top[name] for name in LAST if hasattr(top.get(name), "shape")}
                 ends = ends_by_frames(
-                    {n: flags[()] for n, flags in told.items() if not (flags.external or flags.is_virtual)}
+                    {n: flags[()] for n, flags in marks.items() if not (flags.external or flags.is_virtual)}
                 )
                 spans = [] if ends is None else zip([0, *ends[:-1]], ends, strict=True)
                 return [Episode(path, rows=slice(*span)) for span in spans] or [Episode(path)]
@@ -182,18 +182,18 @@ def _begins_as_picture(dataset: h5py.Dataset) -> bool:
     return hasattr(first, "tobytes") and first.tobytes().startswith((b"\xff\xd8\xff", b"\x89PNG"))
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _about(path: Path) -> dict[str, Any]:
     """The "fps" and "task" of a file, which robomimic, LIBERO or an attribute "fps" give."""
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     with Episode(path).open() as file:
         data = _own(file).get("data")
         attributes = {} if data is None else data.attrs
         about = {name: json.loads(attributes.get(name, "{}")) for name in ("env_args", "problem_info")}
         if rate := about["env_args"].get("env_kwargs", {}).get("control_freq") or file.attrs.get("fps"):
-            told["fps"] = float(rate)
+            found["fps"] = float(rate)
         if task := about["problem_info"].get("language_instruction"):
-            told["task"] = "".join(task)
-    return told
+            found["task"] = "".join(task)
+    return found
 
 
 def _values(dataset: h5py.Dataset, rows: slice, asked: Asked, pictures: bool) -> np.ndarray:

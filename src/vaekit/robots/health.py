@@ -73,7 +73,7 @@ def action_spread(model: LatentModel, data: Data, *, samples: int = 16, seed: in
     Returns:
         action_spread: the RMS, over frames, z ~ p(z|y), steps and numbers of an action, of their deviation from the mean
             over z, in units of each number's own standard deviation in the demonstrations that were trained on. Steps
-            behind the end of an episode do not count.
+            after the end of an episode do not count.
         action_spread_first: the same of the first action of each chunk.
     """
     device = next(model.parameters()).device

@@ -66,13 +66,13 @@ class Asked:
         every = range(count) if self.rows is None else bounded(self.rows, count, self.text, "episodes").tolist()
         return list(every)
 
-    def rate(self, told: float | None) -> float:
+    def rate(self, given: float | None) -> float:
         """Frames per second, from the source or else from the user."""
-        if told is not None and self.fps is not None:
-            raise UserError(f"{self.text} gives its frames per second itself, {told:g}: leave out fps={self.fps:g}")
-        if told is None and self.fps is None:
+        if given is not None and self.fps is not None:
+            raise UserError(f"{self.text} gives its frames per second itself, {given:g}: leave out fps={self.fps:g}")
+        if given is None and self.fps is None:
             self.notes.append(f"{self.text} does not give its frames per second: took {FPS:g}; --fps changes that")
-        return told or self.fps or FPS
+        return given or self.fps or FPS
 
     def wanted(self, held: Iterable[str]) -> list[str]:
         """The cameras to read, of those `held`, all "images.NAME". UserError for one that is missing."""

@@ -33,7 +33,7 @@ class Environment(ABC):
         action_size: numbers in an action.
         action_names: a name for each of them.
         cameras: whether observations hold pictures.
-        told: entries to add to every observation, such as {"task": ...} for a policy that sees its task.
+        extra: entries to add to every observation, such as {"task": ...} for a policy that sees its task.
     """
 
     name: ClassVar[str]
@@ -45,7 +45,7 @@ class Environment(ABC):
     def __init__(self, *, cameras: bool = False) -> None:
         self.cameras = cameras
         self.steps = 0
-        self.told: Observation = {}
+        self.extra: Observation = {}
 
     @property
     def action_size(self) -> int:
@@ -60,7 +60,7 @@ class Environment(ABC):
             raise UserError(f"{self.name}: the seed is {seed}: give a whole number from 0 to 2^32 - 1")
         self.steps = 0
         self._reset(seed)
-        return {**self._observe(), **self.told}
+        return {**self._observe(), **self.extra}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool]:
         """Carry out an action (action_size,): the next observation, the reward, and whether the episode is over.
@@ -81,7 +81,7 @@ class Environment(ABC):
             )
         self.steps += 1
         reward, over = self._step(action)
-        return {**self._observe(), **self.told}, reward, over or self.steps >= self.max_steps
+        return {**self._observe(), **self.extra}, reward, over or self.steps >= self.max_steps
 
     @property
     @abstractmethod
