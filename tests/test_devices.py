@@ -11,6 +11,7 @@ from elsewhere import DEVICE, GPU, elsewhere, moved
 from vaekit import evaluation
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, normal_noise
 from vaekit.distributions.likelihoods import NormalLikelihood
+from vaekit.errors import UserError
 from vaekit.kinds.text import Text
 from vaekit.model import LatentModel
 from vaekit.nets import MLP, ConditionEmbedding, ResNet
@@ -264,7 +265,8 @@ class OneProcess:
 @pytest.mark.parametrize("structure", ["flat", "semi-supervised"])
 def test_training_stops_and_goes_on_from_its_checkpoint(structure, tmp_path):
     """To the same bits as training in one go."""
-    data = Data(torch.randn(40, 3), torch.rand(40, 3) < 0.9, {"label": torch.arange(40) % 3})
+    mask = torch.rand(40, 3) < 0.9 if structure == "flat" else None
+    data = Data(torch.randn(40, 3), mask, {"label": torch.arange(40) % 3})
     options = Training(epochs=4, batch_size=10, cell_dropout=0.3, like_lengths=True, checkpoint_seconds=0)
 
     def train(folder, until=99):
@@ -324,3 +326,11 @@ def test_a_policy_acts_the_same_on_every_device(monkeypatch):
     moved(policy.model_)
     for here, there in zip(expected, found(), strict=True):
         np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-4)
+
+
+def test_a_number_that_is_not_finite_is_named():
+    model, data = flat(), Data(torch.randn(20, 3))
+    with torch.no_grad():
+        model.prior_head.one.fill_(torch.nan)
+    with pytest.raises(UserError, match=r"at step 1 .*: prior scale is not finite"):
+        fit(OneProcess(), moved(model), OBJECTIVES["elbo"](), data, data[:0], Training(epochs=1))

@@ -165,7 +165,7 @@ def like_lengths(order: Tensor, lengths: Tensor, batch: int, seed: int, epoch: i
 
 def row_lengths(data: Data) -> Tensor:
     """How many values of each row are not missing, (N,)."""
-    every = [c.mask.flatten(1).sum(1) if c.mask is not None else torch.zeros(len(c)) for c in data.chunks(65536)]
+    every = [(c.mask if c.mask is not None else torch.ones_like(c.x)).flatten(1).sum(1) for c in data.chunks(65536)]
     return torch.cat(every)
 
 
