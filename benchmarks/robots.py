@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,50 +127,43 @@ def success(options: argparse.Namespace) -> Rows:
     demos, env = demonstrate(options.env, options.demos, seed=0), make(options.env)
     chunk = options.chunk or max(1, min(round(2 * env.fps), int(demos.lengths.min())))
     yield f"{demos.describe()}; chunks of {chunk}."
-    row = partial(played, options, env)
-    yield row("expert", "-", Expert(env), 0, {}, options.execute[:1])
-    yield row("nearest neighbour", "-", NearestNeighbour(demos, chunk), 0, {})
+
+    def played(method: str, seed: int | str, policy: Any, seconds: float = 0.0, **about: str) -> dict[str, Any]:
+        """Its success by each way to execute chunks."""
+        row: dict[str, Any] = {"method": method, "seed": seed, "train s": f"{seconds:.0f}"}
+        for mode in options.execute:
+            if method == "expert" and mode != options.execute[0]:
+                row[mode] = "-"  # it has no chunks
+                continue
+            policy.execute = mode
+            found = rollout(policy, env, options.episodes, 1000)
+            low, high = found["strict_interval"]
+            row[mode] = f"{found['strict_success']:.0%} [{low:.0%}, {high:.0%}]"
+            if found["success"] != found["strict_success"]:
+                row[mode] += f", its own {found['success']:.0%}"
+        if hasattr(env, "route"):
+            policy.execute = options.execute[0]
+            row["rarer way from one start"] = rarer_way(policy, env, options.episodes)
+        return {**row, "KL": "", "active": "", **about}
+
+    yield played("expert", "-", Expert(env))
+    yield played("nearest neighbour", "-", NearestNeighbour(demos, chunk))
     for seed in options.seeds:
-        steps = options.epochs * (len(demos) // options.batch)
         started = time.time()
-        mlp = MLP(demos, chunk, steps, options.batch, seed)
-        yield row("MLP cloning", seed, mlp, time.time() - started, {})
+        mlp = MLP(demos, chunk, options.epochs * (len(demos) // options.batch), options.batch, seed)
+        yield played("MLP cloning", seed, mlp, time.time() - started)
         for method in options.methods:
             policy = learn(options, method, seed, demos, chunk)
-            found = policy.evaluate(demos[: min(10, demos.episodes)], k=1)
-            about = {"KL": f"{found['kl']:.2f}", "active": f"{found['active_units']} of {policy.latent_dim}"}
-            yield row(method, seed, policy, policy.history_[-1]["seconds"], about)
+            about = health(policy, demos[: min(10, demos.episodes)])
+            yield played(method, seed, policy, policy.history_[-1]["seconds"], **about)
             if policy.z == "mean":
                 policy.z = "episode"
-                yield row(f"{method}, z drawn", seed, policy, 0, about)
+                yield played(f"{method}, z drawn", seed, policy, **about)
 
 
-def played(
-    options: argparse.Namespace,
-    env: Any,
-    method: str,
-    seed: int | str,
-    policy: Any,
-    seconds: float,
-    about: Mapping[str, str],
-    modes: list[str] | None = None,
-) -> dict[str, Any]:
-    """How often a policy succeeds, by each way to execute its chunks, or by `modes` alone."""
-    row: dict[str, Any] = {"method": method, "seed": seed, "train s": f"{seconds:.0f}"}
-    for mode in options.execute:
-        if mode not in (modes or options.execute):
-            row[mode] = "-"
-            continue
-        policy.execute = mode
-        found = rollout(policy, env, options.episodes, 1000)
-        low, high = found["strict_interval"]
-        row[mode] = f"{found['strict_success']:.0%} [{low:.0%}, {high:.0%}]"
-        if found["success"] != found["strict_success"]:
-            row[mode] += f", its own {found['success']:.0%}"
-    if hasattr(env, "route"):
-        policy.execute = options.execute[0]
-        row["rarer way from one start"] = rarer_way(policy, env, options.episodes)
-    return {**row, **{name: about.get(name, "") for name in ("KL", "active")}}
+def health(policy: Any, demos: Demonstrations) -> dict[str, str]:
+    found = policy.evaluate(demos, k=1)
+    return {"KL": f"{found['kl']:.2f}", "active": f"{found['active_units']} of {policy.latent_dim}"}
 
 
 def rarer_way(policy: Any, env: Any, episodes: int, start: int = 1000) -> str:
@@ -200,7 +192,7 @@ def held_out(options: argparse.Namespace) -> Rows:
 
     A fifth of the episodes is held out by each seed. L1: absolute error over the chunk in units of each number's standard deviation,
     padding left out: of one chunk by the policy's own rule; of the median of 16 chunks drawn, the right point to name where absolute
-    error counts; and of the best of them. Nearest neighbour: the chunk after the demonstrated observation nearest to this one."""
+    error counts; and of the best of them."""
     demos = vaekit.read_demonstrations(options.folder / "robot" / "door_human_demos.npz")
     chunk = options.chunk or 20
     yield f"{demos.describe()}; chunks of {chunk}."
@@ -214,9 +206,7 @@ def held_out(options: argparse.Namespace) -> Rows:
         for method in options.methods:
             policy = learn(options, method, seed, past, chunk)
             drawn = np.stack([policy.predict(unseen.observations, noise_seed=(i,)) for i in range(DRAWS)])
-            health = policy.evaluate(unseen, k=1)
-            about = {"KL": f"{health['kl']:.2f}", "active": f"{health['active_units']} of {policy.latent_dim}"}
-            yield {"method": method, "seed": seed, **errors(drawn, past, unseen), **about}
+            yield {"method": method, "seed": seed, **errors(drawn, past, unseen), **health(policy, unseen)}
 
 
 def errors(drawn: np.ndarray, past: Demonstrations, unseen: Demonstrations) -> dict[str, str]:

@@ -106,14 +106,14 @@ def measure(name: str, conv: bool, batch: int, threads: int, seconds: float) -> 
     for attempt in range(TRIES):
         wait_for_quiet()
         others = Others()
-        got = peer_run(peer["script"], job, threads)
+        got = result_of(peer["script"], job, threads)
         tries.append({"rate": got["rows"] / got["seconds"], "others": others.share()})
         if tries[-1]["others"] < DISTURBED or attempt == TRIES - 1:
             return min(tries, key=lambda t: t["others"])
     raise AssertionError
 
 
-def peer_run(script: str, job: dict[str, Any], threads: int) -> dict[str, Any]:
+def result_of(script: str, job: dict[str, Any], threads: int) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, str(HERE / "peers" / f"{script}.py"), json.dumps(job)],
         capture_output=True,
@@ -144,7 +144,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def warm_up() -> None:
-    peer_run("memory", {"threads": 1, "rows": 256, "batch": 128}, 1)
+    result_of("memory", {"threads": 1, "rows": 256, "batch": 128}, 1)
     subprocess.run([sys.executable, "-c", "import torch"], env=environment(1), check=True)
 
 
@@ -208,7 +208,7 @@ def start(options: argparse.Namespace) -> Rows:
             "until": name, "seconds": f"{middle:.2f}", "rounds": " ".join(f"{t:.2f}" for t in times),
             "of `import torch`": f"{middle / base:.2f}x",
         }  # fmt: skip
-    resident = peer_run("memory", {"threads": 2, "rows": MLP_ROWS, "batch": 128}, 2)["resident"]
+    resident = result_of("memory", {"threads": 2, "rows": MLP_ROWS, "batch": 128}, 2)["resident"]
     yield f"Resident memory of a process that trains: {resident[1]:,.0f} MB after epoch 2, {resident[9]:,.0f} MB after epoch 10."
 
 

@@ -15,6 +15,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,47 +31,19 @@ from vaekit.robots.rollout import wilson
 Observation = dict[str, np.ndarray]
 
 
-class Nominal:
-    """Nothing is wrong. A fault begins at step `start`."""
+@dataclass
+class Fault:
+    """What is wrong from step `start` on: with the world, with what the policy sees (now; before the fault), or with its actions."""
 
-    start = 0
-
-    def world(self, env: Any, rng: np.random.Generator) -> None:
-        """Once, before the observation of step `start`."""
-
-    def sense(self, observation: Observation, last: Observation) -> Observation:
-        """What the policy sees; `last` is what was seen before the fault."""
-        return observation
-
-    def move(self, action: np.ndarray) -> np.ndarray:
-        return action
+    start: int = 0
+    world: Callable[[Any, np.random.Generator], None] | None = None
+    sense: Callable[[Observation, Observation], Observation] = lambda now, last: now
+    move: Callable[[np.ndarray], np.ndarray] = lambda action: action
 
 
-class Sensor(Nominal):
+def sensor(name: str, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[..., Observation]:
     """One observation is not what is there."""
-
-    def __init__(self, start: int, name: str, change: Callable[[np.ndarray, np.ndarray], np.ndarray]):
-        self.start, self.name, self.change = start, name, change
-
-    def sense(self, observation: Observation, last: Observation) -> Observation:
-        changed = self.change(observation[self.name], last[self.name])
-        return {**observation, self.name: np.asarray(changed, dtype=np.float32)}
-
-
-class Actuator(Nominal):
-    def __init__(self, start: int, change: Callable[[np.ndarray], np.ndarray]):
-        self.start, self.change = start, change
-
-    def move(self, action: np.ndarray) -> np.ndarray:
-        return self.change(action)
-
-
-class World(Nominal):
-    def __init__(self, start: int, change: Callable[[Any, np.random.Generator], None]):
-        self.start, self.change = start, change
-
-    def world(self, env: Any, rng: np.random.Generator) -> None:
-        self.change(env, rng)
+    return lambda now, last: {**now, name: np.asarray(change(now[name], last[name]), dtype=np.float32)}
 
 
 def shift_point(env: Any, rng: np.random.Generator) -> None:
@@ -92,33 +65,37 @@ def fingers(value: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda action: np.append(action[:3], value)
 
 
-FAULTS: dict[str, dict[str, Nominal]] = {
+FAULTS: dict[str, dict[str, Fault]] = {
     "two-routes": {
-        "point moved by 0.15": World(15, shift_point),
-        "wind of 0.3 upwards": Actuator(10, lambda a: a + np.array([0, 0.3])),
-        "sensor biased by 0.1": Sensor(10, "state", lambda now, last: now + np.array([0, 0.1])),
-        "sensor frozen": Sensor(15, "state", lambda now, last: last),
-        "sensor gives 0": Sensor(15, "state", lambda now, last: 0 * now),
+        "point moved by 0.15": Fault(15, world=shift_point),
+        "wind of 0.3 upwards": Fault(10, move=lambda a: a + np.array([0, 0.3])),
+        "sensor biased by 0.1": Fault(10, sense=sensor("state", lambda now, last: now + np.array([0, 0.1]))),
+        "sensor frozen": Fault(15, sense=sensor("state", lambda now, last: last)),
+        "sensor gives 0": Fault(15, sense=sensor("state", lambda now, last: 0 * now)),
     },
     "fetch-pick-and-place": {
-        "block moved by 10 cm": World(15, shift_block),
-        "fingers stuck open": Actuator(0, fingers(1.0)),
-        "x actions biased by 0.3": Actuator(10, lambda a: a + np.array([0.3, 0, 0, 0])),
-        "gripper position biased by 3 cm": Sensor(0, "state", lambda now, last: now + np.eye(10)[0] * 0.03),
-        "block's sensor frozen": Sensor(5, "environment_state", lambda now, last: last),
-        "block's sensor gives 0": Sensor(15, "environment_state", lambda now, last: 0 * now),
+        "block moved by 10 cm": Fault(15, world=shift_block),
+        "fingers stuck open": Fault(0, move=lambda a: np.append(a[:3], 1.0)),
+        "x actions biased by 0.3": Fault(10, move=lambda a: a + np.array([0.3, 0, 0, 0])),
+        "gripper position biased by 3 cm": Fault(
+            0, sense=sensor("state", lambda now, last: now + np.eye(10)[0] * 0.03)
+        ),
+        "block's sensor frozen": Fault(5, sense=sensor("environment_state", lambda now, last: last)),
+        "block's sensor gives 0": Fault(15, sense=sensor("environment_state", lambda now, last: 0 * now)),
     },
 }
 
 
-def play(policy: Policy, env: Environment, seed: int, fault: Nominal) -> tuple[Observation, bool]:
+def play(policy: Policy, env: Environment, seed: int, fault: Fault) -> tuple[Observation, bool]:
     """What the policy saw, (T, ...) by name, and whether it succeeded."""
     rng, observation, over, seen = np.random.default_rng([seed, 2]), env.reset(seed), False, []
     policy.reset(seed)
     while not over:
         if env.steps == fault.start:
-            fault.world(env, rng)
-            observation = last = env._observe() if isinstance(fault, World) and env.steps else observation
+            if fault.world:
+                fault.world(env, rng)
+                observation = env._observe()
+            last = observation
         if env.steps >= fault.start:
             observation = fault.sense(observation, last)
         seen.append(observation)
@@ -178,7 +155,7 @@ def table(options: argparse.Namespace) -> Rows:
         demonstrations = demonstrate(task, options.demonstrations, 0)
         policy = Policy(8, size="small", minutes=options.minutes, random_state=seed).fit(demonstrations)
         env = make(task)
-        usual = [play(policy, env, 30_000 + i, Nominal()) for i in range(options.calibration)]
+        usual = [play(policy, env, 30_000 + i, Fault()) for i in range(options.calibration)]
         good = [seen for seen, success in usual if success or is_toy()]  # none succeeds after seconds of training
         detectors = detectors_of(policy, demonstrations, seed)
         monitors = {
@@ -189,7 +166,7 @@ def table(options: argparse.Namespace) -> Rows:
             f"{task}, seed {seed}: {len(good)} of {len(usual)} rollouts succeeded and are calibrated on; "
             f"milliseconds of a monitor's step: {steps}."
         )
-        for fault, how in {"nothing": Nominal(), **FAULTS[task]}.items():
+        for fault, how in {"nothing": Fault(), **FAULTS[task]}.items():
             count = options.nominal if fault == "nothing" else options.planted
             episodes = [play(policy, env, 40_000 + i, how) for i in range(count)]
             groups = {fault: episodes}
