@@ -16,7 +16,7 @@ from scipy.io import loadmat
 from sklearn.metrics import roc_auc_score
 
 import vaekit
-from harness import Rows, arguments, run, trained
+from harness import Rows, arguments, given, run, trained
 from readers import cifar10, few, idx, sign_digits, sprites
 from vaekit.training.data import split
 from vaekit.uses.scores import SCORES, distance, gaussian, log_octaves
@@ -134,7 +134,7 @@ def table(options: argparse.Namespace) -> Rows:
     that is near: its own test pictures, left and right exchanged (upside down, those in colour).
 
     The octaves of "path" were chosen on seed 0 and on these sets, but for silhouettes and emoji, which came after."""
-    sizes = {key: getattr(options, key) for key in ("rows", "epochs", "pictures", "reference", "k", "regret_pictures")}
+    sizes = given(options, "rows", "epochs", "pictures", "reference", "k", "regret_pictures")
     for name in options.data:
         found = []
         for seed in options.seeds:

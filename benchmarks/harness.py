@@ -115,6 +115,11 @@ class Cells:
         return self.known[name]["found"]
 
 
+def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Options by name: a part of a cell's key."""
+    return {name: getattr(options, name) for name in names}
+
+
 def trained(options: argparse.Namespace, name: str, model: Any, rows: Any, conditions: Any = None) -> Any:
     """The model, fitted, with a line per epoch; with --runs in a folder there, and one that was cut short goes on."""
     name = f"{script()}-{options.table}{options.suffix}-{name}-{model.random_state}"
@@ -131,13 +136,13 @@ class Lines:
         print({k: round(v, 2) for k, v in row.items()}, file=sys.stderr, flush=True)
 
 
-def take_turns(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def take_turns(candidates: Mapping[Any, Callable[[], Any]], rounds: int) -> dict[Any, list[Any]]:
     """What each candidate measures in each round. They take turns, so that what else the machine does hits all alike."""
-    measured: dict[str, list[float]] = {name: [] for name in candidates}
+    measured: dict[Any, list[Any]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, measure in candidates.items():
             measured[name].append(measure())
-            print(name, round(measured[name][-1], 3), flush=True)
+            print(name, measured[name][-1], flush=True)
     return measured
 
 

@@ -11,7 +11,6 @@ with what was there. Cells that were empty before are not scored.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -23,7 +22,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 import vaekit
-from harness import Rows, arguments, averages, run
+from harness import Rows, arguments, averages, given, run
 from readers import TARGETS, frames
 
 Filled = tuple[pd.DataFrame, list[pd.DataFrame]]  # the best guess, and draws
@@ -194,13 +193,7 @@ def measured(rows: pd.DataFrame, gaps: pd.DataFrame, best: pd.DataFrame, draws: 
     return {key: float(np.mean(values)) for key, values in found.items() if values}
 
 
-COLUMNS = {
-    "RMSE": ("rmse", 3),
-    "error": ("error", 3),
-    "CRPS": ("crps", 3),
-    "inside 90 %": ("inside", 3),
-    "s": ("seconds", 0),
-}
+COLUMNS = {"RMSE": ("rmse", 3), "error": ("error", 3), "CRPS": ("crps", 3), "inside 90 %": ("inside", 3), "s": ("seconds", 0)}  # fmt: skip
 
 
 def fill(name: str, method: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
@@ -227,26 +220,16 @@ def tables(options: argparse.Namespace) -> Rows:
     for name in options.data:
         means: dict[str, list[float]] = {"rmse": [], "error": []}
         for method in options.methods:
-            key = {
-                "data": name,
-                "method": method,
-                "rows": options.rows,
-                "hidden": options.hidden,
-                "draws": options.draws,
-            }
+            key = {"data": name, "method": method, **given(options, "rows", "hidden", "draws")}
             if method == "vaekit":
-                key |= {"epochs": options.epochs, "settings": options.settings}
+                key |= given(options, "epochs", "settings")
             runs = [options.cell({**key, "seed": seed}, fill, name, method, seed, options) for seed in options.seeds]
-            yield {"data": name, "method": labelled(method, options), **averages(runs, COLUMNS)}
+            yield {"data": name, "method": method, **averages(runs, COLUMNS)}
             for score in means.keys() & runs[0].keys():
                 means[score].append(np.mean([run[score] for run in runs]))
         places += [rankdata(values) for values in means.values() if values]
     for method, place in zip(options.methods, np.mean(places, 0), strict=True):
-        yield {"data": "mean rank", "method": labelled(method, options), "RMSE": f"{place:.2f}"}
-
-
-def labelled(method: str, options: argparse.Namespace) -> str:
-    return f"{method} {json.dumps(options.settings)}" if method == "vaekit" and options.settings else method
+        yield {"data": "mean rank", "method": method, "RMSE": f"{place:.2f}"}
 
 
 if __name__ == "__main__":

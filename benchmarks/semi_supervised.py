@@ -28,7 +28,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 import vaekit as vk
-from harness import Rows, arguments, run, spread
+from harness import Rows, arguments, given, run, spread
 from readers import few, frames, idx
 
 Sets = tuple[Any, np.ndarray, Any, np.ndarray]
@@ -91,45 +91,31 @@ def pick(x: Any, rows: np.ndarray) -> Any:
     return [x[i] for i in rows] if isinstance(x, list) else x.iloc[rows] if hasattr(x, "iloc") else x[rows]
 
 
-Learner = Callable[[argparse.Namespace, int, Any, np.ndarray], Any]
-"""Training rows and their labels, -1 where there is none -> something with `predict`."""
+def alone(o: argparse.Namespace, seed: int) -> Any:
+    epochs, batch_size = max(1, 1000 // max(1, o.labels // 128)), min(128, o.labels)
+    return ours(o, seed, consistency=0.0).set_params(epochs=epochs, batch_size=batch_size)
 
 
-def on_labels(build: Callable[[argparse.Namespace, int], Any]) -> Learner:
-    def fit(o: argparse.Namespace, seed: int, x: Any, y: np.ndarray) -> Any:
-        rows = np.flatnonzero(y >= 0)
-        return build(o, seed).fit(pick(x, rows), y[rows])
-
-    return fit
+def boosting(o: argparse.Namespace, seed: int) -> Any:
+    dense = FunctionTransformer(lambda x: x.toarray() if hasattr(x, "toarray") else x, accept_sparse=True)
+    return make_pipeline(features(o), dense, HistGradientBoostingClassifier(random_state=seed))
 
 
-def on_all(build: Callable[[argparse.Namespace, int], Any]) -> Learner:
-    return lambda o, seed, x, y: build(o, seed).fit(x, y)
+def logistic() -> LogisticRegression:
+    return LogisticRegression(max_iter=1000)
 
 
-def self_training(o: argparse.Namespace, seed: int) -> Any:
-    return make_pipeline(features(o), SelfTrainingClassifier(LogisticRegression(max_iter=1000)))
-
-
-METHODS: dict[str, Learner] = {
-    "vaekit": on_all(ours),
-    "M2, as published": on_all(lambda o, seed: ours(o, seed, **vk.preset("m2"))),
-    "the same network, labels alone": on_labels(
-        lambda o, seed: ours(o, seed, consistency=0.0).set_params(
-            epochs=max(1, 1000 // max(1, o.labels // 128)), batch_size=min(128, o.labels)
-        )
+METHODS: dict[str, tuple[Callable[[argparse.Namespace, int], Any], bool]] = {
+    # the learner; whether it sees the rows without a label
+    "vaekit": (ours, True),
+    "M2, as published": (lambda o, seed: ours(o, seed, **vk.preset("m2")), True),
+    "the same network, labels alone": (alone, False),
+    "logistic regression, labels alone": (lambda o, seed: make_pipeline(features(o), logistic()), False),
+    "gradient boosting, labels alone": (boosting, False),
+    "self-training, logistic regression": (
+        lambda o, seed: make_pipeline(features(o), SelfTrainingClassifier(logistic())),
+        True,
     ),
-    "logistic regression, labels alone": on_labels(
-        lambda o, seed: make_pipeline(features(o), LogisticRegression(max_iter=1000))
-    ),
-    "gradient boosting, labels alone": on_labels(
-        lambda o, seed: make_pipeline(
-            features(o),
-            FunctionTransformer(lambda x: x.toarray() if hasattr(x, "toarray") else x, accept_sparse=True),
-            HistGradientBoostingClassifier(random_state=seed),
-        )
-    ),
-    "self-training, logistic regression": on_all(self_training),
 }
 
 
@@ -144,11 +130,14 @@ ABOUT = {
 }
 
 
-def judged(o: argparse.Namespace, who: str, seed: int, rows: Sets) -> dict[str, float]:
+def judged(o: argparse.Namespace, who: str, seed: int, sets: Sets) -> dict[str, float]:
     """Test error in %, and CPU minutes."""
-    x, y, test_x, test_y = rows
+    x, y, test_x, test_y = sets
+    y = kept(y, o.labels, seed, balanced=o.table != "adult")
+    build, sees_all = METHODS[who]
+    rows = np.arange(len(y)) if sees_all else np.flatnonzero(y >= 0)
     started = time.process_time()
-    model = METHODS[who](o, seed, x, kept(y, o.labels, seed, balanced=o.table != "adult"))
+    model = build(o, seed).fit(pick(x, rows), y[rows])
     minutes = (time.process_time() - started) / 60
     return {"error": 100 * float(np.mean(model.predict(test_x) != test_y)), "minutes": minutes}
 
@@ -160,10 +149,10 @@ def table(o: argparse.Namespace) -> Rows:
     `SemiSupervisedVAE` at its defaults but for the epochs."""
     o.labels = o.labels or (326 if o.table == "adult" else 100)
     yield f"{o.labels} labels, {o.epochs or 'its own number of'} epochs. " + " ".join(ABOUT[o.table].split())
-    rows = DATA[o.table](o.folder)
+    sets = DATA[o.table](o.folder)
     for who in o.methods:
-        key = {"table": o.table, "labels": o.labels, "epochs": o.epochs, "method": who}
-        cells = [o.cell({**key, "seed": seed}, judged, o, who, seed, rows) for seed in o.seeds]
+        key = {**given(o, "table", "labels", "epochs"), "method": who}
+        cells = [o.cell({**key, "seed": seed}, judged, o, who, seed, sets) for seed in o.seeds]
         errors = [cell["error"] for cell in cells]
         yield {
             "learner": who, "seeds": len(cells), "test error, %": spread(errors, 2),

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -69,28 +70,25 @@ def training(options: argparse.Namespace) -> Rows:
     warm_up()
     setups = [(False, b, t) for b in options.batch for t in options.threads]
     setups += [(True, 128, t) for t in options.threads] if options.conv else []
-    measured: dict[str, dict[str, list[dict[str, float]]]] = {}
-    for round_ in range(options.rounds):
-        for conv, batch, threads in setups:
-            setup = f"{'conv' if conv else 'mlp'}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
-            for name in peers:
-                if conv and name not in CONV_PEERS:
-                    continue
-                got = measure(name, conv, batch, threads, options.seconds)
-                measured.setdefault(setup, {}).setdefault(name, []).append(got)
-                line = f"round {round_ + 1}  {setup:26}  {name:18} {got['rate']:9,.0f} samples/s"
-                print(line + f"   others {got['others']:.0%}" * (got["others"] > DISTURBED), flush=True)
-    for setup, found in measured.items():
-        for name, runs in found.items():
-            rates = [r["rate"] for r in runs]
-            ours = [r["rate"] for r in found["vaekit"]] if "vaekit" in found and name != "vaekit" else []
-            ratios = [a / b for a, b in zip(ours, rates, strict=False)]
-            yield {
-                "setup": setup, "": PEERS[name]["title"], "samples/s": f"{statistics.median(rates):,.0f}",
-                "rounds": " ".join(f"{rate:,.0f}" for rate in rates),
-                "vaekit against it": f"{statistics.median(ratios):.2f}x" if ratios else "",
-            }  # fmt: skip
-    every = [run["others"] for found in measured.values() for runs in found.values() for run in runs]
+    candidates = {
+        (f"{'conv' if conv else 'mlp'}, batch {batch}, {threads} thread{'s' * (threads > 1)}", name): partial(
+            measure, name, conv, batch, threads, options.seconds
+        )
+        for conv, batch, threads in setups
+        for name in peers
+        if not conv or name in CONV_PEERS
+    }
+    found = take_turns(candidates, options.rounds)
+    for (setup, name), runs in found.items():
+        rates = [run["rate"] for run in runs]
+        ours = [run["rate"] for run in found.get((setup, "vaekit"), [])] if name != "vaekit" else []
+        ratios = [a / b for a, b in zip(ours, rates, strict=False)]
+        yield {
+            "setup": setup, "": PEERS[name]["title"], "samples/s": f"{statistics.median(rates):,.0f}",
+            "rounds": " ".join(f"{rate:,.0f}" for rate in rates),
+            "vaekit against it": f"{statistics.median(ratios):.2f}x" if ratios else "",
+        }  # fmt: skip
+    every = [run["others"] for runs in found.values() for run in runs]
     yield f"{sum(others > DISTURBED for others in every)} of {len(every)} measurements were disturbed by other programs."
 
 

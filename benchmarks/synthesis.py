@@ -12,7 +12,6 @@ measured, and by what formula: `vaekit.evaluation.synthesis`. Needs the extra `b
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -22,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 
 import vaekit
-from harness import Rows, arguments, averages, run
+from harness import Rows, arguments, averages, given, run
 from readers import TARGETS, frames
 from vaekit.evaluation import synthesis
 
@@ -147,17 +146,16 @@ def tables(options: argparse.Namespace) -> Rows:
         for method in options.methods:
             key: dict[str, Any] = {"data": name, "method": method}
             if method not in ("real", "SMOTE"):
-                key |= {"minutes": options.minutes}
+                key |= given(options, "minutes")
             if method == "vaekit":
-                key |= {"epochs": options.epochs, "settings": options.settings}
+                key |= given(options, "epochs", "settings")
             runs = [
                 options.cell({**key, "seed": seed}, measured, name, method, seed, options) for seed in options.seeds
             ]
             score = "r2" if "r2" in runs[0] else "macro_f1"
             best[method] = np.mean([run[score] for run in runs])
             of_real = f"{100 * best[method] / best['real']:.1f} %" if "real" in best else ""
-            settings = f" {json.dumps(options.settings)}" if method == "vaekit" and options.settings else ""
-            yield {"data": name, "method": method + settings, "of real": of_real, **averages(runs, COLUMNS)}
+            yield {"data": name, "method": method, "of real": of_real, **averages(runs, COLUMNS)}
 
 
 if __name__ == "__main__":
