@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -50,27 +49,27 @@ def sprites(folder: Path, part: str, side: int) -> Pictures:
     return x, {name: file["factors"][chosen, i] for i, name in enumerate(names)}
 
 
-def cifar10(folder: Path, part: str) -> Pictures:
-    """CIFAR-10 from JPEGs of quality 75: numbers compare within a table, not with published ones."""
+def jpegs(file: Any, order: np.ndarray, shrink: int = 1) -> np.ndarray:
+    """Pictures of an archive, whose `offset` says where in `jpeg` each one starts, in this order."""
     from PIL import Image
 
-    file = np.load(folder / "cifar10" / f"cifar10_{part}_jpeg.npz")
     stream, at = file["jpeg"], file["offset"]
-    order = few(np.random.default_rng(0).permutation(len(at) - 1))  # the file is sorted by class
-    pictures = [np.asarray(Image.open(io.BytesIO(stream[at[i] : at[i + 1]].tobytes()))) for i in order]
-    return np.stack(pictures), {"label": file["labels"][order]}
+    opened = (Image.open(io.BytesIO(stream[at[i] : at[i + 1]].tobytes())).convert("RGB") for i in order)
+    return np.stack([np.asarray(picture.reduce(shrink)) for picture in opened])
+
+
+def cifar10(folder: Path, part: str) -> Pictures:
+    """CIFAR-10 from JPEGs of quality 75: numbers compare within a table, not with published ones."""
+    file = np.load(folder / "cifar10" / f"cifar10_{part}_jpeg.npz")
+    order = few(np.random.default_rng(0).permutation(len(file["labels"])))  # the file is sorted by class
+    return jpegs(file, order), {"label": file["labels"][order]}
 
 
 def sign_digits(folder: Path, part: str) -> np.ndarray:
     """A fifth, chosen at random, is the test set: (N, 32, 32, 3) by area averaging."""
-    from PIL import Image
-
     file = np.load(folder / "sign_digits" / "sign_digits_64_jpeg.npz")
-    stream, at = file["jpeg"], file["offset"]
-    pictures = [Image.open(io.BytesIO(stream[a:b].tobytes())).convert("RGB") for a, b in itertools.pairwise(at)]
-    x = np.stack([np.asarray(picture.reduce(2)) for picture in pictures])
-    x = x[np.random.default_rng(0).permutation(len(x))]
-    return x[len(x) // 5 :] if part == "train" else x[: len(x) // 5]
+    order = np.random.default_rng(0).permutation(len(file["offset"]) - 1)
+    return jpegs(file, order[len(order) // 5 :] if part == "train" else order[: len(order) // 5], shrink=2)
 
 
 # -- frames --------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -223,12 +224,8 @@ def overlap(text: str, other: str) -> float:
     return (words & Counter(other.split())).total() / words.total()
 
 
-def pairs_of(texts: Sequence[str]) -> list[tuple[str, str]]:
-    return [pair for text in texts for pair in zip(text.split(), text.split()[1:], strict=False)]
-
-
 def distinct_2(texts: Sequence[str]) -> float:
-    pairs = pairs_of(texts)
+    pairs = [pair for text in texts for pair in itertools.pairwise(text.split())]
     return len(set(pairs)) / max(1, len(pairs))
 
 
