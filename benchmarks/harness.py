@@ -43,14 +43,14 @@ def arguments(
     settings: bool = False,
     runs: bool = False,
 ) -> argparse.ArgumentParser:
-    """The options that benchmarks share; a script has those that it gives a default or choices for, and adds its own."""
+    """The options that benchmarks share. A script gets those that it gives a default or choices for, and adds its own."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--toy", action="store_true", help="a run of seconds, to see that it runs: its numbers mean nothing")
     add("--folder", type=Path, default=HERE.parents[1] / "shared" / "data", help="where the data lie")
     add("--results", type=Path, default=HERE / "results", help="the folder to write the table and its cells to")
     add("--suffix", default="", help="end of the table's file name, such as --suffix=-trial")
-    add("--again", action="store_true", help="measure anew what was measured before")
+    add("--again", action="store_true", help="measure every cell again, also those that are in the file of cells")
     if seeds is not None:
         add("--seeds", nargs="+", type=int, default=seeds)
     for name, choices in {"--data": list(data), "--methods": list(methods)}.items():
@@ -58,9 +58,9 @@ def arguments(
             add(name, nargs="+", choices=choices, default=choices)
     add("--threads", type=int, nargs="+" if isinstance(threads, list) else None, default=threads)
     if settings:
-        add("--settings", type=json.loads, default={}, help='further ones of vaekit, such as \'{"size": "small"}\'')
+        add("--settings", type=json.loads, default={}, help="more settings of vaekit, as JSON")
     if runs:
-        add("--runs", type=Path, help="keep what is trained in this folder, and go on with what is there")
+        add("--runs", type=Path, help="keep models in this folder, and go on with a training that was cut short")
     return parser
 
 
@@ -69,7 +69,8 @@ def is_toy() -> bool:
 
 
 def run(parser: argparse.ArgumentParser, tables: Mapping[str, Table], **toy: Any) -> None:
-    """Make the table that is named, the first by default. With --toy `toy` are the defaults, and it goes to a temporary folder."""
+    """Make the table that the command names, by default the first. With --toy the options default to `toy`, and the table goes to a
+    temporary folder."""
     parser.add_argument("table", nargs="?", choices=list(tables), default=next(iter(tables)))
     if is_toy():
         parser.set_defaults(results=Path(tempfile.mkdtemp(prefix="vaekit-toy-")), **toy)
@@ -94,8 +95,8 @@ def run(parser: argparse.ArgumentParser, tables: Mapping[str, Table], **toy: Any
 
 
 class Cells:
-    """What was measured: a line of JSON for each cell, with its key, which names all that it depends on, and its commit.
-    It is written down at once. A cell that is there is not measured again, and the table names its commit."""
+    """What was measured. Each cell is a line of JSON: its key, which names all that it depends on, what was found, and the commit.
+    A cell is written at once and is not measured again; the table names the commits of older cells."""
 
     def __init__(self, path: Path, again: bool = False):
         self.path, self.commits = path, set[str]()
@@ -116,12 +117,12 @@ class Cells:
 
 
 def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Options by name: a part of a cell's key."""
+    """These options by name, for the key of a cell that depends on them."""
     return {name: getattr(options, name) for name in names}
 
 
 def trained(options: argparse.Namespace, name: str, model: Any, rows: Any, conditions: Any = None) -> Any:
-    """The model, fitted, with a line per epoch; with --runs in a folder there, and one that was cut short goes on."""
+    """Fit the model and print a line per epoch. With --runs it is kept there, and a training that was cut short goes on."""
     name = f"{script()}-{options.table}{options.suffix}-{name}-{model.random_state}"
     folder = options.runs and options.runs / name.lower().replace(" ", "-")
     return model.fit_rows(rows, conditions or {}, watchers=[Lines()], folder=folder, resume=True)
@@ -137,7 +138,7 @@ class Lines:
 
 
 def take_turns(candidates: Mapping[Any, Callable[[], Any]], rounds: int) -> dict[Any, list[Any]]:
-    """What each candidate measures in each round. They take turns, so that what else the machine does hits all alike."""
+    """What each candidate measures in each round. They take turns, so that other work on the machine slows all of them alike."""
     measured: dict[Any, list[Any]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, measure in candidates.items():
@@ -157,12 +158,12 @@ def spread(values: Sequence[float] | np.ndarray, digits: int, ddof: int = 0) -> 
 
 
 def averages(runs: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, int]]) -> dict[str, str]:
-    """Columns of a row: for each title its key in the runs and its digits."""
+    """The columns of a row: mean and spread over runs. columns: for each title a key of the runs, and digits."""
     return {t: spread([run[key] for run in runs if key in run], digits) for t, (key, digits) in columns.items()}
 
 
 def write(options: argparse.Namespace, title: str, notes: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    """The table so far, as Markdown and JSON. Its columns are those of its first row; where another lacks one it is empty."""
+    """Write the table so far, as Markdown and JSON. The first row names the columns; what a later row lacks stays empty."""
     by = made_by(options)
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     lines += ["| " + " | ".join(str(row.get(column, "")) for column in rows[0]) + " |" for row in rows]
@@ -173,8 +174,8 @@ def write(options: argparse.Namespace, title: str, notes: Sequence[str], rows: S
 
 
 def made_by(options: argparse.Namespace) -> dict[str, str]:
-    """What a table was made by: command, threads, hardware, versions, commit, seeds, date."""
-    # Where data and runs lie is this machine's own affair.
+    """What made a table: command, threads, hardware, versions, commit, seeds, date."""
+    # Where the data and the results lie concerns this machine alone.
     places = {i + j for i, a in enumerate(sys.argv) if a in ("--folder", "--runs", "--results") for j in (0, 1)}
     words = shlex.join(a for i, a in enumerate(sys.argv) if i and i not in places)
     threads = options.threads or torch.get_num_threads()
@@ -207,7 +208,7 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """Its name, the cores there are, and what it multiplies matrices with."""
+    """The name of the processor, its cores, and its instructions for products of matrices."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
     about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
