@@ -6,7 +6,7 @@ benchmarks/results/.
 
 Adult (target: income, a category) has its official test rows; of California housing (median_house_value) and diamonds
 (price) a fifth, drawn with the seed, is for testing. Every table has as many synthetic rows as it had training rows. What is
-measured, and by what formula: `vaekit.evaluation.synthesis`. Needs the extra `bench`.
+measured, and by what formula: `vaekit.kinds.table.synthesis`. Needs the extra `bench`.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ def labelled(folder: Path, name: str, part: str) -> tuple[np.ndarray, np.ndarray
 
 
 def fitted(o: argparse.Namespace, name: str, build: Any, texts: Sequence[str], y: Any = None, **settings: Any) -> Any:
-    model = build(**{"tokenizer": WORDS, "epochs": o.epochs, "latent_dim": o.latent_dim, **o.settings, **settings})
+    model = build(
+        **{"kind": {"tokenizer": WORDS}, "epochs": o.epochs, "latent_dim": o.latent_dim, **o.settings, **settings}
+    )
     rows, conditions = np.array(list(texts), dtype=object), {} if y is None else {"y": y}
     return trained(o, f"{name}-{model.latent_dim}", model, rows, conditions)
 
@@ -208,7 +210,7 @@ def drawn_midpoints(model: Any, ends: Sequence[tuple[str, str]], seed: int) -> l
     a, b = (torch.from_numpy(model.transform(list(texts))) for texts in zip(*ends, strict=True))
     z = torch.stack([spherical(*pair, 3)[1] for pair in zip(a, b, strict=True)])
     with torch.no_grad():
-        return list(model.kind_.unpack(model._model().decode(z).sample(1, normal_noise(generator(seed)))[0]))
+        return list(model.kind_.unpack(model.fitted_.precise().decode(z).sample(1, normal_noise(generator(seed)))[0]))
 
 
 def other_captions(o: argparse.Namespace, known: set[str]) -> list[str]:

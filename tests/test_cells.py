@@ -20,7 +20,7 @@ from vaekit.errors import Note, UserError
 from vaekit.frame import to_frame
 from vaekit.frame.cells import format_of, read_cells, written
 from vaekit.frame.dates import FORMATS
-from vaekit.runs.recipe import imputed, read_for
+from vaekit.recipes.recipe import imputed, read_for
 from vaekit.uses.write import write_pieces
 
 few = settings(max_examples=40, deadline=None)

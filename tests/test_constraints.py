@@ -84,7 +84,7 @@ def test_the_rows_of_the_test_obey() -> None:
 @pytest.fixture(scope="module")
 def model() -> Any:
     gaps = ROWS.mask(RNG.random(ROWS.shape) < 0.1).astype({"quantity": "Int64"})
-    return vaekit.VAE(**TINY, constraints=RULES).fit(gaps)
+    return vaekit.VAE(**TINY, kind={"constraints": RULES}).fit(gaps)
 
 
 def test_every_row_that_is_drawn_obeys_and_has_the_columns_and_types_of_the_data(model: Any) -> None:
@@ -131,7 +131,7 @@ def test_what_cannot_be_filled_so_is_told(model: Any) -> None:
 def test_a_start_is_filled_from_the_end_that_is_known() -> None:
     """Starts lie in a month, trips take a quarter of an hour: given the end, the start is known to minutes."""
     rows = ROWS[["start", "end"]]
-    model = vaekit.VAE(**TINY, constraints=["start <= end"]).fit(rows)
+    model = vaekit.VAE(**TINY, kind={"constraints": ["start <= end"]}).fit(rows)
     filled = model.impute(rows.assign(start=pd.NaT))
     assert ((filled["start"] - rows["start"]).abs() < pd.Timedelta("3h")).all()
 
@@ -141,7 +141,7 @@ def test_a_density_is_that_of_the_columns_themselves() -> None:
     rng = np.random.default_rng(0)
     a, gap = rng.normal(size=400).round(3), rng.exponential(1, 400).round(3)
     rows = pd.DataFrame({"a": a, "b": (a + gap).round(3)})
-    model = vaekit.VAE(**TINY, constraints=["a <= b"]).fit(rows)
+    model = vaekit.VAE(**TINY, kind={"constraints": ["a <= b"]}).fit(rows)
     shifted = pd.DataFrame({"a": a, "b": gap})
     np.testing.assert_allclose(
         model.score_samples(rows), vaekit.VAE(**TINY).fit(shifted).score_samples(shifted), rtol=1e-4, atol=1e-4
@@ -221,15 +221,15 @@ def check(rows: Any, strict: bool, step: float, sums: bool = True) -> None:
 def test_what_is_no_constraint_is_told_before_training(rules: list[str], message: str) -> None:
     rows = ROWS.assign(name="x")
     with pytest.raises(UserError, match=message):
-        vaekit.VAE(**TINY, constraints=rules).fit(rows)
+        vaekit.VAE(**TINY, kind={"constraints": rules}).fit(rows)
     with pytest.raises(UserError, match="constraints is for tables"):
-        vaekit.VAE(constraints=rules).fit(np.zeros((20, 3)))
+        vaekit.VAE(kind={"constraints": rules}).fit(np.zeros((20, 3)))
 
 
 def test_rows_that_violate_are_counted_and_the_cell_counts_as_missing() -> None:
     rows = ROWS[["low", "high"]].copy()
     rows.loc[:2, "high"] = 0.0
-    model = vaekit.VAE(**TINY, constraints=["low <= high"])
+    model = vaekit.VAE(**TINY, kind={"constraints": ["low <= high"]})
     with pytest.warns(Note, match="3 of 400 rows violate 'low <= high': their 'high' counts as missing"):
         model.fit(rows)
     assert any("violate" in text for text in model.notes_)
@@ -237,8 +237,8 @@ def test_rows_that_violate_are_counted_and_the_cell_counts_as_missing() -> None:
 
 
 def test_from_the_command_line_and_from_a_file(tmp_path: Path) -> None:
-    from vaekit.runs.load import describe_run
-    from vaekit.runs.recipe import Recipe
+    from vaekit.recipes.recipe import Recipe
+    from vaekit.runs.describe import describe_run
 
     ROWS[["low", "high"]].to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "c.yaml").write_text(f"source: {tmp_path}/t.csv\nconstraints: [low <= high]\nepochs: 1\nsize: small\n")
@@ -264,7 +264,7 @@ TIMES = DAYS * 24 + HOURS
 )
 def test_columns_of_different_types_are_compared_as_what_they_mean(low: Any, high: Any, unit: str | None) -> None:
     table = pa.table({"low": low, "high": high})
-    new = vaekit.VAE(**TINY, constraints=["low <= high"]).fit(table).sample(500)
+    new = vaekit.VAE(**TINY, kind={"constraints": ["low <= high"]}).fit(table).sample(500)
     assert new.schema.types == table.schema.types
     rows = new.to_pandas()
     gap = pd.to_datetime(rows["high"]) - pd.to_datetime(rows["low"]) if unit else rows["high"] - rows["low"]
@@ -275,7 +275,7 @@ def test_columns_of_different_types_are_compared_as_what_they_mean(low: Any, hig
 
 def test_names_that_look_like_sums_and_have_spaces() -> None:
     rows = pd.DataFrame({"check-in": LOW, "check in": OPEN.round(2), "check": CLOSE.round(2)})
-    model = vaekit.VAE(**TINY, constraints=["check-in <= check in", "check-in<=check"]).fit(rows)
+    model = vaekit.VAE(**TINY, kind={"constraints": ["check-in <= check in", "check-in<=check"]}).fit(rows)
     new = model.sample(300)
     assert (new["check-in"] <= new["check in"]).all()
     assert (new["check-in"] <= new["check"]).all()

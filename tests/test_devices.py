@@ -13,6 +13,7 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, normal_noise
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.errors import UserError
 from vaekit.kinds.text import Text
+from vaekit.kinds.text.fill_in import Reader, candidates
 from vaekit.model import LatentModel
 from vaekit.nets import MLP, ConditionEmbedding, ResNet
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
@@ -28,11 +29,10 @@ from vaekit.robots.report import most_varied
 from vaekit.structures import build_ladder, build_quantised
 from vaekit.structures.build import build_flat
 from vaekit.structures.marginal import likeliest, marginal
+from vaekit.structures.resample import complete
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted, thinned
 from vaekit.training import Data, Training, fit
 from vaekit.uses import generate
-from vaekit.uses.fill_in import Reader, candidates
-from vaekit.uses.impute import impute
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS, codes_of, gain
 from vaekit.uses.scores import log_octaves
@@ -161,7 +161,7 @@ def test_every_likelihood(name):
     with torch.no_grad():
         data = Data(moved(x), moved(torch.rand(x.shape) < 0.7), moved(LABELS))
         model.likelihood.check(data.x, data.mask)
-        check(impute(model, data, 3, torch.Generator()))
+        check(complete(model, data, 3, torch.Generator()))
 
 
 def test_a_policy():
@@ -210,7 +210,7 @@ def test_every_use():
     assert found["elbo"] <= -found["iw_nll"] + 5
     for mean in (True, False):
         check(generate.sample(model, ROWS, data.y, temperature=1.0, mean=mean, generator=torch.Generator()))
-    check(impute(model, data, 3, torch.Generator()))
+    check(complete(model, data, 3, torch.Generator()))
     ends = moved(torch.randn(2, 2))
     for path in PATHS.values():
         check(path(*ends, 5, lambda z: model.decode(z[None]).mean[0]))

@@ -276,11 +276,11 @@ def test_every_likelihood_on_every_kind(likelihood, shape):
 
 def test_binarize(digits):
     images, _ = digits
-    vae = vk.VAE(4, binarize="dynamic", **QUICK).fit(images)
+    vae = vk.VAE(4, kind={"binarize": "dynamic"}, **QUICK).fit(images)
     assert vae.likelihood_["name"] == "bernoulli"
     assert vae.score(images[:100]) < 0  # a probability now, no density
     with pytest.raises(UserError, match="dynamic, threshold"):
-        vk.VAE(binarize="sometimes", **QUICK).fit(images)
+        vk.VAE(kind={"binarize": "sometimes"}, **QUICK).fit(images)
 
 
 def test_wrong_shape_at_use_is_told(cvae):

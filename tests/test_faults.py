@@ -17,10 +17,10 @@ import vaekit as vk
 from vaekit import files
 from vaekit.errors import UserError
 from vaekit.files import digest
+from vaekit.recipes.recipe import Recipe, evaluate, held_out
 from vaekit.robots.published import load_published
+from vaekit.runs.describe import describe_run
 from vaekit.runs.directory import read_evaluation
-from vaekit.runs.load import describe_run
-from vaekit.runs.recipe import Recipe, evaluate, held_out
 from vaekit.sources import base
 
 ROWS = np.random.default_rng(0).normal(size=(40, 2))

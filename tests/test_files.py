@@ -16,7 +16,7 @@ import vaekit as vk
 from vaekit.cli import main
 from vaekit.errors import UserError
 from vaekit.files import locked, read_yaml, write_atomically, write_text
-from vaekit.runs.recipe import Recipe
+from vaekit.recipes.recipe import Recipe
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
 

@@ -15,7 +15,7 @@ from vaekit.conditions import Conditions
 from vaekit.errors import UserError
 from vaekit.frame import Frame
 from vaekit.kinds.table import Table
-from vaekit.uses.filters import COMPARE, Clause, check, clauses, draw_until
+from vaekit.kinds.table.filters import COMPARE, Clause, check, clauses, draw_until
 
 TABLE = pa.table(
     {

@@ -14,7 +14,7 @@ from PIL import Image, features
 
 import vaekit as vk
 from conftest import mistake, noise, save_picture, vaekit
-from vaekit.runs.recipe import Recipe, read_for
+from vaekit.recipes.recipe import Recipe, read_for
 from vaekit.sources import read
 
 refused = partial(mistake, read)

@@ -29,7 +29,7 @@ WORDS = {
     "sampler": ["auto", "prior", "gmm", "flow"],
     "objective": ["elbo", "free_bits", "capacity", "kl_floor", "kl_target", "geco", "beta_tc", "factor_vae", "info_vae", "iwae", "dreg", "vae_gan", "act"],
     "preset": ["act", "m2"], "z": ["episode", "chunk", "mean"], "execute": ["ensemble", "3"], "backbone": ["nowhere.pth"],
-    "precision": ["auto", "32-true", "bf16-mixed", "16-mixed", "16-true", "64-true"], "accelerator": ["auto", "cpu", "cuda", "mps", "gpu", "tpu"],
+    "precision": ["auto", "32-true", "bf16-mixed", "16-mixed", "16-true", "64-true"], "device": ["auto", "cpu", "cuda", "mps", "gpu", "tpu"],
     "strategy": ["auto", "fsdp", "deepspeed"],
     "where": ["city=Rome", "age>=30", "age<0", "city!=Oslo", "age=x", "nope=1", "age", ">=3"],
     "path_": ["linear", "spherical", "geodesic"], "name": ["auto", "loglik", "path", "reconstruction", "kl", "regret"],
@@ -213,7 +213,7 @@ def test_what_cannot_be_done_is_told_in_one_line(place, line, monkeypatch):
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
 def test_too_little_memory_is_told_in_one_line(error, monkeypatch):
-    monkeypatch.setattr("vaekit.runs.load.describe_run", lambda run: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("vaekit.runs.describe.describe_run", lambda run: (_ for _ in ()).throw(error))
     code, said = run(["info", "."])
     assert code == 2
     assert "there is not enough memory" in said[-1]
@@ -227,7 +227,7 @@ def test_more_than_any_memory_holds_is_told_in_one_line(place, monkeypatch):
 
 
 def test_a_fault_of_vaekit_is_one_line_and_a_traceback_where_asked_for(monkeypatch, capsys):
-    monkeypatch.setattr("vaekit.runs.load.describe_run", lambda run: 1 / 0)
+    monkeypatch.setattr("vaekit.runs.describe.describe_run", lambda run: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["vaekit", "info", "."])
     with pytest.raises(SystemExit, match="1"):
         main()

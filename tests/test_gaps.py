@@ -10,7 +10,7 @@ import pytest
 
 import vaekit
 from vaekit.errors import Note
-from vaekit.evaluation.gaps import filled_gaps, gap_lines
+from vaekit.kinds.table.gaps import filled_gaps, gap_lines
 
 N = 300
 RNG = np.random.default_rng(0)

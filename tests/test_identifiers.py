@@ -14,7 +14,7 @@ import vaekit
 from vaekit.errors import Note
 from vaekit.frame import to_frame
 from vaekit.kinds.table import Table
-from vaekit.runs.recipe import imputed, read_for, schema_text
+from vaekit.recipes.recipe import imputed, read_for, schema_text
 
 N = 200
 RNG = np.random.default_rng(0)
@@ -97,7 +97,7 @@ def test_a_value_far_from_all_others_is_said_and_may_be_declared_missing(value: 
         Note, match=rf"may stand for a missing cell: t \({value} in .*% of the rows\).* t: {{missing: {value}}}"
     ):
         vaekit.VAE(**TINY).fit(rows)
-    model = vaekit.VAE(**TINY, schema={"t": {"missing": value}}).fit(rows)
+    model = vaekit.VAE(**TINY, kind={"schema": {"t": {"missing": value}}}).fit(rows)
     c = model.kind_.schema["t"]
     assert c.missing == pytest.approx(1 - there.mean())
     assert (c.low, c.high) == (rows["t"][there].min(), rows["t"][there].max())

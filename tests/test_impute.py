@@ -15,8 +15,8 @@ import torch
 import vaekit
 from conftest import real
 from vaekit.errors import UserError
+from vaekit.structures.resample import impute
 from vaekit.training import Data
-from vaekit.uses.impute import impute
 
 N = 600
 RNG = np.random.default_rng(0)
@@ -151,7 +151,12 @@ def test_a_column_that_is_empty_throughout_is_filled_in_the_type_it_was_trained_
 def test_a_category_may_stand_for_a_missing_cell() -> None:
     rows = pd.DataFrame({"c": pd.Categorical(["a", "none", "b"] * 20), "x": np.arange(60.0)})
     schema = {"c": {"kind": "categorical", "missing": "none"}}
-    filled = vaekit.VAE(latent_dim=2, size="small", epochs=1, schema=schema).fit(rows).impute(rows)["c"].astype(str)
+    filled = (
+        vaekit.VAE(latent_dim=2, size="small", epochs=1, kind={"schema": schema})
+        .fit(rows)
+        .impute(rows)["c"]
+        .astype(str)
+    )
     assert set(filled) == {"a", "b"}
     assert (filled[rows["c"] != "none"] == rows["c"].astype(str)[rows["c"] != "none"]).all()
 

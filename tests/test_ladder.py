@@ -195,7 +195,7 @@ def test_training_lowers_the_loss_and_weights_survive_saving():
     base = torch.rand(4, 1, 8, 8, generator=generator).round()
     data = Data(base[torch.randint(4, (256,), generator=generator)])
     model = build_ladder(BernoulliLikelihood((1, 8, 8)), width=8)
-    options = Training(epochs=20, batch_size=32, learning_rate=5e-3, accelerator="cpu", precision="32-true")
+    options = Training(epochs=20, batch_size=32, learning_rate=5e-3, device="cpu", precision="32-true")
     history = fit(launch(options), model, ELBO(), data, data[:64], options).history
     # Four pictures, equally likely, take log 4 nats; the start takes 64 log 2.
     assert history[0]["valid_elbo"] < history[-1]["valid_elbo"]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import vaekit as vk
 from vaekit.errors import UserError
 from vaekit.files import parse_yaml
+from vaekit.recipes.recipe import Recipe
 from vaekit.robots.policy import Policy
-from vaekit.runs.recipe import Recipe
 from vaekit.settings.limits import (
     Many,
     Number,
@@ -156,7 +156,7 @@ def test_no_row_left_to_learn_from_is_told_before_anything_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "trainer", [{"accelerator": "evil"}, {"accelerator": "mps"}, {"strategy": "evil"}, {"strategy": "deepspeed"}]
+    "trainer", [{"device": "evil"}, {"device": "mps"}, {"strategy": "evil"}, {"strategy": "deepspeed"}]
 )
 def test_what_this_machine_cannot_train_with_is_told(tmp_path, trainer):
     x = np.random.default_rng(0).normal(size=(30, 2))

@@ -9,7 +9,7 @@ import vaekit as vk
 from conftest import real, vaekit
 from vaekit.errors import UserError
 from vaekit.evaluation import FeatureNetwork, disentanglement
-from vaekit.runs.measures import columns, distances, factor_scores
+from vaekit.recipes.measures import columns, distances, factor_scores
 from vaekit.sources import Dataset
 
 

@@ -162,7 +162,7 @@ def gaussian_data():
 
 
 def train(model, objective, data, folder=None, resume=False, **options):
-    options = Training(**{"epochs": 60, "accelerator": "cpu", "precision": "32-true", **options})
+    options = Training(**{"epochs": 60, "device": "cpu", "precision": "32-true", **options})
     torch.manual_seed(1)
     return fit(launch(options), model, objective, *data, options, folder=folder, resume=resume)
 
@@ -442,7 +442,7 @@ class Stop:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_trains_and_resumes_to_the_same_bits(tmp_path, gaussian_data, name, precision):
-    options = Training(epochs=4, batch_size=64, accelerator="cpu", precision=precision)
+    options = Training(epochs=4, batch_size=64, device="cpu", precision=precision)
     train, valid = gaussian_data[0][:320], gaussian_data[1][:64]
 
     def go(folder, resume=False, watchers=()):

@@ -12,7 +12,7 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.errors import UserError
 from vaekit.estimators.vae import PARTS
 from vaekit.objectives import OBJECTIVES
-from vaekit.runs.recipe import Recipe
+from vaekit.recipes.recipe import Recipe
 from vaekit.settings.parts import check_options, choose, options_of
 
 REGISTRIES = {**PARTS, "likelihood": LIKELIHOODS}

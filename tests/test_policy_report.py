@@ -12,11 +12,11 @@ import pytest
 
 import vaekit
 from conftest import SCRIPT, check_page
+from vaekit.recipes.recipe import Recipe, report
 from vaekit.robots.datasets import write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.environments import demonstrate
 from vaekit.robots.report import write_policy_report
-from vaekit.runs.recipe import Recipe, report
 
 TINY: dict[str, Any] = {"latent_dim": 2, "size": {"width": 16, "heads": 2, "hidden": 32}, "epochs": 1}
 SECTIONS = {"training", "episodes", "latent", "units", "next", "settings"}

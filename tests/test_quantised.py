@@ -198,7 +198,7 @@ def test_training_lowers_the_loss_and_weights_survive_saving():
     data = Data(base[torch.randint(4, (512,), generator=generator)])
     options = {"codes": 8, "code_dim": 4, "side": 2, "width": 8, "prior_channels": 16}
     model = build_quantised(BernoulliLikelihood((1, 8, 8)), **options)
-    run = Training(epochs=16, batch_size=32, learning_rate=5e-3, accelerator="cpu", precision="32-true")
+    run = Training(epochs=16, batch_size=32, learning_rate=5e-3, device="cpu", precision="32-true")
     history = fit(launch(run), model, ELBO(), data, data[:64], run).history
     # Four pictures, equally likely, take log 4 nats; the start takes 64 log 2 and more.
     assert history[0]["valid_elbo"] < history[-1]["valid_elbo"]

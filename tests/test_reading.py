@@ -28,12 +28,13 @@ from recordings import (
     robomimic,
 )
 from vaekit.errors import Note, UserError
+from vaekit.recipes.recipe import Recipe, evaluate, held_out, report
 from vaekit.robots import reading, videos
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.policy import Policy
-from vaekit.runs.load import describe_run, load
-from vaekit.runs.recipe import Recipe, evaluate, held_out, report
+from vaekit.runs.describe import describe_run
+from vaekit.runs.load import load
 
 # --- LeRobot v2
 

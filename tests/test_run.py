@@ -15,9 +15,9 @@ import vaekit as vk
 from vaekit.errors import Note, UserError
 from vaekit.files import read_tensors, write_tensors
 from vaekit.nets import MLP
-from vaekit.runs import recipe
+from vaekit.recipes import recipe
+from vaekit.recipes.recipe import Recipe
 from vaekit.runs.directory import read_evaluation, save_evaluation
-from vaekit.runs.recipe import Recipe
 from vaekit.uses.write import write_rows
 
 

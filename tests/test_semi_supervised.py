@@ -26,7 +26,7 @@ from vaekit.errors import Note, UserError
 from vaekit.evaluation.likelihood import shared_noise
 from vaekit.model import LatentModel
 from vaekit.nets import MLP, ConditionEmbedding
-from vaekit.runs.recipe import Recipe
+from vaekit.recipes.recipe import Recipe
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted
 from vaekit.training.data import split
 from vaekit.uses.calibrate import every_other, seen
@@ -302,7 +302,7 @@ def test_every_kind_of_data():
     assert model.predict_proba(pictures).shape == (40, 3)
     assert model.interpolate(pictures[0], pictures[1], 3).shape == (3, 9, 7)
     texts = ["a good film", "a bad film", "what a film", "good"] * 6
-    model = vk.SemiSupervisedVAE(2, **quick, tokenizer="word").fit(texts, ["up", "down", None, "up"] * 6)
+    model = vk.SemiSupervisedVAE(2, **quick, kind={"tokenizer": "word"}).fit(texts, ["up", "down", None, "up"] * 6)
     assert set(model.predict(texts)) <= {"up", "down"}
     with torch.no_grad():
         model.model_.classifier.out.bias[0] += 1e3  # no row is in doubt
@@ -454,7 +454,7 @@ def test_the_comparison_has_the_steps_of_the_run_and_no_decoder(monkeypatch):
     monkeypatch.setattr(type(model.model_), "_judge", lambda *a: asked.append(len(a[1])) or judge(*a))
     monkeypatch.setattr(type(model.model_), "decode", lambda *a: decoded.append(1))
     some = np.flatnonzero(few(y, 4) >= 0)
-    other = alone(model, model._data(x[some], y[some], torch.float32), lambda work: shown.append(len(work)) or work)
+    other = alone(model, model.packed(x[some], y[some], torch.float32), lambda work: shown.append(len(work)) or work)
     steps = 3 * int(0.9 * len(y) / 300)
     assert (asked, decoded, shown) == ([40] * steps, [], [steps])
     assert other.score(x[some], y[some]) > model.score(x[some], y[some]) - 0.5

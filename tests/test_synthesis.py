@@ -18,7 +18,7 @@ from sklearn.metrics import r2_score
 from conftest import people
 from vaekit.errors import UserError
 from vaekit.evaluation import synthesis
-from vaekit.evaluation.synthesis import (
+from vaekit.kinds.table.synthesis import (
     SENTENCES,
     choose_target,
     column_shapes,

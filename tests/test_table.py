@@ -153,14 +153,16 @@ def test_a_file_in_pieces_is_the_table_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_schema_by_the_user() -> None:
-    domain = fit(ROWS, schema={"sex": "drop", "age": {"kind": "real"}, "pay": {"kind": "positive", "high": 50}}).kind_
+    domain = fit(
+        ROWS, kind={"schema": {"sex": "drop", "age": {"kind": "real"}, "pay": {"kind": "positive", "high": 50}}}
+    ).kind_
     assert "sex" not in domain.columns
     assert domain.schema["age"].kind == "real"
     assert domain.schema["pay"].high == 50
     with pytest.raises(UserError, match="no column is left"):
-        fit(ROWS[["sex"]], schema={"sex": "drop"})
+        fit(ROWS[["sex"]], kind={"schema": {"sex": "drop"}})
     with pytest.raises(UserError, match="names a column 'sx' that the table does not have; did you mean 'sex'"):
-        fit(ROWS, schema={"sx": "drop"})
+        fit(ROWS, kind={"schema": {"sx": "drop"}})
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
@@ -260,7 +262,7 @@ def test_ten_thousand_classes() -> None:
     ],
 )
 def test_a_bad_file_is_told_in_a_line(tmp_path: Path, text: str, message: str) -> None:
-    from vaekit.runs.recipe import Recipe
+    from vaekit.recipes.recipe import Recipe
 
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match=message) as told:
@@ -269,7 +271,7 @@ def test_a_bad_file_is_told_in_a_line(tmp_path: Path, text: str, message: str) -
 
 
 def test_a_file_cut_in_the_middle_and_one_that_changed(tmp_path: Path) -> None:
-    from vaekit.runs.recipe import Recipe, read_for
+    from vaekit.recipes.recipe import Recipe, read_for
 
     ROWS.to_parquet(tmp_path / "t.parquet")
     content = (tmp_path / "t.parquet").read_bytes()

@@ -13,7 +13,7 @@ import pytest
 import vaekit
 from conftest import SCRIPT, check_page, people
 from vaekit.deploy.table_report import write_table_report
-from vaekit.evaluation.synthesis import SENTENCES, two_sample, verdict
+from vaekit.kinds.table.synthesis import SENTENCES, two_sample, verdict
 
 TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 SECTIONS = {

@@ -265,7 +265,7 @@ def test_a_word_of_a_million_letters_takes_no_longer_than_what_is_read_of_it():
 )
 def test_what_cannot_be_learned_from_is_told(texts, options, said):
     with pytest.raises(UserError, match=said):
-        vk.VAE(tokenizer=options).fit(texts)
+        vk.VAE(kind={"tokenizer": options}).fit(texts)
 
 
 # -- estimators --------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_what_cannot_be_learned_from_is_told(texts, options, said):
 
 @pytest.fixture(scope="module")
 def vae():
-    return vk.VAE(3, tokenizer="word", **QUICK).fit(TEXTS)
+    return vk.VAE(3, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS)
 
 
 def test_an_estimator_of_texts(vae, tmp_path):
@@ -295,7 +295,7 @@ def test_a_text_scores_the_same_alone(vae):
 
 
 def test_a_language_model_is_a_model_without_a_latent():
-    model = vk.VAE(0, tokenizer="word", **QUICK).fit(TEXTS)
+    model = vk.VAE(0, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS)
     results = model.evaluate(TEXTS, k=2)
     assert results["kl"] == 0
     assert results["verdict"].startswith("There is no latent")
@@ -307,7 +307,9 @@ def test_a_language_model_is_a_model_without_a_latent():
 
 def test_texts_of_a_class():
     y = np.array(["x" if t.startswith("a man") else "y" for t in TEXTS])
-    cvae = vk.CVAE(0, tokenizer="word", size="small", epochs=200, batch_size=9, objective="elbo").fit(TEXTS, y)
+    cvae = vk.CVAE(0, kind={"tokenizer": "word"}, size="small", epochs=200, batch_size=9, objective="elbo").fit(
+        TEXTS, y
+    )
     assert np.mean([t.startswith("a man") for t in cvae.sample(50, y="x")]) > 0.9
     assert np.mean([t.startswith("a man") for t in cvae.sample(50, y="y")]) < 0.1
 
@@ -350,7 +352,7 @@ def test_parts_that_texts_have_not(settings, said):
 
 def test_other_data_has_no_tokenizer():
     with pytest.raises(UserError, match="tokenizer is for texts"):
-        vk.VAE(tokenizer="word", epochs=1).fit(np.random.default_rng(0).normal(size=(20, 3)))
+        vk.VAE(kind={"tokenizer": "word"}, epochs=1).fit(np.random.default_rng(0).normal(size=(20, 3)))
 
 
 def test_the_likelihood_takes_codes_alone():
@@ -363,7 +365,7 @@ def test_the_likelihood_takes_codes_alone():
 
 
 def test_what_is_longer_than_every_training_text_is_read_and_what_is_cut_is_told():
-    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)  # of at most 5 words
+    vae = vk.VAE(2, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS)  # of at most 5 words
     long = "a man rides it . " * 10
     assert vae.score_samples([long])[0] != vae.score_samples([long.replace(".", "it")])[0]  # they differ behind word 5
     assert (vae.transform([long]) != vae.transform([long[:-2] + "me"])).any()
@@ -374,7 +376,7 @@ def test_what_is_longer_than_every_training_text_is_read_and_what_is_cut_is_told
 
 def test_words_that_are_not_known_are_counted_and_never_written():
     texts = [f"{t} {w}" for t, w in zip(TEXTS, "qrstuvwxyz" * 3, strict=False)]
-    vae = vk.VAE(2, tokenizer={"name": "word", "vocabulary": 12}, **QUICK)
+    vae = vk.VAE(2, kind={"tokenizer": {"name": "word", "vocabulary": 12}}, **QUICK)
     with pytest.warns(Note, match=r"tokens that the model does not know: \d+ of \d+ \(.*%\), such as '"):
         vae.fit(texts)
     unknown = vae.kind_.tokenizer.token_to_id("<unk>") + 1
@@ -405,7 +407,7 @@ def test_tokens_that_were_written_are_less_likely_by_a_penalty_and_codes_can_be_
 
 
 def test_texts_have_a_length_at_most_and_a_note_counts_those_without_an_end():
-    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)
+    vae = vk.VAE(2, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS)
     with torch.no_grad():
         vae.model_.likelihood.network.bias[END] -= 50
     for write in (
@@ -419,7 +421,7 @@ def test_texts_have_a_length_at_most_and_a_note_counts_those_without_an_end():
 
 
 def test_reconstructions_may_be_drawn():
-    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)
+    vae = vk.VAE(2, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS)
     likeliest = vae.reconstruct(TEXTS[:8])
     assert (vae.reconstruct(TEXTS[:8], temperature=0) == likeliest).all()
     assert (vae.reconstruct(TEXTS[:8], temperature=1, top_p=1e-9) == likeliest).all()
@@ -431,7 +433,7 @@ def test_reconstructions_may_be_drawn():
 
 def test_codes_may_be_decoded_with_another_label():
     labels = ["x" if text.startswith("a man") else "y" for text in TEXTS]
-    cvae = vk.CVAE(2, tokenizer="word", **QUICK).fit(TEXTS, labels)
+    cvae = vk.CVAE(2, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS, labels)
     expected = cvae.inverse_transform(cvae.transform(TEXTS, labels), ["x"] * len(TEXTS))
     assert (cvae.reconstruct(TEXTS, labels, to="x") == expected).all()
 
@@ -446,7 +448,7 @@ def test_codes_may_be_decoded_with_another_label():
     ],
 )
 def test_ways_of_writing_that_cannot_be(options, said):
-    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)
+    vae = vk.VAE(2, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS)
     with pytest.raises(UserError, match=said):
         vae.sample(2, **options)
     with pytest.raises(UserError, match=said):
@@ -462,7 +464,7 @@ def test_ways_of_writing_are_for_texts():
 def test_texts_that_are_none_are_told():
     with pytest.raises(UserError, match="text 0 is a list of words: give each text as one string"):
         vk.VAE(2).fit([["a", "man"], ["a", "dog", "sees"]])
-    vae = vk.VAE(2, tokenizer="word", **QUICK).fit(TEXTS)
+    vae = vk.VAE(2, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS)
     with pytest.raises(UserError, match="X is None: give the rows"):
         vae.transform(None)
     with pytest.raises(UserError, match="text 1 is a list of words"):
@@ -494,7 +496,7 @@ def test_a_tokenizer_of_ones_own(own_tokenizer, form, tmp_path):
     part = {"object": own_tokenizer, "file": tmp_path / "mine.json"}.get(
         form, {"name": str(tmp_path / "mine.json"), "longest": 50}
     )
-    vae = vk.VAE(2, tokenizer=part, **QUICK).fit([text.upper() for text in TEXTS])
+    vae = vk.VAE(2, kind={"tokenizer": part}, **QUICK).fit([text.upper() for text in TEXTS])
     assert vae.kind_.longest == (50 if form == "options" else 128)
     x, mask = vae.kind_.pack(TEXTS)
     assert vae.kind_.unpack(x).tolist() == TEXTS  # all of a text, and no marks
@@ -509,7 +511,7 @@ def test_a_tokenizer_of_ones_own(own_tokenizer, form, tmp_path):
 
 def test_a_file_that_is_no_tokenizer_is_told(tmp_path):
     with pytest.raises(UserError, match="cannot read the tokenizer"):
-        vk.VAE(2, tokenizer=str(tmp_path / "none.json")).fit(TEXTS)
+        vk.VAE(2, kind={"tokenizer": str(tmp_path / "none.json")}).fit(TEXTS)
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(UserError, match=r"is not a file that Tokenizer\.save of Hugging Face's library wrote"):
-        vk.VAE(2, tokenizer=tmp_path / "other.json").fit(TEXTS)
+        vk.VAE(2, kind={"tokenizer": tmp_path / "other.json"}).fit(TEXTS)

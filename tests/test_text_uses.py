@@ -13,13 +13,13 @@ import vaekit
 from conftest import SCRIPT, check_page
 from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
 from vaekit.errors import UserError
-from vaekit.evaluation.texts import beside, text_lines
-from vaekit.kinds.text import have_words
+from vaekit.kinds.text.fill_in import GAP, Reader, candidates
+from vaekit.kinds.text.rates import beside, text_lines
+from vaekit.recipes import recipe
 from vaekit.runs import directory as run
-from vaekit.runs import recipe
+from vaekit.show.words import have_words
 from vaekit.sources import read
 from vaekit.training.data import generator
-from vaekit.uses.fill_in import GAP, Reader, candidates
 from vaekit.uses.scores import new_score
 
 CAPTIONS = [
@@ -48,19 +48,19 @@ def untrained(estimator, texts, *y):
 def chars():
     """A model of texts of at most 6 tokens, which are a, b and the space."""
     texts = ["ab ba", "bb a", "a b ab", "b"] * 4
-    return untrained(vaekit.VAE, texts, None, {"tokenizer": {"name": "char", "longest": 6}})
+    return untrained(vaekit.VAE, texts, None, {"kind": {"tokenizer": {"name": "char", "longest": 6}}})
 
 
 @pytest.fixture(scope="module")
 def words():
     texts = ["red green blue", "green red", "blue blue green red"] * 4
-    return untrained(vaekit.CVAE, texts, [text.split()[-1] for text in texts], {"tokenizer": "word"})
+    return untrained(vaekit.CVAE, texts, [text.split()[-1] for text in texts], {"kind": {"tokenizer": "word"}})
 
 
 @pytest.fixture(scope="module")
 def pairs():
     tokenizer = {"name": "bpe", "vocabulary": 300}
-    return vaekit.VAE(2, size="small", tokenizer=tokenizer, epochs=2).fit(CAPTIONS)
+    return vaekit.VAE(2, size="small", kind={"tokenizer": tokenizer}, epochs=2).fit(CAPTIONS)
 
 
 def check_shares(vae, text, truth, y=None, k=8000):
@@ -83,7 +83,7 @@ def integrated(vae, texts, y=None):
     x, mask = vae.kind_.pack(texts)
     given = vae.conditions_.pack(vae.conditions_.name(y), len(texts))
     with torch.no_grad():
-        log_p = vae._model().decode(z, given).log_prob(vae.kind_.batch(x), mask) - z.square().sum(-1) / 2
+        log_p = vae.fitted_.precise().decode(z, given).log_prob(vae.kind_.batch(x), mask) - z.square().sum(-1) / 2
     return dict(zip(texts, log_p.logsumexp(0).softmax(0).numpy(), strict=True))
 
 
@@ -113,7 +113,7 @@ def test_words_in_gaps_are_as_likely_as_enumeration_says(words, text):
 def test_words_in_gaps_are_right_where_z_decides_them(text):
     """Codes of texts far from where the prior has them, and a decoder that minds."""
     texts = ["red green blue", "green red", "blue blue green red"] * 4
-    model = untrained(vaekit.CVAE, texts, [text.split()[-1] for text in texts], {"tokenizer": "word"})
+    model = untrained(vaekit.CVAE, texts, [text.split()[-1] for text in texts], {"kind": {"tokenizer": "word"}})
     with torch.no_grad():
         model.model_.encoder.out.bias[:2] += 1.0
         model.model_.decoder.layers[-1].weight.mul_(8)
@@ -194,7 +194,7 @@ def test_of_words_what_touches_a_gap_stays(words):
 
 def test_a_language_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary():
     texts = ["red green blue", "green red", "blue blue green red", "red"] * 3
-    vae = vaekit.VAE(0, size="small", likelihood=TINY, tokenizer="word", epochs=1).fit(texts)
+    vae = vaekit.VAE(0, size="small", likelihood=TINY, kind={"tokenizer": "word"}, epochs=1).fit(texts)
     with torch.no_grad():
         for weight in vae.model_.likelihood.parameters():
             weight.zero_()
@@ -249,7 +249,9 @@ def test_the_language_model_beside_is_the_same_model_without_a_latent(tmp_path):
 def written(tmp_path_factory):
     texts = [text.replace("horse", SCRIPT) for text in CAPTIONS] + ["<b>&amp; \x1b[31m", "$a_b$"]
     labels = np.array(["x", SCRIPT])[np.arange(len(texts)) % 2]
-    vae = vaekit.CVAE(2, size="small", epochs=1, sampler="prior", tokenizer={"name": "bpe", "vocabulary": 300})
+    vae = vaekit.CVAE(
+        2, size="small", epochs=1, sampler="prior", kind={"tokenizer": {"name": "bpe", "vocabulary": 300}}
+    )
     vae.fit(texts, {"kind": labels})
     rows = np.array(texts, dtype=object)
     return write_text_report(tmp_path_factory.mktemp("<b>run"), vae, rows[:30], {"kind": labels[:30]}, rows[30:])
@@ -293,7 +295,7 @@ def test_texts_without_spaces_are_judged_by_characters(tmp_path):
     ]  # fmt: skip
     (tmp_path / "t.txt").write_text("\n".join(texts))
     assert re.fullmatch("27 texts, 6 characters each", read(tmp_path / "t.txt").describe())
-    vae = vaekit.VAE(2, size="small", epochs=1, sampler="prior", tokenizer="char").fit(texts)
+    vae = vaekit.VAE(2, size="small", epochs=1, sampler="prior", kind={"tokenizer": "char"}).fit(texts)
     found = vae.evaluate(texts, k=2)
     assert "perplexity" not in found
     assert "nats_per_word" not in found
@@ -310,7 +312,7 @@ def test_texts_without_spaces_are_judged_by_characters(tmp_path):
 
 def test_surprises_of_words_add_up_to_the_text(pairs):
     texts = np.array(["A man rides  l'été.", "Ein Hund\tläuft zu a horse", "Two kids"], dtype=object)
-    data, model = pairs._data(texts, None), pairs._model()
+    data, model = pairs.packed(texts, None), pairs.fitted_.precise()
     x = data.x.long()
     p = model.decode(model.posterior(x, None, data.mask).mean, None)
     for text, words, log_p in zip(texts, surprises(pairs, texts, {}), p.log_prob(x, data.mask), strict=True):

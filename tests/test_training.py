@@ -70,7 +70,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_two_processes_end_with_the_weights_of_one(tmp_path):
-    common = [*FIT, "--epochs", 2, "--precision", "32-true", "--accelerator", "cpu"]
+    common = [*FIT, "--epochs", 2, "--precision", "32-true", "--device", "cpu"]
     vaekit(*common, "--out", tmp_path / "one", check=0)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "vaekit"]
     command = [*torchrun, *map(str, common), "--devices", "2", "--out", str(tmp_path / "two")]
@@ -237,7 +237,7 @@ def test_data_is_not_rounded_where_networks_run_in_half_precision():
     from vaekit.nets import MLP
     from vaekit.training import Training, fit, launch
 
-    options = Training(epochs=1, batch_size=64, precision="bf16-mixed", accelerator="cpu")
+    options = Training(epochs=1, batch_size=64, precision="bf16-mixed", device="cpu")
     model = vk.LatentModel(MLP((8,), (4,)), MLP((2,), (8,)), NormalLikelihood((8,)), latent_dim=2)
     fit(launch(options), model, Look(), Data(x), Data(x[:0]), options)
     assert seen[0].sort(0).values.equal(x.sort(0).values)

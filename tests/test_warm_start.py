@@ -7,9 +7,9 @@ import yaml
 
 import vaekit as vk
 from vaekit.errors import UserError
+from vaekit.recipes.recipe import Recipe
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.runs.directory import read_config
-from vaekit.runs.recipe import Recipe
 
 TINY = dict(size="small", latent_dim=2, epochs=1, sampler="prior")
 STILL = dict(warm_start=True, learning_rate=1e-12)  # a step that moves nothing: what is left is where training starts

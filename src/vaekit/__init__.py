@@ -23,7 +23,7 @@ _HOME = {
     "read_demonstrations": "robots.datasets",
     "load_published": "robots.published",
     "load": "runs.load",
-    "preset": "runs.recipe",
+    "preset": "recipes.recipe",
     "read": "sources",
     "read_series": "sources.series",
     "LatentModel": "model",

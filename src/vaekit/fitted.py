@@ -1,22 +1,129 @@
-"""What training makes and everything else reads."""
+"""What training makes: a model, and all that was learned of its data. A run directory keeps it, and everything else reads it."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from vaekit.conditions import FAR
+from vaekit.conditions import FAR, Conditions
 from vaekit.distributions import LIKELIHOODS, Likelihood
 from vaekit.errors import UserError
 from vaekit.files import digest
-from vaekit.training.data import Data, fixed_uniform
+from vaekit.training.data import Data, fixed_uniform, rows_at_once
+from vaekit.training.devices import chosen_device
+
+ROWS_AT_ONCE = 1024  # at most
+
+
+@dataclass
+class Learned:
+    """A module that was learned beside the model, such as a sampler, and the options it was made with."""
+
+    module: nn.Module
+    options: dict[str, Any]
+
+
+@dataclass
+class Fitted:
+    """A trained model of one kind of data.
+
+    Attributes:
+        estimator: name of the estimator's class. settings: its arguments, as plain values.
+        kind: what a row looks like, see `vaekit.kinds`. conditions: what y looks like.
+        likelihood: its name and options.
+        model: with the weights of training, in evaluation mode.
+        seed: of everything random.
+        data: where the rows came from and how they were read, and how many they were.
+        history: metrics per epoch. notes: what to know about training, a sentence each.
+        interrupted: whether training was stopped by Ctrl-C.
+        samplers: what was learned of the codes after training, by name.
+        temperature: what a classifier's outputs are divided by; 1 where they are not calibrated.
+        form: the library that tables came from, and so go back to.
+    """
+
+    estimator: str
+    settings: dict[str, Any]
+    kind: Any
+    conditions: Conditions
+    likelihood: dict[str, Any]
+    model: Any
+    seed: int
+    data: dict[str, Any]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    samplers: dict[str, Learned] = field(default_factory=dict)
+    temperature: float = 1.0
+    form: str = "pandas"
+
+    # -- where it lives ------------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> Fitted:
+        """Move the model and what was learned beside it. A model that does not fit leaves all as it was: UserError."""
+        device = device if isinstance(device, torch.device) else chosen_device(device)
+        before = self.device
+        modules = [self.model, *(each.module for each in self.samplers.values())]
+        try:
+            for module in modules:
+                module.to(device)
+        except torch.OutOfMemoryError as e:
+            for module in modules:
+                module.to(before)
+            size = sum(p.nbytes for p in self.model.parameters()) / 2**30
+            raise UserError(
+                f"the model ({size:.1f} GiB) does not fit into the memory of {device}: use device='cpu', or free that memory"
+            ) from e
+        return self
+
+    def precise(self, module: nn.Module | None = None) -> Any:
+        """A copy of the model, or of what was learned beside it, in float64: what it says of a row then does not depend on the
+        rows beside it. Apple's GPUs have no float64: float32 there."""
+        return copy.deepcopy(self.model if module is None else module).to(self.dtype).requires_grad_(False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
+    # -- between the user's form and tensors ---------------------------------------------------------------------------
+
+    def pack(self, X: Any, y: Any = None, dtype: torch.dtype | None = None) -> Data:
+        """Rows X, in any form that this kind of data comes in, and their conditions -> tensors, on the CPU."""
+        rows = self.kind.take(X)
+        if not len(rows):
+            raise UserError("X has no rows: give at least one")
+        x, mask = self.kind.pack(rows, dtype or self.dtype)
+        check_reach(x, mask)
+        return Data(x, mask, self.pack_conditions(y, len(x)))
+
+    def pack_conditions(self, y: Any, rows: int) -> dict[str, Tensor]:
+        """Conditions in any form, one for all rows or one a row -> name -> (rows, ...)."""
+        return self.conditions.pack(self.conditions.name(y) if self.conditions.named else {}, rows)
+
+    def chunks(self, model: nn.Module, data: Data, samples: int = 1, most: int | None = ROWS_AT_ONCE) -> Iterator[Data]:
+        """Packed rows as the model sees them, on its device, in pieces that hold `samples` decoder outputs a row in memory."""
+        for rows in data.chunks(rows_at_once(model, data, samples, most=most)):
+            rows = rows.to(self.device)
+            yield Data(self.kind.batch(rows.x, fixed_uniform(), dtype=self.dtype), rows.mask, rows.y)
+
+    @torch.no_grad()
+    def encode(self, X: Any, y: Any = None) -> Tensor:
+        """The posterior means of rows X, (N, latent_dim), on the CPU."""
+        model, data = self.precise(), self.pack(X, y)
+        return torch.cat([model.posterior(c.x, c.y, c.mask).mean.cpu() for c in self.chunks(model, data)])
 
 
 def check_reach(x: Tensor, mask: Tensor | None) -> None:
-    """UserError for a value, of packed rows x (N, ...), that is so far from all that was learned from that sums overflow."""
+    """UserError for a value of packed rows x (N, ...) that is so far from all that was learned from that sums overflow."""
     if not x.is_floating_point():
         return
     far = ~(x.abs() <= FAR)

@@ -24,7 +24,7 @@ def evaluate(
     """Measure a run: ELBO, KL and its parts, importance-weighted NLL, active units, and a verdict in words; on request, distances of samples."""
     import json
 
-    from vaekit.runs import recipe as recipes
+    from vaekit.recipes import recipe as recipes
     from vaekit.runs.load import load
 
     estimator = load(run)
@@ -49,7 +49,7 @@ def features(
     seed: Annotated[int, typer.Option(help="Seed for everything random.", **SEED)] = 0,
 ) -> None:  # fmt: skip
     """Train a feature network on labelled pictures, for `vaekit evaluate --features`."""
-    from vaekit.runs.measures import features_of_source
+    from vaekit.recipes.measures import features_of_source
 
     size = parse_size(resize) if resize else None
     network = features_of_source(source, label, output, resize=size, seed=seed, epochs=epochs)
@@ -60,7 +60,7 @@ def features(
 @app.command()
 def report(run: Run) -> None:
     """Write report.html again, from the run and its source."""
-    from vaekit.runs import recipe as recipes
+    from vaekit.recipes import recipe as recipes
     from vaekit.runs.load import load
 
     estimator = load(run)
@@ -79,16 +79,16 @@ def name_source(estimator: Any) -> None:
 @app.command()
 def info(run: Run) -> None:
     """Describe a run: data, model, training, files."""
-    from vaekit.runs.load import describe_run
+    from vaekit.runs.describe import describe_run
 
     print(printable(describe_run(run)))
 
 
 def summary(results: dict[str, Any]) -> str:
-    from vaekit.evaluation.gaps import gap_lines
-    from vaekit.evaluation.texts import text_lines
+    from vaekit.kinds.table.gaps import gap_lines
+    from vaekit.kinds.text.rates import text_lines
+    from vaekit.recipes.measures import distance_lines, factor_lines, latent_lines
     from vaekit.robots.health import policy_lines
-    from vaekit.runs.measures import distance_lines, factor_lines, latent_lines
     from vaekit.uses.labels import label_lines
 
     lines = [

@@ -87,8 +87,8 @@ def fit(
     report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
 ) -> None:  # fmt: skip
     """Train a VAE on SOURCE and write a run directory with a report. With --condition it is a conditional VAE; with --label-column it also learns to predict that label."""
+    from vaekit.recipes import recipe as recipes
     from vaekit.runs import directory as runs
-    from vaekit.runs import recipe as recipes
 
     settings = dict(
         validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
@@ -161,7 +161,7 @@ def fit(
 def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
     """Evaluate a trained run, and write its report."""
     from vaekit.estimators.semi_supervised import SemiSupervised
-    from vaekit.runs import recipe as recipes
+    from vaekit.recipes import recipe as recipes
     from vaekit.uses.labels import label_lines
 
     rows = recipes.held_out(estimator, recipes.REPORT_ROWS)

@@ -35,7 +35,7 @@ def sample(
     output: Out = None,
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet; texts are printed, or .txt."""
-    from vaekit.runs.recipe import learn_sampler
+    from vaekit.recipes.recipe import learn_sampler
     from vaekit.training.progress import track
     from vaekit.uses.write import write_rows
 
@@ -73,7 +73,7 @@ def reconstruct(
     import numpy as np
 
     from vaekit.cli import text
-    from vaekit.runs.recipe import read_for
+    from vaekit.recipes.recipe import read_for
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet", sources=[source])
@@ -107,7 +107,7 @@ def impute(
     """Fill the gaps of SOURCE (in texts: ___, a word of its own); what is there stays as it is. A file of numbered names for each
     of --draws."""
     from vaekit.cli import text
-    from vaekit.runs.recipe import imputed, read_for
+    from vaekit.recipes.recipe import imputed, read_for
     from vaekit.uses.write import STDOUT, write_pieces, write_rows
 
     estimator, path = opened(run, output, "imputed", ".npy", ".npz", ".csv", ".parquet", sources=[source])
@@ -130,7 +130,7 @@ def impute(
 def schema(source: Source, output: Out = None) -> None:
     """What the columns of a table are taken for, as YAML: edit it, and give it to `vaekit fit --schema`."""
     from vaekit.files import write_text
-    from vaekit.runs.recipe import schema_text
+    from vaekit.recipes.recipe import schema_text
 
     text = schema_text(source)
     if output is None:
@@ -143,7 +143,7 @@ def schema(source: Source, output: Out = None) -> None:
 @app.command()
 def encode(run: Run, source: Source, output: Out = None) -> None:
     """Write the latent codes (posterior means) of SOURCE: .npy, .csv or .parquet."""
-    from vaekit.runs.recipe import read_for
+    from vaekit.recipes.recipe import read_for
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False, sources=[source])
@@ -199,7 +199,7 @@ def interpolate(
 def one_row(estimator: Any, source: str) -> Any:
     """The row that a source is; of a table, as a table of one row. Of a model of texts, what was typed is the text."""
     from vaekit.cli import text
-    from vaekit.runs.recipe import read_for
+    from vaekit.recipes.recipe import read_for
 
     if estimator.kind_.name == "text" and not text.is_row(source):
         return text.typed(source)
@@ -222,7 +222,7 @@ def opened(
         if any(os.path.isfile(file) and output.samefile(file) for file in files):
             raise UserError(f"-o {output} is the source itself, which would be lost: choose another file")
     estimator = load(run)
-    estimator.frame_ = "arrow"  # which writes whole numbers as such where some are missing
+    estimator.fitted_.form = "arrow"  # which writes whole numbers as such where some are missing
     if estimator.kind_.name == "actions":
         raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
     if estimator.kind_.name == "series" and name == "interpolation":

@@ -13,7 +13,7 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
 
     from vaekit.cli.generate import opened
     from vaekit.estimators.semi_supervised import SemiSupervised
-    from vaekit.runs.recipe import read_for
+    from vaekit.recipes.recipe import read_for
     from vaekit.uses.write import write_table
 
     estimator, path = opened(run, output, "labels", ".csv", ".parquet", pictures=False, sources=[source])

@@ -35,7 +35,7 @@ def score(
     import pyarrow as pa
 
     from vaekit.cli.text import with_rates
-    from vaekit.runs.recipe import read_for
+    from vaekit.recipes.recipe import read_for
     from vaekit.training.progress import track
     from vaekit.uses.calibration import Oddness
     from vaekit.uses.conformal import discoveries
@@ -48,7 +48,7 @@ def score(
         return score_series(
             estimator, source, path, k, asked=bool(name not in ("auto", "loglik") or fdr or calibrate or contributions)
         )
-    odd = Oddness(estimator, name, **({} if k is None else {"k": k}))
+    odd = Oddness(estimator.fitted_, name, **({} if k is None else {"k": k}))
     if contributions and not odd.columns:
         raise UserError("--contributions is for tables: pictures and texts have no columns")
     data = read_for(estimator, source)
@@ -85,7 +85,7 @@ def limits(odd: Any, source: str, rows: int, fdr: float) -> str:
     """What --fdr cannot find in these rows, or ""."""
     from vaekit.uses.conformal import limit
 
-    if odd.origin.startswith(HELD_OUT) and is_same(source, odd.estimator.data_["source"]):
+    if odd.origin.startswith(HELD_OUT) and is_same(source, odd.fitted.data["source"]):
         return (
             f"{source} is what the model learned from, and its rows are compared with others of it: --fdr finds nothing odd in "
             "it, as anomalies are as frequent among those. Score new rows, name normal rows with --calibrate, or take the rows "
@@ -105,7 +105,7 @@ def is_same(source: str, own: Any) -> bool:
 
 def calibrated(run: Path, odd: Any, source: str | None) -> str:
     """Calibrate by the rows named, by what the run remembers, or by the rows it held out. Returns "", or why not."""
-    from vaekit.runs.recipe import read_for
+    from vaekit.recipes.recipe import read_for
 
     if source is not None:
         odd.calibrate(read_for(odd.estimator, source), source)
@@ -115,14 +115,14 @@ def calibrated(run: Path, odd: Any, source: str | None) -> str:
         rows, why_not = held_out(odd.estimator)
         if why_not:
             return why_not
-        odd.calibrate(rows, f"{HELD_OUT} {odd.estimator.data_['source']}")
+        odd.calibrate(rows, f"{HELD_OUT} {odd.fitted.data['source']}")
     odd.write(run)
     return ""
 
 
 def held_out(estimator: Any) -> tuple[Any, str]:
     """The rows that the run held out, or None and why not."""
-    from vaekit.runs.recipe import held_out as rows_of
+    from vaekit.recipes.recipe import held_out as rows_of
     from vaekit.training.data import split
 
     expected = len(split(estimator.data_["rows"], estimator.validation, estimator.seed_)[1])
@@ -146,7 +146,7 @@ def score_series(estimator: Any, source: str, path: Path, k: int | None, *, aske
     """log p of each step given those around it: .csv, .parquet or .npy."""
     import numpy as np
 
-    from vaekit.runs.recipe import read_for
+    from vaekit.recipes.recipe import read_for
     from vaekit.uses.write import write_rows, write_table
 
     if asked:

@@ -44,7 +44,7 @@ def typed(text: str) -> str:
 
 def look_for_gaps(texts: Any, source: str) -> None:
     """Note a source without gaps: its gaps are probably written in another way."""
-    from vaekit.uses.fill_in import GAP
+    from vaekit.kinds.text.fill_in import GAP
 
     if not any(re.search(GAP, text) for text in texts):
         note(f"{source} has no gap: write ___ (three underscores) in place of a word that is missing")
@@ -55,8 +55,8 @@ def with_rates(judged: Iterable[dict[str, Any]], kind: Any, texts: Any) -> Itera
     model does not know, if any."""
     import numpy as np
 
-    from vaekit.evaluation.texts import sizes
-    from vaekit.kinds.text import have_words
+    from vaekit.kinds.text.rates import sizes
+    from vaekit.show.words import have_words
 
     spaced = have_words(texts)
     for each in judged:

@@ -377,7 +377,7 @@ def units(results: Mapping[str, Any], spread: np.ndarray) -> dict[str, Any] | No
 
 def settings(estimator: Learner) -> list[tuple[str, str]]:
     """Every setting that has a value, and the likelihood that "auto" came to."""
-    values = run.config(estimator)
+    values = run.config(estimator.fitted_)
     likelihood = {f"likelihood ({name})": value for name, value in values["likelihood"].items() if value is not None}
     chosen = {name: value for name, value in values["settings"].items() if value is not None} | likelihood
     return [(name, str(value)) for name, value in chosen.items()]

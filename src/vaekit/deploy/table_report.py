@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 
 from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
 from vaekit.estimators.vae import VAE
-from vaekit.evaluation.synthesis import SENTENCES, choose_target, quality, verdict
 from vaekit.frame import to_frame
+from vaekit.kinds.table.synthesis import SENTENCES, choose_target, quality, verdict
 from vaekit.show.drawing import ACCENT, MUTED, svg
 from vaekit.show.words import number, short
 
@@ -145,7 +145,7 @@ def schema(estimator: VAE) -> list[dict[str, str]]:
 
 def columns(real: pa.Table, synthetic: pa.Table, found: Mapping[str, Any]) -> list[Panel]:
     """A histogram of each number and bars of each category, real beside synthetic; the worst first."""
-    from vaekit.evaluation.encoded import is_number
+    from vaekit.kinds.table.encoded import is_number
 
     order = sorted(found["by_column"].items(), key=lambda item: item[1])
     panels = []
@@ -157,7 +157,7 @@ def columns(real: pa.Table, synthetic: pa.Table, found: Mapping[str, Any]) -> li
 
 
 def histogram(name: str, real: Any, synthetic: Any) -> Any:
-    from vaekit.evaluation.encoded import as_numbers
+    from vaekit.kinds.table.encoded import as_numbers
 
     values = [as_numbers(name, part) for part in (real, synthetic)]
     a, b = (v[~np.isnan(v)] for v in values)
@@ -188,7 +188,7 @@ def date(microseconds: float, column: Any) -> str:
 
 
 def bars(name: str, real: Any, synthetic: Any) -> Any:
-    from vaekit.evaluation.encoded import plain
+    from vaekit.kinds.table.encoded import plain
 
     counts = []
     for part in (real, synthetic):

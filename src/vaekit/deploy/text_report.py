@@ -18,7 +18,7 @@ import torch
 from vaekit.conditions import Label
 from vaekit.deploy.report import curves, effort, from_here, units, write_page
 from vaekit.estimators.vae import VAE
-from vaekit.kinds.text import have_words, pieces
+from vaekit.show.words import have_words, pieces
 
 EXAMPLES, PAIRS, STEPS, CLASSES = 8, 3, 7, 8  # shown at most
 WRITTEN, TRAINING = 200, 20_000  # samples, and training texts, of the check for copies
@@ -42,7 +42,7 @@ def write_text_report(
         estimator: trained, of texts.
         texts: to show, (N,): best those that training did not see. y: their conditions by name.
         train: texts that training saw, which samples are held against.
-        results: of `estimator.evaluate`, with what `vaekit.evaluation.texts.beside` adds if that is known; None: evaluated here.
+        results: of `estimator.evaluate`, with what `vaekit.kinds.text.rates.beside` adds if that is known; None: evaluated here.
     """
     folder = Path(folder)
     known = {name: np.asarray(y[name]) for name in estimator.conditions_.named if name in y}
@@ -153,8 +153,9 @@ def surprises(
     estimator: VAE, texts: np.ndarray, y: Mapping[str, Any], words: bool = True
 ) -> list[list[tuple[str, float]]]:
     """Each text as (word or character, -log p of its tokens given those before and the mean code, nats), the end of the text last."""
-    kind, model, data = estimator.kind_, estimator._model(), estimator._data(texts, y)
-    x = estimator._batch(data)
+    kind, fitted = estimator.kind_, estimator.fitted_
+    model, data = fitted.precise(), fitted.pack(texts, y).to(fitted.device)
+    x = kind.batch(data.x)
     z = model.posterior(x, data.y, data.mask).mean
     nats = -model.decode(z, data.y).log_prob_tokens(x, data.mask)
     found = []

@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaekit.conditions import Conditions
 from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, kept_notes, note
 from vaekit.estimators.checks import PARTS
-from vaekit.fitted import Chunks, fingerprint, learn_likelihood
+from vaekit.fitted import Chunks, Fitted, fingerprint, learn_likelihood
 from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
-from vaekit.runs import directory as run_directory
+from vaekit.runs import directory
 from vaekit.settings.limits import Many, Positive, Seed, Share, ShareBelow1, Whole
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
+from vaekit.training.devices import chosen_device
 from vaekit.training.guards import seeded
 
 CALL = 9  # an address of random numbers
+
+
+def learned(name: str) -> Any:
+    """An attribute that a fitted estimator has of its `fitted_`."""
+    return property(attrgetter(f"fitted_.{name}"))
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
 class Learner(BaseEstimator):
     """Base of the estimators; see `VAE` for the arguments.
 
-    A subclass learns `kind_` and `conditions_`, says in `_build` which model they make, and calls, within `_seeded`,
+    A subclass learns what its data look like, says in `build` which model they make, and calls, within `_seeded`,
     `_assemble` and then `_train`.
+
+    Attributes:
+        fitted_: all that training made, a `vaekit.fitted.Fitted`; the other attributes are its.
     """
 
     latent_dim: Whole = 16
@@ -55,31 +64,42 @@ class Learner(BaseEstimator):
     patience: Share = 0.2
     validation: ShareBelow1 = 0.1
     random_state: Seed | None = 0
+    device: str = "auto"
     trainer: Mapping[str, Any] | None = None
     warm_start: bool = False
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = PARTS
     sizes: ClassVar[Mapping[str, Any]] = SIZES
 
-    if TYPE_CHECKING:  # learned, and so no arguments
-        kind_: Any = field(init=False)
-        conditions_: Conditions = field(init=False)
-        model_: Any = field(init=False)
+    if TYPE_CHECKING:  # learned, and so no argument
+        fitted_: Fitted = field(init=False)
+
+    model_ = learned("model")
+    kind_ = learned("kind")
+    conditions_ = learned("conditions")
+    likelihood_ = learned("likelihood")
+    seed_ = learned("seed")
+    data_ = learned("data")
+    history_ = learned("history")
+    notes_ = learned("notes")
+    interrupted_ = learned("interrupted")
+    samplers_ = learned("samplers")
+    _n_features_out = learned("model.latent_dim")
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
-    def _build(self, likelihood: Any) -> Any:
-        """The model for this schema, with fresh weights."""
+    def build(self, kind: Any, conditions: Conditions, likelihood: Any) -> Any:
+        """The model for such rows and conditions, with fresh weights."""
         raise NotImplementedError
 
     def _split(self, data: Data) -> tuple[Tensor, Tensor]:
         """Indices of the training and of the validation rows."""
         return split(len(data), self.validation, self.seed_)
 
-    def _training(self) -> Training:
-        """How to train: as the user says, else as suits data of this kind, else as `Training` has it."""
+    def training(self) -> Training:
+        """How a fitted estimator trains: as the user says, else as suits data of its kind, else as `Training` has it."""
         own = {
-            "epochs": self.epochs, "minutes": self.minutes, "batch_size": self.batch_size,
+            "epochs": self.epochs, "minutes": self.minutes, "batch_size": self.batch_size, "device": self.device,
             "learning_rate": self.learning_rate, "patience": self.patience, "seed": self.seed_, **self._training_extras(),
         }  # fmt: skip
         given = {name: value for name, value in own.items() if value is not None}
@@ -94,39 +114,51 @@ class Learner(BaseEstimator):
         return {}
 
     @contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """`vaekit.training.guards.seeded`. Notes are kept; an estimator whose learning fails is as it was before."""
+    def _seeded(self) -> Iterator[tuple[int, list[str]]]:
+        """`vaekit.training.guards.seeded`: the seed, and the notes that are made. An estimator whose learning fails is as it was
+        before."""
         before = dict(self.__dict__)
-        self.seed_ = secrets.randbits(31) if self.random_state is None else self.random_state
-        self.calls_ = 0
+        seed = secrets.randbits(31) if self.random_state is None else self.random_state
+        chosen_device(self.device)
         try:
-            with kept_notes() as self.notes_, seeded(self.seed_):
-                yield
+            with kept_notes() as notes, seeded(seed):
+                yield seed, notes
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
 
-    def _assemble(self, name: str, options: Mapping[str, Any], data: Data, origin: Mapping[str, Any]) -> None:
-        """The likelihood that explains the data, and the model with it; or the model that is there, to be trained further."""
-        self.data_ = {**origin, "fingerprint": fingerprint(data)}
+    def _assemble(
+        self, kind: Any, conditions: Conditions, likelihood: tuple[str, Mapping[str, Any]], data: Data, *,
+        seed: int, notes: list[str], origin: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """The likelihood that explains the data, and the model with it; or the model that is there, to be trained further.
+
+        likelihood: its name and options. origin: where the rows came from.
+        """
+        about = {**origin, "fingerprint": fingerprint(data)}
         if self._warm:
-            self.model_ = self._rebuilt()
-            return
-        check_options("likelihood", name, options, LIKELIHOODS[name])
-        options = {**self.kind_.likelihood_options(self.size, self.latent_dim), **options}
-        likelihood = learn_likelihood(name, Chunks(data, self.kind_), self.kind_.unit, options)
-        self.likelihood_ = {"name": name, **likelihood.options}
-        self.model_ = self._build(likelihood)
+            said, model = self.likelihood_, self._rebuilt()
+        else:
+            name, options = likelihood
+            check_options("likelihood", name, options, LIKELIHOODS[name])
+            options = {**kind.likelihood_options(self.size, self.latent_dim), **options}
+            head = learn_likelihood(name, Chunks(data, kind), kind.unit, options)
+            said, model = {"name": name, **head.options}, self.build(kind, conditions, head)
+        settings = {**self.get_params(deep=False), "random_state": seed}
+        name = type(self).__name__
+        self.fitted_ = Fitted(name, settings, kind, conditions, said, model, seed, about, notes=notes)
+        self.calls_ = 0
 
     @property
     def _warm(self) -> bool:
         """Whether `fit` goes on from the fitted model: with its scaling, its classes and its weights."""
-        return self.warm_start and hasattr(self, "model_")
+        return self.warm_start and hasattr(self, "fitted_")
 
     def _rebuilt(self) -> Any:
         """The fitted model with what the settings say of dropout and the like. UserError where they ask for other weights."""
-        model = self._build(self.model_.likelihood)
+        self.fitted_.to("cpu")
+        model = self.build(self.kind_, self.conditions_, self.model_.likelihood)
         try:
             model.load_state_dict(self.model_.state_dict())
         except RuntimeError as e:
@@ -137,8 +169,8 @@ class Learner(BaseEstimator):
         return model
 
     def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> tuple[Data, Data] | None:
-        """Train `model_`; returns the training and the validation rows where this process may go on by itself."""
-        training = self._training()
+        """Train the model; returns the training and the validation rows where this process may go on by itself."""
+        training, fitted = self.training(), self.fitted_
         train, valid = (subset(data, rows) for rows in self._split(data))
         if not len(train):
             raise UserError(
@@ -147,38 +179,46 @@ class Learner(BaseEstimator):
         fabric = launch(training)
         objective = self._objective()
         first = fabric.is_global_zero
-        with run_directory.training(folder, self, resume=resume, first=first) as run:
+        with directory.training(folder, fitted, resume=resume, first=first) as run:
             if folder and first and training.tensorboard:
                 from vaekit.training.progress import TensorBoard
 
-                watchers.append(TensorBoard(folder / run_directory.TENSORBOARD))
+                watchers.append(TensorBoard(folder / directory.TENSORBOARD))
             state = fit(
-                fabric, self.model_, objective, train, valid, training, to_batch=self.kind_.batch,
+                fabric, fitted.model, objective, train, valid, training, to_batch=fitted.kind.batch,
                 folder=folder, run=run, resume=resume, watchers=watchers if first else [],
             )  # fmt: skip
         disband(fabric)
-        self.history_ = state.history
+        fitted.history, fitted.interrupted = state.history, state.interrupted
         for text in objective.notes(state.history):
             note(text)
-        self.interrupted_ = state.interrupted
+        if folder and first:
+            directory.save_notes(folder, fitted)
+        fitted.to(self.device)
         self.first_process_ = first
-        self.samplers_: dict[str, nn.Module] = {}
-        self.sampler_options_: dict[str, dict[str, Any]] = {}
-        self._n_features_out = self.model_.latent_dim
         return None if state.interrupted or fabric.world_size > 1 else (train, valid)
 
     def _part(self, what: str) -> Callable[..., Any]:
         """The class of a part, its options bound."""
-        part = getattr(self, what)
-        if what == "objective" and part == "auto":
-            part = self.kind_.objective if self.model_.latent_dim else "elbo"
-        name, options = choose(what, part, self.parts[what])
+        name, options = choose(what, getattr(self, what), self.parts[what])
         return partial(self.parts[what][name], **options)
 
     def _objective(self) -> Objective:
-        return self._part("objective")()
+        """What a fitted estimator is trained by."""
+        part = self.objective
+        if part == "auto":
+            part = self.kind_.objective if self.model_.latent_dim else "elbo"
+        name, options = choose("objective", part, self.parts["objective"])
+        return self.parts["objective"][name](**options)
 
     # -- using ---------------------------------------------------------------------------------------------------------
+
+    def to(self, device: str) -> Any:
+        """Move the model to a device: "cpu", "cuda", "cuda:1", "mps", or "auto", a GPU where there is one."""
+        check_is_fitted(self)
+        self.device = device
+        self.fitted_.to(device)
+        return self
 
     def _call_seed(self, random_state: int | None) -> int:
         """The seed of a call of `sample`: as said; else of the estimator and the number of the call, so that calls differ."""
@@ -191,12 +231,11 @@ class Learner(BaseEstimator):
     def save(self, run: str | Path) -> Path:
         """Write the run directory; `vaekit.load(run)` reads it back. What another model left there is removed."""
         check_is_fitted(self)
-        return run_directory.save(Path(run), self)
+        self.fitted_.settings = {**self.get_params(deep=False), "random_state": self.seed_}
+        return directory.save(Path(run), self.fitted_)
 
-    def _model(self) -> Any:
-        """The model in float64: what it says of a row then does not depend on the rows beside it."""
-        check_is_fitted(self)
-        return copy.deepcopy(self.model_).double()
+    def count_columns(self) -> None:
+        """Set what scikit-learn wants to know of columns, where rows have some."""
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
+        return hasattr(self, "fitted_")

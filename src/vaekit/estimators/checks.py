@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.errors import UserError
-from vaekit.kinds.text import TOKENIZERS, tokenizer_part
+from vaekit.kinds import check_kind
 from vaekit.nets.transformer import ACTIVATIONS
 from vaekit.objectives import ELBO, OBJECTIVES
 from vaekit.settings.limits import ShareBelow1, check, check_all, hints_of
@@ -37,11 +37,11 @@ def check_settings(estimator: Any) -> None:
     if name != "auto":  # else the data decides whose options they are
         check_options("likelihood", name, options, LIKELIHOODS[name])
     parts = {what: (settings[what], registry) for what, registry in estimator.parts.items()}
-    if settings.get("tokenizer"):
-        parts["tokenizer"] = tokenizer_part(settings["tokenizer"]), TOKENIZERS
     for what, (part, registry) in parts.items():
         name, options = choose(what, part, registry)
         check_options(what, name, options, registry[name])
+    if "kind" in settings:
+        check_kind(settings["kind"])
     if "structure" in estimator.parts:
         check_structure(estimator)
     objective, options = choose("objective", estimator.objective, PARTS["objective"])

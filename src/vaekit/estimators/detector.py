@@ -105,13 +105,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 raise UserError(f"method {self.method!r} learns from held-out rows as well: fit to at least 20 rows")
         for score, model in zip(self.scores_, self.models_, strict=True):
             if score.learns:
-                score.fit(model, _safe_indexing(X, reference))
+                score.fit(model.fitted_, _safe_indexing(X, reference))
         self.training_scores_ = self.score_samples(X)
         self.calibration_scores_ = self.training_scores_[held_out]
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
         if len(held_out):
             some = _safe_indexing(X, held_out[:1000])
-            self.usual_ = np.median(contributions(self.model_, some), axis=0)
+            self.usual_ = np.median(contributions(self.model_.fitted_, some), axis=0)
         return self
 
     # -- using ---------------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """How normal each row is, (N,) float64: higher is more so. For "exemplars" and "loglik" in nats."""
         check_is_fitted(self)
         X = self._checked(X)
-        found = [score(model, X) for score, model in zip(self.scores_, self.models_, strict=True)]
+        found = [score(model.fitted_, X) for score, model in zip(self.scores_, self.models_, strict=True)]
         return logsumexp(found, axis=0) - np.log(len(found))  # of one itself
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -161,7 +161,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         model can follow; a row that is odd in its code alone, each column rebuilt well, shows up in none.
         """
         check_is_fitted(self)
-        found = contributions(self.model_, self._checked(X))
+        found = contributions(self.model_.fitted_, self._checked(X))
         return np.where(found == 0, 0.0, found - self.usual_) if len(self.calibration_scores_) else found
 
     # -- files ---------------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if len(self.calibration_scores_):
             arrays["usual"] = self.usual_
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-        of = [model_hash(model) for model in self.models_]
+        of = [model_hash(model.fitted_) for model in self.models_]
         write_tensors(folder / FILE, tensors, "detector", {"of": of, "settings": settings})
         return folder
 
@@ -190,7 +190,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
         tensors, about = read_tensors(Path(run) / FILE, "detector")
         models = [load(Path(run) / FINER.format(i) if i else run) for i in range(len(about.get("of") or [""]))]
-        if about.get("of") != [model_hash(model) for model in models]:
+        if about.get("of") != [model_hash(model.fitted_) for model in models]:
             raise UserError(f"{Path(run) / FILE} is of another model than {run} holds now: write it anew with `save`")
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         try:
@@ -249,9 +249,9 @@ def default(X: Any, method: str = "auto") -> list[VAE]:
 def new(name: str, estimator: VAE) -> Score:
     """The score of this name; "auto" decided."""
     codes_are_normal = isinstance(getattr(estimator.model_, "posterior_head", None), NormalPosterior)
-    if name == Exemplars.name or (name == "auto" and codes_are_normal and estimator.kind_.name != "images"):
+    if name == Exemplars.name or (name == "auto" and codes_are_normal and estimator.kind_.score == "loglik"):
         return Exemplars()
-    return new_score(name, estimator)
+    return new_score(name, estimator.fitted_)
 
 
 def to_pyod(detector: AnomalyDetector) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
+from vaekit.conditions import Conditions
 from vaekit.errors import UserError
+from vaekit.estimators.base import learned
 from vaekit.estimators.checks import PARTS
-from vaekit.estimators.vae import ROWS_AT_ONCE, VAE
+from vaekit.estimators.vae import VAE
+from vaekit.fitted import ROWS_AT_ONCE
 from vaekit.nets.population import is_known
-from vaekit.runs import directory as run_directory
+from vaekit.runs import directory
 from vaekit.structures.semi_supervised import (
-    PERTURB,
     SemiSupervisedClassifier,
     SemiSupervisedModel,
 )
@@ -34,7 +35,6 @@ from vaekit.uses.labels import known, note_words, share, unlabelled
 
 # What needs the terms of the bound alone, in which y is summed out.
 SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")
-SMALL_PICTURE = 1024  # values: up to here MLPs do as well, and "auto" are they, which are many times as fast
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -52,7 +52,8 @@ class SemiSupervised(VAE):
         "structure": {"flat": PARTS["structure"]["flat"]},
         "objective": {name: PARTS["objective"][name] for name in SUMMED},
     }
-    kind: ClassVar[str]
+    target_kind: ClassVar[str]
+    temperature_ = learned("temperature")
     model: ClassVar[type[SemiSupervisedModel]]
 
     # -- learning ------------------------------------------------------------------------------------------------------
@@ -64,11 +65,20 @@ class SemiSupervised(VAE):
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give a value for at least some "
                 "rows, or use VAE"
             )
-        if self.kind == "label":
+        if self.target_kind == "label":
             note_words("y", (v for v in np.ravel(np.asarray(y, dtype=object)) if isinstance(v, str)))
-        return self.fit_rows(self._rows(X, reset=True), {"y": y})
+        return self.fit_rows(*self._new_rows(X), {"y": y})
 
-    def fit_rows(self, rows: Any, y: Mapping[str, Any], *, kinds: Any = None, **options: Any) -> Any:
+    def fit_rows(  # type: ignore[override]
+        self,
+        kind: Any,
+        said: Mapping[str, Any],
+        rows: Any,
+        y: Mapping[str, Any],
+        *,
+        condition_kinds: Any = None,
+        **options: Any,
+    ) -> Any:
         """As of `VAE`; y is one condition, the target, by its name."""
         if len(y) != 1:
             raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
@@ -76,32 +86,31 @@ class SemiSupervised(VAE):
         values = self._targets(values)
         if len(values) != len(rows):
             raise UserError(f"X has {len(rows)} rows and y has {len(values)}: give one a row, -1 or None where unknown")
-        return super().fit_rows(rows, {name: values}, kinds={name: self.kind}, **options)
+        return super().fit_rows(kind, said, rows, {name: values}, condition_kinds={name: self.target_kind}, **options)
 
     def _targets(self, y: Any) -> np.ndarray:
         """y in the user's form -> an array, None or NaN where it is unknown. UserError where all is."""
         raise NotImplementedError
 
-    def _learn_schema(self, *args: Any) -> Data:
-        data = super()._learn_schema(*args)
+    def _start(self, data: Data) -> None:
+        super()._start(data)
+        self._show_labels(data)
+
+    def _show_labels(self, data: Data) -> None:
+        """The labelled rows stay with the model, which learns from all of them at each step."""
         some = data[is_known(data.y[self.target_]).nonzero().squeeze(1)]
         self.model_.learn_from(self.kind_.batch(some.x, fixed_uniform()), some.mask, some.y[self.target_])
-        return data
 
-    def _build(self, likelihood: Any) -> SemiSupervisedModel:
-        small = math.prod(likelihood.event_shape) <= SMALL_PICTURE
-        chosen = copy.copy(self)
-        chosen.network = "mlp" if self.network == "auto" and self.kind_.name == "images" and small else self.network
-        flat = super(SemiSupervised, chosen)._build(likelihood)
+    def build(self, kind: Any, conditions: Conditions, likelihood: Any) -> SemiSupervisedModel:
+        chosen = kind.classifier_network(self.size, self.network)
+        flat = self._built(kind, conditions, likelihood, chosen)
         flat.condition.population = None  # it sums over y itself
-        network, _ = self.kind_.networks(self.size, chosen.network)
-        condition = self._condition
-        outputs = condition.size if self.kind == "label" else 2 * condition.size
-        kind = self.kind_.name
+        network, _ = kind.networks(self.size, chosen)
+        ((target, condition),) = conditions.named.items()
+        outputs = condition.size if self.target_kind == "label" else 2 * condition.size
         return self.model(
-            flat, network(likelihood.input_shape, (outputs,), 0), self.target_, PERTURB.get(kind),
-            consistency=self.consistency, generative=self.generative, label_weight=self.label_weight,
-            radius=self.radius if kind != "text" else 0.0,
+            flat, network(likelihood.input_shape, (outputs,), 0), target, kind.perturb, consistency=self.consistency,
+            generative=self.generative, label_weight=self.label_weight, radius=self.radius * kind.perturb_radius,
             **self._known_of(condition),
         )  # fmt: skip
 
@@ -114,8 +123,8 @@ class SemiSupervised(VAE):
         labelled = is_known(data.y[self.target_])[valid]
         return torch.cat([train, valid[labelled]]).sort().values, valid[~labelled]
 
-    def _training(self) -> Training:
-        training = super()._training()
+    def training(self) -> Training:
+        training = super().training()
         # The last weights: the best epoch of the bound need not be that of the predictions, and no label is held out.
         training.keep, training.patience, training.condition_dropout = "last", 1.0, 0.0
         return training
@@ -123,11 +132,10 @@ class SemiSupervised(VAE):
     def _learn(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
         """As of `VAE`; then how sure predictions are to be."""
         super()._learn(data, folder, resume, watchers)
-        self.temperature_ = 1.0
         if self.calibrate and self.first_process_ and not self.interrupted_:
-            self.temperature_ = temperature(self, data)
+            self.fitted_.temperature = temperature(self, data)
             if folder:
-                run_directory.save_temperature(folder, self)
+                directory.save_temperature(folder, self.fitted_)
         return self
 
     def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data, **how: Any) -> VAE:
@@ -141,10 +149,9 @@ class SemiSupervised(VAE):
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
-    def _data(self, X: Any, y: Any, *dtype: torch.dtype) -> Data:
-        check_is_fitted(self)
-        given = self.conditions_.name(y)
-        return super()._data(X, {k: v if np.ndim(v) == 0 else self._marked(v) for k, v in given.items()}, *dtype)
+    def _given(self, y: Any) -> dict[str, Any]:
+        given = self._fitted().conditions.name(y)
+        return {k: v if np.ndim(v) == 0 else self._marked(v) for k, v in given.items()}
 
     def _marked(self, y: Any) -> np.ndarray:
         """y in the user's form -> an array, None or NaN where it is unknown."""
@@ -161,16 +168,17 @@ class SemiSupervised(VAE):
 
     def _judged(self, X: Any) -> Tensor:
         """The classifier's outputs, (N, outputs) float64."""
-        data, model = self._data(X, None), self._model()
+        fitted = self._fitted()
+        data, model = self.packed(X, None), fitted.precise()
         with torch.no_grad():
-            chunks = data.chunks(rows_at_once(model, data, most=ROWS_AT_ONCE))
-            return torch.cat([model.judge(self._batch(c), c.mask) for c in chunks])
+            return torch.cat([model.judge(c.x, c.mask).cpu() for c in fitted.chunks(model, data)])
 
     @torch.no_grad()
     def _completed(self, data: Data) -> Tensor:
         """The target of packed rows, predicted where it is unknown."""
+        data = data.to(self.fitted_.device)
         x = self.kind_.batch(data.x, fixed_uniform())
-        return self.model_.completed(data.y, self.model_.judge(x.float(), data.mask))
+        return self.model_.completed(data.y, self.model_.judge(x.float(), data.mask)).cpu()
 
     def _known_or_predicted(self, X: Any, y: Any) -> Any:
         """y in the user's form, predicted of rows of which it is unknown."""
@@ -181,7 +189,7 @@ class SemiSupervised(VAE):
         if np.ndim(given) == 0:
             return given
         values = self._marked(given).copy()
-        missing = ~known(values, self.kind == "label")
+        missing = ~known(values, self.target_kind == "label")
         if missing.any():
             values[missing] = np.reshape(self.predict(X), values.shape)[missing]  # type: ignore[attr-defined]
         return values
@@ -209,8 +217,8 @@ class SemiSupervised(VAE):
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The share of labels that are predicted right, or R2 of numbers; rows whose y is unknown do not count."""
-        rows, truth = self._rows(X), self._marked(y)
-        some = np.flatnonzero(known(truth, self.kind == "label"))
+        rows, truth = self.kind_.take(self._rows(X)), self._marked(y)
+        some = np.flatnonzero(known(truth, self.target_kind == "label"))
         if not len(some):
             raise UserError("y is unknown of all rows: give rows whose y is known to score predictions by")
         return share(self, rows[some], truth[some], None if sample_weight is None else np.asarray(sample_weight)[some])
@@ -218,7 +226,7 @@ class SemiSupervised(VAE):
     def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
         """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known. Of rows whose y is known also
         "accuracy", the share of labels that are predicted right, or "r2"; and how many these are, "known"."""
-        label, rows = self.kind == "label", self._rows(X)
+        label, rows = self.target_kind == "label", self.kind_.take(self._rows(X))
         nothing = np.full(len(rows) if label else (len(rows), self._condition.size), None)
         truth = self._marked(self.conditions_.name(y).get(self.target_, nothing))
         results = super().evaluate(X, {self.target_: truth}, **options)
@@ -258,7 +266,7 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         others: as of `VAE`.
     """
 
-    kind: ClassVar[str] = "label"
+    target_kind: ClassVar[str] = "label"
     model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedClassifier
 
     def _targets(self, y: Any) -> np.ndarray:
@@ -306,7 +314,7 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
         others: as of `VAE`.
     """
 
-    kind: ClassVar[str] = "number"
+    target_kind: ClassVar[str] = "number"
     model: ClassVar[type[SemiSupervisedModel]] = SemiSupervisedRegressorModel
 
     def _targets(self, y: Any) -> np.ndarray:

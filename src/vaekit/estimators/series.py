@@ -19,14 +19,15 @@ from vaekit.conditions import Conditions
 from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators.checks import PARTS, check_settings
-from vaekit.estimators.vae import ROWS_AT_ONCE, VAE
+from vaekit.estimators.vae import VAE
+from vaekit.fitted import ROWS_AT_ONCE
 from vaekit.kinds.series import Series
 from vaekit.settings.limits import LARGEST, Seed, Within, check_call
-from vaekit.settings.parts import Part, choose
+from vaekit.settings.parts import Part
 from vaekit.sources.series import TimeSeries, is_several, is_table, read_series, to_series
+from vaekit.structures.resample import GUESSES, complete
 from vaekit.training import Data
 from vaekit.training.data import SPLIT, generator
-from vaekit.uses.impute import GUESSES, impute
 
 SCORES = ("window", "past", "last")
 CHECKS, CHECK_DRAWS = 3, 50  # times that values are hidden to check how gaps are filled, and draws of each
@@ -57,6 +58,7 @@ class SeriesVAE(VAE):
     latent_dim: int = 4
     window: Annotated[int, Within(2, LARGEST)] = 128
     size: str = "small"
+    kind: Part = "series"
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **PARTS,
@@ -74,30 +76,29 @@ class SeriesVAE(VAE):
         self,
         data: TimeSeries,
         *,
-        kinds: Mapping[str, str] | None = None,
+        condition_kinds: Mapping[str, str] | None = None,
         folder: Path | None = None,
         resume: bool = False,
         origin: Mapping[str, Any] | None = None,
         watchers: Sequence[Any] = (),
     ) -> SeriesVAE:
-        """Train on what `read_series` gave. folder, resume, origin, watchers: as for `VAE.fit_rows`; kinds is not used."""
+        """Train on what `read_series` gave. folder, resume, origin, watchers: as for `VAE.fit_rows`; condition_kinds is not used."""
         check_settings(self)
         longest = max(map(len, data.values))
         if longest <= self.window:
             raise UserError(
                 f"the longest series has {longest} time steps, and a window of {self.window} needs more: use a smaller window"
             )
-        with self._seeded():
-            name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
-            name = "autoregressive" if name == "auto" else name
+        with self._seeded() as (seed, notes):
+            name, options = self._likelihood(Series, {}, data)
             if self._warm:
-                self.kind_.conform(data.values)
+                kind = self.kind_
             else:
-                self.kind_ = Series.infer(data.values, self.window, data.columns, LIKELIHOODS[name].real_valued)
-                self.conditions_ = Conditions({})
+                kind = Series.infer(data.values, LIKELIHOODS[name].real_valued, data.columns, window=self.window)
             self.stretches_ = stretches(data.values, self.window)
-            windows = Data(*self.kind_.pack(data.values))
-            self._assemble(name, options, windows, {**(origin or {}), "rows": len(windows), "steps": len(data)})
+            windows = Data(*kind.pack(data.values))
+            about = {**(origin or {}), "rows": len(windows), "steps": len(data)}
+            self._assemble(kind, Conditions({}), (name, options), windows, seed=seed, notes=notes, origin=about)
             self._learn(windows, folder, resume, list(watchers))
         return self
 
@@ -148,11 +149,12 @@ class SeriesVAE(VAE):
         if by not in SCORES:
             raise UserError(f"by={by!r} is not one of the choices{near_matches(by, SCORES)}")
         series = self._series(X)
-        model, window = self._model(), self.kind_.window
+        fitted = self.fitted_
+        model, window = fitted.precise(), self.kind_.window
         values = series.values
         if by != "window":  # a window for each step, that ends with it
             values = [np.pad(v, ((window - 1, 0), (0, 0)), constant_values=np.nan) for v in values]
-        data = Data(*self.kind_.pack(values, torch.float64))
+        data = Data(*self.kind_.pack(values, fitted.dtype))
         score = partial(evaluation.importance_weighted, model, k=k or self.kind_.score_samples, track=track)
         log_p = score(data).numpy()
         channels = self.kind_.event_shape[0]
@@ -188,12 +190,14 @@ class SeriesVAE(VAE):
         self.kind_.written(None, **options)  # which has none
         series, means = self._series(X), []
         with torch.no_grad():
-            model = self._model()
+            fitted = self.fitted_
+            model = fitted.precise()
             for values in series.values:
-                data = Data(*self.kind_.pack([values], torch.float64))
+                data = Data(*self.kind_.pack([values], fitted.dtype))
                 steps = len(data) + self.kind_.window - 1
                 total, count = np.zeros((steps, values.shape[1])), np.zeros((steps, 1))
                 for start, chunk in zip(range(0, len(data), ROWS_AT_ONCE), data.chunks(ROWS_AT_ONCE), strict=True):
+                    chunk = chunk.to(fitted.device)
                     x = self.kind_.unpack(model.decode(model.posterior(chunk.x, None, chunk.mask).mean).mean)
                     for i in range(self.kind_.window):
                         total[start + i : start + i + len(x)] += x[:, i]
@@ -219,7 +223,7 @@ class SeriesVAE(VAE):
         """
         check_call(SeriesVAE.impute, draws=draws, random_state=random_state)
         series = self._series(X)
-        model, random = self._model(), generator(self.seed_ if random_state is None else random_state)
+        model, random = self.fitted_.precise(), generator(self.seed_ if random_state is None else random_state)
         filled = [self._fill(model, values, draws or GUESSES, random) for values in track(series.values)]
         spread = self._checked_spread(model, series, random)
         filled = [
@@ -237,7 +241,7 @@ class SeriesVAE(VAE):
         window = self.kind_.window
         steps = max(len(values), window)
         whole = replace(self.kind_, window=steps, low=None, high=None, step=None)  # all of it as one window
-        x, mask = whole.pack([values], torch.float64)
+        x, mask = whole.pack([values], self.fitted_.dtype)
         if mask is None:
             return np.repeat(values[None], draws, axis=0)
         x, seen = x.repeat(draws, 1, 1), mask[0].clone()
@@ -246,7 +250,7 @@ class SeriesVAE(VAE):
             start = min(max(first - window // 2, 0), steps - window)
             part = slice(start, start + window)
             data = Data(x[:, :, part].contiguous(), seen[:, part].expand(draws, -1, -1))
-            x[:, :, part] = impute(model, data, 1, random)[0]
+            x[:, :, part] = complete(model, data.to(self.fitted_.device), 1, random)[0].cpu()
             seen[:, part] = True
         return np.where(np.isnan(values), whole.unpack(x)[:, : len(values)], values)
 
@@ -288,8 +292,11 @@ class SeriesVAE(VAE):
         self.kind_.conform(series.values)
         return series
 
-    def _data(self, X: Any, y: Any = None, dtype: torch.dtype = torch.float64) -> Data:
-        return Data(*self.kind_.pack(self._series(X).values, dtype))
+    def packed(self, X: Any, y: Any = None, dtype: torch.dtype | None = None) -> Data:
+        return self._fitted().pack(self._series(X), None, dtype)
+
+    def _rows(self, X: Any) -> TimeSeries:
+        return self._series(X)
 
 
 def stretches(series: Sequence[np.ndarray], window: int) -> np.ndarray:

@@ -1,14 +1,17 @@
-"""Domains, each of which knows what a row of one kind of data looks like. A new kind of data is a new file here, with a `Kind`
-that is named in `KINDS`."""
+"""Kinds of data. Each is one file or folder, with a class `Kind` that knows all that is particular to it.
+
+To add one, write the file and name its class in `KINDS`; or ship it in a package of your own, with an entry point of the group
+`vaekit.kinds`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any
 
-import numpy as np
-
-from vaekit.errors import UserError
+from vaekit.errors import UserError, note
 from vaekit.frame import Frame
 from vaekit.kinds.actions import Actions
 from vaekit.kinds.base import Kind
@@ -16,37 +19,74 @@ from vaekit.kinds.pictures import Images
 from vaekit.kinds.rows import Rows
 from vaekit.kinds.series import Series
 from vaekit.kinds.table import Table
-from vaekit.kinds.text import Text
+from vaekit.kinds.text import Text, is_texts
+from vaekit.settings.parts import Part, choose, options_of
+from vaekit.sources.arrays import as_array
 
-KINDS: dict[str, type[Any]] = {
-    "images": Images, "rows": Rows, "table": Table, "text": Text, "actions": Actions, "series": Series,
-}  # fmt: skip
-OPTIONS = {
-    "binarize": ("images", "pictures"),
-    "schema": ("table", "tables of named columns"),
-    "constraints": ("table", "tables of named columns"),
-    "tokenizer": ("text", "texts"),
-}
-"""What a user may say of data of one kind: the kind of the kind, and its name for people."""
+KINDS: tuple[type[Kind], ...] = (Text, Table, Images, Rows, Series, Actions)
+"""In the order in which they are asked whether they recognise data."""
 
 
-def kind_for(rows: np.ndarray | Frame) -> type[Any]:
-    """The kind of an array, or of a table."""
-    if isinstance(rows, Frame):
-        return Table
-    if rows.ndim == 1:
-        return Text
-    return Images if rows.ndim > 2 else Rows
+@cache
+def kinds() -> dict[str, type[Kind]]:
+    """All kinds by name: vaekit's own, and those of installed packages. A note names a package whose kind fails to import."""
+    found = {kind.name: kind for kind in KINDS}
+    for entry in entry_points(group="vaekit.kinds"):
+        try:
+            found[entry.name] = entry.load()
+        except Exception as e:  # whatever a stranger's module raises
+            note(
+                f"the kind of data {entry.name!r} is left out: {entry.value} fails to import ({type(e).__name__}: {e})"
+            )
+    return found
 
 
-def infer(rows: np.ndarray | Frame, *, standardize: bool, columns: list[str] | None, options: Mapping[str, Any]) -> Any:
-    """The kind of these rows, learned from them. options: those of `OPTIONS` that were said."""
-    kind = kind_for(rows)
-    for name in options:
-        needed, what = OPTIONS[name]
-        if kind.name != needed:
-            raise UserError(f"{name} is for {what}: leave it out")
-    return kind.infer(rows, standardize=standardize, columns=columns, **options)
+def kind_part(part: Part) -> tuple[str, dict[str, Any]]:
+    """Name and options of the setting `kind`, in which the name may be left out. UserError where there is no such kind."""
+    return choose("kind", {"name": "auto", **part} if isinstance(part, Mapping) else part, ["auto", *kinds()])
 
 
-__all__ = ["KINDS", "Actions", "Images", "Kind", "Rows", "Series", "Table", "Text", "infer", "kind_for"]
+def check_kind(part: Part) -> None:
+    """UserError where the setting `kind` cannot be right, whatever the data."""
+    name, options = kind_part(part)
+    for option, value in options.items():
+        owners = [k for k in kinds().values() if name in ("auto", k.name) and option in options_of(k.infer)]
+        (owners[0] if owners else kinds().get(name, Kind)).check_options({option: value})
+
+
+def chosen_kind(
+    part: Part, X: Any, likelihood: str = "auto", source: str = "auto"
+) -> tuple[type[Kind], dict[str, Any], Any]:
+    """The kind of data that X is of, the options of it that the user gives, and X as an array, a table or as it is.
+
+    Args:
+        part: the setting; "auto" asks each kind whether it recognises X.
+        likelihood: its name. A table of numbers that are to have another one than "mixed" is rows.
+        source: the kind of data that X was read as, where that is known.
+    """
+    name, options = kind_part(part)
+    if X is None:
+        raise UserError("X is None: give the rows, such as an array, a DataFrame or a list of texts")
+    X = X if isinstance(X, str | Frame) or is_texts(X) else as_array(X)
+    known = kinds()
+    if name == "auto" and source in known and known[source].only_likelihood in (None, likelihood):
+        name = source
+    kind = known[name] if name != "auto" else next(k for k in known.values() if k.recognises(X, likelihood))
+    kind.check_options(options)
+    return kind, options, X
+
+
+__all__ = [
+    "KINDS",
+    "Actions",
+    "Images",
+    "Kind",
+    "Rows",
+    "Series",
+    "Table",
+    "Text",
+    "check_kind",
+    "chosen_kind",
+    "kind_part",
+    "kinds",
+]

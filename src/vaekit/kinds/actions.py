@@ -32,6 +32,8 @@ class Actions(Kind):
     names: list[str] | None = None
 
     name: ClassVar[str] = "actions"
+    noun: ClassVar[str] = "demonstrations"
+    estimator: ClassVar[str] = "Policy"
     mean_samples: ClassVar[bool] = True
     least_latent_dim: ClassVar[int] = 0  # a policy without a latent
     iw_samples: ClassVar[int] = (
@@ -50,6 +52,10 @@ class Actions(Kind):
     @property
     def unit(self) -> Tensor:
         return torch.tensor(self.scale)
+
+    @property
+    def extent(self) -> str:
+        return f"{'x'.join(map(str, self.event_shape))} (actions x time steps)"
 
     def pack(self, actions: np.ndarray, episode_ends: np.ndarray) -> tuple[Tensor, Tensor]:
         """The chunk that begins at each of T frames: actions (T, A) -> x and mask, (T, A, chunk_size) both.

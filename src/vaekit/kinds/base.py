@@ -1,32 +1,50 @@
-"""What a kind is."""
+"""What a kind of data is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
-from vaekit.settings.parts import Part
+from vaekit.settings.parts import Part, check_options
+from vaekit.sources.arrays import as_array
+from vaekit.structures.resample import GUESSES, complete
+from vaekit.training.data import Data, fixed_uniform, generator
+
+log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 1024
 
 
 class Kind:
-    """The one place that knows what a row of data looks like: it turns rows in the user's own form into tensors and back, and says
-    which likelihood, which networks and which training suit them.
+    """All that is particular to one kind of data: it turns rows in the user's own form into tensors and back, says which
+    likelihood, networks and training suit them, and reads, writes and shows them.
 
-    A dataclass of plain values, so that it is written to a run's config and read back. What has a default here is what one kind of
-    data has and others have not.
+    A dataclass of plain values, its schema, so that it is written to a run's config and read back. What most kinds share has a
+    default here. A new kind has to say: `name`, `infer`, `event_shape`, `unit`, `conform`, `pack`, `unpack`, `networks`,
+    `default_likelihood`.
     """
 
     name: ClassVar[str]
+    noun: ClassVar[str] = "rows"
+    """What its rows are called, in the plural."""
+    estimator: ClassVar[str] = ""
+    """The estimator for this kind, by its name in `vaekit`; "" is VAE, or CVAE where there are conditions."""
     mean_samples: ClassVar[bool] = False
     """Whether a generated row is shown as the decoder's mean (pictures) or drawn from its likelihood (numbers)."""
     least_latent_dim: ClassVar[int] = 1
     only_flat: ClassVar[bool] = False
     """Whether no structure but "flat" has networks for such rows."""
+    only_likelihood: ClassVar[str | None] = None
+    """The one likelihood for such rows, which is for no other kind; None: any that belongs to no kind."""
+    has_columns: ClassVar[bool] = False
+    """Whether rows have a fixed number of columns, which scikit-learn's checks count."""
     path: ClassVar[str] = "linear"
     """Of `vaekit.uses.interpolate.PATHS`: how to go from row to row."""
     iw_samples: ClassVar[int] = 500
@@ -38,19 +56,48 @@ class Kind:
     training: ClassVar[Mapping[str, Any]] = {}
     """What is better than `Training` has it."""
 
+    # -- what the user gives -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def recognises(cls, X: Any, likelihood: str) -> bool:
+        """Whether X is of this kind, where the user does not say. likelihood: the name of the one that is asked for."""
+        return False
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """UserError for an option that this kind does not have; its options are the keyword-only arguments of `infer`."""
+        check_options("kind", getattr(cls, "name", "auto"), options, cls.infer)
+
+    @classmethod
+    def check(cls, X: Any, **options: Any) -> Any:
+        """X as a user gives it -> rows to learn from. UserError where they are not of this kind."""
+        return X
+
+    def take(self, X: Any) -> Any:
+        """X as a user gives it -> rows that fit what was learned from. UserError where they do not."""
+        return self.conform(self.check(X))
+
     @classmethod
     def infer(cls, *args: Any, **options: Any) -> Any:
-        """Learn the schema from rows (N, ...).
+        """infer(rows, standardize=True, columns=None, *, ...): learn the schema from rows (N, ...).
 
-        `standardize`: the likelihood lets the kind choose scale and origin. `columns`: their names. Others: what the user
-        says of data of this kind, such as `binarize` of pictures.
+        Args:
+            standardize: the likelihood lets the kind choose scale and origin. columns: their names.
+            others, keyword-only: what the user may say of data of this kind, such as `binarize` of pictures.
         """
         raise NotImplementedError
 
-    @staticmethod
-    def default_likelihood(rows: Any, binarize: str | None = None) -> str:
-        """The name of the likelihood that suits these rows."""
+    @classmethod
+    def default_likelihood(cls, rows: Any, **options: Any) -> str:
+        """The name of the likelihood that suits these rows. options: what the user says of the data."""
         raise NotImplementedError
+
+    @classmethod
+    def plain(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as a config writes them."""
+        return dict(options)
+
+    # -- rows and tensors ----------------------------------------------------------------------------------------------
 
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
         """What the likelihood has to know of the data and of a model of this size."""
@@ -69,6 +116,15 @@ class Kind:
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         """(encoder, decoder) classes with their options bound: call as net(in_shape, out_shape, condition_features)."""
         raise NotImplementedError
+
+    def classifier_network(self, size: str, network: str) -> str:
+        """The network that a semi-supervised model takes for "auto"."""
+        return network
+
+    perturb: ClassVar[Callable[..., Any] | None] = None
+    """What a label does not depend on: rows (B, *event), mask, noise -> rows and mask; None: noise alone."""
+    perturb_radius: ClassVar[float] = 1.0
+    """The part of a semi-supervised model's radius that such rows take; 0 for rows that cannot be moved a little."""
 
     def conform(self, rows: Any) -> Any:
         """Rows in the form the model was trained on (such as grey pictures for a model of colour); UserError where they
@@ -90,15 +146,79 @@ class Kind:
         """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
         raise NotImplementedError
 
+    def with_conditions(self, rows: Any, conditions: Mapping[str, Any]) -> Any:
+        """Generated rows with the conditions that they were generated for, where rows can hold them."""
+        return rows
+
+    def as_given(self, rows: Any, form: str, own: Mapping[str, Any] | None = None) -> Any:
+        """Rows in the library that the user took. form: its name. own: types of columns, where they are the library's own."""
+        return rows
+
+    # -- generating ----------------------------------------------------------------------------------------------------
+
     def written(self, p: Any, **writing: Any) -> Any:
         """p(x|z) as rows are to be drawn from it. `writing`: how, of what is written piece by piece."""
         if writing:
             raise UserError(f"{', '.join(writing)} is for texts: leave it out")
         return p
 
+    def spread(self, temperature: float) -> tuple[float, dict[str, Any]]:
+        """What a temperature of `sample` is for: the spread of z, and how rows are written."""
+        return temperature, {}
+
     def decoded(self, p: Any, noise: Any, **writing: Any) -> Tensor:
         """What is shown of p(x|z), (N, *event): its mean."""
         return self.written(p, **writing).mean
+
+    def search(self, n: int, where: Any, conditions: Mapping[str, Any], draw: Any, track: Any = list) -> Any:
+        """n rows that fulfil `where`, among those that `draw(rows, i)` gives at the i-th call. UserError where rows of this kind
+        have no columns to ask of."""
+        raise UserError("where is for tables of named columns: leave it out")
+
+    def sample_notes(self) -> list[str]:
+        """What to know of generated rows."""
+        return []
+
+    # -- filling and scoring -------------------------------------------------------------------------------------------
+
+    def impute(
+        self,
+        fitted: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        draws: int | None = None,
+        seed: int | None = None,
+        track: Any = list,
+    ) -> list[Any]:
+        """Rows with their gaps filled: `draws` sets of them, each a draw from what the gaps may hold given the rest; None: one
+        set of best guesses. See `vaekit.VAE.impute`."""
+        rows = self.take(X)
+        packed = fitted.pack(rows, y)
+        gappy = torch.arange(0) if packed.mask is None else (~packed.mask.flatten(1)).any(1).nonzero()[:, 0]
+        if len(gappy):
+            log.info("filling the gaps of %s rows", f"{len(gappy):,}")
+        model, random = fitted.precise(), generator(fitted.seed if seed is None else seed)
+        x = self.batch(packed.x, fixed_uniform(), dtype=fitted.dtype)
+        seen = Data(x, self.open_to(packed.mask), packed.y)
+        found = x.expand(draws or 1, *x.shape).clone()  # only rows with gaps cost time
+        for start in track(range(0, len(gappy), ROWS_AT_ONCE)):
+            index = gappy[start : start + ROWS_AT_ONCE]
+            drawn = complete(model, seen[index].to(fitted.device), draws or GUESSES, random).cpu()
+            found[:, index] = drawn if draws else self.center(drawn).unsqueeze(0)
+        return [self.fill(rows, x) for x in found]
+
+    def in_form_of(self, rows: Any, filled: Any, own: Mapping[str, Any] | None) -> Any:
+        """Filled rows in the library that `rows` came in."""
+        return filled
+
+    def ends(self, a: Any, b: Any) -> Any:
+        """Two rows as one set of them."""
+        return [a, b] if isinstance(a, str) else np.stack([np.asarray(as_array(end)) for end in (a, b)])
+
+    def evaluate(self, fitted: Any, X: Any, y: Any, results: Mapping[str, Any]) -> dict[str, Any]:
+        """What is said of rows of this kind beyond `vaekit.evaluation.evaluate`. results: of that."""
+        return {}
 
     def open_to(self, mask: Tensor | None) -> Tensor | None:
         """What of packed rows a model that fills their gaps takes as given, by their mask."""
@@ -112,12 +232,42 @@ class Kind:
         """Rows in the user's own form, what they lack as in x (N, *event)."""
         raise NotImplementedError
 
+    score: ClassVar[str] = "loglik"
+    """Of `vaekit.uses.scores.SCORES`: what "auto" is."""
+
+    calibration_rows: ClassVar[int] = 10_000
+    """Normal rows that scores are calibrated on, at most: p-values of 0.0001 are small enough."""
+
+    @property
+    def value_names(self) -> list[str]:
+        """Names of the values in a row, where each means something by itself; none for pictures and texts."""
+        return []
+
+    def pieces(self, rows: Any, size: int) -> Iterator[Any]:
+        """Rows in turn, at most `size` at a time."""
+        return (rows[start : start + size] for start in range(0, len(rows), size))
+
+    def score_columns(self, rows: Any, score: np.ndarray) -> dict[str, np.ndarray]:
+        """What log p(x) (N,) of rows is in other units, by name."""
+        return {}
+
+    def contributions(self, found: Any) -> Any:
+        """A number for each value that the model sees, (N, *event) -> in the form of the rows."""
+        return found
+
+    # -- files and people ----------------------------------------------------------------------------------------------
+
     def files(self) -> dict[str, str]:
         """What a config has no room for: the text of files in a run's folder, by their names."""
         return {}
 
-    def read(self, folder: Path) -> None:
+    def read_files(self, folder: Path) -> None:
         """Take it back from there."""
+
+    @property
+    def extent(self) -> str:
+        """How large a row is, in words."""
+        return f"{'x'.join(map(str, self.event_shape))} columns"
 
     def describe(self) -> list[str]:
         """What it is, for people, in lines."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from vaekit.errors import UserError, note
 from vaekit.kinds.base import Kind
+from vaekit.show.layout import COLOURS, are_channels_first, channels_last, extremes, value_range
+from vaekit.structures.semi_supervised import jolted
 
-BINARIZE = ("dynamic", "threshold")
-COLOURS = (1, 3, 4)  # numbers of channels that can be shown: grey, colour, colour and opacity
+SMALL = 1024  # values of a picture
 FEW, FEW_VALUES = 0.05, 0.01  # share of the pictures, and of the values of each, that may be hot pixels
 
 
@@ -44,14 +46,17 @@ class Images(Kind):
     limits: list[float] | None = None
 
     name: ClassVar[str] = "images"
+    noun: ClassVar[str] = "pictures"
+    score: ClassVar[str] = "path"
     mean_samples: ClassVar[bool] = True
 
     @classmethod
     def infer(
-        cls, rows: np.ndarray, *, standardize: bool = True, columns: Any = None, binarize: str | None = None
-    ) -> Images:
-        if binarize not in (None, *BINARIZE):
-            raise UserError(f"binarize is {binarize!r}: choose one of {', '.join(BINARIZE)}")
+        cls, rows: np.ndarray, standardize: bool = True, columns: Any = None, *,
+        binarize: Literal["dynamic", "threshold"] | None = None,
+    ) -> Images:  # fmt: skip
+        """See `Kind.infer`. binarize: "dynamic" draws each pixel as a Bernoulli of its grey value, anew each time it is seen;
+        "threshold" makes it 1 above one half."""
         check_shape(rows)
         first = layout(rows)
         shape = channels_last(rows, first).shape[1:]
@@ -63,10 +68,22 @@ class Images(Kind):
         channels = shape[2] if len(shape) == 3 else 0
         return cls(shape[0], shape[1], channels, low, high, str(rows.dtype), binarize, first, limits)
 
-    @staticmethod
-    def default_likelihood(rows: np.ndarray, binarize: str | None = None) -> str:
+    @classmethod
+    def recognises(cls, X: Any, likelihood: str) -> bool:
+        return getattr(X, "ndim", 2) > 2
+
+    @classmethod
+    def check(cls, X: Any, **options: Any) -> np.ndarray:
+        return as_pictures(X)
+
+    @classmethod
+    def default_likelihood(cls, rows: np.ndarray, **options: Any) -> str:
         low, high = extremes(rows)
-        return "bernoulli" if binarize or ((rows == low) | (rows == high) | np.isnan(rows)).all() else "normal"
+        return (
+            "bernoulli"
+            if options.get("binarize") or ((rows == low) | (rows == high) | np.isnan(rows)).all()
+            else "normal"
+        )
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -82,6 +99,16 @@ class Images(Kind):
         if not self.channels:
             return (self.height, self.width)
         return self.event_shape if self.channels_first else (self.height, self.width, self.channels)
+
+    perturb = staticmethod(jolted)
+
+    def classifier_network(self, size: str, network: str) -> str:
+        """Up to some values MLPs do as well, and are many times as fast."""
+        return "mlp" if network == "auto" and math.prod(self.event_shape) <= SMALL else network
+
+    @property
+    def extent(self) -> str:
+        return f"{'x'.join(map(str, self.event_shape))} pictures (channels x height x width)"
 
     def conform(self, rows: np.ndarray) -> np.ndarray:
         """Give pictures the axes and channels of the training pictures. UserError if they do not fit."""
@@ -135,6 +162,9 @@ class Images(Kind):
             return values[:, 0]
         return values if self.channels_first else channels_last(values, True)
 
+    def contributions(self, found: np.ndarray) -> np.ndarray:
+        return self.laid_out(found)
+
     def fill(self, rows: np.ndarray, x: Tensor) -> np.ndarray:
         """Fill missing pixels from x (N, *event)."""
         rows = self.conform(rows)
@@ -186,17 +216,6 @@ def layout(rows: np.ndarray) -> bool:
     return first
 
 
-def are_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether a picture of this shape is (channels, H, W), as in PyTorch: the last axis is not a number of colours, and the first
-    is the shortest. Otherwise it is (H, W, channels), or (H, W)."""
-    return len(shape) == 3 and shape[2] not in COLOURS and shape[0] < min(shape[1:])
-
-
-def channels_last(rows: np.ndarray, first: bool) -> np.ndarray:
-    """Put channels last: (N, H, W) or (N, H, W, channels). first: whether the pictures have them first."""
-    return np.moveaxis(rows, 1, 3) if first and rows.ndim == 4 else rows
-
-
 def widen(rows: np.ndarray, channels: int) -> np.ndarray:
     """Give pictures (N, H, W) or (N, H, W, C) this many channels: grey pictures, with or without an axis of channels, become
     colour, and pictures without transparency become opaque."""
@@ -208,19 +227,6 @@ def widen(rows: np.ndarray, channels: int) -> np.ndarray:
         opaque = np.iinfo(rows.dtype).max if rows.dtype.kind in "iu" else 1
         rows = np.concatenate([rows, np.full_like(rows[..., :1], opaque)], axis=3)
     return rows
-
-
-def value_range(rows: np.ndarray, far: np.ndarray | None = None) -> tuple[float, float]:
-    """Choose the values of black and white: those of the type if the pictures use much of its range (bytes, floats in 0..1), else
-    the range of the data. far: values that do not count, bool like rows."""
-    low, high = extremes(rows if far is None else rows[~far])
-    if low >= 0 and high <= 1:
-        plain = (0.0, 1.0)
-    elif rows.dtype == np.uint8 and high > 127:
-        plain = (0.0, 255.0)
-    else:
-        plain = (low, high if high > low else low + 1.0)
-    return (low, high) if 0 < high - low < 0.5 * (plain[1] - plain[0]) else plain
 
 
 def note_range(rows: np.ndarray, far: np.ndarray | None, low: float, high: float) -> None:
@@ -240,19 +246,6 @@ def note_range(rows: np.ndarray, far: np.ndarray | None, low: float, high: float
         (low >= 0 and high <= 1) or (rows.dtype == np.uint8 and high > 127)
     ):
         note(f"the pictures hold values from {low:g} to {high:g} only, so these two count as black and white")
-
-
-def extremes(rows: np.ndarray) -> tuple[float, float]:
-    """Return the least and the largest value. UserError if a value is infinite or all are NaN."""
-    low, high = float(np.fmin.reduce(rows, axis=None)), float(np.fmax.reduce(rows, axis=None))
-    if np.isnan(low):
-        raise UserError("every pixel of the pictures is NaN, which means missing: give pictures with values")
-    if not np.isfinite([low, high]).all():
-        where = tuple(np.argwhere(np.isinf(rows))[0].tolist())
-        raise UserError(
-            f"picture {where[0]} holds {rows[where]} at {where[1:]}: remove it, or use NaN for a missing pixel"
-        )
-    return low, high
 
 
 def dazzling(rows: np.ndarray) -> np.ndarray | None:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from vaekit.errors import UserError
-from vaekit.frame import Frame
+from vaekit.frame import Frame, is_frame, to_frame
 from vaekit.kinds.base import Kind
 
 
@@ -30,15 +31,14 @@ class Rows(Kind):
     scale: list[float]
 
     name: ClassVar[str] = "rows"
+    noun: ClassVar[str] = "rows of numbers"
+    has_columns: ClassVar[bool] = True
 
     @classmethod
-    def infer(
-        cls,
-        rows: np.ndarray,
-        *,
-        standardize: bool = True,
-        columns: list[str] | None = None,
-    ) -> Rows:
+    def infer(cls, rows: np.ndarray | Frame, standardize: bool = True, columns: list[str] | None = None) -> Rows:
+        """See `Kind.infer`. Rows (N, columns), NaN where a value is missing."""
+        if isinstance(rows, Frame):
+            columns, rows = rows.columns, rows.numbers()
         infinite = np.argwhere(np.isinf(rows))
         if len(infinite):
             row, column = infinite[0].tolist()
@@ -61,8 +61,19 @@ class Rows(Kind):
         scale = np.where(deviation > 1e-12 * np.maximum(1.0, np.abs(mean)), deviation, 1.0)
         return cls(columns, mean.tolist(), scale.tolist())
 
-    @staticmethod
-    def default_likelihood(rows: np.ndarray, binarize: str | None = None) -> str:
+    @classmethod
+    def recognises(cls, X: Any, likelihood: str) -> bool:
+        return getattr(X, "ndim", 2) <= 2
+
+    @classmethod
+    def check(cls, X: Any, **options: Any) -> np.ndarray | Frame:
+        if is_frame(X):
+            return to_frame(X)
+        return X if isinstance(X, Frame) else check_array(X, ensure_all_finite="allow-nan", ensure_min_samples=0)
+
+    @classmethod
+    def default_likelihood(cls, rows: np.ndarray | Frame, **options: Any) -> str:
+        rows = rows.numbers() if isinstance(rows, Frame) else rows
         return "bernoulli" if ((rows == 0) | (rows == 1) | np.isnan(rows)).all() else "normal"
 
     @property
@@ -94,6 +105,10 @@ class Rows(Kind):
 
     def unpack(self, x: Tensor) -> np.ndarray:
         return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
+
+    @property
+    def value_names(self) -> list[str]:
+        return self.columns or [f"x{i}" for i in range(len(self.mean))]
 
     def fill(self, rows: np.ndarray | Frame, x: Tensor) -> np.ndarray:
         """Fill missing values from x (N, *event)."""

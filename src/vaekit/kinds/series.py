@@ -14,6 +14,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.kinds.base import Kind
 from vaekit.kinds.table.columns import decimals, rounded
+from vaekit.sources.series import TimeSeries, to_series
 
 
 @dataclass
@@ -38,11 +39,30 @@ class Series(Kind):
     step: list[float] | None = None
 
     name: ClassVar[str] = "series"
+    noun: ClassVar[str] = "series"
+    estimator: ClassVar[str] = "SeriesVAE"
     score_samples: ClassVar[int] = 32
 
     @classmethod
+    def recognises(cls, X: Any, likelihood: str) -> bool:
+        return isinstance(X, TimeSeries)
+
+    def take(self, X: Any) -> Sequence[np.ndarray]:
+        return self.conform(to_series(X, columns=self.columns).values)
+
+    @classmethod
+    def default_likelihood(cls, rows: Any, **options: Any) -> str:
+        """Normal, the errors of neighbouring steps correlated as the data has them."""
+        return "autoregressive"
+
+    @classmethod
     def infer(
-        cls, series: Sequence[np.ndarray], window: int, columns: list[str] | None = None, standardize: bool = True
+        cls,
+        series: Sequence[np.ndarray],
+        standardize: bool = True,
+        columns: list[str] | None = None,
+        *,
+        window: int = 128,
     ) -> Series:
         """Learn the schema from series, each (T, channels), NaN where missing. UserError for a channel without values."""
         steps = np.concatenate(list(series))
@@ -70,6 +90,10 @@ class Series(Kind):
     @property
     def unit(self) -> Tensor:
         return torch.tensor(self.scale)
+
+    @property
+    def extent(self) -> str:
+        return f"{'x'.join(map(str, self.event_shape))} (channels x time steps)"
 
     def conform(self, series: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Return the series. UserError if their channels are not those of the model."""

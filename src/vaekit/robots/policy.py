@@ -115,13 +115,13 @@ class Policy(Learner, Actor):
         self,
         demonstrations: Demonstrations,
         *,
-        kinds: Mapping[str, str] | None = None,
+        condition_kinds: Mapping[str, str] | None = None,
         folder: Path | None = None,
         resume: bool = False,
         origin: Mapping[str, Any] | None = None,
         watchers: Sequence[Any] = (),
     ) -> Policy:
-        """Learn from demonstrations. folder, resume, origin, watchers: as for `VAE.fit_rows`; kinds is not used."""
+        """Learn from demonstrations. folder, resume, origin, watchers: as for `VAE.fit_rows`; condition_kinds is not used."""
         check_settings(self)
         if not isinstance(demonstrations, Demonstrations):
             kind = type(demonstrations).__name__
@@ -129,7 +129,7 @@ class Policy(Learner, Actor):
         demonstrations.check()
         chunk_size = self._chunk_size(demonstrations)
         executed(self.execute, chunk_size)  # before any time is spent
-        with self._seeded():
+        with self._seeded() as (seed, notes):
             note_short_episodes(demonstrations, chunk_size)
             note_idle(demonstrations)
             seen = self._observations(demonstrations)
@@ -138,23 +138,27 @@ class Policy(Learner, Actor):
             cameras = any(name.startswith(CAMERA) for name in seen)
             if weights and not cameras:
                 raise UserError(f"backbone.weights={weights!r} is for cameras, and the policy sees none: leave it out")
-            if not self._warm:
-                self.kind_ = Actions.infer(
+            if warm := self._warm:
+                kind, conditions = self.kind_, self.conditions_
+            else:
+                kind = Actions.infer(
                     demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
                 )
                 kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
-                self.conditions_ = Conditions.infer(seen, kinds)
+                conditions = Conditions.infer(seen, kinds)
             self.episode_ends_ = demonstrations.episode_ends
-            data = self.data_of(demonstrations)
+            data = chunks_of(kind, conditions, demonstrations)
             name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
             if name == "auto":
                 name, options = "laplace", {"shared": True, **options}
             about = {"rows": len(demonstrations), "episodes": demonstrations.episodes}
-            self._assemble(name, options, data, {**(origin or {}), **about})
-            if weights and not self._warm:
+            self._assemble(
+                kind, conditions, (name, options), data, seed=seed, notes=notes, origin={**(origin or {}), **about}
+            )
+            if weights and not warm:
                 for each in self.model_.condition.backbones:
                     each.load_weights(weights)
-            elif cameras and not self._warm:
+            elif cameras and not warm:
                 note(
                     f"the cameras' {network} starts from random weights: with ImageNet's (--backbone.weights FILE) far fewer "
                     "demonstrations are enough"
@@ -189,19 +193,7 @@ class Policy(Learner, Actor):
 
     def data_of(self, demonstrations: Demonstrations) -> Data:
         """The chunk that begins at each frame, and what is seen there. UserError for demonstrations of another robot."""
-        there, size = demonstrations.offered, len(self.kind_.mean)
-        for name in self.conditions_.named:
-            if name not in there:
-                near = near_matches(name, there)
-                raise UserError(f"{demonstrations.name} has no {name!r}, which the policy was trained to see{near}")
-        if demonstrations.actions.shape[1] != size:
-            raise UserError(
-                f"an action of {demonstrations.name} has {demonstrations.actions.shape[1]} numbers, and the policy's has {size}: "
-                "give demonstrations of the same robot"
-            )
-        x, mask = self.kind_.pack(demonstrations.actions, demonstrations.episode_ends)
-        seen = {name: there[name] for name in self.conditions_.named}
-        return Data(x, mask, self.conditions_.pack(seen, len(demonstrations)))
+        return chunks_of(self.kind_, self.conditions_, demonstrations)
 
     def _split(self, data: Data) -> tuple[Tensor, Tensor]:
         """By episode: frames of one episode are near-copies of each other."""
@@ -214,14 +206,14 @@ class Policy(Learner, Actor):
         # 32 bits: bfloat16 may be faster, but whether policies then succeed as often was not measured.
         return {"condition_dropout": 0.0, "keep": "last", "precision": "32-true"}
 
-    def _build(self, likelihood: Any) -> LatentModel:
+    def build(self, kind: Any, conditions: Conditions, likelihood: Any) -> LatentModel:
         network = dict(SIZES[self.size]) if isinstance(self.size, str) else SIZES["base"] | dict(self.size)
         width, sees = network.pop("width"), network.pop("posterior_sees", None)
         encoder = {**network, "layers": network.pop("posterior_layers")}
         del encoder["posterior_layers"], encoder["decoder_layers"]
-        actions, chunk_size = self.kind_.event_shape
-        vectors = {name: c.size for name, c in self.conditions_.named.items() if not isinstance(c, Picture)}
-        cameras = {name: (c.height, c.width) for name, c in self.conditions_.named.items() if isinstance(c, Picture)}
+        actions, chunk_size = kind.event_shape
+        vectors = {name: c.size for name, c in conditions.named.items() if not isinstance(c, Picture)}
+        cameras = {name: (c.height, c.width) for name, c in conditions.named.items() if isinstance(c, Picture)}
         seen = {name: size for name, size in vectors.items() if sees is None or name in sees}
         posterior: Any = self._part("posterior")(self.latent_dim)
         with warnings.catch_warnings():
@@ -263,13 +255,12 @@ class Policy(Learner, Actor):
     def plan(
         self, observations: Mapping[str, Any], z: Any, seed: Sequence[int], held: Tensor | None = None
     ) -> tuple[np.ndarray, Tensor | None]:
-        y, component = self.pack_observations(observations), None
+        y = {name: values.to(self.fitted_.device) for name, values in self.pack_observations(observations).items()}
+        component = None
         rows = len(next(iter(y.values())))
         c = self.model_.condition(y, rows)
         if z is not None:
-            z = torch.as_tensor(np.asarray(z), dtype=torch.float32, device=next(iter(y.values())).device).expand(
-                rows, -1
-            )
+            z = torch.as_tensor(np.asarray(z), dtype=torch.float32, device=self.fitted_.device).expand(rows, -1)
         elif self.z == "mean":
             z = self.model_.prior_head(c, rows).mean
         else:
@@ -295,7 +286,7 @@ class Policy(Learner, Actor):
         demonstrations: best those that the policy was not trained on.
         """
         check_is_fitted(self)
-        data = self.data_of(demonstrations)
+        data = self.data_of(demonstrations).to(self.fitted_.device)
         found = evaluation.evaluate(self.model_, data, k=k, to_batch=self.kind_.batch, track=track)
         setup = self.setup
         found |= {"effective_beta": setup.effective_beta, **action_spread(self.model_, data)}
@@ -315,3 +306,20 @@ def as_input(condition: Condition) -> Input:
     return (
         Input("float32", (condition.size,)) if isinstance(condition, Number) else Input("int64", (), condition.classes)
     )
+
+
+def chunks_of(kind: Actions, conditions: Conditions, demonstrations: Demonstrations) -> Data:
+    """The chunk that begins at each frame, and what is seen there. UserError for demonstrations of another robot."""
+    there, size = demonstrations.offered, len(kind.mean)
+    for name in conditions.named:
+        if name not in there:
+            near = near_matches(name, there)
+            raise UserError(f"{demonstrations.name} has no {name!r}, which the policy was trained to see{near}")
+    if demonstrations.actions.shape[1] != size:
+        raise UserError(
+            f"an action of {demonstrations.name} has {demonstrations.actions.shape[1]} numbers, and the policy's has {size}: "
+            "give demonstrations of the same robot"
+        )
+    x, mask = kind.pack(demonstrations.actions, demonstrations.episode_ends)
+    seen = {name: there[name] for name in conditions.named}
+    return Data(x, mask, conditions.pack(seen, len(demonstrations)))

@@ -22,6 +22,7 @@ from vaekit.distributions.likelihoods import LaplaceLikelihood
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators.checks import check_settings
 from vaekit.files import read_safetensors
+from vaekit.fitted import Fitted
 from vaekit.kinds import Actions
 from vaekit.nets.act import PICTURE_MEAN, PICTURE_SCALE
 from vaekit.nets.resnet import RESNETS, BasicBlock, Bottleneck, read_weights, some
@@ -29,7 +30,7 @@ from vaekit.nets.transformer import ACTIVATIONS
 from vaekit.robots.actor import executed
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.policy import Policy
-from vaekit.training.guards import first_bad
+from vaekit.training.guards import first_bad, seeded
 
 NAMES = {  # of tensors, or their beginnings: here, in LeRobot, in the original
     "encoder.cls": ("vae_encoder_cls_embed.weight", "cls_embed.weight"),
@@ -158,18 +159,17 @@ def assembled(found: Published, execute: str | int, fps: float) -> Policy:
     )  # fmt: skip
     check_settings(policy)
     executed(execute, found.chunk_size)
-    policy.kind_ = Actions(found.chunk_size, found.actions.mean, found.actions.scale, float(fps))
+    kind = Actions(found.chunk_size, found.actions.mean, found.actions.scale, float(fps))
     seen: dict[str, Condition] = {name: Number(v.mean, v.scale) for name, v in found.vectors.items()}
-    policy.conditions_ = Conditions(seen | {name: Picture(*size) for name, size in found.cameras.items()})
-    policy.data_ = {"source": None, "rows": 0, "published": str(found.path), "fingerprint": ""}
+    conditions = Conditions(seen | {name: Picture(*size) for name, size in found.cameras.items()})
+    data: dict[str, Any] = {"source": None, "rows": 0, "published": str(found.path), "fingerprint": ""}
     if len(sizes := set(found.cameras.values())) == 1:
         height, width = sizes.pop()
-        policy.data_["resize"] = [width, height]
-    likelihood = LaplaceLikelihood(policy.kind_.event_shape, scale=1.0)
-    likelihood.log_unit += policy.kind_.unit.log().reshape(-1, 1)
-    policy.likelihood_ = {"name": "laplace", **likelihood.options}
-    with policy._seeded():
-        model = policy._build(likelihood)
+        data["resize"] = [width, height]
+    likelihood = LaplaceLikelihood(kind.event_shape, scale=1.0)
+    likelihood.log_unit += kind.unit.log().reshape(-1, 1)
+    with seeded(0):
+        model = policy.build(kind, conditions, likelihood)
     tensors = converted(found, model.state_dict())
     if found.colours:
         tensors["condition.mean"] = torch.tensor([c.mean for c in found.colours]).reshape(-1, 3, 1, 1)
@@ -177,10 +177,9 @@ def assembled(found: Published, execute: str | int, fps: float) -> Policy:
     model.load_state_dict(tensors)
     if bad := first_bad(model.state_dict()):
         raise UserError(f"{found.path}: {bad} is not finite, so the policy cannot act: get the weights again")
-    policy.model_ = model.eval()
-    policy.history_, policy.notes_, policy.interrupted_ = [], [], False
-    policy.samplers_, policy.sampler_options_ = {}, {}
-    policy._n_features_out = model.latent_dim
+    said = {"name": "laplace", **likelihood.options}
+    policy.fitted_ = Fitted("Policy", policy.get_params(deep=False), kind, conditions, said, model.eval(), 0, data)
+    policy.fitted_.to(policy.device)
     return policy
 
 

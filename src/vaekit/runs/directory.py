@@ -3,6 +3,7 @@
     config.yaml              everything to rebuild the model and its data schema, for a person to read
     model.safetensors        the weights of the best epoch
     metrics.csv              a row per epoch
+    notes.json               what to know about training, and whether it was interrupted
     checkpoint.safetensors   what `--resume` goes on from
     sampler-*.safetensors    what `--sampler` learned of the codes after training
     tokenizer.json           of texts: their tokens
@@ -29,7 +30,6 @@ from typing import Any
 
 import torch
 
-from vaekit.kinds.text import tokenizer_setting
 from vaekit.errors import UserError
 from vaekit.files import (
     digest,
@@ -44,44 +44,44 @@ from vaekit.files import (
     write_text,
     write_together,
 )
+from vaekit.fitted import Fitted
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
 
 CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
+NOTES = "notes.json"
 SAMPLER = "sampler-{}.safetensors"
 LANGUAGE_MODEL, LABELS_ALONE = "language-model", "labels-alone.safetensors"
 TEMPERATURE = "temperature.safetensors"
 LEFT_BY_A_RUN = (
     CHECKPOINT, "sampler-*.safetensors", "calibration-*.safetensors", "detector*", "tokenizer.json", EVALUATION,
-    REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD,
+    REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD, NOTES,
 )  # fmt: skip
 PATIENCE = 60.0  # seconds that a save waits for another one into the same place
-MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer"}
+MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer", "device"}
 
 
-def config(estimator: Any) -> dict[str, Any]:
+def config(fitted: Fitted) -> dict[str, Any]:
     """Everything but the weights, as plain values."""
     from vaekit import __version__
 
-    settings = estimator.get_params(deep=False)
+    settings = dict(fitted.settings)
     for net in ("encoder", "decoder"):
-        if settings.get(net) is not None:
+        if callable(settings.get(net)):
             settings[net] = {"custom": describe(settings[net])}
-    settings["random_state"] = estimator.seed_
-    if settings.get("tokenizer"):
-        settings["tokenizer"] = tokenizer_setting(settings["tokenizer"])
-    settings = {name: plain(v) for name, v in settings.items()}
+    if isinstance(settings.get("kind"), Mapping):
+        settings["kind"] = fitted.kind.plain(settings["kind"])
     return {
         "vaekit": __version__,
-        "estimator": type(estimator).__name__,
-        "settings": settings,
+        "estimator": fitted.estimator,
+        "settings": {name: plain(v) for name, v in settings.items()},
         "data": {
-            **estimator.data_,
-            "kind": estimator.kind_.name,
-            "schema": asdict(estimator.kind_),
-            "conditions": estimator.conditions_.to_config(),
-            "seen": asdict(estimator.conditions_.seen) if estimator.conditions_.seen else None,
+            **fitted.data,
+            "kind": fitted.kind.name,
+            "schema": asdict(fitted.kind),
+            "conditions": fitted.conditions.to_config(),
+            "seen": asdict(fitted.conditions.seen) if fitted.conditions.seen else None,
         },
-        "likelihood": estimator.likelihood_,
+        "likelihood": fitted.likelihood,
     }
 
 
@@ -104,7 +104,7 @@ def describe(factory: Any) -> str:
 
 
 @contextmanager
-def training(folder: Path | None, estimator: Any, *, resume: bool, first: bool) -> Iterator[str]:
+def training(folder: Path | None, fitted: Fitted, *, resume: bool, first: bool) -> Iterator[str]:
     """The run directory while it is trained: it is made, its config is written, and no other process may write to it.
 
     Gives the run's identity. first: whether this is the process that writes, of several that train together.
@@ -112,7 +112,7 @@ def training(folder: Path | None, estimator: Any, *, resume: bool, first: bool) 
     if folder is None:
         yield ""
         return
-    values = config(estimator)
+    values = config(fitted)
     if not first:
         yield identity(values)
         return
@@ -120,8 +120,29 @@ def training(folder: Path | None, estimator: Any, *, resume: bool, first: bool) 
     with locked(folder):
         if (folder / CONFIG).exists():
             check_resumable(folder, values, resume)
-        write_together(described(folder, values, estimator))
+        write_together(described(folder, values, fitted))
         yield identity(values)
+
+
+def save_notes(folder: Path, fitted: Fitted) -> None:
+    """Keep what there is to know about training, which the config, written before it, cannot hold."""
+    write_together({folder / NOTES: notes_writer(fitted)})
+
+
+def notes_writer(fitted: Fitted) -> Any:
+    kept = {"of": model_hash(fitted), "notes": fitted.notes, "interrupted": fitted.interrupted, "form": fitted.form}
+    return text_writer(json.dumps(kept, indent=2) + "\n")
+
+
+def read_notes(folder: Path, fitted: Fitted) -> None:
+    """Take back what `save_notes` kept, where it is there and of these weights."""
+    try:
+        kept = json.loads(read_text(folder / NOTES))
+        if kept["of"] == model_hash(fitted):
+            fitted.notes = [str(text) for text in kept["notes"]]
+            fitted.interrupted, fitted.form = bool(kept["interrupted"]), str(kept["form"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
 
 
 def check_resumable(folder: Path, new: dict[str, Any], resume: bool) -> None:
@@ -147,29 +168,33 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"cannot make the folder {folder}: {e.strerror}") from e
 
 
-def described(folder: Path, values: dict[str, Any], estimator: Any) -> dict[Path, Any]:
+def described(folder: Path, values: dict[str, Any], fitted: Fitted) -> dict[Path, Any]:
     """Files that say what a model is, for `write_together`."""
     text = to_yaml(values, width=120, default_flow_style=None)
     head = "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n"
-    texts = {**estimator.kind_.files(), CONFIG: head + text}
+    texts = {**fitted.kind.files(), CONFIG: head + text}
     return {folder / name: text_writer(content) for name, content in texts.items()}
 
 
-def save(folder: Path, estimator: Any) -> Path:
-    """Write the files of a fitted estimator. What other weights left in the folder is removed."""
+def save(folder: Path, fitted: Fitted) -> Path:
+    """Write the files of a fitted model. What other weights left in the folder is removed."""
     make_folder(folder)
-    values = config(estimator)
-    weights = tensor_writer(estimator.model_.state_dict(), "model", {"run": identity(values)})
+    values = config(fitted)
+    weights = tensor_writer(fitted.model.state_dict(), "model", {"run": identity(values)})
     with locked(folder, PATIENCE):
         others = (folder / CONFIG).exists() and not holds(
-            folder, identity(values), digest(estimator.model_.state_dict())
+            folder, identity(values), digest(fitted.model.state_dict())
         )
         files = (
-            described(folder, values, estimator)
-            | sampler_files(folder, estimator)
-            | temperature_file(folder, estimator)
+            described(folder, values, fitted)
+            | sampler_files(folder, fitted)
+            | temperature_file(folder, fitted)
         )
-        files |= {folder / MODEL: weights, folder / METRICS: text_writer(to_csv(estimator.history_))}
+        files |= {
+            folder / MODEL: weights,
+            folder / METRICS: text_writer(to_csv(fitted.history)),
+            folder / NOTES: notes_writer(fitted),
+        }
         write_together(files)
         if others:
             clear(folder, keep=files.keys())
@@ -195,57 +220,57 @@ def clear(folder: Path, keep: Collection[Path]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def sampler_files(folder: Path, estimator: Any) -> dict[Path, Any]:
+def sampler_files(folder: Path, fitted: Fitted) -> dict[Path, Any]:
     """What was learned of the codes after training, a file each."""
-    model, files = model_hash(estimator), {}
-    for name, module in estimator.samplers_.items():
-        about = {"of": model, "options": estimator.sampler_options_[name]}
-        files[folder / SAMPLER.format(name)] = tensor_writer(module.state_dict(), "sampler", about)
+    model, files = model_hash(fitted), {}
+    for name, each in fitted.samplers.items():
+        about = {"of": model, "options": each.options}
+        files[folder / SAMPLER.format(name)] = tensor_writer(each.module.state_dict(), "sampler", about)
     return files
 
 
-def temperature_file(folder: Path, estimator: Any) -> dict[Path, Any]:
+def temperature_file(folder: Path, fitted: Fitted) -> dict[Path, Any]:
     """How sure predictions are to be, of estimators that predict labels."""
-    if not hasattr(estimator, "temperature_"):
+    if fitted.temperature == 1.0:
         return {}
-    tensors, about = {"temperature": torch.tensor(estimator.temperature_).double()}, {"of": model_hash(estimator)}
+    tensors, about = {"temperature": torch.tensor(fitted.temperature).double()}, {"of": model_hash(fitted)}
     return {folder / TEMPERATURE: tensor_writer(tensors, "temperature", about)}
 
 
-def save_temperature(folder: Path, estimator: Any) -> None:
-    write_together(temperature_file(folder, estimator))
+def save_temperature(folder: Path, fitted: Fitted) -> None:
+    write_together(temperature_file(folder, fitted))
 
 
-def read_temperature(folder: Path, estimator: Any) -> float:
+def read_temperature(folder: Path, fitted: Fitted) -> float:
     """What `save_temperature` kept; 1 where there is nothing, or it is of other weights."""
     if not (folder / TEMPERATURE).exists():
         return 1.0
     tensors, about = read_tensors(folder / TEMPERATURE, "temperature")
-    return tensors["temperature"].item() if about.get("of") == model_hash(estimator) else 1.0
+    return tensors["temperature"].item() if about.get("of") == model_hash(fitted) else 1.0
 
 
-def save_samplers(folder: Path, estimator: Any) -> None:
-    write_together(sampler_files(folder, estimator))
+def save_samplers(folder: Path, fitted: Fitted) -> None:
+    write_together(sampler_files(folder, fitted))
 
 
-def save_evaluation(folder: Path, results: Mapping[str, Any], estimator: Any) -> dict[str, Any]:
+def save_evaluation(folder: Path, results: Mapping[str, Any], fitted: Fitted) -> dict[str, Any]:
     """Keep what `evaluate` found, with a hash that tells which model it is of; returns what is kept."""
-    kept = {**results, "hash": evaluation_hash(results, estimator)}
+    kept = {**results, "hash": evaluation_hash(results, fitted)}
     write_text(folder / EVALUATION, json.dumps(kept, indent=2) + "\n")
     return kept
 
 
-def read_evaluation(folder: Path, estimator: Any) -> dict[str, Any] | None:
+def read_evaluation(folder: Path, fitted: Fitted) -> dict[str, Any] | None:
     """What `save_evaluation` kept; None where there is nothing, it is of other weights, or it was changed."""
     try:
         results = json.loads(read_text(folder / EVALUATION))
-        return results if results.pop("hash") == evaluation_hash(results, estimator) else None
+        return results if results.pop("hash") == evaluation_hash(results, fitted) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def evaluation_hash(results: Mapping[str, Any], estimator: Any) -> str:
-    return text_digest(model_hash(estimator) + json.dumps(results))
+def evaluation_hash(results: Mapping[str, Any], fitted: Fitted) -> str:
+    return text_digest(model_hash(fitted) + json.dumps(results))
 
 
 def identity(values: Mapping[str, Any]) -> str:
@@ -256,9 +281,9 @@ def identity(values: Mapping[str, Any]) -> str:
     return text_digest(json.dumps([values["estimator"], settings, data, values["likelihood"]], default=str))
 
 
-def model_hash(estimator: Any) -> str:
+def model_hash(fitted: Fitted) -> str:
     """What files that are of use with one model alone say they are of: a hash of its config and its weights."""
-    return text_digest(identity(config(estimator)) + digest(estimator.model_.state_dict()))
+    return text_digest(identity(config(fitted)) + digest(fitted.model.state_dict()))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

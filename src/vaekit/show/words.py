@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+SPACED = 0.05  # gaps between words, a character: below that texts are not made of words
 
 
 def number(value: Any) -> str:
@@ -38,3 +41,14 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def have_words(texts: Iterable[str]) -> bool:
+    """Whether spaces divide these texts into words. They do not in Chinese, in names or in formulas."""
+    texts = list(texts)
+    return sum(len(text.split()) - 1 for text in texts) > SPACED * sum(map(len, texts))
+
+
+def pieces(text: str, words: bool) -> list[str]:
+    """Split a text into its words, or into its characters if it has no words."""
+    return text.split() if words else [c for c in text if not c.isspace()]

@@ -16,7 +16,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.frame import unmasked
-from vaekit.kinds.pictures import are_channels_first, channels_last
+from vaekit.show.layout import are_channels_first, channels_last
 from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoding, take
 from vaekit.sources.pictures import resized
 

@@ -42,7 +42,7 @@ class Dataset:
         if self.kind == "table":
             return f"{len(self)} rows of {len(self.x.columns)} columns{given}"
         if self.kind == "text":
-            from vaekit.kinds.text import have_words, pieces
+            from vaekit.show.words import have_words, pieces
 
             what = "word" if (words := have_words(self.x)) else "character"
             long = round(sum(len(pieces(text, words)) for text in self.x) / max(len(self), 1))

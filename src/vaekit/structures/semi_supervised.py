@@ -373,7 +373,3 @@ def thinned(x: Tensor, mask: Tensor | None, noise: Noise) -> tuple[Tensor, Tenso
     share = uniform(noise, x, len(x), 1) / 2
     seen = (uniform(noise, x, len(x), x[0].numel()) >= share).view(x.shape)
     return x, seen if mask is None else mask & seen
-
-
-PERTURB: dict[str, Perturb] = {"images": jolted, "text": thinned}
-"""By kind of data: what y does not depend on."""

@@ -34,6 +34,7 @@ from vaekit.training.data import (
     row_lengths,
     rows_at_once,
 )
+from vaekit.training.devices import chosen_device
 from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
 
 VALIDATION_ROWS = 1024  # rows at a time, at most: bounds memory
@@ -56,7 +57,8 @@ class Training:
         like_lengths: batches are of rows of about the same length, which texts save padding by.
         seed: of everything random.
         precision: Fabric's; "auto": bfloat16 autocast where the hardware computes in it, else 32 bits.
-        accelerator, devices, nodes, strategy: Fabric's.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
+        devices, nodes, strategy: Fabric's.
         checkpoint_seconds: write what is needed to resume this often.
         tensorboard: log to `tensorboard/` in the run's folder.
     """
@@ -72,7 +74,7 @@ class Training:
     like_lengths: bool = False
     seed: Seed = 0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    accelerator: str = "auto"
+    device: str = "auto"
     devices: int = 1
     nodes: int = 1
     strategy: str = "auto"
@@ -264,20 +266,19 @@ def launch(options: Training) -> Any:
     keep_freed_memory()
     precision = options.precision
     if precision == "auto":
-        precision = "bf16-mixed" if computes_bfloat16(options.accelerator) else "32-true"
+        precision = "bf16-mixed" if computes_bfloat16(options.device) else "32-true"
+    device, _, index = options.device.partition(":")
     try:
         fabric = Fabric(
-            accelerator=options.accelerator,
-            devices=options.devices,
+            accelerator=device,
+            devices=[int(index)] if index else options.devices,
             num_nodes=options.nodes,
             strategy=options.strategy,
             precision=precision,  # type: ignore[arg-type]
         )
         fabric.launch()
     except (ValueError, TypeError, RuntimeError, ImportError) as e:
-        raise UserError(
-            f"cannot train with accelerator {options.accelerator!r}, strategy {options.strategy!r}: {e}"
-        ) from e
+        raise UserError(f"cannot train with device {options.device!r}, strategy {options.strategy!r}: {e}") from e
     return fabric
 
 
@@ -292,8 +293,10 @@ def check_devices(options: Training) -> None:
             f"devices={options.devices} and nodes={options.nodes} need {wanted} processes, but there are {started}: start them "
             f"with `torchrun {where}--nproc-per-node {options.devices} -m vaekit fit ...`, or your own script in place of -m vaekit"
         )
+    if options.device != "auto":
+        chosen_device(options.device)
     there = torch.cuda.device_count()
-    if options.accelerator in ("auto", "cuda", "gpu") and there and options.devices > there:
+    if options.device in ("auto", "cuda") and there and options.devices > there:
         raise UserError(f"devices={options.devices}, but this machine has {there}: ask for no more than that")
 
 

@@ -32,8 +32,9 @@ def temperature(estimator: Any, data: Data) -> float:
         data: the packed rows that it was trained on.
     """
     learned = estimator.model_
-    half = every_other(learned.labelled_y, estimator.seed_)
-    splits = [(half, ~half & seen(learned.labelled_y, half)), (~half, half & seen(learned.labelled_y, ~half))]
+    y = learned.labelled_y.cpu()
+    half = every_other(y, estimator.seed_)
+    splits = [(half, ~half & seen(y, half)), (~half, half & seen(y, ~half))]
     splits = splits[:1] if splits[0][1].sum() >= ENOUGH else splits
     if (known := int(sum(judged.sum() for _, judged in splits))) < LEAST:
         note(
@@ -50,9 +51,10 @@ def judged_by_others(estimator: Any, data: Data, half: Tensor, judged: Tensor) -
     """What a classifier says that learned from one half of the labels, of the rows to be judged by: its outputs (n, outputs) and
     their y. half, judged: which of the labelled rows, (N,)."""
     learned, model = estimator.model_, untrained(estimator).model_
-    x, mask, y = learned.labelled_x, learned.labelled_mask, learned.labelled_y
+    x, y = learned.labelled_x.cpu(), learned.labelled_y.cpu()
+    mask = None if learned.labelled_mask is None else learned.labelled_mask.cpu()
     model.learn_from(x[half], None if mask is None else mask[half], y[half])
-    batch = min(len(data), estimator._training().batch_size)
+    batch = min(len(data), estimator.training().batch_size)
 
     def loss(step: int) -> Tensor:
         random = generator(estimator.seed_, BATCH, step)

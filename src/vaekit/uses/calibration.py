@@ -15,13 +15,12 @@ import torch
 
 from vaekit.errors import UserError
 from vaekit.files import read_tensors, write_tensors
-from vaekit.frame import Frame
+from vaekit.fitted import Fitted
 from vaekit.runs.directory import model_hash
 from vaekit.uses.conformal import p_values
 from vaekit.uses.scores import contributions, new_score
 
 FILE = "calibration-{}.safetensors"  # in the run directory
-MOST, MOST_TEXTS = 10_000, 1000  # calibration rows: p-values of 0.0001 are small enough, and texts take their time
 ROWS = 512  # judged at a time: few enough to show how far it has come
 PART = 3  # an address of random numbers
 
@@ -30,7 +29,7 @@ class Oddness:
     """A score of rows by a trained model, calibrated on normal rows.
 
     Args:
-        estimator: the trained model. name: of the score, see `vaekit.uses.scores`. options: of the score, such as `k`.
+        fitted: the trained model. name: of the score, see `vaekit.uses.scores`. options: of the score, such as `k`.
 
     Attributes:
         calibration: scores of the normal rows, (n,); none before `calibrate` or `read`.
@@ -38,25 +37,22 @@ class Oddness:
         origin: where they came from, in words.
     """
 
-    def __init__(self, estimator: Any, name: str = "auto", **options: Any):
-        self.estimator, self.options = estimator, options
-        self.score = new_score(name, estimator, **options)
+    def __init__(self, fitted: Fitted, name: str = "auto", **options: Any):
+        self.fitted, self.options = fitted, options
+        self.score = new_score(name, fitted, **options)
         self.calibration = self.usual = np.zeros(0)
         self.origin = ""
 
     @property
     def columns(self) -> list[str]:
         """Of the contributions; none for pictures and texts."""
-        if self.estimator.kind_.name in ("images", "text"):
-            return []
-        names = getattr(self.estimator.kind_, "columns", None)
-        return names or [f"x{i}" for i in range(self.estimator.kind_.event_shape[0])]
+        return self.fitted.kind.value_names
 
     def calibrate(self, data: Any, origin: str) -> None:
         """Learn from a `Dataset` of normal rows, none of which the model was trained on, at most 10,000 of them (1000 texts),
         chosen at random: all of them for the p-values, or half of them, where the score learns from the other half."""
-        most = MOST_TEXTS if data.kind == "text" else MOST
-        order = np.random.default_rng([self.estimator.seed_, PART]).permutation(len(data))[:most]
+        most = self.fitted.kind.calibration_rows
+        order = np.random.default_rng([self.fitted.seed, PART]).permutation(len(data))[:most]
         reference, own = np.array_split(order, 2) if self.score.learns else (order[:0], order)
         if len(own) < 1 or (self.score.learns and len(reference) < 2):
             least, other = (3, ", or take --score loglik, which learns nothing") if self.score.learns else (1, "")
@@ -66,22 +62,22 @@ class Oddness:
             )
         if self.score.learns:
             rows = data[np.sort(reference)]
-            self.score.fit(self.estimator, rows.x, rows.conditions)
+            self.score.fit(self.fitted, rows.x, rows.conditions)
         rows = data[np.sort(own)]
-        self.calibration = self.score(self.estimator, rows.x, rows.conditions)
+        self.calibration = self.score(self.fitted, rows.x, rows.conditions)
         if self.columns:
-            self.usual = np.median(contributions(self.estimator, rows.x, rows.conditions), axis=0)
+            self.usual = np.median(contributions(self.fitted, rows.x, rows.conditions), axis=0)
         self.origin = origin
 
     def judge(self, X: Any, y: Any = None, *, shares: bool = False) -> dict[str, np.ndarray]:
         """Columns (N,) by name: "score", "p_value" where there is a calibration, and, if `shares`, "contribution_NAME" of each
         column of the data: nats above what is usual in it."""
-        score = self.score(self.estimator, X, y)
+        score = self.score(self.fitted, X, y)
         found = {"score": score}
         if len(self.calibration):
             found["p_value"] = p_values(score, self.calibration)
         if shares:
-            surprise = contributions(self.estimator, X, y)
+            surprise = contributions(self.fitted, X, y)
             if len(self.usual):
                 surprise = np.where(surprise == 0, 0.0, surprise - self.usual)
             found |= {f"contribution_{name}": s for name, s in zip(self.columns, surprise.T, strict=True)}
@@ -91,10 +87,7 @@ class Oddness:
         """`judge` of a `Dataset`, some rows at a time, and "row", their numbers, and their names: what lies in a file is not all in memory.
         track: wraps the list of pieces of work, to show how far it has come."""
         starts = [*range(0, len(data), ROWS)]
-        pieces: Any = (
-            map(Frame.of, data.x.pieces(ROWS)) if data.kind == "table" else (data.x[i : i + ROWS] for i in starts)
-        )
-        for start, x in zip(track(starts), pieces, strict=True):
+        for start, x in zip(track(starts), self.fitted.kind.pieces(data.x, ROWS), strict=True):
             rows = slice(start, start + len(x))
             y = {name: values[rows] for name, values in data.conditions.items()}
             names = {name: values[rows] for name, values in data.names.items()}
@@ -108,7 +101,7 @@ class Oddness:
     def write(self, run: Path) -> None:
         learned = {f"learned.{name}": value for name, value in self.score.learned.items()}
         arrays = {"calibration": self.calibration, "usual": self.usual, **learned}
-        about = {"of": model_hash(self.estimator), "origin": self.origin, "options": self.options}
+        about = {"of": model_hash(self.fitted), "origin": self.origin, "options": self.options}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
         write_tensors(self.path(run), tensors, "calibration", about)
 
@@ -117,7 +110,7 @@ class Oddness:
         if not self.path(run).exists():
             return False
         tensors, about = read_tensors(self.path(run), "calibration")
-        if (about.get("of"), about.get("options")) != (model_hash(self.estimator), self.options):
+        if (about.get("of"), about.get("options")) != (model_hash(self.fitted), self.options):
             return False
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         try:

@@ -12,6 +12,7 @@ from torch import Tensor
 from vaekit.distributions import Mixture, Normal
 from vaekit.errors import UserError
 from vaekit.evaluation.likelihood import shared_noise
+from vaekit.fitted import Fitted
 from vaekit.training.data import Data
 from vaekit.uses.scores import Score, by_chunks
 
@@ -38,7 +39,7 @@ class Exemplars(Score):
         super().__init__()
         self.k, self.most = k, most
 
-    def fit(self, estimator: Any, X: Any, y: Any = None) -> Exemplars:
+    def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Exemplars:
         """Learn from the rows X (N, ...) the model was trained on, in random order."""
 
         def code(model: Any, x: Tensor, rows: Data) -> Tensor:
@@ -47,11 +48,11 @@ class Exemplars(Score):
                 raise UserError('score "exemplars" is for a flat model with posterior "normal": try "loglik"')
             return torch.stack([q.loc, q.scale.expand_as(q.loc)], dim=1)
 
-        loc, scale = by_chunks(estimator, X, y, code)[: self.most].swapaxes(0, 1)
+        loc, scale = by_chunks(fitted, X, y, code)[: self.most].swapaxes(0, 1)
         self.learned = {"loc": loc, "scale": scale}
         return self
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         if not self.learned:
             raise UserError('score "exemplars" has to be fitted to training rows first')
         loc, scale = (torch.from_numpy(self.learned[name]) for name in ("loc", "scale"))
@@ -59,8 +60,8 @@ class Exemplars(Score):
 
         def log_p(model: Any, x: Tensor, rows: Data) -> Tensor:
             draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
-            log_pz = Mixture(weights, loc, scale, len(x)).log_prob(draw.z)
+            log_pz = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), len(x)).log_prob(draw.z)
             return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
 
-        densities = CACHE * len(loc) // math.prod(estimator.kind_.event_shape)  # beside one decoder output
-        return by_chunks(estimator, X, y, log_p, samples=self.k * (1 + densities))
+        densities = CACHE * len(loc) // math.prod(fitted.kind.event_shape)  # beside one decoder output
+        return by_chunks(fitted, X, y, log_p, samples=self.k * (1 + densities))

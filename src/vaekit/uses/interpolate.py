@@ -7,11 +7,14 @@ a, b (d,) -> (steps, d). `decode_mean` (n, d) -> (n, *event) is the decoder, whi
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, near_matches
+from vaekit.fitted import Fitted
+from vaekit.uses.decode import decode
 
 Decode = Callable[[Tensor], Tensor]
 ITERATIONS = 200  # of L-BFGS
@@ -91,6 +94,24 @@ def geodesic(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None
 
 
 PATHS: dict[str, Callable[..., Tensor]] = {"linear": linear, "spherical": spherical, "geodesic": geodesic}
+
+
+def between(fitted: Fitted, ends: Any, steps: int, y: Any = None, path: str | None = None, **writing: Any) -> Any:
+    """Rows on the way from the first of two rows to the second, both included; see `vaekit.VAE.interpolate`.
+
+    path: of `PATHS`; None: what suits the kind of data.
+    """
+    chosen = path or fitted.kind.path
+    if chosen not in PATHS:
+        raise UserError(f"path={chosen!r} is not one of the choices{near_matches(chosen, PATHS)}")
+    a, b = fitted.encode(ends, y)
+    model = fitted.precise()
+
+    def decode_mean(z: Tensor) -> Tensor:
+        given = {name: values.to(fitted.device) for name, values in fitted.pack_conditions(y, len(z)).items()}
+        return model.decode(z.to(fitted.device), given or None).mean.cpu()
+
+    return decode(fitted, PATHS[chosen](a, b, steps, decode_mean), y, **writing)
 
 
 def smoothness(points: Tensor) -> dict[str, float]:

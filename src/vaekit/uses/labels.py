@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from vaekit.conditions import is_unknown, plain
 from vaekit.errors import UserError, note
 from vaekit.frame.cells import BLANKS, MISSING
 from vaekit.training.data import Data, fixed_uniform, split
+from vaekit.training.devices import chosen_device
 from vaekit.training.fit import schedule
 from vaekit.training.guards import seeded
 
@@ -64,7 +66,7 @@ def alone(estimator: Any, rows: Data, track: Any = list) -> Any:
     Args:
         estimator: fitted. rows: packed, the target of each known. track: wraps the list of steps, to show how far it has come.
     """
-    other, batch = untrained(estimator), min(len(rows), estimator._training().batch_size)
+    other, batch = untrained(estimator), min(len(rows), estimator.training().batch_size)
     model, y = other.model_, rows.y[estimator.target_]
     x = other.kind_.batch(rows.x, fixed_uniform())
 
@@ -79,10 +81,10 @@ def alone(estimator: Any, rows: Data, track: Any = list) -> Any:
 
 def learn_labels(estimator: Any, model: Any, loss: Callable[[int], Tensor], track: Any = list) -> None:
     """Train the classifier of `model`, and nothing else of it, in as many steps as the estimator took; `loss(step)` is what it
-    has to lower. On a GPU if one is there."""
+    has to lower."""
     steps = int(estimator.history_[-1]["step"])
-    model.to("cuda" if torch.cuda.is_available() else "cpu").train()
-    adam = torch.optim.Adam(model.classifier.parameters(), lr=estimator._training().learning_rate)
+    model.to(chosen_device(estimator.device)).train()
+    adam = torch.optim.Adam(model.classifier.parameters(), lr=estimator.training().learning_rate)
     slower = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: schedule(step / steps))
     with seeded(estimator.seed_):
         for step in track(list(range(steps))):
@@ -95,9 +97,10 @@ def learn_labels(estimator: Any, model: Any, loss: Callable[[int], Tensor], trac
 
 def untrained(estimator: Any) -> Any:
     """The estimator with a model of fresh weights."""
-    other = copy.copy(estimator)
-    with seeded(estimator.seed_):
-        other.model_ = estimator._build(estimator.model_.likelihood).eval()
+    other, fitted = copy.copy(estimator), estimator.fitted_
+    with seeded(fitted.seed):
+        model = estimator.build(fitted.kind, fitted.conditions, copy.deepcopy(fitted.model.likelihood).cpu())
+    other.fitted_ = replace(fitted, model=model.eval())
     return other
 
 

@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 
 from vaekit.distributions import Distribution, Noise, Normal, Prior, normal_noise
 from vaekit.distributions.priors import FlowPrior, MixturePrior
-from vaekit.errors import UserError
+from vaekit.errors import UserError, note
 from vaekit.model import Draw, LatentModel
 from vaekit.objectives import Objective
 from vaekit.training import Data, Training, fit, launch
-from vaekit.training.data import generator, rows_at_once
+from vaekit.training.data import fixed_uniform, generator, rows_at_once
 from vaekit.training.guards import seeded
 
 SAMPLERS: dict[str, type[Prior]] = {"gmm": MixturePrior, "flow": FlowPrior}
@@ -111,9 +112,43 @@ def fit_sampler(
         prior.start_at(loc + scale * torch.randn_like(loc))
         batch = min(BATCH, max(LEAST, len(train) // STEPS_A_PASS))
         passes = min(PASSES, max(1, round(STEPS * batch / len(train))))
-        options = Training(epochs=passes, batch_size=batch, seed=seed, precision="32-true", condition_dropout=0.1)
+        options = Training(
+            epochs=passes,
+            batch_size=batch,
+            seed=seed,
+            precision="32-true",
+            condition_dropout=0.1,
+            device=str(next(model.parameters()).device),
+        )
         fit(launch(options), Codes(prior, model.condition), CodeLikelihood(), codes[0], codes[1], options)
     return prior.eval()
+
+
+def learn_sampler(
+    fitted: Any, name: str, options: dict[str, Any], train: Data, valid: Data, *, compare: bool = False
+) -> nn.Module | None:
+    """Learn where the codes of packed rows lie.
+
+    compare: None, with a note, unless the codes of held-out rows are clearly likelier under it than under the prior.
+    """
+    model = fitted.model
+
+    def encode(rows: Data) -> Any:
+        x = fitted.kind.batch(rows.x, fixed_uniform())
+        return model.posterior(x.float(), rows.y or None, rows.mask)
+
+    sampler = fit_sampler(model, partial(SAMPLERS[name], **options), train, valid, encode, fitted.seed)
+    if compare:
+        more, error = gain(model, sampler, valid, encode, fitted.seed)
+        if not more > 2 * error:
+            found = "too few rows were held out to compare the two" if math.isnan(error) else (
+                f"it fits the codes of held-out rows no better ({more:+.2f} +- {error:.2f} nats a row)"
+            )  # fmt: skip
+            note(
+                f"samples are drawn from the prior, not from sampler {name}: {found}; --sampler {name} takes it all the same"
+            )
+            return None
+    return sampler
 
 
 @torch.no_grad()
@@ -125,6 +160,7 @@ def gain(
     codes, draws = codes_of(model, data[slice(COMPARED)], encode), normal_noise(generator(seed))
     if len(codes) < 2:
         return math.nan, math.nan
+    codes = codes.to(next(model.parameters()).device)
     y, rows = codes.y, len(codes)
     z = Normal(1, codes.x[:, 0], codes.x[:, 1]).sample(DRAWS, draws)
     log_p = [p.log_prob(z).mean(0) for p in (sampler(features(model.condition, y, rows), rows), model.prior(y, rows))]
@@ -136,9 +172,10 @@ def gain(
 def codes_of(model: nn.Module, data: Data, encode: Callable[[Data], Distribution]) -> Data:
     """Location and scale of each row's q(z|x,y); where it is not Normal, a draw and next to no scale."""
     out = []
+    device = next(model.parameters()).device
     for chunk in data.chunks(rows_at_once(model, data, most=1024)):
-        q = encode(chunk)
+        q = encode(chunk.to(device))
         loc, scale = (q.loc, q.scale) if isinstance(q, Normal) else (q.sample(1)[0], torch.tensor(NARROW))
-        out.append(torch.stack([loc, scale.expand_as(loc)], dim=1).float())
+        out.append(torch.stack([loc, scale.to(loc).expand_as(loc)], dim=1).float().cpu())
     width = out[0].shape[1:] if out else (2, 1)
     return Data(torch.cat(out) if out else torch.zeros(0, *width), None, data.y)

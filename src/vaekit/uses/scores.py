@@ -6,10 +6,11 @@
     regret            minus the likelihood regret (Xiao et al. 2020, arXiv 2003.02977)
     path              minus a distance of what the row does on its way x -> q(z|x) -> p(x|z) from what rows usually do
                       (after Huang et al. 2024, arXiv 2401.04933)
-    auto              "path" for pictures, where the likelihood fails on pictures of another world; else "loglik"
+    auto              as suits the kind of data: "path" for pictures, where the likelihood fails on pictures of another world; else
+                      "loglik"
 
 A score is learned, if it is one that has to be, from reference rows that the model was not trained on, and then is a few
-arrays: `score = new_score("auto", vae).fit(vae, X_reference); score(vae, X)`. All is in float64, and a row's score does not depend
+arrays: `score = new_score("auto", vae.fitted_).fit(vae.fitted_, X_reference); score(vae.fitted_, X)`. All is in float64, and a row's score does not depend
 on the rows beside it: the noise is the same for every row, or for "loglik" its own. What is unknown of y is summed out of "loglik";
 the others take its likeliest value.
 """
@@ -25,9 +26,11 @@ from torch import Tensor
 
 from vaekit.distributions import Distribution, Normal, kl_divergence
 from vaekit.errors import UserError, near_matches
-from vaekit.evaluation.likelihood import rows_at_once, shared_noise
+from vaekit.evaluation.likelihood import shared_noise
+from vaekit.fitted import Fitted
 from vaekit.structures.marginal import likeliest
 from vaekit.training.data import Data
+from vaekit.uses.likelihood import log_likelihood
 
 STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough to converge
 SAMPLES = 16  # of z where there is no closed form
@@ -50,11 +53,11 @@ class Score:
     def __init__(self) -> None:
         self.learned: dict[str, np.ndarray] = {}
 
-    def fit(self, estimator: Any, X: Any, y: Any = None) -> Score:
+    def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Score:
         """Learn from rows X (N, ...) that the model was not trained on, and their condition y."""
         return self
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         """Rows X (N, ...) in the user's own form -> (N,) float64: high is normal."""
         raise NotImplementedError
 
@@ -68,8 +71,8 @@ class LogLikelihood(Score):
         super().__init__()
         self.k = k
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
-        return estimator.score_samples(X, y, k=self.k)
+    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
+        return log_likelihood(fitted, X, y, k=self.k)
 
 
 class Reconstruction(Score):
@@ -77,12 +80,12 @@ class Reconstruction(Score):
 
     name = "reconstruction"
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         def log_px(model: Any, x: Tensor, rows: Data) -> Tensor:
             z = model.posterior(x, rows.y, rows.mask).mean
             return model.decode(z[None], rows.y).log_prob(x, rows.mask)[0]
 
-        return by_chunks(estimator, X, y, log_px)
+        return by_chunks(fitted, X, y, log_px)
 
 
 class KL(Score):
@@ -90,14 +93,14 @@ class KL(Score):
 
     name = "kl"
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         def kl(model: Any, x: Tensor, rows: Data) -> Tensor:
             q, p = model.posterior(x, rows.y, rows.mask), model.prior(rows.y, len(x))
             if (analytic := kl_divergence(q, p)) is not None:
                 return -analytic
             return -model.draw(x, rows.y, k=SAMPLES, mask=rows.mask, noise=shared_noise()).kl
 
-        return by_chunks(estimator, X, y, kl, samples=SAMPLES)
+        return by_chunks(fitted, X, y, kl, samples=SAMPLES)
 
 
 class Regret(Score):
@@ -111,7 +114,7 @@ class Regret(Score):
 
     name = "regret"
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         def regret(model: Any, x: Tensor, rows: Data) -> Tensor:
             c, mask = rows.y, rows.mask
             with torch.no_grad():
@@ -120,7 +123,7 @@ class Regret(Score):
                 raise UserError('score "regret" is for a flat model with posterior "normal": try "path" or "loglik"')
 
             def elbo(q: Normal, k: int, seed: int) -> Tensor:
-                half = shared_noise(seed)(k // 2, *q.loc.shape)
+                half = shared_noise(seed)(k // 2, *q.loc.shape).to(q.loc)
                 half = half / half.square().mean(0).sqrt()
                 z = q.loc + q.scale * torch.cat([half, -half])
                 kl = kl_divergence(q, prior)
@@ -139,7 +142,7 @@ class Regret(Score):
                 best = Normal(1, loc, log_scale.exp())
                 return (elbo(start, SAMPLES, 0) - elbo(best, SAMPLES, 0)).clamp_max(0.0)
 
-        return by_chunks(estimator, X, y, regret, samples=SAMPLES)
+        return by_chunks(fitted, X, y, regret, samples=SAMPLES)
 
 
 class Path(Score):
@@ -158,8 +161,8 @@ class Path(Score):
         super().__init__()
         self.octaves = octaves
 
-    def fit(self, estimator: Any, X: Any, y: Any = None) -> Path:
-        statistics = self._statistics(estimator, X, y)
+    def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Path:
+        statistics = self._statistics(fitted, X, y)
         if len(statistics) < 2:
             raise UserError(
                 f'score "path" learns from reference rows, and got {len(statistics)}: give at least 2, better some hundred'
@@ -167,13 +170,13 @@ class Path(Score):
         self.learned = gaussian(statistics)
         return self
 
-    def __call__(self, estimator: Any, X: Any, y: Any = None) -> np.ndarray:
+    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         if not self.learned:
             raise UserError('score "path" has to be fitted to reference rows first')
-        return -0.5 * distance(self._statistics(estimator, X, y), self.learned)
+        return -0.5 * distance(self._statistics(fitted, X, y), self.learned)
 
-    def _statistics(self, estimator: Any, X: Any, y: Any) -> np.ndarray:
-        octaves = self.octaves and estimator.kind_.name == "images"
+    def _statistics(self, fitted: Fitted, X: Any, y: Any) -> np.ndarray:
+        octaves = self.octaves and len(fitted.kind.event_shape) == 3  # channels, height and width
 
         def statistics(model: Any, x: Tensor, rows: Data) -> Tensor:
             if not x.is_floating_point():
@@ -184,7 +187,7 @@ class Path(Score):
             sizes = [t.flatten(1).norm(dim=1)[:, None] for t in (left, q.mean, spread(q))]
             return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
 
-        return by_chunks(estimator, X, y, statistics, samples=SAMPLES)
+        return by_chunks(fitted, X, y, statistics, samples=SAMPLES)
 
 
 def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -224,10 +227,10 @@ def log_octaves(pictures: Tensor) -> Tensor:
 SCORES: dict[str, type[Any]] = {score.name: score for score in (LogLikelihood, Reconstruction, KL, Regret, Path)}
 
 
-def new_score(name: str, estimator: Any, **options: Any) -> Score:
+def new_score(name: str, fitted: Fitted, **options: Any) -> Score:
     """The score of this name for this model; "auto" decided."""
     if name == "auto":
-        name = "path" if estimator.kind_.name == "images" else "loglik"
+        name = fitted.kind.score
     if name not in SCORES:
         raise UserError(f"score {name!r} is not one of the choices{near_matches(name, ['auto', *SCORES])}")
     if options and name != "loglik":
@@ -235,7 +238,7 @@ def new_score(name: str, estimator: Any, **options: Any) -> Score:
     return SCORES[name](**options)
 
 
-def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:
+def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:
     """How much each value of a row has to do with how odd it is: -E[log p(x_j|z,y)] in nats, (N, ...) in the form of X.
     Of a missing value it is 0, or, in a table that has such, the surprise that it is missing.
 
@@ -250,30 +253,18 @@ def contributions(estimator: Any, X: Any, y: Any = None, *, k: int = 100) -> np.
         surprise = -torch.einsum("kb,kb...->b...", weights, draw.likelihood.log_prob_elements(x))
         return surprise if rows.mask is None else torch.where(rows.mask, surprise, 0.0)
 
-    found = by_chunks(estimator, X, y, surprise, samples=k)
-    kind = estimator.kind_
-    if kind.name == "images":
-        return kind.laid_out(found)
-    if kind.name == "table":  # whether a cell is there has a number of its own in what the model sees
-        own, flags = found[:, : len(kind.columns)], found[:, len(kind.columns) :]
-        own[:, [kind.columns.index(name) for name in kind.gaps]] += flags
-        return own
-    return found
+    return fitted.kind.contributions(by_chunks(fitted, X, y, surprise, samples=k))
 
 
 def by_chunks(
-    estimator: Any, X: Any, y: Any, of: Callable[[Any, Tensor, Data], Tensor], *, samples: int = 1
+    fitted: Fitted, X: Any, y: Any, of: Callable[[Any, Tensor, Data], Tensor], *, samples: int = 1
 ) -> np.ndarray:
     """`of(model, x, rows)`, a value a row, of all rows, in pieces that hold `samples` decoder outputs a row in memory. What is
     unknown of a row's y is the likeliest."""
-    model, data = estimator._model(), estimator._data(X, y)
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    found = []
-    for rows in data.chunks(rows_at_once(model, data, samples)):
-        x = estimator._batch(rows)
-        rows.y = likeliest(model, x, rows.y, rows.mask)
-        found.append(of(model, x, rows).numpy())
+    model, data, found = fitted.precise(), fitted.pack(X, y), []
+    for rows in fitted.chunks(model, data, samples, most=None):
+        rows.y = likeliest(model, rows.x, rows.y, rows.mask)
+        found.append(of(model, rows.x, rows).cpu().numpy())
     return np.concatenate(found)
 
 

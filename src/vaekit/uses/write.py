@@ -77,8 +77,8 @@ def write_rows(
     """
     suffix = path.suffix.lower()
     if suffix in (".png", ".gif"):
-        from vaekit.kinds.pictures import COLOURS
         from vaekit.show.drawing import grid, save_gif
+        from vaekit.show.layout import COLOURS
 
         options = {"low": kind.low, "high": kind.high}
         if kind.channels and kind.channels not in COLOURS:

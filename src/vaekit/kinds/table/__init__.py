@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError, near_matches, note
-from vaekit.frame import LARGE, Frame
+from vaekit.frame import LARGE, Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
 from vaekit.frame.arrow import (
     as_trained,
     canonical,
@@ -54,6 +54,9 @@ class Table(Kind):
     left_out: dict[str, str] = field(default_factory=dict)
 
     name: ClassVar[str] = "table"
+    noun: ClassVar[str] = "tables of named columns"
+    only_likelihood: ClassVar[str] = "mixed"
+    has_columns: ClassVar[bool] = True
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
 
     def __post_init__(self) -> None:
@@ -65,13 +68,21 @@ class Table(Kind):
     def infer(
         cls,
         frame: Frame,
+        standardize: bool = True,
+        columns: Any = None,
         *,
         schema: Mapping[str, Any] | None = None,
         constraints: Sequence[str] | None = None,
-        **_: Any,
     ) -> Table:
-        """Learn the schema from all pieces of `frame`. schema: what the user says of columns: a kind, or a dict of it and
-        more, by name. constraints: such as "start <= end"."""
+        """Learn the schema from all pieces of `frame`.
+
+        Args:
+            schema: what is not to be guessed of columns, by name: a kind ("real", "integer", "positive", "bounded", "date",
+                "binary", "categorical", "ordinal", or "drop" to leave the column out), or a dict of it and of classes, low,
+                high, step, format or missing.
+            constraints: what has to hold between columns in every row that is drawn or filled, such as "start <= end",
+                "low < high" or "total == price * quantity" (with +, -, * and /): see `vaekit.kinds.table.constraints`.
+        """
         for name, own in (schema or {}).items():
             if unknown := [k for k in own if k not in SAID] if isinstance(own, Mapping) else []:
                 raise UserError(f"the schema of column {name!r} has no {unknown[0]!r}{near_matches(unknown[0], SAID)}")
@@ -109,8 +120,24 @@ class Table(Kind):
             note(f"{shown}: with --constraint {next(iter(found))!r}, in Python constraints=[...], all samples obey it")
         return self
 
-    @staticmethod
-    def default_likelihood(rows: Any, binarize: str | None = None) -> str:
+    @classmethod
+    def recognises(cls, X: Any, likelihood: str) -> bool:
+        return (isinstance(X, Frame) or is_frame(X)) and likelihood in ("auto", "mixed")
+
+    @classmethod
+    def check(cls, X: Any, **options: Any) -> Frame:
+        if not isinstance(X, Frame) and not is_frame(X):
+            raise UserError("a table has named columns: give a DataFrame, a .csv or a .parquet file")
+        return X if isinstance(X, Frame) else to_frame(X, as_said(options.get("schema")))
+
+    def take(self, X: Any) -> Frame:
+        """Frames, DataFrames, or an array whose columns come in the order of the schema."""
+        if not isinstance(X, Frame):
+            X = to_frame(X, self.readings) if is_frame(X) else array_frame(X, self.columns)
+        return self.conform(X)
+
+    @classmethod
+    def default_likelihood(cls, rows: Any, **options: Any) -> str:
         return "mixed"
 
     @property
@@ -138,6 +165,10 @@ class Table(Kind):
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
         flags = [{"shares": [1 - self.schema[name].missing, self.schema[name].missing]} for name in self.gaps]
         return {"columns": [*(c.to_likelihood() for c in self.seen.values()), *flags], "rows": self.rows}
+
+    @property
+    def extent(self) -> str:
+        return f"{len(self.columns)} columns"
 
     def conform(self, frame: Frame) -> Frame:
         frame = frame.with_columns({name: type_named(c.type) for name, c in self.schema.items()})
@@ -209,21 +240,63 @@ class Table(Kind):
         known = {name: {"type": c.type, "format": c.format} for name, c in self.schema.items()}
         return {**known, **{name: {"kind": DROP} for name in self.left_out}}
 
-    def unpack(self, x: Tensor, conditions: Mapping[str, Any] | None = None) -> Any:
-        """What the model gives, (N, D) -> an Arrow table; a cell is empty where the model says that it is missing.
-
-        conditions: of the rows, by name: they become columns too.
-        """
+    def unpack(self, x: Tensor) -> Any:
+        """What the model gives, (N, D) -> an Arrow table; a cell is empty where the model says that it is missing."""
         import pyarrow as pa
 
         cells = self.unpacked(x, {})
         for j, name in enumerate(self.gaps, len(self.schema)):
             cells[name] = cells[name].take(pa.array(np.arange(len(x)), mask=(x[:, j] > 1.5).cpu().numpy()))
         fields = [self.field(name, column.type) for name, column in cells.items()]
-        table = pa.Table.from_arrays(list(cells.values()), schema=pa.schema(fields))
-        for name, given in (conditions or {}).items():
-            table = table.append_column(name, pa.array(list(given)))
-        return table
+        return pa.Table.from_arrays(list(cells.values()), schema=pa.schema(fields))
+
+    def with_conditions(self, rows: Any, conditions: Mapping[str, Any]) -> Any:
+        """Conditions become columns too."""
+        import pyarrow as pa
+
+        for name, given in conditions.items():
+            rows = rows.append_column(name, pa.array(list(given)))
+        return rows
+
+    def as_given(self, rows: Any, form: str, own: Mapping[str, Any] | None = None) -> Any:
+        return from_arrow(rows, form, own)
+
+    def in_form_of(self, rows: Frame, filled: Any, own: Mapping[str, Any] | None) -> Any:
+        return from_arrow(filled, rows.like, both_forms(own or {}, rows.own))
+
+    def ends(self, a: Any, b: Any) -> Frame:
+        import pyarrow as pa
+
+        return Frame.of(pa.concat_tables([to_frame(end).select(self.columns).table() for end in (a, b)]))
+
+    def search(self, n: int, where: Any, conditions: Mapping[str, Any], draw: Any, track: Any = list) -> Any:
+        from vaekit.kinds.table.filters import as_written, check, clauses, draw_until
+
+        wanted = as_written(clauses(where, [*self.columns, *conditions]), self.schema)
+        check(wanted, self.schema, conditions)
+        return draw_until(n, wanted, draw, track)
+
+    def sample_notes(self) -> list[str]:
+        return [f"samples lack columns that look like identifiers: {listed(self.left_out)}"] if self.left_out else []
+
+    @property
+    def value_names(self) -> list[str]:
+        return self.columns
+
+    def pieces(self, rows: Frame, size: int) -> Iterator[Frame]:
+        """What lies in a file is not all in memory."""
+        return map(Frame.of, rows.pieces(size))
+
+    def contributions(self, found: np.ndarray) -> np.ndarray:
+        """Whether a cell is there has a number of its own in what the model sees: it belongs to the cell."""
+        own, flags = found[:, : len(self.schema)], found[:, len(self.schema) :]
+        own[:, [self.columns.index(name) for name in self.gaps]] += flags
+        return own
+
+    def evaluate(self, fitted: Any, X: Any, y: Any, results: Mapping[str, Any]) -> dict[str, Any]:
+        from vaekit.kinds.table.gaps import filled_gaps
+
+        return {"gaps": filled_gaps(fitted, self.take(X).table(), fitted.conditions.name(y), seed=fitted.seed)}
 
     def unpacked(self, x: Tensor, known: Mapping[str, Any]) -> dict[str, Any]:
         """What the model gives, (N, D) -> Arrow arrays by name, of which no cell is empty. known: canonical values of cells that

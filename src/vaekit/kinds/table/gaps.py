@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import note
-from vaekit.evaluation.encoded import encode
+from vaekit.kinds.table.encoded import encode
 
 log = logging.getLogger(__name__)
 
@@ -17,13 +17,13 @@ ROWS, SHARE = 300, 0.2  # of which so many cells are hidden: 60 of a column with
 FEWEST = 20  # cells of a column that say something
 
 
-def filled_gaps(estimator: Any, table: Any, y: Mapping[str, Any], *, seed: int = 0) -> dict[str, dict[str, Any]]:
+def filled_gaps(fitted: Any, table: Any, y: Mapping[str, Any], *, seed: int = 0) -> dict[str, dict[str, Any]]:
     """How far the model's best guesses of hidden cells are off, beside those of the mean and the commonest class.
 
     A note names the columns whose guesses are worse than that: by more than two standard errors.
 
     Args:
-        estimator: a `vaekit.VAE` of a table. table: an Arrow table of rows that it did not see. y: their conditions.
+        fitted: of a table. table: an Arrow table of rows that it did not see. y: their conditions.
 
     Returns:
         By column: cells, how many were hidden; error, the root of the mean square in standard deviations, or the share of
@@ -33,12 +33,14 @@ def filled_gaps(estimator: Any, table: Any, y: Mapping[str, Any], *, seed: int =
 
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(len(table))[:ROWS])
-    schema = estimator.kind_.schema
+    schema = fitted.kind.schema
     table = table.select(list(schema)).take(rows)
     hidden = {name: rng.random(len(rows)) < SHARE for name in schema}
     holed = {name: table[name].take(pa.array(np.arange(len(rows)), mask=hidden[name])) for name in schema}
     log.info("hiding cells of %s rows, to see how well gaps are filled", f"{len(rows):,}")
-    filled = estimator.impute(pa.table(holed), {name: np.asarray(values)[rows] for name, values in y.items()})
+    (filled,) = fitted.kind.impute(
+        fitted, pa.table(holed), {name: np.asarray(values)[rows] for name, values in y.items()}
+    )
     kinds = {name: "category" if hasattr(c, "classes") else "number" for name, c in schema.items()}
     truth, guess = encode(table, filled, kinds=kinds)
     found = {}

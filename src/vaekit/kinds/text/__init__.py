@@ -19,11 +19,12 @@ from vaekit.files import read_text, text_digest
 from vaekit.kinds.base import Kind
 from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
 from vaekit.settings.parts import Part, check_options, choose
+from vaekit.show.words import have_words
+from vaekit.structures.semi_supervised import thinned
 
 TOKENIZER = "tokenizer.json"  # of a run directory
 LONGEST = 128
 LONGEST_PIECE = 24  # bytes: what is longer is learned by heart, and of no use to other texts
-SPACED = 0.05  # gaps between words, a character: below that texts are not made of words
 UNKNOWN = "<unk>"  # what a word or character that has no token is read as
 
 
@@ -50,6 +51,11 @@ class Text(Kind):
     tokens: str = ""
 
     name: ClassVar[str] = "text"
+    noun: ClassVar[str] = "texts"
+    only_likelihood: ClassVar[str] = "causal"
+    calibration_rows: ClassVar[int] = 1000  # they take their time
+    perturb_radius: ClassVar[float] = 0.0
+    perturb = staticmethod(thinned)
     least_latent_dim: ClassVar[int] = 0  # which leaves a language model
     only_flat: ClassVar[bool] = True
     path: ClassVar[str] = "spherical"
@@ -65,7 +71,28 @@ class Text(Kind):
         self.tokenizer: Any = None
 
     @classmethod
-    def infer(cls, texts: Sequence[str], *, tokenizer: Part | None = None, **_: Any) -> Text:
+    def recognises(cls, X: Any, likelihood: str) -> bool:
+        return isinstance(X, str) or is_texts(X)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        super().check_options(options)
+        name, own = choose("tokenizer", tokenizer_part(options.get("tokenizer")), TOKENIZERS)
+        check_options("tokenizer", name, own, TOKENIZERS[name])
+
+    @classmethod
+    def check(cls, X: Any, **options: Any) -> np.ndarray:
+        return check_texts(X)
+
+    @classmethod
+    def plain(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        own = {"tokenizer": tokenizer_setting(options["tokenizer"])} if options.get("tokenizer") else {}
+        return {**options, **own}
+
+    @classmethod
+    def infer(
+        cls, texts: Sequence[str], standardize: bool = True, columns: Any = None, *, tokenizer: Any = None
+    ) -> Text:
         """Learn the tokens from texts (N,).
 
         Args:
@@ -75,7 +102,6 @@ class Text(Kind):
                 longest: tokens of a text, its end included.
         """
         name, options = choose("tokenizer", tokenizer_part(tokenizer), TOKENIZERS)
-        check_options("tokenizer", name, options, TOKENIZERS[name])
         given = check_texts(texts)
         options = {"longest": LONGEST, **options}
         self = cls(name, 0, options["longest"])
@@ -87,8 +113,8 @@ class Text(Kind):
         self.cut = sum(len(c) >= self.longest for c in codes)
         return self
 
-    @staticmethod
-    def default_likelihood(texts: Any, binarize: str | None = None) -> str:
+    @classmethod
+    def default_likelihood(cls, rows: Any, **options: Any) -> str:
         return "causal"
 
     @property
@@ -107,6 +133,10 @@ class Text(Kind):
             **SIZES[size],
             **({} if latent_dim else {"word_dropout": 0.0}),
         }
+
+    @property
+    def extent(self) -> str:
+        return f"{self.longest} tokens a text"
 
     def conform(self, texts: Any) -> np.ndarray:
         return check_texts(texts)
@@ -177,6 +207,39 @@ class Text(Kind):
             p, temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty, max_length=max_length
         )
 
+    def spread(self, temperature: float) -> tuple[float, dict[str, Any]]:
+        """The temperature is that of each token."""
+        return 1.0, {"temperature": temperature}
+
+    def impute(
+        self,
+        fitted: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        draws: int | None = None,
+        seed: int | None = None,
+        track: Any = list,
+    ) -> list[np.ndarray]:
+        from vaekit.kinds.text.fill_in import fill_in
+
+        texts, seed = self.take(X), fitted.seed if seed is None else seed
+        return fill_in(fitted.model, self, texts, fitted.pack_conditions(y, len(texts)), draws, seed)
+
+    def score_columns(self, rows: Any, score: np.ndarray) -> dict[str, np.ndarray]:
+        """A character, and a word where texts have words; and how many tokens the model does not know, where there are such."""
+        from vaekit.kinds.text.rates import sizes
+
+        words, characters = sizes(self, rows)
+        bits = {"characters": characters, "bits_per_character": -score / characters / np.log(2)}
+        of_words = {"words": words, "nats_per_word": -score / words} if have_words(rows) else {}
+        return {**of_words, **bits, **({"unknown": self.unknown(rows)} if self.unwritten else {})}
+
+    def evaluate(self, fitted: Any, X: Any, y: Any, results: Mapping[str, Any]) -> dict[str, Any]:
+        from vaekit.kinds.text.rates import rates
+
+        return rates(self, self.take(X), -results["iw_nll"])
+
     def decoded(self, p: Any, noise: Any, *, temperature: float = 0.0, **writing: Any) -> Tensor:
         """Decode to codes (N, T): the likeliest token each time, or a draw if the temperature is above 0."""
         return self.written(p, temperature=temperature, **writing).sample(1, noise)[0]
@@ -200,7 +263,7 @@ class Text(Kind):
     def files(self) -> dict[str, str]:
         return {TOKENIZER: self.tokenizer.to_str()}
 
-    def read(self, folder: Path) -> None:
+    def read_files(self, folder: Path) -> None:
         path = folder / TOKENIZER
         try:
             text = read_text(path)
@@ -303,17 +366,6 @@ def tokenizers() -> Any:
     import tokenizers.trainers
 
     return lib
-
-
-def have_words(texts: Iterable[str]) -> bool:
-    """Whether spaces divide these texts into words. They do not in Chinese, in names or in formulas."""
-    texts = list(texts)
-    return sum(len(text.split()) - 1 for text in texts) > SPACED * sum(map(len, texts))
-
-
-def pieces(text: str, words: bool) -> list[str]:
-    """Split a text into its words, or into its characters if it has no words."""
-    return text.split() if words else [c for c in text if not c.isspace()]
 
 
 def is_texts(x: Any) -> bool:

@@ -18,7 +18,7 @@ GUESSES = 100  # draws whose mean, or likeliest value, is the best guess: the me
 
 
 @torch.no_grad()
-def impute(model: nn.Module, data: Data, draws: int, generator: torch.Generator, k: int = CANDIDATES) -> Tensor:
+def complete(model: nn.Module, data: Data, draws: int, generator: torch.Generator, k: int = CANDIDATES) -> Tensor:
     """Rows with gaps (mask False) -> `draws` completed rows of each, (draws, B, *event).
 
     Args:
@@ -26,7 +26,7 @@ def impute(model: nn.Module, data: Data, draws: int, generator: torch.Generator,
     """
     rows = rows_at_once(model, data, max(k, draws))
     if len(data) > rows:
-        return torch.cat([impute(model, chunk, draws, generator, k) for chunk in data.chunks(rows)], 1)
+        return torch.cat([complete(model, chunk, draws, generator, k) for chunk in data.chunks(rows)], 1)
     noise = normal_noise(generator)
     draw = model.draw(data.x, data.y, k=k, mask=data.mask, noise=noise)  # type: ignore[operator]
     weights = draw.log_weight.softmax(0).T.cpu()  # (B, k), where the generator is

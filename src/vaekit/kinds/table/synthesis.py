@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vaekit.errors import UserError, near_matches
-from vaekit.evaluation.encoded import Encoded, Kinds, encode, some
+from vaekit.kinds.table.encoded import Encoded, Kinds, encode, some
 
 if TYPE_CHECKING:
     import pyarrow as pa

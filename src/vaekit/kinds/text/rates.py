@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.kinds.text import have_words
+from vaekit.show.words import have_words
 
 
 def sizes(kind: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:

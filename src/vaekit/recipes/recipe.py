@@ -15,21 +15,21 @@ import numpy as np
 import torch
 import yaml
 
-from vaekit.runs import directory as runs
 from vaekit import sources
 from vaekit.errors import UserError, near_matches
+from vaekit.estimators.checks import check_settings
+from vaekit.estimators.semi_supervised import SemiSupervised, SemiSupervisedRegressor, SemiSupervisedVAE
+from vaekit.estimators.series import SeriesVAE
 from vaekit.estimators.vae import CVAE, VAE
-from vaekit.evaluation import texts
 from vaekit.files import parse_yaml, read_tensors, read_yaml, to_yaml, write_tensors
 from vaekit.frame import Frame
-from vaekit.settings.limits import check_all, hints_of
-from vaekit.runs.load import load
+from vaekit.kinds.text import rates as texts
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.policy import Policy
-from vaekit.estimators.semi_supervised import SemiSupervised, SemiSupervisedRegressor, SemiSupervisedVAE
-from vaekit.estimators.series import SeriesVAE
-from vaekit.estimators.checks import check_settings
+from vaekit.runs import directory as runs
+from vaekit.runs.load import load
+from vaekit.settings.limits import check_all, hints_of
 from vaekit.sources.base import Dataset
 from vaekit.sources.series import TimeSeries, read_series
 from vaekit.training.checkpoint import put_weights
@@ -126,7 +126,7 @@ class Recipe:
     @classmethod
     def going_on(cls, init: str) -> Recipe:
         """To train the model of a run, or of a published checkpoint, further: as that was trained, on another source."""
-        recipe = cls.of_run(runs.config(load(init)))
+        recipe = cls.of_run(runs.config(load(init).fitted_))
         recipe.source, recipe.init = None, init
         recipe.settings["warm_start"] = True
         return recipe
@@ -222,12 +222,14 @@ class Recipe:
             ((name, values),) = data.conditions.items()
             labels.note_words(name, values.tolist())
             self.hide_labels(data, estimator)
-            say(labels.known_line(name, values, data.conditions[name], estimator.kind == "label"))
+            say(labels.known_line(name, values, data.conditions[name], estimator.target_kind == "label"))
             origin |= {name: getattr(self, name) for name in LABELLED_BY}
         bar = ProgressBar()
         try:
             with bar:
-                estimator.fit_data(data, kinds=kinds, folder=folder, resume=resume, origin=origin, watchers=[bar])
+                estimator.fit_data(
+                    data, condition_kinds=kinds, folder=folder, resume=resume, origin=origin, watchers=[bar]
+                )
         except KeyboardInterrupt:
             if bar.over:
                 say(
@@ -240,7 +242,7 @@ class Recipe:
     def hide_labels(self, data: Dataset, estimator: Any) -> None:
         """Leave as many labels known as were asked for, and none of rows that are held out."""
         ((name, truth),) = data.conditions.items()
-        label = estimator.kind == "label"
+        label = estimator.target_kind == "label"
         truth = truth if label else truth.astype(np.float64)
         seed = 0 if estimator.random_state is None else estimator.random_state
         data.conditions = {name: keep_some(name, truth, self.labels, estimator.validation, seed, label)}
@@ -407,7 +409,7 @@ def learn_sampler(folder: Path, estimator: VAE, sampler: str) -> None:
     """Learn where the codes of the run's own source lie, and keep it in the run directory."""
     data = read_for(estimator, own_source(estimator))
     estimator.fit_sampler(sampler, data.x, data.conditions)
-    runs.save_samplers(folder, estimator)
+    runs.save_samplers(folder, estimator.fitted_)
 
 
 def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = ()) -> Any:
@@ -448,7 +450,7 @@ def evaluate(
         features: file of a feature network: distances of samples from `data` are added.
         factors: names among the data's conditions: disentanglement scores are added.
     """
-    from vaekit.runs import measures
+    from vaekit.recipes import measures
 
     log.info("evaluating %s %s", f"{len(data):,}", "frames" if isinstance(data, Demonstrations) else "rows")
     added = {}
@@ -465,7 +467,7 @@ def evaluate(
             results |= labels.beside(beside, data.x, data.conditions[beside.target_]) if own else {}
         elif beside is not None:
             results |= texts.beside(results, beside.score_samples(data.x, own, k=1))
-    return runs.save_evaluation(folder, results, estimator)
+    return runs.save_evaluation(folder, results, estimator.fitted_)
 
 
 def comparison(folder: Path, estimator: Any, say: Any = print) -> Any:
@@ -480,7 +482,7 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
     not know its source."""
     if not estimator.data_.get("label_column"):
         return None
-    path, about = folder / runs.LABELS_ALONE, {"of": runs.model_hash(estimator)}
+    path, about = folder / runs.LABELS_ALONE, {"of": runs.model_hash(estimator.fitted_)}
     if path.exists():
         tensors, found = read_tensors(path, "classifier")
         if found.get("of") == about["of"]:  # and the run has not been gone on with
@@ -491,10 +493,10 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
     data = recipe.read_source()
     recipe.hide_labels(data, estimator)
     (values,) = data.conditions.values()
-    some = data[np.flatnonzero(labels.known(values, estimator.kind == "label"))]
+    some = data[np.flatnonzero(labels.known(values, estimator.target_kind == "label"))]
     say("comparing with a classifier trained on the labels alone")
     other = labels.alone(
-        estimator, estimator._data(some.x, some.conditions, torch.float32), partial(track, what="compare")
+        estimator, estimator.packed(some.x, some.conditions, torch.float32), partial(track, what="compare")
     )
     write_tensors(path, other.model_.classifier.state_dict(), "classifier", about)
     return other
@@ -518,7 +520,7 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
     with ProgressBar() as bar:
         model.fit_data(
             read_for(estimator, own_source(estimator)), folder=path, resume=(path / runs.CONFIG).exists(),
-            kinds={name: c["kind"] for name, c in estimator.conditions_.to_config().items()},
+            condition_kinds={name: c["kind"] for name, c in estimator.conditions_.to_config().items()},
             origin={name: estimator.data_.get(name) for name in ("source", "folder", *READ_BY)}, watchers=[bar],
         )  # fmt: skip
     if model.interrupted_:
@@ -531,7 +533,7 @@ def report(folder: Path, estimator: Any) -> Path:
     """Write report.html from the run's own validation rows or episodes."""
     log.info("writing the report")
     data = held_out(estimator, REPORT_ROWS)
-    results = runs.read_evaluation(folder, estimator)
+    results = runs.read_evaluation(folder, estimator.fitted_)
     if results is None:
         results = evaluate(folder, estimator, data, min(REPORT_SAMPLES, estimator.iw_samples))
     return REPORTS.get(estimator.kind_.name, plain_report)(folder, estimator, data, results)

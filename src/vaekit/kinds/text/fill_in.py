@@ -4,7 +4,7 @@ z comes from q(z | observed), with the gaps hidden, or, one time in two, from p(
 open than the encoder thinks. From each z the decoder writes the text from left to right: what is observed is forced, and in a
 gap the next token is drawn among those that may come, the one behind the gap included, which ends it. A text so written is
 chosen by its importance weight: p / q of its z, and of each token. So the length of what fills a gap comes out right too, and
-what was drawn from matters less as more candidates are written (as in `vaekit.uses.impute`).
+what was drawn from matters less as more candidates are written (as in `vaekit.structures.resample`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from vaekit.distributions import normal_noise
 from vaekit.errors import UserError
 from vaekit.kinds.text import Text
 from vaekit.nets.text import END
+from vaekit.structures.resample import CANDIDATES
 from vaekit.training.data import Data, generator
-from vaekit.uses.impute import CANDIDATES
 
 GAP = r"(?<!\w)___(?!\w)"
 NEVER = -1  # in `Pattern.after`: a code that may not come

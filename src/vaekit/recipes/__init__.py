@@ -1,0 +1,1 @@
+"""From a source to a run: what the verbs of the command line do, callable from Python too."""
