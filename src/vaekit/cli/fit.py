@@ -75,7 +75,7 @@ def fit(
     resume: Annotated[bool, option("Continue the run in --out; the result is the same to the bit.", "--resume")] = False,
     tensorboard: Annotated[bool, option("Also log to RUN/tensorboard.", "--tensorboard")] = False,
     precision: Annotated[str | None, option("Numerical precision: auto, 32-true, bf16-mixed or 16-mixed.", panel=DEVICE)] = None,
-    accelerator: Annotated[str | None, option("Kind of device: auto, cpu, cuda, mps, ...", panel=DEVICE)] = None,
+    device: Annotated[str | None, option("Where to train and evaluate: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.", panel=DEVICE)] = None,
     devices: Annotated[int | None, option("Number of devices on each node.", panel=DEVICE, **COUNT)] = None,
     nodes: Annotated[int | None, option("Number of nodes, under torchrun.", panel=DEVICE, **COUNT)] = None,
     strategy: Annotated[str | None, option("How several devices share the work: auto, ddp, fsdp, ...", panel=DEVICE)] = None,
@@ -91,14 +91,16 @@ def fit(
     from vaekit.runs import directory as runs
 
     settings = dict(
-        validation=validation, latent_dim=latent_dim, size=size, network=network, binarize=binarize,
+        validation=validation, latent_dim=latent_dim, size=size, network=network,
         condition_dropout=condition_dropout, cell_dropout=cell_dropout, epochs=epochs, minutes=minutes, batch_size=batch_size,
         learning_rate=learning_rate, patience=patience, random_state=seed, chunk_size=chunk_size, z=z, calibrate=calibrate, window=window,
-        temperature=temperature, execute=execute, constraints=constraint,
+        temperature=temperature, execute=execute, device=device,
     )  # fmt: skip
     parts = dict(
+        kind=kind,
         likelihood=likelihood,
         tokenizer=tokenizer,
+        binarize=binarize,
         prior=prior,
         posterior=posterior,
         structure=structure,
@@ -106,7 +108,7 @@ def fit(
         objective=objective,
         backbone=backbone,
     )
-    trainer = dict(precision=precision, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
+    trainer = dict(precision=precision, devices=devices, nodes=nodes, strategy=strategy)
     if resume and out is None:
         raise UserError("--resume needs --out RUN, the run to continue")
     if resume and out and config is None:
@@ -124,7 +126,6 @@ def fit(
     recipe.map = parse_map(map_) if map_ else recipe.map
     recipe.fps = fps or recipe.fps
     recipe.trim = trim or recipe.trim
-    recipe.kind = kind or recipe.kind
     recipe.settings |= recipes.preset(preset) if preset else {}
     recipe.conditions = condition or recipe.conditions
     recipe.resize = parse_size(resize) if resize else recipe.resize
@@ -137,7 +138,9 @@ def fit(
     recipe.labels = recipe.labels if labels is None else labels
     recipe.settings |= given(settings)
     if schema:
-        recipe.settings["schema"] = recipes.read_schema(schema)
+        recipe.set_part("kind", {"schema": recipes.read_schema(schema)})
+    if constraint:
+        recipe.set_part("kind", {"constraints": constraint})
     recipe.choose_parts(given(parts), set_ or [])
     if chosen := given(trainer) | ({"tensorboard": True} if tensorboard else {}):
         recipe.settings["trainer"] = {**(recipe.settings.get("trainer") or {}), **chosen}

@@ -52,6 +52,7 @@ class Learner(BaseEstimator):
 
     latent_dim: Whole = 16
     _: KW_ONLY
+    kind: Part = "auto"
     size: str = "base"
     likelihood: Part = "auto"
     prior: Part = "standard"

@@ -92,7 +92,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         n_features_in_: columns of X (numbers only).
     """
 
-    kind: Part = "auto"
     network: Literal["auto", "conv", "mlp"] = "auto"
     cell_dropout: Share | None = None
     structure: Part = "flat"

@@ -15,21 +15,24 @@ import numpy as np
 import torch
 import yaml
 
+import vaekit
 from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators.checks import check_settings
-from vaekit.estimators.semi_supervised import SemiSupervised, SemiSupervisedRegressor, SemiSupervisedVAE
+from vaekit.estimators.semi_supervised import SemiSupervised
 from vaekit.estimators.series import SeriesVAE
 from vaekit.estimators.vae import CVAE, VAE
 from vaekit.files import parse_yaml, read_tensors, read_yaml, to_yaml, write_tensors
 from vaekit.frame import Frame
+from vaekit.kinds import kind_part, kinds
 from vaekit.kinds.text import rates as texts
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.policy import Policy
 from vaekit.runs import directory as runs
-from vaekit.runs.load import load
+from vaekit.runs.load import load, moved_settings
 from vaekit.settings.limits import check_all, hints_of
+from vaekit.settings.parts import options_of
 from vaekit.sources.base import Dataset
 from vaekit.sources.series import TimeSeries, read_series
 from vaekit.training.checkpoint import put_weights
@@ -40,14 +43,13 @@ from vaekit.uses.labels import keep_some
 
 log = logging.getLogger(__name__)
 
-ESTIMATORS = {"actions": Policy, "series": SeriesVAE}  # by kind, of what is not a plain row or picture
 REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
 REPORT_SAMPLES = 100
 # How a source is read: kept in the run, so that others are read alike.
 READ_BY = ("resize", "metadata", "column", "encoding", "decimal", "map", "fps", "trim")
 LABELLED_BY = ("label_column", "labels")
 # Parts that `PARTS` does not list, and what they are where nothing is said.
-PLAIN_PARTS = {"likelihood": "auto", "tokenizer": "bpe"}
+PLAIN_PARTS = {"likelihood": "auto", "kind": "auto"}
 
 
 @dataclass
@@ -68,8 +70,6 @@ class Recipe:
         labels: of how many rows it is to be taken as known; None: of all of which it is.
         map, fps, trim: of demonstrations: what things are called in the source, by what they are called here; frames a second of a
             source that does not tell; whether to leave out the beginning of an episode, in which nothing moves yet.
-        kind: "actions" for demonstrations of a robot, "series" for what was measured at equal steps of time; None: told from the
-            source.
         init: a run, or a published checkpoint, whose model is trained further.
         settings: arguments of the estimator.
     """
@@ -87,7 +87,6 @@ class Recipe:
     decimal: str | None = None
     label_column: str | None = None
     labels: int | None = None
-    kind: str | None = None
     init: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -101,7 +100,7 @@ class Recipe:
             runs.check_config(path, values)
             known = cls.of_run(values)
         else:
-            names = ("source", "conditions", "strict", "kind", *READ_BY, *LABELLED_BY)
+            names = ("source", "conditions", "strict", *READ_BY, *LABELLED_BY)
             own = {f: values.pop(f) for f in names if f in values}
             known = cls(**own, settings=values)
         known.check()
@@ -111,17 +110,11 @@ class Recipe:
     def of_run(cls, config: Mapping[str, Any]) -> Recipe:
         """What a run was told, from its config.yaml."""
         data = config["data"]
-        kind = data["kind"] if data["kind"] in ESTIMATORS else None
-        kinds = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()] if kind is None else []
+        own = data["kind"] in kinds() and kinds()[data["kind"]].estimator
         told = {name: data.get(name) for name in (*READ_BY, *LABELLED_BY, "init")}
-        kinds = [] if told["label_column"] else kinds
-        return cls(
-            from_here(data.get("source"), data.get("folder")),
-            kinds,
-            **told,
-            kind=kind,
-            settings=dict(config["settings"]),
-        )
+        named = [] if own or told["label_column"] else [f"{name}:{c['kind']}" for name, c in data["conditions"].items()]
+        source = from_here(data.get("source"), data.get("folder"))
+        return cls(source, named, **told, settings=moved_settings(config["settings"]))
 
     @classmethod
     def going_on(cls, init: str) -> Recipe:
@@ -132,22 +125,35 @@ class Recipe:
         return recipe
 
     def choose_parts(self, names: Mapping[str, str], options: Sequence[str]) -> None:
-        """Parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML."""
+        """Parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML. What the user says of the data, such as
+        its tokenizer, is an option of the part "kind"."""
         for part, name in names.items():
-            self.settings[part] = name
+            self.set_part(part, {"name": name})
         parameters = inspect.signature(self.estimator).parameters
         for text in options:
             where, _, value = text.partition("=")
             part, _, key = where.partition(".")
-            known = [*self.estimator.parts, *(part for part in PLAIN_PARTS if part in parameters)]
+            known = [*self.estimator.parts, *(part for part in PLAIN_PARTS if part in parameters), *options_of_kinds()]
             if part not in known or not key:
                 raise UserError(f"--{where}: no part of a model is named {part!r}{near_matches(part, known)}")
             if not value or value.startswith("--"):
                 raise UserError(f"--{where} needs a value")
-            chosen = self.settings.get(part) or parameters[part].default or PLAIN_PARTS[part]
-            chosen = "elbo" if (part, chosen) == ("objective", "auto") else chosen  # whose options they are
-            chosen = dict(chosen) if isinstance(chosen, Mapping) else {"name": chosen}
-            self.settings[part] = {**chosen, key.replace("-", "_"): parse_value(where, value)}
+            self.set_part(part, {key.replace("-", "_"): parse_value(where, value)})
+
+    def set_part(self, part: str, options: Mapping[str, Any]) -> None:
+        """Set the name, or options, of a part, and leave what was said of it before."""
+        if part in options_of_kinds():
+            before = as_part(as_part(self.settings.get("kind"), "auto").get(part), None)
+            now = {k: v for k, v in {**before, **options}.items() if v is not None}
+            return self.set_part("kind", {part: now["name"] if list(now) == ["name"] else now})
+        parameters = inspect.signature(self.estimator).parameters
+        default = PLAIN_PARTS.get(part) or parameters[part].default
+        chosen = self.settings.get(part) or default
+        if "name" not in options and (part, chosen) == ("objective", "auto"):
+            chosen = "elbo"  # whose options they are
+        renamed = "name" in options and part != "kind"
+        chosen = options if renamed else {**as_part(chosen, default), **options}
+        self.settings[part] = chosen["name"] if list(chosen) == ["name"] else chosen
 
     def check(self) -> None:
         """UserError for the first setting that cannot be right, whatever the source."""
@@ -161,16 +167,22 @@ class Recipe:
         check_settings(self.estimator(**self.settings))
 
     @property
+    def kind(self) -> str:
+        """The kind of data that the user names; "auto": the source tells."""
+        return kind_part(self.settings.get("kind") or "auto")[0]
+
+    @property
+    def own_estimator(self) -> str:
+        """The estimator that the kind of data has of its own; "" for kinds that share theirs."""
+        return "" if self.kind == "auto" else kinds()[self.kind].estimator
+
+    @property
     def estimator(self) -> type[Any]:
-        if self.kind is not None:
-            if self.kind not in ESTIMATORS:
-                raise UserError(
-                    f"--kind {self.kind!r} is not a kind of data that has to be named{near_matches(self.kind, ESTIMATORS)}"
-                )
-            return ESTIMATORS[self.kind]
-        if self.label_column:
-            return SemiSupervisedRegressor if self.label_column.endswith(":number") else SemiSupervisedVAE
-        return CVAE if self.conditions else VAE
+        """The class of the estimator: that of the kind of data, if it has one, or else what the conditions and labels ask for."""
+        own = self.own_estimator
+        if self.label_column and not own:
+            own = "SemiSupervisedRegressor" if self.label_column.endswith(":number") else "SemiSupervisedVAE"
+        return getattr(vaekit, own or ("CVAE" if self.conditions else "VAE"))
 
     def to_yaml(self) -> str:
         """Every setting, those left alone included."""
@@ -187,7 +199,6 @@ class Recipe:
             "decimal": self.decimal,
             **{name: getattr(self, name) for name in ("map", "fps", "trim") if self.kind == "actions"},
             **{name: getattr(self, name) for name in LABELLED_BY if self.label_column},
-            "kind": self.kind,
         }
         return to_yaml({**values, **defaults, **self.settings})
 
@@ -196,7 +207,7 @@ class Recipe:
         self.check()
         if self.labels is not None and not self.label_column:
             raise UserError("--labels needs --label-column NAME, the label that is to be predicted")
-        if self.label_column and (self.conditions or self.kind):
+        if self.label_column and (self.conditions or self.own_estimator):
             raise UserError("--label-column goes with no --condition and no --kind: leave them out")
         if self.source is None:
             raise UserError("name a SOURCE to learn from: `vaekit fit digits` is one that needs no file")
@@ -206,8 +217,9 @@ class Recipe:
         say(f"{data.name}: {data.describe()} -> {folder}")
         seen = {"observations": self.conditions} if self.kind == "actions" and self.conditions else {}
         settings = dict(self.settings)
-        if settings.get("schema"):  # which may well name the conditions too
-            settings["schema"] = {name: c for name, c in settings["schema"].items() if name not in data.conditions}
+        if schema := as_part(settings.get("kind"), "auto").get("schema"):  # which may well name the conditions too
+            own = {name: c for name, c in schema.items() if name not in data.conditions}
+            settings["kind"] = {**settings["kind"], "schema": own}
         estimator = self.estimator(**settings, **seen)
         source = self.source if isinstance(self.source, list) else str(self.source)
         origin = {"source": source, "folder": str(Path.cwd()), **{name: getattr(self, name) for name in READ_BY}}
@@ -251,7 +263,7 @@ class Recipe:
         """The source: a `Dataset`, or `Demonstrations` where it is of actions."""
         assert self.source is not None
         size = (self.resize[0], self.resize[1]) if self.resize else None  # YAML gives a list
-        if self.kind and (self.column or self.encoding):
+        if self.own_estimator and (self.column or self.encoding):
             raise UserError(
                 f"--kind {self.kind} takes no --column and no --encoding, which are for texts: leave them out"
             )
@@ -279,8 +291,18 @@ class Recipe:
         names = [c.partition(":")[0] for c in ([self.label_column] if self.label_column else self.conditions)]
         return sources.read(
             self.source, conditions=names, resize=size, strict=self.strict, column=self.column, encoding=self.encoding,
-            metadata=self.metadata, decimal=self.decimal, schema=self.settings.get("schema"),
+            metadata=self.metadata, decimal=self.decimal, schema=as_part(self.settings.get("kind"), "auto").get("schema"),
         )  # fmt: skip
+
+
+def as_part(part: Any, default: Any) -> dict[str, Any]:
+    """A part as a dict of its name and options."""
+    return dict(part) if isinstance(part, Mapping) else {"name": default if part is None else part}
+
+
+def options_of_kinds() -> set[str]:
+    """What a user may say of data of some kind, such as "tokenizer"."""
+    return {option for kind in kinds().values() for option in options_of(kind.infer)} - {"window"}
 
 
 def read_schema(path: Path) -> dict[str, Any]:

@@ -82,6 +82,7 @@ class Policy(Learner, Actor):
         history_, notes_, interrupted_: as for `vaekit.VAE`.
     """
 
+    kind: Part = "actions"
     size: str | Mapping[str, Any] = "base"  # type: ignore[assignment]
     chunk_size: int | None = None
     observations: Sequence[str] | None = None

@@ -79,12 +79,7 @@ def new_estimator(folder: Path, values: Mapping[str, Any], own: Mapping[str, Any
     name = values["estimator"]
     if name not in ESTIMATORS:
         raise UserError(f"{folder / CONFIG}: unknown estimator {name!r}{near_matches(str(name), ESTIMATORS)}")
-    settings = dict(values["settings"])
-    if moved := {option: settings.pop(option) for option in OF_A_KIND if option in settings}:
-        said = {option: value for option, value in moved.items() if value is not None}
-        settings |= {"kind": {"name": "auto", **said}} if said else {}
-    if isinstance(settings.get("trainer"), dict):
-        settings["trainer"].pop("accelerator", None)
+    settings = moved_settings(values["settings"])
     for net, given in own.items():
         if isinstance(before := settings.get(net), dict):
             if given is None:
@@ -98,6 +93,17 @@ def new_estimator(folder: Path, values: Mapping[str, Any], own: Mapping[str, Any
         if setting not in known:
             raise UserError(f"{folder / CONFIG}: unknown setting {setting!r}{near_matches(setting, known)}")
     return estimator(**settings)
+
+
+def moved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run, those of an older one under the names that they have now."""
+    settings = dict(settings)
+    said = {option: value for option in OF_A_KIND if (value := settings.pop(option, None)) is not None}
+    if said:
+        settings["kind"] = {"name": "auto", **said}
+    if isinstance(settings.get("trainer"), Mapping):
+        settings["trainer"] = {name: value for name, value in settings["trainer"].items() if name != "accelerator"}
+    return settings
 
 
 def rebuilt(folder: Path, values: Mapping[str, Any], estimator: Any) -> Fitted:
