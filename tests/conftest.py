@@ -58,9 +58,18 @@ def real(path: str) -> Path:
     return DATA / path
 
 
-def vaekit(*args, check=None, cwd=None) -> subprocess.CompletedProcess:
+def text_stream() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+
+
+def written(stream) -> str:
+    """What was written to a stream that is kept in memory."""
+    return stream.buffer.getvalue().decode() if isinstance(stream.buffer, io.BytesIO) else ""
+
+
+def vaekit(*args, check=None, cwd=None, stdout=None, stderr=None) -> subprocess.CompletedProcess:
     """Run the command line in this process: its exit code, what it printed and what it said, as a process has them."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    out, err = stdout or text_stream(), stderr or text_stream()
     with (
         pytest.MonkeyPatch.context() as patch,
         warnings.catch_warnings(),
@@ -75,10 +84,9 @@ def vaekit(*args, check=None, cwd=None) -> subprocess.CompletedProcess:
             patch.chdir(cwd)
         with pytest.raises(SystemExit) as stopped:
             main()
-    printed, said = (stream.buffer.getvalue().decode() for stream in (out, err))
-    done = subprocess.CompletedProcess(args, stopped.value.code, printed, said)
+    done = subprocess.CompletedProcess(args, stopped.value.code, written(out), written(err))
     if check is not None:
-        assert done.returncode == check, printed + said
+        assert done.returncode == check, done.stdout + done.stderr
     return done
 
 

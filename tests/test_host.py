@@ -4,7 +4,6 @@ import io
 import os
 import random
 import signal
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,12 +13,12 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 import vaekit as vk
-from vaekit.cli import main
+from conftest import vaekit
 from vaekit.errors import UserError
 from vaekit.files import digest
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
-SMALL = {"latent_dim": 2, "size": "small", "epochs": 2}
+SMALL = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 
 
 def weights(seed=0, **options):
@@ -29,22 +28,6 @@ def weights(seed=0, **options):
 @pytest.fixture(scope="module")
 def alone():
     return {seed: weights(seed) for seed in range(3)}
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command line in this process; returns its exit code and what it said on stderr."""
-
-    def call(*args, stdout=None, stderr=None):
-        monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, args)])
-        for name, stream in {"stdout": stdout, "stderr": stderr}.items():
-            if stream is not None:
-                monkeypatch.setattr(sys, name, stream)
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        return exit_.value.code, capsys.readouterr().err
-
-    return call
 
 
 # -- threads and global state ---------------------------------------------------------------------------------------------
@@ -209,10 +192,10 @@ def full():
 
 
 @pytest.mark.parametrize("stream", [unread, full])
-def test_a_log_that_cannot_be_written_stops_nothing(stream, tmp_path, call):
+def test_a_log_that_cannot_be_written_stops_nothing(stream, tmp_path):
     np.save(tmp_path / "x.npy", ROWS)
     fit = ["fit", tmp_path / "x.npy", "--size", "small", "--epochs", 2, "--sampler", "prior", "--no-report"]
-    assert call(*fit, "--out", tmp_path / "run", stderr=stream())[0] == 0
+    vaekit(*fit, "--out", tmp_path / "run", stderr=stream(), check=0)
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -225,40 +208,36 @@ def run(tmp_path_factory):
     )
 
 
-def test_a_full_disk_under_the_output_is_told(run, call):
-    code, said = call("info", run, stdout=full())
-    assert code == 2
+def test_a_full_disk_under_the_output_is_told(run):
+    said = vaekit("info", run, stdout=full(), check=2).stderr
     assert said.startswith("vaekit: error: ")
     assert "No space left on device" in said
     assert said.count("\n") == 1
 
 
-def test_an_output_that_nobody_reads_is_no_fault(run, call):
-    assert call("info", run, stdout=unread()) == (1, "")
+def test_an_output_that_nobody_reads_is_no_fault(run):
+    assert vaekit("info", run, stdout=unread(), check=1).stderr == ""
 
 
-def test_a_terminal_of_ascii(run, call):
-    content = io.BytesIO()
-    assert call("info", run, stdout=io.TextIOWrapper(content, "ascii"))[0] == 0
-    assert b"\\xe9" in content.getvalue()
+def test_a_terminal_of_ascii(run):
+    assert r"\xe9" in vaekit("info", run, stdout=io.TextIOWrapper(io.BytesIO(), "ascii"), check=0).stdout
 
 
-def test_no_name_of_a_file_steers_the_terminal(run, call, capsys):
+def test_no_name_of_a_file_steers_the_terminal(run):
     for args in (
         ["info", run],
         ["info", run / "none"],
         ["encode", run, "é\x1b[31m.npy"],
         ["fit", "digits", "--out", run],
     ):
-        call(*args)
-        out, err = capsys.readouterr()
-        assert "\x1b" not in out + err
+        done = vaekit(*args)
+        assert "\x1b" not in done.stdout + done.stderr
 
 
 # -- devices, and places to write ------------------------------------------------------------------------------------------------
 
 
-def test_no_device_starts_the_program_again(call, monkeypatch):
+def test_no_device_starts_the_program_again(monkeypatch):
     for name in ("WORLD_SIZE", "SLURM_NTASKS"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(
@@ -266,8 +245,7 @@ def test_no_device_starts_the_program_again(call, monkeypatch):
     ):
         vk.VAE(**SMALL, trainer={"devices": 5}).fit(ROWS)
     for option in (["--devices", 1000], ["--nodes", 3]):
-        code, said = call("fit", "digits", *option)
-        assert code == 2
+        said = vaekit("fit", "digits", *option, check=2).stderr
         assert "torchrun" in said
 
 
@@ -280,17 +258,15 @@ EMPTY = [
 
 
 @pytest.mark.parametrize("args", EMPTY)
-def test_a_variable_that_is_not_set_is_no_place(args, call, tmp_path, monkeypatch):
+def test_a_variable_that_is_not_set_is_no_place(args, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, said = call(*args, "")
-    assert code == 2
+    said = vaekit(*args, "", check=2).stderr
     assert "it is empty" in said
     assert not list(tmp_path.iterdir())
 
 
-def test_resuming_a_run_that_was_killed_before_its_first_file(call, tmp_path):
+def test_resuming_a_run_that_was_killed_before_its_first_file(tmp_path):
     (tmp_path / "run").mkdir()
     for out in (tmp_path / "run", tmp_path / "none"):
-        code, said = call("fit", "--resume", "--out", out)
-        assert code == 2
+        said = vaekit("fit", "--resume", "--out", out, check=2).stderr
         assert f"holds no run yet, so there is nothing to resume: start it with vaekit fit SOURCE --out {out}" in said

@@ -1,7 +1,6 @@
 """What a person sees while work goes on: on a narrow terminal, on a wide one, and in a file."""
 
 import io
-import logging
 import re
 import sys
 import time
@@ -12,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import vaekit as vk
-from vaekit.cli import main
+from conftest import vaekit
 from vaekit.cli.common import say
 from vaekit.training import progress
 from vaekit.training.progress import ProgressBar, track
@@ -80,41 +79,26 @@ def test_scores_of_few_rows_are_made_in_several_pieces(fitted):
     np.testing.assert_allclose(scores[:7], vae.score_samples(x[:7], k=100), rtol=1e-9)
 
 
-def test_phases_are_silent_in_python_and_lines_on_the_command_line(fitted, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(logging.getLogger("vaekit"), "handlers", [])
-    monkeypatch.setattr(logging.getLogger("vaekit"), "level", logging.NOTSET)
+def test_phases_are_silent_in_python_and_lines_on_the_command_line(fitted, capsys, tmp_path):
     vae, x = fitted
     vae.fit_sampler({"name": "gmm", "components": 2}, x[:50])
     assert capsys.readouterr().err == ""
     np.save(tmp_path / "x.npy", x[:60])
     line = ["fit", tmp_path / "x.npy", "--epochs", 1, "--size", "small", "--out", tmp_path / "run"]
-    monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, line)])
-    with pytest.raises(SystemExit, match="0"):
-        main()
-    said = capsys.readouterr().err
-    order = [
-        said.index(text)
-        for text in (
-            "epoch 1:",
-            "learning where the codes lie (sampler gmm)",
-            "evaluating 6 rows",
-            "writing the report",
-        )
-    ]
+    said = vaekit(*line, check=0).stderr
+    phases = ("epoch 1:", "learning where the codes lie (sampler gmm)", "evaluating 6 rows", "writing the report")
+    order = [said.index(text) for text in phases]
     assert order == sorted(order)
 
 
-def test_ctrl_c_while_the_sampler_is_learned_says_what_is_there(monkeypatch, tmp_path, capsys):
+def test_ctrl_c_while_the_sampler_is_learned_says_what_is_there(monkeypatch, tmp_path):
     def stop(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaekit.estimators.vae.fit_sampler", stop)
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)))
     line = ["fit", tmp_path / "x.npy", "--epochs", 1, "--size", "small", "--out", tmp_path / "run"]
-    monkeypatch.setattr(sys, "argv", ["vaekit", *map(str, line)])
-    with pytest.raises(SystemExit, match="130"):
-        main()
-    assert f"`vaekit report {tmp_path / 'run'}`" in capsys.readouterr().err
+    assert f"`vaekit report {tmp_path / 'run'}`" in vaekit(*line, check=130).stderr
     assert vk.load(tmp_path / "run").sample(2).shape == (2, 3)
 
 

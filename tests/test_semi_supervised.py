@@ -418,7 +418,7 @@ def run(tmp_path_factory):
         "--size",
         "small",
         "--epochs",
-        8,
+        4,
         "--learning-rate",
         0.003,
         "--sampler",
@@ -473,7 +473,7 @@ def test_a_comparison_is_kept_and_can_be_left_out(run):
 
 
 def test_ctrl_c_after_training_says_how_to_go_on(tmp_path):
-    quick = ["--size", "small", "--epochs", 1, "--labels", 10, "--out", tmp_path / "r"]
+    quick = ["--size", "small", "--epochs", 1, "--sampler", "prior", "--labels", 10, "--out", tmp_path / "r"]
     process = start("fit", "digits", "--label-column", "label", *quick)
     for line in process.stdout:
         if "comparing with a classifier" in line:
@@ -588,7 +588,8 @@ def test_m2_has_a_name(tmp_path):
     assert settings["consistency"] == 0
     assert settings["generative"] == 1
     x, y = load_digits(return_X_y=True)
-    model = vk.SemiSupervisedVAE(epochs=40, random_state=0, sampler="prior", **vk.preset("m2")).fit(x, few(y, 4))
+    quick = {**QUICK, "epochs": 30, "learning_rate": 5e-3}
+    model = vk.SemiSupervisedVAE(random_state=0, **quick, **vk.preset("m2")).fit(x, few(y, 4))
     assert model.score(x, y) > 0.7  # the bound, of many nats, does not drown the labels
 
 
@@ -598,7 +599,18 @@ def test_numbers_from_a_table(tmp_path):
     table = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "price": x @ [2.0, 1.0] + 7})
     table.loc[rng.permutation(200)[:120], "price"] = np.nan
     table.to_csv(tmp_path / "rows.csv", index=False)
-    quick = ["--size", "small", "--epochs", 3, "--no-report", "--no-comparison", "--out", tmp_path / "run"]
+    quick = [
+        "--size",
+        "small",
+        "--epochs",
+        3,
+        "--sampler",
+        "prior",
+        "--no-report",
+        "--no-comparison",
+        "--out",
+        tmp_path / "run",
+    ]
     done = vaekit("fit", tmp_path / "rows.csv", "--label-column", "price:number", *quick, check=0)
     assert "'price' is known of 80 of 200 rows; 70 of these are learned from" in done.stderr
     assert re.search(r"^R2 +-?[\d.]+ of \d+ known values$", done.stderr, re.MULTILINE)
