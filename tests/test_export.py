@@ -242,7 +242,7 @@ def test_wrong_files(mixture, tmp_path):
     onnx.save(proto, tmp_path / "newer.onnx")
     with pytest.raises(UserError, match="has format 99"):
         OnnxPolicy(tmp_path / "newer.onnx")
-    with pytest.raises(UserError, match=r"ends in \.onnx"):
+    with pytest.raises(UserError, match=r"does not end in \.onnx"):
         export_policy(policy, tmp_path / "policy.pt")
     with pytest.raises(UserError, match="execute=20: cannot play 20 actions of a chunk of 8"):
         OnnxPolicy(path, execute=20)

@@ -6,7 +6,6 @@ Neither package is needed: config, weights and statistics are read from files, a
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from vaekit.nets.resnet import RESNETS, BasicBlock, Bottleneck, read_weights, so
 from vaekit.nets.transformer import ACTIVATIONS
 from vaekit.robots.actor import executed
 from vaekit.robots.demonstrations import CAMERA
+from vaekit.robots.pickled import Arrays
 from vaekit.robots.policy import Policy
 from vaekit.training.guards import first_bad, seeded
 
@@ -449,49 +449,3 @@ def read_statistics(path: Path) -> dict[str, Scaling]:
             raise UserError(f"{path} lacks {name}_mean or {name}_std: give the dataset_stats.pkl of the original ACT")
         scalings[name] = checked(f"{path}: {name}", mean.astype(float), deviation.astype(float))
     return scalings
-
-
-class Arrays(pickle.Unpickler):
-    """Reads a pickled dict of NumPy arrays of numbers. The functions that it names are replaced by the stand-ins below, or
-    refused: it cannot run anything, not even NumPy's own unpickling."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] == "numpy" and name in STAND_INS:
-            return STAND_INS[name]
-        raise pickle.UnpicklingError(f"it names {module}.{name}, and statistics are arrays of numbers only")
-
-    def load(self) -> Any:
-        content = super().load()
-        if not isinstance(content, dict):
-            return content
-        return {key: v.values if isinstance(v, PickledArray) else v for key, v in content.items()}
-
-
-class PickledType:
-    def __init__(self, text: str, *_: Any):
-        self.dtype = np.dtype(str(text))
-        if self.dtype.kind not in "fiub":
-            raise pickle.UnpicklingError(f"it has an array of {self.dtype}, and statistics are numbers")
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-class PickledArray:
-    values: np.ndarray
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, kind, fortran, content = state
-        self.fill(content, kind, shape, "F" if fortran else "C")
-
-    def fill(self, content: Any, kind: PickledType, shape: Any, order: Any) -> PickledArray:
-        self.values = np.frombuffer(content, kind.dtype).reshape(shape, order=order)
-        return self
-
-
-STAND_INS: dict[str, Any] = {
-    "ndarray": PickledArray,
-    "dtype": PickledType,
-    "_reconstruct": lambda *_: PickledArray(),
-    "_frombuffer": lambda *arguments: PickledArray().fill(*arguments),
-}
