@@ -237,9 +237,8 @@ def test_rows_that_violate_are_counted_and_the_cell_counts_as_missing() -> None:
 
 
 def test_from_the_command_line_and_from_a_file(tmp_path: Path) -> None:
-    from vaekit.runs.describe import describe_run
-
     from vaekit.recipes.recipe import Recipe
+    from vaekit.runs.describe import describe_run
 
     ROWS[["low", "high"]].to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "c.yaml").write_text(f"source: {tmp_path}/t.csv\nconstraints: [low <= high]\nepochs: 1\nsize: small\n")

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from vaekit.runs.describe import describe_run
 
 import vaekit as vk
 from vaekit import files
@@ -20,6 +19,7 @@ from vaekit.errors import UserError
 from vaekit.files import digest
 from vaekit.recipes.recipe import Recipe, evaluate, held_out
 from vaekit.robots.published import load_published
+from vaekit.runs.describe import describe_run
 from vaekit.runs.directory import read_evaluation
 from vaekit.sources import base
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from vaekit.runs.describe import describe_run
 
 from conftest import fails, mistake, vaekit
 from recordings import (
@@ -34,6 +33,7 @@ from vaekit.robots import reading, videos
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.policy import Policy
+from vaekit.runs.describe import describe_run
 from vaekit.runs.load import load
 
 # --- LeRobot v2

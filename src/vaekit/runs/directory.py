@@ -182,14 +182,8 @@ def save(folder: Path, fitted: Fitted) -> Path:
     values = config(fitted)
     weights = tensor_writer(fitted.model.state_dict(), "model", {"run": identity(values)})
     with locked(folder, PATIENCE):
-        others = (folder / CONFIG).exists() and not holds(
-            folder, identity(values), digest(fitted.model.state_dict())
-        )
-        files = (
-            described(folder, values, fitted)
-            | sampler_files(folder, fitted)
-            | temperature_file(folder, fitted)
-        )
+        others = (folder / CONFIG).exists() and not holds(folder, identity(values), digest(fitted.model.state_dict()))
+        files = described(folder, values, fitted) | sampler_files(folder, fitted) | temperature_file(folder, fitted)
         files |= {
             folder / MODEL: weights,
             folder / METRICS: text_writer(to_csv(fitted.history)),

@@ -16,7 +16,16 @@ from vaekit.errors import UserError, near_matches, note
 from vaekit.files import read_tensors
 from vaekit.fitted import Fitted, Learned
 from vaekit.kinds import kinds
-from vaekit.runs.directory import CONFIG, SAMPLER, identity, model_hash, read_config, read_metrics, read_notes, read_temperature
+from vaekit.runs.directory import (
+    CONFIG,
+    SAMPLER,
+    identity,
+    model_hash,
+    read_config,
+    read_metrics,
+    read_notes,
+    read_temperature,
+)
 from vaekit.training.checkpoint import MODEL, put_weights
 from vaekit.training.guards import OwnDraws, single_precision
 from vaekit.uses.samplers import SAMPLERS, new_sampler
@@ -110,7 +119,9 @@ def rebuilt(folder: Path, values: Mapping[str, Any], estimator: Any) -> Fitted:
     """What a config says of a fitted model, with fresh weights."""
     data, settings, said = values["data"], values["settings"], dict(values["likelihood"])
     if data["kind"] not in kinds():
-        raise UserError(f"{folder} is of the kind {data['kind']!r}{near_matches(data['kind'], kinds())}: install what it comes with")
+        raise UserError(
+            f"{folder} is of the kind {data['kind']!r}{near_matches(data['kind'], kinds())}: install what it comes with"
+        )
     kind: Any = kinds()[data["kind"]](**data["schema"])
     kind.read_files(folder)
     conditions = Conditions.from_config(data["conditions"], data.get("seen"))
