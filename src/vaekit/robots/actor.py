@@ -1,6 +1,6 @@
 """Acting in episodes: what the robot sees becomes actions, chunk by chunk. Needs only NumPy: it runs on the robot.
 
-The two actors are `Policy` and `OnnxPolicy`. Each says what it sees and which chunk follows; all else is here.
+The two actors are `Policy` and `OnnxPolicy`. Each says what it sees and which chunk follows; everything else is here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vaekit.robots.execution import Execution, execution
 
 
 class Actor(ABC):
-    """Base of what acts. A subclass sets the attributes, and implements `chunk_size_`, `inputs` and `plan`.
+    """Base of everything that acts. A subclass sets the attributes, and implements `chunk_size_`, `inputs` and `plan`.
 
     Attributes:
         z: the rule for z: "episode" (drawn once and held for an episode), "chunk" (drawn for every chunk), or "mean" of p(z|y).
@@ -30,7 +30,7 @@ class Actor(ABC):
     execute: str | int
     latent_dim: int
     seed_: int
-    _episodes = 0  # that have begun
+    _episodes = 0  # begun so far
     _episode: Episode | None = None
 
     @property
@@ -66,7 +66,7 @@ class Actor(ABC):
             seed: the seed of z. None: each episode has its own, which follows from `seed_`.
             z: (latent_dim,) to use throughout the episode, instead of one that is drawn.
         """
-        player = executed(self.execute, self.chunk_size_)
+        player = execution_of(self.execute, self.chunk_size_)
         if z is not None:
             z = np.asarray(z, dtype=np.float32)
             if z.shape != (self.latent_dim,):
@@ -110,7 +110,7 @@ class Actor(ABC):
 
 @dataclass(eq=False)
 class Episode:
-    """What lasts from one `reset` to the next."""
+    """The state of an actor from one `reset` to the next."""
 
     actor: Actor
     execution: Execution
@@ -134,8 +134,8 @@ class Episode:
         return chunks[0]
 
 
-def executed(execute: str | int, chunk_size: int) -> Execution:
-    """What executes chunks. UserError where `execute` is unknown, or plays more actions than a chunk has."""
+def execution_of(execute: str | int, chunk_size: int) -> Execution:
+    """How to execute chunks. UserError where `execute` is unknown, or plays more actions than a chunk has."""
     try:
         return execution(str(execute), chunk_size)
     except ValueError as e:

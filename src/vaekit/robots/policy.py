@@ -26,7 +26,7 @@ from vaekit.model import LatentModel
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
 from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
-from vaekit.robots.actor import Actor, Input, checked, executed
+from vaekit.robots.actor import Actor, Input, checked, execution_of
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, note_idle, note_short_episodes, note_tasks
 from vaekit.robots.draws import draw
@@ -129,7 +129,7 @@ class Policy(Learner, Actor):
             raise UserError(f"got a {kind}: give Demonstrations, as vaekit.read_demonstrations(SOURCE) reads them")
         demonstrations.check()
         chunk_size = self._chunk_size(demonstrations)
-        executed(self.execute, chunk_size)  # before any time is spent
+        execution_of(self.execute, chunk_size)  # raises before any time is spent
         with self._seeded() as (seed, notes):
             note_short_episodes(demonstrations, chunk_size)
             note_idle(demonstrations)
@@ -256,8 +256,7 @@ class Policy(Learner, Actor):
     def plan(
         self, observations: Mapping[str, Any], z: Any, seed: Sequence[int], held: Tensor | None = None
     ) -> tuple[np.ndarray, Tensor | None]:
-        y = {name: values.to(self.fitted_.device) for name, values in self.pack_observations(observations).items()}
-        component = None
+        y, component = self.pack_observations(observations), None
         rows = len(next(iter(y.values())))
         c = self.model_.condition(y, rows)
         if z is not None:
@@ -278,8 +277,7 @@ class Policy(Learner, Actor):
                 found[name] = np.stack([resized(np.asarray(frame), (c.width, c.height)) for frame in found[name]])
         seen = checked(found, self.inputs)
         packed = self.conditions_.pack(seen, len(next(iter(seen.values()))))
-        device = next(self.model_.parameters()).device
-        return {name: values.to(device) for name, values in packed.items()}
+        return {name: values.to(self.fitted_.device) for name, values in packed.items()}
 
     def evaluate(self, demonstrations: Demonstrations, *, k: int = 20, track: Any = list) -> dict[str, Any]:
         """ELBO, KL, active units, how far z moves actions (`vaekit.robots.health`), and a verdict.
@@ -304,9 +302,9 @@ def as_input(condition: Condition) -> Input:
     """What an observation has to be, to be seen as this condition."""
     if isinstance(condition, Picture):
         return Input("uint8", (condition.height, condition.width, 3))
-    return (
-        Input("float32", (condition.size,)) if isinstance(condition, Number) else Input("int64", (), condition.classes)
-    )
+    if isinstance(condition, Number):
+        return Input("float32", (condition.size,))
+    return Input("int64", (), condition.classes)
 
 
 def chunks_of(kind: Actions, conditions: Conditions, demonstrations: Demonstrations) -> Data:

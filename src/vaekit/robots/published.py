@@ -26,7 +26,7 @@ from vaekit.kinds import Actions
 from vaekit.nets.act import PICTURE_MEAN, PICTURE_SCALE
 from vaekit.nets.resnet import RESNETS, BasicBlock, Bottleneck, read_weights, some
 from vaekit.nets.transformer import ACTIVATIONS
-from vaekit.robots.actor import executed
+from vaekit.robots.actor import execution_of
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.pickled import Arrays
 from vaekit.robots.policy import Policy
@@ -158,7 +158,7 @@ def assembled(found: Published, execute: str | int, fps: float) -> Policy:
         backbone={"name": found.backbone, "norm": "frozen", "shared": True}, z="mean", execute=execute, batch_size=8, learning_rate=1e-5,
     )  # fmt: skip
     check_settings(policy)
-    executed(execute, found.chunk_size)
+    execution_of(execute, found.chunk_size)
     kind = Actions(found.chunk_size, found.actions.mean, found.actions.scale, float(fps))
     seen: dict[str, Condition] = {name: Number(v.mean, v.scale) for name, v in found.vectors.items()}
     conditions = Conditions(seen | {name: Picture(*size) for name, size in found.cameras.items()})
