@@ -121,7 +121,7 @@ def test_guidance_needs_a_model_that_knows_of_no_condition(cvae, digits):
         cvae.sample(2, y=3, guidance=-1)
     always = vk.CVAE(2, **QUICK, condition_dropout=0.0).fit(images[:100], labels[:100])
     for model, y in ((always, 3), (vk.VAE(2, **QUICK).fit(images[:100]), None)):
-        with pytest.raises(UserError, match="conditions hidden at times"):
+        with pytest.raises(UserError, match="trained with hidden conditions"):
             model.sample(2, y=y, guidance=1)
 
 

@@ -115,7 +115,7 @@ def test_a_save_over_another_run_can_be_stopped_at_any_write(fault, tmp_path):
         try:
             assert weights(run) in (before, after)
         except UserError as e:
-            assert "one is of another run" in str(e)  # noqa: PT017  between two files that take their places
+            assert "one belongs to another run" in str(e)  # noqa: PT017  between two files that take their places
         new.save(run)
         assert weights(run) == after
         assert not list(run.glob(".*"))

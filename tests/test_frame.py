@@ -105,7 +105,7 @@ def test_what_is_no_table() -> None:
 
 def test_an_array_takes_the_names_of_columns() -> None:
     assert array_frame(np.array([[1.0, 2], [3, 4]]), ["a", "b"]).table().to_pydict() == {"a": [1, 3], "b": [2, 4]}
-    with pytest.raises(UserError, match="the model knows 3 columns"):
+    with pytest.raises(UserError, match="the model has 3 columns"):
         array_frame(np.zeros((2, 2)), ["a", "b", "c"])
 
 

@@ -78,7 +78,7 @@ def test_identifiers_pass_through_and_are_never_drawn(tmp_path: Path) -> None:
         model = vaekit.VAE(**TINY).fit_data(vaekit.read(tmp_path / "t.csv"))
     assert any("customerID" in note for note in model.notes_)
     model = vaekit.load(model.save(tmp_path / "run"))
-    with pytest.warns(Note, match="samples lack columns that look like identifiers: customerID"):
+    with pytest.warns(Note, match="samples do not have the columns that look like identifiers: customerID"):
         assert list(model.sample(5)) == ["age", "kind"]
     (filled,) = imputed(model, read_for(model, str(tmp_path / "t.csv")), False, 0)
     assert filled["customerID"].to_pylist() == [line.split(",")[0] for line in lines]

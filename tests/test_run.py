@@ -170,7 +170,7 @@ def test_weights_of_another_run_of_the_same_shape_are_refused(with_sampler, tmp_
     run = shutil.copytree(with_sampler, tmp_path / "run")
     other = vk.VAE(**SMALL, sampler="prior").fit(ROWS + 1).save(tmp_path / "other")
     shutil.copy(other / "model.safetensors", run)
-    with pytest.raises(UserError, match="one is of another run"):
+    with pytest.raises(UserError, match="one belongs to another run"):
         vk.load(run)
 
 
@@ -193,7 +193,7 @@ def test_saving_over_another_run_leaves_nothing_of_it(with_sampler, tmp_path):
     names = {path.name for path in run.iterdir()}
     assert names == {"config.yaml", "model.safetensors", "metrics.csv", "mine.txt"}
     np.testing.assert_array_equal(vk.load(run).transform(ROWS), new.transform(ROWS))
-    with pytest.raises(UserError, match=r"no checkpoint.safetensors to go on from"):
+    with pytest.raises(UserError, match=r"no checkpoint.safetensors to continue from"):
         new.fit_rows(ROWS + 100, {}, folder=run, resume=True)
 
 
@@ -229,7 +229,7 @@ def test_a_detector_of_other_weights_is_refused(tmp_path):
     vk.AnomalyDetector(vk.VAE(**SMALL, sampler="prior")).fit(ROWS).save(tmp_path / "a")
     vk.AnomalyDetector(vk.VAE(**SMALL, sampler="prior")).fit(ROWS + 1).save(tmp_path / "b")
     shutil.copy(tmp_path / "b" / "detector.safetensors", tmp_path / "a")
-    with pytest.raises(UserError, match="of another model"):
+    with pytest.raises(UserError, match="another model"):
         vk.AnomalyDetector.load(tmp_path / "a")
 
 

@@ -139,8 +139,8 @@ def test_other_structures_from_the_command_line(tmp_path, structure):
 
 def test_what_is_of_flat_models_is_refused_with_the_options_there_are(digits):
     for settings, word in (
-        ({"prior": "flow"}, "prior is of structure 'flat'.*width, blocks, latent_channels"),
-        ({"latent_dim": 3}, "latent_dim is of structure 'flat'"),
+        ({"prior": "flow"}, "prior belongs to structure 'flat'.*width, blocks, latent_channels"),
+        ({"latent_dim": 3}, "latent_dim belongs to structure 'flat'"),
         ({"sampler": "flow"}, "leave sampler out"),
         ({"structure": {"name": "ladder", "widht": 8}}, "did you mean 'width'"),
     ):
@@ -167,7 +167,7 @@ def test_a_mixture_fits_codes_of_few_rows_and_of_units_out_of_use():
         )  # of the log 4 + 2 log(1 / 0.2) - ... there is to gain; and little is lost
 
 
-@pytest.mark.parametrize(("rows", "said"), [(300, "no better"), (8, "too few rows were held out")])
+@pytest.mark.parametrize(("rows", "said"), [(300, "does not fit the codes of held-out rows better"), (8, "too few rows were held out")])
 def test_where_the_prior_is_as_good_samples_come_from_it_and_a_note_says_so(rows, said):
     x = np.random.default_rng(0).normal(size=(rows, 3))  # there is nothing to learn of it
     vae = vk.VAE(2, size="small", epochs=1)

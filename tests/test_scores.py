@@ -326,7 +326,7 @@ def test_a_calibration_is_of_these_weights_and_whole(run, table, tmp_path):
 
 def test_calibration_rows_are_enough_and_score_options_are_kept_apart(run, table, tmp_path):
     vae, data = vk.load(run), vk.read(str(table / "train.csv"))
-    with pytest.raises(UserError, match="calibrating takes at least 3 normal rows"):
+    with pytest.raises(UserError, match="calibration takes at least 3 normal rows"):
         Oddness(vae, "path").calibrate(data[:2], "here")
     odd = Oddness(vae, "loglik", k=2)
     odd.calibrate(data[:50], "here")

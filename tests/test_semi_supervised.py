@@ -348,7 +348,7 @@ def test_what_is_said_of_wrong_use(moons):
     x, _, model = moons
     with pytest.raises(UserError, match="give y as well"):
         model.inverse_transform(model.transform(x[:2]))
-    with pytest.raises(UserError, match="all of it is NaN"):
+    with pytest.raises(UserError, match="all values are NaN"):
         vk.SemiSupervisedRegressor(2).fit(x, np.full(len(x), np.nan))
     with pytest.raises(UserError, match="objective"):
         vk.SemiSupervisedVAE(2, objective="beta_tc").fit(x, np.zeros(len(x), int))
@@ -402,7 +402,7 @@ def test_probabilities_are_as_sure_as_predictions_are_right(tmp_path):
 def test_too_few_labels_are_not_calibrated_and_a_note_says_so():
     x, y = load_digits(return_X_y=True)
     with pytest.warns(
-        Note, match="probabilities are not calibrated, and may be far too sure: that takes 20 known labels"
+        Note, match="probabilities are not calibrated and may be far too sure: calibration takes 20 known labels"
     ):
         model = vk.SemiSupervisedVAE(2, **{**QUICK, "epochs": 1, "calibrate": True}).fit(x, few(y, 1))
     assert model.temperature_ == 1
@@ -433,7 +433,7 @@ def run(tmp_path_factory):
 def test_fit_says_what_labels_are_worth(run):
     folder, said = run
     assert "'label' is known of 1797 of 1797 rows: 3 183, 1 182, 5 182, " in said
-    assert "; 40 of these are learned from" in said
+    assert "; the model learns from 40 of these" in said
     right, alone = map(
         float, re.search(r"predicted right ([\d.]+)% of 180 labels; ([\d.]+)% by the same network", said).groups()
     )
@@ -502,15 +502,15 @@ def test_minus_1_among_words_is_unknown_and_a_note_counts_it(tmp_path):
     y[20:30] = "Unknown"
     quick = {**QUICK, "epochs": 1}
     with (
-        pytest.warns(Note, match=r"taken as unknown: '-1' \(30 rows\)"),
-        pytest.warns(Note, match="'Unknown' is learned"),
+        pytest.warns(Note, match=r"count as unknown: '-1' \(30 rows\)"),
+        pytest.warns(Note, match="learns 'Unknown' as a class"),
     ):
         model = vk.SemiSupervisedVAE(2, **quick).fit(x, y)
     assert model.classes_.tolist() == ["Unknown", "d0", "d1", "d2"]
     pd.DataFrame(x).assign(y=y).to_csv(tmp_path / "t.csv", index=False)
     said = []
     recipe = Recipe(str(tmp_path / "t.csv"), label_column="y", settings=quick)
-    with pytest.warns(Note, match="taken as unknown: '-1' .30 rows"), pytest.warns(Note, match="'Unknown' is learned"):
+    with pytest.warns(Note, match="count as unknown: '-1' .30 rows"), pytest.warns(Note, match="learns 'Unknown' as a class"):
         _, estimator = recipe.train(tmp_path / "run", say=said.append)
     assert estimator.classes_.tolist() == model.classes_.tolist()
     assert "'y' is known of 30 of 60 rows: Unknown 10, d0 7, d1 7, d2 6" in said[1]
@@ -537,7 +537,7 @@ def test_scores_are_of_rows_whose_label_is_known(moons):
     weight = np.random.default_rng(0).random(len(y))
     expected = np.average(model.predict(x[some]) == y[some], weights=weight[some])
     assert model.score(x, hidden, sample_weight=weight) == pytest.approx(expected)
-    with pytest.raises(UserError, match="unknown of all rows"):
+    with pytest.raises(UserError, match="unknown in all rows"):
         model.score(x, np.full(len(y), -1))
 
 
@@ -612,7 +612,7 @@ def test_numbers_from_a_table(tmp_path):
         tmp_path / "run",
     ]
     done = vaekit("fit", tmp_path / "rows.csv", "--label-column", "price:number", *quick, check=0)
-    assert "'price' is known of 80 of 200 rows; 70 of these are learned from" in done.stderr
+    assert "'price' is known in 80 of 200 rows; the model learns from 70 of these" in done.stderr
     assert re.search(r"^R2 +-?[\d.]+ of \d+ known values$", done.stderr, re.MULTILINE)
     vaekit("predict", tmp_path / "run", tmp_path / "rows.csv", "-o", tmp_path / "out.csv", check=0)
     assert list(pd.read_csv(tmp_path / "out.csv").columns) == ["price", "price sd"]

@@ -134,7 +134,7 @@ def test_files_and_arrays_that_are_no_series(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 2, 2, 2)))
     assert "shape" in mistake(read_series, tmp_path / "a.npy")
     (tmp_path / "a.txt").write_text("1")
-    assert "no supported kind" in mistake(read_series, tmp_path / "a.txt")
+    assert "is not a kind of file" in mistake(read_series, tmp_path / "a.txt")
     assert "numbers" in mistake(to_series, ["a", "b"])
     assert "infinity" in mistake(to_series, [1.0, np.inf])
     assert "channels" in mistake(to_series, [np.zeros((9, 1)), np.zeros((9, 2))])
@@ -609,7 +609,7 @@ def test_a_fill_no_better_than_the_mean_is_told():
         size=(400, 8)
     )  # by luck a fill may be a little better, but not in all channels
     noise[50:100] = np.nan
-    with pytest.warns(Note, match=r"filled no better than by its mean: \d+ values"):
+    with pytest.warns(Note, match=r"no better than its mean would: \d+ values"):
         vk.SeriesVAE(**TINY).fit(noise).impute(noise)
 
 

@@ -337,7 +337,7 @@ def test_training_that_was_stopped_ends_with_the_same_weights(tmp_path):
     ("settings", "said"),
     [
         ({"prior": "vamp"}, "'mixture' or 'flow'"),
-        ({"likelihood": "normal"}, "likelihood 'normal' is not for data of this kind"),
+        ({"likelihood": "normal"}, "likelihood 'normal' does not fit this kind of data"),
         ({"network": "conv"}, "leave it out for texts"),
         ({"binarize": "dynamic"}, "binarize is for pictures"),
         ({"structure": "ladder"}, "structure"),
@@ -505,7 +505,7 @@ def test_a_tokenizer_of_ones_own(own_tokenizer, form, tmp_path):
     assert vae.kind_.unwritten == marks
     back = vk.load(vae.save(tmp_path / "run"))
     assert (back.reconstruct(TEXTS[:3]) == vae.reconstruct(TEXTS[:3])).all()
-    with pytest.raises(UserError, match="tokenizer of your own"):
+    with pytest.raises(UserError, match="your own tokenizer"):
         vae.impute(["a man ___ it"])
 
 

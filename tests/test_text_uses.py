@@ -179,11 +179,11 @@ def test_what_is_seen_stays_byte_for_byte(pairs):
 
 
 def test_of_words_what_touches_a_gap_stays(words):
-    with pytest.raises(UserError, match="no word that the model knows is like '<___>'"):  # "<unk>" is not a word
+    with pytest.raises(UserError, match="the model knows no word that fits '<___>'"):  # "<unk>" is not a word
         words.impute(["red <___>"])
-    with pytest.raises(UserError, match="text 1: no word that the model knows is like '___,'"):
+    with pytest.raises(UserError, match="text 1: the model knows no word that fits '___,'"):
         words.impute(["___", "red ___, blue"])
-    with pytest.raises(UserError, match="text 0: a gap is behind the 128 tokens that the model reads"):
+    with pytest.raises(UserError, match="text 0: a gap comes after the 128 tokens that the model reads"):
         words.impute(["red " * 128 + "___"])
     with pytest.raises(UserError, match="draws=0"):
         words.impute(["___"], draws=0)

@@ -59,7 +59,7 @@ def test_a_label_that_the_model_does_not_know_is_refused():
 
 def test_another_size_is_refused():
     model = vk.VAE(**TINY).fit(rows(0))
-    with pytest.raises(UserError, match="ask for another model than the one to go on from"):
+    with pytest.raises(UserError, match="describe another model than the one to continue from"):
         model.set_params(warm_start=True, latent_dim=3).fit(rows(0))
 
 

@@ -129,12 +129,12 @@ def check_reach(x: Tensor, mask: Tensor | None) -> None:
     far = ~(x.abs() <= FAR)
     if len(rows := (far if mask is None else far & mask).flatten(1).any(1).nonzero()):
         raise UserError(
-            f"row {int(rows[0])} holds a value that is too large to compute with: mend it, or leave the row out"
+            f"row {int(rows[0])} holds a value that is too large to compute with: correct it, or leave the row out"
         )
 
 
 def fingerprint(data: Data) -> str:
-    """A hash of the training data, to tell on resuming whether it is the same."""
+    """Hash the training data, to check on resuming that it is the same."""
     mask = {} if data.mask is None else {"mask": data.mask}
     return digest({"x": data.x, **mask, **{f"y.{name}": values for name, values in data.y.items()}})
 
@@ -151,11 +151,10 @@ class Chunks:
 
 
 def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, options: Mapping[str, Any]) -> Likelihood:
-    """The likelihood of this name for this data. UserError where it is for data of another kind, or the data holds what it
-    cannot explain."""
+    """Make the likelihood of this name for this data. UserError if it does not fit this kind of data, or cannot explain a value."""
     parameters = inspect.signature(LIKELIHOODS[name]).parameters.values()
     if any(p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in options for p in parameters):
-        raise UserError(f"likelihood {name!r} is not for data of this kind: leave likelihood out")
+        raise UserError(f"likelihood {name!r} does not fit this kind of data: leave likelihood out")
     likelihood = LIKELIHOODS[name].from_data(chunks, unit, **options)
     for x, mask in chunks:
         likelihood.check(x, mask)

@@ -14,27 +14,27 @@ from vaekit.cli.common import COUNT, SEED, Condition, Out, Run, Source, app, giv
 from vaekit.errors import UserError
 
 Temperature = Annotated[float | None, typer.Option(help="Texts: draw each token, more varied with a higher number. Default: 0, the likeliest token each time.", show_default=False)]  # fmt: skip
-TopP = Annotated[float | None, typer.Option(help="Texts: each token is one of the likeliest, whose probabilities add up to this.", show_default=False)]  # fmt: skip
-RepetitionPenalty = Annotated[float | None, typer.Option(help="Texts: 1.2, say, makes tokens that the text holds already less likely. Default: 1.", show_default=False)]  # fmt: skip
-MaxLength = Annotated[int | None, typer.Option(help="Texts: tokens of a text at most.", show_default=False)]  # fmt: skip
+TopP = Annotated[float | None, typer.Option(help="Texts: draw each token from the likeliest ones, whose probabilities add up to this.", show_default=False)]  # fmt: skip
+RepetitionPenalty = Annotated[float | None, typer.Option(help="Texts: make tokens that the text already has less likely, for example with 1.2. Default: 1.", show_default=False)]  # fmt: skip
+MaxLength = Annotated[int | None, typer.Option(help="Texts: the most tokens of a text.", show_default=False)]  # fmt: skip
 
 
 @app.command()
 def sample(
     run: Run,
-    n: Annotated[int, typer.Option("-n", help="How many.", **COUNT)] = 64,
+    n: Annotated[int, typer.Option("-n", help="Number of rows.", **COUNT)] = 64,
     condition: Condition = None,
-    temperature: Annotated[float, typer.Option(help="Spread of z, or of texts that of each token: below 1 more typical, above 1 more varied.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="Spread of z, or in texts of each token: below 1 rows are more typical, above 1 more varied.")] = 1.0,
     top_p: TopP = None,
     repetition_penalty: RepetitionPenalty = None,
     max_length: MaxLength = None,
-    guidance: Annotated[float, typer.Option(help="How much more of the condition than it asks for: rows are surer to be of it, and less varied.")] = 0.0,
-    where: Annotated[list[str] | None, typer.Option(help="Tables: what rows have to fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
-    sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first asked for.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same samples: take another for a file that adds to one you have.", **SEED)] = 0,
+    guidance: Annotated[float, typer.Option(help="Strengthen the condition: with 1 its effect doubles, and rows vary less.")] = 0.0,
+    where: Annotated[list[str] | None, typer.Option(help="Tables: a condition that all rows fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
+    sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first used.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same samples; use another one for more rows.", **SEED)] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """Draw new rows from a trained model: .png, .npy, .npz, .csv or .parquet; texts are printed, or .txt."""
+    """Draw new rows from a trained model and write .png, .npy, .npz, .csv or .parquet; texts are printed, or go to a .txt."""
     from vaekit.recipes.recipe import learn_sampler
     from vaekit.training.progress import track
     from vaekit.uses.write import write_rows
@@ -62,14 +62,14 @@ def sample(
 def reconstruct(
     run: Run,
     source: Source,
-    to: Annotated[list[str] | None, typer.Option(help="Decode with another condition: VALUE, or NAME=VALUE (several: repeat it). The codes are those of SOURCE with its own conditions.", show_default=False)] = None,
+    to: Annotated[list[str] | None, typer.Option(help="Decode with another condition: VALUE, or NAME=VALUE; repeat it for several. SOURCE is encoded with its own conditions.", show_default=False)] = None,
     temperature: Temperature = None,
     top_p: TopP = None,
     repetition_penalty: RepetitionPenalty = None,
     max_length: MaxLength = None,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """Pass SOURCE through the latent and back: .png shows originals beside reconstructions, and so do texts."""
+    """Encode SOURCE and decode it again. A .png shows originals beside reconstructions, and so do texts."""
     import numpy as np
 
     from vaekit.cli import text
@@ -100,8 +100,8 @@ def reconstruct(
 def impute(
     run: Run,
     source: Source,
-    draws: Annotated[int | None, typer.Option(help="Write so many files, each a draw of what the gaps may hold (multiple imputation). Default: the best guess.", show_default=False, **COUNT)] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other draws.", **SEED)] = 0,
+    draws: Annotated[int | None, typer.Option(help="Write this many files, each with another draw for the gaps (multiple imputation). Default: one file with the best guess.", show_default=False, **COUNT)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.", **SEED)] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
     """Fill the gaps of SOURCE (in texts: ___, a word of its own); what is there stays as it is. A file of numbered names for each
@@ -128,7 +128,7 @@ def impute(
 
 @app.command()
 def schema(source: Source, output: Out = None) -> None:
-    """What the columns of a table are taken for, as YAML: edit it, and give it to `vaekit fit --schema`."""
+    """Write the guessed kind of each column of a table as YAML: edit it, and give it to `vaekit fit --schema`."""
     from vaekit.files import write_text
     from vaekit.recipes.recipe import schema_text
 
@@ -156,11 +156,11 @@ def encode(run: Run, source: Source, output: Out = None) -> None:
 def interpolate(
     run: Run,
     a: Annotated[
-        str, typer.Argument(metavar="A", help="A file, a row of a source: SOURCE\\[12], or, of a model of texts, a text.", show_default=False)
+        str, typer.Argument(metavar="A", help="A file, a row of a source, SOURCE\\[12], or for a model of texts a text.", show_default=False)
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
-    steps: Annotated[int, typer.Option(help="Points on the way, both ends included.", min=2, max=10_000)] = 9,
-    path_: Annotated[str | None, typer.Option("--path", help="linear (default), spherical (default of texts) or geodesic (what is decoded changes least).", show_default=False)] = None,
+    steps: Annotated[int, typer.Option(help="Number of points, both ends included.", min=2, max=10_000)] = 9,
+    path_: Annotated[str | None, typer.Option("--path", help="linear (default), spherical (default for texts) or geodesic (the decoded rows change least).", show_default=False)] = None,
     condition: Condition = None,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -168,7 +168,7 @@ def interpolate(
     max_length: MaxLength = None,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """Walk through the latent space from A to B: .png (a strip), .gif, .npy or .csv; texts are printed, or .txt."""
+    """Walk through the latent space from A to B and write .png (a strip), .gif, .npy or .csv; texts are printed, or go to a .txt."""
     import torch
 
     from vaekit.cli import text
@@ -191,8 +191,8 @@ def interpolate(
         return
     found = smoothness(torch.from_numpy(rows.astype("float64")))
     say(
-        f"{steps} steps in {path}; what is decoded changes by {found['length']:.4g} in all, {found['detour']:.2f} times as much as "
-        f"along a straight line, and in the largest step {found['evenness']:.2f} times as much as in the mean one"
+        f"{steps} steps in {path}; the decoded rows change by {found['length']:.4g} in all, {found['detour']:.2f} times as much as "
+        f"along a straight line, and the largest step is {found['evenness']:.2f} times the mean step"
     )
 
 
@@ -226,9 +226,7 @@ def opened(
     if estimator.kind_.name == "actions":
         raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
     if estimator.kind_.name == "series" and name == "interpolation":
-        raise UserError(
-            f"{run} is a model of series, and interpolate walks between two rows: it cannot walk between series"
-        )
+        raise UserError(f"{run} is a model of series, and interpolate cannot walk between series: use a model of rows")
     if not estimator.model_.latent_dim and name in ("latents", "interpolation", "reconstructions"):
         raise UserError(
             f"{run} is a language model without a latent: train one that has one, for example with --latent-dim 16"

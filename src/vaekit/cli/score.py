@@ -1,4 +1,4 @@
-"""How normal rows are: scores, p-values, and which of them to call anomalies."""
+"""How normal rows are: scores, p-values, and which rows are anomalies."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def score(
     run: Run,
     source: Source,
     name: Annotated[str, typer.Option("--score", help="loglik (log p(x), nats), reconstruction, kl, regret, path (one pass; for pictures), or auto: path for pictures, else loglik.")] = "auto",
-    k: Annotated[int | None, typer.Option(help="Importance samples a row, for loglik. Default: 100; 20 for texts.", show_default=False, **COUNT)] = None,
-    fdr: Annotated[float | None, typer.Option(help="Say which rows are anomalies, such that of those at most this share is normal, on average.", show_default=False)] = None,
-    calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that the model has not learned from, for p-values. Default: those the run held out. They are remembered.", show_default=False)] = None,
-    contributions: Annotated[bool, typer.Option("--contributions", help="Also what each column has to do with it: nats above what is usual in it.")] = False,
+    k: Annotated[int | None, typer.Option(help="Importance samples per row, for loglik. Default: 100; 20 for texts.", show_default=False, **COUNT)] = None,
+    fdr: Annotated[float | None, typer.Option(help="Decide which rows are anomalies. On average, at most this share of them is normal.", show_default=False)] = None,
+    calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that training did not see, for p-values. The run remembers them. Default: the rows that the run held out.", show_default=False)] = None,
+    contributions: Annotated[bool, typer.Option("--contributions", help="Also write the contribution of each column: nats above its usual value.")] = False,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """How normal each row of SOURCE is, high is normal, and its p-value: .csv, .parquet, or .npy of the scores alone.
+    """Score how normal each row of SOURCE is (high is normal), with a p-value: .csv, .parquet, or .npy with the scores alone.
 
-    P-values are split-conformal: of normal rows a share of at most a has a p-value of at most a, if they come as the
-    calibration rows did. Neighbours in a time series do not.
+    P-values are split-conformal: if the normal rows of SOURCE come from the same process as the calibration rows, at most a share a
+    of them gets a p-value of at most a. This does not hold for neighbouring steps of a time series.
     """
     import numpy as np
     import pyarrow as pa
@@ -42,7 +42,7 @@ def score(
     from vaekit.uses.write import write_pieces, write_rows, write_table
 
     if fdr is not None and not 0 < fdr < 1:
-        raise UserError(f"--fdr {fdr}: a false-discovery rate is above 0 and below 1")
+        raise UserError(f"--fdr {fdr}: a false-discovery rate has to be above 0 and below 1")
     estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False, sources=[source])
     if estimator.kind_.name == "series":
         return score_series(
@@ -96,7 +96,7 @@ def limits(odd: Any, source: str, rows: int, fdr: float) -> str:
 
 
 def is_same(source: str, own: Any) -> bool:
-    """Whether two sources are of the same file, whatever rows of it."""
+    """Whether two sources name the same file, whatever rows they pick."""
     from vaekit.sources.base import split_rows
 
     names = [split_rows(str(each))[0] for each in (source, own)]
@@ -104,7 +104,7 @@ def is_same(source: str, own: Any) -> bool:
 
 
 def calibrated(run: Path, odd: Any, source: str | None) -> str:
-    """Calibrate by the rows named, by what the run remembers, or by the rows it held out. Returns "", or why not."""
+    """Calibrate with the given rows, with those that the run remembers, or with those that it held out. Returns "", or why not."""
     from vaekit.recipes.recipe import read_for
 
     if source is not None:
@@ -139,7 +139,7 @@ def held_out(estimator: Any) -> tuple[Any, str]:
 
 def about(odd: Any) -> str:
     n = len(odd.calibration)
-    return f"p-values by {n} calibration rows ({odd.origin}); none is below {1 / (n + 1):.2g}"
+    return f"p-values from {n} calibration rows ({odd.origin}); the smallest possible one is {1 / (n + 1):.2g}"
 
 
 def score_series(estimator: Any, source: str, path: Path, k: int | None, *, asked: bool) -> None:

@@ -108,7 +108,7 @@ class Learner(BaseEstimator):
 
     @property
     def iw_samples(self) -> int:
-        """Importance samples for the NLL, where nothing else is asked for."""
+        """The default number of importance samples for the NLL."""
         return self.kind_.iw_samples
 
     def _training_extras(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class Learner(BaseEstimator):
         self, kind: Any, conditions: Conditions, likelihood: tuple[str, Mapping[str, Any]], data: Data, *,
         seed: int, notes: list[str], origin: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        """The likelihood that explains the data, and the model with it; or the model that is there, to be trained further.
+        """Make the likelihood that explains the data, and the model with it; or take the fitted model, to train it further.
 
         likelihood: its name and options. origin: where the rows came from.
         """
@@ -153,18 +153,18 @@ class Learner(BaseEstimator):
 
     @property
     def _warm(self) -> bool:
-        """Whether `fit` goes on from the fitted model: with its scaling, its classes and its weights."""
+        """Whether `fit` continues from the fitted model: with its scaling, its classes and its weights."""
         return self.warm_start and hasattr(self, "fitted_")
 
     def _rebuilt(self) -> Any:
-        """The fitted model with what the settings say of dropout and the like. UserError where they ask for other weights."""
+        """The fitted model with the dropout (and the like) of the settings. UserError if the settings need other weights."""
         self.fitted_.to("cpu")
         model = self.build(self.kind_, self.conditions_, self.model_.likelihood)
         try:
             model.load_state_dict(self.model_.state_dict())
         except RuntimeError as e:
             raise UserError(
-                "the settings ask for another model than the one to go on from: leave those of its parts as they were "
+                "the settings describe another model than the one to continue from: leave the settings of its parts as they were "
                 f"({' '.join(str(e).split())[:200]})"
             ) from e
         return model
@@ -175,7 +175,7 @@ class Learner(BaseEstimator):
         train, valid = (subset(data, rows) for rows in self._split(data))
         if not len(train):
             raise UserError(
-                f"validation={self.validation} holds out all {len(valid)} rows, and none is left to learn from"
+                f"validation={self.validation} holds out all {len(valid)} rows and leaves none to learn from: give a smaller share"
             )
         fabric = launch(training)
         objective = self._objective()
@@ -200,7 +200,7 @@ class Learner(BaseEstimator):
         return None if state.interrupted or fabric.world_size > 1 else (train, valid)
 
     def _part(self, what: str) -> Callable[..., Any]:
-        """The class of a part, its options bound."""
+        """The class of a part, with its options bound."""
         name, options = choose(what, getattr(self, what), self.parts[what])
         return partial(self.parts[what][name], **options)
 
@@ -222,7 +222,7 @@ class Learner(BaseEstimator):
         return self
 
     def _call_seed(self, random_state: int | None) -> int:
-        """The seed of a call of `sample`: as said; else of the estimator and the number of the call, so that calls differ."""
+        """The seed of a call of `sample`: the given one, else one from the estimator and the number of the call, so that calls differ."""
         if random_state is not None:
             return random_state
         call = getattr(self, "calls_", 0)  # none yet of a model that was loaded
@@ -230,7 +230,7 @@ class Learner(BaseEstimator):
         return int(np.random.SeedSequence([self.seed_, CALL, call]).generate_state(1)[0]) if call else self.seed_
 
     def save(self, run: str | Path) -> Path:
-        """Write the run directory; `vaekit.load(run)` reads it back. What another model left there is removed."""
+        """Write the run directory, and remove what another model left there; `vaekit.load(run)` reads it back."""
         check_is_fitted(self)
         self.fitted_.settings = {**self.get_params(deep=False), "random_state": self.seed_}
         return directory.save(Path(run), self.fitted_)

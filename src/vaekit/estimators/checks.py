@@ -1,4 +1,4 @@
-"""Which arguments of an estimator can be right, whatever the data: told before any time is spent."""
+"""Check the arguments of an estimator, whatever the data, before any time is spent."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_settings(estimator: Any) -> None:
 
 
 def check_size(size: Any, sizes: Mapping[str, Any]) -> None:
-    """A name among `sizes`, or, where those are dicts, a dict of what differs from "base"."""
+    """Check a size: a name among `sizes`, or, if those are dicts, a dict of what differs from "base"."""
     known = {key: value for named in sizes.values() if isinstance(named, Mapping) for key, value in named.items()}
     if not isinstance(size, Mapping) or not known:
         return check("size", size, Literal[*sizes])  # type: ignore[valid-type]
@@ -61,7 +61,7 @@ def check_size(size: Any, sizes: Mapping[str, Any]) -> None:
 
 
 def check_structure(estimator: Any) -> None:
-    """A structure that is not flat has networks, priors and posteriors of its own."""
+    """Check that a structure that is not flat gets no network, prior or posterior of the flat one."""
     structure, _ = choose("structure", estimator.structure, STRUCTURES)
     if structure == "flat":
         return
@@ -69,8 +69,8 @@ def check_structure(estimator: Any) -> None:
     for name in FLAT_ONLY:
         if getattr(estimator, name) != defaults[name]:
             raise UserError(
-                f"{name} is of structure 'flat': leave it out, structure {structure!r} has options of its own "
+                f"{name} belongs to structure 'flat': leave it out; structure {structure!r} has its own options "
                 f"({', '.join(options_of(STRUCTURES[structure]))})"
             )
     if choose("sampler", estimator.sampler, PARTS["sampler"])[0] not in ("auto", "prior"):
-        raise UserError(f"structure {structure!r} samples from a prior it learns while it trains: leave sampler out")
+        raise UserError(f"structure {structure!r} samples from a prior that it learns in training: leave sampler out")

@@ -1,4 +1,4 @@
-"""Anomaly detection: a VAE that has learned what is normal, a score of how normal a row is, and decisions one can trust."""
+"""Anomaly detection: a VAE that has learned what is normal, a score of how normal a row is, and decisions that you can trust."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         elif first.learns:
             reference, held_out = np.array_split(held_out, 2)
             if len(reference) < 2:
-                raise UserError(f"method {self.method!r} learns from held-out rows as well: fit to at least 20 rows")
+                raise UserError(f"method {self.method!r} also learns from held-out rows: fit to at least 20 rows")
         for score, model in zip(self.scores_, self.models_, strict=True):
             if score.learns:
                 score.fit(model.fitted_, _safe_indexing(X, reference))
@@ -117,7 +117,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """How normal each row is, (N,) float64: higher is more so. For "exemplars" and "loglik" in nats."""
+        """How normal each row is, (N,) float64; higher is more normal. "exemplars" and "loglik" are in nats."""
         check_is_fitted(self)
         X = self._checked(X)
         found = [score(model.fitted_, X) for score, model in zip(self.scores_, self.models_, strict=True)]
@@ -128,7 +128,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def p_values(self, X: Any) -> np.ndarray:
-        """The split-conformal p-value of each row, (N,): of normal rows a share of at most a has one of at most a.
+        """The split-conformal p-value of each row, (N,): at most a share a of normal rows gets a p-value of at most a.
 
         See `vaekit.uses.conformal`: it holds for rows that come as the calibration rows did, not for neighbours in time.
         """
@@ -154,7 +154,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return np.where(odd, -1, 1)
 
     def contributions(self, X: Any) -> np.ndarray:
-        """What each column has to do with how odd a row is, in nats, in the form of X: (N, ...), 0 for a missing value.
+        """The contribution of each column to how odd a row is, in nats, in the form of X: (N, ...), 0 for a missing value.
 
         How surprising the value is given what the model makes of the whole row, -E[log p(x_j|z)] over p(z|x), less the
         median of that over calibration rows: about 0 is as usual, above 0 is odd. It says where a row leaves what the
@@ -185,19 +185,21 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, run: str | Path) -> AnomalyDetector:
-        """The fitted detector of a run directory that `save` wrote."""
+        """Load the fitted detector from a run directory that `save` wrote."""
         from vaekit.runs.load import load
 
         tensors, about = read_tensors(Path(run) / FILE, "detector")
         models = [load(Path(run) / FINER.format(i) if i else run) for i in range(len(about.get("of") or [""]))]
         if about.get("of") != [model_hash(model.fitted_) for model in models]:
-            raise UserError(f"{Path(run) / FILE} is of another model than {run} holds now: write it anew with `save`")
+            raise UserError(
+                f"{Path(run) / FILE} belongs to another model than the one in {run}: write it again with `save`"
+            )
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         try:
             self = cls(clone(models[0]) if len(models) == 1 else None, **about["settings"])
             self.training_scores_, self.calibration_scores_ = arrays["training_scores"], arrays["calibration_scores"]
         except (KeyError, TypeError, ValueError) as e:
-            raise UserError(f"{Path(run) / FILE} is of no detector: write it anew with `save`") from e
+            raise UserError(f"{Path(run) / FILE} does not belong to a detector: write it again with `save`") from e
         self.models_, self.scores_ = models, [new(self.method, model) for model in models]
         for i, score in enumerate(self.scores_):
             own = f"learned.{i}."
@@ -215,11 +217,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     # -- details -------------------------------------------------------------------------------------------------------
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
-        """Arrays of rows as scikit-learn checks them; pictures and tables as they are, for the VAE to check."""
+        """Check arrays of rows as scikit-learn does; the VAE checks pictures and tables."""
         if is_texts(X):
             raise UserError(
-                "AnomalyDetector takes numbers, pictures and tables, not texts: a VAE of texts has score_samples, "
-                "and `vaekit score` p-values"
+                "AnomalyDetector takes numbers, pictures and tables, not texts: for texts use VAE.score_samples, "
+                "or `vaekit score` for p-values"
             )
         X = as_array(X)
         if getattr(X, "ndim", 2) != 2 or is_frame(X):
@@ -238,7 +240,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
 
 def default(X: Any, method: str = "auto") -> list[VAE]:
-    """The VAEs for rows X, where the user names none. Of scores that are no densities there is no mean: then it is one."""
+    """The default VAEs for rows X. Scores that are not densities cannot be averaged: then it is one VAE."""
     if getattr(X, "ndim", 0) != 2 or is_frame(X) or np.isin(X, (0, 1)).all():
         return [VAE(sampler="prior")]
     noises = NOISE if method in ("auto", Exemplars.name, "loglik") else NOISE[:1]
@@ -247,7 +249,7 @@ def default(X: Any, method: str = "auto") -> list[VAE]:
 
 
 def new(name: str, estimator: VAE) -> Score:
-    """The score of this name; "auto" decided."""
+    """Make the score of this name; decides "auto"."""
     codes_are_normal = isinstance(getattr(estimator.model_, "posterior_head", None), NormalPosterior)
     if name == Exemplars.name or (name == "auto" and codes_are_normal and estimator.kind_.score == "loglik"):
         return Exemplars()

@@ -1,4 +1,4 @@
-"""VAEs that learn from rows of which few have a label, and predict it."""
+"""VAEs that learn from many rows with few labels, and predict the label."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SemiSupervised(VAE):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> Any:
-        """Train on X (N, ...) and y, one a row, most of them perhaps unknown."""
+        """Train on X (N, ...) and y, one value per row. Most of them may be unknown."""
         if y is None:
             raise UserError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give a value for at least some "
@@ -79,17 +79,19 @@ class SemiSupervised(VAE):
         condition_kinds: Any = None,
         **options: Any,
     ) -> Any:
-        """As of `VAE`; y is one condition, the target, by its name."""
+        """As in `VAE`; y is one condition, the target, by its name."""
         if len(y) != 1:
             raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
         ((name, values),) = y.items()
         values = self._targets(values)
         if len(values) != len(rows):
-            raise UserError(f"X has {len(rows)} rows and y has {len(values)}: give one a row, -1 or None where unknown")
+            raise UserError(
+                f"X has {len(rows)} rows, but y has {len(values)} values: give one per row, -1 or None where it is unknown"
+            )
         return super().fit_rows(kind, said, rows, {name: values}, condition_kinds={name: self.target_kind}, **options)
 
     def _targets(self, y: Any) -> np.ndarray:
-        """y in the user's form -> an array, None or NaN where it is unknown. UserError where all is."""
+        """Turn y from the user's form into an array, None or NaN where it is unknown. UserError if all of it is unknown."""
         raise NotImplementedError
 
     def _start(self, data: Data) -> None:
@@ -118,7 +120,7 @@ class SemiSupervised(VAE):
         return {}
 
     def _split(self, data: Data) -> tuple[Tensor, Tensor]:
-        """No label is held out: there are few."""
+        """Hold out no labels: there are few."""
         train, valid = super()._split(data)
         labelled = is_known(data.y[self.target_])[valid]
         return torch.cat([train, valid[labelled]]).sort().values, valid[~labelled]
@@ -130,7 +132,7 @@ class SemiSupervised(VAE):
         return training
 
     def _learn(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
-        """As of `VAE`; then how sure predictions are to be."""
+        """As in `VAE`; then learn how sure predictions should be."""
         super()._learn(data, folder, resume, watchers)
         if self.calibrate and self.first_process_ and not self.interrupted_:
             self.fitted_.temperature = temperature(self, data)
@@ -154,7 +156,7 @@ class SemiSupervised(VAE):
         return {k: v if np.ndim(v) == 0 else self._marked(v) for k, v in given.items()}
 
     def _marked(self, y: Any) -> np.ndarray:
-        """y in the user's form -> an array, None or NaN where it is unknown."""
+        """Turn y from the user's form into an array, None or NaN where it is unknown."""
         raise NotImplementedError
 
     @property
@@ -181,7 +183,7 @@ class SemiSupervised(VAE):
         return self.model_.completed(data.y, self.model_.judge(x.float(), data.mask)).cpu()
 
     def _known_or_predicted(self, X: Any, y: Any) -> Any:
-        """y in the user's form, predicted of rows of which it is unknown."""
+        """y in the user's form, predicted where it is unknown."""
         check_is_fitted(self)
         given = self.conditions_.name(y).get(self.target_)
         if given is None:
@@ -197,7 +199,7 @@ class SemiSupervised(VAE):
     def inverse_transform(self, Z: Any, y: Any = None, **options: Any) -> np.ndarray:
         """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form; see `VAE.inverse_transform`."""
         if y is None:
-            raise UserError("a code alone does not say what the row is: give y as well, such as what `predict` says")
+            raise UserError("a code alone does not determine a row: give y too, such as the result of `predict`")
         return super().inverse_transform(Z, y, **options)
 
     def reconstruct(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
@@ -209,23 +211,23 @@ class SemiSupervised(VAE):
         return super().impute(X, self._known_or_predicted(X, y), **options)
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, **options: Any) -> np.ndarray:
-        """The way from row a to row b through the latent space; see `VAE.interpolate`. y, which is held on the way: what is
-        predicted of a where it is left out."""
+        """The way from row a to row b through the latent space; see `VAE.interpolate`. y stays fixed along
+        the path; if it is left out, it is what is predicted for a."""
         if self.target_ not in self.conditions_.name(y):
             y = self.predict(self._ends(a, b))[0]  # type: ignore[attr-defined]
         return super().interpolate(a, b, steps, y, **options)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The share of labels that are predicted right, or R2 of numbers; rows whose y is unknown do not count."""
+        """The share of right labels, or R2 for numbers; rows with an unknown y do not count."""
         rows, truth = self.kind_.take(self._rows(X)), self._marked(y)
         some = np.flatnonzero(known(truth, self.target_kind == "label"))
         if not len(some):
-            raise UserError("y is unknown of all rows: give rows whose y is known to score predictions by")
+            raise UserError("y is unknown in all rows: give rows with a known y to score predictions")
         return share(self, rows[some], truth[some], None if sample_weight is None else np.asarray(sample_weight)[some])
 
     def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
-        """As of `VAE`: of log p(x) where y is unknown, and of log p(x|y) where it is known. Of rows whose y is known also
-        "accuracy", the share of labels that are predicted right, or "r2"; and how many these are, "known"."""
+        """As in `VAE`, for log p(x) where y is unknown and log p(x|y) where it is known. Also "known", the number of rows with a known
+        y, and for these "accuracy", the share of right labels, or "r2"."""
         label, rows = self.target_kind == "label", self.kind_.take(self._rows(X))
         nothing = np.full(len(rows) if label else (len(rows), self._condition.size), None)
         truth = self._marked(self.conditions_.name(y).get(self.target_, nothing))
@@ -274,7 +276,9 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         labels = self._marked(y)
         known = np.array([v for v in labels if v is not None])
         if not len(known):
-            raise UserError("no row has a label, all of y is -1 or missing: label some rows of each class, or use VAE")
+            raise UserError(
+                "no row has a label (y is -1 or missing everywhere): label some rows of each class, or use VAE"
+            )
         check_classification_targets(known)
         return labels
 
@@ -320,7 +324,7 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
     def _targets(self, y: Any) -> np.ndarray:
         values = self._marked(y)
         if np.isnan(values).all():
-            raise UserError("no row has a y, all of it is NaN: give some, or use VAE")
+            raise UserError("no row has a y (all values are NaN): give some values, or use VAE")
         return values
 
     def _marked(self, y: Any) -> np.ndarray:
@@ -328,7 +332,7 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
             return np.asarray(y, dtype=np.float64)
         except (TypeError, ValueError):
             raise UserError(
-                f"y has to be numbers, NaN where unknown, got {np.ravel(np.asarray(y, dtype=object))[0]!r}"
+                f"y has to be numbers, or NaN where it is unknown, got {np.ravel(np.asarray(y, dtype=object))[0]!r}"
             ) from None
 
     score = SemiSupervised.score

@@ -1,4 +1,4 @@
-"""A VAE of the windows of series: scores of time steps, reconstruction, imputation of gaps, new windows."""
+"""A VAE of windows of series: scores of time steps, reconstruction, imputation of gaps, new windows."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ class SeriesVAE(VAE):
         origin: Mapping[str, Any] | None = None,
         watchers: Sequence[Any] = (),
     ) -> SeriesVAE:
-        """Train on what `read_series` gave. folder, resume, origin, watchers: as for `VAE.fit_rows`; condition_kinds is not used."""
+        """Train on a TimeSeries that `read_series` returned. folder, resume, origin, watchers: as for `VAE.fit_rows`; condition_kinds is not used."""
         check_settings(self)
         longest = max(map(len, data.values))
         if longest <= self.window:
             raise UserError(
-                f"the longest series has {longest} time steps, and a window of {self.window} needs more: use a smaller window"
+                f"the longest series has {longest} time steps, but a window of {self.window} needs more: use a smaller window"
             )
         with self._seeded() as (seed, notes):
             name, options = self._likelihood(Series, {}, data)
@@ -103,11 +103,11 @@ class SeriesVAE(VAE):
         return self
 
     def read(self, source: str) -> TimeSeries:
-        """A source as this model wants it: its channels."""
+        """Read a source as this model needs it: its channels."""
         return read_series(source, columns=self.kind_.columns)
 
     def held_out(self, data: TimeSeries) -> TimeSeries:
-        """The stretch of time that was held out of `data`, the series that the model was trained on; where none was, all."""
+        """The stretch of time that was held out of `data`, the training series; all of it if none was held out."""
         ends = stretches(data.values, self.kind_.window)
         _, valid = held_out_windows(ends, self.kind_.window, self.validation, self.seed_)
         if not len(valid):
@@ -180,7 +180,7 @@ class SeriesVAE(VAE):
         return scores if is_several(X) or len(scores) > 1 else scores[0]
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples` over the steps that have one: nats a step, more is better."""
+        """Mean of `score_samples` over the steps that have a score: nats per step, higher is better."""
         scores = self.score_samples(X)
         return float(np.nanmean(np.concatenate(scores) if isinstance(scores, list) else scores))
 
@@ -279,8 +279,8 @@ class SeriesVAE(VAE):
             if missed >= usual > 0:
                 name = repr(self.kind_.columns[c]) if self.kind_.columns else f"channel {c}"
                 note(
-                    f"gaps of {name} are filled no better than by its mean: {len(truth)} values that were hidden to check "
-                    f"this were missed by {missed:.4g}, and by {usual:.4g} with the mean; train for longer, or with another window"
+                    f"the model fills gaps of {name} no better than its mean would: {len(truth)} values that were hidden to check "
+                    f"this are off by {missed:.4g}, and by {usual:.4g} with the mean; train for longer, or with another window"
                 )
         return spreads
 
@@ -323,7 +323,7 @@ def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> 
 
 
 def calibrated_spread(errors: np.ndarray, spreads: np.ndarray) -> float:
-    """What draws' distance from their mean is multiplied by for 90 % intervals that hold 90 % of the values.
+    """The factor for the distance of draws from their mean that makes 90 % intervals hold 90 % of the values.
 
     Where the model was trained on those values, their errors are a little too small.
 
@@ -335,7 +335,7 @@ def calibrated_spread(errors: np.ndarray, spreads: np.ndarray) -> float:
 
 
 def over_steps(values: np.ndarray, window: int) -> np.ndarray:
-    """Values of windows (N,) -> of each time step the mean over the windows that hold it, NaN left out: (N + window - 1,)."""
+    """Turn values of windows (N,) into means over the windows that hold each time step, without NaN: (N + window - 1,)."""
     seen, ones = ~np.isnan(values), np.ones(window)
     total = np.convolve(np.where(seen, values, 0.0), ones)
     count = np.round(np.convolve(seen.astype(np.float64), ones))
@@ -343,7 +343,7 @@ def over_steps(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def as_given(X: Any, series: list[np.ndarray]) -> Any:
-    """Series (T, channels) in the form of X: of several a list, or an array (series, T, channels); of (T,) the same."""
+    """Put series (T, channels) in the form of X: a list or an array (series, T, channels) for several; (T,) stays (T,)."""
     if isinstance(X, TimeSeries):
         return series if len(series) > 1 else series[0]
     if is_several(X):

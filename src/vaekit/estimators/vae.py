@@ -106,7 +106,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self.fit_rows(*self._new_rows(X), {})
 
     def fit_data(self, data: Dataset, **options: Any) -> VAE:
-        """Train on what `vaekit.read` gave; options as for `fit_rows`."""
+        """Train on a Dataset that `vaekit.read` returned; options as for `fit_rows`."""
         kind, said, rows = self._new_rows(data.x, data.kind)
         return self.fit_rows(kind, said, rows, data.conditions, columns=data.columns, **options)
 
@@ -187,14 +187,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             if folder:
                 directory.save_samplers(folder, self.fitted_)
         elif sampler != "prior" and not self.interrupted_:
-            note(f"sampler {sampler} is learned by one process: `vaekit sample --sampler {sampler}` does so")
+            note(f"several processes do not learn sampler {sampler}: `vaekit sample --sampler {sampler}` learns it")
         return self
 
     def _training_extras(self) -> dict[str, Any]:
         return {"cell_dropout": self.cell_dropout}
 
     def build(self, kind: Any, conditions: Conditions, likelihood: Any) -> Any:
-        """The model for this schema, with fresh weights."""
+        """Make the model for this kind, with fresh weights."""
         return self._built(kind, conditions, likelihood, self.network)
 
     def _built(self, kind: Any, conditions: Conditions, likelihood: Any, network: str) -> Any:
@@ -224,7 +224,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self._fit_sampler(name, options, data[train], data[valid])
 
     def _sampler(self, sampler: Part) -> tuple[str, dict[str, Any]]:
-        """Name and options of a sampler; "auto" decided."""
+        """Name and options of a sampler; decides "auto"."""
         name, options = choose("sampler", sampler, PARTS["sampler"])
         if name == "auto":
             flat = choose("structure", self.structure, PARTS["structure"])[0] == "flat"
@@ -251,7 +251,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def inverse_transform(
         self, Z: Any, y: Any = None, *, random_state: int | None = None, **writing: Any
     ) -> np.ndarray:
-        """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means, of texts the likeliest token each time.
+        """Decode latent codes (N, latent_dim) to rows in the data's own form: the decoder's means, for texts the likeliest tokens.
 
         Args:
             y: condition, where there is one. Where it is unknown the decoder sees that, and rows may lie between the classes.
@@ -261,7 +261,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self._as_given(decode.decode(self._fitted(), Z, y, seed=random_state, **writing))
 
     def reconstruct(self, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> np.ndarray:
-        """X by way of its latent codes, in its own form: (N, ...) -> (N, ...).
+        """Reconstruct X from its latent codes, in its own form: (N, ...) -> (N, ...).
 
         Args:
             y: the condition of X, as for `transform` and `inverse_transform`. to: the condition to decode the codes with, in the
@@ -284,7 +284,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         track: Any = list,
         **writing: Any,
     ) -> Any:
-        """New rows, in the data's own form: (n_samples, ...).
+        """Draw new rows, in the data's own form: (n_samples, ...).
 
         Args:
             y: conditions, one for all rows or one a row, or a dict of them by name. What is left out, or unknown, is drawn as the
@@ -293,7 +293,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
                 `fit_sampler` or as the estimator's `sampler`.
             temperature: the spread of what z is drawn from is multiplied by it; of texts, that of each token.
-            guidance: how much more of y than y asks for: rows are surer to be of it, and less varied. 0: none; 1: twice of what y
+            guidance: strengthens y: rows show it more clearly and vary less. 0: not at all; 1: doubles what y
                 changes (see `vaekit.model.Model.decode`).
             mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
             random_state: seed. None: each call gives other rows, and the n-th call after training or loading always the same.
@@ -310,7 +310,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         )
         if guidance and not getattr(self, "condition_dropout", 0.0):
             raise UserError(
-                "guidance is for a CVAE that was trained with conditions hidden at times (condition_dropout above 0): leave it out"
+                "guidance needs a CVAE that was trained with hidden conditions (condition_dropout above 0): leave it out"
             )
         name, _ = self._sampler(self.sampler if sampler is None else sampler)
         if name != "prior" and name not in fitted.samplers and sampler is None:
@@ -324,8 +324,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def impute(
         self, X: Any, y: Any = None, *, draws: int | None = None, random_state: Seed | None = None, track: Any = list
     ) -> Any:
-        """X with its gaps filled (cells that are NaN, None or empty; of texts a word in place of each `___`), in its own form. Cells
-        that have a value keep it. A column that is empty throughout comes back in the type it was trained in.
+        """Fill the gaps of X (cells that are NaN, None or empty; in texts a word in place of each `___`), in its own form. Cells
+        with a value keep it. A column that is empty throughout comes back in the type that it had in training.
 
         Args:
             y: condition; where it is unknown the networks see that, and it is not averaged over.
@@ -356,7 +356,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         path: str | None = None,
         **writing: Any,
     ) -> np.ndarray:
-        """The way from row a to row b through the latent space, both ends included: (steps, ...).
+        """Walk from row a to row b through the latent space, both ends included: (steps, ...).
 
         Args:
             steps: points, both ends included. y: condition, held on the way; unknown, as for `transform`, where it is left out.
@@ -370,13 +370,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self._as_given(interpolate.between(fitted, ends, steps, y, path, **writing))
 
     def score_samples(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> np.ndarray:
-        """log p(x|y) of each row in nats, by k importance samples: (N,) float64, on average a little too low. What is unknown of y
-        is summed out, p(y) being the training rows' (see `vaekit.structures.marginal`): without y it is log p(x). k: by default
+        """log p(x|y) of each row in nats, by k importance samples: (N,) float64, on average a little too low. It sums out what
+        is unknown about y, with p(y) of the training rows (see `vaekit.structures.marginal`): without y it is log p(x). k: by default
         100, and 20 for texts."""
         return likelihood.log_likelihood(self._fitted(), self._rows(X), self._given(y), k=k, track=track)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`: nats a row, more is better."""
+        """Mean of `score_samples`: nats per row, higher is better."""
         return float(self.score_samples(X, y).mean())
 
     def evaluate(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> dict[str, Any]:
@@ -441,7 +441,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class CVAE(VAE):
-    """A conditional variational autoencoder: every part also sees y, and a y that is unknown is one more thing it knows.
+    """A conditional variational autoencoder: every part also sees y, and knows what to do if y is unknown.
 
     y is (N,) labels or numbers, (N, size) numbers, or a dict or DataFrame of several by name. Unknown is None for a
     label and NaN for a number. Arguments as for `VAE`, and:
@@ -454,10 +454,10 @@ class CVAE(VAE):
     condition_dropout: Share = 0.1
 
     def fit(self, X: Any, y: Any = None) -> CVAE:
-        """Train on X (N, ...) with the condition y, one a row."""
+        """Train on X (N, ...) with the condition y, one per row."""
         if y is None:
             raise UserError(
-                "CVAE requires y to be passed, but the target y is None: give a condition a row, or use VAE"
+                "CVAE requires y to be passed, but the target y is None: give a condition per row, or use VAE"
             )
         kind, options, rows = self._new_rows(X)
         if not isinstance(y, Mapping) and not hasattr(y, "columns"):
@@ -465,7 +465,9 @@ class CVAE(VAE):
         named = {str(k): np.asarray(y[k]) for k in y}
         for name, values in named.items():
             if len(values) != len(rows):
-                raise UserError(f"X has {len(rows)} rows and condition {name!r} has {len(values)}: give one a row")
+                raise UserError(
+                    f"X has {len(rows)} rows, but condition {name!r} has {len(values)} values: give one per row"
+                )
         self.fit_rows(kind, options, rows, named)
         return self
 

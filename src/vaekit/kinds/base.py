@@ -48,9 +48,9 @@ class Kind:
     path: ClassVar[str] = "linear"
     """Of `vaekit.uses.interpolate.PATHS`: how to go from row to row."""
     iw_samples: ClassVar[int] = 500
-    """Importance samples for the NLL, where nothing else is asked for."""
+    """The default number of importance samples for the NLL."""
     score_samples: ClassVar[int] = 100
-    """Importance samples for the score of a row, where nothing else is asked for."""
+    """The default number of importance samples for the score of a row."""
     objective: ClassVar[Part] = "elbo"
     """What "auto" is."""
     training: ClassVar[Mapping[str, Any]] = {}

@@ -32,7 +32,7 @@ def features_of_source(
     """Train a feature network on the pictures and labels of a source, and write it to `out`."""
     data = sources.read(source, conditions=labels, resize=resize)
     if data.kind != "images":
-        raise UserError(f"{source} holds rows of numbers: a feature network is of pictures")
+        raise UserError(f"{source} holds rows of numbers, but a feature network learns from pictures: give pictures")
     shown = partial(track, what="features")
     network = train_features(data.x, columns(data.conditions, labels), seed=seed, epochs=epochs, track=shown)
     network.save(out)
@@ -40,8 +40,8 @@ def features_of_source(
 
 
 def distances(estimator: VAE, data: sources.Dataset, network: FeatureNetwork, seed: int = 0) -> dict[str, Any]:
-    """`compare` the pictures of `data` with as many samples as half of them, at most 5000; where the model has
-    conditions, under those of rows of `data` chosen at random."""
+    """`compare` the pictures of `data` with half as many samples, at most 5000; if the model has conditions, under
+    those of rows of `data` chosen at random."""
     n = min(len(data) // 2, SAMPLES)
     network.pack(data.x[:1])  # tell of pictures that do not fit before generating any
     rows = np.random.default_rng(seed).choice(len(data), n, replace=False)
@@ -62,12 +62,12 @@ def factor_scores(estimator: VAE, data: sources.Dataset, names: Sequence[str], s
 
 
 def columns(conditions: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Columns (N,) by name; one of (N, n) gives n of them, NAME[0], NAME[1], ..."""
+    """Columns (N,) by name; an array (N, n) gives n of them, NAME[0], NAME[1], ..."""
     found: dict[str, np.ndarray] = {}
     for name in names:
         if name not in conditions:
             raise UserError(
-                f"the source has no {name!r}: name a label, a column or an array of one value or more a row"
+                f"the source has no {name!r}: name a label, a column, or an array with one or more values per row"
             )
         values = np.asarray(conditions[name])
         if values.ndim == 1:
@@ -78,12 +78,12 @@ def columns(conditions: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[
 
 
 def distance_lines(found: Mapping[str, Any]) -> list[str]:
-    """For people."""
+    """Write the distances as lines."""
     floor = found["floor"]
     names = {"frechet": "Frechet distance", "kernel": "kernel distance", "precision": "precision", "recall": "recall"}
     return [
         "",
-        f"{found['rows']} samples, in the features {found['features']['hash']}; beside it real rows against as many others",
+        f"{found['rows']} samples, in the features {found['features']['hash']}; in the second column real rows against as many others",
         *(f"{text:18}{found[key]:<10.4g} {floor[key]:.4g}" for key, text in names.items()),
     ]
 
@@ -91,10 +91,10 @@ def distance_lines(found: Mapping[str, Any]) -> list[str]:
 def factor_lines(found: Mapping[str, Any]) -> list[str]:
     lines = ["", f"disentanglement   MIG {found['mig']:.3f}, SAP {found['sap']:.3f}"]
     if found["factor_vae"] is not None:
-        lines[1] += f", FactorVAE {found['factor_vae']:.3f} (by guessing {found['factor_vae_chance']:.3f})"
+        lines[1] += f", FactorVAE {found['factor_vae']:.3f} (guessing: {found['factor_vae_chance']:.3f})"
         lines.append(f"DCI               disentanglement {found['dci_disentanglement']:.3f}")
     else:
-        lines.append("DCI               of one factor no disentanglement")
+        lines.append("DCI               one factor has no disentanglement")
     lines[2] += f", completeness {found['dci_completeness']:.3f}, informativeness {found['dci_informativeness']:.3f}"
     return lines + [
         f"  {name:16}MIG {scores['mig']:.3f}, SAP {scores['sap']:.3f}, informativeness {scores['informativeness']:.3f}"
@@ -103,7 +103,7 @@ def factor_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def latent_lines(results: Mapping[str, Any]) -> list[str]:
-    """Where information is cut off by the number of rows, it and what the prior misses are bounds, and say so."""
+    """Write the measures of the latent as lines. If the number of rows limits the information, lines say that these are bounds."""
     information, missed, gap = (results[name] for name in ("mutual_information", "marginal_kl", "shuffle_gap"))
     lines = []
     if information is not None:
@@ -118,5 +118,5 @@ def latent_lines(results: Mapping[str, Any]) -> list[str]:
         elif missed is not None:
             lines.append(f"KL(q(z)||p(z))  {missed:.2f} nats, what the prior misses")
     if gap is not None:
-        lines.append(f"shuffle gap     {gap:.2f} nats, lost when z is that of another row")
+        lines.append(f"shuffle gap     {gap:.2f} nats, lost with the z of another row")
     return lines

@@ -54,7 +54,7 @@ PLAIN_PARTS = {"likelihood": "auto", "kind": "auto"}
 
 @dataclass
 class Recipe:
-    """All that `vaekit fit` is told.
+    """All that a user tells `vaekit fit`.
 
     Attributes:
         source: what `vaekit.read` takes; of demonstrations, a list of several that are joined.
@@ -92,7 +92,7 @@ class Recipe:
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
-        """From a YAML file: what `--print-config` prints, or a run's config.yaml."""
+        """Read a YAML file: what `--print-config` prints, or a run's config.yaml."""
         values = read_yaml(path)
         if not isinstance(values, dict):
             raise UserError(f"{path} is not a configuration: write one with `vaekit fit SOURCE --print-config`")
@@ -108,7 +108,7 @@ class Recipe:
 
     @classmethod
     def of_run(cls, config: Mapping[str, Any]) -> Recipe:
-        """What a run was told, from its config.yaml."""
+        """Read the recipe of a run from its config.yaml."""
         data = config["data"]
         own = data["kind"] in kinds() and kinds()[data["kind"]].estimator
         told = {name: data.get(name) for name in (*READ_BY, *LABELLED_BY, "init")}
@@ -118,14 +118,14 @@ class Recipe:
 
     @classmethod
     def going_on(cls, init: str) -> Recipe:
-        """To train the model of a run, or of a published checkpoint, further: as that was trained, on another source."""
+        """Make a recipe that continues a run, or a published checkpoint, on another source, trained as before."""
         recipe = cls.of_run(runs.config(load(init).fitted_))
         recipe.source, recipe.init = None, init
         recipe.settings["warm_start"] = True
         return recipe
 
     def choose_parts(self, names: Mapping[str, str], options: Sequence[str]) -> None:
-        """Parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML. What the user says of the data, such as
+        """Choose parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML. What the user says of the data, such as
         its tokenizer, is an option of the part "kind"."""
         for part, name in names.items():
             self.set_part(part, {"name": name})
@@ -185,7 +185,7 @@ class Recipe:
         return getattr(vaekit, own or ("CVAE" if self.conditions else "VAE"))
 
     def to_yaml(self) -> str:
-        """Every setting, those left alone included."""
+        """Every setting, defaults included."""
         parameters = inspect.signature(self.estimator).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.name not in ("encoder", "decoder")}
         values = {
@@ -206,11 +206,11 @@ class Recipe:
         """Read the source, train, write the run directory. `say` shows a line to the user."""
         self.check()
         if self.labels is not None and not self.label_column:
-            raise UserError("--labels needs --label-column NAME, the label that is to be predicted")
+            raise UserError("--labels needs --label-column NAME, the label to predict")
         if self.label_column and (self.conditions or self.own_estimator):
-            raise UserError("--label-column goes with no --condition and no --kind: leave them out")
+            raise UserError("--label-column cannot be combined with --condition or --kind: leave them out")
         if self.source is None:
-            raise UserError("name a SOURCE to learn from: `vaekit fit digits` is one that needs no file")
+            raise UserError("give a SOURCE to learn from: `vaekit fit digits` needs no file")
         data = self.read_source()
         folder = Path(out) if out else free_folder(Path("runs"), data.name)
         kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
@@ -227,7 +227,7 @@ class Recipe:
             start, origin["init"] = load(self.init), str(Path(self.init).absolute())
             if type(start) is not type(estimator):
                 raise UserError(
-                    f"--init {self.init} is a {type(start).__name__}, and these options ask for another: leave them out"
+                    f"--init {self.init} is a {type(start).__name__}, but these options ask for another estimator: leave them out"
                 )
             estimator = start.set_params(**settings, **seen)
         if self.label_column:
@@ -252,7 +252,7 @@ class Recipe:
         return folder, estimator
 
     def hide_labels(self, data: Dataset, estimator: Any) -> None:
-        """Leave as many labels known as were asked for, and none of rows that are held out."""
+        """Keep as many labels as were asked for, and none of held-out rows."""
         ((name, truth),) = data.conditions.items()
         label = estimator.target_kind == "label"
         truth = truth if label else truth.astype(np.float64)
@@ -260,12 +260,12 @@ class Recipe:
         data.conditions = {name: keep_some(name, truth, self.labels, estimator.validation, seed, label)}
 
     def read_source(self) -> Any:
-        """The source: a `Dataset`, or `Demonstrations` where it is of actions."""
+        """Read the source: a `Dataset`, or `Demonstrations` if it holds actions."""
         assert self.source is not None
         size = (self.resize[0], self.resize[1]) if self.resize else None  # YAML gives a list
         if self.own_estimator and (self.column or self.encoding):
             raise UserError(
-                f"--kind {self.kind} takes no --column and no --encoding, which are for texts: leave them out"
+                f"--kind {self.kind} does not take --column or --encoding, which are for texts: leave them out"
             )
         if self.kind == "actions":
             names = self.settings.get("observations") or self.conditions
@@ -286,7 +286,7 @@ class Recipe:
             raise UserError("--map, --fps and --trim are for demonstrations: add --kind actions, or leave them out")
         if self.kind == "series":
             if self.conditions or size:
-                raise UserError("--kind series takes no --condition and no --resize: leave them out")
+                raise UserError("--kind series does not take --condition or --resize: leave them out")
             return read_series(self.source)
         names = [c.partition(":")[0] for c in ([self.label_column] if self.label_column else self.conditions)]
         return sources.read(
@@ -306,7 +306,7 @@ def options_of_kinds() -> set[str]:
 
 
 def read_schema(path: Path) -> dict[str, Any]:
-    """What columns are, by name, from a YAML file."""
+    """Read the kinds of columns, by name, from a YAML file."""
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a schema: write one with `vaekit schema SOURCE -o {path}`")
@@ -314,12 +314,12 @@ def read_schema(path: Path) -> dict[str, Any]:
 
 
 def schema_text(source: str) -> str:
-    """The guessed schema of a table as YAML, a line for each column, to be edited and given to `vaekit fit --schema`."""
+    """Write the guessed schema of a table as YAML, one line per column, to edit and give to `vaekit fit --schema`."""
     from vaekit.kinds.table import Table, describe, said
 
     data = sources.read(source)
     if data.kind != "table":
-        raise UserError(f"{source} is not a table: a schema is for .csv and .parquet files")
+        raise UserError(f"{source} is not a table: only .csv and .parquet files have a schema")
     lines = ["# kinds: real, integer, positive, bounded, date, binary, categorical, ordinal (classes in order), drop"]
     table = Table.infer(data.x)
     for name in data.x.columns:
@@ -344,7 +344,7 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def parse_value(where: str, text: str) -> Any:
-    """A number, a list or a word, as in YAML."""
+    """Read a number, a list or a word, as in YAML."""
     try:
         return parse_yaml(text)
     except yaml.YAMLError as e:
@@ -352,7 +352,7 @@ def parse_value(where: str, text: str) -> Any:
 
 
 def free_folder(parent: Path, name: str) -> Path:
-    """parent/name, or parent/name-2, -3, ... where that is taken."""
+    """Return parent/name, or parent/name-2, -3, ... if that is taken."""
     folder, i = parent / name, 1
     while folder.exists():
         i += 1
@@ -361,7 +361,7 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequence[str] = ()) -> Any:
-    """A source as this model wants it: its columns, its size of pictures, its conditions where the source has them.
+    """Read a source as this model needs it: its columns, its size of pictures, its conditions if the source has them.
 
     `also`: names to be read as conditions are, which the model need not know.
     """
@@ -385,7 +385,7 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
     )
     if estimator.kind_.name == "text" and data.kind != "text":
         raise UserError(
-            f"the model is of texts, and {source} holds none: give a .txt, or a column of a table as FILE.csv:COLUMN"
+            f"this is a model of texts, but {source} holds none: give a .txt, or a column of a table as FILE.csv:COLUMN"
         )
     if data.kind == "text" and estimator.kind_.name != "text":
         raise UserError(f"{source} holds texts, and the model is of {estimator.kind_.name}: give what it can know")
@@ -398,7 +398,7 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
 
 
 def imputed(estimator: Any, data: Any, draw: bool, seed: int) -> Iterator[Any]:
-    """Arrow tables of all of a source's columns, its gaps filled: piece by piece, whatever its size."""
+    """Yield Arrow tables with all of a source's columns and filled gaps, piece by piece, whatever its size."""
     start, shown = 0, partial(track, what="impute")
     for i, piece in enumerate(data.x.whole().pieces()):
         rows = slice(start, start + len(piece))
@@ -410,16 +410,16 @@ def imputed(estimator: Any, data: Any, draw: bool, seed: int) -> Iterator[Any]:
 
 
 def own_source(estimator: Any) -> Any:
-    """The source that a run was trained on, as it is found from here. UserError where the run does not know it."""
+    """The source that a run was trained on, as a path from here. UserError if the run does not know it."""
     if not estimator.data_.get("source"):
         raise UserError(
-            "this run does not know its source, since it was trained from Python: use Python, or name a SOURCE"
+            "this run was trained from Python, so it does not know its source: use Python, or give a SOURCE"
         )
     return from_here(estimator.data_["source"], estimator.data_.get("folder"))
 
 
 def from_here(source: Any, folder: str | None) -> Any:
-    """A source as it was written in `folder`, or below that folder where it is there and not here."""
+    """A source as it was written in `folder`, or its path below that folder if it exists there and not here."""
     if isinstance(source, list):
         return [from_here(each, folder) for each in source]
     path = re.split(r"[\[:]", str(source))[0]  # without rows, or a column
@@ -446,8 +446,8 @@ def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = 
 
 
 def table_parts(estimator: VAE, limit: int) -> tuple[Frame, Frame]:
-    """Of the run's own table: some of the rows that were learned from, and some that were held out (or all, where none
-    were), with all their columns."""
+    """Some training rows and some held-out rows of the run's own table (or all rows, if none were held out), with all their
+    columns."""
     data = read_for(estimator, own_source(estimator))
     train, valid = (index.numpy() for index in split(len(data), estimator.validation, estimator.seed_))
     some = np.random.default_rng(0).permutation(len(train))[:limit]
@@ -493,15 +493,15 @@ def evaluate(
 
 
 def comparison(folder: Path, estimator: Any, say: Any = print) -> Any:
-    """What a model is to be compared with: of texts a language model, of --label-column a classifier of the labels alone. Trained
+    """The model to compare with: a language model for texts, a classifier of the labels alone for --label-column. It is trained
     the first time, and kept in the run directory. None for other models."""
     compared_with = labels_alone if isinstance(estimator, SemiSupervised) else language_model
     return compared_with(folder, estimator, say)
 
 
 def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
-    """The estimator with a classifier that has learned from the run's labels alone, in as many steps; None for a run that does
-    not know its source."""
+    """The estimator with a classifier that learned from the run's labels alone, in as many steps. None if the run does not know its
+    source."""
     if not estimator.data_.get("label_column"):
         return None
     path, about = folder / runs.LABELS_ALONE, {"of": runs.model_hash(estimator.fitted_)}
@@ -525,8 +525,8 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
 
 
 def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
-    """The same model of texts without z, trained on the same data, in a run directory of its own within `folder`: a latent that
-    does not help cannot hide from it. Trained at first, and gone on with where that was cut short. None for other models."""
+    """The same model of texts without z, trained on the same data, in its own run directory within `folder`: beside it, a latent
+    that does not help shows. It is trained the first time, and continued if that was interrupted. None for other models."""
     from sklearn.base import clone
 
     source, path = estimator.data_.get("source"), folder / runs.LANGUAGE_MODEL
@@ -535,9 +535,9 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
     if (path / runs.EVALUATION).exists():  # which is written last
         known = load(path)
         if known.data_["fingerprint"] != estimator.data_["fingerprint"]:
-            raise UserError(f"{path} is of other data than {folder}: delete it, and a new one will be trained")
+            raise UserError(f"{path} was trained on other data than {folder}: delete it, and vaekit trains a new one")
         return known
-    say(f"training a language model of the same size, to compare with -> {path}")
+    say(f"training a language model of the same size, for comparison -> {path}")
     model = clone(estimator).set_params(latent_dim=0, random_state=estimator.seed_)
     with ProgressBar() as bar:
         model.fit_data(
@@ -546,7 +546,7 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
             origin={name: estimator.data_.get(name) for name in ("source", "folder", *READ_BY)}, watchers=[bar],
         )  # fmt: skip
     if model.interrupted_:
-        raise UserError(f"stopped; `vaekit evaluate {folder}` goes on with it, or leave it out with --no-comparison")
+        raise UserError(f"stopped; `vaekit evaluate {folder}` continues it, and --no-comparison leaves it out")
     evaluate(path, model, held_out(model), 1)
     return model
 

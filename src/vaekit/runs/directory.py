@@ -1,4 +1,4 @@
-"""The run directory: what is in it, and how it is written. `loading` gets a model back from it.
+"""The run directory: what is in it, and how it is written. `vaekit.runs.load` reads a model back.
 
     config.yaml              everything to rebuild the model and its data schema, for a person to read
     model.safetensors        the weights of the best epoch
@@ -93,7 +93,7 @@ def plain(value: Any) -> Any:
 
 
 def source_of(data: Mapping[str, Any]) -> str | None:
-    """What a run was trained on, by what its config says of the data, in words. None: it was trained from Python."""
+    """Say what a run was trained on, from the data in its config. None if it was trained from Python."""
     source = data.get("source")
     return " and ".join(source) if isinstance(source, list) else source
 
@@ -105,7 +105,7 @@ def describe(factory: Any) -> str:
 
 @contextmanager
 def training(folder: Path | None, fitted: Fitted, *, resume: bool, first: bool) -> Iterator[str]:
-    """The run directory while it is trained: it is made, its config is written, and no other process may write to it.
+    """Make the run directory, write its config, and keep other processes from writing to it while training runs.
 
     Gives the run's identity. first: whether this is the process that writes, of several that train together.
     """
@@ -146,19 +146,19 @@ def read_notes(folder: Path, fitted: Fitted) -> None:
 
 
 def check_resumable(folder: Path, new: dict[str, Any], resume: bool) -> None:
-    """UserError where the run in `folder` cannot be gone on with by an estimator of this config."""
+    """UserError if an estimator with this config cannot continue the run in `folder`."""
     if not resume:
-        raise UserError(f"{folder} already holds a run: add --resume to go on with it, or choose another --out")
+        raise UserError(f"{folder} already holds a run: add --resume to continue it, or choose another --out")
     old = read_config(folder)
     if (folder / MODEL).exists() and not (folder / CHECKPOINT).exists():
-        raise UserError(f"{folder} holds weights and no {CHECKPOINT} to go on from: choose another --out to train anew")
+        raise UserError(f"{folder} holds weights but no {CHECKPOINT} to continue from: choose another --out to start again")
     for name, value in new["settings"].items():
         if name not in MAY_CHANGE_ON_RESUME and old["settings"].get(name) != value:
             raise UserError(
-                f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with that"
+                f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with the old value"
             )
     if identity(old) != identity(new):
-        raise UserError(f"the data is not what {folder} was trained on: resume with the same data")
+        raise UserError(f"{folder} was trained on other data: resume with the same data")
 
 
 def make_folder(folder: Path) -> None:
@@ -215,7 +215,7 @@ def clear(folder: Path, keep: Collection[Path]) -> None:
 
 
 def sampler_files(folder: Path, fitted: Fitted) -> dict[Path, Any]:
-    """What was learned of the codes after training, a file each."""
+    """The samplers that were learned on the codes after training, one file each."""
     model, files = model_hash(fitted), {}
     for name, each in fitted.samplers.items():
         about = {"of": model, "options": each.options}
@@ -224,7 +224,7 @@ def sampler_files(folder: Path, fitted: Fitted) -> dict[Path, Any]:
 
 
 def temperature_file(folder: Path, fitted: Fitted) -> dict[Path, Any]:
-    """How sure predictions are to be, of estimators that predict labels."""
+    """The file with the temperature of an estimator that predicts labels."""
     if fitted.temperature == 1.0:
         return {}
     tensors, about = {"temperature": torch.tensor(fitted.temperature).double()}, {"of": model_hash(fitted)}
@@ -236,7 +236,7 @@ def save_temperature(folder: Path, fitted: Fitted) -> None:
 
 
 def read_temperature(folder: Path, fitted: Fitted) -> float:
-    """What `save_temperature` kept; 1 where there is nothing, or it is of other weights."""
+    """Read what `save_temperature` kept; 1 if there is nothing, or it belongs to other weights."""
     if not (folder / TEMPERATURE).exists():
         return 1.0
     tensors, about = read_tensors(folder / TEMPERATURE, "temperature")
@@ -248,14 +248,14 @@ def save_samplers(folder: Path, fitted: Fitted) -> None:
 
 
 def save_evaluation(folder: Path, results: Mapping[str, Any], fitted: Fitted) -> dict[str, Any]:
-    """Keep what `evaluate` found, with a hash that tells which model it is of; returns what is kept."""
+    """Keep what `evaluate` found, with a hash of the model. Returns what is kept."""
     kept = {**results, "hash": evaluation_hash(results, fitted)}
     write_text(folder / EVALUATION, json.dumps(kept, indent=2) + "\n")
     return kept
 
 
 def read_evaluation(folder: Path, fitted: Fitted) -> dict[str, Any] | None:
-    """What `save_evaluation` kept; None where there is nothing, it is of other weights, or it was changed."""
+    """Read what `save_evaluation` kept; None if there is nothing, it belongs to other weights, or it was changed."""
     try:
         results = json.loads(read_text(folder / EVALUATION))
         return results if results.pop("hash") == evaluation_hash(results, fitted) else None
@@ -268,15 +268,15 @@ def evaluation_hash(results: Mapping[str, Any], fitted: Fitted) -> str:
 
 
 def identity(values: Mapping[str, Any]) -> str:
-    """A hash of all that a config says of a model, so that files of two runs are not taken for those of one. Where the source
-    lies and how long to train may change."""
+    """Hash everything that a config says about a model, so that files of two runs cannot pass for those of one. The place of the
+    source and the length of training may change."""
     settings = {name: value for name, value in values["settings"].items() if name not in MAY_CHANGE_ON_RESUME}
     data = {name: value for name, value in values["data"].items() if name not in ("source", "folder")}
     return text_digest(json.dumps([values["estimator"], settings, data, values["likelihood"]], default=str))
 
 
 def model_hash(fitted: Fitted) -> str:
-    """What files that are of use with one model alone say they are of: a hash of its config and its weights."""
+    """Hash the config and the weights of a model, for files that belong to this model alone."""
     return text_digest(identity(config(fitted)) + digest(fitted.model.state_dict()))
 
 
@@ -285,7 +285,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         hint = "it does not exist" if not Path(folder).exists() else f"it has no {CONFIG}"
         if (Path(folder) / "config.json").is_file():
-            hint += ", and of checkpoints with a config.json LeRobot's ACT alone is read"
+            hint += ", and the only checkpoints with a config.json that vaekit reads are LeRobot's ACT"
         raise UserError(f"{folder} is not a run directory: {hint}. Train one with `vaekit fit SOURCE --out {folder}`")
     values = read_yaml(path)
     check_config(path, values)
@@ -293,7 +293,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_config(path: Path, values: Any) -> None:
-    """UserError where this is not what `config` gives, as far as its form goes."""
+    """UserError if this does not have the form that `config` gives."""
     form = {
         "vaekit": str, "estimator": str, "settings": dict, "likelihood": dict,
         "data": {"kind": str, "schema": dict, "conditions": dict, "fingerprint": str},
@@ -316,7 +316,7 @@ def check_form(path: Path, values: Any, form: Mapping[str, Any], within: str) ->
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Rows of metrics.csv; none where it is not there. UserError where it is damaged."""
+    """Read the rows of metrics.csv; none if the file does not exist. UserError if it is damaged."""
     path = folder / METRICS
     if not path.is_file():
         return []
@@ -330,4 +330,4 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     except PermissionError as e:
         raise UserError(f"no permission to read {path}: change its permissions") from e
     except (OSError, ValueError, TypeError, OverflowError, csv.Error) as e:
-        raise UserError(f"{path} is damaged ({e}): restore it from a copy, or delete it, as no model needs it") from e
+        raise UserError(f"{path} is damaged ({e}): restore it from a copy, or delete it (the model does not need it)") from e

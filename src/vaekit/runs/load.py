@@ -35,7 +35,7 @@ OF_A_KIND = ("binarize", "tokenizer", "schema", "constraints")  # settings that 
 
 
 def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: str = "auto") -> Any:
-    """The trained estimator of a run directory.
+    """Load the trained estimator of a run directory.
 
     Args:
         run: the directory; or a checkpoint of ACT, as `vaekit.load_published` takes it.
@@ -62,7 +62,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: s
     estimator.device = device
     tensors, about = read_tensors(folder / MODEL, "model")
     if about.get("run") != identity(values):
-        raise UserError(f"{folder}: {CONFIG} and {MODEL} do not fit each other: one is of another run, or was changed")
+        raise UserError(f"{folder}: {CONFIG} and {MODEL} do not fit each other: one belongs to another run, or was changed")
     try:
         estimator.fitted_ = fitted = rebuilt(folder, values, estimator)
         put_weights(fitted.model, tensors)
@@ -135,7 +135,7 @@ def rebuilt(folder: Path, values: Mapping[str, Any], estimator: Any) -> Fitted:
 
 
 def check_seen(conditions: Conditions) -> None:
-    """ValueError where conditions that were seen cannot be."""
+    """ValueError if the conditions that training saw are not possible."""
     try:
         _ = conditions.population
     except UserError as e:
@@ -143,7 +143,7 @@ def check_seen(conditions: Conditions) -> None:
 
 
 def release(version: str) -> list[int]:
-    """The numbers of a version, to be compared."""
+    """The numbers of a version, for comparison."""
     return [int(number) for number in re.findall(r"\d{1,9}", version)[:3]]
 
 
@@ -156,7 +156,7 @@ def load_samplers(folder: Path, fitted: Fitted) -> None:
         tensors, about = read_tensors(path, "sampler")
         if about.get("of") != model:
             note(
-                f"{path} was learned for another model and is left out: `vaekit sample --sampler {name}` learns it again"
+                f"{path} was learned for another model, so it is left out: `vaekit sample --sampler {name}` learns it again"
             )
             continue
         try:

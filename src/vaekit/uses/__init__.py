@@ -1,1 +1,1 @@
-"""What a trained model is for."""
+"""What you can do with a trained model."""

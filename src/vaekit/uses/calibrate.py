@@ -1,4 +1,4 @@
-"""How sure predictions should be: a temperature by which the classifier's outputs are divided.
+"""How sure predictions should be: a temperature that divides the classifier's outputs.
 
 A classifier that has learned all of few labels is far too sure of other rows, or, after a short run, not sure enough. So a second
 classifier of the same kind learns from one half of the labels, in as many steps, and is judged on the other half; where that are few
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 
 def temperature(estimator: Any, data: Data) -> float:
-    """The temperature of a fitted estimator; of numbers, what their standard deviations are multiplied by. 1, with a note, where there
-    are too few labels to tell.
+    """Find the temperature of a fitted estimator; for numbers, the factor of their standard deviations. It is 1, with a note, if
+    there are too few labels.
 
     Args:
         data: the packed rows that it was trained on.
@@ -38,7 +38,7 @@ def temperature(estimator: Any, data: Data) -> float:
     splits = splits[:1] if splits[0][1].sum() >= ENOUGH else splits
     if (known := int(sum(judged.sum() for _, judged in splits))) < LEAST:
         note(
-            f"probabilities are not calibrated, and may be far too sure: that takes {LEAST} known labels, and there are {known}"
+            f"probabilities are not calibrated and may be far too sure: calibration takes {LEAST} known labels, but there are {known}"
         )
         return 1.0
     log.info("calibrating how sure predictions are, by classifiers of half of the labels")
@@ -48,8 +48,8 @@ def temperature(estimator: Any, data: Data) -> float:
 
 
 def judged_by_others(estimator: Any, data: Data, half: Tensor, judged: Tensor) -> tuple[Tensor, Tensor]:
-    """What a classifier says that learned from one half of the labels, of the rows to be judged by: its outputs (n, outputs) and
-    their y. half, judged: which of the labelled rows, (N,)."""
+    """Train a classifier on one half of the labels, and return its outputs (n, outputs) for the judged rows, and their y. half,
+    judged: which of the labelled rows, (N,)."""
     learned, model = estimator.model_, untrained(estimator).model_
     x, y = learned.labelled_x.cpu(), learned.labelled_y.cpu()
     mask = None if learned.labelled_mask is None else learned.labelled_mask.cpu()
@@ -68,7 +68,7 @@ def judged_by_others(estimator: Any, data: Data, half: Tensor, judged: Tensor) -
 
 
 def every_other(y: Tensor, seed: int) -> Tensor:
-    """Which rows are the one half of them, (N,): of each label one in two, or of numbers every other by size."""
+    """Choose half of the rows, (N,): every other row of each label, or every other number by size."""
     shuffled = torch.randperm(len(y), generator=generator(seed, HALVES))
     order = shuffled[y.flatten(1)[shuffled, 0].argsort(stable=True) if y.ndim > 1 else y[shuffled].argsort(stable=True)]
     half = torch.zeros(len(y), dtype=torch.bool)
@@ -77,5 +77,5 @@ def every_other(y: Tensor, seed: int) -> Tensor:
 
 
 def seen(y: Tensor, half: Tensor) -> Tensor:
-    """Which rows have a label that the one half has, too, (N,)."""
+    """Which rows have a label that the chosen half has too, (N,)."""
     return torch.ones_like(half) if y.is_floating_point() else torch.isin(y, y[half])

@@ -1,4 +1,4 @@
-"""How odd rows are beside rows known to be normal: a score, its p-value, what each column has to do with it.
+"""How odd rows are beside rows that are known to be normal: a score, its p-value, and the contribution of each column.
 
 A run keeps what was learned of the normal rows, in `calibration-NAME.safetensors`, so that later rows can be judged without
 them. P-values hold for rows that come as the calibration rows did (see `vaekit.uses.conformal`).
@@ -45,19 +45,21 @@ class Oddness:
 
     @property
     def columns(self) -> list[str]:
-        """Of the contributions; none for pictures and texts."""
+        """The columns that have contributions; empty for pictures and texts."""
         return self.fitted.kind.value_names
 
     def calibrate(self, data: Any, origin: str) -> None:
-        """Learn from a `Dataset` of normal rows, none of which the model was trained on, at most 10,000 of them (1000 texts),
-        chosen at random: all of them for the p-values, or half of them, where the score learns from the other half."""
+        """Learn from a `Dataset` of normal rows that training did not see, at most 10,000 of them (1000 texts), chosen at random.
+        The p-values use all of them, or half if the score learns from the other half."""
         most = self.fitted.kind.calibration_rows
         order = np.random.default_rng([self.fitted.seed, PART]).permutation(len(data))[:most]
         reference, own = np.array_split(order, 2) if self.score.learns else (order[:0], order)
         if len(own) < 1 or (self.score.learns and len(reference) < 2):
-            least, other = (3, ", or take --score loglik, which learns nothing") if self.score.learns else (1, "")
+            least, other = (
+                (3, ", or use --score loglik, which does not learn from them") if self.score.learns else (1, "")
+            )
             raise UserError(
-                f"calibrating takes at least {least} normal rows, and there are {len(data)} ({origin}): name some hundred with "
+                f"calibration takes at least {least} normal rows, but there are {len(data)} ({origin}): give some hundred with "
                 f"--calibrate{other}"
             )
         if self.score.learns:
@@ -70,8 +72,8 @@ class Oddness:
         self.origin = origin
 
     def judge(self, X: Any, y: Any = None, *, shares: bool = False) -> dict[str, np.ndarray]:
-        """Columns (N,) by name: "score", "p_value" where there is a calibration, and, if `shares`, "contribution_NAME" of each
-        column of the data: nats above what is usual in it."""
+        """Columns (N,) by name: "score", "p_value" if there is a calibration, and with `shares` "contribution_NAME" for each
+        column of the data: nats above its usual value."""
         score = self.score(self.fitted, X, y)
         found = {"score": score}
         if len(self.calibration):
@@ -84,8 +86,8 @@ class Oddness:
         return found
 
     def judge_all(self, data: Any, *, shares: bool = False, track: Any = list) -> Iterator[dict[str, np.ndarray]]:
-        """`judge` of a `Dataset`, some rows at a time, and "row", their numbers, and their names: what lies in a file is not all in memory.
-        track: wraps the list of pieces of work, to show how far it has come."""
+        """Judge a `Dataset` piece by piece, so that a file need not fit in memory; also gives "row", the row numbers, and the names.
+        track: wraps the list of pieces of work, to show progress."""
         starts = [*range(0, len(data), ROWS)]
         for start, x in zip(track(starts), self.fitted.kind.pieces(data.x, ROWS), strict=True):
             rows = slice(start, start + len(x))
@@ -106,7 +108,7 @@ class Oddness:
         write_tensors(self.path(run), tensors, "calibration", about)
 
     def read(self, run: Path) -> bool:
-        """What `write` left in the run directory; False where there is none, or it is of other weights or options."""
+        """Read what `write` left in the run directory; False if there is nothing, or it belongs to other weights or options."""
         if not self.path(run).exists():
             return False
         tensors, about = read_tensors(self.path(run), "calibration")
@@ -116,6 +118,6 @@ class Oddness:
         try:
             self.calibration, self.usual, self.origin = arrays["calibration"], arrays["usual"], about["origin"]
         except KeyError as e:
-            raise UserError(f"{self.path(run)} is not a calibration, it lacks {e}: delete it") from e
+            raise UserError(f"{self.path(run)} is not a calibration (it lacks {e}): delete it") from e
         self.score.learned = {k.removeprefix("learned."): v for k, v in arrays.items() if k.startswith("learned.")}
         return True

@@ -1,4 +1,4 @@
-"""The density whose codes lie where the codes of known rows do, for scoring."""
+"""A density for scoring, whose codes lie where the codes of known rows do."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ CACHE = 8  # densities of exemplars are looked at several times: pieces so much 
 
 
 class Exemplars(Score):
-    """log p(x) in nats where z is drawn from the posterior of a training row, each as likely as another (after Norouzi et
-    al. 2020, arXiv 2004.04795), by `k` importance samples.
+    """log p(x) in nats by `k` importance samples, where z comes from the posterior of a training row, all equally likely (after
+    Norouzi et al. 2020, arXiv 2004.04795).
 
     p(x) = mean over n of the integral of q(z|x_n) p(x|z): a density like any other, of the decoder as it is, with the
     prior put where the codes are. It knows gaps and corners that the prior does not, as a density estimate by kernels
@@ -40,12 +40,12 @@ class Exemplars(Score):
         self.k, self.most = k, most
 
     def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Exemplars:
-        """Learn from the rows X (N, ...) the model was trained on, in random order."""
+        """Learn from the training rows X (N, ...), in random order."""
 
         def code(model: Any, x: Tensor, rows: Data) -> Tensor:
             q = model.posterior(x, rows.y, rows.mask)
             if not isinstance(q, Normal):
-                raise UserError('score "exemplars" is for a flat model with posterior "normal": try "loglik"')
+                raise UserError('score "exemplars" needs a flat model with posterior "normal": try "loglik"')
             return torch.stack([q.loc, q.scale.expand_as(q.loc)], dim=1)
 
         loc, scale = by_chunks(fitted, X, y, code)[: self.most].swapaxes(0, 1)

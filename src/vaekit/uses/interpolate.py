@@ -1,4 +1,4 @@
-"""Paths between two latents, and how smooth what they decode to is.
+"""Paths between two latents, and how smooth the decoded rows are.
 
 Every path is called as `path(a, b, steps, decode_mean)` and gives `steps` points from a to b, both included:
 a, b (d,) -> (steps, d). `decode_mean` (n, d) -> (n, *event) is the decoder, which only `geodesic` asks.
@@ -49,7 +49,7 @@ def spherical(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = Non
 
 
 def geodesic(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None) -> Tensor:
-    """The path along which what is decoded changes least: a shortest path under the decoder's pull-back metric
+    """The path along which the decoded rows change least: a shortest path under the decoder's pull-back metric
     (Arvanitidis et al. 2018, arXiv 1710.11379; Shao et al. 2018, arXiv 1711.08014).
 
     Its points minimise the energy sum |g(z_i+1) - g(z_i)|^2 of the decoded path, from the straight line on and with the
@@ -78,7 +78,7 @@ def geodesic(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None
             loss = energy(decode_mean(path())) / unit
             if not loss.requires_grad:
                 raise UserError(
-                    "a geodesic needs a decoder whose output changes by degrees, and this one's is categories: "
+                    "a geodesic needs a decoder with continuous output, and this one decodes categories: "
                     "use path 'linear' or 'spherical'"
                 )
             (gradient,) = torch.autograd.grad(loss, [inner])

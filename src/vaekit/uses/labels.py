@@ -1,4 +1,4 @@
-"""Which labels are known, which are kept, and what the rows without one were worth."""
+"""Which labels are known, which are kept, and how much the rows without a label helped."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ KEPT = 11  # an address of random numbers
 
 
 def keep_some(name: str, values: np.ndarray, n: int | None, validation: float, seed: int, label: bool) -> np.ndarray:
-    """A target (N, ...) of which `n` rows are known still (None: all), of labels as many of each class as can be; none of them
-    among the validation rows, of which none is. UserError where there are not so many."""
+    """Hide all but `n` known rows of a target (N, ...) (None: keep all). Each class keeps the same number, as far as possible.
+    Validation rows keep none. UserError if fewer than `n` rows are known."""
     train, _ = split(len(values), validation, seed)
     rows = np.random.default_rng([seed, KEPT]).permutation(train.numpy())
     rows = rows[known(values, label)[rows]]
     if n is not None:
         if not 0 < n <= len(rows):
-            raise UserError(f"--labels {n}: {name!r} is known of {len(rows)} training rows, ask for 1 to {len(rows)}")
+            raise UserError(f"--labels {n}: {name!r} is known in {len(rows)} training rows: ask for 1 to {len(rows)}")
         rows = balanced(name, rows, values, n)[:n] if label else rows[:n]
     kept = np.full(values.shape, None if label else np.nan, dtype=object if label else np.float64)
     kept[rows] = values[rows]
@@ -47,11 +47,11 @@ def keep_some(name: str, values: np.ndarray, n: int | None, validation: float, s
 
 
 def balanced(name: str, rows: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
-    """The rows in another order: one of each class, then a second of each, and so on."""
+    """Reorder the rows: one of each class, then a second of each, and so on."""
     labels = values[rows].astype(str)
     classes, code = np.unique(labels, return_inverse=True)
     if n < len(classes):
-        raise UserError(f"--labels {n}: {name!r} has {len(classes)} classes, ask for at least one label of each")
+        raise UserError(f"--labels {n}: {name!r} has {len(classes)} classes: ask for at least one label of each")
     turn = np.empty(len(rows), int)
     for c in range(len(classes)):
         of_it = np.flatnonzero(code == c)
@@ -60,8 +60,8 @@ def balanced(name: str, rows: np.ndarray, values: np.ndarray, n: int) -> np.ndar
 
 
 def alone(estimator: Any, rows: Data, track: Any = list) -> Any:
-    """The estimator with a classifier that has learned from labelled rows alone, in as many steps as the estimator took: what
-    the rows without a label were worth. Of the rest of the model only fresh weights are there.
+    """Return the estimator with a classifier that learned from the labelled rows alone, in the same number of steps. It shows how
+    much the rows without a label helped. The rest of its model has fresh weights.
 
     Args:
         estimator: fitted. rows: packed, the target of each known. track: wraps the list of steps, to show how far it has come.
@@ -96,7 +96,7 @@ def learn_labels(estimator: Any, model: Any, loss: Callable[[int], Tensor], trac
 
 
 def untrained(estimator: Any) -> Any:
-    """The estimator with a model of fresh weights."""
+    """Return the estimator with a model of fresh weights."""
     other, fitted = copy.copy(estimator), estimator.fitted_
     with seeded(fitted.seed):
         model = estimator.build(fitted.kind, fitted.conditions, copy.deepcopy(fitted.model.likelihood).cpu())
@@ -105,15 +105,15 @@ def untrained(estimator: Any) -> Any:
 
 
 def beside(other: Any, x: Any, truth: np.ndarray) -> dict[str, Any]:
-    """How much of the known targets (N, ...) of rows x a classifier predicts that learned from the labels alone: as
-    `SemiSupervised.evaluate` says it of the whole model. Nothing where none is known."""
+    """How well a classifier that learned from the labels alone predicts the known targets (N, ...) of rows x, measured as in
+    `SemiSupervised.evaluate`. Empty if no target is known."""
     label = is_classifier(other)
     some = np.flatnonzero(known(truth, label))
     return {"accuracy_alone" if label else "r2_alone": share(other, x[some], truth[some])} if len(some) else {}
 
 
 def label_lines(results: Mapping[str, Any]) -> list[str]:
-    """What `SemiSupervised.evaluate` and `beside` found, for people; nothing where no target was known."""
+    """Write what `SemiSupervised.evaluate` and `beside` found as lines; empty if no target was known."""
     for name, what, form, of in (
         ("accuracy", "predicted right", "{:.2%}", "labels"), ("r2", "R2             ", "{:.3f}", "known values")
     ):  # fmt: skip
@@ -133,39 +133,39 @@ def unlabelled(value: Any) -> bool:
 
 
 def note_words(name: str, labels: Iterable[Any]) -> None:
-    """Tell of labels that are taken as unknown though they are more than a gap, and of a class that may stand for one."""
+    """Note labels that count as unknown although they are not empty, and a class that may mean unknown."""
     counts = Counter(v for v in labels if not is_unknown(v))
     if unknown := {v: n for v, n in counts.items() if unlabelled(v)}:
         what = ", ".join(f"{v!r} ({n} rows)" for v, n in unknown.items())
-        note(f"labels {name!r} that are taken as unknown: {what}")
+        note(f"labels {name!r} that count as unknown: {what}")
     for value, n in counts.items():
         if isinstance(value, str) and value.strip().lower() in DOUBTFUL_WORDS and not unlabelled(value):
             note(
-                f"{value!r} is learned as a class of {name!r}, of {n} rows: leave the label empty (None in Python) where it "
+                f"the model learns {value!r} as a class of {name!r}, with {n} rows: leave the label empty (None in Python) if it "
                 "means that the label is unknown"
             )
 
 
 def known_line(name: str, values: np.ndarray, kept: np.ndarray, label: bool) -> str:
-    """How many rows have the target (N, ...), of which classes, and how many of them are learned from."""
+    """Say how many rows have the target (N, ...), which classes there are, and from how many rows the model learns."""
     some, learned = known(values, label), int(known(kept, label).sum())
-    line = f"{name!r} is known of {some.sum()} of {len(values)} rows"
+    line = f"{name!r} is known in {some.sum()} of {len(values)} rows"
     if label:
         counts = Counter(str(plain(v)) for v in values[some].tolist()).most_common()
         line += ": " + ", ".join(f"{c} {n}" for c, n in counts[:SHOWN])
         line += f" and {len(counts) - SHOWN} more classes" if len(counts) > SHOWN else ""
-    return f"{line}; {learned} of these are learned from"
+    return f"{line}; the model learns from {learned} of these"
 
 
 def known(values: np.ndarray, label: bool) -> np.ndarray:
-    """Which rows of a target (N, ...) are, (N,)."""
+    """Which rows of a target (N, ...) are known, (N,)."""
     if not label:
         return np.asarray(~np.isnan(values.astype(np.float64).reshape(len(values), -1)).any(1))
     return np.array([not unlabelled(v) for v in values.tolist()], bool)
 
 
 def share(model: Any, x: Any, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Of predictions that are right, each row by its weight; of numbers R2."""
+    """The share of right predictions, weighted by row; for numbers R2."""
     if not is_classifier(model):
         from sklearn.metrics import r2_score
 

@@ -36,7 +36,7 @@ NARROW = 1e-4  # spread of a code that is known by a draw alone
 
 @dataclass
 class Nothing:
-    """A likelihood that says nothing of x: what remains of an ELBO is the code's own part."""
+    """A likelihood that ignores x, so that the ELBO is that of the code alone."""
 
     shape: tuple[int, ...]
 
@@ -45,7 +45,7 @@ class Nothing:
 
 
 class Codes(nn.Module):
-    """What is trained: a prior over codes x = (loc, scale) of q(z|x,y), (B, 2, latent_dim). `condition` is copied, and stays
+    """A model to train: a prior over codes x = (loc, scale) of q(z|x,y), (B, 2, latent_dim). `condition` is a copy and stays
     as it was trained."""
 
     def __init__(self, prior: Prior, condition: nn.Module | None):
@@ -81,10 +81,10 @@ def features(condition: nn.Module | None, y: Any, rows: int) -> Tensor | None:
 
 
 def new_sampler(model: nn.Module, build: Callable[[int, int], Prior]) -> Prior:
-    """A sampler with fresh weights for this model. UserError where its latents have a structure of their own."""
+    """Make a sampler with fresh weights for this model. UserError if its latents have their own structure."""
     if not isinstance(model, LatentModel):
         raise UserError(
-            f"a {type(model).__name__} learns how its latents hang together while it trains: use sampler 'prior'"
+            f"a {type(model).__name__} learns how its latents depend on each other in training: use sampler 'prior'"
         )
     return build(model.latent_dim, 0 if model.condition is None else model.condition.features)  # type: ignore[arg-type]
 
@@ -142,11 +142,9 @@ def learn_sampler(
         more, error = gain(model, sampler, valid, encode, fitted.seed)
         if not more > 2 * error:
             found = "too few rows were held out to compare the two" if math.isnan(error) else (
-                f"it fits the codes of held-out rows no better ({more:+.2f} +- {error:.2f} nats a row)"
+                f"it does not fit the codes of held-out rows better ({more:+.2f} +- {error:.2f} nats per row)"
             )  # fmt: skip
-            note(
-                f"samples are drawn from the prior, not from sampler {name}: {found}; --sampler {name} takes it all the same"
-            )
+            note(f"samples are drawn from the prior, not from sampler {name}: {found}; --sampler {name} uses it anyway")
             return None
     return sampler
 
@@ -155,8 +153,8 @@ def learn_sampler(
 def gain(
     model: LatentModel, sampler: nn.Module, data: Data, encode: Callable[[Data], Distribution], seed: int
 ) -> tuple[float, float]:
-    """By how many nats a row the codes of rows that were held out, of at most 2000 of them, are likelier under a sampler than under the model's prior, and
-    the standard error of that; NaN of fewer than 2 rows."""
+    """By how many nats per row the codes of held-out rows (at most 2000) are likelier under a sampler than under the model's prior,
+    and the standard error. NaN if there are fewer than 2 rows."""
     codes, draws = codes_of(model, data[slice(COMPARED)], encode), normal_noise(generator(seed))
     if len(codes) < 2:
         return math.nan, math.nan
@@ -170,7 +168,7 @@ def gain(
 
 @torch.no_grad()
 def codes_of(model: nn.Module, data: Data, encode: Callable[[Data], Distribution]) -> Data:
-    """Location and scale of each row's q(z|x,y); where it is not Normal, a draw and next to no scale."""
+    """Location and scale of each row's q(z|x,y). If it is not Normal, a draw and a tiny scale."""
     out = []
     device = next(model.parameters()).device
     for chunk in data.chunks(rows_at_once(model, data, most=1024)):

@@ -1,4 +1,4 @@
-"""How normal a row is, by name: one number a row, high where the row is like what the model has learned from.
+"""How normal a row is: one number per row, by the name of the score. High means like the training rows.
 
     loglik            log p(x|y) by importance sampling: what a density should say, and on tables says well
     reconstruction    log p(x|z,y) at the posterior's mean: how well the row comes back from its code
@@ -54,7 +54,7 @@ class Score:
         self.learned: dict[str, np.ndarray] = {}
 
     def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Score:
-        """Learn from rows X (N, ...) that the model was not trained on, and their condition y."""
+        """Learn from rows X (N, ...) that training did not see, and their condition y."""
         return self
 
     def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
@@ -120,7 +120,7 @@ class Regret(Score):
             with torch.no_grad():
                 start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
             if not isinstance(start, Normal):
-                raise UserError('score "regret" is for a flat model with posterior "normal": try "path" or "loglik"')
+                raise UserError('score "regret" needs a flat model with posterior "normal": try "path" or "loglik"')
 
             def elbo(q: Normal, k: int, seed: int) -> Tensor:
                 half = shared_noise(seed)(k // 2, *q.loc.shape).to(q.loc)
@@ -165,7 +165,7 @@ class Path(Score):
         statistics = self._statistics(fitted, X, y)
         if len(statistics) < 2:
             raise UserError(
-                f'score "path" learns from reference rows, and got {len(statistics)}: give at least 2, better some hundred'
+                f'score "path" learns from reference rows, but got {len(statistics)}: give at least 2, better some hundred'
             )
         self.learned = gaussian(statistics)
         return self
@@ -228,19 +228,19 @@ SCORES: dict[str, type[Any]] = {score.name: score for score in (LogLikelihood, R
 
 
 def new_score(name: str, fitted: Fitted, **options: Any) -> Score:
-    """The score of this name for this model; "auto" decided."""
+    """Make the score of this name for this model; decides "auto"."""
     if name == "auto":
         name = fitted.kind.score
     if name not in SCORES:
         raise UserError(f"score {name!r} is not one of the choices{near_matches(name, ['auto', *SCORES])}")
     if options and name != "loglik":
-        raise UserError(f"{', '.join(options)} is for the score loglik, not for {name!r}")
+        raise UserError(f"{', '.join(options)} belongs to the score loglik, not to {name!r}: leave it out")
     return SCORES[name](**options)
 
 
 def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:
-    """How much each value of a row has to do with how odd it is: -E[log p(x_j|z,y)] in nats, (N, ...) in the form of X.
-    Of a missing value it is 0, or, in a table that has such, the surprise that it is missing.
+    """How much each value contributes to how odd a row is: -E[log p(x_j|z,y)] in nats, (N, ...) in the form of X.
+    For a missing value it is 0, or in a table with missing values the surprise that it is missing.
 
     The mean is over p(z|x,y), by `k` samples from the posterior and their importance weights. It is a surprise given the rest
     of the row as far as z tells of it, in the column's own units: compare a column with itself in other rows, such as
@@ -259,8 +259,8 @@ def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.
 def by_chunks(
     fitted: Fitted, X: Any, y: Any, of: Callable[[Any, Tensor, Data], Tensor], *, samples: int = 1
 ) -> np.ndarray:
-    """`of(model, x, rows)`, a value a row, of all rows, in pieces that hold `samples` decoder outputs a row in memory. What is
-    unknown of a row's y is the likeliest."""
+    """Compute `of(model, x, rows)`, a value per row, for all rows, in pieces that hold `samples` decoder outputs per row in
+    memory. An unknown y counts as its likeliest value."""
     model, data, found = fitted.precise(), fitted.pack(X, y), []
     for rows in fitted.chunks(model, data, samples, most=None):
         rows.y = likeliest(model, rows.x, rows.y, rows.mask)
@@ -269,7 +269,7 @@ def by_chunks(
 
 
 def spread(q: Distribution) -> Tensor:
-    """The standard deviation of each unit of a posterior, (B, latent_dim): by its samples where it does not say."""
+    """The standard deviation of each unit of a posterior, (B, latent_dim), from samples if it has no closed form."""
     if isinstance(q, Normal):
         return q.scale.expand_as(q.loc)
     return q.sample(SAMPLES, shared_noise()).std(0)

@@ -1,4 +1,4 @@
-"""Rows to files; the form is told by the file's name."""
+"""Write rows to files; the file's name decides the format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STDOUT = Path("-")  # where texts go if no file is named
 
 
 def check_suffix(path: Path, allowed: Sequence[str]) -> str:
-    """The file's suffix; UserError where it is not one of those. Called before time is spent."""
+    """Return the file's suffix. UserError if it is not one of these, before time is spent."""
     suffix = path.suffix.lower()
     if suffix not in allowed:
         raise UserError(f"cannot write {path.name}: choose a name that ends in {', '.join(allowed)}")
@@ -29,14 +29,14 @@ def check_suffix(path: Path, allowed: Sequence[str]) -> str:
 
 
 def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Columns (N,) as .csv or .parquet."""
+    """Write columns (N,) as .csv or .parquet."""
     import pyarrow as pa
 
     write_pieces(path, [pa.table({name: np.asarray(values) for name, values in columns.items()})])
 
 
 def write_pieces(path: Path, tables: Iterable[Any]) -> int:
-    """Arrow tables, one below the other, as one .csv or .parquet; returns the number of rows. One at a time is in memory."""
+    """Write Arrow tables, one after another, as one .csv or .parquet. Returns the number of rows. One table at a time is in memory."""
     from pyarrow import csv, parquet
 
     writer_of: Any = csv.CSVWriter if path.suffix.lower() == ".csv" else parquet.ParquetWriter
@@ -56,7 +56,7 @@ def write_pieces(path: Path, tables: Iterable[Any]) -> int:
 
 
 def as_text(table: Any) -> Any:
-    """An Arrow table, its times and what has a format of its own as text."""
+    """Turn times, and columns with a format of their own, into text."""
     import pyarrow as pa
 
     for i, field in enumerate(table.schema):
@@ -69,8 +69,8 @@ def as_text(table: Any) -> Any:
 def write_rows(
     path: Path, rows: np.ndarray, kind: Any, pictures: Any = None, names: Mapping[str, np.ndarray] | None = None
 ) -> None:
-    """Rows in the user's own form as .npy, .npz, .csv, .parquet, or, for pictures, .png (a grid) or .gif (frames), or, for
-    texts, .txt or what is printed.
+    """Write rows in the user's own form as .npy, .npz, .csv or .parquet; pictures also as .png (a grid) or .gif (frames), and texts
+    as .txt or on the screen.
 
     `pictures`: options of the grid, such as its columns. `names`: columns (N,) that tell which row is which, such as the file of a
     picture, beside the rows of a .csv or .parquet.
@@ -83,7 +83,7 @@ def write_rows(
         options = {"low": kind.low, "high": kind.high}
         if kind.channels and kind.channels not in COLOURS:
             note(
-                f"pictures have {kind.channels} channels, {path.name} shows the first {min(3, kind.channels - 1)}: write .npy for all"
+                f"pictures have {kind.channels} channels, and {path.name} shows the first {min(3, kind.channels - 1)}: write .npy for all"
             )
         rows = kind.shown(rows)
         if suffix == ".png":
@@ -94,7 +94,7 @@ def write_rows(
             write_atomically(path, lambda p: save_gif(frames, p))
     elif suffix in (".npy", ".npz") and rows.dtype.hasobject:
         raise UserError(
-            f"cannot write {path}: these rows are objects, which {suffix} holds as a pickle alone. Choose .csv"
+            f"cannot write {path}: these rows are objects, which {suffix} can hold only as a pickle. Choose .csv"
         )
     elif suffix == ".npy":
         write_atomically(path, lambda p: save_with(np.save, p, rows))
@@ -115,7 +115,7 @@ def write_rows(
 
 
 def write_lines(path: Path, texts: Iterable[str]) -> None:
-    """A text a line, its own ends of lines as spaces."""
+    """Write one text per line; line ends within a text become spaces."""
     lines = "".join(re.sub(r"[\r\n]+", " ", text) + "\n" for text in texts)
     if path == STDOUT:
         sys.stdout.write(printable(lines) if sys.stdout.isatty() else lines)

@@ -277,7 +277,11 @@ class Table(Kind):
         return draw_until(n, wanted, draw, track)
 
     def sample_notes(self) -> list[str]:
-        return [f"samples lack columns that look like identifiers: {listed(self.left_out)}"] if self.left_out else []
+        return (
+            [f"samples do not have the columns that look like identifiers: {listed(self.left_out)}"]
+            if self.left_out
+            else []
+        )
 
     @property
     def value_names(self) -> list[str]:

@@ -28,14 +28,14 @@ from vaekit.training.data import Data, generator
 
 GAP = r"(?<!\w)___(?!\w)"
 NEVER = -1  # in `Pattern.after`: a code that may not come
-BEHIND = "a gap is behind the {} tokens that the model reads of a text: shorten it"
+BEHIND = "a gap comes after the {} tokens that the model reads of a text: shorten the text"
 
 
 def fill_in(
     model: nn.Module, kind: Text, texts: np.ndarray, y: Mapping[str, Tensor], draws: int | None, seed: int,
     k: int = CANDIDATES,
 ) -> list[np.ndarray]:  # fmt: skip
-    """Texts (N,), a word in place of each `___` -> `draws` sets of them, (N,) each; None: one set of the likeliest texts.
+    """Put a word in place of each `___` of texts (N,). Returns `draws` sets of texts, (N,) each; None: one set of the likeliest.
 
     Args:
         y: packed conditions of the texts. seed: of the draws. k: candidates written for each text.
@@ -58,7 +58,7 @@ def fill_in(
 
 
 def chosen(texts: list[str], weight: np.ndarray, draws: int | None, random: np.random.Generator) -> Any:
-    """Of candidates with weights (k,) the likeliest text, or `draws` of them at random."""
+    """Choose the likeliest of candidates with weights (k,), or draw `draws` of them."""
     if draws is not None:
         return [texts[j] for j in random.choice(len(texts), draws, p=weight)]
     total: dict[str, float] = {}
@@ -71,7 +71,7 @@ def chosen(texts: list[str], weight: np.ndarray, draws: int | None, random: np.r
 def candidates(
     model: nn.Module, kind: Text, pattern: Pattern, y: Mapping[str, Tensor], k: int, random: torch.Generator
 ) -> tuple[list[str], np.ndarray]:
-    """k texts that a pattern may be, and their importance weights (k,), which add up to 1.
+    """Draw k texts that fit a pattern, and their importance weights (k,), which add up to 1.
 
     Args:
         model: anything with `draw` whose likelihood is one of `Sentences`. y: packed conditions of the one text.
@@ -117,14 +117,14 @@ def candidates(
 
 
 def proposal(log_p: Tensor, stays: Tensor) -> Tensor:
-    """What to draw codes from, (b, V), by their log-probabilities (b, V). stays: codes that leave a gap open: where the model
-    would hardly end it, half of the candidates do so nevertheless, and are weighed for it."""
+    """The probabilities (b, V) to draw codes from, given their log-probabilities (b, V). stays: codes that leave a gap open. If the
+    model would hardly end a gap, half of the candidates end it anyway, and their weights make up for it."""
     leaving = log_p.masked_fill(stays, -math.inf).softmax(1)
     return torch.where(leaving.isnan(), log_p.softmax(1), (log_p.softmax(1) + leaving) / 2)
 
 
 def drawn(p: Tensor, uniform: Tensor) -> Tensor:
-    """One code of probabilities (b, V) each, by uniform numbers (b,); never one that has none."""
+    """Draw a code from each row of probabilities (b, V) with uniform numbers (b,); never one of probability 0."""
     edges = p.cumsum(1)
     place = torch.searchsorted(edges, (uniform * edges[:, -1])[:, None].to(edges), right=True)
     return place[:, 0].clamp_max((edges < edges[:, -1:]).sum(1))
@@ -132,7 +132,7 @@ def drawn(p: Tensor, uniform: Tensor) -> Tensor:
 
 @dataclass
 class Gap:
-    """Which codes may fill a gap, (V,) bool each: as the first, as one that wants another behind it (a space alone), further."""
+    """Which codes may fill a gap, (V,) bool each: first, as a start that needs another code after it (a space), and later."""
 
     first: np.ndarray
     opening: np.ndarray
@@ -193,13 +193,13 @@ class Pattern:
 
 
 class Reader:
-    """Reads texts with gaps as patterns. What fills a gap has no space in it; of a model of words it is one of them, never the unknown one, and where
-    something else touches the gap ("___,"), one that has the same in its place."""
+    """Reads texts with gaps as patterns. What fills a gap has no space in it. A model of words fills in a known word, and if something
+    touches the gap ("___,"), a word with the same in its place."""
 
     def __init__(self, kind: Text):
         if kind.level == "own":
             raise UserError(
-                "gaps are filled by models of bpe, word or char tokens, and this one has a tokenizer of your own"
+                "only models with bpe, word or char tokens fill gaps, and this one has your own tokenizer: train one of these"
             )
         self.kind = kind
         self.spelling = ["", *(kind.tokenizer.decode([i]) for i in range(kind.vocabulary - 1))]
@@ -209,7 +209,7 @@ class Reader:
         self.space = np.array([s == " " for s in self.spelling])
 
     def pattern(self, text: str) -> Pattern:
-        """UserError where a gap is behind what the model reads of a text, or nothing can fill it."""
+        """UserError if a gap is beyond what the model reads of a text, or nothing can fill it."""
         level, longest = self.kind.level, self.kind.longest
         gap = rf"\S*{GAP}\S*" if level == "word" else GAP
         between, gaps = re.split(gap, text), re.findall(gap, text)
@@ -233,6 +233,6 @@ class Reader:
         like = re.compile(r"\S+".join(map(re.escape, re.split(GAP, gap))))
         fitting = self.written & [bool(like.fullmatch(s)) for s in self.spelling]
         if not fitting.any():
-            raise UserError(f"no word that the model knows is like {gap!r}: put spaces around the gap")
+            raise UserError(f"the model knows no word that fits {gap!r}: put spaces around the gap")
         nothing = np.zeros_like(fitting)
         return Gap(fitting, nothing, nothing)
