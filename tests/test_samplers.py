@@ -167,7 +167,9 @@ def test_a_mixture_fits_codes_of_few_rows_and_of_units_out_of_use():
         )  # of the log 4 + 2 log(1 / 0.2) - ... there is to gain; and little is lost
 
 
-@pytest.mark.parametrize(("rows", "said"), [(300, "does not fit the codes of held-out rows better"), (8, "too few rows were held out")])
+@pytest.mark.parametrize(
+    ("rows", "said"), [(300, "does not fit the codes of held-out rows better"), (8, "too few rows were held out")]
+)
 def test_where_the_prior_is_as_good_samples_come_from_it_and_a_note_says_so(rows, said):
     x = np.random.default_rng(0).normal(size=(rows, 3))  # there is nothing to learn of it
     vae = vk.VAE(2, size="small", epochs=1)

@@ -510,7 +510,10 @@ def test_minus_1_among_words_is_unknown_and_a_note_counts_it(tmp_path):
     pd.DataFrame(x).assign(y=y).to_csv(tmp_path / "t.csv", index=False)
     said = []
     recipe = Recipe(str(tmp_path / "t.csv"), label_column="y", settings=quick)
-    with pytest.warns(Note, match="count as unknown: '-1' .30 rows"), pytest.warns(Note, match="learns 'Unknown' as a class"):
+    with (
+        pytest.warns(Note, match="count as unknown: '-1' .30 rows"),
+        pytest.warns(Note, match="learns 'Unknown' as a class"),
+    ):
         _, estimator = recipe.train(tmp_path / "run", say=said.append)
     assert estimator.classes_.tolist() == model.classes_.tolist()
     assert "'y' is known of 30 of 60 rows: Unknown 10, d0 7, d1 7, d2 6" in said[1]
