@@ -260,7 +260,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
 
 
 def test_numbers_that_are_partly_missing():
-    """A curve in three dimensions, the place along which is known of 20 rows."""
+    """A curve in three dimensions, the place along which is known in 20 rows."""
     rng = np.random.default_rng(0)
     place = rng.uniform(-3, 3, 600)
     x = np.c_[np.sin(place), np.cos(place), place**2 / 5] + 0.05 * rng.normal(size=(600, 3))
@@ -346,7 +346,7 @@ def test_a_class_with_one_label_and_a_single_class_work():
 
 def test_what_is_said_of_wrong_use(moons):
     x, _, model = moons
-    with pytest.raises(UserError, match="give y as well"):
+    with pytest.raises(UserError, match="give y too"):
         model.inverse_transform(model.transform(x[:2]))
     with pytest.raises(UserError, match="all values are NaN"):
         vk.SemiSupervisedRegressor(2).fit(x, np.full(len(x), np.nan))
@@ -432,7 +432,7 @@ def run(tmp_path_factory):
 
 def test_fit_says_what_labels_are_worth(run):
     folder, said = run
-    assert "'label' is known of 1797 of 1797 rows: 3 183, 1 182, 5 182, " in said
+    assert "'label' is known in 1797 of 1797 rows: 3 183, 1 182, 5 182, " in said
     assert "; the model learns from 40 of these" in said
     right, alone = map(
         float, re.search(r"predicted right ([\d.]+)% of 180 labels; ([\d.]+)% by the same network", said).groups()
@@ -516,7 +516,7 @@ def test_minus_1_among_words_is_unknown_and_a_note_counts_it(tmp_path):
     ):
         _, estimator = recipe.train(tmp_path / "run", say=said.append)
     assert estimator.classes_.tolist() == model.classes_.tolist()
-    assert "'y' is known of 30 of 60 rows: Unknown 10, d0 7, d1 7, d2 6" in said[1]
+    assert "'y' is known in 30 of 60 rows: Unknown 10, d0 7, d1 7, d2 6" in said[1]
 
 
 def test_a_label_that_is_unknown_is_predicted_before_a_row_is_rebuilt(moons):

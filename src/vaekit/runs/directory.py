@@ -151,7 +151,9 @@ def check_resumable(folder: Path, new: dict[str, Any], resume: bool) -> None:
         raise UserError(f"{folder} already holds a run: add --resume to continue it, or choose another --out")
     old = read_config(folder)
     if (folder / MODEL).exists() and not (folder / CHECKPOINT).exists():
-        raise UserError(f"{folder} holds weights but no {CHECKPOINT} to continue from: choose another --out to start again")
+        raise UserError(
+            f"{folder} holds weights but no {CHECKPOINT} to continue from: choose another --out to start again"
+        )
     for name, value in new["settings"].items():
         if name not in MAY_CHANGE_ON_RESUME and old["settings"].get(name) != value:
             raise UserError(
@@ -330,4 +332,6 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     except PermissionError as e:
         raise UserError(f"no permission to read {path}: change its permissions") from e
     except (OSError, ValueError, TypeError, OverflowError, csv.Error) as e:
-        raise UserError(f"{path} is damaged ({e}): restore it from a copy, or delete it (the model does not need it)") from e
+        raise UserError(
+            f"{path} is damaged ({e}): restore it from a copy, or delete it (the model does not need it)"
+        ) from e

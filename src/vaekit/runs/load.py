@@ -62,7 +62,9 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: s
     estimator.device = device
     tensors, about = read_tensors(folder / MODEL, "model")
     if about.get("run") != identity(values):
-        raise UserError(f"{folder}: {CONFIG} and {MODEL} do not fit each other: one belongs to another run, or was changed")
+        raise UserError(
+            f"{folder}: {CONFIG} and {MODEL} do not fit each other: one belongs to another run, or was changed"
+        )
     try:
         estimator.fitted_ = fitted = rebuilt(folder, values, estimator)
         put_weights(fitted.model, tensors)
