@@ -182,7 +182,7 @@ MISTAKES = {
     f"fit digits[0:60] --latent-dim {10**12}": "latent_dim=1000000000000 has to be",
     f"fit digits[0:60] --out {'x' * 300}": "File name too long",
     "fit digits[0:60] --resize 0x8": "--resize takes WIDTHxHEIGHT",
-    "fit series.csv --kind series --window 8 --likelihood mixed": "likelihood 'mixed' does not fit this kind of data",
+    "fit series.csv --kind series --window 8 --likelihood mixed": "likelihood 'mixed' is for tables of named columns",
     "fit texts.txt --objective vae_gan": "'vae_gan' needs decoded values that have gradients",
     "fit rows.npy --config nowhere.yaml": "nowhere.yaml",
     "fit tabel.csv": "did you mean 'table.csv'? (known: digits, ",

@@ -337,7 +337,7 @@ def test_training_that_was_stopped_ends_with_the_same_weights(tmp_path):
     ("settings", "said"),
     [
         ({"prior": "vamp"}, "'mixture' or 'flow'"),
-        ({"likelihood": "normal"}, "likelihood 'normal' does not fit this kind of data"),
+        ({"likelihood": "normal"}, "likelihood 'normal' is for other data than texts"),
         ({"network": "conv"}, "leave it out for texts"),
         ({"binarize": "dynamic"}, "binarize is for pictures"),
         ({"structure": "ladder"}, "structure"),

@@ -114,7 +114,7 @@ class Number:
         try:
             values = [float(part) for part in text.split(",")]
         except ValueError:
-            raise UserError(f"condition {name!r} is a number, got {text!r}") from None
+            raise UserError(f"condition {name!r} has to be a number, got {text!r}") from None
         if len(values) != len(self.mean):
             raise UserError(
                 f"condition {name!r} has {len(self.mean)} numbers, got {len(values)}: separate them by commas"

@@ -1,4 +1,4 @@
-"""What training makes: a model, and all that was learned of its data. A run directory keeps it, and everything else reads it."""
+"""What training makes: a model, and everything that was learned about its data. A run directory keeps it, and everything else reads it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 1024  # at most
 
 @dataclass
 class Learned:
-    """A module that was learned beside the model, such as a sampler, and the options it was made with."""
+    """A module that was learned beside the model, such as a sampler, with the options that made it."""
 
     module: nn.Module
     options: dict[str, Any]
@@ -69,7 +69,7 @@ class Fitted:
         return next(self.model.parameters()).device
 
     def to(self, device: str | torch.device) -> Fitted:
-        """Move the model and what was learned beside it. A model that does not fit leaves all as it was: UserError."""
+        """Move the model and what was learned beside it. UserError if it does not fit; then nothing has changed."""
         device = device if isinstance(device, torch.device) else chosen_device(device)
         before = self.device
         modules = [self.model, *(each.module for each in self.samplers.values())]
@@ -86,8 +86,8 @@ class Fitted:
         return self
 
     def precise(self, module: nn.Module | None = None) -> Any:
-        """A copy of the model, or of what was learned beside it, in float64: what it says of a row then does not depend on the
-        rows beside it. Apple's GPUs have no float64: float32 there."""
+        """Copy the model, or what was learned beside it, in float64: its result for a row then does not depend on the rows beside it.
+        Apple's GPUs have no float64: there it is float32."""
         return copy.deepcopy(self.model if module is None else module).to(self.dtype).requires_grad_(False)
 
     @property
@@ -97,7 +97,7 @@ class Fitted:
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 
     def pack(self, X: Any, y: Any = None, dtype: torch.dtype | None = None) -> Data:
-        """Rows X, in any form that this kind of data comes in, and their conditions -> tensors, on the CPU."""
+        """Turn rows X, in any form of this kind of data, and their conditions into tensors, on the CPU."""
         rows = self.kind.take(X)
         if not len(rows):
             raise UserError("X has no rows: give at least one")
@@ -123,7 +123,7 @@ class Fitted:
 
 
 def check_reach(x: Tensor, mask: Tensor | None) -> None:
-    """UserError for a value of packed rows x (N, ...) that is so far from all that was learned from that sums overflow."""
+    """UserError for a value of packed rows x (N, ...) that is so far from the training data that sums overflow."""
     if not x.is_floating_point():
         return
     far = ~(x.abs() <= FAR)

@@ -39,7 +39,7 @@ from vaekit.show.drawing import (
 from vaekit.show.words import cell, duration, nats, number, short
 
 ROWS, EVALUATED_ROWS, IW_SAMPLES = 2000, 1000, 100
-COLUMNS, UNITS, MAPS = 12, 8, 3  # at most so many are shown
+COLUMNS, UNITS, MAPS = 12, 8, 3  # the most that are shown
 REACH = 3  # standard deviations of the codes of a traversal, to each side
 
 
@@ -85,7 +85,7 @@ def write_report(
 
 
 def write_page(folder: Path, template: str, estimator: Learner, **contents: Any) -> Path:
-    """`folder`/report.html of a template that extends page.html.j2, which has what every report has."""
+    """Write `folder`/report.html from a template that extends page.html.j2, the part that all reports share."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -104,7 +104,7 @@ def write_page(folder: Path, template: str, estimator: Learner, **contents: Any)
 
 @dataclass
 class Panel:
-    """A small figure, one of several beside each other."""
+    """A small figure among others."""
 
     title: str
     svg: Markup
@@ -112,7 +112,7 @@ class Panel:
 
 
 def about(shown: Shown) -> dict[str, Any]:
-    """What was trained on what, in words."""
+    """Say in words what was trained on what."""
     estimator, kind = shown.estimator, shown.estimator.kind_
     if shown.pictures:
         colours = {0: "grey", 1: "grey", 3: "colour", 4: "colour and transparency"}
@@ -275,7 +275,7 @@ def samples(shown: Shown) -> dict[str, Any]:
 
 
 def latent_maps(shown: Shown) -> Iterator[dict[str, Any]]:
-    """The latent codes in two dimensions, (1000 wide, 640 high), coloured by what is known of the rows."""
+    """Draw the latent codes in two dimensions (1000 wide, 640 high), coloured by what is known about the rows."""
     codes = shown.codes - shown.codes.mean(0)
     if codes.shape[1] > 2:
         left, size, _ = np.linalg.svd(codes, full_matrices=False)
@@ -350,7 +350,7 @@ def traversals(shown: Shown, results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def units(results: Mapping[str, Any], spread: np.ndarray) -> dict[str, Any] | None:
-    """KL of each unit, the most first. spread: the variance of each over the rows, by which the active ones are told."""
+    """The KL of each unit, the largest first. spread: the variance of each unit over the rows, which tells active ones."""
     if not results["kl_per_unit"]:
         return None
     kl = np.asarray(results["kl_per_unit"])
@@ -376,7 +376,7 @@ def units(results: Mapping[str, Any], spread: np.ndarray) -> dict[str, Any] | No
 
 
 def settings(estimator: Learner) -> list[tuple[str, str]]:
-    """Every setting that has a value, and the likelihood that "auto" came to."""
+    """Every setting that has a value, and the likelihood that "auto" chose."""
     values = run.config(estimator.fitted_)
     likelihood = {f"likelihood ({name})": value for name, value in values["likelihood"].items() if value is not None}
     chosen = {name: value for name, value in values["settings"].items() if value is not None} | likelihood
@@ -384,7 +384,7 @@ def settings(estimator: Learner) -> list[tuple[str, str]]:
 
 
 def commands(folder: Path, shown: Shown) -> list[tuple[str, str]]:
-    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    """(what it does, the command), ready to paste into a shell in the present folder."""
     path = from_here(folder)
     name = shlex.quote(path)
     source = str(shown.estimator.data_.get("source") or "SOURCE")

@@ -163,7 +163,7 @@ def samples(estimator: SeriesVAE, values: np.ndarray, names: list[str]) -> list[
 
 
 def commands(folder: Path, estimator: SeriesVAE) -> list[tuple[str, str]]:
-    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    """(what it does, the command), ready to paste into a shell in the present folder."""
     path = from_here(folder)
     run, source = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))
     return [

@@ -1,4 +1,4 @@
-"""The report of a table's model: is its synthetic table any good, is it of use, and what does it give away.
+"""The report of a model of tables: is its synthetic table any good, is it useful, and what does it reveal?
 
 How it looks is `table_report.html.j2`; what it shares with other reports is in `report` and `page.html.j2`.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROWS, EVALUATED_ROWS, IW_SAMPLES = 20_000, 1000, 100
-COLUMNS, CLASSES, WORST, EXAMPLES = 24, 8, 5, 8  # at most so many are shown
+COLUMNS, CLASSES, WORST, EXAMPLES = 24, 8, 5, 8  # the most that are shown
 SCORES = {"macro_f1": "macro F1", "auc": "AUC", "accuracy": "accuracy", "r2": "R²"}
 
 
@@ -86,7 +86,7 @@ def write_table_report(
 
 
 def drawn(estimator: VAE, real: pa.Table, given: list[str]) -> pa.Table:
-    """As many new rows, under the conditions of the real ones."""
+    """Draw as many new rows, under the conditions of the real ones."""
     rows = to_frame(estimator.sample(len(real), conditions(real, given), random_state=estimator.seed_)).table()
     for name in given:
         if name not in rows.column_names:
@@ -99,7 +99,7 @@ def conditions(table: pa.Table, given: list[str]) -> dict[str, np.ndarray] | Non
 
 
 def kinds(estimator: VAE) -> dict[str, str]:
-    """What the measures are to take a column for, where the model knows better than the type says."""
+    """The kinds of columns for the measures, where the model knows more than the type says."""
     found = {}
     for name, column in estimator.kind_.schema.items():
         if column.kind in ("binary", "categorical"):
@@ -113,7 +113,7 @@ def kinds(estimator: VAE) -> dict[str, str]:
 
 
 def about(estimator: VAE, real: pa.Table, unseen: pa.Table, given: list[str]) -> dict[str, Any]:
-    """What was trained on what, in words."""
+    """Say in words what was trained on what."""
     wide = len(estimator.kind_.columns)
     return {
         "model": "Conditional variational autoencoder of a table" if given else "Variational autoencoder of a table",
@@ -227,7 +227,7 @@ def bars(name: str, real: Any, synthetic: Any) -> Any:
 
 
 def bare(axes: Axes) -> None:
-    """Shares need no scale: they are there to be compared."""
+    """Draw no scale: shares are only compared."""
     axes.set_ylim(0)
     axes.set_yticks([])
     axes.grid(False)
@@ -267,7 +267,7 @@ def pairs(names: list[str], found: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def efficacy(found: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Rows of a table, and the first of the scores as a share of the real one; None where no column was predicted."""
+    """Rows of a table, and the first score as a share of the real one; None if no column was predicted."""
     if "efficacy" not in found:
         return None
     real, synthetic = found["efficacy"]["real"], found["efficacy"]["synthetic"]
@@ -296,7 +296,7 @@ def text(value: Any) -> str:
 
 
 def commands(folder: Path, estimator: VAE) -> list[tuple[str, str]]:
-    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    """(what it does, the command), ready to paste into a shell in the present folder."""
     path = from_here(folder)
     name, rows = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))
     return [

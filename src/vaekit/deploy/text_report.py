@@ -1,4 +1,4 @@
-"""The report of a model of texts: what it writes, what comes back, what surprises it, and whether it copies.
+"""The report of a model of texts: what it writes, what it reconstructs, what surprises it, and whether it copies.
 
 How it looks is `text_report.html.j2`; what it shares with other reports is in `report` and `page.html.j2`.
 """
@@ -75,7 +75,7 @@ def write_text_report(
 
 
 def about(estimator: VAE, texts: np.ndarray) -> dict[str, Any]:
-    """What was trained on what, in words."""
+    """Say in words what was trained on what."""
     kind = estimator.kind_
     what = "variational autoencoder" if estimator.model_.latent_dim else "language model"
     model = f"{'conditional ' if estimator.conditions_.named else ''}{what} of texts"
@@ -93,7 +93,7 @@ def about(estimator: VAE, texts: np.ndarray) -> dict[str, Any]:
 
 
 def varied(texts: np.ndarray, words: bool = True) -> np.ndarray:
-    """Which texts are shown: the first that are neither the shortest nor the longest, and no two alike."""
+    """Choose the texts to show: the first that are neither the shortest nor the longest, all different."""
     lengths = np.array([len(pieces(text, words)) for text in texts])
     usual = (lengths >= np.quantile(lengths, 0.1)) & (lengths <= np.quantile(lengths, 0.9))
     _, first = np.unique(texts.astype(str), return_index=True)
@@ -130,7 +130,7 @@ def classes(estimator: VAE) -> list[tuple[str, list[str]]]:
 def reconstructions(
     texts: Sequence[str] | np.ndarray, back: Sequence[str] | np.ndarray, words: bool = True
 ) -> list[dict[str, Any]]:
-    """Each text and what comes back, as (word or character, whether the other has it in its place)."""
+    """Each text and its reconstruction, as (word or character, whether the other has it in its place)."""
     found = []
     for text, other in zip(texts, back, strict=True):
         a, b = pieces(text, words), pieces(other, words)
@@ -143,7 +143,7 @@ def reconstructions(
 
 
 def interpolations(estimator: VAE, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Ways from one text to another, the ends being what comes back of them."""
+    """Paths from one text to another; the ends are their reconstructions."""
     pairs = list(zip(texts[::2], texts[1::2], strict=False))[:PAIRS]
     return [{"a": a, "b": b, "steps": list(estimator.interpolate(a, b, STEPS))} for a, b in pairs]
 
@@ -176,8 +176,8 @@ def surprises(
 
 
 def copies(written: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict[str, Any]:
-    """How many samples are training texts word for word, beside held-out texts, which show how often that is chance; and the
-    training texts that are most like some samples."""
+    """How many samples are training texts word for word, beside held-out texts, which show how often that happens by chance; and
+    the training texts that are most similar to some samples."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     known = {" ".join(text.split()) for text in train}
@@ -202,7 +202,7 @@ def copies(written: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
 
 
 def commands(folder: Path, estimator: VAE, texts: Sequence[str]) -> list[tuple[str, str]]:
-    """(what it does, the command), ready to paste into a shell that is where this one is."""
+    """(what it does, the command), ready to paste into a shell in the present folder."""
     path = from_here(folder)
     run, source = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))
     a, b = (shlex.quote(text) for text in (*texts, "one text", "another text")[:2])

@@ -111,7 +111,7 @@ class VampPrior(Prior):
     and the condition asked for decides their weights.
 
     Args:
-        components: how many pseudo-inputs. Each is encoded anew at every step, so training slows with their number.
+        components: the number of pseudo-inputs. Every step encodes all of them, so training slows with their number.
     """
 
     def __init__(self, latent_dim: int, condition_features: int = 0, *, components: int = 128, hidden: int = HIDDEN):

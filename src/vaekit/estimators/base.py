@@ -35,7 +35,7 @@ CALL = 9  # an address of random numbers
 
 
 def learned(name: str) -> Any:
-    """An attribute that a fitted estimator has of its `fitted_`."""
+    """An attribute of an estimator that comes from its `fitted_`."""
     return property(attrgetter(f"fitted_.{name}"))
 
 
@@ -90,7 +90,7 @@ class Learner(BaseEstimator):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def build(self, kind: Any, conditions: Conditions, likelihood: Any) -> Any:
-        """The model for such rows and conditions, with fresh weights."""
+        """Make the model for such rows and conditions, with fresh weights."""
         raise NotImplementedError
 
     def _split(self, data: Data) -> tuple[Tensor, Tensor]:
@@ -98,7 +98,7 @@ class Learner(BaseEstimator):
         return split(len(data), self.validation, self.seed_)
 
     def training(self) -> Training:
-        """How a fitted estimator trains: as the user says, else as suits data of its kind, else as `Training` has it."""
+        """How a fitted estimator trains: as the user says, else as suits its kind of data, else with the defaults of `Training`."""
         own = {
             "epochs": self.epochs, "minutes": self.minutes, "batch_size": self.batch_size, "device": self.device,
             "learning_rate": self.learning_rate, "patience": self.patience, "seed": self.seed_, **self._training_extras(),
@@ -116,7 +116,7 @@ class Learner(BaseEstimator):
 
     @contextmanager
     def _seeded(self) -> Iterator[tuple[int, list[str]]]:
-        """`vaekit.training.guards.seeded`: the seed, and the notes that are made. An estimator whose learning fails is as it was
+        """`vaekit.training.guards.seeded`: the seed, and the notes that are made. If learning fails, the estimator is as it was
         before."""
         before = dict(self.__dict__)
         seed = secrets.randbits(31) if self.random_state is None else self.random_state
@@ -170,7 +170,7 @@ class Learner(BaseEstimator):
         return model
 
     def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> tuple[Data, Data] | None:
-        """Train the model; returns the training and the validation rows where this process may go on by itself."""
+        """Train the model. Returns the training and the validation rows if this process may continue by itself."""
         training, fitted = self.training(), self.fitted_
         train, valid = (subset(data, rows) for rows in self._split(data))
         if not len(train):
@@ -205,7 +205,7 @@ class Learner(BaseEstimator):
         return partial(self.parts[what][name], **options)
 
     def _objective(self) -> Objective:
-        """What a fitted estimator is trained by."""
+        """The objective of a fitted estimator."""
         part = self.objective
         if part == "auto":
             part = self.kind_.objective if self.model_.latent_dim else "elbo"
@@ -215,7 +215,7 @@ class Learner(BaseEstimator):
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def to(self, device: str) -> Any:
-        """Move the model to a device: "cpu", "cuda", "cuda:1", "mps", or "auto", a GPU where there is one."""
+        """Move the model to a device: "cpu", "cuda", "cuda:1", "mps", or "auto": a GPU if there is one."""
         check_is_fitted(self)
         self.device = device
         self.fitted_.to(device)
@@ -236,7 +236,7 @@ class Learner(BaseEstimator):
         return directory.save(Path(run), self.fitted_)
 
     def count_columns(self) -> None:
-        """Set what scikit-learn wants to know of columns, where rows have some."""
+        """Set the attributes about columns that scikit-learn expects, if rows have columns."""
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fitted_")

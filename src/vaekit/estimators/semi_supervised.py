@@ -99,7 +99,7 @@ class SemiSupervised(VAE):
         self._show_labels(data)
 
     def _show_labels(self, data: Data) -> None:
-        """The labelled rows stay with the model, which learns from all of them at each step."""
+        """Give the labelled rows to the model, which learns from all of them at each step."""
         some = data[is_known(data.y[self.target_]).nonzero().squeeze(1)]
         self.model_.learn_from(self.kind_.batch(some.x, fixed_uniform()), some.mask, some.y[self.target_])
 
@@ -203,15 +203,15 @@ class SemiSupervised(VAE):
         return super().inverse_transform(Z, y, **options)
 
     def reconstruct(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
-        """X by way of its latent codes; see `VAE.reconstruct`. y: predicted where it is left out or unknown."""
+        """Reconstruct X from its latent codes; see `VAE.reconstruct`. y: predicted if it is left out or unknown."""
         return super().reconstruct(X, self._known_or_predicted(X, y), **options)
 
     def impute(self, X: Any, y: Any = None, **options: Any) -> Any:
-        """X with its gaps filled; see `VAE.impute`. y: predicted where it is left out."""
+        """Fill the gaps of X; see `VAE.impute`. y: predicted if it is left out."""
         return super().impute(X, self._known_or_predicted(X, y), **options)
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, **options: Any) -> np.ndarray:
-        """The way from row a to row b through the latent space; see `VAE.interpolate`. y stays fixed along
+        """Walk from row a to row b through the latent space; see `VAE.interpolate`. y stays fixed along
         the path; if it is left out, it is what is predicted for a."""
         if self.target_ not in self.conditions_.name(y):
             y = self.predict(self._ends(a, b))[0]  # type: ignore[attr-defined]
@@ -353,7 +353,7 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
         return (mean, deviation) if return_std else mean
 
     def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
-        """New rows, of target y or, where it is left out, of targets of the Normal that the model takes y for; see `VAE.sample`."""
+        """Draw new rows with target y; if it is left out, with targets from the model's Normal p(y). See `VAE.sample`."""
         check_is_fitted(self)
         seed = self._call_seed(random_state)
         if y is None:

@@ -45,7 +45,7 @@ class SeriesVAE(VAE):
 
     Args:
         window: time steps of a window. A series may be shorter, if one of them is not.
-        likelihood: "auto" is "autoregressive": Normal, the errors of neighbouring steps correlated as the data has them. The
+        likelihood: "auto" is "autoregressive": Normal, with errors of neighbouring steps that are correlated as in the data. The
             others take errors for independent.
         latent_dim, size, ..., trainer: as for `VAE`. Networks are fully connected.
         validation: share of the windows held out to choose the best epoch by: one stretch of time, and no window of training
@@ -133,8 +133,8 @@ class SeriesVAE(VAE):
     def score_samples(
         self, X: Any, y: Any = None, *, k: int | None = None, by: str = "window", track: Any = list
     ) -> Any:
-        """How likely each time step is, in nats, low where it is odd: (T,) float64, for several series a list of such, for a
-        table (rows,).
+        """How likely each time step is, in nats; low means odd: (T,) float64, for several series a list of them, for a table
+        (rows,).
 
         Args:
             k: importance samples a window; 32 by default.
@@ -185,8 +185,8 @@ class SeriesVAE(VAE):
         return float(np.nanmean(np.concatenate(scores) if isinstance(scores, list) else scores))
 
     def reconstruct(self, X: Any, y: Any = None, **options: Any) -> Any:
-        """X by way of its windows' latent codes, the mean over the windows that hold a step, in the shape of X; of a table
-        (steps, channels), those included that had no row."""
+        """Reconstruct X from the latent codes of its windows: the mean over the windows that hold a step, in the shape of X. For a
+        table (steps, channels), with the steps that had no row."""
         self.kind_.written(None, **options)  # which has none
         series, means = self._series(X), []
         with torch.no_grad():
@@ -208,15 +208,15 @@ class SeriesVAE(VAE):
     def impute(
         self, X: Any, y: Any = None, *, draws: int | None = None, random_state: Seed | None = None, track: Any = list
     ) -> Any:
-        """X with its gaps filled, in the shape of X; of a table (steps, channels), those included that had no row. What is
-        there stays as it is.
+        """Fill the gaps of X, in the shape of X; for a table (steps, channels), with the steps that had no row. Known values
+        stay as they are.
 
         A gap is filled from its beginning on, half a window at a time, given what is there and what has been filled. Values that
         are there are then hidden in gaps of the same lengths and filled, too: by how far off they are the spread of the draws is
         calibrated (`calibrated_spread`). A note names each channel whose gaps are filled no better than by its mean.
 
         Args:
-            draws: None: the best guess, the mean of several draws. A number: a list of so many series, each a draw from what
+            draws: None: the best guess, the mean of several draws. A number: a list of that many series, each a draw from what
                 the gaps may hold given the rest.
             random_state: seed; None takes the estimator's.
             track: wraps the list of pieces of work, to show progress.
@@ -255,8 +255,8 @@ class SeriesVAE(VAE):
         return np.where(np.isnan(values), whole.unpack(x)[:, : len(values)], values)
 
     def _checked_spread(self, model: Any, series: TimeSeries, random: torch.Generator) -> np.ndarray:
-        """`calibrated_spread` of each channel, (channels,), by values that are hidden where the gaps would be if they were shifted
-        in time; 1 where there are too few."""
+        """`calibrated_spread` of each channel, (channels,), from known values that are hidden at the places of the gaps, shifted in
+        time; 1 if there are too few."""
         checked: list[tuple[np.ndarray, ...]] = []  # values, their fills, spreads of these, whether it was hidden
         for values in series.values:
             missing = np.isnan(values)

@@ -146,7 +146,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 learned = kind.infer(rows, LIKELIHOODS[name].real_valued, columns, **options)
                 conditions = Conditions.infer(y, condition_kinds)
             if self.latent_dim < learned.least_latent_dim:
-                raise UserError(f"latent_dim={self.latent_dim} is too small: at least {learned.least_latent_dim}")
+                raise UserError(f"latent_dim={self.latent_dim} is too small: give at least {learned.least_latent_dim}")
             known = conditions.pack(y, len(rows))
             if known and not warm:
                 conditions.learn(y, known)
@@ -162,17 +162,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             return self._learn(data, folder, resume, list(watchers))
 
     def _likelihood(self, kind: type[Kind], options: Mapping[str, Any], rows: Any) -> tuple[str, dict[str, Any]]:
-        """Name and options of the likelihood, "auto" decided. UserError where it is for another kind of data."""
+        """Name and options of the likelihood; decides "auto". UserError if it is for another kind of data."""
         name, said = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
         name = kind.default_likelihood(rows, **options) if name == "auto" else name
         owner = next((k for k in kinds().values() if k.only_likelihood == name), None)
         if name != (kind.only_likelihood or name) or owner not in (None, kind):
-            of = f"{owner.noun}, and these are {kind.noun}" if owner else f"other data than {kind.noun}"
+            of = f"{owner.noun}, but these are {kind.noun}" if owner else f"other data than {kind.noun}"
             raise UserError(f"likelihood {name!r} is for {of}: leave likelihood out")
         return name, said
 
     def _start(self, data: Data) -> None:
-        """What parts of a new model learn from the data before training."""
+        """Let the parts of a new model learn from the data before training."""
         train, _ = self._split(data)
         some = data[train[torch.randperm(len(train), generator=generator(self.seed_, START))[:1024]]]
         x, _ = next(iter(Chunks(some, self.kind_)))
@@ -202,7 +202,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         build: Any = self._part("structure")
         if build.func is not STRUCTURES["flat"]:
             if kind.only_flat:
-                raise UserError(f"models of {kind.noun} have structure 'flat' alone: leave structure out")
+                raise UserError(f"models of {kind.noun} have only structure 'flat': leave structure out")
             return build(likelihood, condition, features)
         encoder, decoder = kind.networks(self.size, network)
         return build(
@@ -244,8 +244,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Latent codes, the posterior means: (N, ...) -> (N, latent_dim) float64. y: the condition, where there is one; where it is
-        unknown the encoder sees that."""
+        """Latent codes, the posterior means: (N, ...) -> (N, latent_dim) float64. y: the condition, if there is one; the encoder
+        sees where it is unknown."""
         return self._fitted().encode(self._rows(X), self._given(y)).double().numpy()
 
     def inverse_transform(
@@ -330,7 +330,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         Args:
             y: condition; where it is unknown the networks see that, and it is not averaged over.
             draws: None: the best guess of each cell, the mean of a number and the likeliest category, and of texts the likeliest
-                text. A number: a list of so many tables, each a draw from what the gaps may hold given the rest (multiple
+                text. A number: a list of that many tables, each a draw from what the gaps may hold given the rest (multiple
                 imputation): what is computed from each of them varies as much as the gaps leave open.
             random_state: seed; None takes the estimator's.
             track: wraps the list of pieces of work, to show progress.
@@ -380,8 +380,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return float(self.score_samples(X, y).mean())
 
     def evaluate(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> dict[str, Any]:
-        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and for what is added of
-        texts and of tables their kinds. k: importance samples; by default 500, and 20 for texts."""
+        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and
+        the kinds of texts and tables for what they add. k: importance samples; by default 500, and 20 for texts."""
         return likelihood.evaluate(self._fitted(), self._rows(X), self._given(y), k=k, track=track)
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
@@ -391,7 +391,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self.fitted_
 
     def _given(self, y: Any) -> Any:
-        """Conditions in the form in which `Conditions` takes them."""
+        """Conditions in the form that `Conditions` takes."""
         return y
 
     def _as_given(self, rows: Any) -> Any:
@@ -399,7 +399,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self.kind_.as_given(rows, self.fitted_.form, self.data_.get("own"))
 
     def _new_rows(self, X: Any, source: str = "auto") -> tuple[type[Kind], dict[str, Any], Any]:
-        """The kind of data that X is of, what the user says of it, and checked rows to learn from."""
+        """Find the kind of data of X. Also returns what the user says about it, and checked rows to learn from."""
         name, _ = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
         found, options, X = chosen_kind(self.kind, X, name, source)
         if found.has_columns and not isinstance(X, Frame):
@@ -407,7 +407,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return found, options, found.check(X, **options)
 
     def _rows(self, X: Any) -> Any:
-        """Rows that fit the model, as scikit-learn checks them, where they have columns."""
+        """Check rows against the model; if they have columns, as scikit-learn does."""
         if isinstance(X, Frame) or not self.kind_.has_columns:
             return X
         X = as_array(X)
@@ -424,7 +424,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             _check_n_features(self, X, reset=False)
 
     def count_columns(self) -> None:
-        """How many columns the model was fitted to, and their names, as scikit-learn calls them."""
+        """Set the number and the names of the columns, as scikit-learn calls them."""
         if self.kind_.has_columns:
             self.n_features_in_ = len(self.kind_.columns or self.kind_.mean)
             if self.kind_.columns:

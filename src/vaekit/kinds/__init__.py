@@ -1,4 +1,4 @@
-"""Kinds of data. Each is one file or folder, with a class `Kind` that knows all that is particular to it.
+"""Kinds of data. Each is one file or folder, with a class `Kind` that knows everything particular to it.
 
 To add one, write the file and name its class in `KINDS`; or ship it in a package of your own, with an entry point of the group
 `vaekit.kinds`.
@@ -42,12 +42,12 @@ def kinds() -> dict[str, type[Kind]]:
 
 
 def kind_part(part: Part) -> tuple[str, dict[str, Any]]:
-    """Name and options of the setting `kind`, in which the name may be left out. UserError where there is no such kind."""
+    """Name and options of the setting `kind`; the name may be left out. UserError if there is no such kind."""
     return choose("kind", {"name": "auto", **part} if isinstance(part, Mapping) else part, ["auto", *kinds()])
 
 
 def check_kind(part: Part) -> None:
-    """UserError where the setting `kind` cannot be right, whatever the data."""
+    """UserError if the setting `kind` cannot be right, whatever the data."""
     name, options = kind_part(part)
     for option, value in options.items():
         owners = [k for k in kinds().values() if name in ("auto", k.name) and option in options_of(k.infer)]
@@ -57,7 +57,7 @@ def check_kind(part: Part) -> None:
 def chosen_kind(
     part: Part, X: Any, likelihood: str = "auto", source: str = "auto"
 ) -> tuple[type[Kind], dict[str, Any], Any]:
-    """The kind of data that X is of, the options of it that the user gives, and X as an array, a table or as it is.
+    """Find the kind of data of X. Also returns the options that the user gives for it, and X as an array, a table or as it is.
 
     Args:
         part: the setting; "auto" asks each kind whether it recognises X.

@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 1024
 
 
 class Kind:
-    """All that is particular to one kind of data: it turns rows in the user's own form into tensors and back, says which
+    """Everything that is particular to one kind of data: it turns rows in the user's own form into tensors and back, says which
     likelihood, networks and training suit them, and reads, writes and shows them.
 
     A dataclass of plain values, its schema, so that it is written to a run's config and read back. What most kinds share has a
@@ -60,7 +60,7 @@ class Kind:
 
     @classmethod
     def recognises(cls, X: Any, likelihood: str) -> bool:
-        """Whether X is of this kind, where the user does not say. likelihood: the name of the one that is asked for."""
+        """Whether X is of this kind, if the user does not say. likelihood: the name of the one that was asked for."""
         return False
 
     @classmethod
@@ -70,11 +70,11 @@ class Kind:
 
     @classmethod
     def check(cls, X: Any, **options: Any) -> Any:
-        """X as a user gives it -> rows to learn from. UserError where they are not of this kind."""
+        """Turn what a user gives into rows to learn from. UserError if they are not of this kind."""
         return X
 
     def take(self, X: Any) -> Any:
-        """X as a user gives it -> rows that fit what was learned from. UserError where they do not."""
+        """Turn what a user gives into rows that fit the training rows. UserError if they do not."""
         return self.conform(self.check(X))
 
     @classmethod
@@ -89,7 +89,7 @@ class Kind:
 
     @classmethod
     def default_likelihood(cls, rows: Any, **options: Any) -> str:
-        """The name of the likelihood that suits these rows. options: what the user says of the data."""
+        """The name of the likelihood that suits these rows. options: what the user says about the data."""
         raise NotImplementedError
 
     @classmethod
@@ -100,7 +100,7 @@ class Kind:
     # -- rows and tensors ----------------------------------------------------------------------------------------------
 
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
-        """What the likelihood has to know of the data and of a model of this size."""
+        """What the likelihood has to know about the data and about a model of this size."""
         return {}
 
     @property
@@ -127,8 +127,8 @@ class Kind:
     """The part of a semi-supervised model's radius that such rows take; 0 for rows that cannot be moved a little."""
 
     def conform(self, rows: Any) -> Any:
-        """Rows in the form the model was trained on (such as grey pictures for a model of colour); UserError where they
-        do not fit the schema."""
+        """Bring rows into the form of the training rows (such as grey pictures for a model of colour). UserError if they do not fit
+        the schema."""
         raise NotImplementedError
 
     def pack(self, *args: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
@@ -147,23 +147,23 @@ class Kind:
         raise NotImplementedError
 
     def with_conditions(self, rows: Any, conditions: Mapping[str, Any]) -> Any:
-        """Generated rows with the conditions that they were generated for, where rows can hold them."""
+        """Add to generated rows the conditions that they were generated for, if rows can hold them."""
         return rows
 
     def as_given(self, rows: Any, form: str, own: Mapping[str, Any] | None = None) -> Any:
-        """Rows in the library that the user took. form: its name. own: types of columns, where they are the library's own."""
+        """Return rows in the user's library. form: its name. own: types of columns, if they are the library's own."""
         return rows
 
     # -- generating ----------------------------------------------------------------------------------------------------
 
     def written(self, p: Any, **writing: Any) -> Any:
-        """p(x|z) as rows are to be drawn from it. `writing`: how, of what is written piece by piece."""
+        """p(x|z), ready for drawing rows from it. writing: how to write what is written piece by piece."""
         if writing:
             raise UserError(f"{', '.join(writing)} is for texts: leave it out")
         return p
 
     def spread(self, temperature: float) -> tuple[float, dict[str, Any]]:
-        """What a temperature of `sample` is for: the spread of z, and how rows are written."""
+        """Split the temperature of `sample` into the spread of z and the way in which rows are written."""
         return temperature, {}
 
     def decoded(self, p: Any, noise: Any, **writing: Any) -> Tensor:
@@ -171,12 +171,12 @@ class Kind:
         return self.written(p, **writing).mean
 
     def search(self, n: int, where: Any, conditions: Mapping[str, Any], draw: Any, track: Any = list) -> Any:
-        """n rows that fulfil `where`, among those that `draw(rows, i)` gives at the i-th call. UserError where rows of this kind
-        have no columns to ask of."""
+        """Find n rows that fulfil `where` among those that `draw(rows, i)` gives at the i-th call. UserError if rows of this kind have no
+        columns."""
         raise UserError("where is for tables of named columns: leave it out")
 
     def sample_notes(self) -> list[str]:
-        """What to know of generated rows."""
+        """What the user should know about generated rows."""
         return []
 
     # -- filling and scoring -------------------------------------------------------------------------------------------
@@ -191,8 +191,8 @@ class Kind:
         seed: int | None = None,
         track: Any = list,
     ) -> list[Any]:
-        """Rows with their gaps filled: `draws` sets of them, each a draw from what the gaps may hold given the rest; None: one
-        set of best guesses. See `vaekit.VAE.impute`."""
+        """Fill the gaps of rows: `draws` sets of rows, each a draw from what the gaps may hold given the rest; None: one set of best
+        guesses. See `vaekit.VAE.impute`."""
         rows = self.take(X)
         packed = fitted.pack(rows, y)
         gappy = torch.arange(0) if packed.mask is None else (~packed.mask.flatten(1)).any(1).nonzero()[:, 0]
@@ -209,7 +209,7 @@ class Kind:
         return [self.fill(rows, x) for x in found]
 
     def in_form_of(self, rows: Any, filled: Any, own: Mapping[str, Any] | None) -> Any:
-        """Filled rows in the library that `rows` came in."""
+        """Return filled rows in the library of `rows`."""
         return filled
 
     def ends(self, a: Any, b: Any) -> Any:
@@ -217,19 +217,19 @@ class Kind:
         return [a, b] if isinstance(a, str) else np.stack([np.asarray(as_array(end)) for end in (a, b)])
 
     def evaluate(self, fitted: Any, X: Any, y: Any, results: Mapping[str, Any]) -> dict[str, Any]:
-        """What is said of rows of this kind beyond `vaekit.evaluation.evaluate`. results: of that."""
+        """Measure rows of this kind beyond `vaekit.evaluation.evaluate`. results: what that found."""
         return {}
 
     def open_to(self, mask: Tensor | None) -> Tensor | None:
-        """What of packed rows a model that fills their gaps takes as given, by their mask."""
+        """Which values of packed rows a model that fills their gaps takes as given, by their mask."""
         return mask
 
     def center(self, draws: Tensor) -> Tensor:
-        """Several draws of each row (k, N, *event) -> the best guess of it (N, *event)."""
+        """Turn several draws of each row (k, N, *event) into its best guess (N, *event)."""
         return draws.mean(0)
 
     def fill(self, rows: Any, x: Tensor) -> Any:
-        """Rows in the user's own form, what they lack as in x (N, *event)."""
+        """Fill what rows in the user's own form lack from x (N, *event)."""
         raise NotImplementedError
 
     score: ClassVar[str] = "loglik"
@@ -240,15 +240,15 @@ class Kind:
 
     @property
     def value_names(self) -> list[str]:
-        """Names of the values in a row, where each means something by itself; none for pictures and texts."""
+        """Names of the values in a row, if each has a meaning of its own; none for pictures and texts."""
         return []
 
     def pieces(self, rows: Any, size: int) -> Iterator[Any]:
-        """Rows in turn, at most `size` at a time."""
+        """Yield rows in turn, at most `size` at a time."""
         return (rows[start : start + size] for start in range(0, len(rows), size))
 
     def score_columns(self, rows: Any, score: np.ndarray) -> dict[str, np.ndarray]:
-        """What log p(x) (N,) of rows is in other units, by name."""
+        """log p(x) (N,) of rows in other units, by name."""
         return {}
 
     def contributions(self, found: Any) -> Any:
@@ -262,7 +262,7 @@ class Kind:
         return {}
 
     def read_files(self, folder: Path) -> None:
-        """Take it back from there."""
+        """Take back what `files` put into a run's folder."""
 
     @property
     def extent(self) -> str:
@@ -270,5 +270,5 @@ class Kind:
         return f"{'x'.join(map(str, self.event_shape))} columns"
 
     def describe(self) -> list[str]:
-        """What it is, for people, in lines."""
+        """Describe it for people, in lines."""
         return []

@@ -29,7 +29,7 @@ class Images(Kind):
         height, width, channels: of every picture; channels 0 for grey pictures without a channel axis.
         low, high: the values that become 0 and 1 for the model, and black and white where pictures are shown.
         dtype: NumPy type of the pictures, which they come back in.
-        binarize: "dynamic": each pixel is drawn as a Bernoulli of its grey value, anew each time it is seen;
+        binarize: "dynamic": each time a pixel is seen, it is drawn as a Bernoulli of its grey value;
             "threshold": 1 where the grey value is above one half; None: grey values are kept.
         channels_first: pictures are (N, channels, H, W), and come back so.
         limits: the least and the largest value that pictures come back with; None: low and high.
@@ -55,7 +55,7 @@ class Images(Kind):
         cls, rows: np.ndarray, standardize: bool = True, columns: Any = None, *,
         binarize: Literal["dynamic", "threshold"] | None = None,
     ) -> Images:  # fmt: skip
-        """See `Kind.infer`. binarize: "dynamic" draws each pixel as a Bernoulli of its grey value, anew each time it is seen;
+        """See `Kind.infer`. binarize: "dynamic" draws each pixel as a Bernoulli of its grey value each time it is seen;
         "threshold" makes it 1 above one half."""
         check_shape(rows)
         first = layout(rows)
@@ -103,7 +103,7 @@ class Images(Kind):
     perturb = staticmethod(jolted)
 
     def classifier_network(self, size: str, network: str) -> str:
-        """Up to some values MLPs do as well, and are many times as fast."""
+        """For few values MLPs do as well, and are many times faster."""
         return "mlp" if network == "auto" and math.prod(self.event_shape) <= SMALL else network
 
     @property

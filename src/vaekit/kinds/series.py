@@ -52,7 +52,7 @@ class Series(Kind):
 
     @classmethod
     def default_likelihood(cls, rows: Any, **options: Any) -> str:
-        """Normal, the errors of neighbouring steps correlated as the data has them."""
+        """Normal, with errors of neighbouring steps that are correlated as in the data."""
         return "autoregressive"
 
     @classmethod
@@ -103,9 +103,9 @@ class Series(Kind):
         return series
 
     def pack(self, series: Sequence[np.ndarray], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor | None]:
-        """The windows that begin at each step of series (T, channels), of which none leaves its series: x and mask
-        (True where observed; None: all is), both (N, channels, window). A series shorter than a window is one window, the
-        end of which is missing. Of one series they are views, which cost no memory."""
+        """The windows that begin at each step of series (T, channels) and stay within their series: x and mask (True where
+        observed; None: everywhere), both (N, channels, window). A series shorter than a window is one window, whose end is
+        missing. For one series they are views, which cost no memory."""
         views = []
         for values in self.conform(series):
             short = max(0, self.window - len(values))

@@ -25,7 +25,7 @@ def attended(keys: Tensor, padding: Tensor | None, causal: bool = False) -> Tens
 
     Returns:
         bool, broadcastable to (B, heads, S, T). A query with only padding to look at looks at the padding: what comes
-        out means nothing, but is no NaN.
+        out means nothing, but is not NaN.
     """
     if padding is not None and padding.dtype != torch.bool:
         raise ValueError(f"padding is {padding.dtype}: give bool (batch, tokens), True where a token is padding")
@@ -244,7 +244,7 @@ class TransformerEncoder(Transformer):
     ) -> Tensor:
         """Tokens x (B, T, D), positions (B or 1, T, D), padding (B, T) bool, True = padding -> (B, T, D).
 
-        first: only so many tokens are wanted, and the last layer computes no others -> (B, first, D).
+        first: how many tokens are wanted; the last layer computes only these -> (B, first, D).
         """
         mask = attended(x, padding)  # (B, 1, 1, T)
         for layer in self.layers[:-1]:

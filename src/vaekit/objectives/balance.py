@@ -109,7 +109,7 @@ class KLFloor(KLTarget):
     """The ELBO with a KL of at least `nats` over all units: the weight of the KL is 1, but less while the KL is below that.
 
     Free bits ask for the same and get less: below their floor a KL is free of charge, and codes that say nothing use it up. Here
-    every nat has its price, which is lowered until so many are bought.
+    every nat has its price, which falls until the model buys that many.
 
     Args:
         nats: the least KL.

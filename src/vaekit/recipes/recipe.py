@@ -43,7 +43,7 @@ from vaekit.uses.labels import keep_some
 
 log = logging.getLogger(__name__)
 
-REPORT_ROWS, TABLE_ROWS = 500, 20_000  # at most so many are shown
+REPORT_ROWS, TABLE_ROWS = 500, 20_000  # the most that are shown
 REPORT_SAMPLES = 100
 # How a source is read: kept in the run, so that others are read alike.
 READ_BY = ("resize", "metadata", "column", "encoding", "decimal", "map", "fps", "trim")
@@ -388,7 +388,7 @@ def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequ
             f"this is a model of texts, but {source} holds none: give a .txt, or a column of a table as FILE.csv:COLUMN"
         )
     if data.kind == "text" and estimator.kind_.name != "text":
-        raise UserError(f"{source} holds texts, and the model is of {estimator.kind_.name}: give what it can know")
+        raise UserError(f"{source} holds texts, but this is a model of {estimator.kind_.noun}: give such data")
     if missing := [name for name in also if name not in data.conditions]:
         sources.read(source, conditions=missing)  # its error says what there is
     data.x = estimator.kind_.conform(data.x)
@@ -507,7 +507,7 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
     path, about = folder / runs.LABELS_ALONE, {"of": runs.model_hash(estimator.fitted_)}
     if path.exists():
         tensors, found = read_tensors(path, "classifier")
-        if found.get("of") == about["of"]:  # and the run has not been gone on with
+        if found.get("of") == about["of"]:  # and the run has not been continued
             other = labels.untrained(estimator)
             put_weights(other.model_.classifier, tensors)
             return other

@@ -11,7 +11,7 @@ from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL
 
 
 def describe_run(folder: Path) -> str:
-    """A page on what a run is: data, model, training, files."""
+    """Describe a run on one page: data, model, training, files."""
     values, estimator = read_config(folder), load(folder)
     data, model, history = values["data"], estimator.model_, estimator.history_
     parameters = sum(p.numel() for p in model.parameters())

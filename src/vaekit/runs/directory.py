@@ -125,7 +125,7 @@ def training(folder: Path | None, fitted: Fitted, *, resume: bool, first: bool) 
 
 
 def save_notes(folder: Path, fitted: Fitted) -> None:
-    """Keep what there is to know about training, which the config, written before it, cannot hold."""
+    """Keep the notes on training, which the config cannot hold because it is written before."""
     write_together({folder / NOTES: notes_writer(fitted)})
 
 
@@ -135,7 +135,7 @@ def notes_writer(fitted: Fitted) -> Any:
 
 
 def read_notes(folder: Path, fitted: Fitted) -> None:
-    """Take back what `save_notes` kept, where it is there and of these weights."""
+    """Read what `save_notes` kept, if it is there and belongs to these weights."""
     try:
         kept = json.loads(read_text(folder / NOTES))
         if kept["of"] == model_hash(fitted):
@@ -179,7 +179,7 @@ def described(folder: Path, values: dict[str, Any], fitted: Fitted) -> dict[Path
 
 
 def save(folder: Path, fitted: Fitted) -> Path:
-    """Write the files of a fitted model. What other weights left in the folder is removed."""
+    """Write the files of a fitted model, and remove what other weights left in the folder."""
     make_folder(folder)
     values = config(fitted)
     weights = tensor_writer(fitted.model.state_dict(), "model", {"run": identity(values)})

@@ -51,12 +51,14 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: s
         from vaekit.robots import published
 
         if published.is_published(folder):
-            note(f"{folder} does not say how many actions a second it was trained for: {published.FPS:g} are taken")
+            note(
+                f"{folder} does not say for how many actions per second it was trained, so {published.FPS:g} is assumed"
+            )
             return published.load_published(folder)
     values = read_config(folder)
     if release(values["vaekit"]) > release(vaekit.__version__):
         note(
-            f"{folder} was written by vaekit {values['vaekit']}, which is newer than this one ({vaekit.__version__}): update it if it is not read right"
+            f"{folder} was written by vaekit {values['vaekit']}, which is newer than this one ({vaekit.__version__}): update vaekit if the run is not read correctly"
         )
     estimator = new_estimator(folder, values, {"encoder": encoder, "decoder": decoder})
     estimator.device = device
@@ -86,7 +88,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: s
 
 
 def new_estimator(folder: Path, values: Mapping[str, Any], own: Mapping[str, Any]) -> Any:
-    """The estimator that a config describes, not fitted. own: the user's own networks, by the names of their settings."""
+    """Make the estimator that a config describes, not fitted. own: the user's own networks, by the names of their settings."""
     name = values["estimator"]
     if name not in ESTIMATORS:
         raise UserError(f"{folder / CONFIG}: unknown estimator {name!r}{near_matches(str(name), ESTIMATORS)}")
@@ -107,7 +109,7 @@ def new_estimator(folder: Path, values: Mapping[str, Any], own: Mapping[str, Any
 
 
 def moved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run, those of an older one under the names that they have now."""
+    """Settings of a run; those of an older run get their present names."""
     settings = dict(settings)
     said = {option: value for option in OF_A_KIND if (value := settings.pop(option, None)) is not None}
     if said:
@@ -118,11 +120,11 @@ def moved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rebuilt(folder: Path, values: Mapping[str, Any], estimator: Any) -> Fitted:
-    """What a config says of a fitted model, with fresh weights."""
+    """Rebuild the fitted model that a config describes, with fresh weights."""
     data, settings, said = values["data"], values["settings"], dict(values["likelihood"])
     if data["kind"] not in kinds():
         raise UserError(
-            f"{folder} is of the kind {data['kind']!r}{near_matches(data['kind'], kinds())}: install what it comes with"
+            f"{folder} has data of the kind {data['kind']!r}{near_matches(data['kind'], kinds())}: install the package of that kind"
         )
     kind: Any = kinds()[data["kind"]](**data["schema"])
     kind.read_files(folder)

@@ -1,1 +1,1 @@
-"""Drawings and words that a person looks at."""
+"""Drawings and words for people."""

@@ -52,7 +52,7 @@ def grid(
     gap: int = 2,
     background: int | None = 255,
 ) -> Image.Image:
-    """Pictures (N, H, W) or (N, H, W, C), C in {1, 3, 4}, beside and below each other.
+    """Put pictures (N, H, W) or (N, H, W, C), C in {1, 3, 4}, beside and below each other.
 
     Args:
         columns: pictures in a row; None: such that the grid is a little wider than high, and its last row full where that can be.
@@ -86,7 +86,7 @@ def grid(
 
 
 def pleasant_columns(n: int, wanted: float) -> int:
-    """About as many columns as are wanted for n pictures: some that fill all rows, if these are not far from it."""
+    """Choose about the wanted number of columns for n pictures; one that fills all rows, if it is not far from it."""
     full = [columns for columns in range(1, n + 1) if n % columns == 0 and 2 / 3 < columns / wanted < 3 / 2]
     return min(full, key=lambda columns: abs(columns - wanted), default=max(1, min(n, round(wanted))))
 

@@ -1,4 +1,4 @@
-"""Numbers and names as a person reads them."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPACED = 0.05  # gaps between words, a character: below that texts are not made 
 
 
 def number(value: Any) -> str:
-    """A number for people: four digits that matter, a true minus."""
+    """Write a number for people: four significant digits, a true minus."""
     value = float(value)
     if not np.isfinite(value):
         return "–"

@@ -29,7 +29,7 @@ class Exemplars(Score):
 
     Args:
         k: samples.
-        most: at most so many exemplars, the first of the rows given to `fit`.
+        most: the largest number of exemplars, the first of the rows given to `fit`.
     """
 
     name = "exemplars"

@@ -13,7 +13,7 @@ from vaekit.kinds.table.encoded import encode
 
 log = logging.getLogger(__name__)
 
-ROWS, SHARE = 300, 0.2  # of which so many cells are hidden: 60 of a column without gaps, in seconds
+ROWS, SHARE = 300, 0.2  # rows, and the share of their cells that is hidden: 60 cells of a full column, in seconds
 FEWEST = 20  # cells of a column that say something
 
 

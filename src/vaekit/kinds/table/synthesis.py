@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 BINS = 10  # of a number beside a category, as in SDMetrics
 LEVELS = 250  # a category's commonest, where each takes room or a tree splits by them; the others are one
-ROWS = 20_000  # at most so many, drawn at random, where every row is compared with every other, or is learned from
-TREES = 1000  # at most so many are grown of one target: each step grows one for each class
+ROWS = 20_000  # the most rows, drawn at random, that are compared with each other or learned from
+TREES = 1000  # the most that are grown for one target: each step grows one for each class
 TARGET_CLASSES = 20  # of a column that is chosen as a target; a user may choose one of up to LEVELS
 FOLDS = 3
 HARD, EASY = 0.6, 0.8  # of an AUC: below the one rows are hard to tell apart, above the other easy
@@ -139,7 +139,7 @@ def efficacy(
 ) -> dict[str, dict[str, float]]:
     """Compare training on synthetic rows with training on real rows, tested on real rows, with gradient-boosted trees.
 
-    Rows whose target is missing are left out. Of more than 20,000 rows, so many learn, chosen at random; of many classes
+    Rows whose target is missing are left out. If there are more than 20,000 rows, 20,000 random ones are used; with many classes
     each has fewer trees, so that there are at most 1000.
 
     Returns:
