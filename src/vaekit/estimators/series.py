@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -155,15 +154,17 @@ class SeriesVAE(VAE):
         if by != "window":  # a window for each step, that ends with it
             values = [np.pad(v, ((window - 1, 0), (0, 0)), constant_values=np.nan) for v in values]
         data = Data(*self.kind_.pack(values, fitted.dtype))
-        score = partial(evaluation.importance_weighted, model, k=k or self.kind_.score_samples, track=track)
-        log_p = score(data).numpy()
+
+        def score(data: Data) -> np.ndarray:
+            samples = k or self.kind_.score_samples
+            return evaluation.importance_weighted(model, data.to(fitted.device), samples, track=track).numpy()
+
+        log_p = score(data)
         channels = self.kind_.event_shape[0]
         if by == "last":
             before = torch.ones(data.x.shape, dtype=torch.bool) if data.mask is None else data.mask.clone()
             before[:, :, -1] = False
-            scores = np.split(
-                log_p - score(Data(data.x, before)).numpy(), np.cumsum(list(map(len, series.values)))[:-1]
-            )
+            scores = np.split(log_p - score(Data(data.x, before)), np.cumsum(list(map(len, series.values)))[:-1])
         else:
             seen = np.full(len(data), channels * window) if data.mask is None else data.mask.sum((1, 2)).numpy()
             rates = np.where(seen > 0, log_p * channels / np.maximum(seen, 1), np.nan)

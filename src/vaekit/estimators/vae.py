@@ -238,7 +238,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         log.info("learning where the codes lie (sampler %s)", name)
         found = learn_sampler(self.fitted_, name, options, train, valid, compare=compare)
         if found is not None:
-            self.fitted_.samplers[name] = Learned(found.to(self.fitted_.device), options)
+            self.fitted_.samplers[name] = Learned(found, options)
         return self
 
     # -- using ---------------------------------------------------------------------------------------------------------

@@ -29,5 +29,5 @@ def decode(fitted: Fitted, Z: Any, y: Any = None, *, seed: int | None = None, **
     found = []
     for chunk in rows.chunks(ROWS_AT_ONCE):
         chunk = chunk.to(fitted.device)
-        found.append(kind.decoded(model.decode(chunk.x, chunk.y or None), noise, **writing).cpu())
+        found.append(kind.decoded(model.decode(chunk.x, chunk.y), noise, **writing).cpu())
     return kind.unpack(torch.cat(found))

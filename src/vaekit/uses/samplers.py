@@ -104,8 +104,9 @@ def fit_sampler(
         train, valid: packed rows.
         encode: rows -> q(z|x,y) by this model.
     """
+    device = next(model.parameters()).device
     with seeded(seed):
-        prior = new_sampler(model, build)
+        prior = new_sampler(model, build).to(device)
         codes = [codes_of(model, data, encode) for data in (train, valid)]
         loc, scale = codes[0].x.unbind(1)
         # At draws: means alone lie too close together, most of all in units out of use.
@@ -118,10 +119,10 @@ def fit_sampler(
             seed=seed,
             precision="32-true",
             condition_dropout=0.1,
-            device=str(next(model.parameters()).device),
+            device=str(device),
         )
         fit(launch(options), Codes(prior, model.condition), CodeLikelihood(), codes[0], codes[1], options)
-    return prior.eval()
+    return prior.eval().to(device)
 
 
 def learn_sampler(
@@ -135,7 +136,7 @@ def learn_sampler(
 
     def encode(rows: Data) -> Any:
         x = fitted.kind.batch(rows.x, fixed_uniform())
-        return model.posterior(x.float(), rows.y or None, rows.mask)
+        return model.posterior(x.float(), rows.y, rows.mask)
 
     sampler = fit_sampler(model, partial(SAMPLERS[name], **options), train, valid, encode, fitted.seed)
     if compare:
