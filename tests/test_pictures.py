@@ -249,7 +249,7 @@ def test_many_channels_in_and_out(tmp_path):
     vaekit("reconstruct", run, tmp_path / "bands.npy", "-o", tmp_path / "back.npy", check=0)
     assert np.load(tmp_path / "back.npy").shape == x.shape
     assert (
-        "6 channels, new.png shows the first 3"
+        "6 channels, and new.png shows the first 3"
         in vaekit("sample", run, "-n", 4, "-o", tmp_path / "new.png", check=0).stderr
     )
     assert Image.open(tmp_path / "new.png").mode == "RGB"
