@@ -34,34 +34,34 @@ SHUFFLE = 7  # an address of random numbers
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):
-    """Finds rows that are not like those it was fitted to.
+    """Finds rows that are not like the rows it was fitted to.
 
-    Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, or windows of a series, a row
-    each. It is best fitted to normal rows alone; a few anomalies among them do little harm to the order of scores, and
-    make p-values larger than they should be.
+    Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, or windows of a series, one
+    per row. Fit it to normal rows only, if you can; a few anomalies among them hardly change the order of scores, but make
+    p-values larger than they should be.
 
-    Some rows are held out from all learning, to calibrate: by where a row's score stands among theirs it gets a p-value,
-    which holds whatever the model has learned, as long as normal rows come as the calibration rows did.
+    Some rows are held out from all learning, for calibration: a row's p-value is the rank of its score among theirs. It holds
+    whatever the model has learned, as long as normal rows come from the same process as the calibration rows.
 
     Args:
-        estimator: the `VAE` to learn with, which is cloned; settings go into it, as in AnomalyDetector(VAE(epochs=3)). None: one with default arguments; for arrays of numbers three small
-            ones that learn from all rows but the calibration ones, with likelihoods of fixed scale, 0.3, 0.1 and 0.03 standard
-            deviations of a column. The density is the mean of theirs: much noise for rows that are few and far between, since a
-            model that explains a column ever more exactly is surprised by each new row; little for what is odd within a dense
-            region, such as a row just beside a thin sheet of others.
+        estimator: the `VAE` to learn with, which is cloned; it has the settings, as in AnomalyDetector(VAE(epochs=3)). None: a VAE
+            with default arguments; for arrays of numbers three small VAEs that learn from all rows but the calibration rows, with
+            likelihoods of fixed scale, 0.3, 0.1 and 0.03 standard deviations of a column. The density is the mean of theirs: much
+            noise suits sparse rows, since a model that explains a column ever more exactly is surprised by each new row; little
+            noise finds what is odd within a dense region, such as a row just beside a thin sheet of others.
         method: "exemplars" (log p(x) with the codes of training rows as the prior), another of `vaekit.uses.scores.SCORES`, or
-            "auto": "path" for pictures, else "exemplars", or "loglik" where posteriors are not Normals.
+            "auto": "path" for pictures, else "exemplars", or "loglik" if posteriors are not Normals.
         contamination: share of the rows given to `fit` that `predict` calls anomalies.
-        calibration: share of the rows that is held out; of fewer than 10 rows none is. No p-value is below
+        calibration: share of the rows to hold out; none if there are fewer than 10 rows. No p-value is below
             1 / (held-out rows + 1).
         random_state: seed of everything random, the VAE's own included; None: a new one at each fit.
 
     Attributes:
-        models_: the fitted `VAE`s, one where `estimator` was given. model_: the first of them.
+        models_: the fitted `VAE`s, only one if `estimator` was given. model_: the first of them.
         scores_: the `Score` of each.
         calibration_scores_: scores of the held-out rows, (n,).
         training_scores_: scores of all rows given to `fit`, (N,).
-        offset_: the score at which `predict` changes its mind.
+        offset_: the score that separates anomalies from normal rows in `predict`.
         n_features_in_: columns of X (numbers only).
     """
 
@@ -138,12 +138,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return p_values(scores, self.calibration_scores_)
 
     def predict(self, X: Any, *, fdr: float | None = None) -> np.ndarray:
-        """-1 for an anomaly and 1 for a normal row, (N,).
+        """Return -1 for an anomaly and 1 for a normal row, (N,).
 
         Args:
-            fdr: None: anomalies are the rows whose score is below `offset_`. Else so many of the rows X, judged together, that
-                of those called anomalies a share of at most `fdr` is normal, on average (Benjamini and Hochberg 1995). It is for
-                new rows: among the rows given to `fit` anomalies are as frequent as among the calibration rows, so it finds none.
+            fdr: None: anomalies are the rows whose score is below `offset_`. Else the rows X are judged together: on average, at most
+                a share `fdr` of the anomalies is normal (Benjamini and Hochberg 1995). Use it for new rows: among the rows given to
+                `fit`, anomalies are as frequent as among the calibration rows, so it finds none.
         """
         if fdr is None:
             return np.where(self.decision_function(X) < 0, -1, 1)
@@ -156,9 +156,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def contributions(self, X: Any) -> np.ndarray:
         """The contribution of each column to how odd a row is, in nats, in the form of X: (N, ...), 0 for a missing value.
 
-        How surprising the value is given what the model makes of the whole row, -E[log p(x_j|z)] over p(z|x), less the
-        median of that over calibration rows: about 0 is as usual, above 0 is odd. It says where a row leaves what the
-        model can follow; a row that is odd in its code alone, each column rebuilt well, shows up in none.
+        How surprising the value is given the reconstruction of the whole row, -E[log p(x_j|z)] over p(z|x), less the median of
+        that over calibration rows: about 0 is usual, above 0 is odd. It shows where the model cannot follow a row; a row whose
+        code is odd, but whose columns are all rebuilt well, has no contribution.
         """
         check_is_fitted(self)
         found = contributions(self.model_.fitted_, self._checked(X))

@@ -240,32 +240,32 @@ class SemiSupervised(VAE):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
-    """A classifier that learns from rows without a label too, and a model of them, p(x, y) = p(y) p(x|y), to sample from.
+    """A classifier that also learns from rows without a label, and a model of the rows, p(x, y) = p(y) p(x|y), to sample from.
 
     y is (N,): labels of any kind, numbers or text. -1, None or NaN is an unknown label; so are "", "-1" and "nan" among words,
     which a note counts. Where y is unknown it is summed out (M2 of Kingma et
-    al. 2014). The classifier q(y|x) learns from the labels, and to say the same of all that is near to a row: see
-    `vaekit.structures.SemiSupervisedModel`. All data that `VAE` takes.
+    al. 2014). The classifier q(y|x) learns from the labels, and to predict the same for rows near to each other: see
+    `vaekit.structures.semi_supervised.SemiSupervisedModel`. It takes all data that `VAE` takes.
 
     M1+M2 is a pipeline: `make_pipeline(VAE(), SemiSupervisedVAE())`.
 
     Args:
-        consistency: weight of saying the same of what is near; 0 leaves labels, and what `generative` adds.
+        consistency: weight of predicting the same for near rows; 0 leaves the labels, and what `generative` adds.
         generative: how much the classifier learns from the bound. 1 is M2 as published, with `consistency=0`. By default it does not:
-            classes that explain the pictures best need not be those that are asked for.
-        label_weight: what the labels weigh against the bound, which is of many nats: 60, say, where `generative` is 1.
-        radius: what is near: a share of the spread of the rows.
-        calibrate: make probabilities (of numbers, standard deviations) as sure as predictions are right: classifiers of half
-            of the labels are trained for that, which takes a fifth of the time of training for pictures, and a half to all of it for
+            the classes that explain the pictures best need not be yours.
+        label_weight: weight of the labels against the bound, which has many nats: for example 60 if `generative` is 1.
+        radius: how far near rows may be, as a share of the spread of the rows.
+        calibrate: make probabilities (for numbers, standard deviations) as sure as predictions are right. For that it trains
+            classifiers on half of the labels, which takes a fifth of the training time for pictures, and a half to all of it for
             texts. See `vaekit.uses.calibrate`.
-        network: "auto" are MLPs for pictures of at most 1024 values, too.
+        network: "auto" means MLPs also for pictures of at most 1024 values.
         others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.
 
     Attributes:
         classes_: the labels, sorted.
         model_: the trained `SemiSupervisedClassifier`.
-        temperature_: what the classifier's outputs are divided by in `predict_proba`; 1 where they are not calibrated.
-        others: as of `VAE`.
+        temperature_: divides the classifier's outputs in `predict_proba`; 1 if they are not calibrated.
+        others: as for `VAE`.
     """
 
     target_kind: ClassVar[str] = "label"
@@ -314,8 +314,8 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
 
     Attributes:
         model_: the trained `SemiSupervisedRegressor` of `vaekit.structures`.
-        temperature_: what standard deviations of `predict` are multiplied by.
-        others: as of `VAE`.
+        temperature_: multiplies the standard deviations of `predict`.
+        others: as for `VAE`.
     """
 
     target_kind: ClassVar[str] = "number"

@@ -39,17 +39,17 @@ class SeriesVAE(VAE):
     """A VAE of all windows of one or several series.
 
     X is an array (T,) or (T, channels), NaN where a value is missing; a DataFrame of pandas or polars or an Arrow table, with
-    a column or index of time and columns of numbers, which is brought to equal steps (see `vaekit.sources.series`); or a list
-    of such, or an array (series, T, channels), which are several series: no window reaches from one into the next.
+    a column or index of time and columns of numbers, which is brought to equal steps (see `vaekit.sources.series`); or, for several series, a list
+    of these or an array (series, T, channels): no window reaches from one into the next.
 
     Args:
-        window: time steps of a window. A series may be shorter, if one of them is not.
-        likelihood: "auto" is "autoregressive": Normal, with errors of neighbouring steps that are correlated as in the data. The
-            others take errors for independent.
+        window: time steps of a window. Series may be shorter, as long as one of them is not.
+        likelihood: "auto" is "autoregressive": Normal, with errors of neighbouring steps that are correlated as in the data. With
+            the others, errors are independent.
         latent_dim, size, ..., trainer: as for `VAE`. Networks are fully connected.
-        validation: share of the windows held out to choose the best epoch by: one stretch of time, and no window of training
-            overlaps it, since neighbouring windows are near-copies of each other. Where that would leave less than half of the
-            windows to learn from, none are held out.
+        validation: share of the windows to hold out for choosing the best epoch: one stretch of time that no training window
+            overlaps, since neighbouring windows are near-copies of each other. If less than half of the windows would be left to
+            learn from, none are held out.
 
     Attributes: as for `VAE`; `kind_` is `Series`.
     """
@@ -136,14 +136,14 @@ class SeriesVAE(VAE):
         (rows,).
 
         Args:
-            k: importance samples a window; 32 by default.
+            k: importance samples per window; 32 by default.
             by: "window": the mean of log p(window) / (steps of the window) over the windows that hold the step, later steps
-                included. A monitor has none, and takes "past": log p(window) / (its steps) of the window that ends here, which
-                finds stretches that are odd; or "last": log p(step | the window - 1 steps before it), which finds the one step
-                that is.
+                included. A monitor has no later steps: use "past", log p(window) / (its steps) of the window that ends here,
+                which finds odd stretches; or "last", log p(step | the window - 1 steps before it), which finds single odd
+                steps.
 
-        A step all of whose values are missing has no score, nor has by "past" one before the first full window: NaN.
-        Neighbouring scores share data, so they are not exchangeable, and p-values made of them by ranks do not hold.
+        A step whose values are all missing has no score (NaN), and neither has, with "past", a step before the first full window.
+        Neighbouring scores share data, so they are not exchangeable, and p-values from their ranks do not hold.
         """
         if by not in SCORES:
             raise UserError(f"by={by!r} is not one of the choices{near_matches(by, SCORES)}")
@@ -212,9 +212,9 @@ class SeriesVAE(VAE):
         """Fill the gaps of X, in the shape of X; for a table (steps, channels), with the steps that had no row. Known values
         stay as they are.
 
-        A gap is filled from its beginning on, half a window at a time, given what is there and what has been filled. Values that
-        are there are then hidden in gaps of the same lengths and filled, too: by how far off they are the spread of the draws is
-        calibrated (`calibrated_spread`). A note names each channel whose gaps are filled no better than by its mean.
+        A gap is filled from its beginning, half a window at a time, given the known and the filled values. Then known values are
+        hidden in gaps of the same lengths and filled, and the errors calibrate the spread of the draws (`calibrated_spread`). A
+        note names each channel whose gaps are filled no better than with its mean.
 
         Args:
             draws: None: the best guess, the mean of several draws. A number: a list of that many series, each a draw from what
@@ -238,7 +238,7 @@ class SeriesVAE(VAE):
         return [as_given(X, [each[i] for each in filled]) for i in range(draws)]
 
     def _fill(self, model: Any, values: np.ndarray, draws: int, random: torch.Generator) -> np.ndarray:
-        """(T, channels) -> (draws, T, channels), the bounds and steps of channels left aside."""
+        """Fill (T, channels) -> (draws, T, channels), without the bounds and steps of channels."""
         window = self.kind_.window
         steps = max(len(values), window)
         whole = replace(self.kind_, window=steps, low=None, high=None, step=None)  # all of it as one window

@@ -42,53 +42,53 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     Data X is (N, columns) for numbers, NaN where a value is missing; (N, H, W), (N, H, W, channels) or (N, channels, H, W) for
     pictures, also as tensors and in lists; or a table of named columns of any kind: a DataFrame of pandas or polars, or an Arrow
-    table. Each column of a table is modelled by a distribution of its own, and rows come back as such a table, in the columns' own
-    types, ranges and rounding. Or X is a list of N texts: then an encoder and a causal decoder, both transformers, make the model.
+    table. Each column of a table has its own distribution, and rows come back as such a table, in the columns' own types, ranges
+    and rounding. Or X is a list of N texts: then the encoder and the causal decoder are transformers.
 
     A likelihood, prior, posterior or objective is a name, or a dict of its name and options, such as
     `prior={"name": "mixture", "components": 100}`, `likelihood={"name": "normal", "scale": 1}` (a fixed scale, squared
-    error, in place of one that is learned) or `objective={"name": "elbo", "beta": 4, "warmup": 0.3}`.
+    error, instead of a learned one) or `objective={"name": "elbo", "beta": 4, "warmup": 0.3}`.
 
     Args:
-        latent_dim: number of latent units; 0, of texts only, is a language model of the same size.
-        kind: of data: "auto" recognises it, or a name of `vaekit.kinds` ("audio" has to be named). A dict adds what the user says
-            of such data, with or without a name: `kind={"binarize": "dynamic"}` (pictures; or "threshold"),
+        latent_dim: number of latent units; 0, for texts only, makes a language model of the same size.
+        kind: the kind of data: "auto" recognises it, or a name of `vaekit.kinds` ("audio" has to be named). A dict adds what you say
+            about such data, with or without a name: `kind={"binarize": "dynamic"}` (pictures; or "threshold"),
             `kind={"schema": {...}, "constraints": ["start <= end"]}` (tables, see `vaekit.kinds.table.Table.infer`),
             `kind={"tokenizer": "word"}` (texts, see `vaekit.kinds.text.Text.infer`).
         size: "small", "base" or "large" networks.
         network: "auto" (convolutions for pictures, an MLP for numbers), "conv" or "mlp".
         likelihood: "normal", "laplace", "bernoulli", "continuous_bernoulli", "logistic", "categorical", or "auto":
-            "bernoulli" where all values are 0 or 1, else "normal"; for tables "mixed", and for texts "causal". Another than
-            "mixed" is for tables of numbers alone, and for all of their columns.
-        cell_dropout: share of rows of which some cells are hidden in training, so that the model knows how to go on from any
-            of them: see `vaekit.training.Training`. None: a tenth for tables, else 0.
+            "bernoulli" if all values are 0 or 1, else "normal"; for tables "mixed", and for texts "causal". Tables of numbers
+            only may have another one, for all columns.
+        cell_dropout: share of rows in which training hides some cells, so that the model can infer a row from any part of it:
+            see `vaekit.training.Training`. None: a tenth for tables, else 0.
         prior: "standard", "mixture", "vamp", "flow", or (CVAE) "conditional": a Normal p(z|y) learned from y.
         posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
-        structure: "flat" (one latent), "ladder" (a hierarchy of them) or "vq" (quantised), which have networks, priors and
-            posteriors of their own: the arguments for those stay at their defaults.
+        structure: "flat" (one latent), "ladder" (a hierarchy of latents) or "vq" (quantised). The last two have their own networks,
+            priors and posteriors: leave those arguments at their defaults.
         sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training;
-            "auto" is "gmm" for a flat model, where held-out rows say that it is better than the prior, and "prior" for the others,
-            which learn theirs while they train.
-        objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`; "auto" is "elbo", and for texts "kl_floor", since a
-            decoder that sees the words before a word ignores z without.
+            "auto" is "gmm" for a flat model, if held-out rows show that it is better than the prior, and "prior" for the others,
+            which learn their prior in training.
+        objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`; "auto" is "elbo", and for texts "kl_floor": without
+            it a decoder that sees the words before a word ignores z.
         encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
         epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`. None: as suits the data; tables
             have batches of 512 rows, texts of 64, and both a learning rate of 0.002.
-        validation: share of the rows held out to choose the best epoch by.
+        validation: share of the rows to hold out for choosing the best epoch.
         random_state: seed of everything random; None: a new one at each fit.
-        device: where the model trains and is used: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps". Results
-            are NumPy arrays or tables, whatever the device. Uses compute in float64, on Apple's GPUs in float32.
+        device: where the model trains and is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps". Results
+            are NumPy arrays or tables, whatever the device. A trained model computes in float64, on Apple's GPUs in float32.
         trainer: further fields of `vaekit.training.Training` (precision, devices, ...), as a dict.
-        warm_start: `fit` goes on from the model that is fitted or loaded: its weights, its scaling, its classes.
+        warm_start: `fit` continues from the fitted or loaded model: its weights, its scaling, its classes.
 
     Attributes:
-        fitted_: all that training made, a `vaekit.fitted.Fitted`. The others are parts of it.
+        fitted_: everything that training made, a `vaekit.fitted.Fitted`. The others are parts of it.
         model_: the trained `LatentModel`, or a `LadderVAE` or `QuantisedVAE`.
-        samplers_: what was learned of the codes after training, by name.
+        samplers_: the samplers that were learned on the codes after training, by name.
         kind_, conditions_: what a row and its condition look like.
         history_: metrics per epoch, a list of dicts.
-        notes_: what to know of how training went, a sentence each.
-        interrupted_: whether Ctrl-C stopped a training that writes a run directory.
+        notes_: what you should know about how training went, one sentence each.
+        interrupted_: whether Ctrl-C stopped a training run with a run directory.
         n_features_in_: columns of X (numbers only).
     """
 
@@ -287,22 +287,22 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Draw new rows, in the data's own form: (n_samples, ...).
 
         Args:
-            y: conditions, one for all rows or one a row, or a dict of them by name. What is left out, or unknown, is drawn as the
-                training rows had it, given what is known. In a table conditions are columns of what comes back.
-            where: tables only: what columns have to fulfil, such as "sex=Female" or ["age>=40", "sex!=Male"].
+            y: conditions, one for all rows or one per row, or a dict of them by name. A condition that is left out or unknown is
+                drawn as the training rows had it, given what is known. In a table, conditions are columns of the result.
+            where: tables only: conditions on columns that all rows fulfil, such as "sex=Female" or ["age>=40", "sex!=Male"].
             sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
                 `fit_sampler` or as the estimator's `sampler`.
-            temperature: the spread of what z is drawn from is multiplied by it; of texts, that of each token.
-            guidance: strengthens y: rows show it more clearly and vary less. 0: not at all; 1: doubles what y
-                changes (see `vaekit.model.Model.decode`).
-            mean: the decoder's mean in place of a draw from p(x|z,y). Default: True for pictures, False for numbers.
-            random_state: seed. None: each call gives other rows, and the n-th call after training or loading always the same.
+            temperature: factor for the spread of the distribution of z; in texts for that of each token.
+            guidance: strengthens y: rows show it more clearly and vary less. 0: not at all; 1: doubles the effect of y
+                (see `vaekit.model.Model.decode`).
+            mean: give the decoder's mean instead of a draw from p(x|z,y). Default: True for pictures, False for numbers.
+            random_state: seed. None: each call gives other rows, but the n-th call after training or loading always gives the same.
             track: wraps the pieces of work of a search for `where`, to show progress.
-            writing: texts only. top_p: a token is one of the likeliest, whose probabilities add up to this. repetition_penalty: the
-                log-probability of a token that the text holds already is multiplied by this, 1 or more. max_length: tokens of a
-                text at most.
+            writing: texts only. top_p: draw each token from the likeliest ones, whose probabilities add up to this.
+                repetition_penalty: factor, 1 or more, for the log-probability of tokens that the text already has. max_length: the most
+                tokens of a text.
 
-        Raises UserError where no row, or hardly any, can be what `where` asks for.
+        Raises UserError if no row, or hardly any, can fulfil `where`.
         """
         fitted = self._fitted()
         check_call(
@@ -328,14 +328,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         with a value keep it. A column that is empty throughout comes back in the type that it had in training.
 
         Args:
-            y: condition; where it is unknown the networks see that, and it is not averaged over.
-            draws: None: the best guess of each cell, the mean of a number and the likeliest category, and of texts the likeliest
-                text. A number: a list of that many tables, each a draw from what the gaps may hold given the rest (multiple
-                imputation): what is computed from each of them varies as much as the gaps leave open.
+            y: condition; if it is unknown, the networks see that, and do not average over it.
+            draws: None: the best guess of each cell: the mean of a number, the likeliest category, the likeliest text. A number: a list of that many tables, each a draw from what the gaps may hold given the rest (multiple
+                imputation). What you compute from each table then varies as much as the gaps leave open.
             random_state: seed; None takes the estimator's.
             track: wraps the list of pieces of work, to show progress.
 
-        Raises UserError where draws is below 1.
+        Raises UserError if draws is below 1.
         """
         check_call(VAE.impute, draws=draws, random_state=random_state)
         fitted = self._fitted()
@@ -359,8 +358,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Walk from row a to row b through the latent space, both ends included: (steps, ...).
 
         Args:
-            steps: points, both ends included. y: condition, held on the way; unknown, as for `transform`, where it is left out.
-            path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which what is decoded changes
+            steps: number of points, both ends included. y: condition, fixed along the path; if it is left out, it is unknown, as for
+                `transform`.
+            path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which the decoded rows change
                 least); see `vaekit.uses.interpolate`, whose `smoothness` measures the result.
             writing: as for `inverse_transform`.
         """
@@ -380,7 +380,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return float(self.score_samples(X, y).mean())
 
     def evaluate(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> dict[str, Any]:
-        """ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and
+        """Measure ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and
         the kinds of texts and tables for what they add. k: importance samples; by default 500, and 20 for texts."""
         return likelihood.evaluate(self._fitted(), self._rows(X), self._given(y), k=k, track=track)
 
@@ -447,7 +447,7 @@ class CVAE(VAE):
     label and NaN for a number. Arguments as for `VAE`, and:
 
     Args:
-        condition_dropout: probability with which a condition is hidden in training, so that the model also works, and
+        condition_dropout: probability with which training hides a condition, so that the model also works, and
             samples, without it.
     """
 

@@ -41,7 +41,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: s
         run: the directory; or a checkpoint of ACT, as `vaekit.load_published` takes it.
         encoder, decoder: the factories it was trained with, where they were the user's own: code is never loaded from
             a run.
-        device: where it is used: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
+        device: where it is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
         UserError: the directory is missing something, was cut short, tampered with, or is of something else.

@@ -57,7 +57,7 @@ class Training:
         like_lengths: batches are of rows of about the same length, which texts save padding by.
         seed: of everything random.
         precision: Fabric's; "auto": bfloat16 autocast where the hardware computes in it, else 32 bits.
-        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
         devices, nodes, strategy: Fabric's.
         checkpoint_seconds: write what is needed to resume this often.
         tensorboard: log to `tensorboard/` in the run's folder.
