@@ -23,7 +23,7 @@ import pyarrow as pa
 import vaekit
 from harness import Rows, arguments, averages, given, run
 from readers import TARGETS, frames
-from vaekit.evaluation import synthesis
+from vaekit.kinds.table import synthesis
 
 GAP = "(missing)"
 

@@ -216,11 +216,11 @@ def made(seen, folder, latent_dim, backbone="resnet18", **size):
         backbone={"name": backbone, "norm": "frozen", "shared": True},
         size=dict(width=32, heads=4, hidden=64, layers=2, posterior_layers=2, posterior_sees=["state"], **size),
     )  # fmt: skip
-    policy.kind_ = Actions(8, [0.0] * 2, [1.0] * 2, 50.0)
-    policy.conditions_ = Conditions(
+    kind = Actions(8, [0.0] * 2, [1.0] * 2, 50.0)
+    conditions = Conditions(
         {name: Picture(*n) if isinstance(n, tuple) else Number([0.0] * n, [1.0] * n) for name, n in seen.items()}
     )
-    state = policy._build(LaplaceLikelihood((2, 8), scale=1)).state_dict()
+    state = policy.build(kind, conditions, LaplaceLikelihood((2, 8), scale=1)).state_dict()
     tensors = {name_in(name, 0): value for name, value in state.items() if name_in(name, 0)}
     for name in ("vae_encoder_cls_embed.weight", "encoder_1d_feature_pos_embed.weight", "decoder_pos_embed.weight"):
         tensors[name] = tensors[name][0]

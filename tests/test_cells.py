@@ -231,7 +231,7 @@ def test_a_file_comes_back_in_the_forms_it_had(tmp_path: Path) -> None:
         data = vaekit.read(tmp_path / "t.csv")
     fitted = vaekit.VAE(epochs=1, latent_dim=2, size="small", sampler="prior").fit_data(data)
     model = vaekit.load(fitted.save(tmp_path / "run"))
-    model.frame_ = "arrow"
+    model.fitted_.form = "arrow"
     kinds = {name: c.kind for name, c in model.kind_.schema.items()}
     assert kinds == {
         "zip": "categorical",

@@ -15,7 +15,7 @@ import torch
 import vaekit
 from conftest import real
 from vaekit.errors import UserError
-from vaekit.structures.resample import impute
+from vaekit.structures.resample import complete
 from vaekit.training import Data
 
 N = 600
@@ -56,7 +56,7 @@ def test_draws_are_of_what_is_missing_given_what_is_there(linear_gaussian: Any, 
     rest = covariance[~o][:, ~o] - gain @ covariance[o][:, ~o]
     rows = 1000  # the same row so often, so that each draw has candidates of its own
     data = Data(torch.where(o, x, torch.nan).expand(rows, -1), o.expand(rows, -1))
-    found = impute(linear_gaussian.model(widen=4.0), data, 1, torch.Generator().manual_seed(0), k=2000)[0]
+    found = complete(linear_gaussian.model(widen=4.0), data, 1, torch.Generator().manual_seed(0), k=2000)[0]
     assert torch.equal(found[:, o], x[:, o].expand(rows, -1))
     missing = found[:, ~o]
     error = rest.diagonal().div(rows).sqrt()
@@ -69,7 +69,7 @@ def test_memory_is_bounded_and_all_rows_are_filled(linear_gaussian: Any, monkeyp
     x = linear_gaussian.rows(50)
     mask = torch.rand(x.shape) < 0.5
     monkeypatch.setattr("vaekit.training.data.VALUES_AT_ONCE", 6 * 64 * 7)
-    found = impute(linear_gaussian.model(), Data(torch.where(mask, x, torch.nan), mask), 3, torch.Generator())
+    found = complete(linear_gaussian.model(), Data(torch.where(mask, x, torch.nan), mask), 3, torch.Generator())
     assert found.shape == (3, 50, 6)
     assert found.isfinite().all()
     assert torch.equal(found[:, mask], x[mask].expand(3, -1))
@@ -190,9 +190,9 @@ def test_rows_without_gaps_cost_nothing(model: Any, monkeypatch: Any) -> None:
 
     def counted(model: Any, data: Data, *args: Any) -> Any:
         seen.append(len(data))
-        return impute(model, data, *args)
+        return complete(model, data, *args)
 
-    monkeypatch.setattr("vaekit.estimators.vae.impute", counted)
+    monkeypatch.setattr("vaekit.kinds.base.complete", counted)
     rows = COMPLETE.copy()
     rows.loc[[3, 500], "sex"] = None
     filled = model.impute(rows)

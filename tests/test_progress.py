@@ -95,7 +95,7 @@ def test_ctrl_c_while_the_sampler_is_learned_says_what_is_there(monkeypatch, tmp
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vaekit.estimators.vae.fit_sampler", stop)
+    monkeypatch.setattr("vaekit.estimators.vae.learn_sampler", stop)
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)))
     line = ["fit", tmp_path / "x.npy", "--epochs", 1, "--size", "small", "--out", tmp_path / "run"]
     assert f"`vaekit report {tmp_path / 'run'}`" in vaekit(*line, check=130).stderr

@@ -85,7 +85,7 @@ def test_pictures_without_condition_validation_or_history(channels: int, tmp_pat
     known = {"colours": np.arange(5) / 7}  # what the model does not know can still colour its map
     text = write_report(tmp_path, model, x[:5], known, results).read_text(encoding="utf-8")
     assert "coloured by colours" in text
-    model.history_ = []
+    model.fitted_.history = []
     assert 'id="training"' not in write_report(tmp_path, model, x[:5], {}, results).read_text(encoding="utf-8")
 
 

@@ -18,19 +18,17 @@ from conftest import LinearGaussian, vaekit
 from vaekit.conditions import Conditions
 from vaekit.distributions import Normal
 from vaekit.errors import UserError
+from vaekit.fitted import Fitted
 from vaekit.kinds import Rows
 from vaekit.recipes.recipe import Recipe
 from vaekit.uses.calibration import Oddness
 from vaekit.uses.scores import SCORES, contributions, distance, gaussian, log_octaves, new_score
 
 
-def estimator(truth, widen=1.0):
-    """A fitted VAE whose model is the linear Gaussian one."""
-    vae = vk.VAE(truth.latent_dim)
-    vae.kind_ = Rows(None, [0.0] * truth.columns, [1.0] * truth.columns)
-    vae.conditions_, vae.model_ = Conditions.infer({}, None), truth.model(widen)
-    vae.n_features_in_, vae.seed_ = truth.columns, 0
-    return vae
+def fitted(truth, widen=1.0):
+    """What training would have made, whose model is the linear Gaussian one."""
+    kind = Rows(None, [0.0] * truth.columns, [1.0] * truth.columns)
+    return Fitted("VAE", {}, kind, Conditions({}), {"name": "normal"}, truth.model(widen), 0, {})
 
 
 def posterior(truth, x):
@@ -47,25 +45,23 @@ def rows(linear_gaussian):
 
 @pytest.fixture(scope="module")
 def digits_vae(digits):
-    return vk.VAE(8, size="small", epochs=12, sampler="prior").fit(digits[0][:1000])
+    return vk.VAE(8, size="small", epochs=12, sampler="prior").fit(digits[0][:1000]).fitted_
 
 
 # -- closed forms ------------------------------------------------------------------------------------------------------
 
 
 def test_the_likelihood_of_a_model_that_is_known(linear_gaussian, rows):
-    score = new_score("loglik", estimator(linear_gaussian))
+    score = new_score("loglik", fitted(linear_gaussian))
     expected = linear_gaussian.log_px(torch.from_numpy(rows)).numpy()
-    np.testing.assert_allclose(
-        score(estimator(linear_gaussian), rows), expected, rtol=1e-6
-    )  # the scale is one of 32 bits
+    np.testing.assert_allclose(score(fitted(linear_gaussian), rows), expected, rtol=1e-6)  # the scale is one of 32 bits
 
 
 def test_reconstruction_is_the_density_at_the_posterior_mean(linear_gaussian, rows):
     mean, _ = posterior(linear_gaussian, rows)
     rebuilt = mean @ linear_gaussian.W.numpy().T + linear_gaussian.b.numpy()
     expected = scipy.stats.norm.logpdf(rows, rebuilt, linear_gaussian.sigma).sum(1)
-    found = new_score("reconstruction", None)(estimator(linear_gaussian), rows)
+    found = new_score("reconstruction", None)(fitted(linear_gaussian), rows)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -73,7 +69,7 @@ def test_kl_is_that_of_two_normals(linear_gaussian, rows):
     mean, scale = posterior(linear_gaussian, rows)
     q = torch.distributions.Normal(torch.from_numpy(mean), torch.from_numpy(scale))
     expected = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(-1)
-    np.testing.assert_allclose(new_score("kl", None)(estimator(linear_gaussian), rows), -expected, rtol=1e-9)
+    np.testing.assert_allclose(new_score("kl", None)(fitted(linear_gaussian), rows), -expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("widen", [0.4, 1.0, 2.5])
@@ -82,17 +78,17 @@ def test_the_regret_is_what_the_encoder_lost(linear_gaussian, rows, widen):
     mean, scale = (torch.from_numpy(t) for t in posterior(linear_gaussian, rows))
     q, p = torch.distributions.Normal(mean, widen * scale), torch.distributions.Normal(mean, scale)
     expected = -torch.distributions.kl_divergence(q, p).sum(-1).numpy()
-    found = new_score("regret", None)(estimator(linear_gaussian, widen), rows)
+    found = new_score("regret", None)(fitted(linear_gaussian, widen), rows)
     assert (found <= 0).all()
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
 def test_the_regret_is_large_where_the_encoder_errs(linear_gaussian, rows):
     """An encoder that is wrong by one posterior scale in each unit loses half a nat in each."""
-    vae = estimator(linear_gaussian)
+    vae = fitted(linear_gaussian)
     _, scale = posterior(linear_gaussian, rows)
     with torch.no_grad():
-        vae.model_.encoder.bias[: len(scale)] += torch.from_numpy(scale)
+        vae.model.encoder.bias[: len(scale)] += torch.from_numpy(scale)
     found = new_score("regret", vae)(vae, rows)
     np.testing.assert_allclose(found, -len(scale) / 2, atol=0.02)
 
@@ -102,12 +98,12 @@ def test_contributions_are_the_expected_surprise_of_each_column(linear_gaussian,
     W, sigma = linear_gaussian.W.numpy(), linear_gaussian.sigma
     off = rows - (mean @ W.T + linear_gaussian.b.numpy())
     expected = 0.5 * np.log(2 * np.pi * sigma**2) + (off**2 + (W**2 @ scale**2)) / (2 * sigma**2)
-    found = contributions(estimator(linear_gaussian, widen=1.3), rows, k=20_000)  # weights make up for the width
+    found = contributions(fitted(linear_gaussian, widen=1.3), rows, k=20_000)  # weights make up for the width
     np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 def test_contributions_name_the_column_that_is_wrong(linear_gaussian, rows):
-    vae = estimator(linear_gaussian)
+    vae = fitted(linear_gaussian)
     usual = np.median(contributions(vae, linear_gaussian.rows(300, seed=2).numpy()), axis=0)
     for column in range(rows.shape[1]):
         bad = rows.copy()
@@ -177,7 +173,7 @@ def test_the_distance_of_few_rows_and_of_a_column_that_is_constant_is_finite():
 
 
 def test_sizes_of_the_path_are_those_published(linear_gaussian, rows):
-    vae = estimator(linear_gaussian)
+    vae = fitted(linear_gaussian)
     score = SCORES["path"]().fit(vae, rows)
     mean, scale = posterior(linear_gaussian, rows)
     left = rows - (mean @ linear_gaussian.W.numpy().T + linear_gaussian.b.numpy())
@@ -216,7 +212,7 @@ def test_a_score_does_not_depend_on_the_rows_beside_it(name, digits_vae, digits)
 
 def test_missing_values_are_integrated_out(linear_gaussian, rows):
     """log p of what is there is that of the marginal Normal; every score leaves the rest out."""
-    vae, x = estimator(linear_gaussian), rows.copy()
+    vae, x = fitted(linear_gaussian), rows.copy()
     x[:, 3] = np.nan
     W, left = np.delete(linear_gaussian.W.numpy(), 3, 0), np.delete(rows, 3, 1)
     covariance = W @ W.T + linear_gaussian.sigma**2 * np.eye(5)
@@ -230,8 +226,10 @@ def test_missing_values_are_integrated_out(linear_gaussian, rows):
     "options", [{"prior": "mixture"}, {"posterior": "full"}, {"structure": "ladder"}, {"structure": "vq"}]
 )
 def test_other_parts_have_scores_too(options, digits):
-    vae = vk.VAE(size="small" if "structure" not in options else "base", epochs=1, sampler="prior", **options).fit(
-        digits[0][:200]
+    vae = (
+        vk.VAE(size="small" if "structure" not in options else "base", epochs=1, sampler="prior", **options)
+        .fit(digits[0][:200])
+        .fitted_
     )
     for name in SCORES:
         if name == "regret" and "prior" not in options:
@@ -307,7 +305,7 @@ def test_a_run_judges_later_rows_without_its_source(run, table, tmp_path):
 
 def test_a_calibration_is_of_these_weights_and_whole(run, table, tmp_path):
     vae, data = vk.load(run), vk.read(str(table / "train.csv"))
-    odd = Oddness(vae, "path")
+    odd = Oddness(vae.fitted_, "path")
     odd.calibrate(data, "here")
     odd.write(tmp_path)
     again = Oddness(vk.load(run), "path")
@@ -321,18 +319,18 @@ def test_a_calibration_is_of_these_weights_and_whole(run, table, tmp_path):
     assert not Oddness(other, "path").read(tmp_path)
     odd.path(tmp_path).write_bytes(odd.path(tmp_path).read_bytes()[:-7])
     with pytest.raises(UserError, match="damaged"):
-        Oddness(vae, "path").read(tmp_path)
+        Oddness(vae.fitted_, "path").read(tmp_path)
 
 
 def test_calibration_rows_are_enough_and_score_options_are_kept_apart(run, table, tmp_path):
     vae, data = vk.load(run), vk.read(str(table / "train.csv"))
     with pytest.raises(UserError, match="calibration takes at least 3 normal rows"):
-        Oddness(vae, "path").calibrate(data[:2], "here")
-    odd = Oddness(vae, "loglik", k=2)
+        Oddness(vae.fitted_, "path").calibrate(data[:2], "here")
+    odd = Oddness(vae.fitted_, "loglik", k=2)
     odd.calibrate(data[:50], "here")
     odd.write(tmp_path)
-    assert Oddness(vae, "loglik", k=2).read(tmp_path)
-    assert not Oddness(vae, "loglik", k=3).read(tmp_path)
+    assert Oddness(vae.fitted_, "loglik", k=2).read(tmp_path)
+    assert not Oddness(vae.fitted_, "loglik", k=3).read(tmp_path)
 
 
 def test_linear_gaussian_is_what_it_says():

@@ -25,6 +25,7 @@ from vaekit.distributions import AutoregressiveNormal, normal_noise
 from vaekit.errors import Note
 from vaekit.estimators.series import calibrated_spread, held_out_windows, over_steps, stretches
 from vaekit.evaluation.vus import vus_pr
+from vaekit.fitted import Fitted
 from vaekit.kinds.series import Series
 from vaekit.sources.series import read_series, to_series
 from vaekit.uses.write import write_rows
@@ -274,7 +275,8 @@ def exact(window=6, widen=1.0) -> tuple[vk.SeriesVAE, LinearGaussian]:
     likelihood = model.likelihood
     model.likelihood = type(likelihood)((1, window), scale=linear.sigma).double()
     vae = vk.SeriesVAE(window=window)
-    vae.kind_, vae.conditions_, vae.model_, vae.seed_ = Series(window, [0.0], [1.0]), Conditions({}), model, 0
+    kind = Series(window, [0.0], [1.0])
+    vae.fitted_ = Fitted("SeriesVAE", {}, kind, Conditions({}), {"name": "normal"}, model, 0, {})
     return vae, linear
 
 

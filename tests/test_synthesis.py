@@ -17,7 +17,7 @@ from sklearn.metrics import r2_score
 
 from conftest import people
 from vaekit.errors import UserError
-from vaekit.evaluation import synthesis
+from vaekit.kinds.table import synthesis
 from vaekit.kinds.table.synthesis import (
     SENTENCES,
     choose_target,

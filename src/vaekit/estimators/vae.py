@@ -402,13 +402,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Find the kind of data of X. Also returns what the user says about it, and checked rows to learn from."""
         name, _ = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
         found, options, X = chosen_kind(self.kind, X, name, source)
-        if found.has_columns and not isinstance(X, Frame):
+        if found.counts_columns and not isinstance(X, Frame):
             self._count_features(X, reset=True)
         return found, options, found.check(X, **options)
 
     def _rows(self, X: Any) -> Any:
         """Check rows against the model; if they have columns, as scikit-learn does."""
-        if isinstance(X, Frame) or not self.kind_.has_columns:
+        if isinstance(X, Frame) or not self.kind_.counts_columns:
             return X
         X = as_array(X)
         self._count_features(X, reset=False)
@@ -419,16 +419,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             with warnings.catch_warnings():  # an array has no names: its columns are taken in their order
                 warnings.filterwarnings("ignore", "X does not have valid feature names")
                 validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
-        elif not reset and self.kind_.only_likelihood is None:
+        elif not reset:
             _check_feature_names(self, X, reset=False)
             _check_n_features(self, X, reset=False)
 
     def count_columns(self) -> None:
         """Set the number and the names of the columns, as scikit-learn calls them."""
-        if self.kind_.has_columns:
-            self.n_features_in_ = len(self.kind_.columns or self.kind_.mean)
-            if self.kind_.columns:
-                self.feature_names_in_ = np.array(self.kind_.columns, dtype=object)
+        if (columns := self.kind_.column_names) is not None:
+            self.n_features_in_, names = columns
+            if names:
+                self.feature_names_in_ = np.array(names, dtype=object)
 
     def packed(self, X: Any, y: Any, dtype: torch.dtype | None = None) -> Data:
         return self._fitted().pack(self._rows(X), self._given(y), dtype)

@@ -43,8 +43,8 @@ class Kind:
     """Whether no structure but "flat" has networks for such rows."""
     only_likelihood: ClassVar[str | None] = None
     """The one likelihood for such rows, which is for no other kind; None: any that belongs to no kind."""
-    has_columns: ClassVar[bool] = False
-    """Whether rows have a fixed number of columns, which scikit-learn's checks count."""
+    counts_columns: ClassVar[bool] = False
+    """Whether scikit-learn checks the number of columns."""
     path: ClassVar[str] = "linear"
     """Of `vaekit.uses.interpolate.PATHS`: how to go from row to row."""
     iw_samples: ClassVar[int] = 500
@@ -145,6 +145,11 @@ class Kind:
     def unpack(self, x: Tensor) -> Any:
         """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
         raise NotImplementedError
+
+    @property
+    def column_names(self) -> tuple[int, list[str] | None] | None:
+        """How many columns a row has, and their names where these are known; None for rows without columns."""
+        return None
 
     def with_conditions(self, rows: Any, conditions: Mapping[str, Any]) -> Any:
         """Add to generated rows the conditions that they were generated for, if rows can hold them."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from vaekit.errors import UserError, note
 from vaekit.kinds.base import Kind
 from vaekit.show.layout import COLOURS, are_channels_first, channels_last, extremes, value_range
+from vaekit.sources.arrays import as_array
 from vaekit.structures.semi_supervised import jolted
 
 SMALL = 1024  # values of a picture
@@ -74,7 +75,7 @@ class Images(Kind):
 
     @classmethod
     def check(cls, X: Any, **options: Any) -> np.ndarray:
-        return as_pictures(X)
+        return as_pictures(as_array(X))
 
     @classmethod
     def default_likelihood(cls, rows: np.ndarray, **options: Any) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.frame import Frame, is_frame, to_frame
 from vaekit.kinds.base import Kind
+from vaekit.sources.arrays import as_array
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Rows(Kind):
 
     name: ClassVar[str] = "rows"
     noun: ClassVar[str] = "rows of numbers"
-    has_columns: ClassVar[bool] = True
+    counts_columns: ClassVar[bool] = True
 
     @classmethod
     def infer(cls, rows: np.ndarray | Frame, standardize: bool = True, columns: list[str] | None = None) -> Rows:
@@ -67,6 +68,7 @@ class Rows(Kind):
 
     @classmethod
     def check(cls, X: Any, **options: Any) -> np.ndarray | Frame:
+        X = X if isinstance(X, Frame) else as_array(X)
         if is_frame(X):
             return to_frame(X)
         return X if isinstance(X, Frame) else check_array(X, ensure_all_finite="allow-nan", ensure_min_samples=0)
@@ -105,6 +107,10 @@ class Rows(Kind):
 
     def unpack(self, x: Tensor) -> np.ndarray:
         return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
+
+    @property
+    def column_names(self) -> tuple[int, list[str] | None]:
+        return len(self.mean), self.columns
 
     @property
     def value_names(self) -> list[str]:

@@ -31,6 +31,7 @@ from vaekit.kinds.base import Kind
 from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column, piecewise
 from vaekit.kinds.table.constraints import Constraints, candidates
 from vaekit.kinds.table.identifiers import leave_out
+from vaekit.sources.arrays import as_array
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
 
@@ -56,7 +57,6 @@ class Table(Kind):
     name: ClassVar[str] = "table"
     noun: ClassVar[str] = "tables of named columns"
     only_likelihood: ClassVar[str] = "mixed"
-    has_columns: ClassVar[bool] = True
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
 
     def __post_init__(self) -> None:
@@ -133,6 +133,7 @@ class Table(Kind):
     def take(self, X: Any) -> Frame:
         """Frames, DataFrames, or an array whose columns come in the order of the schema."""
         if not isinstance(X, Frame):
+            X = as_array(X)
             X = to_frame(X, self.readings) if is_frame(X) else array_frame(X, self.columns)
         return self.conform(X)
 
@@ -282,6 +283,10 @@ class Table(Kind):
             if self.left_out
             else []
         )
+
+    @property
+    def column_names(self) -> tuple[int, list[str]]:
+        return len(self.columns), self.columns
 
     @property
     def value_names(self) -> list[str]:
