@@ -1,4 +1,4 @@
-"""What a run is used for: new rows, codes, ways between rows."""
+"""What you do with a run: new rows, codes, paths between rows."""
 
 from __future__ import annotations
 
@@ -104,8 +104,7 @@ def impute(
     seed: Annotated[int, typer.Option(help="Seed of the draws.", **SEED)] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """Fill the gaps of SOURCE (in texts: ___, a word of its own); what is there stays as it is. A file of numbered names for each
-    of --draws."""
+    """Fill the gaps of SOURCE (in texts each ___, which stands for one word). Known values stay as they are. --draws writes numbered files."""
     from vaekit.cli import text
     from vaekit.recipes.recipe import imputed, read_for
     from vaekit.uses.write import STDOUT, write_pieces, write_rows
@@ -197,7 +196,7 @@ def interpolate(
 
 
 def one_row(estimator: Any, source: str) -> Any:
-    """The row that a source is; of a table, as a table of one row. Of a model of texts, what was typed is the text."""
+    """Read a source of one row; a table has one row. For a model of texts, the typed words are the text."""
     from vaekit.cli import text
     from vaekit.recipes.recipe import read_for
 
@@ -212,7 +211,7 @@ def one_row(estimator: Any, source: str) -> Any:
 def opened(
     run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True, sources: Sequence[str] = ()
 ) -> tuple[Any, Path]:
-    """The run's estimator, and a checked path to write to; by default a file in the run directory, or for texts STDOUT."""
+    """Load the run's estimator, and check the path to write to; by default a file in the run directory, or for texts STDOUT."""
     from vaekit.runs.load import load
     from vaekit.sources.base import split_rows
     from vaekit.uses.write import STDOUT, check_suffix

@@ -82,17 +82,17 @@ def score(
 
 
 def limits(odd: Any, source: str, rows: int, fdr: float) -> str:
-    """What --fdr cannot find in these rows, or ""."""
+    """Say what --fdr cannot find in these rows, or ""."""
     from vaekit.uses.conformal import limit
 
     if odd.origin.startswith(HELD_OUT) and is_same(source, odd.fitted.data["source"]):
         return (
-            f"{source} is what the model learned from, and its rows are compared with others of it: --fdr finds nothing odd in "
-            "it, as anomalies are as frequent among those. Score new rows, name normal rows with --calibrate, or take the rows "
-            "of the lowest scores"
+            f"{source} is what the model learned from, so its rows are compared with held-out rows of it, which have anomalies as "
+            "often: --fdr finds nothing. Score new rows, give normal rows with --calibrate, or take the rows with the lowest "
+            "scores"
         )
     cannot = limit(rows, len(odd.calibration), fdr)
-    return f"{cannot}: name more normal rows with --calibrate, or score fewer rows at a time" if cannot else ""
+    return f"{cannot}: give more normal rows with --calibrate, or score fewer rows at a time" if cannot else ""
 
 
 def is_same(source: str, own: Any) -> bool:
@@ -121,7 +121,7 @@ def calibrated(run: Path, odd: Any, source: str | None) -> str:
 
 
 def held_out(estimator: Any) -> tuple[Any, str]:
-    """The rows that the run held out, or None and why not."""
+    """Read the rows that the run held out; else None and why."""
     from vaekit.recipes.recipe import held_out as rows_of
     from vaekit.training.data import split
 

@@ -57,19 +57,18 @@ class Recipe:
     """All that a user tells `vaekit fit`.
 
     Attributes:
-        source: what `vaekit.read` takes; of demonstrations, a list of several that are joined.
-        conditions: names, or "name:label" or "name:number" where the kind is not to be guessed. Of a policy: what it is to
-            see, such as "state".
+        source: what `vaekit.read` takes; for demonstrations, also a list of several to join.
+        conditions: names, or "name:label" or "name:number" to say the kind. For a policy: what it sees, such as "state".
         resize: (width, height) for pictures of mixed sizes.
-        metadata: a .csv file of what is known of the pictures in a folder; None: metadata.csv in it.
+        metadata: a .csv file with conditions of the pictures in a folder; None: metadata.csv in it.
         strict: an unreadable picture is an error.
-        column: of a table, the column of texts to learn.
-        encoding: what a file of text is in; None: UTF-8.
-        decimal: the decimal separator, "." or ",", of numbers in a .csv file that do not tell.
-        label_column: the label to predict, which may be unknown of most rows: NAME, or "NAME:number".
-        labels: of how many rows it is to be taken as known; None: of all of which it is.
-        map, fps, trim: of demonstrations: what things are called in the source, by what they are called here; frames a second of a
-            source that does not tell; whether to leave out the beginning of an episode, in which nothing moves yet.
+        column: the column of texts to learn in a table.
+        encoding: that of a text file; None: UTF-8.
+        decimal: the decimal separator, "." or ",", of a .csv file whose numbers do not show it.
+        label_column: the label to predict, which most rows may lack: NAME, or "NAME:number".
+        labels: how many labels to keep; None: all.
+        map, fps, trim: for demonstrations: the names in the source by the names here; frames per second, if the source does not
+            say; whether to leave out the beginning of each episode, until the actions change.
         init: a run, or a published checkpoint, whose model is trained further.
         settings: arguments of the estimator.
     """
@@ -125,8 +124,8 @@ class Recipe:
         return recipe
 
     def choose_parts(self, names: Mapping[str, str], options: Sequence[str]) -> None:
-        """Choose parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML. What the user says of the data, such as
-        its tokenizer, is an option of the part "kind"."""
+        """Choose parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML. What the user says about the data, such
+        as its tokenizer, is an option of the part "kind"."""
         for part, name in names.items():
             self.set_part(part, {"name": name})
         parameters = inspect.signature(self.estimator).parameters
@@ -141,7 +140,7 @@ class Recipe:
             self.set_part(part, {key.replace("-", "_"): parse_value(where, value)})
 
     def set_part(self, part: str, options: Mapping[str, Any]) -> None:
-        """Set the name, or options, of a part, and leave what was said of it before."""
+        """Set the name, or options, of a part, and keep its other options."""
         if part in options_of_kinds():
             before = as_part(as_part(self.settings.get("kind"), "auto").get(part), None)
             now = {k: v for k, v in {**before, **options}.items() if v is not None}
@@ -168,7 +167,7 @@ class Recipe:
 
     @property
     def kind(self) -> str:
-        """The kind of data that the user names; "auto": the source tells."""
+        """The kind of data that the user names; "auto": the source decides."""
         return kind_part(self.settings.get("kind") or "auto")[0]
 
     @property
@@ -301,7 +300,7 @@ def as_part(part: Any, default: Any) -> dict[str, Any]:
 
 
 def options_of_kinds() -> set[str]:
-    """What a user may say of data of some kind, such as "tokenizer"."""
+    """What a user may say about data of some kind, such as "tokenizer"."""
     return {option for kind in kinds().values() for option in options_of(kind.infer)} - {"window"}
 
 
@@ -435,7 +434,7 @@ def learn_sampler(folder: Path, estimator: VAE, sampler: str) -> None:
 
 
 def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = ()) -> Any:
-    """The validation rows, or episodes, of the run's own source (all of them, where none were held out)."""
+    """The validation rows, or episodes, of the run's own source (all of them, if none were held out)."""
     data = read_for(estimator, own_source(estimator), also=also)
     if isinstance(data, TimeSeries):
         return estimator.held_out(data)

@@ -44,23 +44,23 @@ def read(
 ) -> Dataset:
     """Read a source into memory.
 
-    source: "digits", a folder of pictures, a folder of MNIST's own files (its training pictures are read), a file (a picture,
+    source: "digits", a folder of pictures, a folder of MNIST's own files (only the training pictures), a file (a picture,
         .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .jsonl, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
         picks rows, the first being row 0, [0:5,10:] several of these, and [!12] all others.
-    conditions: names of what the data is conditioned on; they are taken out of x.
+    conditions: names of labels or columns to condition on; they are taken out of x.
     columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
     resize: bring every picture to this (width, height).
     strict: a picture that cannot be read is an error; otherwise it is skipped, and `notes` says so.
-    column: of a table, the column that holds texts: the data are these texts. "FILE.csv:COLUMN" says the same.
-    encoding: what a .txt or .csv file is in, such as "latin-1". None: UTF-8.
-    metadata: of a folder, a .csv file of what is known of its pictures, by column; they are named by its column file_name, or else by
-        its first one. None: metadata.csv in the folder, if it is there.
-    schema: what is known of a table's columns, by name, as of `vaekit.VAE`: columns of text are read accordingly.
-    decimal: the decimal separator, "." or ",", of numbers in a .csv file that do not tell, such as 1,234.
-    optional_conditions: a condition the source does not have is left out of `conditions`, and `notes` says so; and a column or
-        an encoding are left alone where the source is neither a table nor a file of text.
+    column: the column of a table whose texts are the data. "FILE.csv:COLUMN" says the same.
+    encoding: that of a .txt or .csv file, such as "latin-1". None: UTF-8.
+    metadata: a .csv file with conditions of the pictures in a folder. Its column file_name, or else its first column, names the
+        pictures. None: metadata.csv in the folder, if it exists.
+    schema: what you say about a table's columns, by name, as for `vaekit.VAE`: columns of text are read accordingly.
+    decimal: the decimal separator, "." or ",", of a .csv file whose numbers do not show it, such as 1,234.
+    optional_conditions: leave out conditions that the source does not have, and say so in `notes`; ignore a column or an encoding if
+        the source is neither a table nor a text file.
 
-    Raises UserError, in one line, for whatever is wrong with the source or with what was asked of it.
+    Raises UserError, in one line, for whatever is wrong with the source or with the arguments.
     """
     text = os.fspath(source)
     conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)

@@ -32,7 +32,7 @@ class Dataset:
     notes: list[str]  # what the user should know about the reading
     names: dict[str, np.ndarray] = field(
         default_factory=dict
-    )  # what tells which row is which: "file" of a picture; each (N,)
+    )  # what names a row, such as the "file" of a picture; each (N,)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -53,7 +53,7 @@ class Dataset:
         return f"{len(self)} {'pictures' if self.kind == 'images' else 'rows'} of {shape}{given}{gaps}"
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> Dataset:
-        """The chosen rows; an int gives a Dataset of one row. IndexError if a row is out of range."""
+        """Pick rows; an int gives a Dataset of one row. IndexError if a row is out of range."""
         index = [rows] if isinstance(rows, (int, np.integer)) else rows
         conditions, names = ({name: c[index] for name, c in of.items()} for of in (self.conditions, self.names))
         return replace(self, x=self.x[index], conditions=conditions, names=names)
@@ -61,7 +61,7 @@ class Dataset:
 
 @dataclass
 class Ask:
-    """What `read` was asked for."""
+    """The arguments of `read`."""
 
     text: str  # the source without its rows: what messages call it
     path: Path
@@ -71,15 +71,15 @@ class Ask:
     strict: bool
     optional_conditions: bool
     array: str | None = None  # the NAME of file.npz:NAME
-    column: str | None = None  # of a table, which is read as texts
+    column: str | None = None  # the column of a table that is read as texts
     encoding: str | None = None  # of a file of text
-    metadata: Path | None = None  # a table of what is known of the pictures in a folder
-    decimal: str | None = None  # of a file of text: what stands before the fraction of a number
-    schema: Mapping[str, Any] = field(default_factory=dict)  # of a table: what is known of columns, see `read_cells`
+    metadata: Path | None = None  # a table with conditions of the pictures in a folder
+    decimal: str | None = None  # the decimal separator of a text file
+    schema: Mapping[str, Any] = field(default_factory=dict)  # what the user says about columns, see `read_cells`
 
 
 class MissingConditionError(UserError):
-    """A source of this kind could have the condition, and this one does not."""
+    """This source does not have a condition that sources of its kind can have."""
 
 
 def take(offers: Offers, ask: Ask) -> dict[str, np.ndarray]:

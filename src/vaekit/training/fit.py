@@ -47,19 +47,19 @@ class Training:
     Attributes:
         epochs: passes over the data; None: as many as give 4000 steps, at least `least_epochs`.
         minutes: train for this long instead.
-        batch_size: rows a step, over all devices together.
-        learning_rate: peak of Adam's step size; it warms up over 2 % of the run and falls to 0 along a cosine.
+        batch_size: rows per step, over all devices together.
+        learning_rate: highest step size of Adam; it warms up over 2 % of the run and falls to 0 along a cosine.
         patience: stop when validation has not improved for this share of the run.
         keep: weights at the end: "best", of the best epoch on the validation rows, or "last".
-        condition_dropout: probability with which a condition is hidden in training.
-        cell_dropout: share of rows of which cells are hidden in training: of each such row a share of its own, drawn evenly
-            from 0 to 1, counts as missing, so that the encoder learns to do with any part of a row.
-        like_lengths: batches are of rows of about the same length, which texts save padding by.
-        seed: of everything random.
-        precision: Fabric's; "auto": bfloat16 autocast where the hardware computes in it, else 32 bits.
+        condition_dropout: probability with which training hides a condition.
+        cell_dropout: share of rows in which training hides cells: in each such row another share of the cells, uniform from 0 to 1,
+            counts as missing, so that the encoder learns to work with any part of a row.
+        like_lengths: make batches of rows of about the same length, which saves padding for texts.
+        seed: seed for everything random.
+        precision: Fabric's; "auto": bfloat16 autocast if the hardware computes in it, else 32 bits.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
         devices, nodes, strategy: Fabric's.
-        checkpoint_seconds: write what is needed to resume this often.
+        checkpoint_seconds: how often to write a checkpoint.
         tensorboard: log to `tensorboard/` in the run's folder.
     """
 
