@@ -16,9 +16,9 @@ from reference import DATA, closed_form
 from vaekit.conditions import Conditions, Number, Picture
 from vaekit.distributions.likelihoods import LaplaceLikelihood
 from vaekit.errors import Note, UserError
-from vaekit.kinds import Actions
 from vaekit.nets.resnet import ResNet
 from vaekit.objectives.bounds import ACT
+from vaekit.robots.actions import Actions
 from vaekit.robots.published import load_published, name_in
 
 CASES = {

@@ -20,7 +20,7 @@ from vaekit.errors import Note, UserError
 from vaekit.frame import to_frame
 from vaekit.frame.cells import format_of, read_cells, written
 from vaekit.frame.dates import FORMATS
-from vaekit.recipes.recipe import imputed, read_for
+from vaekit.recipes.source import imputed
 from vaekit.uses.write import write_pieces
 
 few = settings(max_examples=40, deadline=None)
@@ -245,7 +245,7 @@ def test_a_file_comes_back_in_the_forms_it_had(tmp_path: Path) -> None:
     (tmp_path / "gaps.csv").write_text(
         "zip;price;day;ok;when;x\n00001;1.001;5.1.2020;;2020-01-01T05:00:00Z;\n;;;True;;1,5\n"
     )
-    write_pieces(tmp_path / "full.csv", imputed(model, read_for(model, str(tmp_path / "gaps.csv")), False, 0))
+    write_pieces(tmp_path / "full.csv", imputed(model, model.read(str(tmp_path / "gaps.csv")), False, 0))
     text = csv.ConvertOptions(column_types=dict.fromkeys(kinds, pa.string()))
     full = csv.read_csv(tmp_path / "full.csv", convert_options=text).to_pylist()
     assert {**full[0], "ok": "", "x": ""} == {

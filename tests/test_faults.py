@@ -17,7 +17,9 @@ import vaekit as vk
 from vaekit import files
 from vaekit.errors import UserError
 from vaekit.files import digest
-from vaekit.recipes.recipe import Recipe, evaluate, held_out
+from vaekit.recipes.evaluate import evaluate
+from vaekit.recipes.recipe import Recipe
+from vaekit.recipes.source import held_out
 from vaekit.robots.published import load_published
 from vaekit.runs.describe import describe_run
 from vaekit.runs.directory import read_evaluation

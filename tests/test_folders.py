@@ -14,7 +14,7 @@ from PIL import Image, features
 
 import vaekit as vk
 from conftest import mistake, noise, save_picture, vaekit
-from vaekit.recipes.recipe import Recipe, read_for
+from vaekit.recipes.recipe import Recipe
 from vaekit.sources import read
 
 refused = partial(mistake, read)
@@ -232,9 +232,9 @@ def test_a_run_remembers_the_table(birds, tmp_path, monkeypatch):
     folder, _ = recipe.train(tmp_path / "run", say=lambda line: None)
     estimator = vk.load(folder)
     monkeypatch.chdir(birds)
-    assert read_for(estimator, str(birds)).conditions["kind"].tolist() == list("xyxyxy")
+    assert estimator.read(str(birds)).conditions["kind"].tolist() == list("xyxyxy")
     save_picture(tmp_path / "others" / "9.png", noise(4, 4))
-    assert read_for(estimator, str(tmp_path / "others")).conditions == {}
+    assert estimator.read(str(tmp_path / "others")).conditions == {}
 
 
 def test_many_small_pictures_are_read_quickly(tmp_path):

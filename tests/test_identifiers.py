@@ -14,7 +14,7 @@ import vaekit
 from vaekit.errors import Note
 from vaekit.frame import to_frame
 from vaekit.kinds.table import Table
-from vaekit.recipes.recipe import imputed, read_for, schema_text
+from vaekit.recipes.source import imputed, schema_text
 
 N = 200
 RNG = np.random.default_rng(0)
@@ -80,10 +80,10 @@ def test_identifiers_pass_through_and_are_never_drawn(tmp_path: Path) -> None:
     model = vaekit.load(model.save(tmp_path / "run"))
     with pytest.warns(Note, match="samples do not have the columns that look like identifiers: customerID"):
         assert list(model.sample(5)) == ["age", "kind"]
-    (filled,) = imputed(model, read_for(model, str(tmp_path / "t.csv")), False, 0)
+    (filled,) = imputed(model, model.read(str(tmp_path / "t.csv")), False, 0)
     assert filled["customerID"].to_pylist() == [line.split(",")[0] for line in lines]
     assert filled["age"].null_count == 0
-    assert np.isfinite(model.score_samples(read_for(model, str(tmp_path / "t.csv")).x, k=3)).all()
+    assert np.isfinite(model.score_samples(model.read(str(tmp_path / "t.csv")).x, k=3)).all()
 
 
 # -- values that stand for a missing cell ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from PIL import Image
 import vaekit as vk
 from conftest import noise, vaekit
 from vaekit.errors import Note, UserError
-from vaekit.kinds import Images
+from vaekit.kinds.pictures import Images
 from vaekit.show.drawing import grid
 
 QUICK = {"latent_dim": 2, "size": "small", "network": "mlp", "sampler": "prior"}

@@ -13,7 +13,7 @@ import vaekit as vk
 from conftest import kill, start, vaekit
 from vaekit.conditions import scales
 from vaekit.errors import Note, UserError
-from vaekit.kinds import Actions
+from vaekit.robots.actions import Actions
 from vaekit.robots.datasets import write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import demonstrate, make

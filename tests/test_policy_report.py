@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("work"))
         write_demonstrations(demonstrate("two-routes", 12), "two-routes")
-        folder, policy = Recipe("two-routes", kind="actions", settings=TINY).train(None, say=lambda line: None)
+        folder, policy = Recipe("two-routes", settings={**TINY, "kind": "actions"}).train(None, say=lambda line: None)
         yield report(folder, policy).parent.resolve()
 
 

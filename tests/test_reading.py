@@ -28,7 +28,9 @@ from recordings import (
     robomimic,
 )
 from vaekit.errors import Note, UserError
-from vaekit.recipes.recipe import Recipe, evaluate, held_out, report
+from vaekit.recipes.evaluate import evaluate
+from vaekit.recipes.recipe import Recipe, report
+from vaekit.recipes.source import held_out
 from vaekit.robots import reading, videos
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
@@ -456,19 +458,22 @@ def test_the_command_line_takes_several_sets_and_names(tmp_path):
         ["state", "images.up"],
     )
     assert "--map takes NAME=KEY" in fails(*line, "--map", "state")
-    recipe.kind = None
+    del recipe.settings["kind"]
+    assert "--map is for --kind actions: add that" in mistake(recipe.read_source)
+    recipe.settings["kind"] = "series"
+    assert "--map is not for --kind series: leave it out" in mistake(recipe.read_source)
+    del recipe.settings["kind"]
+    recipe.map = None
     assert "only --kind actions takes several" in mistake(recipe.read_source)
-    recipe.source = recipe.source[0]
-    assert "--map, --fps and --trim are for demonstrations" in mistake(recipe.read_source)
 
 
 def test_a_run_of_several_sets_is_read_as_it_was_trained(tmp_path):
     for name in "ab":
         by_hand_v2(tmp_path / name, lengths=[6, 7], tasks=(f"do {name}", "do it"))
-    recipe = Recipe([f"{tmp_path}/a", f"{tmp_path}/b"], ["state", "effort", "task"], kind="actions")
+    recipe = Recipe([f"{tmp_path}/a", f"{tmp_path}/b"], ["state", "effort", "task"])
     recipe.map = {"effort": "velocity"}
     tiny = {"width": 16, "heads": 2, "hidden": 32, "layers": 1, "posterior_layers": 1}
-    recipe.settings = {"size": tiny, "latent_dim": 2, "epochs": 1, "chunk_size": 3, "execute": 1}
+    recipe.settings = {"kind": "actions", "size": tiny, "latent_dim": 2, "epochs": 1, "chunk_size": 3, "execute": 1}
     folder, policy = recipe.train(tmp_path / "run", say=lambda line: None)
     assert policy.conditions_.named["task"].classes == ["do a", "do b", "do it"]
     again = load(folder)

@@ -15,9 +15,10 @@ import vaekit as vk
 from vaekit.errors import Note, UserError
 from vaekit.files import read_tensors, write_tensors
 from vaekit.nets import MLP
-from vaekit.recipes import recipe
 from vaekit.recipes.recipe import Recipe
+from vaekit.recipes.source import held_out
 from vaekit.runs.directory import read_evaluation, save_evaluation
+from vaekit.sources.base import from_here
 from vaekit.uses.write import write_rows
 
 
@@ -312,11 +313,11 @@ def test_a_relative_source_is_found_from_another_folder(source, tmp_path, monkey
     monkeypatch.chdir(there)
     settings = {"size": "small", "epochs": 1, "sampler": "prior"}
     folder, fitted = Recipe(source=source, settings=settings).train(there / "run", say=list)
-    held = recipe.held_out(fitted)
+    held = held_out(fitted)
     monkeypatch.chdir(here)
     loaded = vk.load(folder)
     assert loaded.data_["source"] == source
-    assert (recipe.held_out(loaded).x == held.x).all()
+    assert (held_out(loaded).x == held.x).all()
     again = Recipe.read(folder / "config.yaml")
     again.settings["epochs"] = 2
     assert len(again.train(folder, resume=True, say=list)[1].history_) == 2
@@ -328,7 +329,23 @@ def test_a_source_that_is_here_is_taken_from_here(tmp_path, monkeypatch):
         (folder / "rows.npy").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     for source in ("rows.npy", "rows.npy:x[3]", "digits", "hf://name", "nowhere.csv", str(tmp_path / "rows.npy")):
-        assert recipe.from_here(source, str(tmp_path / "there")) == source
-    assert recipe.from_here("rows.npy", None) == "rows.npy"
+        assert from_here(source, str(tmp_path / "there")) == source
+    assert from_here("rows.npy", None) == "rows.npy"
     (tmp_path / "there" / "other.npy").write_bytes(b"")
-    assert recipe.from_here(["rows.npy", "other.npy[3]"], "there") == ["rows.npy", "there/other.npy[3]"]
+    assert from_here(["rows.npy", "other.npy[3]"], "there") == ["rows.npy", "there/other.npy[3]"]
+
+
+def test_an_older_run_that_does_not_name_its_kind_has_the_same_recipe(tmp_path):
+    np.save(tmp_path / "walk.npy", np.random.default_rng(0).normal(size=(60, 2)).cumsum(0))
+    settings = {"kind": "series", "epochs": 1, "window": 8, "sampler": "prior"}
+    folder, _ = Recipe(str(tmp_path / "walk.npy"), settings=settings).train(tmp_path / "run", say=list)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    del config["settings"]["kind"], config["settings"]["device"]
+    config["settings"]["trainer"] = {"accelerator": "cpu"}
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(config))
+    again = Recipe.read(tmp_path / "old.yaml")
+    assert (again.estimator, again.settings["window"], again.conditions) == (vk.SeriesVAE, 8, [])
+    assert again.settings["trainer"] == {}
+    again.column = "x0"
+    with pytest.raises(UserError, match="--column is not for --kind series: leave it out"):
+        again.read_source()

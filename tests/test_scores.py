@@ -19,7 +19,7 @@ from vaekit.conditions import Conditions
 from vaekit.distributions import Normal
 from vaekit.errors import UserError
 from vaekit.fitted import Fitted
-from vaekit.kinds import Rows
+from vaekit.kinds.rows import Rows
 from vaekit.recipes.recipe import Recipe
 from vaekit.uses.calibration import Oddness
 from vaekit.uses.scores import SCORES, contributions, distance, gaussian, log_octaves, new_score

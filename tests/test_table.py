@@ -271,7 +271,7 @@ def test_a_bad_file_is_told_in_a_line(tmp_path: Path, text: str, message: str) -
 
 
 def test_a_file_cut_in_the_middle_and_one_that_changed(tmp_path: Path) -> None:
-    from vaekit.recipes.recipe import Recipe, read_for
+    from vaekit.recipes.recipe import Recipe
 
     ROWS.to_parquet(tmp_path / "t.parquet")
     content = (tmp_path / "t.parquet").read_bytes()
@@ -281,13 +281,22 @@ def test_a_file_cut_in_the_middle_and_one_that_changed(tmp_path: Path) -> None:
     changed.to_parquet(tmp_path / "changed.parquet")
     recipe = Recipe(str(tmp_path / "t.parquet"), settings=dict(TINY))
     _, model = recipe.train(tmp_path / "run", say=lambda _: None)
-    own = model.score_samples(read_for(model, str(tmp_path / "t.parquet")).x, k=5)
+    own = model.score_samples(model.read(str(tmp_path / "t.parquet")).x, k=5)
     with pytest.raises(UserError, match="damaged, truncated"):
-        read_for(model, str(tmp_path / "cut.parquet"))
+        model.read(str(tmp_path / "cut.parquet"))
     with pytest.warns(Note, match="lacks 1 of the model's . columns: pay"):
-        read_for(model, str(tmp_path / "renamed.parquet"))
+        model.read(str(tmp_path / "renamed.parquet"))
     # Other columns, another order and another unit of time change nothing.
-    np.testing.assert_array_equal(model.score_samples(read_for(model, str(tmp_path / "changed.parquet")).x, k=5), own)
+    np.testing.assert_array_equal(model.score_samples(model.read(str(tmp_path / "changed.parquet")).x, k=5), own)
+
+
+def test_an_array_file_has_the_columns_of_the_table_in_their_order(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(50, 2)).round(2)
+    model = vaekit.VAE(**TINY).fit(pd.DataFrame(values, columns=["a", "b"]))
+    np.save(tmp_path / "rows.npy", values)
+    read = model.read(str(tmp_path / "rows.npy"))
+    assert (read.kind, read.x.columns) == ("table", ["a", "b"])
+    np.testing.assert_array_equal(model.transform(read.x), model.transform(values))
 
 
 # -- what it learns ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,10 @@ from vaekit.deploy.text_report import reconstructions, surprises, write_text_rep
 from vaekit.errors import UserError
 from vaekit.kinds.text.fill_in import GAP, Reader, candidates
 from vaekit.kinds.text.rates import beside, text_lines
-from vaekit.recipes import recipe
+from vaekit.recipes.comparison import comparison, language_model
+from vaekit.recipes.evaluate import evaluate
+from vaekit.recipes.recipe import Recipe
+from vaekit.recipes.source import held_out
 from vaekit.runs import directory as run
 from vaekit.show.words import have_words
 from vaekit.sources import read
@@ -222,24 +225,24 @@ def test_the_language_model_beside_is_the_same_model_without_a_latent(tmp_path):
         "likelihood": TINY,
         "epochs": 2,
         "sampler": "prior",
-        "tokenizer": "word",
+        "kind": {"tokenizer": "word"},
     }
-    _, vae = recipe.Recipe(str(source), settings=settings).train(folder, say=said.append)
-    model = recipe.language_model(folder, vae, say=said.append)
+    _, vae = Recipe(str(source), settings=settings).train(folder, say=said.append)
+    model = language_model(folder, vae, say=said.append)
     assert "training a language model of the same size" in said[-1]
     same = {name for name, value in vae.get_params().items() if model.get_params()[name] != value}
     assert (same, model.latent_dim) == ({"latent_dim"}, 0)
     assert model.kind_.vocabulary == vae.kind_.vocabulary
-    data = recipe.held_out(vae)
-    found = recipe.evaluate(folder, vae, data, 5, beside=model)
+    data = held_out(vae)
+    found = evaluate(folder, vae, data, 5, beside=model)
     assert found["language_model_nll"] == pytest.approx(-model.score_samples(data.x).mean())
-    again = recipe.language_model(folder, vae, say=said.append)
+    again = language_model(folder, vae, say=said.append)
     assert len(said) == 2  # it is not trained again
     assert np.array_equal(again.score_samples(data.x), model.score_samples(data.x))
     (folder / run.LANGUAGE_MODEL / run.EVALUATION).unlink()  # as though it had been stopped
-    more = recipe.language_model(folder, vae, say=said.append)
+    more = language_model(folder, vae, say=said.append)
     assert np.array_equal(more.score_samples(data.x), model.score_samples(data.x))
-    assert recipe.language_model(folder, model) is None
+    assert comparison(folder, model) is None
 
 
 # ---- the report

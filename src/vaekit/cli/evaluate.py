@@ -24,18 +24,18 @@ def evaluate(
     """Measure a run: ELBO, KL and its parts, importance-weighted NLL, active units, and a verdict in words; on request, distances of samples."""
     import json
 
-    from vaekit.recipes import recipe as recipes
+    from vaekit.recipes.comparison import comparison as compared
+    from vaekit.recipes.evaluate import evaluate
+    from vaekit.recipes.source import held_out
     from vaekit.runs.load import load
 
     estimator = load(run)
     also = factors or []
     if source is None:
         name_source(estimator)
-    data = recipes.read_for(estimator, source, also=also) if source else recipes.held_out(estimator, also=also)
-    beside = recipes.comparison(run, estimator, say) if comparison else None
-    results = recipes.evaluate(
-        run, estimator, data, k or estimator.iw_samples, features=features, factors=also, beside=beside
-    )
+    data = estimator.read(source, also=also) if source else held_out(estimator, also=also)
+    beside = compared(run, estimator, say) if comparison else None
+    results = evaluate(run, estimator, data, k or estimator.iw_samples, features=features, factors=also, beside=beside)
     print(json.dumps(results, indent=2) if as_json else summary(results))
 
 

@@ -163,24 +163,22 @@ def fit(
 
 def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
     """Evaluate a trained run, and write its report."""
-    from vaekit.estimators.semi_supervised import SemiSupervised
-    from vaekit.recipes import recipe as recipes
+    from vaekit.recipes.comparison import labels_alone
+    from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
+    from vaekit.recipes.recipe import report as write_report
+    from vaekit.recipes.source import held_out
     from vaekit.uses.labels import label_lines
 
-    rows = recipes.held_out(estimator, recipes.REPORT_ROWS)
-    beside = recipes.labels_alone(folder, estimator, say) if comparison else None
-    results = recipes.evaluate(
-        folder, estimator, rows, min(recipes.REPORT_SAMPLES, estimator.iw_samples), beside=beside
-    )
+    rows = held_out(estimator, REPORT_ROWS)
+    beside = labels_alone(folder, estimator, say) if comparison else None
+    results = evaluate(folder, estimator, rows, min(REPORT_SAMPLES, estimator.iw_samples), beside=beside)
     say(f"ELBO {results['elbo']:.2f} nats, IW-NLL {results['iw_nll']:.2f} (k={results['k']}). {results['verdict']}")
     for line in label_lines(results):
         say(line)
-    if "bits_per_character" in results and results["latent_units"] and not isinstance(estimator, SemiSupervised):
-        say(
-            f"note: `vaekit evaluate {folder}` compares it with a language model of the same size, which is the same model without z"
-        )
+    if estimator.comparison == "language_model":
+        note(f"`vaekit evaluate {folder}` compares it with a language model of the same size: the same model without z")
     if report:
         try:
-            say(f"look at {recipes.report(folder, estimator)}")
+            say(f"look at {write_report(folder, estimator)}")
         except UserError as error:  # such as too few rows to compare; the run itself is whole
             note(f"the run is complete, but has no report: {error}")

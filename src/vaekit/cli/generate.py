@@ -35,7 +35,7 @@ def sample(
     output: Out = None,
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model and write .png, .npy, .npz, .csv or .parquet; texts are printed, or go to a .txt."""
-    from vaekit.recipes.recipe import learn_sampler
+    from vaekit.recipes.source import learn_sampler
     from vaekit.training.progress import track
     from vaekit.uses.write import write_rows
 
@@ -73,11 +73,10 @@ def reconstruct(
     import numpy as np
 
     from vaekit.cli import text
-    from vaekit.recipes.recipe import read_for
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet", sources=[source])
-    data = read_for(estimator, source)
+    data = estimator.read(source)
     writing = given(
         {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
     )
@@ -106,11 +105,11 @@ def impute(
 ) -> None:  # fmt: skip
     """Fill the gaps of SOURCE (in texts each ___, which stands for one word). Known values stay as they are. --draws writes numbered files."""
     from vaekit.cli import text
-    from vaekit.recipes.recipe import imputed, read_for
+    from vaekit.recipes.source import imputed
     from vaekit.uses.write import STDOUT, write_pieces, write_rows
 
     estimator, path = opened(run, output, "imputed", ".npy", ".npz", ".csv", ".parquet", sources=[source])
-    data = read_for(estimator, source)
+    data = estimator.read(source)
     if data.kind == "text":
         text.look_for_gaps(data.x, source)
     for i in range(draws or 1):
@@ -129,7 +128,7 @@ def impute(
 def schema(source: Source, output: Out = None) -> None:
     """Write the guessed kind of each column of a table as YAML: edit it, and give it to `vaekit fit --schema`."""
     from vaekit.files import write_text
-    from vaekit.recipes.recipe import schema_text
+    from vaekit.recipes.source import schema_text
 
     text = schema_text(source)
     if output is None:
@@ -142,11 +141,10 @@ def schema(source: Source, output: Out = None) -> None:
 @app.command()
 def encode(run: Run, source: Source, output: Out = None) -> None:
     """Write the latent codes (posterior means) of SOURCE: .npy, .csv or .parquet."""
-    from vaekit.recipes.recipe import read_for
     from vaekit.uses.write import write_rows
 
     estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False, sources=[source])
-    data = read_for(estimator, source)
+    data = estimator.read(source)
     write_rows(path, estimator.transform(data.x, data.conditions), None, names=data.names)
     say(f"{len(data)} rows of {estimator.model_.latent_dim} latent units in {path}")
 
@@ -198,11 +196,10 @@ def interpolate(
 def one_row(estimator: Any, source: str) -> Any:
     """Read a source of one row; a table has one row. For a model of texts, the typed words are the text."""
     from vaekit.cli import text
-    from vaekit.recipes.recipe import read_for
 
     if estimator.kind_.name == "text" and not text.is_row(source):
         return text.typed(source)
-    data = read_for(estimator, source, conditions=False)
+    data = estimator.read(source, conditions=False)
     if len(data) != 1:
         raise UserError(f"{source} has {len(data)} rows: choose one, such as {source}[0]")
     return data.x if data.kind == "table" else data.x[0]

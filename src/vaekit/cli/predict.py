@@ -13,7 +13,6 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
 
     from vaekit.cli.generate import opened
     from vaekit.estimators.semi_supervised import SemiSupervised
-    from vaekit.recipes.recipe import read_for
     from vaekit.uses.write import write_table
 
     estimator, path = opened(run, output, "labels", ".csv", ".parquet", pictures=False, sources=[source])
@@ -21,7 +20,7 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
         raise UserError(
             f"{run} does not predict a label: train a run that does with `vaekit fit SOURCE --label-column NAME`"
         )
-    data = read_for(estimator, source)
+    data = estimator.read(source)
     name = estimator.target_
     if is_classifier(estimator):
         probability = estimator.predict_proba(data.x)

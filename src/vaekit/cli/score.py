@@ -35,7 +35,6 @@ def score(
     import pyarrow as pa
 
     from vaekit.cli.text import with_rates
-    from vaekit.recipes.recipe import read_for
     from vaekit.training.progress import track
     from vaekit.uses.calibration import Oddness
     from vaekit.uses.conformal import discoveries
@@ -51,7 +50,7 @@ def score(
     odd = Oddness(estimator.fitted_, name, **({} if k is None else {"k": k}))
     if contributions and not odd.columns:
         raise UserError("--contributions is for tables: pictures and texts have no columns")
-    data = read_for(estimator, source)
+    data = estimator.read(source)
     why_not = calibrated(run, odd, calibrate)
     if why_not and odd.score.learns:
         raise UserError(
@@ -105,10 +104,9 @@ def is_same(source: str, own: Any) -> bool:
 
 def calibrated(run: Path, odd: Any, source: str | None) -> str:
     """Calibrate with the given rows, with those that the run remembers, or with those that it held out. Returns "", or why not."""
-    from vaekit.recipes.recipe import read_for
 
     if source is not None:
-        odd.calibrate(read_for(odd.estimator, source), source)
+        odd.calibrate(odd.estimator.read(source), source)
     elif odd.read(run):
         return ""
     else:
@@ -122,7 +120,7 @@ def calibrated(run: Path, odd: Any, source: str | None) -> str:
 
 def held_out(estimator: Any) -> tuple[Any, str]:
     """Read the rows that the run held out; else None and why."""
-    from vaekit.recipes.recipe import held_out as rows_of
+    from vaekit.recipes.source import held_out as rows_of
     from vaekit.training.data import split
 
     expected = len(split(estimator.data_["rows"], estimator.validation, estimator.seed_)[1])
@@ -146,14 +144,13 @@ def score_series(estimator: Any, source: str, path: Path, k: int | None, *, aske
     """log p of each step given those around it: .csv, .parquet or .npy."""
     import numpy as np
 
-    from vaekit.recipes.recipe import read_for
     from vaekit.uses.write import write_rows, write_table
 
     if asked:
         raise UserError(
             "steps of a series have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
         )
-    data = read_for(estimator, source)
+    data = estimator.read(source)
     found = estimator.score_samples(data, **({} if k is None else {"k": k}))
     scores = np.concatenate(found) if isinstance(found, list) else found
     times = data.written_times()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
@@ -71,6 +71,8 @@ class Learner(BaseEstimator):
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = PARTS
     sizes: ClassVar[Mapping[str, Any]] = SIZES
+    sees: ClassVar[str] = ""
+    """The setting that names the conditions, where there is one."""
 
     if TYPE_CHECKING:  # learned, and so no argument
         fitted_: Fitted = field(init=False)
@@ -211,6 +213,31 @@ class Learner(BaseEstimator):
             part = self.kind_.objective if self.model_.latent_dim else "elbo"
         name, options = choose("objective", part, self.parts["objective"])
         return self.parts["objective"][name](**options)
+
+    # -- the source it was trained on ----------------------------------------------------------------------------------
+
+    def read(self, source: str | Sequence[str], *, conditions: bool = True, also: Sequence[str] = ()) -> Any:
+        """Read a source as this model wants it: its columns, its size of pictures, its conditions where the source has them.
+
+        Args:
+            also: names that are read as conditions are, which the model need not know.
+        """
+        named = list(self.conditions_.named) if conditions else []
+        return self.kind_.read_again(source, self.fitted_, named, also)
+
+    def held_out(self, data: Any, limit: int | None = None) -> Any:
+        """The rows that were held out of the data that it was trained on, at most `limit`; of all rows, where none were."""
+        _, valid = split(len(data), self.validation, self.seed_)
+        return data[(valid.numpy() if len(valid) else np.arange(len(data)))[:limit]]
+
+    @property
+    def comparison(self) -> str | None:
+        """Of `vaekit.recipes.comparison.COMPARISONS`: the model that this one is compared with."""
+        return self.kind_.comparison if self.latent_dim else None
+
+    def compared(self, other: Any, results: Mapping[str, Any], X: Any, y: Mapping[str, Any]) -> dict[str, Any]:
+        """What to add to the results of `evaluate` on X and y: those of the other model, beside them."""
+        return self.kind_.compared(results, other.score_samples(X, y, k=1))
 
     # -- using ---------------------------------------------------------------------------------------------------------
 

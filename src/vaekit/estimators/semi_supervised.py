@@ -31,7 +31,7 @@ from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSup
 from vaekit.training import Data, Training
 from vaekit.training.data import fixed_uniform, rows_at_once
 from vaekit.uses.calibrate import temperature
-from vaekit.uses.labels import known, note_words, share, unlabelled
+from vaekit.uses.labels import beside, known, note_words, share, unlabelled
 
 # What needs the terms of the bound alone, in which y is summed out.
 SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")
@@ -195,6 +195,13 @@ class SemiSupervised(VAE):
         if missing.any():
             values[missing] = np.reshape(self.predict(X), values.shape)[missing]  # type: ignore[attr-defined]
         return values
+
+    @property
+    def comparison(self) -> str | None:
+        return "labels_alone"
+
+    def compared(self, other: Any, results: Mapping[str, Any], X: Any, y: Mapping[str, Any]) -> dict[str, Any]:
+        return beside(other, X, y[self.target_]) if self.target_ in y else {}
 
     def inverse_transform(self, Z: Any, y: Any = None, **options: Any) -> np.ndarray:
         """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form; see `VAE.inverse_transform`."""

@@ -23,7 +23,7 @@ from vaekit.fitted import ROWS_AT_ONCE
 from vaekit.kinds.series import Series
 from vaekit.settings.limits import LARGEST, Seed, Within, check_call
 from vaekit.settings.parts import Part
-from vaekit.sources.series import TimeSeries, is_several, is_table, read_series, to_series
+from vaekit.sources.series import TimeSeries, is_several, is_table, to_series
 from vaekit.structures.resample import GUESSES, complete
 from vaekit.training import Data
 from vaekit.training.data import SPLIT, generator
@@ -101,12 +101,9 @@ class SeriesVAE(VAE):
             self._learn(windows, folder, resume, list(watchers))
         return self
 
-    def read(self, source: str) -> TimeSeries:
-        """Read a source as this model needs it: its channels."""
-        return read_series(source, columns=self.kind_.columns)
-
-    def held_out(self, data: TimeSeries) -> TimeSeries:
-        """The stretch of time that was held out of `data`, the training series; all of it if none was held out."""
+    def held_out(self, data: TimeSeries, limit: int | None = None) -> TimeSeries:
+        """The stretch of time that was held out of `data`, the training series; all of it if none was held out. It is one
+        stretch, so `limit` does not apply."""
         ends = stretches(data.values, self.kind_.window)
         _, valid = held_out_windows(ends, self.kind_.window, self.validation, self.seed_)
         if not len(valid):

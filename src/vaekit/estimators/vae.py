@@ -108,6 +108,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def fit_data(self, data: Dataset, **options: Any) -> VAE:
         """Train on a Dataset that `vaekit.read` returned; options as for `fit_rows`."""
         kind, said, rows = self._new_rows(data.x, data.kind)
+        said = kind.without(said, data.conditions)
         return self.fit_rows(kind, said, rows, data.conditions, columns=data.columns, **options)
 
     def fit_rows(

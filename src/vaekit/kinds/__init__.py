@@ -1,6 +1,6 @@
 """Kinds of data. Each is one file or folder, with a class `Kind` that knows everything particular to it.
 
-To add one, write the file and name its class in `KINDS`; or ship it in a package of your own, with an entry point of the group
+To add one, write the file and add its class to `KINDS`; or ship it in a package of your own, with an entry point of the group
 `vaekit.kinds`.
 """
 
@@ -9,28 +9,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pkgutil import resolve_name
 from typing import Any
 
 from vaekit.errors import UserError, note
 from vaekit.frame import Frame
-from vaekit.kinds.actions import Actions
 from vaekit.kinds.base import Kind
-from vaekit.kinds.pictures import Images
-from vaekit.kinds.rows import Rows
-from vaekit.kinds.series import Series
-from vaekit.kinds.table import Table
-from vaekit.kinds.text import Text, is_texts
+from vaekit.kinds.text import is_texts
 from vaekit.settings.parts import Part, choose, options_of
 from vaekit.sources.arrays import as_array
 
-KINDS: tuple[type[Kind], ...] = (Text, Table, Images, Rows, Series, Actions)
-"""In the order in which they are asked whether they recognise data."""
+KINDS = (
+    "vaekit.kinds.text:Text",
+    "vaekit.kinds.table:Table",
+    "vaekit.kinds.pictures:Images",
+    "vaekit.kinds.rows:Rows",
+    "vaekit.kinds.series:Series",
+    "vaekit.robots.actions:Actions",
+)
+"""In the order in which they are asked whether they recognise data. They are imported when `kinds` is first called."""
 
 
 @cache
 def kinds() -> dict[str, type[Kind]]:
     """All kinds by name: vaekit's own, and those of installed packages. A note names a package whose kind fails to import."""
-    found = {kind.name: kind for kind in KINDS}
+    found = {kind.name: kind for kind in map(resolve_name, KINDS)}
     for entry in entry_points(group="vaekit.kinds"):
         try:
             found[entry.name] = entry.load()
@@ -76,17 +79,4 @@ def chosen_kind(
     return kind, options, X
 
 
-__all__ = [
-    "KINDS",
-    "Actions",
-    "Images",
-    "Kind",
-    "Rows",
-    "Series",
-    "Table",
-    "Text",
-    "check_kind",
-    "chosen_kind",
-    "kind_part",
-    "kinds",
-]
+__all__ = ["KINDS", "Kind", "check_kind", "chosen_kind", "kind_part", "kinds"]

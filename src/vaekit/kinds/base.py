@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit import sources
 from vaekit.errors import UserError
 from vaekit.settings.parts import Part, check_options
 from vaekit.sources.arrays import as_array
+from vaekit.sources.base import from_here
 from vaekit.structures.resample import GUESSES, complete
 from vaekit.training.data import Data, fixed_uniform, generator
 
@@ -93,9 +95,77 @@ class Kind:
         raise NotImplementedError
 
     @classmethod
+    def without(cls, options: Mapping[str, Any], conditions: Collection[str]) -> dict[str, Any]:
+        """Options for rows whose columns of these names were taken out as conditions."""
+        return dict(options)
+
+    @classmethod
     def plain(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options as a config writes them."""
         return dict(options)
+
+    # -- sources -------------------------------------------------------------------------------------------------------
+
+    source_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "table")
+    """What `vaekit.read` may take a source of such rows for."""
+    give: ClassVar[str] = "give data like that it was trained on"
+    """What to do if a source holds another kind of data."""
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How a source of such rows is read again: arguments of `vaekit.read`."""
+        return {}
+
+    @classmethod
+    def read(
+        cls,
+        source: str | Sequence[str],
+        options: Mapping[str, Any],
+        *,
+        conditions: Sequence[str] = (),
+        resize: tuple[int, int] | None = None,
+        metadata: str | None = None,
+        column: str | None = None,
+        encoding: str | None = None,
+        decimal: str | None = None,
+        strict: bool = False,
+    ) -> Any:
+        """Read a source to learn from, for `fit_data` of an estimator.
+
+        Args:
+            options: what the user says of data of this kind.
+            others, keyword-only: what a user may ask of a source of this kind, see `vaekit.recipes.recipe.Recipe`.
+        """
+        return sources.read(
+            one_source(source), conditions=conditions, resize=resize, metadata=metadata, column=column, encoding=encoding,
+            decimal=decimal, strict=strict, schema=options.get("schema"),
+        )  # fmt: skip
+
+    def read_again(
+        self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()
+    ) -> Any:
+        """Read a source as a fitted model wants it: as the source that it was trained on.
+
+        Args:
+            conditions: names, each read where the source has it. also: names that it has to have.
+        """
+        said, source = fitted.data, one_source(source)
+        resize, metadata = said.get("resize"), said.get("metadata")
+        data = sources.read(
+            source,
+            conditions=list(dict.fromkeys([*conditions, *also])),
+            resize=(resize[0], resize[1]) if resize else None,
+            metadata=from_here(metadata, said.get("folder")) if metadata else None,
+            optional_conditions=True,
+            **{name: said.get(name) for name in ("column", "encoding", "decimal")},
+            **self.reading,
+        )
+        if data.kind not in self.source_kinds:
+            raise UserError(f"this is a model of {self.noun}, but {source} holds other data: {self.give}")
+        if missing := [name for name in also if name not in data.conditions]:
+            sources.read(source, conditions=missing)  # its error says what there is
+        data.x, data.kind = self.take(data.x), self.name
+        return data
 
     # -- rows and tensors ----------------------------------------------------------------------------------------------
 
@@ -225,6 +295,13 @@ class Kind:
         """Measure rows of this kind beyond `vaekit.evaluation.evaluate`. results: what that found."""
         return {}
 
+    comparison: ClassVar[str | None] = None
+    """Of `vaekit.recipes.comparison.COMPARISONS`: the model that a model of such rows is compared with."""
+
+    def compared(self, results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
+        """What to add to the results of `evaluate`, by log p(x) (N,) of the same rows under that model."""
+        raise NotImplementedError
+
     def open_to(self, mask: Tensor | None) -> Tensor | None:
         """Which values of packed rows a model that fills their gaps takes as given, by their mask."""
         return mask
@@ -277,3 +354,12 @@ class Kind:
     def describe(self) -> list[str]:
         """Describe it for people, in lines."""
         return []
+
+
+def one_source(source: str | Sequence[str]) -> str:
+    """The source. UserError where there are several."""
+    if isinstance(source, list | tuple):
+        raise UserError(
+            "only --kind actions takes several SOURCEs: put tables into one file, and pictures into one folder"
+        )
+    return str(source)

@@ -79,6 +79,10 @@ class Rows(Kind):
         return "bernoulli" if ((rows == 0) | (rows == 1) | np.isnan(rows)).all() else "normal"
 
     @property
+    def reading(self) -> dict[str, Any]:
+        return {"columns": self.columns}
+
+    @property
     def event_shape(self) -> tuple[int, ...]:
         return (len(self.mean),)
 

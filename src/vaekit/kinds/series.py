@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
-from vaekit.kinds.base import Kind
+from vaekit.kinds.base import Kind, one_source
 from vaekit.kinds.table.columns import decimals, rounded
-from vaekit.sources.series import TimeSeries, to_series
+from vaekit.sources.series import TimeSeries, read_series, to_series
 
 
 @dataclass
@@ -47,6 +47,15 @@ class Series(Kind):
     def recognises(cls, X: Any, likelihood: str) -> bool:
         return isinstance(X, TimeSeries)
 
+    @classmethod
+    def read(cls, source: str | Sequence[str], options: Mapping[str, Any]) -> TimeSeries:  # type: ignore[override]
+        return read_series(one_source(source))
+
+    def read_again(
+        self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()
+    ) -> TimeSeries:
+        return read_series(one_source(source), columns=self.columns)
+
     def take(self, X: Any) -> Sequence[np.ndarray]:
         return self.conform(to_series(X, columns=self.columns).values)
 
@@ -61,7 +70,6 @@ class Series(Kind):
         series: Sequence[np.ndarray],
         standardize: bool = True,
         columns: list[str] | None = None,
-        *,
         window: int = 128,
     ) -> Series:
         """Learn the schema from series, each (T, channels), NaN where missing. UserError for a channel without values."""

@@ -4,48 +4,36 @@ from __future__ import annotations
 
 import inspect
 import logging
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
 import vaekit
-from vaekit import sources
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators.checks import check_settings
-from vaekit.estimators.semi_supervised import SemiSupervised
-from vaekit.estimators.series import SeriesVAE
-from vaekit.estimators.vae import CVAE, VAE
-from vaekit.files import parse_yaml, read_tensors, read_yaml, to_yaml, write_tensors
-from vaekit.frame import Frame
-from vaekit.kinds import kind_part, kinds
-from vaekit.kinds.text import rates as texts
-from vaekit.robots.datasets import needed, read_demonstrations
-from vaekit.robots.demonstrations import Demonstrations
-from vaekit.robots.policy import Policy
+from vaekit.estimators.vae import VAE
+from vaekit.files import parse_yaml, read_yaml, to_yaml
+from vaekit.kinds import Kind, kind_part, kinds
+from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
+from vaekit.recipes.source import held_out, own_source, table_parts
 from vaekit.runs import directory as runs
 from vaekit.runs.load import load, moved_settings
 from vaekit.settings.limits import check_all, hints_of
 from vaekit.settings.parts import options_of
-from vaekit.sources.base import Dataset
-from vaekit.sources.series import TimeSeries, read_series
-from vaekit.training.checkpoint import put_weights
+from vaekit.sources.base import Dataset, from_here
 from vaekit.training.data import split
-from vaekit.training.progress import ProgressBar, track
+from vaekit.training.progress import ProgressBar
 from vaekit.uses import labels
 from vaekit.uses.labels import keep_some
 
 log = logging.getLogger(__name__)
 
-REPORT_ROWS, TABLE_ROWS = 500, 20_000  # the most that are shown
-REPORT_SAMPLES = 100
-# How a source is read: kept in the run, so that others are read alike.
+TABLE_ROWS = 20_000  # the most that a report of a table shows
+# How a source is read: kept in the run, so that others are read in the same way.
 READ_BY = ("resize", "metadata", "column", "encoding", "decimal", "map", "fps", "trim")
 LABELLED_BY = ("label_column", "labels")
 # Parts that `PARTS` does not list, and what they are where nothing is said.
@@ -100,7 +88,7 @@ class Recipe:
             known = cls.of_run(values)
         else:
             names = ("source", "conditions", "strict", *READ_BY, *LABELLED_BY)
-            own = {f: values.pop(f) for f in names if f in values}
+            own = {name: values.pop(name) for name in names if name in values}
             known = cls(**own, settings=values)
         known.check()
         return known
@@ -108,12 +96,14 @@ class Recipe:
     @classmethod
     def of_run(cls, config: Mapping[str, Any]) -> Recipe:
         """Read the recipe of a run from its config.yaml."""
-        data = config["data"]
-        own = data["kind"] in kinds() and kinds()[data["kind"]].estimator
+        data, settings = config["data"], moved_settings(config["settings"])
         told = {name: data.get(name) for name in (*READ_BY, *LABELLED_BY, "init")}
-        named = [] if own or told["label_column"] else [f"{name}:{c['kind']}" for name, c in data["conditions"].items()]
-        source = from_here(data.get("source"), data.get("folder"))
-        return cls(source, named, **told, settings=moved_settings(config["settings"]))
+        if data["kind"] in kinds() and kinds()[data["kind"]].estimator:
+            settings.setdefault("kind", data["kind"])  # which older runs do not say
+        recipe = cls(from_here(data.get("source"), data.get("folder")), **told, settings=settings)
+        if not recipe.estimator.sees and not recipe.label_column:
+            recipe.conditions = [f"{name}:{c['kind']}" for name, c in data["conditions"].items()]
+        return recipe
 
     @classmethod
     def going_on(cls, init: str) -> Recipe:
@@ -163,7 +153,7 @@ class Recipe:
                 del self.settings[name]
             elif name not in parameters:
                 raise UserError(f"unknown setting {name!r}{near_matches(name, parameters)}")
-        check_settings(self.estimator(**self.settings))
+        check_settings(self.estimator(**self.arguments))
 
     @property
     def kind(self) -> str:
@@ -171,14 +161,14 @@ class Recipe:
         return kind_part(self.settings.get("kind") or "auto")[0]
 
     @property
-    def own_estimator(self) -> str:
-        """The estimator that the kind of data has of its own; "" for kinds that share theirs."""
-        return "" if self.kind == "auto" else kinds()[self.kind].estimator
+    def kind_class(self) -> type[Kind]:
+        """The kind of data; the base of all kinds where the source tells."""
+        return kinds().get(self.kind, Kind)
 
     @property
     def estimator(self) -> type[Any]:
         """The class of the estimator: that of the kind of data, if it has one, or else what the conditions and labels ask for."""
-        own = self.own_estimator
+        own = self.kind_class.estimator
         if self.label_column and not own:
             own = "SemiSupervisedRegressor" if self.label_column.endswith(":number") else "SemiSupervisedVAE"
         return getattr(vaekit, own or ("CVAE" if self.conditions else "VAE"))
@@ -187,18 +177,9 @@ class Recipe:
         """Every setting, defaults included."""
         parameters = inspect.signature(self.estimator).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.name not in ("encoder", "decoder")}
-        values = {
-            "source": self.source,
-            "conditions": self.conditions,
-            "resize": self.resize,
-            "metadata": self.metadata,
-            "strict": self.strict,
-            "column": self.column,
-            "encoding": self.encoding,
-            "decimal": self.decimal,
-            **{name: getattr(self, name) for name in ("map", "fps", "trim") if self.kind == "actions"},
-            **{name: getattr(self, name) for name in LABELLED_BY if self.label_column},
-        }
+        own = {*options_of(self.kind_class.read), *(LABELLED_BY if self.label_column else ())}
+        names = ["source", *(name for name in ("conditions", "strict", *READ_BY, *LABELLED_BY) if name in own)]
+        values = {name: getattr(self, name) for name in names}
         return to_yaml({**values, **defaults, **self.settings})
 
     def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
@@ -206,7 +187,7 @@ class Recipe:
         self.check()
         if self.labels is not None and not self.label_column:
             raise UserError("--labels needs --label-column NAME, the label to predict")
-        if self.label_column and (self.conditions or self.own_estimator):
+        if self.label_column and (self.conditions or self.kind_class.estimator):
             raise UserError("--label-column cannot be combined with --condition or --kind: leave them out")
         if self.source is None:
             raise UserError("give a SOURCE to learn from: `vaekit fit digits` needs no file")
@@ -214,12 +195,7 @@ class Recipe:
         folder = Path(out) if out else free_folder(Path("runs"), data.name)
         kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
         say(f"{data.name}: {data.describe()} -> {folder}")
-        seen = {"observations": self.conditions} if self.kind == "actions" and self.conditions else {}
-        settings = dict(self.settings)
-        if schema := as_part(settings.get("kind"), "auto").get("schema"):  # which may well name the conditions too
-            own = {name: c for name, c in schema.items() if name not in data.conditions}
-            settings["kind"] = {**settings["kind"], "schema": own}
-        estimator = self.estimator(**settings, **seen)
+        estimator = self.estimator(**self.arguments)
         source = self.source if isinstance(self.source, list) else str(self.source)
         origin = {"source": source, "folder": str(Path.cwd()), **{name: getattr(self, name) for name in READ_BY}}
         if self.init:
@@ -228,7 +204,7 @@ class Recipe:
                 raise UserError(
                     f"--init {self.init} is a {type(start).__name__}, but these options ask for another estimator: leave them out"
                 )
-            estimator = start.set_params(**settings, **seen)
+            estimator = start.set_params(**self.arguments)
         if self.label_column:
             ((name, values),) = data.conditions.items()
             labels.note_words(name, values.tolist())
@@ -258,40 +234,34 @@ class Recipe:
         seed = 0 if estimator.random_state is None else estimator.random_state
         data.conditions = {name: keep_some(name, truth, self.labels, estimator.validation, seed, label)}
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the estimator: the settings, and the conditions where one of them names these."""
+        sees = self.estimator.sees
+        return {**self.settings, **({sees: self.conditions} if sees and self.conditions else {})}
+
     def read_source(self) -> Any:
-        """Read the source: a `Dataset`, or `Demonstrations` if it holds actions."""
+        """Read the source to learn from. UserError where it is asked for what data of this kind does not have."""
         assert self.source is not None
-        size = (self.resize[0], self.resize[1]) if self.resize else None  # YAML gives a list
-        if self.own_estimator and (self.column or self.encoding):
-            raise UserError(
-                f"--kind {self.kind} does not take --column or --encoding, which are for texts: leave them out"
-            )
-        if self.kind == "actions":
-            names = self.settings.get("observations") or self.conditions
-            return read_demonstrations(
-                self.source,
-                **needed(names),
-                resize=size,
-                map=self.map,
-                fps=self.fps,
-                trim=self.trim,
-                strict=self.strict,
-            )
-        if isinstance(self.source, list):
-            raise UserError(
-                "only --kind actions takes several SOURCEs: put tables into one file, and pictures into one folder"
-            )
-        if self.map or self.fps or self.trim:
-            raise UserError("--map, --fps and --trim are for demonstrations: add --kind actions, or leave them out")
-        if self.kind == "series":
-            if self.conditions or size:
-                raise UserError("--kind series does not take --condition or --resize: leave them out")
-            return read_series(self.source)
-        names = [c.partition(":")[0] for c in ([self.label_column] if self.label_column else self.conditions)]
-        return sources.read(
-            self.source, conditions=names, resize=size, strict=self.strict, column=self.column, encoding=self.encoding,
-            metadata=self.metadata, decimal=self.decimal, schema=as_part(self.settings.get("kind"), "auto").get("schema"),
-        )  # fmt: skip
+        conditions = (
+            [self.label_column] if self.label_column else self.arguments.get(self.estimator.sees, self.conditions)
+        )
+        asked = {name: value for name in (*READ_BY, "strict") if (value := getattr(self, name))}
+        if conditions:
+            asked["conditions"] = [name.partition(":")[0] for name in conditions]
+        for name in asked:
+            self.check_asked(name)
+        return self.kind_class.read(self.source, as_part(self.settings.get("kind"), "auto"), **asked)
+
+    def check_asked(self, name: str) -> None:
+        """UserError where sources of this kind have no such option."""
+        if name in options_of(self.kind_class.read):
+            return
+        flag = f"--{name.removesuffix('s') if name == 'conditions' else name}"
+        if self.kind != "auto":
+            raise UserError(f"{flag} is not for --kind {self.kind}: leave it out")
+        owners = " or ".join(f"--kind {kind.name}" for kind in kinds().values() if name in options_of(kind.read))
+        raise UserError(f"{flag} is for {owners}: add that, or leave {flag} out")
 
 
 def as_part(part: Any, default: Any) -> dict[str, Any]:
@@ -301,7 +271,7 @@ def as_part(part: Any, default: Any) -> dict[str, Any]:
 
 def options_of_kinds() -> set[str]:
     """What a user may say about data of some kind, such as "tokenizer"."""
-    return {option for kind in kinds().values() for option in options_of(kind.infer)} - {"window"}
+    return {option for kind in kinds().values() for option in options_of(kind.infer)}
 
 
 def read_schema(path: Path) -> dict[str, Any]:
@@ -310,26 +280,6 @@ def read_schema(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a schema: write one with `vaekit schema SOURCE -o {path}`")
     return {str(name): value for name, value in values.items()}
-
-
-def schema_text(source: str) -> str:
-    """Write the guessed schema of a table as YAML, one line per column, to edit and give to `vaekit fit --schema`."""
-    from vaekit.kinds.table import Table, describe, said
-
-    data = sources.read(source)
-    if data.kind != "table":
-        raise UserError(f"{source} is not a table: only .csv and .parquet files have a schema")
-    lines = ["# kinds: real, integer, positive, bounded, date, binary, categorical, ordinal (classes in order), drop"]
-    table = Table.infer(data.x)
-    for name in data.x.columns:
-        why = table.left_out.get(name)
-        own = {"kind": "drop"} if why else said(table.schema[name])
-        about = f"looks like an identifier: {why}" if why else describe(table.schema[name])
-        key, value = (
-            to_yaml(v, default_flow_style=True, width=10**6).removesuffix("...\n").strip() for v in (name, own)
-        )
-        lines.append(f"{key}: {value}  # {' '.join(about.split())}")
-    return "\n".join(lines) + "\n"
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -357,197 +307,6 @@ def free_folder(parent: Path, name: str) -> Path:
         i += 1
         folder = parent / f"{name}-{i}"
     return folder
-
-
-def read_for(estimator: Any, source: str, *, conditions: bool = True, also: Sequence[str] = ()) -> Any:
-    """Read a source as this model needs it: its columns, its size of pictures, its conditions if the source has them.
-
-    `also`: names to be read as conditions are, which the model need not know.
-    """
-    if isinstance(estimator, Policy | SeriesVAE):
-        return estimator.read(source)
-    names = [*(estimator.conditions_.named if conditions else ()), *also]
-    resize, metadata, column, encoding, decimal = (
-        estimator.data_.get(name) for name in ("resize", "metadata", "column", "encoding", "decimal")
-    )
-    data = sources.read(
-        source,
-        conditions=list(dict.fromkeys(names)),
-        columns=getattr(estimator.kind_, "columns", None),
-        resize=(resize[0], resize[1]) if resize else None,
-        column=column,
-        encoding=encoding,
-        metadata=from_here(metadata, estimator.data_.get("folder")) if metadata else None,
-        decimal=decimal,
-        schema=getattr(estimator.kind_, "readings", None),
-        optional_conditions=True,
-    )
-    if estimator.kind_.name == "text" and data.kind != "text":
-        raise UserError(
-            f"this is a model of texts, but {source} holds none: give a .txt, or a column of a table as FILE.csv:COLUMN"
-        )
-    if data.kind == "text" and estimator.kind_.name != "text":
-        raise UserError(f"{source} holds texts, but this is a model of {estimator.kind_.noun}: give such data")
-    if missing := [name for name in also if name not in data.conditions]:
-        sources.read(source, conditions=missing)  # its error says what there is
-    data.x = estimator.kind_.conform(data.x)
-    if data.kind == "table" and not isinstance(data.x, Frame):  # one likelihood for all columns: rows of numbers
-        data.kind = "rows"
-    return data
-
-
-def imputed(estimator: Any, data: Any, draw: bool, seed: int) -> Iterator[Any]:
-    """Yield Arrow tables with all of a source's columns and filled gaps, piece by piece, whatever its size."""
-    start, shown = 0, partial(track, what="impute")
-    for i, piece in enumerate(data.x.whole().pieces()):
-        rows = slice(start, start + len(piece))
-        y = {name: values[rows] for name, values in data.conditions.items()}
-        draws = 1 if draw else None
-        found = estimator.impute(Frame.of(piece), y, draws=draws, random_state=seed + 1009 * i, track=shown)
-        yield found[0] if draw else found
-        start = rows.stop
-
-
-def own_source(estimator: Any) -> Any:
-    """The source that a run was trained on, as a path from here. UserError if the run does not know it."""
-    if not estimator.data_.get("source"):
-        raise UserError(
-            "this run was trained from Python, so it does not know its source: use Python, or give a SOURCE"
-        )
-    return from_here(estimator.data_["source"], estimator.data_.get("folder"))
-
-
-def from_here(source: Any, folder: str | None) -> Any:
-    """A source as it was written in `folder`, or its path below that folder if it exists there and not here."""
-    if isinstance(source, list):
-        return [from_here(each, folder) for each in source]
-    path = re.split(r"[\[:]", str(source))[0]  # without rows, or a column
-    elsewhere = folder and path and not Path(path).expanduser().exists() and (Path(folder) / path).exists()
-    return str(Path(folder) / source) if folder and elsewhere and source != "digits" else source
-
-
-def learn_sampler(folder: Path, estimator: VAE, sampler: str) -> None:
-    """Learn where the codes of the run's own source lie, and keep it in the run directory."""
-    data = read_for(estimator, own_source(estimator))
-    estimator.fit_sampler(sampler, data.x, data.conditions)
-    runs.save_samplers(folder, estimator.fitted_)
-
-
-def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = ()) -> Any:
-    """The validation rows, or episodes, of the run's own source (all of them, if none were held out)."""
-    data = read_for(estimator, own_source(estimator), also=also)
-    if isinstance(data, TimeSeries):
-        return estimator.held_out(data)
-    rows = data.episodes if isinstance(data, Demonstrations) else len(data)
-    _, valid = split(rows, estimator.validation, estimator.seed_)
-    index = valid.numpy() if len(valid) else np.arange(rows)
-    return data[index[:limit]]
-
-
-def table_parts(estimator: VAE, limit: int) -> tuple[Frame, Frame]:
-    """Some training rows and some held-out rows of the run's own table (or all rows, if none were held out), with all their
-    columns."""
-    data = read_for(estimator, own_source(estimator))
-    train, valid = (index.numpy() for index in split(len(data), estimator.validation, estimator.seed_))
-    some = np.random.default_rng(0).permutation(len(train))[:limit]
-    whole = data.x.whole()
-    return whole[np.sort(train[some])], whole[valid[:limit] if len(valid) else train[:limit]]
-
-
-def evaluate(
-    folder: Path,
-    estimator: Any,
-    data: Any,
-    k: int,
-    *,
-    features: Path | None = None,
-    factors: Sequence[str] = (),
-    beside: Any = None,
-) -> dict[str, Any]:
-    """Evaluate on `data` and keep the result in the run directory.
-
-    Args:
-        beside: what `comparison` gave, to be compared with.
-        features: file of a feature network: distances of samples from `data` are added.
-        factors: names among the data's conditions: disentanglement scores are added.
-    """
-    from vaekit.recipes import measures
-
-    log.info("evaluating %s %s", f"{len(data):,}", "frames" if isinstance(data, Demonstrations) else "rows")
-    added = {}
-    if features:
-        added["distances"] = measures.distances(estimator, data, measures.FeatureNetwork.load(features))
-    if factors:
-        added["disentanglement"] = measures.factor_scores(estimator, data, factors)
-    if isinstance(data, Demonstrations):
-        results = estimator.evaluate(data, k=k, track=track)
-    else:
-        own = {name: values for name, values in data.conditions.items() if name in estimator.conditions_.named}
-        results = {**estimator.evaluate(data.x, own, k=k, track=track), **added}
-        if isinstance(beside, SemiSupervised):
-            results |= labels.beside(beside, data.x, data.conditions[beside.target_]) if own else {}
-        elif beside is not None:
-            results |= texts.beside(results, beside.score_samples(data.x, own, k=1))
-    return runs.save_evaluation(folder, results, estimator.fitted_)
-
-
-def comparison(folder: Path, estimator: Any, say: Any = print) -> Any:
-    """The model to compare with: a language model for texts, a classifier of the labels alone for --label-column. It is trained
-    the first time, and kept in the run directory. None for other models."""
-    compared_with = labels_alone if isinstance(estimator, SemiSupervised) else language_model
-    return compared_with(folder, estimator, say)
-
-
-def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
-    """The estimator with a classifier that learned from the run's labels alone, in as many steps. None if the run does not know its
-    source."""
-    if not estimator.data_.get("label_column"):
-        return None
-    path, about = folder / runs.LABELS_ALONE, {"of": runs.model_hash(estimator.fitted_)}
-    if path.exists():
-        tensors, found = read_tensors(path, "classifier")
-        if found.get("of") == about["of"]:  # and the run has not been continued
-            other = labels.untrained(estimator)
-            put_weights(other.model_.classifier, tensors)
-            return other
-    recipe = Recipe.read(folder / runs.CONFIG)
-    data = recipe.read_source()
-    recipe.hide_labels(data, estimator)
-    (values,) = data.conditions.values()
-    some = data[np.flatnonzero(labels.known(values, estimator.target_kind == "label"))]
-    say("comparing with a classifier trained on the labels alone")
-    other = labels.alone(
-        estimator, estimator.packed(some.x, some.conditions, torch.float32), partial(track, what="compare")
-    )
-    write_tensors(path, other.model_.classifier.state_dict(), "classifier", about)
-    return other
-
-
-def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
-    """The same model of texts without z, trained on the same data, in its own run directory within `folder`: beside it, a latent
-    that does not help shows. It is trained the first time, and continued if that was interrupted. None for other models."""
-    from sklearn.base import clone
-
-    source, path = estimator.data_.get("source"), folder / runs.LANGUAGE_MODEL
-    if estimator.kind_.name != "text" or type(estimator) not in (VAE, CVAE) or not estimator.latent_dim or not source:
-        return None
-    if (path / runs.EVALUATION).exists():  # which is written last
-        known = load(path)
-        if known.data_["fingerprint"] != estimator.data_["fingerprint"]:
-            raise UserError(f"{path} was trained on other data than {folder}: delete it, and vaekit trains a new one")
-        return known
-    say(f"training a language model of the same size, for comparison -> {path}")
-    model = clone(estimator).set_params(latent_dim=0, random_state=estimator.seed_)
-    with ProgressBar() as bar:
-        model.fit_data(
-            read_for(estimator, own_source(estimator)), folder=path, resume=(path / runs.CONFIG).exists(),
-            condition_kinds={name: c["kind"] for name, c in estimator.conditions_.to_config().items()},
-            origin={name: estimator.data_.get(name) for name in ("source", "folder", *READ_BY)}, watchers=[bar],
-        )  # fmt: skip
-    if model.interrupted_:
-        raise UserError(f"stopped; `vaekit evaluate {folder}` continues it, and --no-comparison leaves it out")
-    evaluate(path, model, held_out(model), 1)
-    return model
 
 
 def report(folder: Path, estimator: Any) -> Path:
@@ -587,7 +346,7 @@ def series_report(folder: Path, estimator: Any, data: Any, results: Mapping[str,
 def text_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
     from vaekit.deploy.text_report import write_text_report
 
-    whole = read_for(estimator, own_source(estimator)).x
+    whole = estimator.read(own_source(estimator)).x
     train, _ = split(len(whole), estimator.validation, estimator.seed_)
     return write_text_report(folder, estimator, data.x, data.conditions, whole[train.numpy()], results)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +43,15 @@ class Demonstrations:
     action_names: list[str] | None = None
     tasks: np.ndarray | None = None
     numbers: list[int] | None = None
+
+    kind: ClassVar[str] = "actions"
+    conditions: ClassVar[Mapping[str, Any]] = {}  # the observations are part of the data
+    names: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def x(self) -> Demonstrations:
+        """The data that an estimator is given: the whole object."""
+        return self
 
     def __post_init__(self) -> None:
         self.actions, self.episode_ends = np.asarray(self.actions), np.asarray(self.episode_ends)

@@ -21,14 +21,21 @@ from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, Prior, Standar
 from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators.base import Learner
 from vaekit.estimators.checks import check_settings
-from vaekit.kinds import Actions
 from vaekit.model import LatentModel
 from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
 from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
+from vaekit.robots.actions import Actions
 from vaekit.robots.actor import Actor, Input, checked, execution_of
-from vaekit.robots.datasets import needed, read_demonstrations
-from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, note_idle, note_short_episodes, note_tasks
+from vaekit.robots.demonstrations import (
+    CAMERA,
+    TASK,
+    Demonstrations,
+    note_idle,
+    note_short_episodes,
+    note_tasks,
+    split_episodes,
+)
 from vaekit.robots.draws import draw
 from vaekit.robots.health import Setup, action_spread, policy_verdict
 from vaekit.settings.limits import Share
@@ -95,6 +102,7 @@ class Policy(Learner, Actor):
     execute: str | int = "ensemble"
     backbone: Part = "resnet18"
 
+    sees: ClassVar[str] = "observations"
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "prior": {
             "mixture": partial(PRIORS["mixture"], components=COMPONENTS),
@@ -168,13 +176,10 @@ class Policy(Learner, Actor):
         self.reset()
         return self
 
-    def read(self, source: str | Sequence[str]) -> Demonstrations:
-        """Read demonstrations as the policy was trained: with its observations, names and size of pictures."""
-        resize = self.data_.get("resize")
-        by: dict[str, Any] = {name: self.data_[name] for name in ("map", "fps", "trim") if name in self.data_}
-        return read_demonstrations(
-            source, **needed(self.conditions_.named), resize=(resize[0], resize[1]) if resize else None, **by
-        )
+    def held_out(self, data: Demonstrations, limit: int | None = None) -> Demonstrations:
+        """The episodes that were held out of the data that it was trained on; see `Learner.held_out`."""
+        _, valid = split_episodes(data, self.validation, self.seed_)
+        return data[(valid if len(valid) else np.arange(data.episodes))[:limit]]
 
     def _chunk_size(self, demonstrations: Demonstrations) -> int:
         seconds = min(round(CHUNK_SECONDS * demonstrations.fps), int(demonstrations.lengths.max()))
@@ -279,10 +284,12 @@ class Policy(Learner, Actor):
         packed = self.conditions_.pack(seen, len(next(iter(seen.values()))))
         return {name: values.to(self.fitted_.device) for name, values in packed.items()}
 
-    def evaluate(self, demonstrations: Demonstrations, *, k: int = 20, track: Any = list) -> dict[str, Any]:
+    def evaluate(
+        self, demonstrations: Demonstrations, y: Any = None, *, k: int = 20, track: Any = list
+    ) -> dict[str, Any]:
         """ELBO, KL, active units, how far z moves actions (`vaekit.robots.health`), and a verdict.
 
-        demonstrations: best those that the policy was not trained on.
+        demonstrations: best those that the policy was not trained on. y is ignored: they hold the observations.
         """
         check_is_fitted(self)
         data = self.data_of(demonstrations).to(self.fitted_.device)

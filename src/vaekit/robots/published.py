@@ -22,10 +22,10 @@ from vaekit.errors import UserError, near_matches
 from vaekit.estimators.checks import check_settings
 from vaekit.files import read_safetensors
 from vaekit.fitted import Fitted
-from vaekit.kinds import Actions
 from vaekit.nets.act import PICTURE_MEAN, PICTURE_SCALE
 from vaekit.nets.resnet import RESNETS, BasicBlock, Bottleneck, read_weights, some
 from vaekit.nets.transformer import ACTIVATIONS
+from vaekit.robots.actions import Actions
 from vaekit.robots.actor import execution_of
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.pickled import Arrays

@@ -134,6 +134,15 @@ def check(data: Dataset, ask: Ask) -> None:
             )
 
 
+def from_here(source: Any, folder: str | None) -> Any:
+    """A source as it was written in `folder`, or below that folder where it is there and not here."""
+    if isinstance(source, list):
+        return [from_here(each, folder) for each in source]
+    path = re.split(r"[\[:]", str(source))[0]  # without rows, or a column
+    elsewhere = folder and path and not Path(path).expanduser().exists() and (Path(folder) / path).exists()
+    return str(Path(folder) / source) if folder and elsewhere and source != "digits" else source
+
+
 @contextmanager
 def decoding(text: str, kind: str) -> Iterator[None]:
     """Turn whatever a decoder raises into a UserError: damaged bytes can make it raise anything."""

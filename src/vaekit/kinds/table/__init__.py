@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -138,12 +138,21 @@ class Table(Kind):
         return self.conform(X)
 
     @classmethod
+    def without(cls, options: Mapping[str, Any], conditions: Collection[str]) -> dict[str, Any]:
+        schema = {name: said for name, said in (options.get("schema") or {}).items() if name not in conditions}
+        return {**options, "schema": schema}
+
+    @classmethod
     def default_likelihood(cls, rows: Any, **options: Any) -> str:
         return "mixed"
 
     @property
     def columns(self) -> list[str]:
         return list(self.schema)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        return {"columns": self.columns, "schema": self.readings}
 
     @property
     def seen(self) -> dict[str, Any]:

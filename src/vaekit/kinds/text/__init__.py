@@ -53,6 +53,9 @@ class Text(Kind):
     name: ClassVar[str] = "text"
     noun: ClassVar[str] = "texts"
     only_likelihood: ClassVar[str] = "causal"
+    source_kinds: ClassVar[tuple[str, ...]] = ("text",)
+    comparison: ClassVar[str] = "language_model"
+    give: ClassVar[str] = "give a .txt, or a column of a table as FILE.csv:COLUMN"
     calibration_rows: ClassVar[int] = 1000  # they take their time
     perturb_radius: ClassVar[float] = 0.0
     perturb = staticmethod(thinned)
@@ -239,6 +242,11 @@ class Text(Kind):
         from vaekit.kinds.text.rates import rates
 
         return rates(self, self.take(X), -results["iw_nll"])
+
+    def compared(self, results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
+        from vaekit.kinds.text.rates import beside
+
+        return beside(results, log_p)
 
     def decoded(self, p: Any, noise: Any, *, temperature: float = 0.0, **writing: Any) -> Tensor:
         """Decode to codes (N, T): the likeliest token each time, or a draw if the temperature is above 0."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from vaekit.conditions import scales
 from vaekit.kinds.base import Kind
+from vaekit.robots.datasets import needed, read_demonstrations
+from vaekit.robots.demonstrations import Demonstrations
 
 
 @dataclass
@@ -44,6 +47,33 @@ class Actions(Kind):
     def infer(cls, actions: np.ndarray, chunk_size: int, fps: float, names: list[str] | None = None) -> Actions:
         """Learn the schema from actions (T, A)."""
         return cls(chunk_size, actions.mean(0).tolist(), scales(actions).tolist(), float(fps), names)
+
+    @classmethod
+    def read(  # type: ignore[override]
+        cls,
+        source: str | Sequence[str],
+        options: Mapping[str, Any],
+        *,
+        conditions: Sequence[str] = (),
+        resize: tuple[int, int] | None = None,
+        map: Mapping[str, str] | None = None,
+        fps: float | None = None,
+        trim: bool = False,
+        strict: bool = False,
+    ) -> Demonstrations:
+        """See `Kind.read`. conditions: what the policy sees."""
+        return read_demonstrations(
+            source, **needed(conditions), resize=resize, map=map, fps=fps, trim=trim, strict=strict
+        )
+
+    def read_again(
+        self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()
+    ) -> Demonstrations:
+        resize = fitted.data.get("resize")
+        by: dict[str, Any] = {name: fitted.data[name] for name in ("map", "fps", "trim") if name in fitted.data}
+        return read_demonstrations(
+            source, **needed(conditions), resize=(resize[0], resize[1]) if resize else None, **by
+        )
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -1,0 +1,82 @@
+"""The source of a run, read as its model wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaekit import sources
+from vaekit.errors import UserError
+from vaekit.files import to_yaml
+from vaekit.frame import Frame
+from vaekit.runs import directory as runs
+from vaekit.sources.base import from_here
+from vaekit.training.data import split
+from vaekit.training.progress import track
+
+
+def own_source(estimator: Any) -> Any:
+    """The source that a run was trained on, as a path from here. UserError if the run does not know it."""
+    if not estimator.data_.get("source"):
+        raise UserError(
+            "this run was trained from Python, so it does not know its source: use Python, or give a SOURCE"
+        )
+    return from_here(estimator.data_["source"], estimator.data_.get("folder"))
+
+
+def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = ()) -> Any:
+    """The validation rows, or episodes, of the run's own source (all of them, if none were held out)."""
+    return estimator.held_out(estimator.read(own_source(estimator), also=also), limit)
+
+
+def table_parts(estimator: Any, limit: int) -> tuple[Frame, Frame]:
+    """Some training rows and some held-out rows of the run's own table (or all rows, if none were held out), with all their
+    columns."""
+    data = estimator.read(own_source(estimator))
+    train, valid = (index.numpy() for index in split(len(data), estimator.validation, estimator.seed_))
+    some = np.random.default_rng(0).permutation(len(train))[:limit]
+    whole = data.x.whole()
+    return whole[np.sort(train[some])], whole[valid[:limit] if len(valid) else train[:limit]]
+
+
+def learn_sampler(folder: Path, estimator: Any, sampler: str) -> None:
+    """Learn where the codes of the run's own source lie, and keep it in the run directory."""
+    data = estimator.read(own_source(estimator))
+    estimator.fit_sampler(sampler, data.x, data.conditions)
+    runs.save_samplers(folder, estimator.fitted_)
+
+
+def imputed(estimator: Any, data: Any, draw: bool, seed: int) -> Iterator[Any]:
+    """Yield Arrow tables with all of a source's columns and filled gaps, piece by piece, whatever its size."""
+    start, shown = 0, partial(track, what="impute")
+    for i, piece in enumerate(data.x.whole().pieces()):
+        rows = slice(start, start + len(piece))
+        y = {name: values[rows] for name, values in data.conditions.items()}
+        draws = 1 if draw else None
+        found = estimator.impute(Frame.of(piece), y, draws=draws, random_state=seed + 1009 * i, track=shown)
+        yield found[0] if draw else found
+        start = rows.stop
+
+
+def schema_text(source: str) -> str:
+    """Write the guessed schema of a table as YAML, one line per column, to edit and give to `vaekit fit --schema`."""
+    from vaekit.kinds.table import Table, describe, said
+
+    data = sources.read(source)
+    if data.kind != "table":
+        raise UserError(f"{source} is not a table: only .csv and .parquet files have a schema")
+    lines = ["# kinds: real, integer, positive, bounded, date, binary, categorical, ordinal (classes in order), drop"]
+    table = Table.infer(data.x)
+    for name in data.x.columns:
+        why = table.left_out.get(name)
+        own = {"kind": "drop"} if why else said(table.schema[name])
+        about = f"looks like an identifier: {why}" if why else describe(table.schema[name])
+        key, value = (
+            to_yaml(v, default_flow_style=True, width=10**6).removesuffix("...\n").strip() for v in (name, own)
+        )
+        lines.append(f"{key}: {value}  # {' '.join(about.split())}")
+    return "\n".join(lines) + "\n"
