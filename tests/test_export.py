@@ -54,26 +54,26 @@ def some(demonstrations, rows):
 
 
 def agrees(policy, path, demonstrations):
-    runner = OnnxPolicy(path)
+    exported = OnnxPolicy(path)
     for rows in (1, 7):
         observations = some(demonstrations, rows)
-        noise = np.random.default_rng(rows).standard_normal((rows, runner.about["noise"])).astype(np.float32)
-        held = {"component": np.full(rows, -1)} if runner.about["component"] else {}
-        found, *kept = runner.session.run(None, {**observations, "noise": noise, **held})
+        noise = np.random.default_rng(rows).standard_normal((rows, exported.about["noise"])).astype(np.float32)
+        held = {"component": np.full(rows, -1)} if exported.about["component"] else {}
+        found, *kept = exported.session.run(None, {**observations, "noise": noise, **held})
         if kept:  # and what was kept is kept
             held["component"] = kept[0]
-            again, same = runner.session.run(None, {**observations, "noise": -noise, **held})
+            again, same = exported.session.run(None, {**observations, "noise": -noise, **held})
             assert (same == kept[0]).all()
             assert (again != found).any()
         assert found.shape == (rows, CHUNK, 2)
         assert np.allclose(found, expected(policy, observations, noise), atol=1e-5)
-    return runner
+    return exported
 
 
 def test_mixture(mixture, demonstrations):
     policy, path = mixture
-    runner = agrees(policy, path, demonstrations)
-    assert runner.about["noise"] == 1 + LATENT  # one for the component
+    exported = agrees(policy, path, demonstrations)
+    assert exported.about["noise"] == 1 + LATENT  # one for the component
 
 
 @pytest.mark.parametrize("prior", ["standard", "conditional"])
@@ -84,11 +84,11 @@ def test_other_priors(demonstrations, tmp_path, prior):
 
 def test_at_temperature_0_a_normal_prior_gives_its_mean(demonstrations, tmp_path):
     policy = fitted(demonstrations, prior="conditional", temperature=0.0, execute=1)
-    runner = OnnxPolicy(export_policy(policy, tmp_path / "policy.onnx"))
+    exported = OnnxPolicy(export_policy(policy, tmp_path / "policy.onnx"))
     policy.z = "mean"
     policy.reset()
     observation = {name: values[7] for name, values in demonstrations.observations.items()}
-    assert np.allclose(runner.act(observation), policy.act(observation), atol=1e-5)
+    assert np.allclose(exported.act(observation), policy.act(observation), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -100,37 +100,37 @@ def test_flow(demonstrations, tmp_path):
 @pytest.mark.parametrize("options", [{"z": "mean"}, {"latent_dim": 0, "prior": "standard"}], ids=["mean", "no-latent"])
 def test_nothing_drawn(demonstrations, tmp_path, options):
     policy = fitted(demonstrations, **options)
-    runner = OnnxPolicy(export_policy(policy, tmp_path / "policy.onnx"))
-    assert "noise" not in [i.name for i in runner.session.get_inputs()]
+    exported = OnnxPolicy(export_policy(policy, tmp_path / "policy.onnx"))
+    assert "noise" not in [i.name for i in exported.session.get_inputs()]
     for _ in range(2):  # episodes
         policy.reset()
-        runner.reset()
+        exported.reset()
         for i in range(12):
             observation = {name: values[i] for name, values in demonstrations.observations.items()}
-            assert np.allclose(runner.act(observation), policy.act(observation), atol=1e-5)
+            assert np.allclose(exported.act(observation), policy.act(observation), atol=1e-5)
 
 
 def test_given_z(mixture, demonstrations):
     policy, path = mixture
-    runner = OnnxPolicy(path)
+    exported = OnnxPolicy(path)
     for z in (np.zeros(LATENT), np.arange(LATENT)):
         policy.reset(z=z)
-        runner.reset(z=z)
+        exported.reset(z=z)
         for i in range(5):
             observation = {name: values[i] for name, values in demonstrations.observations.items()}
-            assert policy.deciding == runner.deciding == (i % 3 == 0)
-            assert np.allclose(runner.act(observation), policy.act(observation), atol=1e-5)
+            assert policy.deciding == exported.deciding == (i % 3 == 0)
+            assert np.allclose(exported.act(observation), policy.act(observation), atol=1e-5)
     with pytest.raises(UserError, match=r"z has the shape \(2,\): this policy's is \(3,\)"):
-        runner.reset(z=[1, 2])
+        exported.reset(z=[1, 2])
 
 
 def test_rules_of_z(mixture, demonstrations, tmp_path):
     policy, path = mixture
     observation = {name: values[0] for name, values in demonstrations.observations.items()}
 
-    def actions(runner, seed):
-        runner.reset(seed)
-        return np.stack([runner.act(observation) for _ in range(4)])
+    def actions(exported, seed):
+        exported.reset(seed)
+        return np.stack([exported.act(observation) for _ in range(4)])
 
     episode = OnnxPolicy(path, execute=1)
     assert (actions(episode, 5) == actions(episode, 5)).all()
@@ -152,14 +152,14 @@ def test_cameras(tmp_path):
         if name.startswith("images."):
             demonstrations.observations[name] = np.ascontiguousarray(pictures[:, :32, :32])
     policy = fitted(demonstrations, z="mean", epochs=1, batch_size=256)
-    runner = OnnxPolicy(export_policy(policy, tmp_path / "policy.onnx"))
-    assert runner.sees_cameras
+    exported = OnnxPolicy(export_policy(policy, tmp_path / "policy.onnx"))
+    assert exported.sees_cameras
     observation = {name: values[5] for name, values in demonstrations.observations.items()}
     policy.reset()
-    assert np.allclose(runner.act(observation), policy.act(observation), atol=1e-5)
+    assert np.allclose(exported.act(observation), policy.act(observation), atol=1e-5)
     camera = next(name for name in observation if name.startswith("images."))
     with pytest.raises(UserError, match=r"is float64 .*: give uint8 of shape \(32, 32, 3\)"):
-        runner.act({**observation, camera: observation[camera] / 255})
+        exported.act({**observation, camera: observation[camera] / 255})
 
 
 def test_metadata(mixture):
@@ -272,13 +272,13 @@ def test_rollout(demonstrations, tmp_path):
 def test_a_policy_that_is_told_its_task(demonstrations, tmp_path):
     told = replace(demonstrations, tasks=np.array(["up", "down"], object)[np.arange(len(demonstrations)) % 2])
     policy = fitted(told, observations=["state", "task"], z="mean", prior="conditional", execute=2)
-    runner = OnnxPolicy(export_policy(policy, tmp_path / "told.onnx"))
+    exported = OnnxPolicy(export_policy(policy, tmp_path / "told.onnx"))
     for task in ("up", "down"):
         seen = {"state": demonstrations.observations["state"][7], "task": task}
         policy.reset()
-        runner.reset()
-        np.testing.assert_allclose(runner.act(seen), policy.act(seen), atol=1e-4)
-    for actor in (policy, runner):
+        exported.reset()
+        np.testing.assert_allclose(exported.act(seen), policy.act(seen), atol=1e-4)
+    for actor in (policy, exported):
         actor.reset()
         with pytest.raises(UserError, match=r"no class 'upp'; did you mean 'up'\?"):
             actor.act({**seen, "task": "upp"})

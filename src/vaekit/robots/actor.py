@@ -71,7 +71,7 @@ class Actor(ABC):
             z = np.asarray(z, dtype=np.float32)
             if z.shape != (self.latent_dim,):
                 raise UserError(f"z has the shape {z.shape}: this policy's is ({self.latent_dim},)")
-        self._episode = Episode(self, player, (self.seed_, self._episodes) if seed is None else (seed,), z)
+        self._episode = Episode(player, (self.seed_, self._episodes) if seed is None else (seed,), z)
         self._episodes += 1
 
     @property
@@ -94,7 +94,19 @@ class Actor(ABC):
             UserError: something that the policy was trained to see is missing, has another shape or type, is not finite, or is
                 an unknown label.
         """
-        return self.episode.act(observation)
+        episode = self.episode
+        if episode.execution.wants_chunk():
+            episode.execution.add(self._decide(episode, observation))
+        return episode.execution.next()
+
+    def _decide(self, episode: Episode, observation: Mapping[str, Any]) -> np.ndarray:
+        """The chunk that begins now, (chunk_size, A)."""
+        row = {name: np.asarray(value)[None] for name, value in observation.items()}
+        hold = self.z == "episode"
+        seed = (*episode.seed, 0 if hold else episode.decisions)
+        chunks, episode.component = self.plan(row, episode.z, seed, episode.component if hold else None)
+        episode.decisions += 1
+        return chunks[0]
 
     def predict(
         self, observations: Mapping[str, Any], *, z: Any = None, noise_seed: Sequence[int] | None = None
@@ -112,26 +124,11 @@ class Actor(ABC):
 class Episode:
     """The state of an actor from one `reset` to the next."""
 
-    actor: Actor
     execution: Execution
     seed: tuple[int, ...]
     z: np.ndarray | None  # (latent_dim,), where it was given
     decisions: int = 0
     component: Any = None  # (1,), of a mixture: where z of the last decision came from
-
-    def act(self, observation: Mapping[str, Any]) -> np.ndarray:
-        if self.execution.wants_chunk():
-            self.execution.add(self._decide(observation))
-        return self.execution.next()
-
-    def _decide(self, observation: Mapping[str, Any]) -> np.ndarray:
-        """The chunk that begins now, (chunk_size, A)."""
-        row = {name: np.asarray(value)[None] for name, value in observation.items()}
-        hold = self.actor.z == "episode"
-        seed = (*self.seed, 0 if hold else self.decisions)
-        chunks, self.component = self.actor.plan(row, self.z, seed, self.component if hold else None)
-        self.decisions += 1
-        return chunks[0]
 
 
 def execution_of(execute: str | int, chunk_size: int) -> Execution:
