@@ -6,6 +6,7 @@ import pytest
 
 import vaekit as vk
 from elsewhere import DEVICE, elsewhere
+from vaekit.deploy.report import write_report
 from vaekit.robots.environments import demonstrate
 from vaekit.uses.scores import SCORES, new_score
 
@@ -74,6 +75,15 @@ def test_a_fitted_model_says_the_same_elsewhere(name):
     with elsewhere():
         model.fitted_.to(DEVICE)
         assert_same(here, said(model, X))
+
+
+def test_a_report_is_written_elsewhere(tmp_path):
+    estimator, X = FITS["pictures"]
+    model = estimator.fit(X)
+    with elsewhere():
+        model.fitted_.to(DEVICE)
+        model.save(tmp_path)
+        assert write_report(tmp_path, model, X, {}).stat().st_size > 10_000
 
 
 def test_a_policy_acts_the_same_elsewhere():

@@ -54,10 +54,10 @@ def walk(shown: Shown, a: int, b: int, path: str) -> tuple[np.ndarray, str]:
     """The rows on the path from row a to row b, and how smooth it is, in words."""
     y = between(shown, a, b, np.linspace(0, 1, shown.steps))
     model = shown.estimator.model_
-    packed = shown.estimator.conditions_.pack(y or {}, shown.steps)
-    ends = torch.from_numpy(shown.codes[[a, b]]).to(next(model.parameters()).dtype)
+    ends = torch.from_numpy(shown.codes[[a, b]]).to(next(model.parameters()))
+    packed = {name: t.to(ends.device) for name, t in shown.estimator.conditions_.pack(y or {}, shown.steps).items()}
     z = PATHS[path](ends[0], ends[1], shown.steps, lambda z: model.decode(z, packed).mean)
-    back = shown.estimator.inverse_transform(z.double().numpy(), y)
+    back = shown.estimator.inverse_transform(z.double().cpu().numpy(), y)
     found = smoothness(torch.from_numpy(back.astype(float)))
     return back, f"detour {found['detour']:.2f}, evenness {found['evenness']:.2f}"
 

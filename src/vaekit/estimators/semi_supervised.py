@@ -221,7 +221,7 @@ class SemiSupervised(VAE):
         """Walk from row a to row b through the latent space; see `VAE.interpolate`. y stays fixed along
         the path; if it is left out, it is what is predicted for a."""
         if self.target_ not in self.conditions_.name(y):
-            y = self.predict(self._ends(a, b))[0]  # type: ignore[attr-defined]
+            y = self.predict(self.kind_.ends(a, b))[0]
         return super().interpolate(a, b, steps, y, **options)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
