@@ -72,7 +72,8 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for kind, source in SOURCES.items():
-            code, said = run(["fit", source, "--out", f"run-{kind}", *FIT, *extra(kind)])
+            short = ["--tokenizer", "bpe", "--tokenizer.longest", "12"] if kind == "texts" else []
+            code, said = run(["fit", source, "--out", f"run-{kind}", *FIT, *extra(kind), *short])
             assert code == 0, said
         assert run(["fit", "table.csv", "-c", "city", "-c", "age:number", "--out", "run-conditions", *FIT])[0] == 0
     return folder
