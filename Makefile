@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	@echo "Open the report.html in a browser."
 
 test: $(VENV)/installed-test
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-gpu: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest -m gpu

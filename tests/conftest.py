@@ -28,6 +28,8 @@ from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.errors import UserError
 from vaekit.model import LatentModel
 
+# Settings of a fit that takes no time.
+TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 

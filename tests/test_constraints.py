@@ -15,11 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import vaekit
+from conftest import TINY
 from vaekit.errors import Note, UserError
 from vaekit.frame import Frame
 from vaekit.kinds.table import Table
 
-TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 N = 400
 RNG = np.random.default_rng(0)
 QUANTITY, PRICE = RNG.integers(1, 9, N), RNG.lognormal(2, 1, N).round(2)

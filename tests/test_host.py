@@ -13,16 +13,15 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 import vaekit as vk
-from conftest import vaekit
+from conftest import TINY, vaekit
 from vaekit.errors import UserError
 from vaekit.files import digest
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
-SMALL = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 
 
 def weights(seed=0, **options):
-    return digest(vk.VAE(**SMALL, random_state=seed, **options).fit(ROWS).model_.state_dict())
+    return digest(vk.VAE(**TINY, random_state=seed, **options).fit(ROWS).model_.state_dict())
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_fits_in_threads_give_the_weights_of_fits_alone(alone):
 
 
 def test_loading_in_a_thread_does_not_disturb_a_fit(alone, tmp_path):
-    run = vk.VAE(**SMALL).fit(ROWS).save(tmp_path / "run")
+    run = vk.VAE(**TINY).fit(ROWS).save(tmp_path / "run")
     over = threading.Event()
 
     def load():
@@ -64,7 +63,7 @@ def test_the_state_of_the_host_is_as_before(alone, tmp_path):
         )  # fmt: skip
 
     before = state()
-    vae = vk.VAE(**SMALL).fit_rows(ROWS, {}, folder=tmp_path / "run")
+    vae = vk.VAE(**TINY).fit_rows(ROWS, {}, folder=tmp_path / "run")
     vae.sample(3)
     vae.score_samples(ROWS[:3], k=2)
     vk.load(tmp_path / "run")
@@ -94,7 +93,7 @@ def test_a_fit_does_not_care_where_it_is_called(mode, alone):
 
 
 def test_a_host_that_computes_in_64_bits(alone, tmp_path):
-    vae = vk.VAE(**SMALL).fit(ROWS)
+    vae = vk.VAE(**TINY).fit(ROWS)
     torch.set_default_dtype(torch.float64)
     try:
         assert weights() == alone[0]
@@ -129,7 +128,7 @@ def stop():
 
 
 def test_an_estimator_whose_fit_was_stopped_is_not_fitted():
-    vae = vk.VAE(**{**SMALL, "epochs": 5})
+    vae = vk.VAE(**{**TINY, "epochs": 5})
     with pytest.raises(KeyboardInterrupt):
         vae.fit_rows(ROWS, {}, watchers=[Stop(stop)])
     with pytest.raises(NotFittedError):
@@ -139,11 +138,11 @@ def test_an_estimator_whose_fit_was_stopped_is_not_fitted():
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_terminal_or_scheduler_that_goes_away_costs_nothing(number, tmp_path):
-    vae = vk.VAE(**{**SMALL, "epochs": 6}, batch_size=20)
+    vae = vk.VAE(**{**TINY, "epochs": 6}, batch_size=20)
     vae.fit_rows(ROWS, {}, folder=tmp_path / "run", watchers=[Stop(lambda: signal.raise_signal(number))])
     assert vae.interrupted_
     vae.fit_rows(ROWS, {}, folder=tmp_path / "run", resume=True)
-    whole = vk.VAE(**{**SMALL, "epochs": 6}, batch_size=20).fit(ROWS)
+    whole = vk.VAE(**{**TINY, "epochs": 6}, batch_size=20).fit(ROWS)
     assert digest(vae.model_.state_dict()) == digest(whole.model_.state_dict())
 
 
@@ -151,7 +150,7 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
         watcher = Stop(lambda: signal.raise_signal(signal.SIGHUP))
-        vae = vk.VAE(**{**SMALL, "epochs": 6}).fit_rows(ROWS, {}, folder=tmp_path / "run", watchers=[watcher])
+        vae = vk.VAE(**{**TINY, "epochs": 6}).fit_rows(ROWS, {}, folder=tmp_path / "run", watchers=[watcher])
     finally:
         signal.signal(signal.SIGHUP, before)
     assert not vae.interrupted_
@@ -204,7 +203,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("host") / "é\x1b[31m"
     folder.mkdir()
     return (
-        vk.VAE(**SMALL).fit_rows(ROWS, {}, folder=folder / "run", origin={"source": "é\x1b[31m.npy"}) and folder / "run"
+        vk.VAE(**TINY).fit_rows(ROWS, {}, folder=folder / "run", origin={"source": "é\x1b[31m.npy"}) and folder / "run"
     )
 
 
@@ -243,7 +242,7 @@ def test_no_device_starts_the_program_again(monkeypatch):
     with pytest.raises(
         UserError, match="need 5 processes, but there are 1: start them with `torchrun --nproc-per-node 5"
     ):
-        vk.VAE(**SMALL, trainer={"devices": 5}).fit(ROWS)
+        vk.VAE(**TINY, trainer={"devices": 5}).fit(ROWS)
     for option in (["--devices", 1000], ["--nodes", 3]):
         said = vaekit("fit", "digits", *option, check=2).stderr
         assert "torchrun" in said

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import vaekit
+from conftest import TINY
 from vaekit.errors import Note
 from vaekit.frame import to_frame
 from vaekit.kinds.table import Table
@@ -18,7 +19,6 @@ from vaekit.recipes.source import imputed, schema_text
 
 N = 200
 RNG = np.random.default_rng(0)
-TINY: dict[str, Any] = {"epochs": 1, "latent_dim": 2, "size": "small", "sampler": "prior"}
 FIRST = ["Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo", "Kim", "Lea", "Max", "Nia", "Ole"]
 NAMES = [f"{a} {b}son" for a, b in zip(RNG.choice(FIRST, N), RNG.choice([f + g.lower() for f in FIRST for g in FIRST], N), strict=True)]  # fmt: skip
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 import vaekit as vk
+from conftest import TINY
 from vaekit.errors import Note, UserError
 from vaekit.files import read_tensors, write_tensors
 from vaekit.nets import MLP
@@ -132,7 +133,6 @@ def test_own_networks_are_asked_for_by_name(tmp_path):
 # -- files that do not belong together -------------------------------------------------------------------------------------
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
-SMALL = {"latent_dim": 2, "size": "small", "epochs": 2}
 
 
 def changed(path, change):
@@ -145,7 +145,7 @@ def changed(path, change):
 @pytest.fixture(scope="module")
 def with_sampler(tmp_path_factory):
     np.save(tmp_path_factory.getbasetemp() / "rows.npy", ROWS)
-    recipe = Recipe(str(tmp_path_factory.getbasetemp() / "rows.npy"), settings={**SMALL, "sampler": "gmm"})
+    recipe = Recipe(str(tmp_path_factory.getbasetemp() / "rows.npy"), settings={**TINY, "sampler": "gmm"})
     return recipe.train(tmp_path_factory.mktemp("runs") / "run", say=lambda line: None)[0]
 
 
@@ -169,7 +169,7 @@ def test_weights_that_are_not_what_was_saved_are_refused(name, spoil, says, with
 
 def test_weights_of_another_run_of_the_same_shape_are_refused(with_sampler, tmp_path):
     run = shutil.copytree(with_sampler, tmp_path / "run")
-    other = vk.VAE(**SMALL, sampler="prior").fit(ROWS + 1).save(tmp_path / "other")
+    other = vk.VAE(**TINY).fit(ROWS + 1).save(tmp_path / "other")
     shutil.copy(other / "model.safetensors", run)
     with pytest.raises(UserError, match="one belongs to another run"):
         vk.load(run)
@@ -177,7 +177,7 @@ def test_weights_of_another_run_of_the_same_shape_are_refused(with_sampler, tmp_
 
 def test_a_sampler_of_other_weights_is_left_out(with_sampler, tmp_path):
     run = shutil.copytree(with_sampler, tmp_path / "run")
-    other = vk.VAE(**SMALL, sampler="gmm").fit(ROWS + 1).save(tmp_path / "other")
+    other = vk.VAE(**{**TINY, "sampler": "gmm"}).fit(ROWS + 1).save(tmp_path / "other")
     shutil.copy(other / "sampler-gmm.safetensors", run)
     with pytest.warns(Note, match="learned for another model"):
         assert not vk.load(run).samplers_
@@ -208,7 +208,7 @@ def test_saving_over_its_own_run_keeps_what_belongs_to_it(with_sampler, tmp_path
 def test_a_checkpoint_of_another_run_is_refused(with_sampler, tmp_path):
     run = shutil.copytree(with_sampler, tmp_path / "run")
     np.save(tmp_path / "new.npy", ROWS + 100)
-    other, _ = Recipe(str(tmp_path / "new.npy"), settings=dict(SMALL)).train(tmp_path / "other", say=lambda line: None)
+    other, _ = Recipe(str(tmp_path / "new.npy"), settings=dict(TINY)).train(tmp_path / "other", say=lambda line: None)
     shutil.copy(other / "checkpoint.safetensors", run)
     with pytest.raises(UserError, match="another run"):
         Recipe.read(run / "config.yaml").train(run, resume=True, say=lambda line: None)
@@ -219,7 +219,7 @@ def test_an_evaluation_is_believed_of_its_own_weights_alone(with_sampler, tmp_pa
     vae = vk.load(run)
     save_evaluation(run, {"elbo": -1.0, "verdict": "good"}, vae)
     assert read_evaluation(run, vae) == {"elbo": -1.0, "verdict": "good"}
-    assert read_evaluation(run, vk.VAE(**SMALL, sampler="prior").fit(ROWS + 1)) is None
+    assert read_evaluation(run, vk.VAE(**TINY).fit(ROWS + 1)) is None
     path = run / "evaluation.json"
     for text in (path.read_text().replace("-1.0", "-9.0"), "[" * 100_000, "[1]", "{}", "null", ""):
         path.write_text(text)
@@ -227,8 +227,8 @@ def test_an_evaluation_is_believed_of_its_own_weights_alone(with_sampler, tmp_pa
 
 
 def test_a_detector_of_other_weights_is_refused(tmp_path):
-    vk.AnomalyDetector(vk.VAE(**SMALL, sampler="prior")).fit(ROWS).save(tmp_path / "a")
-    vk.AnomalyDetector(vk.VAE(**SMALL, sampler="prior")).fit(ROWS + 1).save(tmp_path / "b")
+    vk.AnomalyDetector(vk.VAE(**TINY)).fit(ROWS).save(tmp_path / "a")
+    vk.AnomalyDetector(vk.VAE(**TINY)).fit(ROWS + 1).save(tmp_path / "b")
     shutil.copy(tmp_path / "b" / "detector.safetensors", tmp_path / "a")
     with pytest.raises(UserError, match="another model"):
         vk.AnomalyDetector.load(tmp_path / "a")

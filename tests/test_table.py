@@ -16,7 +16,7 @@ from pyarrow import parquet
 from scipy.stats import ks_2samp
 
 import vaekit
-from conftest import real
+from conftest import TINY, real
 from vaekit.errors import Note, UserError
 from vaekit.frame import Frame, to_frame
 from vaekit.kinds.table import Table
@@ -37,12 +37,11 @@ ROWS = pd.DataFrame(
         "member": RNG.random(N) < 0.2,
     }
 )
-TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2}
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return vaekit.VAE(**TINY).fit(ROWS)
+    return vaekit.VAE(**{**TINY, "sampler": "auto"}).fit(ROWS)
 
 
 def fit(rows: Any, **settings: Any) -> Any:

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pytest
 
 import vaekit
-from conftest import SCRIPT, check_page, people
+from conftest import SCRIPT, TINY, check_page, people
 from vaekit.deploy.table_report import write_table_report
 from vaekit.kinds.table.synthesis import SENTENCES, two_sample, verdict
 
-TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
 SECTIONS = {
     "training", "schema", "columns", "pairs", "efficacy", "two-sample", "copying", "membership", "gaps", "rows", "units",
     "next", "settings",

@@ -6,12 +6,12 @@ import torch
 import yaml
 
 import vaekit as vk
+from conftest import TINY
 from vaekit.errors import UserError
 from vaekit.recipes.recipe import Recipe
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.runs.directory import read_config
 
-TINY = dict(size="small", latent_dim=2, epochs=1, sampler="prior")
 STILL = dict(warm_start=True, learning_rate=1e-12)  # a step that moves nothing: what is left is where training starts
 
 
