@@ -6,18 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 GPU = torch.cuda.is_available()
 COPIES = {torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default}
 
 
-class Backend(_DummyBackendModule):
-    def get_amp_supported_dtype(self):
-        return [torch.bfloat16]
-
-
 if not GPU:
+    from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+
+    class Backend(_DummyBackendModule):
+        def get_amp_supported_dtype(self):
+            return [torch.bfloat16]
+
     _setup_privateuseone_for_python_backend("elsewhere", Backend())
 DEVICE = torch.device("cuda:0" if GPU else "elsewhere:0")
 
@@ -94,9 +94,11 @@ def elsewhere():
     torch.__future__.set_overwrite_module_params_on_conversion(
         not GPU
     )  # a parameter's `own` does not change with its data
-    with nullcontext() if GPU else Mode():
-        yield
-    torch.__future__.set_overwrite_module_params_on_conversion(False)
+    try:
+        with nullcontext() if GPU else Mode():
+            yield
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 
 def moved(thing):
