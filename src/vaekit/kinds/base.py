@@ -14,6 +14,7 @@ from torch import Tensor
 from vaekit import sources
 from vaekit.errors import UserError
 from vaekit.settings.parts import Part, check_options
+from vaekit.show.write import write_array
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import from_here
 from vaekit.structures.resample import GUESSES, complete
@@ -57,6 +58,14 @@ class Kind:
     """What "auto" is."""
     training: ClassVar[Mapping[str, Any]] = {}
     """What is better than `Training` has it."""
+    exchangeable: ClassVar[bool] = True
+    """Whether rows come in any order. P-values need that."""
+    numeric: ClassVar[bool] = True
+    """Whether rows are arrays of numbers, whose differences say how far they are from each other."""
+    endings: ClassVar[Sequence[str]] = (".csv", ".npy", ".npz", ".parquet")
+    """Of the files that rows are written to; the first is taken where the user names no file."""
+    printed: ClassVar[bool] = False
+    """Whether rows are printed where the user names no file."""
 
     # -- what the user gives -------------------------------------------------------------------------------------------
 
@@ -329,8 +338,8 @@ class Kind:
         """Yield rows in turn, at most `size` at a time."""
         return (rows[start : start + size] for start in range(0, len(rows), size))
 
-    def score_columns(self, rows: Any, score: np.ndarray) -> dict[str, np.ndarray]:
-        """log p(x) (N,) of rows in other units, by name."""
+    def score_columns(self, rows: Any, index: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
+        """log p(x) (n,) of rows[index] in other units, by name. The names are the same for every index (n,)."""
         return {}
 
     def contributions(self, found: Any) -> Any:
@@ -338,6 +347,39 @@ class Kind:
         return found
 
     # -- files and people ----------------------------------------------------------------------------------------------
+
+    def why_not(self, use: str) -> str:
+        """Why a model of this kind has no "samples", "interpolation" or other file of `vaekit`'s verbs, and what to do instead;
+        "" where it has."""
+        return ""
+
+    def typed(self, text: str) -> Any:
+        """The row that a text on the command line is itself; None where it names a source."""
+        return None
+
+    def in_pieces(self, data: Any, do: Callable[[Any, Any, int], Any]) -> Any:
+        """do(rows, conditions, i) of a source, as `write` takes it: at once, or of the i-th piece that fits into memory."""
+        return do(data.x, data.conditions, 0)
+
+    def write(
+        self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
+    ) -> None:
+        """Write rows (N, ...) in the user's own form to a file with one of `endings`, or print them.
+
+        names: columns (N,) that say which row is which. columns: rows beside each other, where they are shown in a grid.
+        """
+        write_array(path, rows, self.value_names, names)
+
+    def write_reconstructions(
+        self, path: Path, rows: Any, rebuilt: Any, names: Mapping[str, np.ndarray] | None = None
+    ) -> str:
+        """Write what rows (N, ...) were rebuilt as, beside the rows where the form can show both. Returns what was written."""
+        self.write(path, rebuilt, names)
+        return f"{len(rebuilt)} reconstructions"
+
+    def write_path(self, path: Path, ends: Sequence[Any], rows: Any) -> None:
+        """Write the rows (steps, ...) on the way from one of two rows to the other."""
+        self.write(path, rows, columns=len(rows))
 
     def files(self) -> dict[str, str]:
         """What a config has no room for: the text of files in a run's folder, by their names."""

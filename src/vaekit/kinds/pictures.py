@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,12 +15,14 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError, note
+from vaekit.files import write_atomically
 from vaekit.kinds.base import Kind
 from vaekit.show.layout import COLOURS, are_channels_first, channels_last, extremes, value_range
 from vaekit.sources.arrays import as_array
 from vaekit.structures.semi_supervised import jolted
 
 SMALL = 1024  # values of a picture
+MOST_PAIRS = 64  # pictures beside their reconstructions in a grid
 FEW, FEW_VALUES = 0.05, 0.01  # share of the pictures, and of the values of each, that may be hot pixels
 
 
@@ -50,6 +54,7 @@ class Images(Kind):
     noun: ClassVar[str] = "pictures"
     score: ClassVar[str] = "path"
     mean_samples: ClassVar[bool] = True
+    endings: ClassVar[Sequence[str]] = (".png", ".gif", *Kind.endings)
 
     @classmethod
     def infer(
@@ -170,6 +175,37 @@ class Images(Kind):
         """Fill missing pixels from x (N, *event)."""
         rows = self.conform(rows)
         return np.where(np.isnan(rows), self.unpack(x), rows) if rows.dtype.kind == "f" else rows
+
+    def write(
+        self, path: Path, rows: np.ndarray, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
+    ) -> None:
+        """See `Kind.write`. A .png is a grid, and a .gif has a picture a frame."""
+        if path.suffix.lower() not in (".png", ".gif"):
+            return super().write(path, rows, names)
+        from vaekit.show.drawing import grid, save_gif
+
+        if self.channels not in (0, *COLOURS):
+            note(
+                f"pictures have {self.channels} channels, and {path.name} shows the first {min(3, self.channels - 1)}: write .npy for all"
+            )
+        show = partial(grid, low=self.low, high=self.high)
+        rows = self.shown(rows)
+        if path.suffix.lower() == ".png":
+            image = show(rows, columns=columns)
+            write_atomically(path, lambda p: image.save(p, format="PNG"))
+        else:
+            frames = [show(row[None], columns=1) for row in rows]
+            write_atomically(path, lambda p: save_gif(frames, p))
+
+    def write_reconstructions(
+        self, path: Path, rows: np.ndarray, rebuilt: np.ndarray, names: Mapping[str, np.ndarray] | None = None
+    ) -> str:
+        if path.suffix.lower() != ".png":
+            return super().write_reconstructions(path, rows, rebuilt, names)
+        n = min(len(rows), MOST_PAIRS)
+        pairs = np.stack([rows[:n].astype(rebuilt.dtype), rebuilt[:n]], axis=1).reshape(-1, *rebuilt.shape[1:])
+        self.write(path, pairs, columns=16 if n > 4 else 2)
+        return f"{n} of {len(rows)} pictures, each beside its reconstruction,"
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, ConvDecoder, ConvEncoder, conv, mlp

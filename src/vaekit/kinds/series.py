@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.kinds.base import Kind, one_source
 from vaekit.kinds.table.columns import decimals, rounded
+from vaekit.show.write import write_array, write_table
 from vaekit.sources.series import TimeSeries, read_series, to_series
 
 
@@ -42,6 +44,7 @@ class Series(Kind):
     noun: ClassVar[str] = "series"
     estimator: ClassVar[str] = "SeriesVAE"
     score_samples: ClassVar[int] = 32
+    exchangeable: ClassVar[bool] = False  # neighbouring steps are alike
 
     @classmethod
     def recognises(cls, X: Any, likelihood: str) -> bool:
@@ -137,13 +140,25 @@ class Series(Kind):
             [rounded(v, step) for v, step in zip(np.moveaxis(values, -1, 0), self.step, strict=True)], axis=-1
         )
 
-    def table(self, windows: np.ndarray) -> dict[str, np.ndarray]:
-        """Windows (N, window, channels), or one stretch (steps, channels), as columns by name, a row a step."""
-        names = self.columns or [f"x{i}" for i in range(len(self.mean))]
-        n, steps = windows.shape[:-1] if windows.ndim == 3 else (1, len(windows))
-        place = {"window": np.repeat(np.arange(n), steps)} if windows.ndim == 3 else {}
-        flat = windows.reshape(-1, len(names))
-        return {**place, "step": np.tile(np.arange(steps), n), **dict(zip(names, flat.T, strict=True))}
+    def why_not(self, use: str) -> str:
+        return "interpolate walks between two rows: it cannot walk between series" if use == "interpolation" else ""
+
+    def write(
+        self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
+    ) -> None:
+        """Write windows (N, window, channels), one series (steps, channels) or a list of them, a row a step. names: the time."""
+        several = np.ndim(rows[0]) == 2
+        parts = list(rows) if several else [rows]
+        lengths = [len(part) for part in parts]
+        if path.suffix.lower() in (".npy", ".npz"):
+            if len(set(lengths)) > 1:
+                raise UserError(f"{path.name} cannot hold series of different lengths: choose .csv or .parquet")
+            return write_array(path, np.asarray(rows), [])
+        which = {"series" if isinstance(rows, list) else "window": np.repeat(np.arange(len(parts)), lengths)}
+        step = names or {"step": np.concatenate([np.arange(n) for n in lengths])}
+        channels = self.columns or [f"x{i}" for i in range(len(self.mean))]
+        values = dict(zip(channels, np.concatenate(parts).T, strict=True))
+        write_table(path, {**(which if several else {}), **step, **values})
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, mlp

@@ -48,6 +48,9 @@ class Actions(Kind):
         """Learn the schema from actions (T, A)."""
         return cls(chunk_size, actions.mean(0).tolist(), scales(actions).tolist(), float(fps), names)
 
+    def why_not(self, use: str) -> str:
+        return "it is a policy, which acts: try `vaekit rollout RUN --env ENV`, or `vaekit evaluate RUN`"
+
     @classmethod
     def read(  # type: ignore[override]
         cls,

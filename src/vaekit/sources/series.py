@@ -53,7 +53,6 @@ class TimeSeries:
     notes: list[str] = field(default_factory=list)
 
     kind: ClassVar[str] = "series"
-    names: ClassVar[Mapping[str, np.ndarray]] = {}  # its columns of time tell which step is which
 
     def __len__(self) -> int:
         return sum(map(len, self.values))
@@ -64,16 +63,13 @@ class TimeSeries:
         return self
 
     @property
+    def names(self) -> dict[str, np.ndarray]:
+        """What tells which step is which: its time (T,), by the name of the column; none where the row is the time."""
+        return {} if (times := self.written_times()) is None else {self.time_column: times}
+
+    @property
     def conditions(self) -> dict[str, np.ndarray]:
         return {}
-
-    def table(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return values (T, channels) as columns by name; the first is the time, or the number of the step."""
-        names = self.columns or [f"x{i}" for i in range(values.shape[1])]
-        return {
-            self.time_column: np.arange(len(values)) if self.times is None else self.written_times(),
-            **dict(zip(names, values.T, strict=True)),
-        }
 
     def written_times(self) -> np.ndarray | None:
         """Return the time of each step as the source writes it, or as datetime64 if two steps would look alike."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +32,7 @@ from vaekit.kinds.base import Kind
 from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column, piecewise
 from vaekit.kinds.table.constraints import Constraints, candidates
 from vaekit.kinds.table.identifiers import leave_out
+from vaekit.show.write import write_pieces
 from vaekit.sources.arrays import as_array
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
@@ -57,6 +59,8 @@ class Table(Kind):
     name: ClassVar[str] = "table"
     noun: ClassVar[str] = "tables of named columns"
     only_likelihood: ClassVar[str] = "mixed"
+    numeric: ClassVar[bool] = False
+    endings: ClassVar[Sequence[str]] = (".csv", ".parquet")
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
 
     def __post_init__(self) -> None:
@@ -304,6 +308,19 @@ class Table(Kind):
     def pieces(self, rows: Frame, size: int) -> Iterator[Frame]:
         """What lies in a file is not all in memory."""
         return map(Frame.of, rows.pieces(size))
+
+    def in_pieces(self, data: Any, do: Callable[[Any, Any, int], Any]) -> Iterator[Any]:
+        """With all columns of the source, those included that the model does not know."""
+        start = 0
+        for i, piece in enumerate(data.x.whole().pieces()):
+            rows = slice(start, start := start + len(piece))
+            yield do(Frame.of(piece), {name: values[rows] for name, values in data.conditions.items()}, i)
+
+    def write(
+        self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
+    ) -> None:
+        """Write an Arrow table, or several, one below the other, of which one at a time is in memory."""
+        write_pieces(path, rows if isinstance(rows, Iterator) else [rows])
 
     def contributions(self, found: np.ndarray) -> np.ndarray:
         """Whether a cell is there has a number of its own in what the model sees: it belongs to the cell."""

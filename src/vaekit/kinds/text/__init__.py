@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +21,13 @@ from vaekit.kinds.base import Kind
 from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.words import have_words
+from vaekit.show.write import STDOUT, write_lines, write_table
 from vaekit.structures.semi_supervised import thinned
 
 TOKENIZER = "tokenizer.json"  # of a run directory
 LONGEST = 128
 LONGEST_PIECE = 24  # bytes: what is longer is learned by heart, and of no use to other texts
+SEEN = 1000  # texts that say whether texts have words
 UNKNOWN = "<unk>"  # what a word or character that has no token is read as
 
 
@@ -62,6 +65,9 @@ class Text(Kind):
     least_latent_dim: ClassVar[int] = 0  # which leaves a language model
     only_flat: ClassVar[bool] = True
     path: ClassVar[str] = "spherical"
+    numeric: ClassVar[bool] = False
+    endings: ClassVar[Sequence[str]] = (".txt", ".csv", ".parquet")
+    printed: ClassVar[bool] = True
     iw_samples: ClassVar[int] = 20  # a transformer's pass for each
     score_samples: ClassVar[int] = 20
     objective: ClassVar[Part] = {"name": "kl_floor", "nats": 8.0}  # a decoder of texts ignores z without
@@ -224,19 +230,56 @@ class Text(Kind):
         seed: int | None = None,
         track: Any = list,
     ) -> list[np.ndarray]:
-        from vaekit.kinds.text.fill_in import fill_in
+        from vaekit.kinds.text.fill_in import GAP, fill_in
 
         texts, seed = self.take(X), fitted.seed if seed is None else seed
+        if not any(re.search(GAP, text) for text in texts):
+            note("no text has a gap: write ___ (three underscores) in place of a word that is missing")
         return fill_in(fitted.model, self, texts, fitted.pack_conditions(y, len(texts)), draws, seed)
 
-    def score_columns(self, rows: Any, score: np.ndarray) -> dict[str, np.ndarray]:
-        """A character, and a word where texts have words; and how many tokens the model does not know, where there are such."""
+    def score_columns(self, rows: Any, index: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
+        """A character, and a word if texts have words; and how many tokens the model does not know, if there can be any."""
         from vaekit.kinds.text.rates import sizes
 
-        words, characters = sizes(self, rows)
+        texts = rows[index]
+        words, characters = sizes(self, texts)
         bits = {"characters": characters, "bits_per_character": -score / characters / np.log(2)}
-        of_words = {"words": words, "nats_per_word": -score / words} if have_words(rows) else {}
-        return {**of_words, **bits, **({"unknown": self.unknown(rows)} if self.unwritten else {})}
+        of_words = {"words": words, "nats_per_word": -score / words} if have_words(rows[:SEEN]) else {}
+        return {**of_words, **bits, **({"unknown": self.unknown(texts)} if self.unwritten else {})}
+
+    def typed(self, text: str) -> str | None:
+        """The text itself, unless it names a row of a source, such as captions.txt[12] or reviews.csv:text[3]."""
+        if re.search(r"\.(txt|csv|tsv|parquet|jsonl)(\.gz)?(:[^:]+)?\[\d+\]$", text):
+            return None
+        if not text.strip():
+            raise UserError("one of the two texts is empty: give two, each in quotes")
+        return text
+
+    def write(
+        self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
+    ) -> None:
+        """Write or print texts (N,), a text a line, or as a column of a table."""
+        if path.suffix.lower() in (".csv", ".parquet"):
+            write_table(path, {**(names or {}), "text": rows})
+        else:
+            write_lines(path, rows)
+
+    def write_reconstructions(
+        self, path: Path, rows: Any, rebuilt: Any, names: Mapping[str, np.ndarray] | None = None
+    ) -> str:
+        """Below each other where they are printed, and beside each other in a table; a .txt gets the reconstructions only."""
+        if path == STDOUT:
+            write_lines(path, (line for text, new in zip(rows, rebuilt, strict=True) for line in (text, f"-> {new}")))
+        elif path.suffix.lower() == ".txt":
+            write_lines(path, rebuilt)
+        else:
+            write_table(path, {**(names or {}), "text": rows, "reconstruction": rebuilt})
+        return f"{len(rebuilt)} reconstructions"
+
+    def write_path(self, path: Path, ends: Sequence[Any], rows: Any) -> None:
+        """Where it is printed, each end stands beside its own reconstruction."""
+        first, last = ends
+        self.write(path, [first, *(f"-> {row}" for row in rows), last] if path == STDOUT else rows)
 
     def evaluate(self, fitted: Any, X: Any, y: Any, results: Mapping[str, Any]) -> dict[str, Any]:
         from vaekit.kinds.text.rates import rates

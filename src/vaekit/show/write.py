@@ -1,4 +1,4 @@
-"""Write rows to files; the file's name decides the format."""
+"""Arrays, tables and texts to files; the file's name decides the form."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.errors import UserError, note, printable
+from vaekit.errors import UserError, printable
 from vaekit.files import write_atomically, write_text
 from vaekit.frame.cells import format_of, written
 
-STDOUT = Path("-")  # where texts go if no file is named
+STDOUT = Path("-")  # where rows of a kind that is printed go if no file is named
 
 
 def check_suffix(path: Path, allowed: Sequence[str]) -> str:
@@ -66,51 +66,26 @@ def as_text(table: Any) -> Any:
     return table
 
 
-def write_rows(
-    path: Path, rows: np.ndarray, kind: Any, pictures: Any = None, names: Mapping[str, np.ndarray] | None = None
+def write_array(
+    path: Path, rows: np.ndarray, columns: Sequence[str], names: Mapping[str, np.ndarray] | None = None
 ) -> None:
-    """Write rows in the user's own form as .npy, .npz, .csv or .parquet; pictures also as .png (a grid) or .gif (frames), and texts
-    as .txt or on the screen.
+    """An array (N, ...) as .npy, .npz, .csv or .parquet.
 
-    `pictures`: options of the grid, such as its columns. `names`: columns (N,) that tell which row is which, such as the file of a
-    picture, beside the rows of a .csv or .parquet.
+    columns: names of the values of a row in a .csv or .parquet; none: x0, x1, ... names: columns (N,) before those, which say
+    which row is which, such as the file of a picture.
     """
     suffix = path.suffix.lower()
-    if suffix in (".png", ".gif"):
-        from vaekit.show.drawing import grid, save_gif
-        from vaekit.show.layout import COLOURS
-
-        options = {"low": kind.low, "high": kind.high}
-        if kind.channels and kind.channels not in COLOURS:
-            note(
-                f"pictures have {kind.channels} channels, and {path.name} shows the first {min(3, kind.channels - 1)}: write .npy for all"
-            )
-        rows = kind.shown(rows)
-        if suffix == ".png":
-            image = grid(rows, **options, **(pictures or {}))
-            write_atomically(path, lambda p: image.save(p, format="PNG"))
-        else:
-            frames = [grid(row[None], columns=1, **options) for row in rows]
-            write_atomically(path, lambda p: save_gif(frames, p))
-    elif suffix in (".npy", ".npz") and rows.dtype.hasobject:
+    if suffix in (".npy", ".npz") and rows.dtype.hasobject:
         raise UserError(
-            f"cannot write {path}: these rows are objects, which {suffix} can hold only as a pickle. Choose .csv"
+            f"cannot write {path}: these rows are objects, which {suffix} can only hold as a pickle. Choose .csv"
         )
-    elif suffix == ".npy":
+    if suffix == ".npy":
         write_atomically(path, lambda p: save_with(np.save, p, rows))
     elif suffix == ".npz":
         write_atomically(path, lambda p: save_with(np.savez_compressed, p, x=rows))
-    elif suffix == ".txt" or path == STDOUT:
-        write_lines(path, rows)
-    elif getattr(kind, "name", None) == "text":
-        write_table(path, {"text": rows})
-    elif getattr(kind, "name", None) == "table":
-        write_pieces(path, [rows])
-    elif getattr(kind, "name", None) == "series":
-        write_table(path, kind.table(rows))
     else:
         flat = rows.reshape(len(rows), -1)
-        columns = getattr(kind, "columns", None) or [f"{'z' if kind is None else 'x'}{i}" for i in range(flat.shape[1])]
+        columns = columns or [f"x{i}" for i in range(flat.shape[1])]
         write_table(path, {**(names or {}), **dict(zip(columns, flat.T, strict=True))})
 
 
