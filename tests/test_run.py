@@ -19,8 +19,8 @@ from vaekit.nets import MLP
 from vaekit.recipes.recipe import Recipe
 from vaekit.recipes.source import held_out
 from vaekit.runs.directory import read_evaluation, save_evaluation
+from vaekit.show.write import write_array
 from vaekit.sources.base import from_here
-from vaekit.uses.write import write_rows
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_a_run_of_a_newer_version_says_so(with_sampler, tmp_path):
 def test_no_pickle_is_written(tmp_path):
     for name in ("a.npy", "a.npz"):
         with pytest.raises(UserError, match="a pickle"):
-            write_rows(tmp_path / name, np.array([{}, "a"], dtype=object), None)
+            write_array(tmp_path / name, np.array([{}, "a"], dtype=object), [])
     assert not list(tmp_path.iterdir())
 
 

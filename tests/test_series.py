@@ -28,7 +28,6 @@ from vaekit.evaluation.vus import vus_pr
 from vaekit.fitted import Fitted
 from vaekit.kinds.series import Series
 from vaekit.sources.series import read_series, to_series
-from vaekit.uses.write import write_rows
 
 TINY = dict(window=16, size="small", latent_dim=2, epochs=1, sampler="prior")
 
@@ -456,7 +455,7 @@ def test_the_command_line(tmp_path):
     filled = pd.read_csv(run / "imputed.csv", parse_dates=["timestamp"]).set_index("timestamp")
     assert (filled.index.to_numpy() == when.to_numpy()).all()
     new = vk.load(run).sample(3)
-    write_rows(tmp_path / "new.csv", new, vk.load(run).kind_)
+    vk.load(run).kind_.write(tmp_path / "new.csv", new)
     written = pd.read_csv(tmp_path / "new.csv")
     assert list(written.columns) == ["window", "step", "a", "b"]
     np.testing.assert_allclose(written[["a", "b"]].to_numpy().reshape(3, 32, 2), new)
@@ -671,6 +670,6 @@ def test_times_in_parts_and_counts_are_no_channels_and_come_back_as_they_were(he
         assert (read.columns, read.time_column) == (["v"], column)
         seen = read.values[0][~np.isnan(read.values[0])]
         assert seen.tolist() == y.tolist()
-        found = read.table(read.values[0])[column]
+        found = read.names[column]
         assert str(found[-1]).replace("T", " ").replace(".000000", "").removesuffix(".0") == last
         assert not any("schema" in note for note in read.notes)

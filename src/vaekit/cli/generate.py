@@ -37,9 +37,8 @@ def sample(
     """Draw new rows from a trained model and write .png, .npy, .npz, .csv or .parquet; texts are printed, or go to a .txt."""
     from vaekit.recipes.source import learn_sampler
     from vaekit.training.progress import track
-    from vaekit.uses.write import write_rows
 
-    estimator, path = opened(run, output, "samples", ".npy", ".npz", ".csv", ".parquet")
+    estimator, path = opened(run, output, "samples")
     y = estimator.conditions_.parse(condition or [])
     if sampler and sampler not in ("auto", "prior", *estimator.samplers_):
         learn_sampler(run, estimator, sampler)
@@ -54,7 +53,7 @@ def sample(
         track=partial(track, what="search"),
         **given({"top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}),
     )
-    write_rows(path, rows, estimator.kind_)
+    estimator.kind_.write(path, rows)
     told(f"{n} samples", path)
 
 
@@ -70,12 +69,7 @@ def reconstruct(
     output: Out = None,
 ) -> None:  # fmt: skip
     """Encode SOURCE and decode it again. A .png shows originals beside reconstructions, and so do texts."""
-    import numpy as np
-
-    from vaekit.cli import text
-    from vaekit.uses.write import write_rows
-
-    estimator, path = opened(run, output, "reconstructions", ".npy", ".npz", ".csv", ".parquet", sources=[source])
+    estimator, path = opened(run, output, "reconstructions", sources=[source])
     data = estimator.read(source)
     writing = given(
         {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
@@ -83,16 +77,7 @@ def reconstruct(
     if to:
         writing["to"] = {**data.conditions, **estimator.conditions_.parse(to)}
     rows = estimator.reconstruct(data.x, data.conditions, **writing)
-    if data.kind == "text":
-        return text.reconstructed(data.x, rows, path)
-    if path.suffix.lower() == ".png":
-        shown = min(len(rows), 64)
-        pairs = np.stack([data.x[:shown].astype(rows.dtype), rows[:shown]], axis=1).reshape(-1, *rows.shape[1:])
-        write_rows(path, pairs, estimator.kind_, {"columns": 16 if shown > 4 else 2})
-        say(f"{shown} of {len(rows)} pictures, each beside its reconstruction, in {path}")
-    else:
-        write_rows(path, rows, data if data.kind == "series" else estimator.kind_, names=data.names)
-        say(f"{len(rows)} reconstructions in {path}")
+    told(estimator.kind_.write_reconstructions(path, data.x, rows, data.names), path)
 
 
 @app.command()
@@ -104,24 +89,21 @@ def impute(
     output: Out = None,
 ) -> None:  # fmt: skip
     """Fill the gaps of SOURCE (in texts each ___, which stands for one word). Known values stay as they are. --draws writes numbered files."""
-    from vaekit.cli import text
-    from vaekit.recipes.source import imputed
-    from vaekit.uses.write import STDOUT, write_pieces, write_rows
+    from vaekit.show.write import STDOUT
+    from vaekit.training.progress import track
 
-    estimator, path = opened(run, output, "imputed", ".npy", ".npz", ".csv", ".parquet", sources=[source])
+    estimator, path = opened(run, output, "imputed", sources=[source])
     data = estimator.read(source)
-    if data.kind == "text":
-        text.look_for_gaps(data.x, source)
+
+    def fill(first: int, x: Any, y: Any, piece: int) -> Any:
+        random = first + 1009 * piece
+        found = estimator.impute(x, y, draws=draws and 1, random_state=random, track=partial(track, what="impute"))
+        return found[0] if draws else found
+
     for i in range(draws or 1):
         to = path.with_stem(f"{path.stem}-{i + 1}") if draws and path != STDOUT else path
-        if data.kind == "table":
-            rows = write_pieces(to, imputed(estimator, data, bool(draws), seed + i))
-        else:
-            found = estimator.impute(data.x, data.conditions, draws=1 if draws else None, random_state=seed + i)
-            kind = data if data.kind == "series" else estimator.kind_
-            write_rows(to, found[0] if draws else found, kind, names=data.names)
-            rows = len(data)
-        told(f"{rows} rows", to)
+        estimator.kind_.write(to, estimator.kind_.in_pieces(data, partial(fill, seed + i)), data.names)
+        told(f"{len(data)} rows", to)
 
 
 @app.command()
@@ -141,11 +123,12 @@ def schema(source: Source, output: Out = None) -> None:
 @app.command()
 def encode(run: Run, source: Source, output: Out = None) -> None:
     """Write the latent codes (posterior means) of SOURCE: .npy, .csv or .parquet."""
-    from vaekit.uses.write import write_rows
+    from vaekit.show.write import write_array
 
-    estimator, path = opened(run, output, "latents", ".npy", ".csv", ".parquet", pictures=False, sources=[source])
+    estimator, path = opened(run, output, "latents", ".csv", ".npy", ".parquet", sources=[source])
     data = estimator.read(source)
-    write_rows(path, estimator.transform(data.x, data.conditions), None, names=data.names)
+    codes = estimator.transform(data.x, data.conditions)
+    write_array(path, codes, [f"z{i}" for i in range(codes.shape[1])], data.names)
     say(f"{len(data)} rows of {estimator.model_.latent_dim} latent units in {path}")
 
 
@@ -168,24 +151,18 @@ def interpolate(
     """Walk through the latent space from A to B and write .png (a strip), .gif, .npy or .csv; texts are printed, or go to a .txt."""
     import torch
 
-    from vaekit.cli import text
     from vaekit.uses.interpolate import smoothness
-    from vaekit.uses.write import STDOUT, write_rows
 
-    estimator, path = opened(run, output, "interpolation", ".gif", ".npy", ".csv", ".parquet", sources=[a, b])
+    estimator, path = opened(run, output, "interpolation", sources=[a, b])
     y = estimator.conditions_.parse(condition or [])
-    kind = estimator.kind_.name
-    first, last = (one_row(estimator, end) for end in (a, b))
+    ends = [one_row(estimator, end) for end in (a, b)]
     writing = given(
         {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
     )
-    rows = estimator.interpolate(first, last, steps, y, path=path_, **writing)
-    if kind == "text" and path == STDOUT:
-        return text.walked(first, rows, last)
-    write_rows(path, rows, estimator.kind_, {"columns": steps})
-    if kind in ("table", "text"):
-        told(f"{steps} steps", path)
-        return
+    rows = estimator.interpolate(*ends, steps, y, path=path_, **writing)
+    estimator.kind_.write_path(path, ends, rows)
+    if not estimator.kind_.numeric:
+        return told(f"{steps} steps", path)
     found = smoothness(torch.from_numpy(rows.astype("float64")))
     say(
         f"{steps} steps in {path}; the decoded rows change by {found['length']:.4g} in all, {found['detour']:.2f} times as much as "
@@ -194,48 +171,37 @@ def interpolate(
 
 
 def one_row(estimator: Any, source: str) -> Any:
-    """Read a source of one row; a table has one row. For a model of texts, the typed words are the text."""
-    from vaekit.cli import text
-
-    if estimator.kind_.name == "text" and not text.is_row(source):
-        return text.typed(source)
+    """Read a source of one row. What a user types may be the row itself."""
+    if (typed := estimator.kind_.typed(source)) is not None:
+        return typed
     data = estimator.read(source, conditions=False)
     if len(data) != 1:
         raise UserError(f"{source} has {len(data)} rows: choose one, such as {source}[0]")
-    return data.x if data.kind == "table" else data.x[0]
+    return data.x[0]
 
 
-def opened(
-    run: Path, output: Path | None, name: str, *suffixes: str, pictures: bool = True, sources: Sequence[str] = ()
-) -> tuple[Any, Path]:
-    """Load the run's estimator, and check the path to write to; by default a file in the run directory, or for texts STDOUT."""
+def opened(run: Path, output: Path | None, name: str, *endings: str, sources: Sequence[str] = ()) -> tuple[Any, Path]:
+    """Return the run's estimator, and a checked path to write to. By default this is NAME in the run directory, or STDOUT for rows
+    that are printed. endings: of the file; by default those of files of rows."""
     from vaekit.runs.load import load
+    from vaekit.show.write import STDOUT, check_suffix
     from vaekit.sources.base import split_rows
-    from vaekit.uses.write import STDOUT, check_suffix
 
     if output is not None and output.exists():
         files = (os.path.expanduser(split_rows(source)[0]) for source in sources)
         if any(os.path.isfile(file) and output.samefile(file) for file in files):
             raise UserError(f"-o {output} is the source itself, which would be lost: choose another file")
-    estimator = load(run)
-    estimator.fitted_.form = "arrow"  # which writes whole numbers as such where some are missing
-    if estimator.kind_.name == "actions":
-        raise UserError(f"{run} is a policy: try `vaekit rollout {run} --env ENV`, or `vaekit evaluate {run}`")
-    if estimator.kind_.name == "series" and name == "interpolation":
-        raise UserError(f"{run} is a model of series, and interpolate cannot walk between series: use a model of rows")
+    estimator = load(run, form="arrow")  # which writes whole numbers as such where some are missing
+    kind = estimator.kind_
+    if why := kind.why_not(name):
+        raise UserError(f"{run} {why}")
     if not estimator.model_.latent_dim and name in ("latents", "interpolation", "reconstructions"):
         raise UserError(
-            f"{run} is a language model without a latent: train one that has one, for example with --latent-dim 16"
+            f"{run} is a language model and has no latent: train one that has, for example with --latent-dim 16"
         )
-    if estimator.kind_.name == "table":
-        suffixes = tuple(s for s in suffixes if s in (".csv", ".parquet") or name in ("latents", "scores"))
-    if estimator.kind_.name == "text" and name not in ("latents", "scores"):
-        if output is None:
-            return estimator, STDOUT
-        suffixes = (".txt", ".csv", ".parquet")
-    allowed = (
-        [".png", *suffixes] if pictures and estimator.kind_.name == "images" else [s for s in suffixes if s != ".gif"]
-    )
-    path = output or run / (name + (".csv" if ".csv" in allowed and allowed[0] != ".png" else allowed[0]))
-    check_suffix(path, allowed)
+    if output is None and not endings and kind.printed:
+        return estimator, STDOUT
+    endings = endings or tuple(kind.endings)
+    path = output or run / (name + endings[0])
+    check_suffix(path, endings)
     return estimator, path

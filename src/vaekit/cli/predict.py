@@ -13,9 +13,9 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
 
     from vaekit.cli.generate import opened
     from vaekit.estimators.semi_supervised import SemiSupervised
-    from vaekit.uses.write import write_table
+    from vaekit.show.write import write_table
 
-    estimator, path = opened(run, output, "labels", ".csv", ".parquet", pictures=False, sources=[source])
+    estimator, path = opened(run, output, "labels", ".csv", ".parquet", sources=[source])
     if not isinstance(estimator, SemiSupervised):
         raise UserError(
             f"{run} does not predict a label: train a run that does with `vaekit fit SOURCE --label-column NAME`"

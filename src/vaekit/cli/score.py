@@ -34,24 +34,26 @@ def score(
     import numpy as np
     import pyarrow as pa
 
-    from vaekit.cli.text import with_rates
+    from vaekit.show.write import write_pieces
     from vaekit.training.progress import track
     from vaekit.uses.calibration import Oddness
     from vaekit.uses.conformal import discoveries
-    from vaekit.uses.write import write_pieces, write_rows, write_table
 
     if fdr is not None and not 0 < fdr < 1:
         raise UserError(f"--fdr {fdr}: a false-discovery rate has to be above 0 and below 1")
-    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", pictures=False, sources=[source])
-    if estimator.kind_.name == "series":
-        return score_series(
-            estimator, source, path, k, asked=bool(name not in ("auto", "loglik") or fdr or calibrate or contributions)
-        )
+    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", sources=[source])
+    kind = estimator.kind_
+    if not kind.exchangeable:
+        if name not in ("auto", "loglik") or fdr or calibrate or contributions:
+            raise UserError(
+                f"steps of {kind.noun} have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
+            )
+        return score_steps(estimator, source, path, k)
     odd = Oddness(estimator.fitted_, name, **({} if k is None else {"k": k}))
     if contributions and not odd.columns:
         raise UserError("--contributions is for tables: pictures and texts have no columns")
     data = estimator.read(source)
-    why_not = calibrated(run, odd, calibrate)
+    why_not = calibrated(run, estimator, odd, calibrate)
     if why_not and odd.score.learns:
         raise UserError(
             f'score "{odd.score.name}" learns from normal rows, but there are none ({why_not}): give some with --calibrate, or use --score loglik'
@@ -62,8 +64,6 @@ def score(
     if fdr is not None and (why := limits(odd, source, len(data), fdr)):
         note(why)
     judged = odd.judge_all(data, shares=contributions, track=partial(track, what="score"))
-    if data.kind == "text" and odd.score.name == "loglik":
-        judged = with_rates(judged, estimator.kind_, data.x)
     if fdr is None and path.suffix.lower() != ".npy":
         write_pieces(path, map(pa.table, judged))
     else:
@@ -73,11 +73,18 @@ def score(
             columns["anomaly"] = discoveries(columns["p_value"], fdr)
             anomalies = int(columns["anomaly"].sum())
             say(f"{anomalies} of {len(data)} rows are anomalies at a false-discovery rate of {fdr:g}")
-        if path.suffix.lower() == ".npy":
-            write_rows(path, columns["score"], None)
-        else:
-            write_table(path, columns)
+        write_scores(path, columns)
     say(f"{len(data)} scores ({odd.score.name}) in {path}")
+
+
+def write_scores(path: Path, columns: dict[str, Any]) -> None:
+    """Write columns by name; of an .npy the scores alone."""
+    from vaekit.show.write import write_array, write_table
+
+    if path.suffix.lower() == ".npy":
+        write_array(path, columns["score"], [])
+    else:
+        write_table(path, columns)
 
 
 def limits(odd: Any, source: str, rows: int, fdr: float) -> str:
@@ -102,15 +109,15 @@ def is_same(source: str, own: Any) -> bool:
     return len({Path(name).expanduser().resolve() for name in names}) == 1
 
 
-def calibrated(run: Path, odd: Any, source: str | None) -> str:
+def calibrated(run: Path, estimator: Any, odd: Any, source: str | None) -> str:
     """Calibrate with the given rows, with those that the run remembers, or with those that it held out. Returns "", or why not."""
 
     if source is not None:
-        odd.calibrate(odd.estimator.read(source), source)
+        odd.calibrate(estimator.read(source), source)
     elif odd.read(run):
         return ""
     else:
-        rows, why_not = held_out(odd.estimator)
+        rows, why_not = held_out(estimator)
         if why_not:
             return why_not
         odd.calibrate(rows, f"{HELD_OUT} {odd.fitted.data['source']}")
@@ -140,24 +147,13 @@ def about(odd: Any) -> str:
     return f"p-values from {n} calibration rows ({odd.origin}); the smallest possible one is {1 / (n + 1):.2g}"
 
 
-def score_series(estimator: Any, source: str, path: Path, k: int | None, *, asked: bool) -> None:
-    """log p of each step given those around it: .csv, .parquet or .npy."""
+def score_steps(estimator: Any, source: str, path: Path, k: int | None) -> None:
+    """Write log p of each step of a series given those around it."""
     import numpy as np
 
-    from vaekit.uses.write import write_rows, write_table
-
-    if asked:
-        raise UserError(
-            "steps of a series have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
-        )
     data = estimator.read(source)
-    found = estimator.score_samples(data, **({} if k is None else {"k": k}))
+    found = estimator.score_samples(data.x, k=k)
     scores = np.concatenate(found) if isinstance(found, list) else found
-    times = data.written_times()
-    times = times if times is None or data.steps is None else times[data.steps]
-    when = {} if times is None or len(times) != len(scores) else {data.time_column: times}
-    if path.suffix.lower() == ".npy":
-        write_rows(path, scores, None)
-    else:
-        write_table(path, {"row": np.arange(len(scores)), **when, "score": scores})
+    names = {name: values if data.steps is None else values[data.steps] for name, values in data.names.items()}
+    write_scores(path, {"row": np.arange(len(scores)), **names, "score": scores})
     say(f"{len(scores)} scores (mean {np.nanmean(scores):.2f} nats) in {path}")

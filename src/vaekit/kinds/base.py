@@ -338,8 +338,8 @@ class Kind:
         """Yield rows in turn, at most `size` at a time."""
         return (rows[start : start + size] for start in range(0, len(rows), size))
 
-    def score_columns(self, rows: Any, index: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
-        """log p(x) (n,) of rows[index] in other units, by name. The names are the same for every index (n,)."""
+    def score_columns(self, rows: Any, some: slice, score: np.ndarray) -> dict[str, np.ndarray]:
+        """log p(x) (n,) of rows[some] in other units, by name. The names are the same for every part of the rows."""
         return {}
 
     def contributions(self, found: Any) -> Any:
@@ -349,8 +349,8 @@ class Kind:
     # -- files and people ----------------------------------------------------------------------------------------------
 
     def why_not(self, use: str) -> str:
-        """Why a model of this kind has no "samples", "interpolation" or other file of `vaekit`'s verbs, and what to do instead;
-        "" where it has."""
+        """Why a model of this kind gives no "samples", "interpolation" or whatever a verb writes, and what to do instead; "" if it
+        does. The sentence goes on after the name of the run."""
         return ""
 
     def typed(self, text: str) -> Any:

@@ -141,7 +141,9 @@ class Series(Kind):
         )
 
     def why_not(self, use: str) -> str:
-        return "interpolate walks between two rows: it cannot walk between series" if use == "interpolation" else ""
+        if use != "interpolation":
+            return ""
+        return "is a model of series, and interpolate walks between two rows: it cannot walk between series"
 
     def write(
         self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None

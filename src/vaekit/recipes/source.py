@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from vaekit.frame import Frame
 from vaekit.runs import directory as runs
 from vaekit.sources.base import from_here
 from vaekit.training.data import split
-from vaekit.training.progress import track
 
 
 def own_source(estimator: Any) -> Any:
@@ -48,18 +46,6 @@ def learn_sampler(folder: Path, estimator: Any, sampler: str) -> None:
     data = estimator.read(own_source(estimator))
     estimator.fit_sampler(sampler, data.x, data.conditions)
     runs.save_samplers(folder, estimator.fitted_)
-
-
-def imputed(estimator: Any, data: Any, draw: bool, seed: int) -> Iterator[Any]:
-    """Yield Arrow tables with all of a source's columns and filled gaps, piece by piece, whatever its size."""
-    start, shown = 0, partial(track, what="impute")
-    for i, piece in enumerate(data.x.whole().pieces()):
-        rows = slice(start, start + len(piece))
-        y = {name: values[rows] for name, values in data.conditions.items()}
-        draws = 1 if draw else None
-        found = estimator.impute(Frame.of(piece), y, draws=draws, random_state=seed + 1009 * i, track=shown)
-        yield found[0] if draw else found
-        start = rows.stop
 
 
 def schema_text(source: str) -> str:

@@ -49,7 +49,7 @@ class Actions(Kind):
         return cls(chunk_size, actions.mean(0).tolist(), scales(actions).tolist(), float(fps), names)
 
     def why_not(self, use: str) -> str:
-        return "it is a policy, which acts: try `vaekit rollout RUN --env ENV`, or `vaekit evaluate RUN`"
+        return "is a policy: try `vaekit rollout RUN --env ENV`, or `vaekit evaluate RUN`"
 
     @classmethod
     def read(  # type: ignore[override]

@@ -34,7 +34,9 @@ ESTIMATORS = ("VAE", "CVAE", "SeriesVAE", "SemiSupervisedVAE", "SemiSupervisedRe
 OF_A_KIND = ("binarize", "tokenizer", "schema", "constraints")  # settings that were the estimator's once
 
 
-def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: str = "auto") -> Any:
+def load(
+    run: str | Path, *, encoder: Any = None, decoder: Any = None, device: str = "auto", form: str | None = None
+) -> Any:
     """Load the trained estimator of a run directory.
 
     Args:
@@ -42,6 +44,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: s
         encoder, decoder: the factories it was trained with, where they were the user's own: code is never loaded from
             a run.
         device: where it is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
+        form: the library in which tables come back: "pandas", "polars" or "arrow". None: that of the tables it was trained on.
 
     Raises:
         UserError: the directory is missing something, was cut short, tampered with, or is of something else.
@@ -82,6 +85,7 @@ def load(run: str | Path, *, encoder: Any = None, decoder: Any = None, device: s
     load_samplers(folder, fitted)
     fitted.temperature = read_temperature(folder, fitted)
     read_notes(folder, fitted)
+    fitted.form = form or fitted.form
     fitted.to(device)
     estimator.count_columns()
     return estimator

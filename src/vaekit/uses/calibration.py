@@ -93,7 +93,10 @@ class Oddness:
             rows = slice(start, start + len(x))
             y = {name: values[rows] for name, values in data.conditions.items()}
             names = {name: values[rows] for name, values in data.names.items()}
-            yield {"row": np.arange(rows.start, rows.stop), **names, **self.judge(x, y, shares=shares)}
+            found = self.judge(x, y, shares=shares)
+            score, kind = found["score"], self.fitted.kind
+            units = kind.score_columns(data.x, rows, score) if self.score.name == "loglik" else {}
+            yield {"row": np.arange(rows.start, rows.stop), **names, "score": score, **units, **found}
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

@@ -237,11 +237,11 @@ class Text(Kind):
             note("no text has a gap: write ___ (three underscores) in place of a word that is missing")
         return fill_in(fitted.model, self, texts, fitted.pack_conditions(y, len(texts)), draws, seed)
 
-    def score_columns(self, rows: Any, index: np.ndarray, score: np.ndarray) -> dict[str, np.ndarray]:
+    def score_columns(self, rows: Any, some: slice, score: np.ndarray) -> dict[str, np.ndarray]:
         """A character, and a word if texts have words; and how many tokens the model does not know, if there can be any."""
         from vaekit.kinds.text.rates import sizes
 
-        texts = rows[index]
+        texts = rows[some]
         words, characters = sizes(self, texts)
         bits = {"characters": characters, "bits_per_character": -score / characters / np.log(2)}
         of_words = {"words": words, "nats_per_word": -score / words} if have_words(rows[:SEEN]) else {}
@@ -252,7 +252,7 @@ class Text(Kind):
         if re.search(r"\.(txt|csv|tsv|parquet|jsonl)(\.gz)?(:[^:]+)?\[\d+\]$", text):
             return None
         if not text.strip():
-            raise UserError("one of the two texts is empty: give two, each in quotes")
+            raise UserError("one of the two ends is an empty text: give two texts, each in quotes")
         return text
 
     def write(
