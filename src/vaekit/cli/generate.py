@@ -128,8 +128,9 @@ def encode(run: Run, source: Source, output: Out = None) -> None:
     estimator, path = opened(run, output, "latents", ".csv", ".npy", ".parquet", sources=[source])
     data = estimator.read(source)
     codes = estimator.transform(data.x, data.conditions)
-    write_array(path, codes, [f"z{i}" for i in range(codes.shape[1])], data.names)
-    say(f"{len(data)} rows of {estimator.model_.latent_dim} latent units in {path}")
+    names = data.names if len(codes) == len(data) else {}  # a window of a series has none
+    write_array(path, codes, [f"z{i}" for i in range(codes.shape[1])], names)
+    say(f"{len(codes)} rows of {codes.shape[1]} latent units in {path}")
 
 
 @app.command()

@@ -46,7 +46,7 @@ def score(
     if not kind.exchangeable:
         if name not in ("auto", "loglik") or fdr or calibrate or contributions:
             raise UserError(
-                f"steps of {kind.noun} have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
+                "steps of a series have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
             )
         return score_steps(estimator, source, path, k)
     odd = Oddness(estimator.fitted_, name, **({} if k is None else {"k": k}))

@@ -141,9 +141,8 @@ class Series(Kind):
         )
 
     def why_not(self, use: str) -> str:
-        if use != "interpolation":
-            return ""
-        return "is a model of series, and interpolate walks between two rows: it cannot walk between series"
+        cannot = "is a model of series, and interpolate cannot walk between series: use a model of rows"
+        return cannot if use == "interpolation" else ""
 
     def write(
         self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
