@@ -137,7 +137,7 @@ def test_a_value_that_is_none_is_said(value):
     arguments = dotted([f"--prior.hidden={value}"])
     assert arguments[0] == "--set"
     with pytest.raises(UserError, match=r"--prior.hidden (needs a value|.* is not a value)") as e:
-        Recipe().choose_parts({}, arguments[1:])
+        Recipe().set_options(arguments[1:])
     assert "\n" not in str(e.value)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import textwrap
@@ -13,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.errors import UserError, printable
+from vaekit.errors import printable
+from vaekit.settings.options import TRAINING
 
 app = typer.Typer(
     name="vaekit",
@@ -62,46 +62,16 @@ Condition = Annotated[
 ]
 
 
-def option(
-    help: str, *names: str, panel: str = "Training", min: float | None = None, max: float | None = None, **more: Any
-) -> Any:
-    def check(value: Any) -> Any:  # typer's own check would take half of the help's width to show the range
-        if isinstance(value, int | float) and not ((min is None or value >= min) and (max is None or value <= max)):
-            least, most = (
-                f"{word} {end:,}" if end is not None else "" for word, end in (("at least", min), ("at most", max))
-            )
-            raise typer.BadParameter(f"{value} is out of range: give {' and '.join(filter(None, (least, most)))}")
-        return value
-
-    limited = None if min is None and max is None else check
-    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, callback=limited, **more)
+def option(help: str, *names: str, panel: str = TRAINING, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **more)
 
 
 SEED: dict[str, Any] = dict(min=0, max=2**31 - 1)  # seeds that are counted up from it fit, too
 COUNT: dict[str, Any] = dict(min=1, max=10**9)
 
 
-MODEL, DATA, DEVICE = "Model", "Data", "Devices"
-
-
 def given(values: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None}
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    size = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text.lower())
-    if not size:
-        raise UserError(f"--resize takes WIDTHxHEIGHT, such as 64x64, not {text!r}")
-    return int(size[1]), int(size[2] or size[1])
-
-
-def parse_map(texts: list[str]) -> dict[str, str]:
-    """Turn "state=observation.joints,action=actions" into a dict."""
-    pairs = [pair.partition("=") for text in texts for pair in text.split(",")]
-    for name, _, key in pairs:
-        if not name or not key:
-            raise UserError(f"--map takes NAME=KEY, such as state=observation.joints, not {name!r}")
-    return {name: key for name, _, key in pairs}
 
 
 def told(what: str, path: Path) -> None:

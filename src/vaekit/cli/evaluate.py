@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, PLACE, SEED, Run, Source, app, parse_size, say
+from vaekit.cli.common import COUNT, PLACE, SEED, Run, Source, app, say
 from vaekit.errors import note, printable
 
 
@@ -50,6 +50,7 @@ def features(
 ) -> None:  # fmt: skip
     """Train a feature network on labelled pictures, for `vaekit evaluate --features`."""
     from vaekit.recipes.measures import features_of_source
+    from vaekit.settings.parse import parse_size
 
     size = parse_size(resize) if resize else None
     network = features_of_source(source, label, output, resize=size, seed=seed, epochs=epochs)

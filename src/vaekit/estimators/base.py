@@ -25,6 +25,7 @@ from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Positive, Seed, Share, ShareBelow1, Whole
+from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, setting
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
@@ -50,22 +51,41 @@ class Learner(BaseEstimator):
         fitted_: all that training made, a `vaekit.fitted.Fitted`; the other attributes are its.
     """
 
-    latent_dim: Whole = 16
+    latent_dim: Whole = setting(
+        16, "Number of latent units; 0 makes a policy without a latent, or a plain language model of texts.", MODEL
+    )
     _: KW_ONLY
-    kind: Part = "auto"
-    size: str = "base"
-    likelihood: Part = "auto"
-    prior: Part = "standard"
-    posterior: Part = "normal"
-    objective: Part = "auto"
-    epochs: Many | None = None
-    minutes: Positive | None = None
-    batch_size: Many | None = None
-    learning_rate: Positive | None = None
-    patience: Share = 0.2
-    validation: ShareBelow1 = 0.1
-    random_state: Seed | None = 0
-    device: str = "auto"
+    kind: Part = setting(
+        "auto", "The kind of data. auto recognises it, except for series (windows of measurements over time) and actions (a "
+        "policy that is learned from demonstrations of a robot): name these.", DATA,
+    )  # fmt: skip
+    size: str = setting("base", "Size of the networks; published is that of the paper, for policies.", MODEL)
+    likelihood: Part = setting(
+        "auto", "The distribution of the data given z: auto takes what suits the data, such as normal (with a learned scale) for "
+        "numbers, mixed (one distribution per column) for tables, autoregressive (errors depend on earlier ones) for series "
+        "and causal (token by token) for texts.", MODEL,
+    )  # fmt: skip
+    prior: Part = setting(
+        "standard", "The distribution of z; conditional is a Normal that is learned from the condition.", MODEL
+    )
+    posterior: Part = setting(
+        "normal",
+        "The distribution of z given the data: full is a Normal with a covariance; iaf and maf are flows.",
+        MODEL,
+    )
+    objective: Part = setting("auto", "What training maximises: auto is kl_floor for texts, and elbo for the others.")
+    epochs: Many | None = setting(
+        None, "Passes over the data. Default: as many as 4000 steps take, at least 50; at least 20 for texts."
+    )
+    minutes: Positive | None = setting(None, "Train for this many minutes instead.")
+    batch_size: Many | None = setting(None, "Rows per step, over all devices.")
+    learning_rate: Positive | None = setting(None, "Highest learning rate.")
+    patience: Share = setting(0.2, "Stop after this share of the run without a better epoch.")
+    validation: ShareBelow1 = setting(0.1, "Share of rows to hold out for choosing the best epoch.", DATA)
+    random_state: Seed | None = setting(0, "Seed for everything random.", TRAINING, "--seed")
+    device: str = setting(
+        "auto", "Where to train and evaluate: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.", DEVICES
+    )
     trainer: Mapping[str, Any] | None = None
     warm_start: bool = False
 

@@ -22,6 +22,7 @@ from vaekit.estimators.vae import VAE
 from vaekit.fitted import ROWS_AT_ONCE
 from vaekit.kinds.series import Series
 from vaekit.settings.limits import LARGEST, Seed, Within, check_call
+from vaekit.settings.options import MODEL, setting
 from vaekit.settings.parts import Part
 from vaekit.sources.series import TimeSeries, is_several, is_table, to_series
 from vaekit.structures.resample import GUESSES, complete
@@ -55,7 +56,7 @@ class SeriesVAE(VAE):
     """
 
     latent_dim: int = 4
-    window: Annotated[int, Within(2, LARGEST)] = 128
+    window: Annotated[int, Within(2, LARGEST)] = setting(128, "Series: number of time steps in a window.", MODEL)
     size: str = "small"
     kind: Part = "series"
 

@@ -24,6 +24,7 @@ from vaekit.frame import Frame, is_frame
 from vaekit.kinds import Kind, chosen_kind, kinds
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Seed, Share, Within, check_call
+from vaekit.settings.options import MODEL, setting
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
@@ -92,10 +93,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         n_features_in_: columns of X (numbers only).
     """
 
-    network: Literal["auto", "conv", "mlp"] = "auto"
-    cell_dropout: Share | None = None
-    structure: Part = "flat"
-    sampler: Part = "auto"
+    network: Literal["auto", "conv", "mlp"] = setting("auto", "Kind of the networks.", MODEL)
+    cell_dropout: Share | None = setting(None, "Share of rows in which training hides some cells.", MODEL)
+    structure: Part = setting(
+        "flat", "How the latents are arranged: flat (one latent), ladder (a hierarchy) or vq (quantised).", MODEL
+    )
+    sampler: Part = setting(
+        "auto", "Where the z of samples comes from: the prior, or gmm or flow, which are learned on the codes after training. "
+        "auto is gmm, if it is better than the prior.", MODEL,
+    )  # fmt: skip
     encoder: NetFactory | None = None
     decoder: NetFactory | None = None
 
@@ -452,7 +458,7 @@ class CVAE(VAE):
             samples, without it.
     """
 
-    condition_dropout: Share = 0.1
+    condition_dropout: Share = setting(0.1, "How often training hides a condition.", MODEL)
 
     def fit(self, X: Any, y: Any = None) -> CVAE:
         """Train on X (N, ...) with the condition y, one per row."""

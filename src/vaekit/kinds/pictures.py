@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from vaekit.errors import UserError, note
 from vaekit.files import write_atomically
 from vaekit.kinds.base import Kind
+from vaekit.settings.options import MODEL, Option
 from vaekit.show.layout import COLOURS, are_channels_first, channels_last, extremes, value_range
 from vaekit.sources.arrays import as_array
 from vaekit.structures.semi_supervised import jolted
@@ -59,7 +60,7 @@ class Images(Kind):
     @classmethod
     def infer(
         cls, rows: np.ndarray, standardize: bool = True, columns: Any = None, *,
-        binarize: Literal["dynamic", "threshold"] | None = None,
+        binarize: Annotated[Literal["dynamic", "threshold"] | None, Option("Make pictures black and white.", MODEL)] = None,
     ) -> Images:  # fmt: skip
         """See `Kind.infer`. binarize: "dynamic" draws each pixel as a Bernoulli of its grey value each time it is seen;
         "threshold" makes it 1 above one half."""

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 import vaekit
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators.checks import check_settings
 from vaekit.estimators.vae import VAE
-from vaekit.files import parse_yaml, read_yaml, to_yaml
+from vaekit.files import read_yaml, to_yaml
 from vaekit.kinds import Kind, kind_part, kinds
 from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
 from vaekit.recipes.source import held_out, own_source, table_parts
 from vaekit.runs import directory as runs
 from vaekit.runs.load import load, moved_settings
-from vaekit.settings.limits import check_all, hints_of
+from vaekit.settings.limits import Positive, check_all, hints_of
+from vaekit.settings.options import DATA, setting
+from vaekit.settings.parse import parse_map, parse_size, parse_value
 from vaekit.settings.parts import options_of
 from vaekit.sources.base import Dataset, from_here
 from vaekit.training.data import split
@@ -46,35 +47,54 @@ class Recipe:
 
     Attributes:
         source: what `vaekit.read` takes; for demonstrations, also a list of several to join.
-        conditions: names, or "name:label" or "name:number" to say the kind. For a policy: what it sees, such as "state".
-        resize: (width, height) for pictures of mixed sizes.
-        metadata: a .csv file with conditions of the pictures in a folder; None: metadata.csv in it.
-        strict: an unreadable picture is an error.
-        column: the column of texts to learn in a table.
-        encoding: that of a text file; None: UTF-8.
-        decimal: the decimal separator, "." or ",", of a .csv file whose numbers do not show it.
-        label_column: the label to predict, which most rows may lack: NAME, or "NAME:number".
-        labels: how many labels to keep; None: all.
-        map, fps, trim: for demonstrations: the names in the source by the names here; frames per second, if the source does not
-            say; whether to leave out the beginning of each episode, until the actions change.
-        init: a run, or a published checkpoint, whose model is trained further.
         settings: arguments of the estimator.
+        others: options of `vaekit fit`, which say themselves what they are.
     """
 
     source: str | list[str] | None = None
-    conditions: list[str] = field(default_factory=list)
-    resize: tuple[int, int] | None = None
-    metadata: str | None = None
-    strict: bool = False
-    column: str | None = None
-    encoding: str | None = None
-    map: dict[str, str] | None = None
-    fps: float | None = None
-    trim: bool = False
-    decimal: str | None = None
-    label_column: str | None = None
-    labels: int | None = None
-    init: str | None = None
+    conditions: list[str] = setting(
+        list, "Condition on this label or column: NAME, NAME:label or NAME:number; repeat it for several. The model is then a "
+        "conditional VAE (CVAE). For policies: what they see, such as state or images.top. Default: everything.", DATA,
+        "--condition", "-c",
+    )  # fmt: skip
+    label_column: str | None = setting(
+        None,
+        "Learn to predict this label or column, NAME or NAME:number. The model also learns from rows without it.",
+        DATA,
+    )
+    labels: int | None = setting(
+        None, "Keep this many labels, chosen by the seed, and hide the others. Each class keeps the same number, or all that it "
+        "has.", DATA,
+    )  # fmt: skip
+    column: str | None = setting(
+        None,
+        "Learn from the texts in this column of a .csv or .parquet file. Without it the whole table is the data.",
+        DATA,
+    )
+    encoding: str | None = setting(None, "The encoding of a .txt or .csv file, such as latin-1. Default: UTF-8.", DATA)
+    metadata: str | None = setting(
+        None, "Pictures: a .csv file with a column file_name and columns for --condition. Default: metadata.csv in the folder.",
+        DATA,
+    )  # fmt: skip
+    decimal: str | None = setting(
+        None, "The decimal separator of a .csv file, . or , , if its numbers do not show it, as in 1,234.", DATA
+    )
+    resize: tuple[int, int] | None = setting(None, "Resize all pictures to WIDTHxHEIGHT.", DATA, parse=parse_size)
+    map: dict[str, str] | None = setting(
+        None, "Demonstrations: the names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
+        "joins two vectors.", DATA, parse=parse_map,
+    )  # fmt: skip
+    fps: Positive | None = setting(
+        None, "Demonstrations: frames per second, if SOURCE does not say. Default: 50.", DATA
+    )
+    trim: bool = setting(
+        False, "Demonstrations: leave out the beginning of each episode, until the actions change.", DATA
+    )
+    strict: bool = setting(False, "Stop at a picture that cannot be read or an episode that cannot be used.", DATA)
+    init: str | None = setting(
+        None, "Continue training the model of this run, or a checkpoint of ACT (LeRobot's or the original's). It keeps its "
+        "settings, scaling and classes.", DATA,
+    )  # fmt: skip
     settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -113,11 +133,9 @@ class Recipe:
         recipe.settings["warm_start"] = True
         return recipe
 
-    def choose_parts(self, names: Mapping[str, str], options: Sequence[str]) -> None:
-        """Choose parts by name, and options of parts as "PART.KEY=VALUE"; the value is YAML. What the user says about the data, such
-        as its tokenizer, is an option of the part "kind"."""
-        for part, name in names.items():
-            self.set_part(part, {"name": name})
+    def set_options(self, options: Sequence[str]) -> None:
+        """Set options of parts, each "PART.KEY=VALUE"; the value is YAML. What the user says about the data, such as its
+        tokenizer, is a part too."""
         parameters = inspect.signature(self.estimator).parameters
         for text in options:
             where, _, value = text.partition("=")
@@ -274,14 +292,6 @@ def options_of_kinds() -> set[str]:
     return {option for kind in kinds().values() for option in options_of(kind.infer)}
 
 
-def read_schema(path: Path) -> dict[str, Any]:
-    """Read the kinds of columns, by name, from a YAML file."""
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is not a schema: write one with `vaekit schema SOURCE -o {path}`")
-    return {str(name): value for name, value in values.items()}
-
-
 def preset(name: str) -> dict[str, Any]:
     """Settings by name, such as "act" for `vaekit.Policy`: ACT as published, or "m2" for `vaekit.SemiSupervisedVAE`."""
     folder = Path(__file__).parent / "presets"
@@ -290,14 +300,6 @@ def preset(name: str) -> dict[str, Any]:
         known = [p.stem for p in folder.glob("*.yaml")]
         raise UserError(f"there is no preset {name!r}{near_matches(name, known)}")
     return read_yaml(path)
-
-
-def parse_value(where: str, text: str) -> Any:
-    """Read a number, a list or a word, as in YAML."""
-    try:
-        return parse_yaml(text)
-    except yaml.YAMLError as e:
-        raise UserError(f"--{where} {text!r} is not a value: {e}") from e
 
 
 def free_folder(parent: Path, name: str) -> Path:

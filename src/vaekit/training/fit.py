@@ -20,6 +20,7 @@ from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
 from vaekit.settings.limits import Many, Positive, Seed, Share
+from vaekit.settings.options import DEVICES, setting
 from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from vaekit.training.data import (
     VALIDATION,
@@ -73,13 +74,15 @@ class Training:
     cell_dropout: Share = 0.0
     like_lengths: bool = False
     seed: Seed = 0
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = setting(
+        "auto", "Numerical precision: auto is bf16-mixed if the hardware computes in it.", DEVICES
+    )
     device: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    strategy: str = "auto"
-    checkpoint_seconds: float = 30.0
-    tensorboard: bool = False
+    devices: int = setting(1, "Number of devices on each node.", DEVICES)
+    nodes: int = setting(1, "Number of nodes, under torchrun.", DEVICES)
+    strategy: str = setting("auto", "How several devices share the work: auto, ddp, fsdp, ...", DEVICES)
+    checkpoint_seconds: float = setting(30.0, "Write what --resume needs this often.")
+    tensorboard: bool = setting(False, "Also log to RUN/tensorboard.")
     least_epochs: Many = 50
 
 

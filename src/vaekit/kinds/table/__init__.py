@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,10 +32,22 @@ from vaekit.kinds.base import Kind
 from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column, piecewise
 from vaekit.kinds.table.constraints import Constraints, candidates
 from vaekit.kinds.table.identifiers import leave_out
+from vaekit.settings.options import DATA, Option
+from vaekit.settings.parse import read_schema
 from vaekit.show.write import write_pieces
 from vaekit.sources.arrays import as_array
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
+
+SCHEMA = Option(
+    "Tables: a YAML file that says the kind of each column; `vaekit schema SOURCE` writes the guessed one.",
+    DATA,
+    parse=read_schema,
+)
+CONSTRAINTS = Option(
+    "Tables: a rule between columns that every drawn or filled row obeys, such as 'start <= end' or 'total == price * quantity'; "
+    "repeat it for several.", DATA, ("--constraint",),
+)  # fmt: skip
 
 
 @dataclass
@@ -75,8 +87,8 @@ class Table(Kind):
         standardize: bool = True,
         columns: Any = None,
         *,
-        schema: Mapping[str, Any] | None = None,
-        constraints: Sequence[str] | None = None,
+        schema: Annotated[Mapping[str, Any] | None, SCHEMA] = None,
+        constraints: Annotated[Sequence[str] | None, CONSTRAINTS] = None,
     ) -> Table:
         """Learn the schema from all pieces of `frame`.
 

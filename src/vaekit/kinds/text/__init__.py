@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from vaekit.errors import UserError, note
 from vaekit.files import read_text, text_digest
 from vaekit.kinds.base import Kind
 from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
+from vaekit.settings.options import MODEL, Option
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.words import have_words
 from vaekit.show.write import STDOUT, write_lines, write_table
@@ -29,6 +30,11 @@ LONGEST = 128
 LONGEST_PIECE = 24  # bytes: what is longer is learned by heart, and of no use to other texts
 SEEN = 1000  # texts that say whether texts have words
 UNKNOWN = "<unk>"  # what a word or character that has no token is read as
+
+TOKENS = Option(
+    "Texts: bpe (pieces of words; default), word, char, or the file of your own tokenizer, such as tokenizer.json. See also "
+    "--tokenizer.vocabulary 10000 and --tokenizer.longest 64.", MODEL,
+)  # fmt: skip
 
 
 @dataclass
@@ -100,8 +106,9 @@ class Text(Kind):
 
     @classmethod
     def infer(
-        cls, texts: Sequence[str], standardize: bool = True, columns: Any = None, *, tokenizer: Any = None
-    ) -> Text:
+        cls, texts: Sequence[str], standardize: bool = True, columns: Any = None, *,
+        tokenizer: Annotated[Any, TOKENS] = None,
+    ) -> Text:  # fmt: skip
         """Learn the tokens from texts (N,).
 
         Args:

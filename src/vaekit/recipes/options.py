@@ -1,0 +1,127 @@
+"""The options of `vaekit fit`: the settings that the recipe, the estimators, the kinds and the training declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import vaekit
+from vaekit.distributions import LIKELIHOODS
+from vaekit.kinds import kinds
+from vaekit.recipes.recipe import Recipe
+from vaekit.runs.load import ESTIMATORS
+from vaekit.settings.limits import parts
+from vaekit.settings.options import Option, options_in
+from vaekit.settings.parts import Part
+from vaekit.training.fit import Training
+
+
+@dataclass(frozen=True)
+class Offered:
+    """An option of `vaekit fit`.
+
+    Attributes:
+        name: of the setting. option: what it says of itself. hint: its annotation.
+        owner: the class that declares it; of what a user says about data of one kind, the class of the kind.
+    """
+
+    name: str
+    option: Option
+    hint: Any
+    owner: Any
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        name = self.name.replace("_", "-")
+        return self.option.flags or (f"--{name}/--no-{name}" if self.default is True else f"--{name}",)
+
+    @property
+    def default(self) -> Any:
+        return getattr(self.owner, self.name, None)
+
+    @property
+    def type(self) -> Any:
+        """What the command line reads: a number, a switch, several words or one."""
+        if self.option.parse:
+            return next(iter(get_type_hints(self.option.parse).values()))
+        plain = [get_args(each)[0] if get_origin(each) is Annotated else each for each in parts(self.hint)]
+        found = {get_origin(each) or each for each in plain} - {NoneType}
+        return next(
+            (each for each in (bool, int, float) if found == {each}), list[str] if found & {list, Sequence} else str
+        )
+
+    @property
+    def help(self) -> str:
+        said = [self.option.help]
+        if self.choices:
+            said.append(f"One of {', '.join(self.choices)}.")
+        if self.defaults:
+            said.append(f"Default: {self.defaults}.")
+        return " ".join(said)
+
+    @property
+    def choices(self) -> list[str]:
+        """The names it may have, if it is one of several."""
+        literals = [get_args(each) for each in parts(self.hint) if get_origin(each) is Literal]
+        lists = {"likelihood": ["auto", *LIKELIHOODS], "kind": ["auto", *kinds()]}
+        registries = [each.sizes if self.name == "size" else each.parts.get(self.name, ()) for each in estimators()]
+        return list(dict.fromkeys(chain(*literals, lists.get(self.name, ()), *registries)))
+
+    @property
+    def defaults(self) -> str:
+        """The default, and those that differ from it for data of some kind: "128; 512 for tables"."""
+        found: dict[Any, list[str]] = {}
+        for kind in () if self.owner is Recipe else kinds().values():
+            own, training = (
+                getattr(each, self.name, None) for each in (getattr(vaekit, kind.estimator or "VAE"), Training)
+            )
+            value = next((v for v in (own, kind.training.get(self.name), training) if v is not None), None)
+            if value not in (None, kind.name):
+                found.setdefault(value, []).append(kind.noun)
+        first, *others = sorted(found, key=lambda value: -len(found[value])) or [self.default]
+        return "; ".join([as_text(first), *(f"{as_text(v)} for {' and '.join(found[v])}" for v in others)])
+
+    def put(self, recipe: Recipe, value: Any) -> None:
+        """Set it in a recipe."""
+        value = self.option.parse(value) if self.option.parse else value
+        if self.owner is Recipe:
+            setattr(recipe, self.name, value)
+        elif self.owner is Training:
+            recipe.settings["trainer"] = {**(recipe.settings.get("trainer") or {}), self.name: value}
+        elif isinstance(value, str) and (self.hint == Part or self.owner in kinds().values()):
+            recipe.set_part(self.name, {"name": value})
+        elif self.owner in kinds().values():
+            recipe.set_part("kind", {self.name: value})
+        else:
+            recipe.settings[self.name] = value
+
+
+def as_text(value: Any) -> str:
+    """A default in words; "" where it says nothing."""
+    if value is None or isinstance(value, bool):
+        return "yes" if value else ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def estimators() -> Iterator[Any]:
+    return (getattr(vaekit, name) for name in ESTIMATORS)
+
+
+@cache
+def offered() -> Mapping[str, Offered]:
+    """All options by name, in the order in which they are listed and set."""
+    declared = [
+        (Recipe, Recipe),
+        *((each, each) for each in estimators()),
+        *((kind, kind.infer) for kind in kinds().values()),
+        (Training, Training),
+    ]
+    found: dict[str, Offered] = {}
+    for owner, declares in declared:
+        for name, option, hint in options_in(declares):
+            found.setdefault(name, Offered(name, option, hint, owner))
+    return found

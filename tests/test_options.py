@@ -1,0 +1,96 @@
+"""Each setting is declared once: it is an option of `vaekit fit`, with help, and stands in the reference."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+import vaekit as vk
+from conftest import vaekit
+from vaekit.cli.common import app
+from vaekit.kinds import kinds
+from vaekit.recipes.options import estimators, offered
+from vaekit.recipes.recipe import Recipe
+from vaekit.settings.parts import options_of
+from vaekit.training import Training
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference.md"
+NOT_OPTIONS = {
+    "source": "an argument",
+    "settings": "the other options",
+    "trainer": "its fields are options",
+    "seed": "--seed sets random_state, which is the same",
+    "warm_start": "--init",
+    "observations": "--condition",
+    "encoder": "code of the user's",
+    "decoder": "code of the user's",
+    "keep": "the estimator knows which weights it needs",
+    "like_lengths": "the kind of data decides",
+    "least_epochs": "the kind of data decides",
+}
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """The options that the command line has, by their first flag."""
+    command = typer.main.get_command(app).commands["fit"]
+    return {param.opts[0]: param for param in command.get_params(typer.Context(command))}
+
+
+@pytest.mark.parametrize("declares", [Recipe, Training, *estimators()], ids=lambda each: each.__name__)
+def test_every_setting_is_an_option_or_has_a_reason_not_to_be(declares):
+    assert [f.name for f in fields(declares) if f.name not in offered() and f.name not in NOT_OPTIONS] == []
+
+
+def test_what_a_user_may_say_about_data_of_a_kind_is_an_option():
+    assert {name for kind in kinds().values() for name in options_of(kind.infer)} <= offered().keys()
+
+
+def test_no_reason_is_left_over():
+    assert NOT_OPTIONS.keys() <= {f.name for each in (Recipe, Training, *estimators()) for f in fields(each)}
+    assert not NOT_OPTIONS.keys() & offered().keys()
+
+
+@pytest.mark.parametrize("name", offered())
+def test_an_option_is_shown_with_its_help(shown, name):
+    option = offered()[name]
+    param = shown[option.flags[0].split("/")[0]]
+    assert param.help == option.help
+    assert len(option.option.help) > 10
+    assert option.help.endswith(".")
+
+
+def test_the_reference_lists_every_option():
+    rows = [f"| {', '.join(f'`{flag}`' for flag in each.flags)} | {each.help} |" for each in offered().values()]
+    table = "\n".join(["| option | what it does |", "|---|---|", *rows])
+    assert table in REFERENCE.read_text(), f"write this table into {REFERENCE.name}:\n{table}"
+
+
+def test_help_names_the_choices_and_the_defaults_of_each_kind():
+    assert offered()["prior"].help.endswith(
+        "One of standard, conditional, mixture, vamp, flow. Default: standard; mixture for demonstrations."
+    )
+    assert vk.Policy().prior == "mixture"
+    texts = vk.VAE(1, epochs=1, size="small", kind={"tokenizer": "word"}).fit(["a b", "b c", "c a", "a c"])
+    assert texts.training().batch_size == 64
+    assert "64 for texts" in offered()["batch_size"].help
+
+
+def test_options_set_what_declares_them(tmp_path):
+    (tmp_path / "s.yaml").write_text("a: real\n")
+    given = (
+        "--seed 3 --no-calibrate --nodes 2 --tensorboard --checkpoint-seconds 5 --prior mixture --prior.components 9"
+    )
+    given += " --tokenizer word --constraint a<=b --constraint b<=c --label-column k --resize 8x6 --schema"
+    found = yaml.safe_load(vaekit("fit", "x.csv", *given.split(), tmp_path / "s.yaml", "--print-config").stdout)
+    assert (found["random_state"], found["calibrate"], found["label_column"]) == (3, False, "k")
+    assert found["trainer"] == {"nodes": 2, "tensorboard": True, "checkpoint_seconds": 5.0}
+    assert found["prior"] == {"name": "mixture", "components": 9}
+    said = {"tokenizer": "word", "constraints": ["a<=b", "b<=c"], "schema": {"a": "real"}}
+    assert found["kind"] == {"name": "auto", **said}
+    assert tuple(found["resize"]) == (8, 6)
+    given = "--kind actions --trim --fps 20 --map state=x --map actions=y --print-config"
+    found = yaml.safe_load(vaekit("fit", "x", *given.split()).stdout)
+    assert (found["trim"], found["fps"], found["map"]) == (True, 20.0, {"state": "x", "actions": "y"})
