@@ -1,6 +1,5 @@
 """Monitors: the rate of false alarms that was asked for, by episode; what is far out is told; kept without pickle."""
 
-import json
 import math
 
 import numpy as np
@@ -23,6 +22,7 @@ from vaekit.robots.monitor import (
 )
 from vaekit.robots.policy import Policy
 from vaekit.robots.rollout import rollout
+from vaekit.uses.calibration import keep
 
 
 class Given:
@@ -95,7 +95,7 @@ def test_the_alarm_is_where_the_p_value_is_at_most_alpha(highest, alpha, score):
     n = len(highest)
     rank = math.ceil((n + 1) * (1 - alpha) - 1e-9)
     assert monitor.threshold == sorted(highest)[rank - 1]
-    p = float(monitor.p_values(np.array(score)))
+    p = monitor.p_values(np.array([score]))[0]
     assert p == (1 + sum(h >= score for h in highest)) / (n + 1)
     assert (score > monitor.threshold) == (p <= alpha + 1e-9)
 
@@ -279,11 +279,21 @@ def test_saved_and_loaded_it_is_the_same(kind, monitor, disagreement, policy, de
 def test_a_monitor_of_another_policy_or_none_at_all(disagreement, policy, demonstrations, tmp_path):
     folder = disagreement.save(tmp_path)
     other = Policy(2, size="small", chunk_size=8, epochs=1, random_state=5).fit(demonstrations[:4])
-    with pytest.raises(UserError, match="another policy"):
+    with pytest.raises(UserError, match="another model"):
         Monitor.load(folder, other)
-    with pytest.raises(UserError, match="is not a monitor"):
+    with pytest.raises(UserError, match="does not exist"):
         Monitor.load(tmp_path / "nowhere", policy)
-    for text in ("{", "[]", "null", json.dumps({"kind": "magic", "alpha": 0.1, "calibration": [], "policy": ""})):
-        (folder / "monitor.json").write_text(text)
-        with pytest.raises(UserError, match="is not a monitor"):
+    path, highest = folder / "monitor.safetensors", {"highest": np.zeros(9)}
+    for arrays, about in (
+        ({}, {"detector": "disagreement", "alpha": 0.1}),
+        (highest, {"detector": "magic", "alpha": 0.1}),
+        (highest, {"detector": "disagreement"}),
+        (highest, {"detector": "disagreement", "alpha": "0.1"}),
+        (highest, {"detector": "observation", "alpha": 0.1}),
+    ):
+        keep(path, [policy.fitted_], arrays, **about)
+        with pytest.raises(UserError, match="lacks what is needed"):
             Monitor.load(folder, policy)
+    path.write_bytes(b"{}")
+    with pytest.raises(UserError, match="damaged or not a safetensors file"):
+        Monitor.load(folder, policy)

@@ -19,8 +19,8 @@ HELD_OUT = "held out of"  # how the origin of calibration rows begins
 def score(
     run: Run,
     source: Source,
-    name: Annotated[str, typer.Option("--score", help="loglik (log p(x), nats), reconstruction, kl, regret, path (one pass; for pictures), or auto: path for pictures, else loglik.")] = "auto",
-    k: Annotated[int | None, typer.Option(help="Importance samples per row, for loglik. Default: 100; 20 for texts.", show_default=False, **COUNT)] = None,
+    name: Annotated[str, typer.Option("--score", help="loglik (log p(x), nats), exemplars (the same, with the codes of training rows as the prior), reconstruction, kl, regret, path (one pass; for pictures), or auto: path for pictures, exemplars for numbers and tables without conditions, else loglik.")] = "auto",
+    k: Annotated[int | None, typer.Option(help="Importance samples per row. Default: 100 for loglik, 20 for texts; 8 for exemplars.", show_default=False, **COUNT)] = None,
     fdr: Annotated[float | None, typer.Option(help="Decide which rows are anomalies. On average, at most this share of them is normal.", show_default=False)] = None,
     calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that training did not see, for p-values. The run remembers them. Default: the rows that the run held out.", show_default=False)] = None,
     contributions: Annotated[bool, typer.Option("--contributions", help="Also write the contribution of each column: nats above its usual value.")] = False,
@@ -36,7 +36,6 @@ def score(
 
     from vaekit.show.write import write_pieces
     from vaekit.training.progress import track
-    from vaekit.uses.calibration import Oddness
     from vaekit.uses.conformal import discoveries
 
     if fdr is not None and not 0 < fdr < 1:
@@ -49,12 +48,12 @@ def score(
                 "steps of a series have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
             )
         return score_steps(estimator, source, path, k)
-    odd = Oddness(estimator.fitted_, name, **({} if k is None else {"k": k}))
-    if contributions and not odd.columns:
+    if contributions and not kind.value_names:
         raise UserError("--contributions is for tables: pictures and texts have no columns")
     data = estimator.read(source)
-    why_not = calibrated(run, estimator, odd, calibrate)
-    if why_not and odd.score.learns:
+    odd = calibrated(run, estimator, name, {} if k is None else {"k": k}, calibrate)
+    why_not = "" if len(odd.scores) else odd.origin
+    if why_not and odd.score.learns and not odd.score.learned:
         raise UserError(
             f'score "{odd.score.name}" learns from normal rows, but there are none ({why_not}): give some with --calibrate, or use --score loglik'
         )
@@ -91,13 +90,13 @@ def limits(odd: Any, source: str, rows: int, fdr: float) -> str:
     """Say what --fdr cannot find in these rows, or ""."""
     from vaekit.uses.conformal import limit
 
-    if odd.origin.startswith(HELD_OUT) and is_same(source, odd.fitted.data["source"]):
+    if odd.origin.startswith(HELD_OUT) and is_same(source, odd.fitteds[0].data["source"]):
         return (
             f"{source} is what the model learned from, so its rows are compared with held-out rows of it, which have anomalies as "
             "often: --fdr finds nothing. Score new rows, give normal rows with --calibrate, or take the rows with the lowest "
             "scores"
         )
-    cannot = limit(rows, len(odd.calibration), fdr)
+    cannot = limit(rows, len(odd.scores), fdr)
     return f"{cannot}: give more normal rows with --calibrate, or score fewer rows at a time" if cannot else ""
 
 
@@ -109,41 +108,55 @@ def is_same(source: str, own: Any) -> bool:
     return len({Path(name).expanduser().resolve() for name in names}) == 1
 
 
-def calibrated(run: Path, estimator: Any, odd: Any, source: str | None) -> str:
-    """Calibrate with the given rows, with those that the run remembers, or with those that it held out. Returns "", or why not."""
+def calibrated(run: Path, estimator: Any, name: str, options: dict[str, Any], source: str | None) -> Any:
+    """The calibration that the run remembers, or a new one with the given rows or with those that the run held out. If there are no
+    normal rows it has no scores, and its origin says why."""
+    import numpy as np
 
+    from vaekit.runs.load import load
+    from vaekit.training.progress import track
+    from vaekit.uses.calibration import FILE, Calibration, members
+    from vaekit.uses.scores import auto
+
+    fitteds = [estimator.fitted_, *(load(member).fitted_ for member in members(run)[1:])]
+    odd = Calibration.find(run, fitteds, name, **options) or Calibration(fitteds[:1], name, **options)
+    if source is None and len(odd.scores):
+        return odd
+    normal, training, origin = own_rows(estimator)
     if source is not None:
-        odd.calibrate(estimator.read(source), source)
-    elif odd.read(run):
-        return ""
-    else:
-        rows, why_not = held_out(estimator)
-        if why_not:
-            return why_not
-        odd.calibrate(rows, f"{HELD_OUT} {odd.fitted.data['source']}")
-    odd.write(run)
-    return ""
+        data, origin = estimator.read(source), source
+        normal = data, np.arange(len(data))
+    if normal is None and name == "auto" and odd.score.of_training and not odd.score.learned:
+        note(f"the score is loglik, because {odd.score.name} learns from rows of the run, and {origin}")
+        return calibrated(run, estimator, auto(estimator.fitted_, learns=False), options, None)
+    if normal is None:
+        odd.origin = origin
+        return odd
+    odd.calibrate(normal, origin, training, shares=bool(odd.kind.value_names), track=partial(track, what="calibrate"))
+    odd.write(run / FILE.format(odd.score.name))
+    return odd
 
 
-def held_out(estimator: Any) -> tuple[Any, str]:
-    """Read the rows that the run held out; else None and why."""
-    from vaekit.recipes.source import held_out as rows_of
+def own_rows(estimator: Any) -> tuple[Any, Any, str]:
+    """The rows that the run held out, those that it learned from, and where they come from; else None twice, and why."""
+    from vaekit.recipes.source import own_source
     from vaekit.training.data import split
 
-    expected = len(split(estimator.data_["rows"], estimator.validation, estimator.seed_)[1])
-    if not expected:
-        return None, "the run held out no rows"
+    rows = estimator.data_["rows"]
+    learned, held_out = (part.numpy() for part in split(rows, estimator.validation, estimator.seed_))
+    if not len(held_out):
+        return None, None, "the run held out no rows"
     try:
-        rows = rows_of(estimator)
+        data = estimator.read(own_source(estimator))
     except UserError as e:
-        return None, f"the rows that the run held out cannot be read ({e})"
-    if len(rows) != expected:
-        return None, f"{estimator.data_['source']} is no longer what the run was trained on"
-    return rows, ""
+        return None, None, f"the rows that the run held out cannot be read ({e})"
+    if len(data) != rows:
+        return None, None, f"{estimator.data_['source']} is no longer what the run was trained on"
+    return (data, held_out), (data, learned), f"{HELD_OUT} {estimator.data_['source']}"
 
 
 def about(odd: Any) -> str:
-    n = len(odd.calibration)
+    n = len(odd.scores)
     return f"p-values from {n} calibration rows ({odd.origin}); the smallest possible one is {1 / (n + 1):.2g}"
 
 

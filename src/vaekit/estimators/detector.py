@@ -7,30 +7,24 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
-from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vaekit.distributions import NormalPosterior
 from vaekit.errors import UserError, extra_needed, near_matches, note
 from vaekit.estimators.vae import VAE
-from vaekit.files import read_tensors, write_tensors
 from vaekit.frame import is_frame
 from vaekit.kinds.text import is_texts
-from vaekit.runs.directory import model_hash
+from vaekit.runs.load import load
 from vaekit.settings.limits import Seed, Within, check_call
 from vaekit.sources.arrays import as_array
+from vaekit.sources.base import Dataset
 from vaekit.training.data import split
+from vaekit.uses.calibration import DETECTOR, MEMBER, Calibration, kept, members
 from vaekit.uses.conformal import discoveries, limit, p_values
-from vaekit.uses.exemplars import Exemplars
-from vaekit.uses.scores import SCORES, Score, contributions, new_score
+from vaekit.uses.scores import SCORES
 
-FILE = "detector.safetensors"  # in the run's directory
 NOISE = (0.3, 0.1, 0.03)  # standard deviations of a column
-FINER = "detector-{}"  # folders in it: runs of the models after the first
-SHUFFLE = 7  # an address of random numbers
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):
@@ -49,8 +43,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             likelihoods of fixed scale, 0.3, 0.1 and 0.03 standard deviations of a column. The density is the mean of theirs: much
             noise suits sparse rows, since a model that explains a column ever more exactly is surprised by each new row; little
             noise finds what is odd within a dense region, such as a row just beside a thin sheet of others.
-        method: "exemplars" (log p(x) with the codes of training rows as the prior), another of `vaekit.uses.scores.SCORES`, or
-            "auto": "path" for pictures, else "exemplars", or "loglik" if posteriors are not Normals.
+        method: one of `vaekit.uses.scores.SCORES`, or "auto", see `vaekit.uses.scores.auto`: "path" for pictures, else "exemplars",
+            or "loglik" if posteriors are not Normal.
         contamination: share of the rows given to `fit` that `predict` calls anomalies.
         calibration: share of the rows to hold out; none if there are fewer than 10 rows. No p-value is below
             1 / (held-out rows + 1).
@@ -58,8 +52,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     Attributes:
         models_: the fitted `VAE`s, only one if `estimator` was given. model_: the first of them.
-        scores_: the `Score` of each.
-        calibration_scores_: scores of the held-out rows, (n,).
+        calibration_: the `vaekit.uses.calibration.Calibration`, which scores rows and knows the scores of the held-out rows.
+        calibration_scores_: scores of the held-out rows, (n,); of half of them for method "path", which learns from the others.
         training_scores_: scores of all rows given to `fit`, (N,).
         offset_: the score that separates anomalies from normal rows in `predict`.
         n_features_in_: columns of X (numbers only).
@@ -85,33 +79,21 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
         """Learn from rows X (N, ...), most of them normal. y is ignored."""
         check_call(AnomalyDetector, **self.get_params(deep=False))
-        methods = ["auto", Exemplars.name, *SCORES]
+        methods = ["auto", *SCORES]
         if self.method not in methods:
             raise UserError(f"method {self.method!r} is not one of the choices{near_matches(self.method, methods)}")
         X = self._checked(X, reset=True)
         seed = secrets.randbits(31) if self.random_state is None else self.random_state
         models = [clone(self.estimator)] if self.estimator is not None else default(X, self.method)
         learned, held_out = (part.numpy() for part in split(len(X), self.calibration, seed))
-        np.random.default_rng([seed, SHUFFLE]).shuffle(learned)
         self.models_ = [model.set_params(random_state=seed).fit(_safe_indexing(X, learned)) for model in models]
         self._adopt_names()
-        self.scores_ = [new(self.method, model) for model in self.models_]
-        first = self.scores_[0]
-        if isinstance(first, Exemplars):
-            reference = learned[: first.most]
-        elif first.learns:
-            reference, held_out = np.array_split(held_out, 2)
-            if len(reference) < 2:
-                raise UserError(f"method {self.method!r} also learns from held-out rows: fit to at least 20 rows")
-        for score, model in zip(self.scores_, self.models_, strict=True):
-            if score.learns:
-                score.fit(model.fitted_, _safe_indexing(X, reference))
+        kind = self.model_.kind_
+        data = Dataset(kind.take(X), kind.name, "X", None, {}, [])
+        self.calibration_ = Calibration([model.fitted_ for model in self.models_], self.method)
+        self.calibration_.calibrate((data, held_out), "held out by the detector", (data, learned), shares=True)
         self.training_scores_ = self.score_samples(X)
-        self.calibration_scores_ = self.training_scores_[held_out]
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
-        if len(held_out):
-            some = _safe_indexing(X, held_out[:1000])
-            self.usual_ = np.median(contributions(self.model_.fitted_, some), axis=0)
         return self
 
     # -- using ---------------------------------------------------------------------------------------------------------
@@ -119,9 +101,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def score_samples(self, X: Any) -> np.ndarray:
         """How normal each row is, (N,) float64; higher is more normal. "exemplars" and "loglik" are in nats."""
         check_is_fitted(self)
-        X = self._checked(X)
-        found = [score(model.fitted_, X) for score, model in zip(self.scores_, self.models_, strict=True)]
-        return logsumexp(found, axis=0) - np.log(len(found))  # of one itself
+        return self.calibration_.score_samples(self._checked(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """`score_samples` less `offset_`: below 0 for what `predict` calls an anomaly, (N,)."""
@@ -161,8 +141,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         code is odd, but whose columns are all rebuilt well, has no contribution.
         """
         check_is_fitted(self)
-        found = contributions(self.model_.fitted_, self._checked(X))
-        return np.where(found == 0, 0.0, found - self.usual_) if len(self.calibration_scores_) else found
+        return self.calibration_.contributions(self._checked(X))
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -170,49 +149,34 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Write the first VAE's run directory and, in it, the others and what the detector knows; `AnomalyDetector.load(run)` reads
         it back."""
         check_is_fitted(self)
-        folder, *_ = (model.save(Path(run) / FINER.format(i) if i else run) for i, model in enumerate(self.models_))
+        folder, *_ = [model.save(Path(run) / MEMBER.format(i) if i else run) for i, model in enumerate(self.models_)]
         settings = {name: getattr(self, name) for name in ("method", "contamination", "calibration", "random_state")}
-        learned = {
-            f"learned.{i}.{name}": v for i, score in enumerate(self.scores_) for name, v in score.learned.items()
-        }
-        arrays = {"training_scores": self.training_scores_, "calibration_scores": self.calibration_scores_, **learned}
-        if len(self.calibration_scores_):
-            arrays["usual"] = self.usual_
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-        of = [model_hash(model.fitted_) for model in self.models_]
-        write_tensors(folder / FILE, tensors, "detector", {"of": of, "settings": settings})
+        self.calibration_.write(folder / DETECTOR, {"training": self.training_scores_}, settings=settings)
         return folder
 
     @classmethod
     def load(cls, run: str | Path) -> AnomalyDetector:
         """Load the fitted detector from a run directory that `save` wrote."""
-        from vaekit.runs.load import load
+        models = [load(folder) for folder in members(Path(run))]
 
-        tensors, about = read_tensors(Path(run) / FILE, "detector")
-        models = [load(Path(run) / FINER.format(i) if i else run) for i in range(len(about.get("of") or [""]))]
-        if about.get("of") != [model_hash(model.fitted_) for model in models]:
-            raise UserError(
-                f"{Path(run) / FILE} belongs to another model than the one in {run}: write it again with `save`"
-            )
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        try:
-            self = cls(clone(models[0]) if len(models) == 1 else None, **about["settings"])
-            self.training_scores_, self.calibration_scores_ = arrays["training_scores"], arrays["calibration_scores"]
-        except (KeyError, TypeError, ValueError) as e:
-            raise UserError(f"{Path(run) / FILE} does not belong to a detector: write it again with `save`") from e
-        self.models_, self.scores_ = models, [new(self.method, model) for model in models]
-        for i, score in enumerate(self.scores_):
-            own = f"learned.{i}."
-            score.learned = {k.removeprefix(own): v for k, v in arrays.items() if k.startswith(own)}
+        def rebuilt(fitteds: Any, arrays: Any, about: Any) -> AnomalyDetector:
+            self = cls(clone(models[0]) if len(fitteds) == 1 else None, **about["settings"])
+            self.models_, self.training_scores_ = models[: len(fitteds)], arrays["training"]
+            self.calibration_ = Calibration.rebuilt(fitteds, arrays, about)
+            return self
+
+        self = kept(Path(run) / DETECTOR, [model.fitted_ for model in models], rebuilt)
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
-        if "usual" in arrays:
-            self.usual_ = arrays["usual"]
         self._adopt_names()
         return self
 
     @property
     def model_(self) -> VAE:
         return self.models_[0]
+
+    @property
+    def calibration_scores_(self) -> np.ndarray:
+        return self.calibration_.scores
 
     # -- details -------------------------------------------------------------------------------------------------------
 
@@ -243,17 +207,9 @@ def default(X: Any, method: str = "auto") -> list[VAE]:
     """The default VAEs for rows X. Scores that are not densities cannot be averaged: then it is one VAE."""
     if getattr(X, "ndim", 0) != 2 or is_frame(X) or np.isin(X, (0, 1)).all():
         return [VAE(sampler="prior")]
-    noises = NOISE if method in ("auto", Exemplars.name, "loglik") else NOISE[:1]
+    noises = NOISE if method in ("auto", "exemplars", "loglik") else NOISE[:1]
     likelihoods = [{"name": "normal", "scale": noise} for noise in noises]
     return [VAE(size="small", likelihood=each, validation=0.0, sampler="prior") for each in likelihoods]
-
-
-def new(name: str, estimator: VAE) -> Score:
-    """Make the score of this name; decides "auto"."""
-    codes_are_normal = isinstance(getattr(estimator.model_, "posterior_head", None), NormalPosterior)
-    if name == Exemplars.name or (name == "auto" and codes_are_normal and estimator.kind_.score == "loglik"):
-        return Exemplars()
-    return new_score(name, estimator.fitted_)
 
 
 def to_pyod(detector: AnomalyDetector) -> Any:

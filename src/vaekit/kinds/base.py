@@ -324,7 +324,7 @@ class Kind:
         raise NotImplementedError
 
     score: ClassVar[str] = "loglik"
-    """Of `vaekit.uses.scores.SCORES`: what "auto" is."""
+    """Of `vaekit.uses.scores.SCORES`: what "auto" is, see `vaekit.uses.scores.auto`."""
 
     calibration_rows: ClassVar[int] = 10_000
     """Normal rows that scores are calibrated on, at most: p-values of 0.0001 are small enough."""

@@ -34,6 +34,7 @@ class Rows(Kind):
     name: ClassVar[str] = "rows"
     noun: ClassVar[str] = "rows of numbers"
     counts_columns: ClassVar[bool] = True
+    score: ClassVar[str] = "exemplars"
 
     @classmethod
     def infer(cls, rows: np.ndarray | Frame, standardize: bool = True, columns: list[str] | None = None) -> Rows:

@@ -9,7 +9,6 @@ mean over draws of the n episodes: with few of them, the share of one monitor ma
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,17 +20,20 @@ import torch
 from vaekit.errors import UserError, near_matches
 from vaekit.estimators.vae import VAE
 from vaekit.evaluation import shared_noise
-from vaekit.files import digest, read_tensors, read_text, write_tensors, write_text
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.draws import draw_chunks
 from vaekit.robots.environments import Environment
 from vaekit.robots.policy import Policy
 from vaekit.robots.rollout import Acting, wilson
+from vaekit.runs.directory import make_folder
+from vaekit.runs.load import load
+from vaekit.uses.calibration import keep, kept
+from vaekit.uses.conformal import p_values
 
 Observations = Mapping[str, np.ndarray]
 """T steps of an episode: (T, ...) by name."""
 
-MONITOR, MODEL, SCALE = "monitor.json", "model", "scale.safetensors"
+MONITOR, MODEL = "monitor.safetensors", "model"  # in the folder of a monitor
 LEAST_SCALE = 1e-3  # for a number that does not change, in standard deviations
 ROWS_AT_ONCE = 256
 
@@ -41,9 +43,12 @@ class Detector(Protocol):
 
     Attributes:
         window: number of steps, the last ones, whose mean is the score of the episode so far; None: the sum of all steps.
+        models, arrays: what it learned.
     """
 
     window: int | None
+    models: list[VAE]
+    arrays: dict[str, np.ndarray]
 
     def scores(self, observations: Observations) -> np.ndarray:
         """(T,), higher is odder. A step's score depends on that step and the one before it only."""
@@ -66,6 +71,7 @@ class ObservationModel:
 
     def __init__(self, policy: Policy, vae: VAE, scale: np.ndarray):
         self.policy, self.vae, self.scale = policy, vae, scale
+        self.models, self.arrays = [vae], {"scale": scale}
 
     @classmethod
     def fit(cls, policy: Policy, demonstrations: Demonstrations, seed: int) -> ObservationModel:
@@ -80,19 +86,6 @@ class ObservationModel:
 
     def scores(self, observations: Observations) -> np.ndarray:
         return -self.vae.score_samples(self.rows(observations), k=64)
-
-    def save(self, folder: Path) -> None:
-        self.vae.save(folder / MODEL)
-        write_tensors(folder / SCALE, {"scale": torch.from_numpy(self.scale)}, "monitor")
-
-    @classmethod
-    def load(cls, folder: Path, policy: Policy) -> ObservationModel:
-        from vaekit.runs.load import load
-
-        tensors, _ = read_tensors(folder / SCALE, "monitor")
-        if "scale" not in tensors:
-            raise UserError(f"{folder / SCALE} does not belong to a monitor: save one with Monitor.save")
-        return cls(policy, load(folder / MODEL), tensors["scale"].numpy())
 
 
 class Disagreement:
@@ -110,6 +103,8 @@ class Disagreement:
 
     def __init__(self, policy: Policy):
         self.policy = policy
+        self.models: list[VAE] = []
+        self.arrays: dict[str, np.ndarray] = {}
 
     @classmethod
     def fit(cls, policy: Policy, demonstrations: Demonstrations, seed: int) -> Disagreement:
@@ -122,13 +117,6 @@ class Disagreement:
         chunks = torch.cat(parts, dim=1).transpose(0, 1)  # (T, samples, A, chunk_size)
         moved = (chunks[1:, ..., :-1] - chunks[:-1, ..., 1:]).square().flatten(1).double()
         return np.append(0.0, moved.sum(1).div(max(1, moved.shape[1])).sqrt().cpu().numpy())
-
-    def save(self, folder: Path) -> None:
-        """It has nothing to save."""
-
-    @classmethod
-    def load(cls, folder: Path, policy: Policy) -> Disagreement:
-        return cls(policy)
 
 
 DETECTORS: dict[str, Any] = {"observation": ObservationModel, "disagreement": Disagreement}
@@ -209,7 +197,8 @@ class Monitor:
 
     def _so_far(self, raw: np.ndarray) -> float:
         window = self.detector.window
-        return float(raw.sum() if window is None else raw[-window:].mean())
+        score = float(raw.sum() if window is None else raw[-window:].mean())
+        return math.inf if math.isnan(score) else score  # NaN is odd, too
 
     @property
     def threshold(self) -> float:
@@ -218,8 +207,7 @@ class Monitor:
 
     def p_values(self, scores: np.ndarray) -> np.ndarray:
         """For each score, the share of the usual episodes, with this one among them, whose highest score is as high."""
-        n = len(self.calibration)
-        return (1 + n - np.searchsorted(self.calibration, scores, side="left")) / (n + 1)
+        return p_values(-np.asarray(scores), -self.calibration)
 
     def reset(self) -> None:
         """Begin an episode."""
@@ -244,40 +232,40 @@ class Monitor:
         score = self._so_far(self._raw)
         return {
             "score": score,
-            "p_value": float(self.p_values(np.array(score))),
-            "alarm": not score <= self.threshold,  # NaN is odd, too
+            "p_value": float(self.p_values(np.array([score]))[0]),
+            "alarm": score > self.threshold,
         }
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> Path:
-        """Write monitor.json, and the run directory of the VAE if there is one; `Monitor.load` reads them back."""
-        folder = Path(folder)
-        kind = next(name for name, detector in DETECTORS.items() if isinstance(self.detector, detector))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise UserError(f"cannot make the folder {folder}: {e.strerror}") from e
-        self.detector.save(folder)  # type: ignore[attr-defined]
-        kept = {"kind": kind, "alpha": self.alpha, "policy": digest(self.policy.model_.state_dict())}
-        write_text(folder / MONITOR, json.dumps({**kept, "calibration": self.calibration.tolist()}, indent=1) + "\n")
+        """Write the calibration, and the run directory of the VAE if there is one; `Monitor.load` reads them back."""
+        folder, detector = Path(folder), self.detector
+        make_folder(folder)
+        for model in detector.models:
+            model.save(folder / MODEL)
+        fitteds = [model.fitted_ for model in (self.policy, *detector.models)]
+        kind = next(name for name, each in DETECTORS.items() if isinstance(detector, each))
+        keep(
+            folder / MONITOR, fitteds, {"highest": self.calibration, **detector.arrays}, detector=kind, alpha=self.alpha
+        )
         return folder
 
     @classmethod
     def load(cls, folder: str | Path, policy: Policy) -> Monitor:
-        """Read a monitor. UserError if there is none, or if it belongs to another policy: its scores would mean nothing."""
-        path = Path(folder) / MONITOR
-        try:
-            kept = json.loads(read_text(path))
-            detector, alpha, calibration = DETECTORS[kept["kind"]], float(kept["alpha"]), np.array(kept["calibration"])
-            same = kept["policy"] == digest(policy.model_.state_dict())
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
-            raise UserError(f"{path} is not a monitor ({type(e).__name__}): save one with Monitor.save") from e
-        if not same:
-            raise UserError(f"{path} was calibrated for another policy: fit a monitor for this one")
-        self = cls(policy, detector.load(Path(folder), policy), alpha)
-        self.calibration = calibration
-        return self
+        """Read a monitor. UserError if there is none, or if it belongs to another policy, because its scores would mean nothing."""
+        folder = Path(folder)
+        models = [load(folder / MODEL)] if (folder / MODEL).exists() else []
+
+        def rebuilt(fitteds: Any, arrays: Any, about: Any) -> Monitor:
+            highest = arrays.pop("highest")
+            self = cls(
+                policy, DETECTORS[about["detector"]](policy, *models[: len(fitteds) - 1], **arrays), about["alpha"]
+            )
+            self.calibration = highest
+            return self
+
+        return kept(folder / MONITOR, [model.fitted_ for model in (policy, *models)], rebuilt)
 
 
 class Monitored:

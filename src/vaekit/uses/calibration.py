@@ -1,17 +1,20 @@
-"""How odd rows are beside rows that are known to be normal: a score, its p-value, and the contribution of each column.
+"""How odd rows are beside rows that are known to be normal: a score, its p-value, and the contribution of each value.
 
-A run keeps what was learned of the normal rows, in `calibration-NAME.safetensors`, so that later rows can be judged without
-them. P-values hold for rows that come as the calibration rows did (see `vaekit.uses.conformal`).
+`AnomalyDetector`, `vaekit score` and the monitors of robots all calibrate here, and keep what they learned in one form of file, so
+that later rows can be judged without the normal ones. P-values hold for rows that come as the calibration rows did (see
+`vaekit.uses.conformal`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
 
 from vaekit.errors import UserError
 from vaekit.files import read_tensors, write_tensors
@@ -20,107 +23,177 @@ from vaekit.runs.directory import model_hash
 from vaekit.uses.conformal import p_values
 from vaekit.uses.scores import contributions, new_score
 
-FILE = "calibration-{}.safetensors"  # in the run directory
+FILE = "calibration-{}.safetensors"  # in the run directory, by the name of the score
+DETECTOR = "detector.safetensors"  # the same of an `AnomalyDetector`, in the run directory of its first model
+MEMBER = "detector-{}"  # beside it, the run directories of its other models
 ROWS = 512  # judged at a time: few enough to show how far it has come
-PART = 3  # an address of random numbers
+USUAL = 1000  # rows: enough for a median
+DRAW = 7  # an address of random numbers
+
+Part = tuple[Any, np.ndarray]
+"""A `Dataset`, and the numbers of some of its rows."""
+T = TypeVar("T")
 
 
-class Oddness:
-    """A score of rows by a trained model, calibrated on normal rows.
+class OtherModelError(UserError):
+    """A calibration belongs to another model."""
+
+
+class Calibration:
+    """A score of rows, and the scores of normal rows.
 
     Args:
-        fitted: the trained model. name: of the score, see `vaekit.uses.scores`. options: of the score, such as `k`.
+        fitteds: the trained models; with several, the score is the log of the mean of their densities.
+        name: of the score, see `vaekit.uses.scores`. options: of the score, such as `k`.
 
     Attributes:
-        calibration: scores of the normal rows, (n,); none before `calibrate` or `read`.
-        usual: the median of each column's contribution among them, (columns,).
+        parts: the `Score` of each model. score: the first of them. kind: of the data.
+        scores: of the normal rows, (n,); empty before `calibrate`.
+        usual: the median of each value's contribution among them, in the form of a row; empty if nobody asked for it.
         origin: where they came from, in words.
     """
 
-    def __init__(self, fitted: Fitted, name: str = "auto", **options: Any):
-        self.fitted, self.options = fitted, options
-        self.score = new_score(name, fitted, **options)
-        self.calibration = self.usual = np.zeros(0)
+    def __init__(self, fitteds: Sequence[Fitted], name: str = "auto", **options: Any):
+        self.fitteds, self.options = list(fitteds), options
+        self.parts = [new_score(name, fitted, **options) for fitted in fitteds]
+        self.score, self.kind = self.parts[0], self.fitteds[0].kind
+        self.scores = self.usual = np.zeros(0)
         self.origin = ""
 
-    @property
-    def columns(self) -> list[str]:
-        """The columns that have contributions; empty for pictures and texts."""
-        return self.fitted.kind.value_names
+    def calibrate(
+        self, normal: Part, origin: str, training: Part | None = None, *, shares: bool = False, track: Any = list
+    ) -> None:
+        """Learn from normal rows that training did not see, at most 10,000 of them (1000 texts), chosen at random.
 
-    def calibrate(self, data: Any, origin: str) -> None:
-        """Learn from a `Dataset` of normal rows that training did not see, at most 10,000 of them (1000 texts), chosen at random.
-        The p-values use all of them, or half if the score learns from the other half."""
-        most = self.fitted.kind.calibration_rows
-        order = np.random.default_rng([self.fitted.seed, PART]).permutation(len(data))[:most]
-        reference, own = np.array_split(order, 2) if self.score.learns else (order[:0], order)
-        if len(own) < 1 or (self.score.learns and len(reference) < 2):
-            least, other = (
-                (3, ", or use --score loglik, which does not learn from them") if self.score.learns else (1, "")
-            )
-            raise UserError(
-                f"calibration takes at least {least} normal rows, but there are {len(data)} ({origin}): give some hundred with "
-                f"--calibrate{other}"
-            )
-        if self.score.learns:
-            rows = data[np.sort(reference)]
-            self.score.fit(self.fitted, rows.x, rows.conditions)
-        rows = data[np.sort(own)]
-        self.calibration = self.score(self.fitted, rows.x, rows.conditions)
-        if self.columns:
-            self.usual = np.median(contributions(self.fitted, rows.x, rows.conditions), axis=0)
-        self.origin = origin
+        Args:
+            normal: their scores give the p-values. Some scores learn from one half of them, and the other half is scored.
+            training: training rows, for a score that learns from those. Without them it keeps what it learned before, or else
+                learns from half of the normal rows.
+            shares: whether to learn the usual contributions.
+            track: wraps the list of pieces of work, to show how far it has come.
+        """
+        data, index = normal[0], self._draw(normal[1], self.kind.calibration_rows)
+        learn = training if self.score.of_training else None
+        if self.score.learns and not learn and not (self.score.of_training and self.score.learned):
+            half, index = np.array_split(index, 2)
+            if len(half) < 2 or not len(index):
+                raise UserError(
+                    f"calibration takes at least 3 normal rows that training did not see, but there are {len(normal[1])} ({origin}): "
+                    'give some hundred, or use the score "loglik", which does not learn from them'
+                )
+            learn = data, half
+        if learn:
+            rows = learn[0][np.sort(self._draw(learn[1], self.score.most))]
+            for part, fitted in zip(self.parts, self.fitteds, strict=True):
+                part.fit(fitted, rows.x, rows.conditions)
+        self.scores = self.usual = np.zeros(0)
+        self.origin = origin if len(index) else f"no rows were {origin}"
+        if not len(index):
+            return
+        own = data[np.sort(index)]
+        self.scores = np.concatenate([self.score_samples(x, y) for _, x, y in self._pieces(own, track)])
+        if shares:
+            pieces = self._pieces(own[:USUAL], track)
+            self.usual = np.median(np.concatenate([self.contributions(x, y) for _, x, y in pieces]), axis=0)
+
+    def _draw(self, index: np.ndarray, most: int) -> np.ndarray:
+        return np.random.default_rng([self.fitteds[0].seed, DRAW]).permutation(index)[:most]
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    def score_samples(self, X: Any, y: Any = None) -> np.ndarray:
+        """How normal each row is, (N,) float64; higher is more normal."""
+        found = [part(fitted, X, y) for part, fitted in zip(self.parts, self.fitteds, strict=True)]
+        return logsumexp(found, axis=0) - np.log(len(found))
+
+    def contributions(self, X: Any, y: Any = None) -> np.ndarray:
+        """The contribution of each value to how odd a row is by the first model: nats above its usual value, (N, ...) in the form of
+        X; 0 for a missing value. See `vaekit.uses.scores.contributions`."""
+        found = contributions(self.fitteds[0], X, y)
+        return np.where(found == 0, 0.0, found - self.usual) if len(self.usual) else found
 
     def judge(self, X: Any, y: Any = None, *, shares: bool = False) -> dict[str, np.ndarray]:
-        """Columns (N,) by name: "score", "p_value" if there is a calibration, and with `shares` "contribution_NAME" for each
-        column of the data: nats above its usual value."""
-        score = self.score(self.fitted, X, y)
+        """Columns (N,) by name: "score"; "p_value" if there are scores of normal rows; with `shares`, "contribution_NAME" for each
+        column of the data."""
+        score = self.score_samples(X, y)
         found = {"score": score}
-        if len(self.calibration):
-            found["p_value"] = p_values(score, self.calibration)
+        if len(self.scores):
+            found["p_value"] = p_values(score, self.scores)
         if shares:
-            surprise = contributions(self.fitted, X, y)
-            if len(self.usual):
-                surprise = np.where(surprise == 0, 0.0, surprise - self.usual)
-            found |= {f"contribution_{name}": s for name, s in zip(self.columns, surprise.T, strict=True)}
+            columns = zip(self.kind.value_names, self.contributions(X, y).T, strict=True)
+            found |= {f"contribution_{name}": values for name, values in columns}
         return found
 
     def judge_all(self, data: Any, *, shares: bool = False, track: Any = list) -> Iterator[dict[str, np.ndarray]]:
-        """Judge a `Dataset` piece by piece, so that a file need not fit in memory; also gives "row", the row numbers, and the names.
-        track: wraps the list of pieces of work, to show progress."""
-        starts = [*range(0, len(data), ROWS)]
-        for start, x in zip(track(starts), self.fitted.kind.pieces(data.x, ROWS), strict=True):
-            rows = slice(start, start + len(x))
-            y = {name: values[rows] for name, values in data.conditions.items()}
+        """`judge` for a `Dataset`, piece by piece, with the numbers ("row") and names of the rows. A file is never in memory as a whole."""
+        for rows, x, y in self._pieces(data, track):
             names = {name: values[rows] for name, values in data.names.items()}
             found = self.judge(x, y, shares=shares)
-            score, kind = found["score"], self.fitted.kind
-            units = kind.score_columns(data.x, rows, score) if self.score.name == "loglik" else {}
+            loglik, score = self.score.name == "loglik", found["score"]
+            units = self.kind.score_columns(data.x, rows, score) if loglik else {}
             yield {"row": np.arange(rows.start, rows.stop), **names, "score": score, **units, **found}
+
+    def _pieces(self, data: Any, track: Any) -> Iterator[tuple[slice, Any, dict[str, np.ndarray]]]:
+        """The rows of a `Dataset`, piece by piece: which they are, their x and their conditions."""
+        starts = track([*range(0, len(data), ROWS)])
+        for start, x in zip(starts, self.kind.pieces(data.x, ROWS), strict=True):
+            rows = slice(start, start + len(x))
+            yield rows, x, {name: values[rows] for name, values in data.conditions.items()}
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    def path(self, run: Path) -> Path:
-        return Path(run) / FILE.format(self.score.name)
+    def write(self, path: Path, arrays: Mapping[str, np.ndarray] | None = None, **about: Any) -> None:
+        """Keep it, and `arrays` and `about` with it."""
+        learned = {f"{i}.{name}": value for i, part in enumerate(self.parts) for name, value in part.learned.items()}
+        own = {"scores": self.scores, "usual": self.usual, **learned, **(arrays or {})}
+        keep(path, self.fitteds, own, score=self.score.name, options=self.options, origin=self.origin, **about)
 
-    def write(self, run: Path) -> None:
-        learned = {f"learned.{name}": value for name, value in self.score.learned.items()}
-        arrays = {"calibration": self.calibration, "usual": self.usual, **learned}
-        about = {"of": model_hash(self.fitted), "origin": self.origin, "options": self.options}
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
-        write_tensors(self.path(run), tensors, "calibration", about)
+    @classmethod
+    def rebuilt(
+        cls, fitteds: Sequence[Fitted], arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]
+    ) -> Calibration:
+        """What `write` kept, as `kept` hands it over."""
+        self = cls(fitteds, about["score"], **about["options"])
+        self.scores, self.usual, self.origin = arrays["scores"], arrays["usual"], about["origin"]
+        for i, part in enumerate(self.parts):
+            part.learned = {name.removeprefix(f"{i}."): v for name, v in arrays.items() if name.startswith(f"{i}.")}
+        return self
 
-    def read(self, run: Path) -> bool:
-        """Read what `write` left in the run directory; False if there is nothing, or it belongs to other weights or options."""
-        if not self.path(run).exists():
-            return False
-        tensors, about = read_tensors(self.path(run), "calibration")
-        if (about.get("of"), about.get("options")) != (model_hash(self.fitted), self.options):
-            return False
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        try:
-            self.calibration, self.usual, self.origin = arrays["calibration"], arrays["usual"], about["origin"]
-        except KeyError as e:
-            raise UserError(f"{self.path(run)} is not a calibration (it lacks {e}): delete it") from e
-        self.score.learned = {k.removeprefix("learned."): v for k, v in arrays.items() if k.startswith("learned.")}
-        return True
+    @classmethod
+    def find(cls, run: Path, fitteds: Sequence[Fitted], name: str, **options: Any) -> Calibration | None:
+        """What a run keeps of this score with these options, from `vaekit score` or a saved `AnomalyDetector`; None if there is
+        nothing, or it belongs to weights that the run had before."""
+        wanted = new_score(name, fitteds[0], **options).name
+        for path in (run / FILE.format(wanted), run / DETECTOR):
+            with suppress(OtherModelError):
+                if path.exists():
+                    found = kept(path, fitteds, cls.rebuilt)
+                    if (found.score.name, found.options) == (wanted, options):
+                        return found
+        return None
+
+
+def members(run: Path) -> list[Path]:
+    """The run directories of the models that a run holds, its own first: an `AnomalyDetector` may have several."""
+    return [run, *sorted(run.glob(MEMBER.format("*")))]
+
+
+def keep(path: Path, fitteds: Sequence[Fitted], arrays: Mapping[str, np.ndarray], **about: Any) -> None:
+    """Write a calibration. fitteds: the models that it belongs to. about: plain values."""
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+    write_tensors(path, tensors, "calibration", {"of": [model_hash(fitted) for fitted in fitteds], **about})
+
+
+def kept(path: Path, fitteds: Sequence[Fitted], build: Callable[[Sequence[Fitted], Any, Any], T]) -> T:
+    """`build(fitteds, arrays, about)` of what `keep` wrote. UserError if it is damaged, or belongs to other models than the first of
+    these."""
+    tensors, about = read_tensors(path, "calibration")
+    try:
+        own = fitteds[: len(about["of"])]
+        if about["of"] != [model_hash(fitted) for fitted in own]:
+            raise OtherModelError(f"{path} was calibrated for another model: calibrate again, for this one")
+        return build(own, {name: tensor.numpy() for name, tensor in tensors.items()}, about)
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError) as e:
+        raise UserError(f"{path} lacks what is needed here ({type(e).__name__}: {e}): calibrate again") from e

@@ -6,17 +6,18 @@
     regret            minus the likelihood regret (Xiao et al. 2020, arXiv 2003.02977)
     path              minus a distance of what the row does on its way x -> q(z|x) -> p(x|z) from what rows usually do
                       (after Huang et al. 2024, arXiv 2401.04933)
-    auto              as suits the kind of data: "path" for pictures, where the likelihood fails on pictures of another world; else
-                      "loglik"
+    exemplars         log p(x) with the codes of training rows as the prior (after Norouzi et al. 2020, arXiv 2004.04795)
+    auto              see `auto`
 
-A score is learned, if it is one that has to be, from reference rows that the model was not trained on, and then is a few
-arrays: `score = new_score("auto", vae.fitted_).fit(vae.fitted_, X_reference); score(vae.fitted_, X)`. All is in float64, and a row's score does not depend
-on the rows beside it: the noise is the same for every row, or for "loglik" its own. What is unknown of y is summed out of "loglik";
+Some scores first learn a few arrays from reference rows:
+`score = new_score("path", vae.fitted_).fit(vae.fitted_, X_reference); score(vae.fitted_, X)`. All is in float64, and a row's score
+does not depend on the rows beside it: the noise is the same for every row, or for "loglik" its own. "loglik" sums over an unknown y;
 the others take its likeliest value.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -24,10 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.distributions import Distribution, Normal, kl_divergence
+from vaekit.distributions import Distribution, Mixture, Normal, NormalPosterior, kl_divergence
 from vaekit.errors import UserError, near_matches
 from vaekit.evaluation.likelihood import shared_noise
 from vaekit.fitted import Fitted
+from vaekit.settings.parts import check_options
 from vaekit.structures.marginal import likeliest
 from vaekit.training.data import Data
 from vaekit.uses.likelihood import log_likelihood
@@ -36,6 +38,7 @@ STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough t
 SAMPLES = 16  # of z where there is no closed form
 SPREAD_FLOOR = 1e-6  # of a statistic, beside its size: below it is rounding
 ROUNDING = (1 / 255) ** 2 / 12  # mean square of what is lost in rounding to bytes: less energy than that says nothing
+CACHE = 8  # densities of exemplars are looked at several times: pieces so much smaller stay in the processor's cache
 
 
 class Score:
@@ -43,18 +46,21 @@ class Score:
 
     Attributes:
         name: in `SCORES`.
-        learns: whether it has to see reference rows first.
-        learned: what it has learned of them, by name.
+        learns: whether it has to see reference rows first. of_training: whether these are rows that the model was trained on.
+        most: it learns from at most this many.
+        learned: what it has learned from them, by name.
     """
 
     name: ClassVar[str]
     learns: ClassVar[bool] = False
+    of_training: ClassVar[bool] = False
+    most: int = 10_000
 
     def __init__(self) -> None:
         self.learned: dict[str, np.ndarray] = {}
 
     def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Score:
-        """Learn from rows X (N, ...) that training did not see, and their condition y."""
+        """Learn from rows X (N, ...) and their condition y."""
         return self
 
     def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
@@ -67,7 +73,7 @@ class LogLikelihood(Score):
 
     name = "loglik"
 
-    def __init__(self, k: int | None = None) -> None:
+    def __init__(self, *, k: int | None = None) -> None:
         super().__init__()
         self.k = k
 
@@ -157,7 +163,7 @@ class Path(Score):
     name = "path"
     learns = True
 
-    def __init__(self, octaves: bool = True) -> None:
+    def __init__(self, *, octaves: bool = True) -> None:
         super().__init__()
         self.octaves = octaves
 
@@ -188,6 +194,56 @@ class Path(Score):
             return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
 
         return by_chunks(fitted, X, y, statistics, samples=SAMPLES)
+
+
+class Exemplars(Score):
+    """log p(x) in nats by `k` importance samples, where z comes from the posterior of a training row, all equally likely (after
+    Norouzi et al. 2020, arXiv 2004.04795).
+
+    p(x) = mean over n of the integral of q(z|x_n) p(x|z): a density like any other, of the decoder as it is, with the
+    prior put where the codes are. It knows gaps and corners that the prior does not, as a density estimate by kernels
+    does, with kernels that are as wide as the model holds right there. A flat model with posterior "normal" only.
+
+    Args:
+        k: samples.
+        most: the largest number of exemplars, the first of the rows given to `fit`.
+    """
+
+    name = "exemplars"
+    learns = of_training = True
+
+    def __init__(self, *, k: int = 8, most: int = 2000) -> None:
+        super().__init__()
+        self.k, self.most = k, most
+
+    def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Exemplars:
+        """Learn from the training rows X (N, ...), in random order."""
+        if fitted.conditions.named:
+            raise UserError('score "exemplars" needs a model without conditions: try "loglik"')
+
+        def code(model: Any, x: Tensor, rows: Data) -> Tensor:
+            q = model.posterior(x, rows.y, rows.mask)
+            if not isinstance(q, Normal):
+                raise UserError('score "exemplars" needs a flat model with posterior "normal": try "loglik"')
+            return torch.stack([q.loc, q.scale.expand_as(q.loc)], dim=1)
+
+        loc, scale = by_chunks(fitted, X, y, code)[: self.most].swapaxes(0, 1)
+        self.learned = {"loc": loc, "scale": scale}
+        return self
+
+    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
+        if not self.learned:
+            raise UserError('score "exemplars" has to be fitted to training rows first')
+        loc, scale = (torch.from_numpy(self.learned[name]) for name in ("loc", "scale"))
+        weights = torch.full((len(loc),), -math.log(len(loc)), dtype=torch.float64)
+
+        def log_p(model: Any, x: Tensor, rows: Data) -> Tensor:
+            draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
+            log_pz = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), len(x)).log_prob(draw.z)
+            return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
+
+        densities = CACHE * len(loc) // math.prod(fitted.kind.event_shape)  # beside one decoder output
+        return by_chunks(fitted, X, y, log_p, samples=self.k * (1 + densities))
 
 
 def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -224,18 +280,27 @@ def log_octaves(pictures: Tensor) -> Tensor:
     return (torch.stack(energy, dim=-1) + ROUNDING).log().flatten(1)
 
 
-SCORES: dict[str, type[Any]] = {score.name: score for score in (LogLikelihood, Reconstruction, KL, Regret, Path)}
+SCORES: dict[str, type[Any]] = {
+    score.name: score for score in (LogLikelihood, Reconstruction, KL, Regret, Path, Exemplars)
+}
+
+
+def auto(fitted: Fitted, *, learns: bool = True) -> str:
+    """The score that suits a model. Its kind of data says which: "path" for pictures, because the likelihood fails on pictures of
+    another world; "exemplars" for numbers and tables; "loglik" for the others. "loglik" stands in for "exemplars" if the model has
+    conditions or other codes than Normal ones, or if there are no rows to learn from (`learns`)."""
+    name = fitted.kind.score
+    normal = isinstance(getattr(fitted.model, "posterior_head", None), NormalPosterior) and not fitted.conditions.named
+    return LogLikelihood.name if name == Exemplars.name and not (normal and learns) else name
 
 
 def new_score(name: str, fitted: Fitted, **options: Any) -> Score:
     """Make the score of this name for this model; decides "auto"."""
-    if name == "auto":
-        name = fitted.kind.score
-    if name not in SCORES:
+    if name not in ["auto", *SCORES]:
         raise UserError(f"score {name!r} is not one of the choices{near_matches(name, ['auto', *SCORES])}")
-    if options and name != "loglik":
-        raise UserError(f"{', '.join(options)} belongs to the score loglik, not to {name!r}: leave it out")
-    return SCORES[name](**options)
+    factory = SCORES[auto(fitted) if name == "auto" else name]
+    check_options("score", factory.name, options, factory)
+    return factory(**options)
 
 
 def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:

@@ -73,6 +73,7 @@ class Table(Kind):
     only_likelihood: ClassVar[str] = "mixed"
     numeric: ClassVar[bool] = False
     endings: ClassVar[Sequence[str]] = (".csv", ".parquet")
+    score: ClassVar[str] = "exemplars"
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
 
     def __post_init__(self) -> None:
