@@ -198,7 +198,7 @@ def judge_dense(x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, float]:
     """AUROC in % of the default, of its first model alone, and of neighbours."""
     train, test, truth = one_class(x, y, seed)
     odd, detector = vaekit_detector(train, test, seed)
-    alone = -detector.scores_[0](detector.model_, test)
+    alone = -detector.calibration_.parts[0](detector.model_.fitted_, test)
     scores = {"vaekit": odd, "noise 0.3 alone": alone, "kNN": METHODS["kNN"](train, test, seed)}
     return {who: 100 * roc_auc_score(truth, score) for who, score in scores.items()}
 

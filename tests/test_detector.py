@@ -109,7 +109,7 @@ def test_rows_of_which_none_can_be_called_an_anomaly_are_told(fitted):
     n = len(fitted.calibration_scores_)
     rows = ring(400, 9)
     usual = rows[np.argsort(fitted.p_values(rows))[200:]]
-    for fdr, said in {0.001: "none of 200 rows", 0.1: "no fewer than 5 anomalies among 200 rows"}.items():
+    for fdr, said in {0.001: "nothing among 200 rows", 0.1: "no fewer than 5 anomalies among 200 rows"}.items():
         with pytest.warns(Note, match=f"with {n} calibration rows a false-discovery rate of {fdr:g} finds {said}"):
             assert (fitted.predict(usual, fdr=fdr) == 1).all()
 

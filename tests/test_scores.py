@@ -1,6 +1,7 @@
 """Scores of how normal a row is: against closed forms, independent implementations, and pictures of another world."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pyarrow.csv
@@ -18,11 +19,15 @@ from conftest import LinearGaussian, vaekit
 from vaekit.conditions import Conditions
 from vaekit.distributions import Normal
 from vaekit.errors import UserError
+from vaekit.estimators import detector
+from vaekit.estimators.detector import default
 from vaekit.fitted import Fitted
 from vaekit.kinds.rows import Rows
 from vaekit.recipes.recipe import Recipe
-from vaekit.uses.calibration import Oddness
-from vaekit.uses.scores import SCORES, contributions, distance, gaussian, log_octaves, new_score
+from vaekit.training.data import split
+from vaekit.uses.calibration import Calibration
+from vaekit.uses.conformal import p_values
+from vaekit.uses.scores import SCORES, auto, contributions, distance, gaussian, log_octaves, new_score
 
 
 def fitted(truth, widen=1.0):
@@ -232,9 +237,9 @@ def test_other_parts_have_scores_too(options, digits):
         .fitted_
     )
     for name in SCORES:
-        if name == "regret" and "prior" not in options:
+        if name in ("regret", "exemplars") and "prior" not in options:
             with pytest.raises(UserError, match="flat model"):
-                new_score(name, vae)(vae, digits[0][:3])
+                new_score(name, vae).fit(vae, digits[0][200:250])(vae, digits[0][:3])
         else:
             assert np.isfinite(new_score(name, vae).fit(vae, digits[0][200:250])(vae, digits[0][:3])).all(), name
 
@@ -242,12 +247,25 @@ def test_other_parts_have_scores_too(options, digits):
 def test_mistakes_with_scores(digits_vae, digits):
     with pytest.raises(UserError, match="did you mean 'path'"):
         new_score("paht", digits_vae)
-    with pytest.raises(UserError, match="loglik"):
+    with pytest.raises(UserError, match="'kl' has no option 'k'"):
         new_score("kl", digits_vae, k=3)
     with pytest.raises(UserError, match="fitted"):
         new_score("path", digits_vae)(digits_vae, digits[0][:2])
     with pytest.raises(UserError, match="at least 2"):
         new_score("path", digits_vae).fit(digits_vae, digits[0][:1])
+
+
+def test_auto_is_what_suits_the_model(linear_gaussian, digits_vae):
+    rows = fitted(linear_gaussian)
+    assert auto(rows) == "exemplars"
+    assert auto(rows, learns=False) == "loglik"  # no rows to learn from
+    assert auto(digits_vae) == auto(digits_vae, learns=False) == "path"
+    x, y = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 2
+    quick = {"size": "small", "epochs": 1, "sampler": "prior"}
+    conditional = vk.CVAE(1, **quick).fit(x, y).fitted_
+    assert auto(conditional) == auto(vk.VAE(1, posterior="full", **quick).fit(x).fitted_) == "loglik"
+    with pytest.raises(UserError, match="without conditions"):
+        new_score("exemplars", conditional).fit(conditional, x, {"label": y})
 
 
 # -- a run that remembers its normal rows ------------------------------------------------------------------------------
@@ -305,32 +323,74 @@ def test_a_run_judges_later_rows_without_its_source(run, table, tmp_path):
 
 def test_a_calibration_is_of_these_weights_and_whole(run, table, tmp_path):
     vae, data = vk.load(run), vk.read(str(table / "train.csv"))
-    odd = Oddness(vae.fitted_, "path")
-    odd.calibrate(data, "here")
-    odd.write(tmp_path)
-    again = Oddness(vk.load(run), "path")
-    assert again.read(tmp_path)
+    path, every = tmp_path / "calibration-path.safetensors", np.arange(len(data))
+    odd = Calibration([vae.fitted_], "path")
+    odd.calibrate((data, every), "here", shares=True)
+    assert (len(odd.scores), len(odd.usual)) == (500, 3)
+    odd.write(path)
+    again = Calibration.find(tmp_path, [vk.load(run).fitted_], "path")
     first, second = (o.judge(data[:20].x, shares=True) for o in (odd, again))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
     other = vk.load(run)
     with torch.no_grad():
         next(other.model_.parameters()).add_(1e-3)
-    assert not Oddness(other, "path").read(tmp_path)
-    odd.path(tmp_path).write_bytes(odd.path(tmp_path).read_bytes()[:-7])
+    assert Calibration.find(tmp_path, [other.fitted_], "path") is None
+    path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(UserError, match="damaged"):
-        Oddness(vae.fitted_, "path").read(tmp_path)
+        Calibration.find(tmp_path, [vae.fitted_], "path")
 
 
 def test_calibration_rows_are_enough_and_score_options_are_kept_apart(run, table, tmp_path):
-    vae, data = vk.load(run), vk.read(str(table / "train.csv"))
+    vae, data = vk.load(run).fitted_, vk.read(str(table / "train.csv"))
     with pytest.raises(UserError, match="calibration takes at least 3 normal rows"):
-        Oddness(vae.fitted_, "path").calibrate(data[:2], "here")
-    odd = Oddness(vae.fitted_, "loglik", k=2)
-    odd.calibrate(data[:50], "here")
-    odd.write(tmp_path)
-    assert Oddness(vae.fitted_, "loglik", k=2).read(tmp_path)
-    assert not Oddness(vae.fitted_, "loglik", k=3).read(tmp_path)
+        Calibration([vae], "path").calibrate((data, np.arange(2)), "here")
+    odd = Calibration([vae], "loglik", k=2)
+    odd.calibrate((data, np.arange(50)), "here")
+    odd.write(tmp_path / "calibration-loglik.safetensors")
+    assert Calibration.find(tmp_path, [vae], "loglik", k=2) is not None
+    assert Calibration.find(tmp_path, [vae], "loglik", k=3) is None
+
+
+def test_exemplars_at_the_command_line_are_the_rows_that_the_run_learned_from(run, table, tmp_path):
+    """`auto` is the same score; it is `loglik` where the run cannot read its source."""
+    out, vae, data = tmp_path / "s.csv", vk.load(run).fitted_, vk.read(str(table / "train.csv"))
+    learned, _ = split(len(data), 0.3, 0)
+    score = new_score("exemplars", vae).fit(vae, data[learned.numpy()].x)
+    new = vk.read(str(table / "new.csv")).x
+    shutil.copytree(run, tmp_path / "run")
+    for options in ([], ["--score", "exemplars"]):
+        vaekit("score", tmp_path / "run", table / "new.csv", *options, "-o", out, check=0)
+        np.testing.assert_allclose(pyarrow.csv.read_csv(out)["score"], score(vae, new), rtol=1e-9)
+    vk.load(run).save(tmp_path / "moved")
+    (table / "train.csv").rename(table / "away.csv")
+    try:
+        assert (
+            "the score is loglik" in vaekit("score", tmp_path / "moved", table / "new.csv", "-o", out, check=0).stderr
+        )
+        np.testing.assert_allclose(pyarrow.csv.read_csv(out)["score"], new_score("loglik", vae)(vae, new), rtol=1e-9)
+    finally:
+        (table / "away.csv").rename(table / "train.csv")
+
+
+def test_score_takes_the_calibration_of_a_saved_detector(table, tmp_path, monkeypatch):
+    """With the p-values of the detector itself, of all its models; other normal rows change these and no score."""
+    monkeypatch.setattr(detector, "default", lambda *a: [vae.set_params(epochs=2) for vae in default(*a)])
+    x, new = (np.loadtxt(table / f"{name}.csv", delimiter=",", skiprows=1) for name in ("train", "new"))
+    fitted = vk.AnomalyDetector().fit(x[:300])
+    run, out = fitted.save(tmp_path / "run"), tmp_path / "s.csv"
+    np.save(tmp_path / "new.npy", new)
+    np.save(tmp_path / "normal.npy", x[300:500])
+    found = []
+    for options in ([], ["--calibrate", tmp_path / "normal.npy"], []):
+        vaekit("score", run, tmp_path / "new.npy", *options, "-o", out, check=0)
+        found.append(pyarrow.csv.read_csv(out))
+        np.testing.assert_allclose(found[-1]["score"], fitted.score_samples(new), rtol=1e-9)
+    np.testing.assert_array_equal(found[0]["p_value"], fitted.p_values(new))
+    for other in found[1:]:
+        expected = p_values(fitted.score_samples(new), fitted.score_samples(x[300:500]))
+        np.testing.assert_array_equal(other["p_value"], expected)
+    np.testing.assert_array_equal(vk.AnomalyDetector.load(run).p_values(new), fitted.p_values(new))
 
 
 def test_linear_gaussian_is_what_it_says():
