@@ -7,7 +7,8 @@
     checkpoint.safetensors   what `--resume` goes on from
     sampler-*.safetensors    what `--sampler` learned of the codes after training
     tokenizer.json           of texts: their tokens
-    calibration-*.safetensors   what `vaekit score` learned of normal rows
+    calibration-*.safetensors   what `vaekit score` learned from normal rows
+    detector.safetensors     the same from an `AnomalyDetector`, whose other models are runs in detector-*/
     evaluation.json          what `vaekit evaluate` found last
     report.html              to look at
     temperature.safetensors  of --label-column: how sure predictions are to be
