@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from conftest import mistake, noise
 from PIL import Image
 
+from conftest import mistake, noise
 from vaekit.frame import Frame
 from vaekit.kinds.pictures import Images
 from vaekit.kinds.rows import Rows
