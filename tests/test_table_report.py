@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from vaekit.deploy.table_report import write_table_report
 
 import vaekit
 from conftest import SCRIPT, TINY, check_page, people
-from vaekit.deploy.table_report import write_table_report
 from vaekit.kinds.table.synthesis import SENTENCES, two_sample, verdict
 
 SECTIONS = {

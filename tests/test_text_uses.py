@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
 
 import vaekit
 from conftest import SCRIPT, check_page
-from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
 from vaekit.errors import UserError
 from vaekit.kinds.text.fill_in import GAP, Reader, candidates
 from vaekit.kinds.text.rates import beside, text_lines

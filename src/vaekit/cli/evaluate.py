@@ -61,12 +61,12 @@ def features(
 @app.command()
 def report(run: Run) -> None:
     """Write report.html again, from the run and its source."""
-    from vaekit.recipes import recipe as recipes
+    from vaekit.deploy.report import report_run
     from vaekit.runs.load import load
 
     estimator = load(run)
     name_source(estimator)
-    say(f"look at {recipes.report(run, estimator)}")
+    say(f"look at {report_run(run, estimator)}")
 
 
 def name_source(estimator: Any) -> None:

@@ -77,9 +77,9 @@ def first_recipe(source: Any, out: Path | None, resume: bool, config: Path | Non
 
 def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
     """Evaluate a trained run, and write its report."""
+    from vaekit.deploy.report import report_run
     from vaekit.recipes.comparison import labels_alone
     from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
-    from vaekit.recipes.recipe import report as write_report
     from vaekit.recipes.source import held_out
     from vaekit.uses.labels import label_lines
 
@@ -93,7 +93,7 @@ def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
         note(f"`vaekit evaluate {folder}` compares it with a language model of the same size: the same model without z")
     if report:
         try:
-            say(f"look at {write_report(folder, estimator)}")
+            say(f"look at {report_run(folder, estimator)}")
         except UserError as error:  # such as too few rows to compare; the run itself is whole
             note(f"the run is complete, but has no report: {error}")
 

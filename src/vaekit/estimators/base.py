@@ -245,10 +245,21 @@ class Learner(BaseEstimator):
         named = list(self.conditions_.named) if conditions else []
         return self.kind_.read_again(source, self.fitted_, named, also)
 
+    def divide(self, data: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows of the data that it was trained on it learned from, and which were held out."""
+        train, valid = split(len(data), self.validation, self.seed_)
+        return train.numpy(), valid.numpy()
+
     def held_out(self, data: Any, limit: int | None = None) -> Any:
         """The rows that were held out of the data that it was trained on, at most `limit`; of all rows, where none were."""
-        _, valid = split(len(data), self.validation, self.seed_)
-        return data[(valid.numpy() if len(valid) else np.arange(len(data)))[:limit]]
+        train, valid = self.divide(data)
+        return data[(valid if len(valid) else train)[:limit]]
+
+    def learned_from(self, data: Any, limit: int) -> Any:
+        """Rows that it learned from, of the data that it was trained on: at most `limit`, chosen at random."""
+        train, _ = self.divide(data)
+        some = np.random.default_rng(0).permutation(len(train))[:limit]
+        return data[train[np.sort(some)]]
 
     @property
     def comparison(self) -> str | None:

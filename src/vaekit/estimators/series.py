@@ -113,6 +113,10 @@ class SeriesVAE(VAE):
         start, stop = (int(valid[i]) - (int(ends[series - 1]) if series else 0) for i in (0, -1))
         return TimeSeries([data.values[series][start : stop + self.kind_.window]], data.name, data.columns)
 
+    def learned_from(self, data: TimeSeries, limit: int) -> TimeSeries:
+        """All of `data`: what surrounds the stretch that was held out is no series by itself."""
+        return data
+
     def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> SeriesVAE:
         """Learn where the codes of X's windows lie, for `sample(sampler=...)`; as for `VAE`."""
         self.stretches_ = stretches(self._series(X).values, self.kind_.window)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,11 @@ from vaekit.sources.arrays import as_array
 from vaekit.sources.base import from_here
 from vaekit.structures.resample import GUESSES, complete
 from vaekit.training.data import Data, fixed_uniform, generator
+
+if TYPE_CHECKING:  # drawing takes long to import
+    from markupsafe import Markup
+
+    from vaekit.show.report import Report
 
 log = logging.getLogger(__name__)
 
@@ -387,6 +392,33 @@ class Kind:
 
     def read_files(self, folder: Path) -> None:
         """Take back what `files` put into a run's folder."""
+
+    @property
+    def in_words(self) -> str:
+        """What its rows are, in the plural, such as "pictures of 8×8 pixels, grey"."""
+        return self.noun
+
+    @property
+    def report(self) -> type[Report] | None:
+        """What the page of a run shows; None: the plain page, which is made of previews."""
+        return None
+
+    @property
+    def preview_rows(self) -> int:
+        """How many rows a preview has side by side."""
+        return 5
+
+    def preview(self, rows: Any, label: str) -> Markup:
+        """Rows for people to look at on a page: a picture, players of sound, lines. label: what they are, in words."""
+        from markupsafe import Markup
+
+        lines = (
+            row if isinstance(row, str) else np.array2string(np.asarray(row), precision=3, threshold=12) for row in rows
+        )
+        line = Markup("<li>{}</li>")
+        return Markup('<ul class="texts" aria-label="{}">{}</ul>').format(
+            label, Markup("").join(map(line.format, lines))
+        )
 
     @property
     def extent(self) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,11 @@ from vaekit.show.layout import COLOURS, are_channels_first, channels_last, extre
 from vaekit.sources.arrays import as_array
 from vaekit.structures.semi_supervised import jolted
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+PREVIEW_SIDE = 64  # larger pictures are shrunk to this, so that a page stays small
+PREVIEW_WIDTH = 620  # screen pixels that pictures beside each other may take
 SMALL = 1024  # values of a picture
 MOST_PAIRS = 64  # pictures beside their reconstructions in a grid
 FEW, FEW_VALUES = 0.05, 0.01  # share of the pictures, and of the values of each, that may be hot pixels
@@ -135,6 +140,29 @@ class Images(Kind):
         if rows.ndim == 3 or rows.shape[3] in COLOURS:
             return rows
         return rows[..., : 3 if rows.shape[3] > 3 else 1]
+
+    @property
+    def in_words(self) -> str:
+        colours = {0: "grey", 1: "grey", 3: "colour", 4: "colour and transparency"}
+        others = f"{self.channels} channels, of which the first {min(3, self.channels - 1)} are shown"
+        return f"pictures of {self.width}×{self.height} pixels, {colours.get(self.channels, others)}"
+
+    @property
+    def preview_rows(self) -> int:
+        """9, or as many as fit. It is odd, so that there is a middle."""
+        from vaekit.show.drawing import PLEASANT_SIDE
+
+        width = self.width * min(1.0, PREVIEW_SIDE / max(self.height, self.width))
+        fits = int(PREVIEW_WIDTH / max(width, PLEASANT_SIDE))
+        return min(9, max(3, fits - 1 + fits % 2))
+
+    def preview(self, rows: np.ndarray, label: str) -> Markup:
+        from vaekit.show.drawing import grid, picture, shrink
+
+        small = shrink(self.shown(rows), PREVIEW_SIDE, self.low, self.high)
+        image = grid(small, self.preview_rows, low=0, high=255, background=None)
+        # Colour pictures of some size would make a page of many megabytes; small ones have to stay sharp.
+        return picture(image, label, lossy=small.shape[3] > 1 and max(small.shape[1:3]) > 40)
 
     def pack(
         self, rows: np.ndarray, dtype: torch.dtype = torch.float32, jitter: Any = None

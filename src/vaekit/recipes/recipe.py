@@ -17,8 +17,6 @@ from vaekit.estimators.checks import check_settings
 from vaekit.estimators.vae import VAE
 from vaekit.files import read_yaml, to_yaml
 from vaekit.kinds import Kind, kind_part, kinds
-from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
-from vaekit.recipes.source import held_out, own_source, table_parts
 from vaekit.runs import directory as runs
 from vaekit.runs.load import load, moved_settings
 from vaekit.settings.limits import Positive, check_all, hints_of
@@ -26,14 +24,12 @@ from vaekit.settings.options import DATA, setting
 from vaekit.settings.parse import parse_map, parse_size, parse_value
 from vaekit.settings.parts import options_of
 from vaekit.sources.base import Dataset, from_here
-from vaekit.training.data import split
 from vaekit.training.progress import ProgressBar
 from vaekit.uses import labels
 from vaekit.uses.labels import keep_some
 
 log = logging.getLogger(__name__)
 
-TABLE_ROWS = 20_000  # the most that a report of a table shows
 # How a source is read: kept in the run, so that others are read in the same way.
 READ_BY = ("resize", "metadata", "column", "encoding", "decimal", "map", "fps", "trim")
 LABELLED_BY = ("label_column", "labels")
@@ -309,49 +305,3 @@ def free_folder(parent: Path, name: str) -> Path:
         i += 1
         folder = parent / f"{name}-{i}"
     return folder
-
-
-def report(folder: Path, estimator: Any) -> Path:
-    """Write report.html from the run's own validation rows or episodes."""
-    log.info("writing the report")
-    data = held_out(estimator, REPORT_ROWS)
-    results = runs.read_evaluation(folder, estimator.fitted_)
-    if results is None:
-        results = evaluate(folder, estimator, data, min(REPORT_SAMPLES, estimator.iw_samples))
-    return REPORTS.get(estimator.kind_.name, plain_report)(folder, estimator, data, results)
-
-
-def plain_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
-    from vaekit.deploy.report import write_report
-
-    return write_report(folder, estimator, data.x, data.conditions, results)
-
-
-def policy_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
-    from vaekit.robots.report import write_policy_report
-
-    return write_policy_report(folder, estimator, data, results)
-
-
-def table_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
-    from vaekit.deploy.table_report import write_table_report
-
-    return write_table_report(folder, estimator, *table_parts(estimator, TABLE_ROWS), results)
-
-
-def series_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
-    from vaekit.deploy.series_report import write_series_report
-
-    return write_series_report(folder, estimator, estimator.read(own_source(estimator)), results)
-
-
-def text_report(folder: Path, estimator: Any, data: Any, results: Mapping[str, Any]) -> Path:
-    from vaekit.deploy.text_report import write_text_report
-
-    whole = estimator.read(own_source(estimator)).x
-    train, _ = split(len(whole), estimator.validation, estimator.seed_)
-    return write_text_report(folder, estimator, data.x, data.conditions, whole[train.numpy()], results)
-
-
-REPORTS = {"actions": policy_report, "table": table_report, "series": series_report, "text": text_report}
-"""How a run is shown, by the kind of its kind; others by `plain_report`."""

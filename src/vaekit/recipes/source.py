@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vaekit import sources
 from vaekit.errors import UserError
 from vaekit.files import to_yaml
 from vaekit.frame import Frame
 from vaekit.runs import directory as runs
 from vaekit.sources.base import from_here
-from vaekit.training.data import split
 
 
 def own_source(estimator: Any) -> Any:
@@ -31,14 +28,9 @@ def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = 
     return estimator.held_out(estimator.read(own_source(estimator), also=also), limit)
 
 
-def table_parts(estimator: Any, limit: int) -> tuple[Frame, Frame]:
-    """Some training rows and some held-out rows of the run's own table (or all rows, if none were held out), with all their
-    columns."""
-    data = estimator.read(own_source(estimator))
-    train, valid = (index.numpy() for index in split(len(data), estimator.validation, estimator.seed_))
-    some = np.random.default_rng(0).permutation(len(train))[:limit]
-    whole = data.x.whole()
-    return whole[np.sort(train[some])], whole[valid[:limit] if len(valid) else train[:limit]]
+def learned_from(estimator: Any, limit: int) -> Any:
+    """Rows of the run's own source that the model learned from, at most `limit`."""
+    return estimator.learned_from(estimator.read(own_source(estimator)), limit)
 
 
 def learn_sampler(folder: Path, estimator: Any, sampler: str) -> None:

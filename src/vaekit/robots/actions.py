@@ -90,6 +90,12 @@ class Actions(Kind):
     def extent(self) -> str:
         return f"{'x'.join(map(str, self.event_shape))} (actions x time steps)"
 
+    @property
+    def report(self) -> Any:
+        from vaekit.robots.report import PolicyReport
+
+        return PolicyReport
+
     def pack(self, actions: np.ndarray, episode_ends: np.ndarray) -> tuple[Tensor, Tensor]:
         """The chunk that begins at each of T frames: actions (T, A) -> x and mask, (T, A, chunk_size) both.
 

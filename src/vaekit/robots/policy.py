@@ -186,10 +186,9 @@ class Policy(Learner, Actor):
         self.reset()
         return self
 
-    def held_out(self, data: Demonstrations, limit: int | None = None) -> Demonstrations:
-        """The episodes that were held out of the data that it was trained on; see `Learner.held_out`."""
-        _, valid = split_episodes(data, self.validation, self.seed_)
-        return data[(valid if len(valid) else np.arange(data.episodes))[:limit]]
+    def divide(self, data: Demonstrations) -> tuple[np.ndarray, np.ndarray]:
+        """See `Learner.divide`: by episode."""
+        return split_episodes(data, self.validation, self.seed_)
 
     def _chunk_size(self, demonstrations: Demonstrations) -> int:
         seconds = min(round(CHUNK_SECONDS * demonstrations.fps), int(demonstrations.lengths.max()))

@@ -1,87 +1,79 @@
-"""The report of a policy: held-out episodes with the chunks predicted along them, and the effect of z.
-
-Its template is `policy_report.html.j2`. Other reports share `vaekit.deploy.report` and `page.html.j2`.
-"""
+"""The report of a policy: held-out episodes with the chunks predicted along them, and the effect of z."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from vaekit.conditions import Picture
-from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
-from vaekit.deploy.shown import Strip
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.draws import draw_chunks
 from vaekit.robots.environments import ENVIRONMENTS
 from vaekit.robots.policy import Policy
-from vaekit.runs.directory import source_of
-from vaekit.show.drawing import ACCENT, COLOURS, INK, MUTED, grid, png_data_uri, shrink, svg
+from vaekit.show.drawing import ACCENT, COLOURS, INK, MUTED, Panel, grid, picture, shrink, svg
+from vaekit.show.report import Report
 from vaekit.show.words import nats, number
 from vaekit.training.data import VALIDATION, generator
 
 NUMBERS, EPISODES, PANELS = 12, 3, 12  # the most numbers of an action, episodes, and panels of episodes that are shown
 CHUNKS = 5  # predicted along an episode
 FRAMES, DRAWS, DRAWN = 64, 16, 12  # observations at which z varies, samples of z at each, and how many are plotted
-SAMPLES = 100  # importance samples, where no results are given
 SIDE = 128  # of a camera's picture, in pixels
 
 
-def write_policy_report(
-    folder: Path, policy: Policy, demonstrations: Demonstrations, results: Mapping[str, Any] | None = None
-) -> Path:
-    """Write `folder`/report.html.
+class PolicyReport(Report):
+    row: ClassVar[str] = "chunk"
 
-    Args:
-        folder: the run directory.
-        policy: a trained policy.
-        demonstrations: episodes to show, best those that it was not trained on.
-        results: of `policy.evaluate`; None: it is evaluated here.
-    """
-    folder = Path(folder)
-    results = policy.evaluate(demonstrations, k=SAMPLES) if results is None else results
-    return write_page(
-        folder,
-        "policy_report.html.j2",
-        policy,
-        about=about(policy, demonstrations),
-        results=results,
-        curves=curves(policy.history_, keep="last"),
-        episodes=episodes(policy, demonstrations),
-        latent=latent(policy, demonstrations) if policy.latent_dim else None,
-        units=units(results, np.asarray(results["kl_per_unit"])),
-        commands=commands(folder, policy),
-    )
+    def spread(self) -> np.ndarray:
+        return np.asarray(self.results["kl_per_unit"])
+
+    def contents(self) -> dict[str, Any]:
+        policy, demonstrations = self.estimator, self.held_out
+        return {
+            "episodes": episodes(policy, demonstrations),
+            "latent": latent(policy, demonstrations) if policy.latent_dim else None,
+        }
+
+    def about(self) -> dict[str, Any]:
+        kind, data = self.kind, self.estimator.data_
+        return {
+            "model": "Policy: a conditional variational autoencoder of action chunks",
+            "row": self.row,
+            "episodes": in_words(data["episodes"]),
+            "frames": f"{data['rows']:,} frames",
+            "given": [
+                f"{name} ({c.width}×{c.height} pixels)" if isinstance(c, Picture) else f"{name} ({c.size})"
+                for name, c in self.conditions.items()
+            ],
+            "numbers": len(kind.mean),
+            "chunk": f"{kind.chunk_size} actions, {number(kind.chunk_size / kind.fps)} s",
+            "shown": in_words(self.held_out.episodes),
+        }
+
+    def commands(self) -> list[tuple[str, str]]:
+        run, source = self.run, Path(self.raw_source).name
+        there = f"--env {source if source in ENVIRONMENTS else 'ENV'}"
+        k = max(1, self.kind.chunk_size // 4)
+        return [
+            ("Test it in a simulator, on seeds that it has not seen", f"vaekit rollout {run} {there}"),
+            (f"Play {k} actions of each chunk", f"vaekit rollout {run} {there} --execute {k}"),
+            ("The same, with a new z for each chunk", f"vaekit rollout {run} {there} --z chunk --execute {k}"),
+            ("Evaluate it on other demonstrations", f"vaekit evaluate {run} SOURCE"),
+            ("Export it for a robot that has no PyTorch", f"vaekit export {run} -o policy.onnx"),
+            ("Go on in Python", f"import vaekit; policy = vaekit.load({self.path!r}); policy.act(observation)"),
+        ]
 
 
-def about(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
-    """The policy and its training data, in words."""
-    kind, data = policy.kind_, policy.data_
-    return {
-        "model": "Policy: a conditional variational autoencoder of action chunks",
-        "source": source_of(data),
-        "episodes": f"{data['episodes']:,} episode{'s' if data['episodes'] > 1 else ''}",
-        "frames": f"{data['rows']:,} frames",
-        "given": [
-            f"{name} ({c.width}×{c.height} pixels)" if isinstance(c, Picture) else f"{name} ({c.size})"
-            for name, c in policy.conditions_.named.items()
-        ],
-        "numbers": len(kind.mean),
-        "names": names_of(policy),
-        "chunk": f"{kind.chunk_size} actions, {number(kind.chunk_size / kind.fps)} s",
-        "row": "chunk",
-        "shown": f"{demonstrations.episodes:,} episode{'s' if demonstrations.episodes > 1 else ''}",
-        **effort(policy),
-    }
+def in_words(episodes: int) -> str:
+    return f"{episodes:,} episode{'s' if episodes > 1 else ''}"
 
 
 def names_of(policy: Policy) -> list[str]:
@@ -198,28 +190,11 @@ def latent(policy: Policy, demonstrations: Demonstrations) -> dict[str, Any]:
     }
 
 
-def cameras(policy: Policy, demonstrations: Demonstrations, frame: int) -> list[tuple[str, Strip]]:
+def cameras(policy: Policy, demonstrations: Demonstrations, frame: int) -> list[tuple[str, Markup]]:
     """The pictures of an observation."""
     found = []
     for name, c in policy.conditions_.named.items():
         if isinstance(c, Picture):
             image = grid(shrink(demonstrations.observations[name][frame : frame + 1], SIDE), low=0, high=255)
-            found.append((name, Strip(png_data_uri(image), *image.size)))
+            found.append((name, picture(image, name)))
     return found
-
-
-def commands(folder: Path, policy: Policy) -> list[tuple[str, str]]:
-    """(what it does, the command), ready to paste into a shell in the current folder."""
-    path = from_here(folder)
-    run = shlex.quote(path)
-    source = Path(str(policy.data_.get("source") or "")).name
-    environment = source if source in ENVIRONMENTS else "ENV"
-    k = max(1, policy.kind_.chunk_size // 4)
-    return [
-        ("Test it in a simulator, on seeds that it has not seen", f"vaekit rollout {run} --env {environment}"),
-        (f"Play {k} actions of each chunk", f"vaekit rollout {run} --env {environment} --execute {k}"),
-        ("The same, with a new z for each chunk", f"vaekit rollout {run} --env {environment} --z chunk --execute {k}"),
-        ("Evaluate it on other demonstrations", f"vaekit evaluate {run} SOURCE"),
-        ("Export it for a robot that has no PyTorch", f"vaekit export {run} -o policy.onnx"),
-        ("Go on in Python", f"import vaekit; policy = vaekit.load({path!r}); policy.act(observation)"),
-    ]

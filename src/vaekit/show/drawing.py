@@ -8,6 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,20 +120,27 @@ def shrink(images: np.ndarray, side: int, low: float | None = None, high: float 
     return np.stack([np.asarray(p) for p in small]).reshape(len(pixels), size[1], size[0], -1)
 
 
-def png_data_uri(image: Image.Image) -> str:
-    """The picture itself as an address, for a page that needs no other file."""
-    return _data_uri(image, "PNG", optimize=True)
+def picture(image: Image.Image, label: str, *, lossy: bool = False) -> Markup:
+    """The picture itself as an element of a page, which then needs no other file.
+
+    label: says it in words. lossy: at about a third of the size, with losses that are hard to see.
+    """
+    from markupsafe import Markup
+
+    buffer, form = io.BytesIO(), "webp" if lossy else "png"
+    image.save(buffer, form, **({"quality": 85} if lossy else {"optimize": True}))
+    data = f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    element = '<img class="pixels" src="{}" width="{}" height="{}" alt="{}">'
+    return Markup(element).format(data, *image.size, label)
 
 
-def webp_data_uri(image: Image.Image) -> str:
-    """The same at about a third of the size, with losses that are hard to see."""
-    return _data_uri(image, "WEBP", quality=85)
+@dataclass
+class Panel:
+    """A small figure among others."""
 
-
-def _data_uri(image: Image.Image, form: str, **options: Any) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    title: str
+    svg: Markup
+    note: str = ""
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path, ms: int = 120) -> None:
@@ -168,6 +176,36 @@ def svg(draw: Callable[[Axes], object], label: str, width: float, height: float)
     for colour, name in STAND_INS.items():
         text = text.replace(colour, f"var(--{name})")
     return Markup(f'<svg {box[0]} role="img" aria-label="{escape(label)}">{text}')
+
+
+def histograms(real: np.ndarray, new: np.ndarray, label: str, *, dates: bool = False) -> Markup:
+    """Shares of real values, filled, and of new ones, an outline, on one scale. dates: they are microseconds."""
+    both = np.concatenate([real, new]) if len(real) + len(new) else np.zeros(1)
+    low, high = np.quantile(both, [0.005, 0.995])
+    bins = np.linspace(low, high if high > low else low + 1, 31)
+
+    def draw(axes: Axes) -> None:
+        axes.stairs(np.histogram(real, bins)[0] / max(1, len(real)), bins, fill=True, color=MUTED, alpha=0.35)
+        axes.stairs(np.histogram(new, bins)[0] / max(1, len(new)), bins, color=ACCENT, linewidth=1.5)
+        axes.set_ylim(0)
+        axes.set_yticks([])  # shares are there to be compared
+        axes.grid(False)
+        axes.spines["left"].set_visible(False)
+        axes.locator_params(axis="x", nbins=4)
+        if dates:
+            ticks = np.linspace(bins[0], bins[-1], 3)
+            axes.set_xticks(ticks, ticks.astype("datetime64[us]").astype("datetime64[D]").astype(str))
+
+    return svg(draw, label, 2.5, 1.6)
+
+
+def view(series: list[np.ndarray]) -> tuple[float, float]:
+    """The range of these values, with a margin."""
+    values = np.concatenate(series)
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - margin, high + margin
 
 
 def change_colours(change: np.ndarray) -> np.ndarray:

@@ -357,6 +357,16 @@ class Table(Kind):
             for name, c in self.schema.items()
         }
 
+    @property
+    def in_words(self) -> str:
+        return f"rows of {len(self.columns)} column{'s' if len(self.columns) > 1 else ''}"
+
+    @property
+    def report(self) -> Any:
+        from vaekit.kinds.table.report import TableReport
+
+        return TableReport
+
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets.residual import SIZES, ResidualMLP
 

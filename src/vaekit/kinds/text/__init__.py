@@ -309,6 +309,12 @@ class Text(Kind):
             note(f"texts without an end: {cut} of {len(rows)}; they reached the limit of {x.shape[1]} tokens")
         return np.array([self.tokenizer.decode([i - 1 for i in row]) for row in rows], dtype=object)
 
+    @property
+    def report(self) -> Any:
+        from vaekit.kinds.text.report import TextReport
+
+        return TextReport
+
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP
         from vaekit.nets.text import TextEncoder

@@ -161,6 +161,16 @@ class Series(Kind):
         values = dict(zip(channels, np.concatenate(parts).T, strict=True))
         write_table(path, {**(which if several else {}), **step, **values})
 
+    @property
+    def in_words(self) -> str:
+        return f"windows of {self.window} steps of {len(self.mean)} channel{'s'[: len(self.mean) - 1]}"
+
+    @property
+    def report(self) -> Any:
+        from vaekit.kinds.series.report import SeriesReport
+
+        return SeriesReport
+
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, mlp
 

@@ -1,22 +1,16 @@
-"""The report of a model of series: the series with its scores, the oddest places, new windows.
-
-How it looks is `series_report.html.j2`; what it shares with other reports is in `report` and `page.html.j2`.
-"""
+"""The report of a model of series: the series with its scores, the oddest places, new windows."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from vaekit.deploy.report import Panel, curves, effort, from_here, units, write_page
-from vaekit.estimators.series import SeriesVAE
-from vaekit.show.drawing import ACCENT, MUTED, SECOND, svg
+from vaekit.show.drawing import ACCENT, MUTED, SECOND, Panel, svg
+from vaekit.show.report import Report
 from vaekit.sources.series import TimeSeries
 
 CHANNELS, PLACES, WINDOWS = 12, 6, 4  # channels, odd places, and windows of each kind, shown at most
@@ -25,52 +19,45 @@ POINTS = 1200  # drawn of a line: more are drawn as the lowest and highest of ea
 SAMPLES = 16  # importance samples of a score
 
 
-def write_series_report(
-    folder: Path, estimator: SeriesVAE, data: TimeSeries, results: Mapping[str, Any] | None = None
-) -> Path:
-    """Write `folder`/report.html.
+class SeriesReport(Report):
+    model: ClassVar[str] = " of the windows of series"
+    row: ClassVar[str] = "window"
+    learned: ClassVar[int] = STEPS
 
-    Args:
-        folder: the run directory.
-        estimator: trained.
-        data: the series to show, of several the longest.
-        results: of `estimator.evaluate`; None: evaluated here.
-    """
-    folder = Path(folder)
-    results = estimator.evaluate(data, k=SAMPLES) if results is None else results
-    longest = int(np.argmax([len(v) for v in data.values]))
-    values = data.values[longest][:STEPS]
-    one = TimeSeries([values], columns=data.columns)
-    back, scores = estimator.reconstruct(one), estimator.score_samples(one, k=SAMPLES)
-    places = lowest(scores, estimator.kind_.window)
-    names = data.columns or [f"channel {i}" for i in range(values.shape[1])]
-    return write_page(
-        folder,
-        "series_report.html.j2",
-        estimator,
-        about=about(estimator, data),
-        results=results,
-        curves=curves(estimator.history_),
-        whole=whole(values, back, scores, places, names),
-        odd=odd(values, back, places, names, estimator.kind_),
-        samples=samples(estimator, values, names),
-        units=units(results, np.asarray(results["kl_per_unit"])),
-        commands=commands(folder, estimator),
-    )
+    @cached_property
+    def values(self) -> np.ndarray:
+        """The series that is shown, (T, channels): of several the longest."""
+        series = self.held_out if self.train is None else self.train
+        return max(series.values, key=len)[:STEPS]
 
+    @cached_property
+    def codes(self) -> np.ndarray:
+        return self.estimator.transform(self.held_out)
 
-def about(estimator: SeriesVAE, data: TimeSeries) -> dict[str, Any]:
-    """Say in words what was trained on what."""
-    channels, window = estimator.kind_.event_shape
-    return {
-        "model": "Variational autoencoder of the windows of series",
-        "source": estimator.data_.get("source"),
-        "rows": f"{estimator.data_['rows']:,} windows of {window} steps of {channels} channel{'s'[: channels - 1]}",
-        "row": "window",
-        "channels": channels,
-        "shown": f"{min(len(data), STEPS):,} steps",
-        **effort(estimator),
-    }
+    def contents(self) -> dict[str, Any]:
+        values = self.values
+        one = TimeSeries([values], columns=self.kind.columns)
+        back, scores = self.estimator.reconstruct(one), self.estimator.score_samples(one, k=SAMPLES)
+        places = lowest(scores, self.kind.window)
+        names = self.kind.columns or [f"channel {i}" for i in range(values.shape[1])]
+        return {
+            "channels": len(names),
+            "whole": whole(values, back, scores, places, names),
+            "odd": odd(values, back, places, names, self.kind),
+            "samples": samples(self.estimator, values, names),
+        }
+
+    def about(self) -> dict[str, Any]:
+        return {**super().about(), "shown": f"{len(self.values):,} steps"}
+
+    def commands(self) -> list[tuple[str, str]]:
+        run, source = self.run, self.source
+        return [
+            ("Score each row of a file", f"vaekit score {run} {source} -o scores.csv"),
+            ("Reconstruct a file", f"vaekit reconstruct {run} {source} -o reconstructed.csv"),
+            ("New windows", f"vaekit sample {run} -n 10 -o windows.csv"),
+            ("Fill gaps, or score a stream, in Python", f"import vaekit; vae = vaekit.load({self.path!r}); vae.impute(X); vae.score_samples(X, by='last')"),
+        ]  # fmt: skip
 
 
 def lowest(scores: np.ndarray, window: int) -> list[int]:
@@ -139,7 +126,7 @@ def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str
     return panels
 
 
-def samples(estimator: SeriesVAE, values: np.ndarray, names: list[str]) -> list[Panel]:
+def samples(estimator: Any, values: np.ndarray, names: list[str]) -> list[Panel]:
     """Draw real and new windows of each channel, on one scale."""
     window = estimator.kind_.window
     starts = np.linspace(0, max(0, len(values) - window), WINDOWS).astype(int)
@@ -160,15 +147,3 @@ def samples(estimator: SeriesVAE, values: np.ndarray, names: list[str]) -> list[
 
             panels.append(Panel(f"{name}, {title}", svg(draw, f"{WINDOWS} {title} windows of {name}", 3.3, 1.9)))
     return panels
-
-
-def commands(folder: Path, estimator: SeriesVAE) -> list[tuple[str, str]]:
-    """(what it does, the command), ready to paste into a shell in the present folder."""
-    path = from_here(folder)
-    run, source = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))
-    return [
-        ("Score each row of a file", f"vaekit score {run} {source} -o scores.csv"),
-        ("Reconstruct a file", f"vaekit reconstruct {run} {source} -o reconstructed.csv"),
-        ("New windows", f"vaekit sample {run} -n 10 -o windows.csv"),
-        ("Fill gaps, or score a stream, in Python", f"import vaekit; vae = vaekit.load({path!r}); vae.impute(X); vae.score_samples(X, by='last')"),
-    ]  # fmt: skip

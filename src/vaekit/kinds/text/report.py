@@ -1,95 +1,66 @@
-"""The report of a model of texts: what it writes, what it reconstructs, what surprises it, and whether it copies.
-
-How it looks is `text_report.html.j2`; what it shares with other reports is in `report` and `page.html.j2`.
-"""
+"""The report of a model of texts: what it writes, what it reconstructs, what surprises it, and whether it copies."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from vaekit.conditions import Label
-from vaekit.deploy.report import curves, effort, from_here, units, write_page
-from vaekit.estimators.vae import VAE
+from vaekit.show.report import Report
 from vaekit.show.words import have_words, pieces
 
 EXAMPLES, PAIRS, STEPS, CLASSES = 8, 3, 7, 8  # shown at most
 WRITTEN, TRAINING = 200, 20_000  # samples, and training texts, of the check for copies
 TEMPERATURES = (0.7, 1.0)
 DARKEST = 10.0  # nats of a word that is shaded as much as any
-IW_SAMPLES = 100
 
 
-def write_text_report(
-    folder: Path,
-    estimator: VAE,
-    texts: np.ndarray,
-    y: Mapping[str, np.ndarray],
-    train: np.ndarray,
-    results: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write `folder`/report.html.
+class TextReport(Report):
+    model: ClassVar[str] = " of texts"
+    row: ClassVar[str] = "text"
+    learned: ClassVar[int] = sys.maxsize  # all, to tell whether a sample is one of them
 
-    Args:
-        folder: the run directory.
-        estimator: trained, of texts.
-        texts: to show, (N,): best those that training did not see. y: their conditions by name.
-        train: texts that training saw, which samples are held against.
-        results: of `estimator.evaluate`, with what `vaekit.kinds.text.rates.beside` adds if that is known; None: evaluated here.
-    """
-    folder = Path(folder)
-    known = {name: np.asarray(y[name]) for name in estimator.conditions_.named if name in y}
-    results = estimator.evaluate(texts, known, k=IW_SAMPLES) if results is None else results
-    words = have_words(texts)
-    some = varied(texts, words)
-    given = {name: values[some] for name, values in known.items()}
-    written = estimator.sample(WRITTEN, random_state=estimator.seed_)
-    latent = estimator.model_.latent_dim > 0
-    return write_page(
-        folder,
-        "text_report.html.j2",
-        estimator,
-        about=about(estimator, texts),
-        results=results,
-        curves=curves(estimator.history_),
-        samples=samples(estimator, written),
-        classes=classes(estimator),
-        words=words,
-        reconstructions=reconstructions(texts[some], estimator.reconstruct(texts[some], given), words)
-        if latent
-        else [],
-        interpolations=interpolations(estimator, texts[some]) if latent else [],
-        surprises=surprises(estimator, texts[some], given, words),
-        darkest=DARKEST,
-        copies=copies(written, texts, train),
-        units=units(results, np.asarray(results["kl_per_unit"])),
-        commands=commands(folder, estimator, texts[some]),
-    )
+    def contents(self) -> dict[str, Any]:
+        texts, estimator = self.held_out.x, self.estimator
+        words = have_words(texts)
+        rows = varied(texts, words)
+        some = texts[rows]
+        y = {name: self.held_out.conditions[name][rows] for name in self.conditions if name in self.held_out.conditions}
+        written = estimator.sample(WRITTEN, random_state=estimator.seed_)
+        latent = estimator.model_.latent_dim > 0
+        return {
+            "tokens": ", ".join(self.kind.describe()),
+            "cut": self.kind.cut,
+            "words": words,
+            "samples": samples(estimator, written),
+            "classes": classes(estimator),
+            "reconstructions": reconstructions(some, estimator.reconstruct(some, y), words) if latent else [],
+            "interpolations": interpolations(estimator, some) if latent else [],
+            "surprises": surprises(estimator, some, y, words),
+            "darkest": DARKEST,
+            "copies": copies(written, texts, self.train.x),
+        }
 
-
-def about(estimator: VAE, texts: np.ndarray) -> dict[str, Any]:
-    """Say in words what was trained on what."""
-    kind = estimator.kind_
-    what = "variational autoencoder" if estimator.model_.latent_dim else "language model"
-    model = f"{'conditional ' if estimator.conditions_.named else ''}{what} of texts"
-    return {
-        "model": model[0].upper() + model[1:],
-        "source": estimator.data_.get("source"),
-        "rows": f"{estimator.data_['rows']:,} texts",
-        "row": "text",
-        "tokens": ", ".join(kind.describe()),
-        "cut": kind.cut,
-        "given": list(estimator.conditions_.named),
-        "shown": f"{len(texts):,} texts",
-        **effort(estimator),
-    }
+    def commands(self) -> list[tuple[str, str]]:
+        run, texts = self.run, self.held_out.x
+        some = texts[varied(texts, have_words(texts))][:2].tolist()
+        a, b = (shlex.quote(text) for text in [*some, "one text", "another text"][:2])
+        words = some[0].split() if some else ["a", "word"]
+        gap = " ".join([*words[:1], "___", *words[2:]])
+        return [
+            ("Write texts", f"vaekit sample {run} -n 20 --temperature 0.8 --top-p 0.95"),
+            ("Score texts: nats a word, bits per character", f"vaekit score {run} {self.source} -o scores.csv"),
+            ("Walk from one text to another", f"vaekit interpolate {run} {a} {b} --steps 7"),
+            ("Compare with a language model of the same size", f"vaekit evaluate {run}"),
+            ("Put words where ___ stands, in Python", f"import vaekit; print(vaekit.load({self.path!r}).impute([{gap!r}]))"),
+        ]  # fmt: skip
 
 
 def varied(texts: np.ndarray, words: bool = True) -> np.ndarray:
@@ -100,7 +71,7 @@ def varied(texts: np.ndarray, words: bool = True) -> np.ndarray:
     return np.intersect1d(np.flatnonzero(usual), first)[:EXAMPLES]
 
 
-def samples(estimator: VAE, written: np.ndarray) -> list[tuple[float, list[str]]]:
+def samples(estimator: Any, written: np.ndarray) -> list[tuple[float, list[str]]]:
     """(temperature, texts)."""
     return [
         (
@@ -115,7 +86,7 @@ def samples(estimator: VAE, written: np.ndarray) -> list[tuple[float, list[str]]
     ]
 
 
-def classes(estimator: VAE) -> list[tuple[str, list[str]]]:
+def classes(estimator: Any) -> list[tuple[str, list[str]]]:
     """(class, texts written for it), of the first condition that is a label."""
     for name, condition in estimator.conditions_.named.items():
         if isinstance(condition, Label):
@@ -142,7 +113,7 @@ def reconstructions(
     return found
 
 
-def interpolations(estimator: VAE, texts: Sequence[str]) -> list[dict[str, Any]]:
+def interpolations(estimator: Any, texts: Sequence[str]) -> list[dict[str, Any]]:
     """Paths from one text to another; the ends are their reconstructions."""
     pairs = list(zip(texts[::2], texts[1::2], strict=False))[:PAIRS]
     return [{"a": a, "b": b, "steps": list(estimator.interpolate(a, b, STEPS))} for a, b in pairs]
@@ -150,7 +121,7 @@ def interpolations(estimator: VAE, texts: Sequence[str]) -> list[dict[str, Any]]
 
 @torch.no_grad()
 def surprises(
-    estimator: VAE, texts: np.ndarray, y: Mapping[str, Any], words: bool = True
+    estimator: Any, texts: np.ndarray, y: Mapping[str, Any], words: bool = True
 ) -> list[list[tuple[str, float]]]:
     """Each text as (word or character, -log p of its tokens given those before and the mean code, nats), the end of the text last."""
     kind, fitted = estimator.kind_, estimator.fitted_
@@ -199,19 +170,3 @@ def copies(written: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
         "searched": f"{len(train):,}",
         "nearest": nearest,
     }
-
-
-def commands(folder: Path, estimator: VAE, texts: Sequence[str]) -> list[tuple[str, str]]:
-    """(what it does, the command), ready to paste into a shell in the present folder."""
-    path = from_here(folder)
-    run, source = shlex.quote(path), shlex.quote(str(estimator.data_.get("source") or "SOURCE"))
-    a, b = (shlex.quote(text) for text in (*texts, "one text", "another text")[:2])
-    words = str(texts[0]).split() if len(texts) else ["a", "word"]
-    gap = " ".join([*words[:1], "___", *words[2:]])
-    return [
-        ("Write texts", f"vaekit sample {run} -n 20 --temperature 0.8 --top-p 0.95"),
-        ("Score texts: nats a word, bits per character", f"vaekit score {run} {source} -o scores.csv"),
-        ("Walk from one text to another", f"vaekit interpolate {run} {a} {b} --steps 7"),
-        ("Compare with a language model of the same size", f"vaekit evaluate {run}"),
-        ("Put words where ___ stands, in Python", f"import vaekit; print(vaekit.load({path!r}).impute([{gap!r}]))"),
-    ]

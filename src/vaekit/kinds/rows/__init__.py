@@ -126,6 +126,16 @@ class Rows(Kind):
         rows = self.conform(rows)
         return np.where(np.isnan(rows), self.unpack(x), rows)
 
+    @property
+    def in_words(self) -> str:
+        return f"rows of {len(self.mean)} number{'s' if len(self.mean) > 1 else ''}"
+
+    @property
+    def report(self) -> Any:
+        from vaekit.kinds.rows.report import RowsReport
+
+        return RowsReport
+
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, mlp
 

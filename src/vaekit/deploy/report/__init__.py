@@ -1,0 +1,104 @@
+"""The report of a run: one HTML file that opens anywhere, without a network and without scripts.
+
+What is on it says the kind of data, in a `vaekit.show.report.Report`, or else `PlainReport`. Here it is put on a page, with what
+every report has: how training went, the commands to go on with, and the settings.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from vaekit import __version__
+from vaekit.deploy.report.plain import PlainReport
+from vaekit.deploy.report.training import curves, units
+from vaekit.files import write_text
+from vaekit.fitted import Fitted
+from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
+from vaekit.recipes.source import held_out, learned_from
+from vaekit.runs import directory as runs
+from vaekit.show.words import duration, nats, number
+
+log = logging.getLogger(__name__)
+
+
+def report_run(folder: Path, estimator: Any) -> Path:
+    """Write report.html of a run, from rows of its own source."""
+    log.info("writing the report")
+    results = runs.read_evaluation(folder, estimator.fitted_)
+    if results is None:
+        rows = held_out(estimator, REPORT_ROWS)
+        results = evaluate(folder, estimator, rows, min(REPORT_SAMPLES, estimator.iw_samples))
+    wanted = estimator.kind_.report or PlainReport
+    train = learned_from(estimator, wanted.learned) if wanted.learned else None
+    return write_report(folder, estimator, held_out(estimator, wanted.most), results, train)
+
+
+def write_report(
+    folder: Path, estimator: Any, held_out: Any, results: Mapping[str, Any], train: Any = None, **options: Any
+) -> Path:
+    """Write `folder`/report.html.
+
+    Args:
+        folder: the run directory.
+        estimator: trained.
+        held_out: rows to show, best those that training did not see, as the kind's sources are read: a `Dataset`, a
+            `TimeSeries` or `Demonstrations`. Conditions that the model does not know still colour its latent map.
+        results: of `estimator.evaluate`.
+        train: such rows that it learned from. A table's report compares new rows with them, a texts' report looks for copies of them,
+            and a report of series shows them.
+        options: of the kind's report.
+    """
+    folder = Path(folder)
+    shown = (estimator.kind_.report or PlainReport)(estimator, held_out, results, from_here(folder), train, **options)
+    contents = {"results": results, **shown.contents()}
+    own = Path(inspect.getfile(type(shown))).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([own, Path(__file__).parent]), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"nats": nats, "number": number}
+    page = environment.get_template(shown.template).render(
+        name=folder.resolve().name,
+        date=datetime.now().strftime("%d %B %Y").lstrip("0"),
+        version=__version__,
+        source=runs.source_of(estimator.data_),
+        about={**shown.about(), **effort(estimator.fitted_)},
+        curves=curves(estimator.history_, keep=estimator.training().keep),
+        units=units(shown),
+        commands=shown.commands(),
+        settings=settings(estimator.fitted_),
+        **contents,
+    )
+    write_text(folder / runs.REPORT, page)
+    return folder / runs.REPORT
+
+
+def from_here(folder: Path) -> str:
+    """The run as a command names it."""
+    here = Path.cwd()
+    path = folder.resolve().relative_to(here) if folder.resolve().is_relative_to(here) else Path(folder.name)
+    return path.as_posix()
+
+
+def effort(fitted: Fitted) -> dict[str, Any]:
+    """How large the model is, and how long it was trained."""
+    last = fitted.history[-1] if fitted.history else None
+    return {
+        "epochs": int(last["epoch"]) if last else None,
+        "seconds": duration(last["seconds"]) if last else None,
+        "parameters": f"{sum(p.numel() for p in fitted.model.parameters()):,}",
+    }
+
+
+def settings(fitted: Fitted) -> list[tuple[str, str]]:
+    """Every setting that has a value, and the likelihood that "auto" chose."""
+    values = runs.config(fitted)
+    likelihood = {f"likelihood ({name})": value for name, value in values["likelihood"].items()}
+    return [(name, str(value)) for name, value in {**values["settings"], **likelihood}.items() if value is not None]
