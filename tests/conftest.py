@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from vaekit.cli import main
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.errors import UserError
 from vaekit.model import LatentModel
+from vaekit.sources.base import Dataset
 
 # Settings of a fit that takes no time.
 TINY: dict[str, Any] = {"latent_dim": 2, "size": "small", "epochs": 2, "sampler": "prior"}
@@ -244,6 +246,11 @@ def page():
         chromium = p.chromium.launch(executable_path=browser, args=arguments)
         yield chromium.new_page(viewport={"width": 390, "height": 800})
         chromium.close()
+
+
+def dataset(x: Any, y: Mapping[str, Any] | None = None) -> Dataset:
+    """Rows and their conditions, as a source is read."""
+    return Dataset(x, "", "data", None, {name: np.asarray(values) for name, values in (y or {}).items()}, [])
 
 
 def check_page(page: Any, path: Path, sections: set[str]) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 import vaekit
 from conftest import SCRIPT, check_page
-from vaekit.recipes.recipe import Recipe, report
+from vaekit.deploy.report import report_run, write_report
+from vaekit.recipes.recipe import Recipe
 from vaekit.robots.datasets import write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
 from vaekit.robots.environments import demonstrate
-from vaekit.robots.report import write_policy_report
 
 TINY: dict[str, Any] = {"latent_dim": 2, "size": {"width": 16, "heads": 2, "hidden": 32}, "epochs": 1}
 SECTIONS = {"training", "episodes", "latent", "units", "next", "settings"}
@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(tmp_path_factory.mktemp("work"))
         write_demonstrations(demonstrate("two-routes", 12), "two-routes")
         folder, policy = Recipe("two-routes", settings={**TINY, "kind": "actions"}).train(None, say=lambda line: None)
-        yield report(folder, policy).parent.resolve()
+        yield report_run(folder, policy).parent.resolve()
 
 
 def test_a_run_in_a_browser(run: Path, page: Any) -> None:
@@ -61,7 +61,7 @@ def test_a_run_in_a_browser(run: Path, page: Any) -> None:
 def test_it_is_written_again_from_the_run(run: Path) -> None:
     (run / "evaluation.json").unlink()
     (run / "report.html").unlink()
-    report(run, vaekit.load(run))
+    report_run(run, vaekit.load(run))
     assert 'id="latent"' in (run / "report.html").read_text(encoding="utf-8")
 
 
@@ -76,7 +76,7 @@ def test_other_policies(settings: dict[str, Any], missing: set[str], tmp_path: P
     """A camera, 14 numbers of hostile names, episodes of which one is as short as a chunk."""
     data = demonstrations(14, cameras=not missing)
     policy = vaekit.Policy(**{**TINY, **settings}).fit(data)
-    text = write_policy_report(tmp_path, policy, data, policy.evaluate(data[:1], k=2)).read_text(encoding="utf-8")
+    text = write_report(tmp_path, policy, data, policy.evaluate(data[:1], k=2)).read_text(encoding="utf-8")
     assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - missing
     assert SCRIPT not in text
     assert "The first 12 of 14 numbers of an action." in text
@@ -89,4 +89,4 @@ def test_an_episode_of_one_frame(tmp_path: Path) -> None:
     data = demonstrations()
     policy = vaekit.Policy(**TINY).fit(data)
     one = Demonstrations(data.actions[:1], {name: v[:1] for name, v in data.observations.items()}, np.array([1]))
-    assert 'id="latent"' in write_policy_report(tmp_path, policy, one).read_text(encoding="utf-8")
+    assert 'id="latent"' in write_report(tmp_path, policy, one, policy.evaluate(one, k=2)).read_text(encoding="utf-8")

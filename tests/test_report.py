@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 from PIL import Image
+from scipy.io import wavfile
 from sklearn.datasets import load_digits
 
 import vaekit
-from conftest import SCRIPT, check_page
+from conftest import SCRIPT, check_page, dataset
 from vaekit.deploy.report import write_report
-from vaekit.show.drawing import grid, png_data_uri, save_gif
+from vaekit.kinds.rows import Rows
+from vaekit.show.drawing import grid, picture, save_gif
 
 TINY: dict[str, Any] = {"latent_dim": 3, "size": "small"}
 SECTIONS = {
@@ -28,7 +33,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = load_digits()
     x, y = data.images[:256].astype(np.uint8), np.array([SCRIPT, "$a_b$", "a & b"])[data.target[:256] % 3]
     model = vaekit.CVAE(**TINY, epochs=6).fit(x, y)
-    return write_report(tmp_path_factory.mktemp("<b>run"), model, x, {"y": y})
+    return write_report(tmp_path_factory.mktemp("<b>run"), model, dataset(x, {"y": y}), model.evaluate(x, y, k=2))
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +48,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "place": rng.normal(size=(120, 2)),
     }
     columns = [f"a rather long name of column {i} <b>" for i in range(15)]
-    model = vaekit.CVAE(**TINY, epochs=2).fit_rows(x, y, columns=columns)
-    return write_report(tmp_path_factory.mktemp("rows"), model, x, y)
+    model = vaekit.CVAE(**TINY, epochs=2).fit_rows(Rows, {}, x, y, columns=columns)
+    return write_report(tmp_path_factory.mktemp("rows"), model, dataset(x, y), model.evaluate(x, y, k=2))
 
 
 @pytest.mark.parametrize(("name", "missing"), [("digits", set()), ("rows", {"interpolations"})])
@@ -72,7 +77,7 @@ def test_five_rows_of_one_column(latent_dim: int, tmp_path: Path) -> None:
     x = np.arange(40.0)[:, None]
     model = vaekit.VAE(latent_dim, size="small", epochs=1).fit(x)
     x[1] = np.nan
-    text = write_report(tmp_path, model, x[:5], {}).read_text(encoding="utf-8")
+    text = write_report(tmp_path, model, dataset(x[:5]), model.evaluate(x[:5], k=2)).read_text(encoding="utf-8")
     assert f"vaekit sample {tmp_path.name} -n 64 -o samples.csv" in text
 
 
@@ -83,10 +88,52 @@ def test_pictures_without_condition_validation_or_history(channels: int, tmp_pat
     model = vaekit.VAE(2, size="small", epochs=1, validation=0).fit(x)
     results = model.evaluate(x[:5], k=2)
     known = {"colours": np.arange(5) / 7}  # what the model does not know can still colour its map
-    text = write_report(tmp_path, model, x[:5], known, results).read_text(encoding="utf-8")
+    text = write_report(tmp_path, model, dataset(x[:5], known), results).read_text(encoding="utf-8")
     assert "coloured by colours" in text
     model.fitted_.history = []
-    assert 'id="training"' not in write_report(tmp_path, model, x[:5], {}, results).read_text(encoding="utf-8")
+    assert 'id="training"' not in write_report(tmp_path, model, dataset(x[:5]), results).read_text(encoding="utf-8")
+
+
+class Lines(Rows):
+    """Rows of numbers, as a kind of data that says nothing about its report."""
+
+    noun = "lines"
+    report = None
+
+
+class Sounds(Lines):
+    """The same, which people hear."""
+
+    noun = "sounds"
+
+    def preview(self, rows: np.ndarray, label: str) -> Markup:
+        players = []
+        for row in rows:
+            file = io.BytesIO()
+            wavfile.write(file, 8000, row.astype(np.float32))
+            data = base64.b64encode(file.getvalue()).decode()
+            players.append(
+                Markup('<audio controls aria-label="{}" src="data:audio/wav;base64,{}">').format(label, data)
+            )
+        return Markup("").join(players)
+
+
+@pytest.mark.parametrize(("kind", "shown"), [(Lines, "[0. 0. 0.]"), (Sounds, None)])
+def test_a_kind_without_a_report_gets_the_plain_one(
+    kind: type[Rows], shown: str | None, tmp_path: Path, page: Any
+) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    x[0] = 0
+    y = np.array([SCRIPT, "b"])[np.arange(60) % 2]
+    model = vaekit.CVAE(**TINY, epochs=1).fit_rows(kind, {}, x, {"y": y})
+    held_out = dataset(x[:5], {"y": y[:5]})
+    check_page(page, write_report(tmp_path, model, held_out, model.evaluate(x, y, k=2)), SECTIONS)
+    assert f"From one {kind.noun[:-1]} to another" in page.inner_text("#interpolations")
+    if shown:
+        assert shown in page.inner_text("#reconstructions")
+    else:
+        page.wait_for_function("[...document.querySelectorAll('audio')].every(a => a.readyState > 0)")
+        assert page.evaluate("document.querySelectorAll('#reconstructions audio').length") == 10
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int32"])
@@ -101,7 +148,7 @@ def test_grid(dtype: str, channels: tuple[int, ...], mode: str) -> None:
     assert (one[33:65, :24] == 255).all()
     if mode != "RGBA":  # a transparent black shows what is behind it
         assert (one[:32, :24] == 0).all()
-    assert png_data_uri(image).startswith("data:image/png;base64,")
+    assert picture(image, 'a "b"').startswith('<img class="pixels" src="data:image/png;base64,')
 
 
 def test_grid_chooses_its_own_form() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from vaekit.deploy.table_report import write_table_report
 
 import vaekit
-from conftest import SCRIPT, TINY, check_page, people
+from conftest import SCRIPT, TINY, check_page, dataset, people
+from vaekit.deploy.report import write_report
+from vaekit.frame import to_frame
 from vaekit.kinds.table.synthesis import SENTENCES, two_sample, verdict
 
 SECTIONS = {
@@ -21,13 +22,23 @@ SECTIONS = {
 }  # fmt: skip
 
 
+def report(folder: Path, model: Any, train: Any, holdout: Any, target: str | None = None) -> Path:
+    """Write the report of a model that was trained on an Arrow table, whose conditions are columns, too."""
+    parts = []
+    for rows in (holdout, train):
+        y = {name: rows[name].to_pylist() for name in model.conditions_.named}
+        parts.append(dataset(to_frame(rows.select(model.kind_.columns)), y))
+    results = model.evaluate(parts[0].x, parts[0].conditions, k=2)
+    return write_report(folder, model, parts[0], results, parts[1], target=target)
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Numbers, dates, words, gaps, and a column whose name and classes are hostile."""
     hostile = pa.array(np.resize([SCRIPT, "$a_b$", "a & b"], 400))
     train, holdout = (people(400, seed).append_column(SCRIPT, hostile) for seed in (0, 1))
     model = vaekit.VAE(**TINY).fit(train)
-    return write_table_report(tmp_path_factory.mktemp("<b>run"), model, train, holdout, target="pay")
+    return report(tmp_path_factory.mktemp("<b>run"), model, train, holdout, target="pay")
 
 
 def test_in_a_browser(written: Path, page: Any) -> None:
@@ -64,9 +75,9 @@ def test_given_a_condition_and_many_columns(tmp_path: Path) -> None:
     kind = np.array(["a", "b"])[rng.integers(0, 2, 200)]
     model = vaekit.CVAE(**TINY).fit(wide, {"kind": kind})
     rows = wide.append_column("kind", pa.array(kind))
-    path = write_table_report(tmp_path, model, rows.slice(0, 150), rows.slice(150), target="kind")
+    path = report(tmp_path, model, rows.slice(0, 150), rows.slice(150), target="kind")
     text = path.read_text(encoding="utf-8")
-    assert "given <b>kind</b>" in text
+    assert "given <b>kind (2 classes)</b>" in text
     assert "The 24 least alike of 31 columns." in text
     assert "The first 24 of 31 columns." in text
 
@@ -74,15 +85,15 @@ def test_given_a_condition_and_many_columns(tmp_path: Path) -> None:
 def test_one_column(tmp_path: Path) -> None:
     table = pa.table({"x": np.random.default_rng(0).normal(size=100)})
     model = vaekit.VAE(**TINY).fit(table)
-    text = write_table_report(tmp_path, model, table.slice(0, 60), table.slice(60)).read_text(encoding="utf-8")
+    text = report(tmp_path, model, table.slice(0, 60), table.slice(60)).read_text(encoding="utf-8")
     assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"pairs", "gaps"}
 
 
 def test_three_rows_and_a_last_column_of_names(tmp_path: Path) -> None:
     table = pa.table({"x": [1.5, 2.5, 4.0], "name": ["ann", "bob", "bob"]})
-    text = write_table_report(tmp_path, vaekit.VAE(**TINY).fit(table), table, table).read_text(encoding="utf-8")
+    text = report(tmp_path, vaekit.VAE(**TINY).fit(table), table, table).read_text(encoding="utf-8")
     assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"two-sample", "gaps"} | {"left-out"}
     assert "3 rows are too few to tell two tables apart" in text
     names = pa.table({"name": [f"n{i % 30}" for i in range(60)]})
-    text = write_table_report(tmp_path, vaekit.VAE(**TINY).fit(names), names, names).read_text(encoding="utf-8")
+    text = report(tmp_path, vaekit.VAE(**TINY).fit(names), names, names).read_text(encoding="utf-8")
     assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"pairs", "efficacy", "gaps"}

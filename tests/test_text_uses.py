@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vaekit.deploy.text_report import reconstructions, surprises, write_text_report
 
 import vaekit
-from conftest import SCRIPT, check_page
+from conftest import SCRIPT, check_page, dataset
+from vaekit.deploy.report import write_report
 from vaekit.errors import UserError
 from vaekit.kinds.text.fill_in import GAP, Reader, candidates
 from vaekit.kinds.text.rates import beside, text_lines
+from vaekit.kinds.text.report import reconstructions, surprises
 from vaekit.recipes.comparison import comparison, language_model
 from vaekit.recipes.evaluate import evaluate
 from vaekit.recipes.recipe import Recipe
@@ -257,7 +258,9 @@ def written(tmp_path_factory):
     )
     vae.fit(texts, {"kind": labels})
     rows = np.array(texts, dtype=object)
-    return write_text_report(tmp_path_factory.mktemp("<b>run"), vae, rows[:30], {"kind": labels[:30]}, rows[30:])
+    results = vae.evaluate(rows[:30], labels[:30], k=2)
+    shown = dataset(rows[:30], {"kind": labels[:30]})
+    return write_report(tmp_path_factory.mktemp("<b>run"), vae, shown, results, dataset(rows[30:]))
 
 
 def test_the_report_holds_any_text_and_stands_alone(written):
@@ -306,7 +309,8 @@ def test_texts_without_spaces_are_judged_by_characters(tmp_path):
     assert found["bits_per_character"] == pytest.approx(found["iw_nll"] * 27 / found["characters"] / np.log(2))
     assert not any("word" in line for line in text_lines(found | beside(found, vae.score_samples(texts))))
     rows = np.array(texts, dtype=object)
-    html = write_text_report(tmp_path, vae, rows[:9], {}, rows[9:]).read_text()
+    results = vae.evaluate(rows[:9], k=2)
+    html = write_report(tmp_path, vae, dataset(rows[:9]), results, dataset(rows[9:])).read_text()
     assert "Perplexity" not in html
     assert "of the characters" in html
     (judged,) = surprises(vae, rows[:1], {}, words=False)

@@ -1,1 +1,1 @@
-"""What leaves vaekit: reports and picture files."""
+"""What leaves vaekit: reports."""
