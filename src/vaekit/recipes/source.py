@@ -9,7 +9,6 @@ from typing import Any
 from vaekit import sources
 from vaekit.errors import UserError
 from vaekit.files import to_yaml
-from vaekit.frame import Frame
 from vaekit.runs import directory as runs
 from vaekit.sources.base import from_here
 

@@ -50,8 +50,6 @@ class Report:
     """Held-out rows that it asks for at most."""
     learned: ClassVar[int] = 0
     """Training rows that it asks for at most; of series all of them."""
-    ending: ClassVar[str] = ".csv"
-    way: ClassVar[str] = "path.csv"
 
     def contents(self) -> dict[str, Any]:
         """What the template shows beside what is on every page."""
@@ -71,18 +69,18 @@ class Report:
 
     def commands(self) -> list[tuple[str, str]]:
         """(what it does, the command), ready to paste into a shell in the present folder."""
-        run, source = self.run, self.source
+        run, source, ending = self.run, self.source, self.kind.endings[0]
         a, b = (shlex.quote(f"{self.raw_source}[{i}]") for i in (0, 1))
         known = [shlex.quote(f"{n}={c.classes[0]}") for n, c in self.conditions.items() if isinstance(c, Label)]
         new, one = (f" -c {known[0]}", ", of one class") if known else ("", "")
         return [
-            (f"Draw new rows{one}", f"vaekit sample {run} -n 64{new} -o samples{self.ending}"),
+            (f"Draw new rows{one}", f"vaekit sample {run} -n 64{new} -o samples{ending}"),
             ("Turn rows into latent codes", f"vaekit encode {run} {source} -o codes.csv"),
             (
                 "Pass rows through the latent and back",
-                f"vaekit reconstruct {run} {source} -o reconstructions{self.ending}",
+                f"vaekit reconstruct {run} {source} -o reconstructions{ending}",
             ),
-            ("Walk from one row to another", f"vaekit interpolate {run} {a} {b} -o {self.way}"),
+            ("Walk from one row to another", f"vaekit interpolate {run} {a} {b} -o path{ending}"),
             ("Find odd rows: those with the lowest score", f"vaekit score {run} {source} -o scores.csv"),
             ("Measure the model with more samples", f"vaekit evaluate {run} --k 5000"),
             ("Go on in Python", f"import vaekit; model = vaekit.load({self.path!r})"),

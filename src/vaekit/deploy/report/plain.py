@@ -14,8 +14,6 @@ class PlainReport(Report):
     """Rows and what comes back of them, new rows, a latent map, ways from row to row, and what each latent unit does."""
 
     template: ClassVar[str] = "plain.html.j2"
-    ending: ClassVar[str] = ".png"
-    way: ClassVar[str] = "strip.gif"
 
     def contents(self) -> dict[str, Any]:
         group, units = self.traversed(self.kind.preview_rows)
