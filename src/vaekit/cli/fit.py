@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from vaekit.cli.common import PLACE, SOURCE_HELP, app, given, option, say
 from vaekit.errors import UserError, note
-from vaekit.settings.options import DATA, MODEL
+from vaekit.settings.options import DATA, LABELS, MODEL
 
 
 def fit(
@@ -21,10 +21,10 @@ def fit(
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA, **PLACE)] = None,
     config: Annotated[Path | None, option("Read settings from a YAML file, such as a run's config.yaml; options on the command line win.", panel=DATA)] = None,
     print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,
-    comparison: Annotated[bool, option("With --label-column: compare with a classifier that is trained on the labelled rows alone, for as many steps.", "--comparison/--no-comparison", panel=DATA)] = True,
+    comparison: Annotated[bool, option("Compare with a classifier that is trained on the labelled rows alone, for as many steps.", "--comparison/--no-comparison", panel=LABELS)] = True,
     report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
-    preset: Annotated[str | None, option("A named set of settings: act (ACT as published, for --kind actions) or m2 (M2 as published, for --label-column).", panel=MODEL)] = None,
-    set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL)] = None,
+    preset: Annotated[str | None, option("A named set of settings: act (ACT as published, for --kind actions) or m2 (M2 as published, for --label-column).", panel=MODEL, metavar="TEXT")] = None,
+    set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL, metavar="TEXT")] = None,
     resume: Annotated[bool, option("Continue the run in --out; the result is the same to the bit.", "--resume")] = False,
     **settings: Any,
 ) -> None:  # fmt: skip
@@ -106,7 +106,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     more = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=None,
-            annotation=Annotated[o.type | None, option(o.help, *o.flags, panel=o.option.panel)],
+            annotation=Annotated[o.type | None, option(o.help, *o.flags, panel=o.option.panel, metavar=o.metavar)],
         )
         for name, o in offered().items()
     ]  # fmt: skip

@@ -56,24 +56,23 @@ class Learner(BaseEstimator):
     )
     _: KW_ONLY
     kind: Part = setting(
-        "auto", "The kind of data. auto recognises it, except for series (windows of measurements over time) and actions (a "
-        "policy that is learned from demonstrations of a robot): name these.", DATA,
+        "auto", "The kind of data. auto recognises all but series (windows of measurements over time) and actions (demonstrations "
+        "of a robot, for a policy).", DATA,
     )  # fmt: skip
-    size: str = setting("base", "Size of the networks; published is that of the paper, for policies.", MODEL)
+    size: str = setting("base", "Size of the networks. published: as in the paper, for policies.", MODEL)
     likelihood: Part = setting(
-        "auto", "The distribution of the data given z: auto takes what suits the data, such as normal (with a learned scale) for "
-        "numbers, mixed (one distribution per column) for tables, autoregressive (errors depend on earlier ones) for series "
-        "and causal (token by token) for texts.", MODEL,
+        "auto", "The distribution of the data given z. auto: normal (with a learned scale), mixed (one distribution per column) for "
+        "tables, autoregressive (errors depend on earlier ones) for series, causal (token by token) for texts.", MODEL,
     )  # fmt: skip
     prior: Part = setting(
-        "standard", "The distribution of z; conditional is a Normal that is learned from the condition.", MODEL
+        "standard", "The distribution of z. conditional: a Normal that is learned from the condition.", MODEL
     )
     posterior: Part = setting(
         "normal",
-        "The distribution of z given the data: full is a Normal with a covariance; iaf and maf are flows.",
+        "The distribution of z given the data. full: a Normal with a covariance; iaf and maf: flows.",
         MODEL,
     )
-    objective: Part = setting("auto", "What training maximises: auto is kl_floor for texts, and elbo for the others.")
+    objective: Part = setting("auto", "What training maximises. auto: kl_floor for texts, else elbo.")
     epochs: Many | None = setting(
         None, "Passes over the data. Default: as many as 4000 steps take, at least 50; at least 20 for texts."
     )

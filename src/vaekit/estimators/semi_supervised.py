@@ -23,7 +23,7 @@ from vaekit.estimators.vae import VAE
 from vaekit.fitted import ROWS_AT_ONCE
 from vaekit.nets.population import is_known
 from vaekit.runs import directory
-from vaekit.settings.options import MODEL, setting
+from vaekit.settings.options import LABELS, setting
 from vaekit.structures.semi_supervised import (
     SemiSupervisedClassifier,
     SemiSupervisedModel,
@@ -42,19 +42,11 @@ SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_targe
 class SemiSupervised(VAE):
     """What both estimators share; a subclass says how y becomes a condition, and what is predicted."""
 
-    consistency: float = setting(
-        1.0, "With --label-column: weight of predicting the same for rows that are close.", MODEL
-    )
-    generative: float = setting(
-        0.0, "With --label-column: how much the classifier learns from the bound; 1 is M2 as published.", MODEL
-    )
-    label_weight: float = setting(1.0, "With --label-column: weight of the labels against the bound.", MODEL)
-    calibrate: bool = setting(
-        True, "With --label-column: train a second classifier to calibrate the probabilities.", MODEL
-    )
-    radius: float = setting(
-        0.3, "With --label-column: rows are close within this share of the spread of the data.", MODEL
-    )
+    consistency: float = setting(1.0, "Weight of predicting the same for rows that are close.", LABELS)
+    generative: float = setting(0.0, "How much the classifier learns from the bound; 1 is M2 as published.", LABELS)
+    label_weight: float = setting(1.0, "Weight of the labels against the bound.", LABELS)
+    calibrate: bool = setting(True, "Train a second classifier to calibrate the probabilities.", LABELS)
+    radius: float = setting(0.3, "What is close, as a share of the spread of the data.", LABELS)
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **PARTS,

@@ -55,12 +55,20 @@ class Offered:
         )
 
     @property
+    def metavar(self) -> str | None:
+        """What stands for the value in the help: a file's path and one of several words are text, too."""
+        return {int: "INT", float: "FLOAT", bool: None}.get(self.type, "TEXT")
+
+    @property
     def help(self) -> str:
-        said = [self.option.help]
+        said, (usual, *others) = [self.option.help], self.defaults
         if self.choices:
-            said.append(f"One of {', '.join(self.choices)}.")
-        if self.defaults:
-            said.append(f"Default: {self.defaults}.")
+            named = (f"{each} (default)" if each == usual else each for each in self.choices)
+            said.append(f"One of {', '.join(named)}.")
+        elif usual:
+            others = [usual, *others]
+        if others:
+            said.append(f"Default: {'; '.join(others)}.")
         return " ".join(said)
 
     @property
@@ -72,8 +80,8 @@ class Offered:
         return list(dict.fromkeys(chain(*literals, lists.get(self.name, ()), *registries)))
 
     @property
-    def defaults(self) -> str:
-        """The default, and those that differ from it for data of some kind: "128; 512 for tables"."""
+    def defaults(self) -> list[str]:
+        """The default, and those that differ from it for data of some kind: "128", "512 for tables"."""
         found: dict[Any, list[str]] = {}
         for kind in () if self.owner is Recipe else kinds().values():
             own, training = (
@@ -83,7 +91,7 @@ class Offered:
             if value not in (None, kind.name):
                 found.setdefault(value, []).append(kind.noun)
         first, *others = sorted(found, key=lambda value: -len(found[value])) or [self.default]
-        return "; ".join([as_text(first), *(f"{as_text(v)} for {' and '.join(found[v])}" for v in others)])
+        return [as_text(first), *(f"{as_text(value)} for {' and '.join(found[value])}" for value in others)]
 
     def put(self, recipe: Recipe, value: Any) -> None:
         """Set it in a recipe."""

@@ -20,7 +20,7 @@ from vaekit.kinds import Kind, kind_part, kinds
 from vaekit.runs import directory as runs
 from vaekit.runs.load import load, moved_settings
 from vaekit.settings.limits import Positive, check_all, hints_of
-from vaekit.settings.options import DATA, setting
+from vaekit.settings.options import DATA, LABELS, POLICIES, setting
 from vaekit.settings.parse import parse_map, parse_size, parse_value
 from vaekit.settings.parts import options_of
 from vaekit.sources.base import Dataset, from_here
@@ -56,11 +56,11 @@ class Recipe:
     label_column: str | None = setting(
         None,
         "Learn to predict this label or column, NAME or NAME:number. The model also learns from rows without it.",
-        DATA,
+        LABELS,
     )
     labels: int | None = setting(
         None, "Keep this many labels, chosen by the seed, and hide the others. Each class keeps the same number, or all that it "
-        "has.", DATA,
+        "has.", LABELS,
     )  # fmt: skip
     column: str | None = setting(
         None,
@@ -77,15 +77,11 @@ class Recipe:
     )
     resize: tuple[int, int] | None = setting(None, "Resize all pictures to WIDTHxHEIGHT.", DATA, parse=parse_size)
     map: dict[str, str] | None = setting(
-        None, "Demonstrations: the names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
-        "joins two vectors.", DATA, parse=parse_map,
+        None, "The names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
+        "joins two vectors.", POLICIES, parse=parse_map,
     )  # fmt: skip
-    fps: Positive | None = setting(
-        None, "Demonstrations: frames per second, if SOURCE does not say. Default: 50.", DATA
-    )
-    trim: bool = setting(
-        False, "Demonstrations: leave out the beginning of each episode, until the actions change.", DATA
-    )
+    fps: Positive | None = setting(None, "Frames per second, if SOURCE does not say. Default: 50.", POLICIES)
+    trim: bool = setting(False, "Leave out the beginning of each episode, until the actions change.", POLICIES)
     strict: bool = setting(False, "Stop at a picture that cannot be read or an episode that cannot be used.", DATA)
     init: str | None = setting(
         None, "Continue training the model of this run, or a checkpoint of ACT (LeRobot's or the original's). It keeps its "

@@ -39,7 +39,7 @@ from vaekit.robots.demonstrations import (
 from vaekit.robots.draws import draw
 from vaekit.robots.health import Setup, action_spread, policy_verdict
 from vaekit.settings.limits import Share
-from vaekit.settings.options import MODEL, setting
+from vaekit.settings.options import POLICIES, setting
 from vaekit.settings.parts import Part, choose
 from vaekit.sources.pictures import resized
 from vaekit.training import Data
@@ -92,25 +92,22 @@ class Policy(Learner, Actor):
 
     kind: Part = "actions"
     size: str | Mapping[str, Any] = "base"  # type: ignore[assignment]
-    chunk_size: int | None = setting(
-        None, "Policies: number of actions in a chunk. Default: two seconds of actions.", MODEL
-    )
+    chunk_size: int | None = setting(None, "Number of actions in a chunk. Default: two seconds of actions.", POLICIES)
     observations: Sequence[str] | None = None
     prior: Part = "mixture"
     objective: Part = "elbo"
     batch_size: int = 64
     patience: Share = 1.0
     z: Literal["episode", "chunk", "mean"] = setting(
-        "episode", "Policies: how z is chosen at use: drawn once per episode, once per chunk, or the mean.", MODEL
+        "episode", "How z is chosen at use: drawn per episode or per chunk, or the mean.", POLICIES
     )
-    temperature: float = setting(
-        1.0, "Policies: factor for the spread of the distribution that z is drawn from.", MODEL
-    )
-    execute: str | int = setting("ensemble", "Policies: ensemble, or how many actions of each chunk to play.", MODEL)
+    temperature: float = setting(1.0, "Factor for the spread of the distribution that z is drawn from.", POLICIES)
+    execute: str | int = setting("ensemble", "How many actions of each chunk to play, or ensemble.", POLICIES)
     backbone: Part = setting(
-        "resnet18", "Policies with cameras: their network; --backbone.weights FILE starts from ImageNet weights with "
-        "torchvision's names.", MODEL,
-    )  # fmt: skip
+        "resnet18",
+        "The network of cameras; --backbone.weights FILE starts from ImageNet weights with torchvision's names.",
+        POLICIES,
+    )
 
     sees: ClassVar[str] = "observations"
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {

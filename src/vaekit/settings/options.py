@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 DATA, MODEL, TRAINING, DEVICES = "Data", "Model", "Training", "Devices"
+LABELS, POLICIES = "Few labels, with --label-column", "Policies, with --kind actions"
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Training:
     like_lengths: bool = False
     seed: Seed = 0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = setting(
-        "auto", "Numerical precision: auto is bf16-mixed if the hardware computes in it.", DEVICES
+        "auto", "Numerical precision. auto: bf16-mixed, if the hardware has it.", DEVICES
     )
     device: str = "auto"
     devices: int = setting(1, "Number of devices on each node.", DEVICES)
