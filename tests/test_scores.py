@@ -329,7 +329,7 @@ def test_a_calibration_is_of_these_weights_and_whole(run, table, tmp_path):
     assert (len(odd.scores), len(odd.usual)) == (500, 3)
     odd.write(path)
     again = Calibration.find(tmp_path, [vk.load(run).fitted_], "path")
-    first, second = (o.judge(data[:20].x, shares=True) for o in (odd, again))
+    first, second = (next(o.judge(data[:20], shares=True)) for o in (odd, again))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
     other = vk.load(run)
@@ -371,6 +371,18 @@ def test_exemplars_at_the_command_line_are_the_rows_that_the_run_learned_from(ru
         np.testing.assert_allclose(pyarrow.csv.read_csv(out)["score"], new_score("loglik", vae)(vae, new), rtol=1e-9)
     finally:
         (table / "away.csv").rename(table / "train.csv")
+
+
+def test_rows_that_a_score_learned_from_never_calibrate_it(run, table):
+    """Exemplars without training rows are one half of the normal rows, each time anew, and the other half gives the p-values."""
+    data = vk.read(str(table / "new.csv"))
+    odd = Calibration([vk.load(run).fitted_], "exemplars")
+    for _ in range(2):
+        odd.calibrate((data, np.arange(100)), "here")
+        assert len(odd.scores) == len(odd.score.learned["loc"]) == 50
+    odd.calibrate((data, np.arange(100)), "here", (data, np.array([100, 101])))
+    odd.calibrate((data, np.arange(90)), "there")  # what was learned from training rows is kept
+    assert (len(odd.scores), len(odd.score.learned["loc"])) == (90, 2)
 
 
 def test_score_takes_the_calibration_of_a_saved_detector(table, tmp_path, monkeypatch):

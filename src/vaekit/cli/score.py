@@ -62,7 +62,7 @@ def score(
     say(f"note: there are no p-values ({why_not}): give normal rows with --calibrate" if why_not else about(odd))
     if fdr is not None and (why := limits(odd, source, len(data), fdr)):
         note(why)
-    judged = odd.judge_all(data, shares=contributions, track=partial(track, what="score"))
+    judged = odd.judge(data, shares=contributions, track=partial(track, what="score"))
     if fdr is None and path.suffix.lower() != ".npy":
         write_pieces(path, map(pa.table, judged))
     else:

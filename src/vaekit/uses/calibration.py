@@ -51,6 +51,7 @@ class Calibration:
         scores: of the normal rows, (n,); empty before `calibrate`.
         usual: the median of each value's contribution among them, in the form of a row; empty if nobody asked for it.
         origin: where they came from, in words.
+        trained: whether the score learned from training rows.
     """
 
     def __init__(self, fitteds: Sequence[Fitted], name: str = "auto", **options: Any):
@@ -58,7 +59,7 @@ class Calibration:
         self.parts = [new_score(name, fitted, **options) for fitted in fitteds]
         self.score, self.kind = self.parts[0], self.fitteds[0].kind
         self.scores = self.usual = np.zeros(0)
-        self.origin = ""
+        self.origin, self.trained = "", False
 
     def calibrate(
         self, normal: Part, origin: str, training: Part | None = None, *, shares: bool = False, track: Any = list
@@ -67,14 +68,15 @@ class Calibration:
 
         Args:
             normal: their scores give the p-values. Some scores learn from one half of them, and the other half is scored.
-            training: training rows, for a score that learns from those. Without them it keeps what it learned before, or else
-                learns from half of the normal rows.
+            training: training rows, for a score that learns from those. Without them it keeps what it learned from training rows
+                before, or else learns from half of the normal rows.
             shares: whether to learn the usual contributions.
             track: wraps the list of pieces of work, to show how far it has come.
         """
         data, index = normal[0], self._draw(normal[1], self.kind.calibration_rows)
         learn = training if self.score.of_training else None
-        if self.score.learns and not learn and not (self.score.of_training and self.score.learned):
+        self.trained = self.trained or bool(learn)
+        if self.score.learns and not self.trained:
             half, index = np.array_split(index, 2)
             if len(half) < 2 or not len(index):
                 raise UserError(
@@ -112,26 +114,24 @@ class Calibration:
         found = contributions(self.fitteds[0], X, y)
         return np.where(found == 0, 0.0, found - self.usual) if len(self.usual) else found
 
-    def judge(self, X: Any, y: Any = None, *, shares: bool = False) -> dict[str, np.ndarray]:
-        """Columns (N,) by name: "score"; "p_value" if there are scores of normal rows; with `shares`, "contribution_NAME" for each
-        column of the data."""
-        score = self.score_samples(X, y)
-        found = {"score": score}
-        if len(self.scores):
-            found["p_value"] = p_values(score, self.scores)
-        if shares:
-            columns = zip(self.kind.value_names, self.contributions(X, y).T, strict=True)
-            found |= {f"contribution_{name}": values for name, values in columns}
-        return found
+    def judge(self, data: Any, *, shares: bool = False, track: Any = list) -> Iterator[dict[str, np.ndarray]]:
+        """Columns (n,) by name for the rows of a `Dataset`, piece by piece, so that a file is never in memory as a whole.
 
-    def judge_all(self, data: Any, *, shares: bool = False, track: Any = list) -> Iterator[dict[str, np.ndarray]]:
-        """`judge` for a `Dataset`, piece by piece, with the numbers ("row") and names of the rows. A file is never in memory as a whole."""
+        They are "row" (the number of the row), the names of the rows, "score", for "loglik" the same in other units, "p_value" if
+        there are scores of normal rows, and with `shares` "contribution_NAME" for each column of the data.
+        """
         for rows, x, y in self._pieces(data, track):
-            names = {name: values[rows] for name, values in data.names.items()}
-            found = self.judge(x, y, shares=shares)
-            loglik, score = self.score.name == "loglik", found["score"]
-            units = self.kind.score_columns(data.x, rows, score) if loglik else {}
-            yield {"row": np.arange(rows.start, rows.stop), **names, "score": score, **units, **found}
+            score = self.score_samples(x, y)
+            found = {"row": np.arange(rows.start, rows.stop)}
+            found |= {name: values[rows] for name, values in data.names.items()} | {"score": score}
+            if self.score.name == "loglik":
+                found |= self.kind.score_columns(data.x, rows, score)
+            if len(self.scores):
+                found["p_value"] = p_values(score, self.scores)
+            if shares:
+                columns = zip(self.kind.value_names, self.contributions(x, y).T, strict=True)
+                found |= {f"contribution_{name}": values for name, values in columns}
+            yield found
 
     def _pieces(self, data: Any, track: Any) -> Iterator[tuple[slice, Any, dict[str, np.ndarray]]]:
         """The rows of a `Dataset`, piece by piece: which they are, their x and their conditions."""
@@ -146,7 +146,8 @@ class Calibration:
         """Keep it, and `arrays` and `about` with it."""
         learned = {f"{i}.{name}": value for i, part in enumerate(self.parts) for name, value in part.learned.items()}
         own = {"scores": self.scores, "usual": self.usual, **learned, **(arrays or {})}
-        keep(path, self.fitteds, own, score=self.score.name, options=self.options, origin=self.origin, **about)
+        said = {"score": self.score.name, "options": self.options, "origin": self.origin, "trained": self.trained}
+        keep(path, self.fitteds, own, **said, **about)
 
     @classmethod
     def rebuilt(
@@ -155,6 +156,7 @@ class Calibration:
         """What `write` kept, as `kept` hands it over."""
         self = cls(fitteds, about["score"], **about["options"])
         self.scores, self.usual, self.origin = arrays["scores"], arrays["usual"], about["origin"]
+        self.trained = about["trained"]
         for i, part in enumerate(self.parts):
             part.learned = {name.removeprefix(f"{i}."): v for name, v in arrays.items() if name.startswith(f"{i}.")}
         return self
