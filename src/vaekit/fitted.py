@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vaekit.conditions import FAR, Conditions
-from vaekit.distributions import LIKELIHOODS, Likelihood
+from vaekit.distributions import LIKELIHOODS, Likelihood, normal_noise
 from vaekit.errors import UserError
 from vaekit.files import digest
-from vaekit.training.data import Data, fixed_uniform, rows_at_once
+from vaekit.training.data import Data, fixed_uniform, generator, rows_at_once
 from vaekit.training.devices import chosen_device
 
 ROWS_AT_ONCE = 1024  # at most
@@ -120,6 +121,25 @@ class Fitted:
         """The posterior means of rows X, (N, latent_dim), on the CPU."""
         model, data = self.precise(), self.pack(X, y)
         return torch.cat([model.posterior(c.x, c.y, c.mask).mean.cpu() for c in self.chunks(model, data)])
+
+    @torch.no_grad()
+    def decode(self, Z: Any, y: Any = None, *, seed: int | None = None, **writing: Any) -> Any:
+        """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means, or what the kind shows in their place.
+
+        Args:
+            y: conditions, in any form. seed: of what is drawn. writing: see `Kind.written`.
+        """
+        z = torch.as_tensor(np.asarray(Z, dtype=np.float64))
+        width, model = self.model.latent_dim, self.precise()
+        if z.ndim != 2 or z.shape[1] != width:
+            raise UserError(f"latent codes have shape (N, {width}), got {tuple(z.shape)}")
+        codes = Data(z.to(self.dtype), None, self.pack_conditions(y, len(z)))
+        noise = normal_noise(generator(self.seed if seed is None else seed))
+        found = []
+        for chunk in codes.chunks(ROWS_AT_ONCE):
+            chunk = chunk.to(self.device)
+            found.append(self.kind.decoded(model.decode(chunk.x, chunk.y), noise, **writing).cpu())
+        return self.kind.unpack(torch.cat(found))
 
 
 def check_reach(x: Tensor, mask: Tensor | None) -> None:

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from scipy.stats import norm
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from vaekit import evaluation
 from vaekit.conditions import Conditions
 from vaekit.distributions import LIKELIHOODS
-from vaekit.errors import UserError, near_matches, note
+from vaekit.errors import UserError, near_matches
 from vaekit.estimators.checks import PARTS, check_settings
 from vaekit.estimators.vae import VAE
-from vaekit.fitted import ROWS_AT_ONCE
 from vaekit.kinds.series import Series
 from vaekit.settings.limits import LARGEST, Seed, Within, check_call
 from vaekit.settings.options import MODEL, setting
 from vaekit.settings.parts import Part
 from vaekit.sources.series import TimeSeries, is_several, is_table, to_series
-from vaekit.structures.resample import GUESSES, complete
 from vaekit.training import Data
 from vaekit.training.data import SPLIT, generator
 
 SCORES = ("window", "past", "last")
-CHECKS, CHECK_DRAWS = 3, 50  # times that values are hidden to check how gaps are filled, and draws of each
-LEAST_CHECKED = 30  # values of a channel: fewer say little of its errors
-LEVEL = 0.9  # of the intervals that are calibrated
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -190,23 +184,8 @@ class SeriesVAE(VAE):
     def reconstruct(self, X: Any, y: Any = None, **options: Any) -> Any:
         """Reconstruct X from the latent codes of its windows: the mean over the windows that hold a step, in the shape of X. For a
         table (steps, channels), with the steps that had no row."""
-        self.kind_.written(None, **options)  # which has none
-        series, means = self._series(X), []
-        with torch.no_grad():
-            fitted = self.fitted_
-            model = fitted.precise()
-            for values in series.values:
-                data = Data(*self.kind_.pack([values], fitted.dtype))
-                steps = len(data) + self.kind_.window - 1
-                total, count = np.zeros((steps, values.shape[1])), np.zeros((steps, 1))
-                for start, chunk in zip(range(0, len(data), ROWS_AT_ONCE), data.chunks(ROWS_AT_ONCE), strict=True):
-                    chunk = chunk.to(fitted.device)
-                    x = self.kind_.unpack(model.decode(model.posterior(chunk.x, None, chunk.mask).mean).mean)
-                    for i in range(self.kind_.window):
-                        total[start + i : start + i + len(x)] += x[:, i]
-                        count[start + i : start + i + len(x)] += 1
-                means.append(self.kind_.limited(total / count)[: len(values)])
-        return as_given(X, means)
+        series = self._series(X)
+        return as_given(X, self.kind_.reconstruct(self.fitted_, series, **options))
 
     def impute(
         self, X: Any, y: Any = None, *, draws: int | None = None, random_state: Seed | None = None, track: Any = list
@@ -226,66 +205,9 @@ class SeriesVAE(VAE):
         """
         check_call(SeriesVAE.impute, draws=draws, random_state=random_state)
         series = self._series(X)
-        model, random = self.fitted_.precise(), generator(self.seed_ if random_state is None else random_state)
-        filled = [self._fill(model, values, draws or GUESSES, random) for values in track(series.values)]
-        spread = self._checked_spread(model, series, random)
-        filled = [
-            np.where(np.isnan(v), self.kind_.limited(f.mean(0) + spread * (f - f.mean(0))), v)
-            for v, f in zip(series.values, filled, strict=True)
-        ]
-        if draws is None:
-            best = [self.kind_.limited(f.mean(0)) for f in filled]
-            guesses = [np.where(np.isnan(v), b, v) for v, b in zip(series.values, best, strict=True)]
-            return as_given(X, guesses)
-        return [as_given(X, [each[i] for each in filled]) for i in range(draws)]
-
-    def _fill(self, model: Any, values: np.ndarray, draws: int, random: torch.Generator) -> np.ndarray:
-        """Fill (T, channels) -> (draws, T, channels), without the bounds and steps of channels."""
-        window = self.kind_.window
-        steps = max(len(values), window)
-        whole = replace(self.kind_, window=steps, low=None, high=None, step=None)  # all of it as one window
-        x, mask = whole.pack([values], self.fitted_.dtype)
-        if mask is None:
-            return np.repeat(values[None], draws, axis=0)
-        x, seen = x.repeat(draws, 1, 1), mask[0].clone()
-        while not seen[:, : len(values)].all():
-            first = int((~seen).any(0).nonzero()[0])
-            start = min(max(first - window // 2, 0), steps - window)
-            part = slice(start, start + window)
-            data = Data(x[:, :, part].contiguous(), seen[:, part].expand(draws, -1, -1))
-            x[:, :, part] = complete(model, data.to(self.fitted_.device), 1, random)[0].cpu()
-            seen[:, part] = True
-        return np.where(np.isnan(values), whole.unpack(x)[:, : len(values)], values)
-
-    def _checked_spread(self, model: Any, series: TimeSeries, random: torch.Generator) -> np.ndarray:
-        """`calibrated_spread` of each channel, (channels,), from known values that are hidden at the places of the gaps, shifted in
-        time; 1 if there are too few."""
-        checked: list[tuple[np.ndarray, ...]] = []  # values, their fills, spreads of these, whether it was hidden
-        for values in series.values:
-            missing = np.isnan(values)
-            for _ in range(CHECKS if missing.any() else 0):
-                shift = int(torch.randint(len(values), (1,), generator=random))
-                hidden = np.roll(missing, shift, axis=0) & ~missing
-                found = self._fill(model, np.where(hidden, np.nan, values), CHECK_DRAWS, random)
-                checked.append((values, found.mean(0), found.std(0), hidden))
-        spreads = np.ones(len(self.kind_.mean))
-        if not checked:
-            return spreads
-        *parts, hidden = map(np.concatenate, zip(*checked, strict=True))
-        every = np.concatenate(series.values)
-        for c in np.flatnonzero(hidden.sum(0) >= LEAST_CHECKED):
-            truth, fill, spread = (each[hidden[:, c], c] for each in parts)
-            spreads[c] = calibrated_spread(np.abs(truth - fill), spread)
-            missed, usual = (
-                float(np.sqrt(np.square(truth - guess).mean())) for guess in (fill, np.nanmean(every[:, c]))
-            )
-            if missed >= usual > 0:
-                name = repr(self.kind_.columns[c]) if self.kind_.columns else f"channel {c}"
-                note(
-                    f"the model fills gaps of {name} no better than its mean would: {len(truth)} values that were hidden to check "
-                    f"this are off by {missed:.4g}, and by {usual:.4g} with the mean; train for longer, or with another window"
-                )
-        return spreads
+        found = self.kind_.impute(self.fitted_, series, draws=draws, seed=random_state, track=track)
+        filled = [as_given(X, each) for each in found]
+        return filled[0] if draws is None else filled
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 
@@ -323,18 +245,6 @@ def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> 
     if near.sum() > len(every) / 2:
         return every, every[:0]
     return every[~near], every[start : start + size]
-
-
-def calibrated_spread(errors: np.ndarray, spreads: np.ndarray) -> float:
-    """The factor for the distance of draws from their mean that makes 90 % intervals hold 90 % of the values.
-
-    Where the model was trained on those values, their errors are a little too small.
-
-    Args:
-        errors: distance of each hidden value from the mean of its draws, (N,).
-        spreads: standard deviation of these draws, (N,).
-    """
-    return float(np.quantile(errors / np.maximum(spreads, 1e-12), LEVEL) / norm.ppf((1 + LEVEL) / 2))
 
 
 def over_steps(values: np.ndarray, window: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from vaekit.sources.base import Dataset
 from vaekit.structures.build import STRUCTURES, NetFactory
 from vaekit.training import Data
 from vaekit.training.data import START, generator
-from vaekit.uses import decode, generate, interpolate, likelihood
+from vaekit.uses import generate, interpolate, likelihood
 from vaekit.uses.samplers import SAMPLERS, learn_sampler
 
 log = logging.getLogger(__name__)
@@ -263,7 +263,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             writing: texts only: temperature (0 is the default; above it tokens are drawn), top_p, repetition_penalty and
                 max_length, as for `sample`. random_state: seed of the draws; None takes the estimator's.
         """
-        return self._as_given(decode.decode(self._fitted(), Z, y, seed=random_state, **writing))
+        return self._as_given(self._fitted().decode(Z, y, seed=random_state, **writing))
 
     def reconstruct(self, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> np.ndarray:
         """Reconstruct X from its latent codes, in its own form: (N, ...) -> (N, ...).
@@ -273,7 +273,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 forms of y; None: y. So a row can be made one of another label that keeps its code.
             writing: as for `inverse_transform`.
         """
-        return self.inverse_transform(self.transform(X, y), y if to is None else to, **writing)
+        fitted = self._fitted()
+        return self._as_given(fitted.kind.reconstruct(fitted, self._rows(X), self._given(y), to=to, **writing))
 
     def sample(
         self,

@@ -297,6 +297,10 @@ class Kind:
             found[:, index] = drawn if draws else self.center(drawn).unsqueeze(0)
         return [self.fill(rows, x) for x in found]
 
+    def reconstruct(self, fitted: Any, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> Any:
+        """Rows by way of their latent codes, in the user's own form. See `vaekit.VAE.reconstruct`."""
+        return fitted.decode(fitted.encode(X, y), y if to is None else to, **writing)
+
     def in_form_of(self, rows: Any, filled: Any, own: Mapping[str, Any] | None) -> Any:
         """Return filled rows in the library of `rows`."""
         return filled

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from vaekit.errors import UserError, near_matches
 from vaekit.fitted import Fitted
-from vaekit.uses.decode import decode
 
 Decode = Callable[[Tensor], Tensor]
 ITERATIONS = 200  # of L-BFGS
@@ -111,7 +110,7 @@ def between(fitted: Fitted, ends: Any, steps: int, y: Any = None, path: str | No
         given = {name: values.to(fitted.device) for name, values in fitted.pack_conditions(y, len(z)).items()}
         return model.decode(z.to(fitted.device), given or None).mean.cpu()
 
-    return decode(fitted, PATHS[chosen](a, b, steps, decode_mean), y, **writing)
+    return fitted.decode(PATHS[chosen](a, b, steps, decode_mean), y, **writing)
 
 
 def smoothness(points: Tensor) -> dict[str, float]:

@@ -17,6 +17,7 @@ from vaekit.kinds.base import Kind, one_source
 from vaekit.kinds.table.columns import decimals, rounded
 from vaekit.show.write import write_array, write_table
 from vaekit.sources.series import TimeSeries, read_series, to_series
+from vaekit.training.data import Data
 
 
 @dataclass
@@ -139,6 +140,39 @@ class Series(Kind):
         return np.stack(
             [rounded(v, step) for v, step in zip(np.moveaxis(values, -1, 0), self.step, strict=True)], axis=-1
         )
+
+    @torch.no_grad()
+    def reconstruct(self, fitted: Any, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> list[np.ndarray]:
+        """Series (T, channels): of each step the mean over the windows that hold it."""
+        self.written(None, **writing)  # nothing of a series is written piece by piece
+        model, found = fitted.precise(), []
+        for values in self.take(X):
+            windows = Data(*self.pack([values], fitted.dtype))
+            steps = len(windows) + self.window - 1
+            total, count = np.zeros((steps, values.shape[1])), np.zeros((steps, 1))
+            start = 0
+            for chunk in fitted.chunks(model, windows):
+                x = self.unpack(model.decode(model.posterior(chunk.x, None, chunk.mask).mean).mean)
+                for i in range(self.window):
+                    total[start + i : start + i + len(x)] += x[:, i]
+                    count[start + i : start + i + len(x)] += 1
+                start += len(x)
+            found.append(self.limited(total / count)[: len(values)])
+        return found
+
+    def impute(
+        self,
+        fitted: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        draws: int | None = None,
+        seed: int | None = None,
+        track: Any = list,
+    ) -> list[list[np.ndarray]]:
+        from vaekit.kinds.series.fill import fill_gaps
+
+        return fill_gaps(fitted, self.take(X), draws, fitted.seed if seed is None else seed, track)
 
     def why_not(self, use: str) -> str:
         cannot = "is a model of series, and interpolate cannot walk between series: use a model of rows"
