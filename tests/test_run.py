@@ -349,3 +349,13 @@ def test_an_older_run_that_does_not_name_its_kind_has_the_same_recipe(tmp_path):
     again.column = "x0"
     with pytest.raises(UserError, match="--column is not for --kind series: leave it out"):
         again.read_source()
+
+
+def test_an_older_configuration_says_the_same(tmp_path):
+    (tmp_path / "old.yaml").write_text("{source: x.csv, kind: null, tokenizer: word, binarize: null, latent_dim: 3}")
+    recipe = Recipe.read(tmp_path / "old.yaml")
+    assert (recipe.source, recipe.kind) == ("x.csv", "auto")
+    assert recipe.settings == {"latent_dim": 3, "kind": {"name": "auto", "tokenizer": "word"}}
+    (tmp_path / "odd.yaml").write_text("{settings: {latent_dim: 3}}")
+    with pytest.raises(UserError, match="unknown setting 'settings'"):
+        Recipe.read(tmp_path / "odd.yaml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,6 @@ from vaekit.uses.labels import keep_some
 
 log = logging.getLogger(__name__)
 
-# How a source is read: kept in the run, so that others are read in the same way.
-READ_BY = ("resize", "metadata", "column", "encoding", "decimal", "map", "fps", "trim")
 LABELLED_BY = ("label_column", "labels")
 # Parts that `PARTS` does not list, and what they are where nothing is said.
 PLAIN_PARTS = {"likelihood": "auto", "kind": "auto"}
@@ -62,20 +60,20 @@ class Recipe:
         None, "Keep this many labels, chosen by the seed, and hide the others. Each class keeps the same number, or all that it "
         "has.", LABELS,
     )  # fmt: skip
+    resize: tuple[int, int] | None = setting(None, "Resize all pictures to WIDTHxHEIGHT.", DATA, parse=parse_size)
+    metadata: str | None = setting(
+        None, "Pictures: a .csv file with a column file_name and columns for --condition. Default: metadata.csv in the folder.",
+        DATA,
+    )  # fmt: skip
     column: str | None = setting(
         None,
         "Learn from the texts in this column of a .csv or .parquet file. Without it the whole table is the data.",
         DATA,
     )
     encoding: str | None = setting(None, "The encoding of a .txt or .csv file, such as latin-1. Default: UTF-8.", DATA)
-    metadata: str | None = setting(
-        None, "Pictures: a .csv file with a column file_name and columns for --condition. Default: metadata.csv in the folder.",
-        DATA,
-    )  # fmt: skip
     decimal: str | None = setting(
         None, "The decimal separator of a .csv file, . or , , if its numbers do not show it, as in 1,234.", DATA
     )
-    resize: tuple[int, int] | None = setting(None, "Resize all pictures to WIDTHxHEIGHT.", DATA, parse=parse_size)
     map: dict[str, str] | None = setting(
         None, "The names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
         "joins two vectors.", POLICIES, parse=parse_map,
@@ -99,9 +97,8 @@ class Recipe:
             runs.check_config(path, values)
             known = cls.of_run(values)
         else:
-            names = ("source", "conditions", "strict", *READ_BY, *LABELLED_BY)
-            own = {name: values.pop(name) for name in names if name in values}
-            known = cls(**own, settings=values)
+            own = {f.name: values.pop(f.name) for f in fields(cls) if f.name in values and f.name != "settings"}
+            known = cls(**own, settings=moved_settings(values))
         known.check()
         return known
 
@@ -187,9 +184,8 @@ class Recipe:
         """Every setting, defaults included."""
         parameters = inspect.signature(self.estimator).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.name not in ("encoder", "decoder")}
-        own = {*options_of(self.kind_class.read), *(LABELLED_BY if self.label_column else ())}
-        names = ["source", *(name for name in ("conditions", "strict", *READ_BY, *LABELLED_BY) if name in own)]
-        values = {name: getattr(self, name) for name in names}
+        own = {"source", *options_of(self.kind_class.read), *(LABELLED_BY if self.label_column else ())}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in own}
         return to_yaml({**values, **defaults, **self.settings})
 
     def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
@@ -261,7 +257,7 @@ class Recipe:
             asked["conditions"] = [name.partition(":")[0] for name in conditions]
         for name in asked:
             self.check_asked(name)
-        return self.kind_class.read(self.source, as_part(self.settings.get("kind"), "auto"), **asked)
+        return self.kind_class.read(self.source, kind_part(self.settings.get("kind") or "auto")[1], **asked)
 
     def check_asked(self, name: str) -> None:
         """UserError where sources of this kind have no such option."""
@@ -272,6 +268,11 @@ class Recipe:
             raise UserError(f"{flag} is not for --kind {self.kind}: leave it out")
         owners = " or ".join(f"--kind {kind.name}" for kind in kinds().values() if name in options_of(kind.read))
         raise UserError(f"{flag} is for {owners}: add that, or leave {flag} out")
+
+
+NOT_READ_BY = {"source", "conditions", "strict", "init", "settings", *LABELLED_BY}
+READ_BY = tuple(f.name for f in fields(Recipe) if f.name not in NOT_READ_BY)
+"""How a source is read: kept in the run, in this order, so that others are read in the same way."""
 
 
 def as_part(part: Any, default: Any) -> dict[str, Any]:

@@ -116,8 +116,8 @@ def moved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a run; those of an older run get their present names."""
     settings = dict(settings)
     said = {option: value for option in OF_A_KIND if (value := settings.pop(option, None)) is not None}
-    if said:
-        settings["kind"] = {"name": "auto", **said}
+    if said or settings.get("kind", "auto") is None:
+        settings["kind"] = {"name": settings.get("kind") or "auto", **said}
     if isinstance(settings.get("trainer"), Mapping):
         settings["trainer"] = {name: value for name, value in settings["trainer"].items() if name != "accelerator"}
     return settings
