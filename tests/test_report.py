@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits
 import vaekit
 from conftest import SCRIPT, check_page, dataset
 from vaekit.deploy.report import write_report
+from vaekit.kinds.base import Kind
 from vaekit.kinds.rows import Rows
 from vaekit.show.drawing import grid, picture, save_gif
 
@@ -98,7 +99,7 @@ class Lines(Rows):
     """Rows of numbers, as a kind of data that says nothing about its report."""
 
     noun = "lines"
-    report = None
+    report = Kind.report
 
 
 class Sounds(Lines):

@@ -23,8 +23,6 @@ from vaekit.training.data import Data, fixed_uniform, generator
 if TYPE_CHECKING:  # drawing takes long to import
     from markupsafe import Markup
 
-    from vaekit.show.report import Report
-
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 1024
@@ -42,6 +40,8 @@ class Kind:
     name: ClassVar[str]
     noun: ClassVar[str] = "rows"
     """What its rows are called, in the plural."""
+    report: ClassVar[str] = "vaekit.deploy.report.plain:PlainReport"
+    """The class of its report, a `vaekit.show.report.Report`, by name, since drawing takes long to import."""
     estimator: ClassVar[str] = ""
     """The estimator for this kind, by its name in `vaekit`; "" is VAE, or CVAE where there are conditions."""
     mean_samples: ClassVar[bool] = False
@@ -403,17 +403,12 @@ class Kind:
         return self.noun
 
     @property
-    def report(self) -> type[Report] | None:
-        """What the page of a run shows; None: the plain page, which is made of previews."""
-        return None
-
-    @property
     def preview_rows(self) -> int:
-        """How many rows a preview has side by side."""
+        """How many rows a preview shows side by side."""
         return 5
 
     def preview(self, rows: Any, label: str) -> Markup:
-        """Rows for people to look at on a page: a picture, players of sound, lines. label: what they are, in words."""
+        """Rows as a person sees them on a page, as HTML: a picture, players of sound, lines of text. label: what they are, in words."""
         from markupsafe import Markup
 
         lines = (

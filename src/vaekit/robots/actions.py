@@ -36,6 +36,7 @@ class Actions(Kind):
 
     name: ClassVar[str] = "actions"
     noun: ClassVar[str] = "demonstrations"
+    report: ClassVar[str] = "vaekit.robots.report:PolicyReport"
     estimator: ClassVar[str] = "Policy"
     mean_samples: ClassVar[bool] = True
     least_latent_dim: ClassVar[int] = 0  # a policy without a latent
@@ -89,12 +90,6 @@ class Actions(Kind):
     @property
     def extent(self) -> str:
         return f"{'x'.join(map(str, self.event_shape))} (actions x time steps)"
-
-    @property
-    def report(self) -> Any:
-        from vaekit.robots.report import PolicyReport
-
-        return PolicyReport
 
     def pack(self, actions: np.ndarray, episode_ends: np.ndarray) -> tuple[Tensor, Tensor]:
         """The chunk that begins at each of T frames: actions (T, A) -> x and mask, (T, A, chunk_size) both.

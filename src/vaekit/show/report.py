@@ -1,4 +1,4 @@
-"""What the page of a run shows. `vaekit.deploy.report` puts it into a page, and has the plain page of any kind of data."""
+"""What the page of a run shows. `vaekit.deploy.report` writes the page, and has the plain report of any kind of data."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Group = tuple[str, dict[str, Any], np.ndarray]
 
 @dataclass
 class Report:
-    """What the page of a run shows: the base of the reports, with what those share that show single rows.
+    """What the page of a run shows: the base of all reports.
 
-    A kind of data that has a page of its own says what is on it in a subclass, `contents`, and how it looks in a template of Jinja
-    in the same folder, which extends `page.html.j2`.
+    A subclass says in `contents` what is on the page. How that looks is a Jinja template in the folder of the subclass, which
+    extends `page.html.j2`.
 
     Attributes:
         estimator: fitted.
-        held_out: rows `x` that training did not see, with their `conditions`: what the kind's sources are read as.
+        held_out: rows that training did not see, in the form in which sources of the kind are read: `x` and `conditions`.
         results: of `estimator.evaluate`.
-        path: the run, as a command names it.
-        train: such rows that it learned from, if the report asks for them.
+        path: of the run, from the present folder.
+        train: rows that it learned from, in the same form, if the report asks for them.
     """
 
     estimator: Any
@@ -42,23 +42,23 @@ class Report:
     train: Any = None
 
     template: ClassVar[str] = "report.html.j2"
-    model: ClassVar[str] = ""
-    """What the model is of, such as " of texts"."""
+    of_what: ClassVar[str] = ""
+    """How the name of the model goes on, such as " of texts"."""
     row: ClassVar[str] = "row"
     """What a row is called."""
     most: ClassVar[int] = 500
-    """Held-out rows that it asks for at most."""
+    """How many held-out rows the report asks for."""
     learned: ClassVar[int] = 0
-    """Training rows that it asks for at most; of series all of them."""
+    """How many training rows the report asks for."""
 
     def contents(self) -> dict[str, Any]:
-        """What the template shows beside what is on every page."""
+        """What the template shows, beyond what is on every page, by name."""
         raise NotImplementedError
 
     def about(self) -> dict[str, Any]:
         """Say in words what was trained on what."""
         what = "variational autoencoder" if self.estimator.model_.latent_dim else "language model"
-        model = f"{'conditional ' if self.conditions else ''}{what}{self.model}"
+        model = f"{'conditional ' if self.conditions else ''}{what}{self.of_what}"
         return {
             "model": model[0].upper() + model[1:],
             "rows": f"{self.estimator.data_['rows']:,} {self.kind.in_words}",

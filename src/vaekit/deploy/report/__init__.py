@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that opens anywhere, without a network and without scripts.
 
-What is on it says the kind of data, in a `vaekit.show.report.Report`, or else `PlainReport`. Here it is put on a page, with what
-every report has: how training went, the commands to go on with, and the settings.
+The kind of data says what is on it, in a `vaekit.show.report.Report`. Here that is put on a page, with what every report has: how
+training went, the commands to go on with, and the settings.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import jinja2
 
 from vaekit import __version__
-from vaekit.deploy.report.plain import PlainReport
 from vaekit.deploy.report.training import curves, units
+from vaekit.errors import UserError
 from vaekit.files import write_text
 from vaekit.fitted import Fitted
 from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
 from vaekit.recipes.source import held_out, learned_from
 from vaekit.runs import directory as runs
+from vaekit.show.report import Report
 from vaekit.show.words import duration, nats, number
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ def report_run(folder: Path, estimator: Any) -> Path:
     if results is None:
         rows = held_out(estimator, REPORT_ROWS)
         results = evaluate(folder, estimator, rows, min(REPORT_SAMPLES, estimator.iw_samples))
-    wanted = estimator.kind_.report or PlainReport
+    wanted = report_of(estimator)
     train = learned_from(estimator, wanted.learned) if wanted.learned else None
     return write_report(folder, estimator, held_out(estimator, wanted.most), results, train)
 
@@ -51,13 +53,16 @@ def write_report(
         held_out: rows to show, best those that training did not see, as the kind's sources are read: a `Dataset`, a
             `TimeSeries` or `Demonstrations`. Conditions that the model does not know still colour its latent map.
         results: of `estimator.evaluate`.
-        train: such rows that it learned from. A table's report compares new rows with them, a texts' report looks for copies of them,
-            and a report of series shows them.
-        options: of the kind's report.
+        train: rows that it learned from, for the kinds that ask for them: a table's report compares new rows with them, a report of
+            texts looks for copies of them, and a report of series shows them.
+        options: of the kind's report, such as `target` of a table's.
+
+    Raises UserError if the report needs `train` and has none.
     """
     folder = Path(folder)
-    shown = (estimator.kind_.report or PlainReport)(estimator, held_out, results, from_here(folder), train, **options)
-    contents = {"results": results, **shown.contents()}
+    if train is None and report_of(estimator).learned:
+        raise UserError(f"a report of {estimator.kind_.noun} also shows what was learned from: give train")
+    shown = report_of(estimator)(estimator, held_out, results, from_here(folder), train, **options)
     own = Path(inspect.getfile(type(shown))).parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([own, Path(__file__).parent]), autoescape=True, undefined=jinja2.StrictUndefined,
@@ -74,10 +79,15 @@ def write_report(
         units=units(shown),
         commands=shown.commands(),
         settings=settings(estimator.fitted_),
-        **contents,
+        **{"results": results, **shown.contents()},
     )
     write_text(folder / runs.REPORT, page)
     return folder / runs.REPORT
+
+
+def report_of(estimator: Any) -> type[Report]:
+    """The class of the report of this kind of data."""
+    return resolve_name(estimator.kind_.report)
 
 
 def from_here(folder: Path) -> str:

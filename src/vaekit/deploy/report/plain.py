@@ -1,4 +1,4 @@
-"""The report of any kind of data that has none of its own: what people see of its rows is `Kind.preview`."""
+"""The report of every kind of data that has none of its own. It shows rows by `Kind.preview`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vaekit.show.report import CLASSES, REACH, Report
 
 
 class PlainReport(Report):
-    """Rows and what comes back of them, new rows, a latent map, ways from row to row, and what each latent unit does."""
+    """Rows beside their reconstructions, new rows, a latent map, paths between rows, and what each latent unit does."""
 
     template: ClassVar[str] = "plain.html.j2"
 
@@ -31,7 +31,7 @@ class PlainReport(Report):
         }
 
     def reconstructions(self) -> list[tuple[Any, Any]]:
-        """Pairs of previews: originals, and what comes back of them."""
+        """Pairs of previews: originals, and their reconstructions."""
         width = self.kind.preview_rows
         back = self.reconstructed(2 * width)
         pieces = [slice(i, i + width) for i in range(0, len(back), width)]
@@ -39,7 +39,7 @@ class PlainReport(Report):
         return [(preview(self.x[s], "originals"), preview(back[s], "their reconstructions")) for s in pieces]
 
     def samples(self) -> list[tuple[str, Any]]:
-        """Previews of new rows, those of each group of conditions with its name; "" where there are no conditions."""
+        """Previews of new rows, with the name of their group of conditions; "" if there are no groups."""
         n, found = self.kind.preview_rows, []
         for group in self.groups:
             new = self.estimator.sample(n, self.conditions_of(group, n), random_state=self.estimator.seed_)

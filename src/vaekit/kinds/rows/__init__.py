@@ -33,6 +33,7 @@ class Rows(Kind):
 
     name: ClassVar[str] = "rows"
     noun: ClassVar[str] = "rows of numbers"
+    report: ClassVar[str] = "vaekit.kinds.rows.report:RowsReport"
     counts_columns: ClassVar[bool] = True
     score: ClassVar[str] = "exemplars"
 
@@ -129,12 +130,6 @@ class Rows(Kind):
     @property
     def in_words(self) -> str:
         return f"rows of {len(self.mean)} number{'s' if len(self.mean) > 1 else ''}"
-
-    @property
-    def report(self) -> Any:
-        from vaekit.kinds.rows.report import RowsReport
-
-        return RowsReport
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, mlp

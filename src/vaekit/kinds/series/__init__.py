@@ -43,6 +43,7 @@ class Series(Kind):
 
     name: ClassVar[str] = "series"
     noun: ClassVar[str] = "series"
+    report: ClassVar[str] = "vaekit.kinds.series.report:SeriesReport"
     estimator: ClassVar[str] = "SeriesVAE"
     score_samples: ClassVar[int] = 32
     exchangeable: ClassVar[bool] = False  # neighbouring steps are alike
@@ -198,12 +199,6 @@ class Series(Kind):
     @property
     def in_words(self) -> str:
         return f"windows of {self.window} steps of {len(self.mean)} channel{'s'[: len(self.mean) - 1]}"
-
-    @property
-    def report(self) -> Any:
-        from vaekit.kinds.series.report import SeriesReport
-
-        return SeriesReport
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, mlp

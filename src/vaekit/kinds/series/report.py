@@ -20,15 +20,14 @@ SAMPLES = 16  # importance samples of a score
 
 
 class SeriesReport(Report):
-    model: ClassVar[str] = " of the windows of series"
+    of_what: ClassVar[str] = " of the windows of series"
     row: ClassVar[str] = "window"
     learned: ClassVar[int] = STEPS
 
     @cached_property
     def values(self) -> np.ndarray:
         """The series that is shown, (T, channels): of several the longest."""
-        series = self.held_out if self.train is None else self.train
-        return max(series.values, key=len)[:STEPS]
+        return max(self.train.values, key=len)[:STEPS]
 
     @cached_property
     def codes(self) -> np.ndarray:

@@ -70,6 +70,7 @@ class Table(Kind):
 
     name: ClassVar[str] = "table"
     noun: ClassVar[str] = "tables of named columns"
+    report: ClassVar[str] = "vaekit.kinds.table.report:TableReport"
     only_likelihood: ClassVar[str] = "mixed"
     numeric: ClassVar[bool] = False
     endings: ClassVar[Sequence[str]] = (".csv", ".parquet")
@@ -360,12 +361,6 @@ class Table(Kind):
     @property
     def in_words(self) -> str:
         return f"rows of {len(self.columns)} column{'s' if len(self.columns) > 1 else ''}"
-
-    @property
-    def report(self) -> Any:
-        from vaekit.kinds.table.report import TableReport
-
-        return TableReport
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets.residual import SIZES, ResidualMLP

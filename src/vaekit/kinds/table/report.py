@@ -32,7 +32,7 @@ class TableReport(Report):
 
     target: str | None = None
 
-    model: ClassVar[str] = " of a table"
+    of_what: ClassVar[str] = " of a table"
     most: ClassVar[int] = 20_000
     learned: ClassVar[int] = 20_000
 
@@ -53,6 +53,7 @@ class TableReport(Report):
             "shown": COLUMNS,
             "pairs": pairs(real.column_names, found),
             "efficacy": efficacy(found),
+            "gaps": gaps(self.results),
             "examples": examples(synthetic),
         }
 
@@ -206,6 +207,14 @@ def efficacy(found: Mapping[str, Any]) -> dict[str, Any] | None:
         "name": SCORES[first],
         "share": f"{synthetic[first] / real[first]:.1%}" if real[first] > 0 else None,
     }
+
+
+def gaps(results: Mapping[str, Any]) -> list[list[Any]]:
+    """How well hidden cells of each column were guessed, as rows of a table."""
+    return [
+        [name, each["cells"], f"{each['error']:.3f}", f"{each['usual']:.3f}", "worse" if each["worse"] else ""]
+        for name, each in results.get("gaps", {}).items()
+    ]
 
 
 def examples(synthetic: Any) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Text(Kind):
 
     name: ClassVar[str] = "text"
     noun: ClassVar[str] = "texts"
+    report: ClassVar[str] = "vaekit.kinds.text.report:TextReport"
     only_likelihood: ClassVar[str] = "causal"
     source_kinds: ClassVar[tuple[str, ...]] = ("text",)
     comparison: ClassVar[str] = "language_model"
@@ -308,12 +309,6 @@ class Text(Kind):
         if cut := sum(len(row) == x.shape[1] for row in rows):
             note(f"texts without an end: {cut} of {len(rows)}; they reached the limit of {x.shape[1]} tokens")
         return np.array([self.tokenizer.decode([i - 1 for i in row]) for row in rows], dtype=object)
-
-    @property
-    def report(self) -> Any:
-        from vaekit.kinds.text.report import TextReport
-
-        return TextReport
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP

@@ -23,7 +23,7 @@ DARKEST = 10.0  # nats of a word that is shaded as much as any
 
 
 class TextReport(Report):
-    model: ClassVar[str] = " of texts"
+    of_what: ClassVar[str] = " of texts"
     row: ClassVar[str] = "text"
     learned: ClassVar[int] = sys.maxsize  # all, to tell whether a sample is one of them
 
