@@ -235,6 +235,16 @@ def test_tables_of_any_kind():
     assert list(detector.feature_names_in_) == ["a", "b"]
 
 
+def test_texts(tmp_path):
+    texts = [f"{who} {does} {what}" for who in ("a man", "a dog") for does in ("sees", "likes") for what in "xyzuvw"]
+    detector = vk.AnomalyDetector(vk.VAE(2, size="small", epochs=1, sampler="prior")).fit(texts)
+    back = vk.AnomalyDetector.load(detector.save(tmp_path / "run"))
+    np.testing.assert_array_equal(back.p_values(texts), detector.p_values(np.array(texts, object)))
+    np.testing.assert_array_equal(back.score_samples(texts), back.model_.score_samples(texts))  # log p(x)
+    with pytest.raises(UserError, match="texts have no columns"):
+        back.contributions(texts)
+
+
 def test_without_calibration_rows_there_are_no_p_values():
     few = vk.AnomalyDetector(vk.VAE(2, **QUICK)).fit(ring(8, 0))
     assert few.score_samples(ring(3, 1)).shape == (3,)

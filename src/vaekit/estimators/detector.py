@@ -30,8 +30,8 @@ NOISE = (0.3, 0.1, 0.03)  # standard deviations of a column
 class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Finds rows that are not like the rows it was fitted to.
 
-    Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, or windows of a series, one
-    per row. Fit it to normal rows only, if you can; a few anomalies among them hardly change the order of scores, but make
+    Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, texts, or windows of a
+    series, one per row. Fit it to normal rows only, if you can; a few anomalies among them hardly change the order of scores, but make
     p-values larger than they should be.
 
     Some rows are held out from all learning, for calibration: a row's p-value is the rank of its score among theirs. It holds
@@ -91,7 +91,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         kind = self.model_.kind_
         data = Dataset(kind.take(X), kind.name, "X", None, {}, [])
         self.calibration_ = Calibration([model.fitted_ for model in self.models_], self.method)
-        self.calibration_.calibrate((data, held_out), "held out by the detector", (data, learned), shares=True)
+        shares = kind.numeric or bool(kind.value_names)
+        self.calibration_.calibrate((data, held_out), "held out by the detector", (data, learned), shares=shares)
         self.training_scores_ = self.score_samples(X)
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
         return self
@@ -181,12 +182,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     # -- details -------------------------------------------------------------------------------------------------------
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
-        """Check arrays of rows as scikit-learn does; the VAE checks pictures and tables."""
+        """Check arrays of rows as scikit-learn does; the VAE checks pictures, tables and texts."""
         if is_texts(X):
-            raise UserError(
-                "AnomalyDetector takes numbers, pictures and tables, not texts: for texts use VAE.score_samples, "
-                "or `vaekit score` for p-values"
-            )
+            return X
         X = as_array(X)
         if getattr(X, "ndim", 2) != 2 or is_frame(X):
             return X

@@ -312,6 +312,9 @@ def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.
     with its median.
     """
 
+    if not fitted.kind.numeric and not fitted.kind.value_names:
+        raise UserError(f"{fitted.kind.noun} have no columns, and so no contributions")
+
     def surprise(model: Any, x: Tensor, rows: Data) -> Tensor:
         draw = model.draw(x, rows.y, k=k, mask=rows.mask, noise=shared_noise())
         weights = draw.log_weight.softmax(0)
