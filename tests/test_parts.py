@@ -179,3 +179,13 @@ def test_every_pair_of_prior_and_posterior_trains_saves_and_loads(tmp_path, digi
     assert again.score_samples(images[:5], labels[:5], k=5) == pytest.approx(
         cvae.score_samples(images[:5], labels[:5], k=5), rel=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("estimator", "kind", "use"),
+    [("VAE", "series", "SeriesVAE"), ("VAE", "actions", "Policy"), ("SeriesVAE", "images", "VAE")],
+)
+def test_a_kind_of_another_estimator_is_refused(estimator, kind, use):
+    model = getattr(vk, estimator)(2, kind=kind, epochs=1)
+    with pytest.raises(UserError, match=f"kind='{kind}' is not for {estimator}: use {use}"):
+        model.fit(np.zeros((20, 2)))

@@ -27,9 +27,10 @@ from recordings import (
     pictures,
     robomimic,
 )
+from vaekit.deploy.report import report_run
 from vaekit.errors import Note, UserError
 from vaekit.recipes.evaluate import evaluate
-from vaekit.recipes.recipe import Recipe, report
+from vaekit.recipes.recipe import Recipe
 from vaekit.recipes.source import held_out
 from vaekit.robots import reading, videos
 from vaekit.robots.datasets import read_demonstrations, write_demonstrations
@@ -482,7 +483,7 @@ def test_a_run_of_several_sets_is_read_as_it_was_trained(tmp_path):
     assert found.lengths.tolist() == [6, 7, 6, 7]
     assert list(found.observations) == ["state", "effort"]
     assert np.isfinite(evaluate(folder, again, found, 2)["elbo"])
-    assert "task (3)" in report(folder, again).read_text()
+    assert "task (3)" in report_run(folder, again).read_text()
     assert f"from {tmp_path}/a and {tmp_path}/b" in describe_run(folder)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS
 from vaekit.errors import UserError
-from vaekit.kinds import check_kind
+from vaekit.kinds import check_kind, kind_part, kinds
 from vaekit.nets.transformer import ACTIVATIONS
 from vaekit.objectives import ELBO, OBJECTIVES
 from vaekit.settings.limits import ShareBelow1, check, check_all, hints_of
@@ -40,12 +40,22 @@ def check_settings(estimator: Any) -> None:
     for what, (part, registry) in parts.items():
         name, options = choose(what, part, registry)
         check_options(what, name, options, registry[name])
-    if "kind" in settings:
-        check_kind(settings["kind"])
+    check_kind(estimator.kind)
+    check_own_kind(estimator)
     if "structure" in estimator.parts:
         check_structure(estimator)
     objective, options = choose("objective", estimator.objective, PARTS["objective"])
     PARTS["objective"][objective](**options)
+
+
+def check_own_kind(estimator: Any) -> None:
+    """UserError for a kind of data that has another estimator."""
+    name, own = kind_part(estimator.kind)[0], type(estimator).kind
+    if name in ("auto", own):
+        return
+    other = kinds()[name].estimator
+    if other or own != "auto":
+        raise UserError(f"kind={name!r} is not for {type(estimator).__name__}: use {other or 'VAE'}, or leave kind out")
 
 
 def check_size(size: Any, sizes: Mapping[str, Any]) -> None:
