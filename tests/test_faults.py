@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import vaekit as vk
+from conftest import dataset
 from vaekit import files
 from vaekit.errors import UserError
 from vaekit.files import digest
@@ -89,14 +90,14 @@ def right():
 def test_a_fit_can_be_stopped_at_any_write(fault, step, right, tmp_path):
     for n in range(1, 100, step):
         run = tmp_path / str(n)
-        whole = faulty(n, fault, lambda run=run: vae().fit_rows(ROWS, {}, folder=run))
+        whole = faulty(n, fault, lambda run=run: vae().fit_data(dataset(ROWS), folder=run))
         if (run / "config.yaml").exists():
             try:
                 vk.load(run)
             except UserError as e:
                 assert "does not exist: the run is not complete" in str(e)  # noqa: PT017
                 assert not (run / "model.safetensors").exists()
-        vae().fit_rows(ROWS, {}, folder=run, resume=True)
+        vae().fit_data(dataset(ROWS), folder=run, resume=True)
         assert weights(run) == right
         assert not list(run.glob(".*"))
         if whole:

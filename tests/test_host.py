@@ -13,7 +13,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 import vaekit as vk
-from conftest import TINY, vaekit
+from conftest import TINY, dataset, vaekit
 from vaekit.errors import UserError
 from vaekit.files import digest
 
@@ -63,7 +63,7 @@ def test_the_state_of_the_host_is_as_before(alone, tmp_path):
         )  # fmt: skip
 
     before = state()
-    vae = vk.VAE(**TINY).fit_rows(ROWS, {}, folder=tmp_path / "run")
+    vae = vk.VAE(**TINY).fit_data(dataset(ROWS), folder=tmp_path / "run")
     vae.sample(3)
     vae.score_samples(ROWS[:3], k=2)
     vk.load(tmp_path / "run")
@@ -130,7 +130,7 @@ def stop():
 def test_an_estimator_whose_fit_was_stopped_is_not_fitted():
     vae = vk.VAE(**{**TINY, "epochs": 5})
     with pytest.raises(KeyboardInterrupt):
-        vae.fit_rows(ROWS, {}, watchers=[Stop(stop)])
+        vae.fit_data(dataset(ROWS), watchers=[Stop(stop)])
     with pytest.raises(NotFittedError):
         vae.transform(ROWS)
     assert vae.fit(ROWS).transform(ROWS).shape == (60, 2)
@@ -139,9 +139,9 @@ def test_an_estimator_whose_fit_was_stopped_is_not_fitted():
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_terminal_or_scheduler_that_goes_away_costs_nothing(number, tmp_path):
     vae = vk.VAE(**{**TINY, "epochs": 6}, batch_size=20)
-    vae.fit_rows(ROWS, {}, folder=tmp_path / "run", watchers=[Stop(lambda: signal.raise_signal(number))])
+    vae.fit_data(dataset(ROWS), folder=tmp_path / "run", watchers=[Stop(lambda: signal.raise_signal(number))])
     assert vae.interrupted_
-    vae.fit_rows(ROWS, {}, folder=tmp_path / "run", resume=True)
+    vae.fit_data(dataset(ROWS), folder=tmp_path / "run", resume=True)
     whole = vk.VAE(**{**TINY, "epochs": 6}, batch_size=20).fit(ROWS)
     assert digest(vae.model_.state_dict()) == digest(whole.model_.state_dict())
 
@@ -150,7 +150,7 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
         watcher = Stop(lambda: signal.raise_signal(signal.SIGHUP))
-        vae = vk.VAE(**{**TINY, "epochs": 6}).fit_rows(ROWS, {}, folder=tmp_path / "run", watchers=[watcher])
+        vae = vk.VAE(**{**TINY, "epochs": 6}).fit_data(dataset(ROWS), folder=tmp_path / "run", watchers=[watcher])
     finally:
         signal.signal(signal.SIGHUP, before)
     assert not vae.interrupted_
@@ -171,7 +171,7 @@ def test_a_state_is_said_to_be_kept_only_where_it_is(after, tmp_path):
         decoder=lambda i, o, c: torch.nn.Sequential(Spoiler(2, 3), torch.nn.Unflatten(1, o)),
     )  # fmt: skip
     with pytest.raises(UserError, match="last good state is kept in" if after else "no weights were kept"):
-        vae.fit_rows(ROWS, {}, folder=tmp_path / "run")
+        vae.fit_data(dataset(ROWS), folder=tmp_path / "run")
     assert (tmp_path / "run" / "checkpoint.safetensors").exists() == bool(after)
 
 
@@ -203,7 +203,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("host") / "é\x1b[31m"
     folder.mkdir()
     return (
-        vk.VAE(**TINY).fit_rows(ROWS, {}, folder=folder / "run", origin={"source": "é\x1b[31m.npy"}) and folder / "run"
+        vk.VAE(**TINY).fit_data(dataset(ROWS), folder=folder / "run", origin={"source": "é\x1b[31m.npy"})
+        and folder / "run"
     )
 
 

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import vaekit as vk
-from conftest import TINY
+from conftest import TINY, dataset
 from vaekit.errors import Note, UserError
 from vaekit.files import read_tensors, write_tensors
 from vaekit.nets import MLP
@@ -195,7 +195,7 @@ def test_saving_over_another_run_leaves_nothing_of_it(with_sampler, tmp_path):
     assert names == {"config.yaml", "model.safetensors", "metrics.csv", "mine.txt"}
     np.testing.assert_array_equal(vk.load(run).transform(ROWS), new.transform(ROWS))
     with pytest.raises(UserError, match=r"no checkpoint.safetensors to continue from"):
-        new.fit_rows(ROWS + 100, {}, folder=run, resume=True)
+        new.fit_data(dataset(ROWS + 100), folder=run, resume=True)
 
 
 def test_saving_over_its_own_run_keeps_what_belongs_to_it(with_sampler, tmp_path):

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import vaekit as vk
-from conftest import start, vaekit
+from conftest import dataset, start, vaekit
 from vaekit.distributions import NormalPosterior
 from vaekit.distributions.likelihoods import NormalLikelihood
 from vaekit.errors import Note, UserError
@@ -250,12 +250,10 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
     assert training  # what is stopped
     rows, labels = x.copy(), {"y": few(y, 4)}
     part = vk.SemiSupervisedVAE(2, **settings)
-    part._rows(rows, reset=True)
-    part.fit_rows(rows, labels, folder=tmp_path / "run", watchers=[Stop()])
+    part.fit_data(dataset(rows, labels), folder=tmp_path / "run", watchers=[Stop()])
     assert part.interrupted_
     rest = vk.SemiSupervisedVAE(2, **settings)
-    rest._rows(rows, reset=True)
-    rest.fit_rows(rows, labels, folder=tmp_path / "run", resume=True)
+    rest.fit_data(dataset(rows, labels), folder=tmp_path / "run", resume=True)
     np.testing.assert_array_equal(rest.predict_proba(x), whole.predict_proba(x))
 
 

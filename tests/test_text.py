@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vaekit as vk
+from conftest import dataset
 from vaekit.distributions import CausalLikelihood, Sentences
 from vaekit.distributions.causal import CodeLogProb, nucleus_draw
 from vaekit.errors import Note, UserError
@@ -324,11 +325,11 @@ def test_training_that_was_stopped_ends_with_the_same_weights(tmp_path):
             pass
 
     rows = np.array(TEXTS, dtype=object)
-    whole = vk.VAE(3, **QUICK).fit_rows(rows, {})
-    first = vk.VAE(3, **QUICK).fit_rows(rows, {}, folder=tmp_path / "run", watchers=[Stop()])
+    whole = vk.VAE(3, **QUICK).fit_data(dataset(rows))
+    first = vk.VAE(3, **QUICK).fit_data(dataset(rows), folder=tmp_path / "run", watchers=[Stop()])
     assert first.interrupted_
     assert len(first.history_) == 1  # in the middle of the second epoch of three batches
-    again = vk.VAE(3, **QUICK).fit_rows(rows, {}, folder=tmp_path / "run", resume=True)
+    again = vk.VAE(3, **QUICK).fit_data(dataset(rows), folder=tmp_path / "run", resume=True)
     for name, tensor in whole.model_.state_dict().items():
         assert torch.equal(tensor, again.model_.state_dict()[name]), name
 

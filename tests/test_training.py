@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 import vaekit as vk
-from conftest import assert_same, kill, process, start, vaekit, weights, write_settings
+from conftest import assert_same, dataset, kill, process, start, vaekit, weights, write_settings
 from vaekit.errors import UserError
 from vaekit.training.data import BatchNoise, Data, epoch_order, generator, split
 from vaekit.training.fit import schedule
@@ -129,7 +129,7 @@ def test_nan_stops_with_step_and_tensor_and_keeps_the_last_good_state(tmp_path, 
     with pytest.raises(
         UserError, match=r"step 10 \(epoch 1\): weight decoder.0.weight is not finite; the last good state"
     ):
-        vae.fit_rows(images, {}, folder=tmp_path / "run")
+        vae.fit_data(dataset(images), folder=tmp_path / "run")
     kept = load_file(tmp_path / "run/checkpoint.safetensors")
     assert all(v.isfinite().all() for v in kept.values() if v.is_floating_point())
     assert any(k.startswith("optimizer") for k in kept)
@@ -205,12 +205,13 @@ def test_data_is_sliced_with_its_mask_and_conditions():
 
 def test_memory_stays_flat_over_epochs():
     code = """
-import resource, numpy as np, vaekit
+import resource, numpy as np, vaekit, vaekit.sources
 class Watch:
     peaks = []
     def step(self, *a): ...
     def epoch(self, state, progress, row): self.peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-vaekit.VAE(8, size="small", epochs=40, sampler="prior").fit_rows(np.random.default_rng(0).random((4000, 64)), {}, watchers=[Watch()])
+data = vaekit.sources.Dataset(np.random.default_rng(0).random((4000, 64)), "", "data", None, {}, [])
+vaekit.VAE(8, size="small", epochs=40, sampler="prior").fit_data(data, watchers=[Watch()])
 print(Watch.peaks[5], Watch.peaks[-1])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
