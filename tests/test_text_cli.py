@@ -250,7 +250,9 @@ def test_mistakes_before_training(lines, table, tmp_path):
     assert "line 29 (the first is 1): byte 0xe4 is not UTF-8" in fails("fit", table, "--column", "caption")
     assert "leave out --column a" in fails("fit", "digits", "--column", "a")
     assert "--column" in fails("fit", table, "--kind", "series", "--column", "caption")
-    assert "kind 'images' has no option 'tokenizer'" in fails("fit", "digits", "--tokenizer", "word", "--out", tmp_path / "no")
+    assert "kind 'images' has no option 'tokenizer'" in fails(
+        "fit", "digits", "--tokenizer", "word", "--out", tmp_path / "no"
+    )
     assert "did you mean 'word'" in fails("fit", lines, "--tokenizer", "wort", "--out", tmp_path / "no")
     assert "'longest'" in fails("fit", lines, "--tokenizer.longst", 5, "--out", tmp_path / "no")
     same = tmp_path / "same.txt"
