@@ -186,6 +186,6 @@ def test_every_pair_of_prior_and_posterior_trains_saves_and_loads(tmp_path, digi
     [("VAE", "series", "SeriesVAE"), ("VAE", "actions", "Policy"), ("SeriesVAE", "images", "VAE")],
 )
 def test_a_kind_of_another_estimator_is_refused(estimator, kind, use):
-    model = getattr(vk, estimator)(2, kind=kind, epochs=1)
+    model = getattr(vk, estimator)(kind=kind, epochs=1)
     with pytest.raises(UserError, match=f"kind='{kind}' is not for {estimator}: use {use}"):
         model.fit(np.zeros((20, 2)))
