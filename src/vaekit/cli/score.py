@@ -52,14 +52,13 @@ def score(
         raise UserError("--contributions is for tables: pictures and texts have no columns")
     data = estimator.read(source)
     odd = calibrated(run, estimator, name, {} if k is None else {"k": k}, calibrate)
-    why_not = "" if len(odd.scores) else odd.origin
-    if why_not and odd.score.learns and not odd.score.learned:
-        raise UserError(
-            f'score "{odd.score.name}" learns from normal rows, but there are none ({why_not}): give some with --calibrate, or use --score loglik'
-        )
-    if why_not and fdr is not None:
-        raise UserError(f"--fdr needs p-values, but there are none ({why_not}): give normal rows with --calibrate")
-    say(f"note: there are no p-values ({why_not}): give normal rows with --calibrate" if why_not else about(odd))
+    if len(odd.scores):
+        say(about(odd))
+    elif fdr is not None or (odd.score.learns and not odd.score.learned):
+        what, other = ("--fdr", "") if fdr is not None else (f"score {odd.score.name}", ", or use --score loglik")
+        raise UserError(f"{what} needs normal rows, but {odd.origin}: give some with --calibrate{other}")
+    else:
+        note(f"there are no p-values, because {odd.origin}: give normal rows with --calibrate")
     if fdr is not None and (why := limits(odd, source, len(data), fdr)):
         note(why)
     judged = odd.judge(data, shares=contributions, track=partial(track, what="score"))
@@ -127,7 +126,7 @@ def calibrated(run: Path, estimator: Any, name: str, options: dict[str, Any], so
         data, origin = estimator.read(source), source
         normal = data, np.arange(len(data))
     if normal is None and name == "auto" and odd.score.of_training and not odd.score.learned:
-        note(f"the score is loglik, because {odd.score.name} learns from rows of the run, and {origin}")
+        note(f"the score is loglik, because {odd.score.name} learns from training rows, and {origin}")
         return calibrated(run, estimator, auto(estimator.fitted_, learns=False), options, None)
     if normal is None:
         odd.origin = origin

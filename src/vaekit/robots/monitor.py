@@ -246,9 +246,8 @@ class Monitor:
             model.save(folder / MODEL)
         fitteds = [model.fitted_ for model in (self.policy, *detector.models)]
         kind = next(name for name, each in DETECTORS.items() if isinstance(detector, each))
-        keep(
-            folder / MONITOR, fitteds, {"highest": self.calibration, **detector.arrays}, detector=kind, alpha=self.alpha
-        )
+        arrays = {"highest": self.calibration, **detector.arrays}
+        keep(folder / MONITOR, fitteds, arrays, detector=kind, alpha=self.alpha)
         return folder
 
     @classmethod
@@ -259,9 +258,8 @@ class Monitor:
 
         def rebuilt(fitteds: Any, arrays: Any, about: Any) -> Monitor:
             highest = arrays.pop("highest")
-            self = cls(
-                policy, DETECTORS[about["detector"]](policy, *models[: len(fitteds) - 1], **arrays), about["alpha"]
-            )
+            detector = DETECTORS[about["detector"]](policy, *models[: len(fitteds) - 1], **arrays)
+            self = cls(policy, detector, about["alpha"])
             self.calibration = highest
             return self
 
