@@ -126,7 +126,7 @@ def calibrated(run: Path, estimator: Any, name: str, options: dict[str, Any], so
         data, origin = estimator.read(source), source
         normal = data, np.arange(len(data))
     if normal is None and name == "auto" and odd.score.of_training and not odd.score.learned:
-        note(f"the score is loglik, because {odd.score.name} learns from training rows, and {origin}")
+        note(f"the score is loglik, because {odd.score.name} learns from training rows, which are not at hand")
         return calibrated(run, estimator, auto(estimator.fitted_, learns=False), options, None)
     if normal is None:
         odd.origin = origin
