@@ -27,8 +27,8 @@ from torch import nn
 
 import vaekit
 from harness import Rows, arguments, is_toy, run, spread
-from vaekit.estimators.series import over_steps
 from vaekit.evaluation.vus import vus_pr
+from vaekit.uses.steps import over_steps
 
 TUNING = (
     "Twitter_volume_CVS",

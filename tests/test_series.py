@@ -23,12 +23,13 @@ from conftest import LinearGaussian, mistake, real, vaekit
 from vaekit.conditions import Conditions
 from vaekit.distributions import AutoregressiveNormal, normal_noise
 from vaekit.errors import Note
-from vaekit.estimators.series import held_out_windows, over_steps, stretches
+from vaekit.estimators.series import held_out_windows
 from vaekit.evaluation.vus import vus_pr
 from vaekit.fitted import Fitted
 from vaekit.kinds.series import Series
 from vaekit.kinds.series.fill import calibrated_spread
 from vaekit.sources.series import read_series, to_series
+from vaekit.uses.steps import over_steps, stretches
 
 TINY = dict(window=16, size="small", latent_dim=2, epochs=1, sampler="prior")
 

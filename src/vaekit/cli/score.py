@@ -47,7 +47,7 @@ def score(
             raise UserError(
                 "steps of a series have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
             )
-        return score_steps(estimator, source, path, k)
+        return score_series(estimator, source, path, k)
     if contributions and not kind.value_names:
         raise UserError("--contributions is for tables: pictures and texts have no columns")
     data = estimator.read(source)
@@ -159,13 +159,18 @@ def about(odd: Any) -> str:
     return f"p-values from {n} calibration rows ({odd.origin}); the smallest possible one is {1 / (n + 1):.2g}"
 
 
-def score_steps(estimator: Any, source: str, path: Path, k: int | None) -> None:
-    """Write log p of each step of a series given those around it."""
+def score_series(estimator: Any, source: str, path: Path, k: int | None) -> None:
+    """Write log p of each step of series given those around it."""
     import numpy as np
 
+    from vaekit.training.progress import track
+    from vaekit.uses.steps import score_steps
+
     data = estimator.read(source)
-    found = estimator.score_samples(data.x, k=k)
-    scores = np.concatenate(found) if isinstance(found, list) else found
-    names = {name: values if data.steps is None else values[data.steps] for name, values in data.names.items()}
-    write_scores(path, {"row": np.arange(len(scores)), **names, "score": scores})
-    say(f"{len(scores)} scores (mean {np.nanmean(scores):.2f} nats) in {path}")
+    scores = score_steps(estimator.fitted_, data.values, k=k, track=partial(track, what="score"))
+    columns = {**data.names, "score": np.concatenate(scores)}
+    if data.steps is not None:  # the rows of the table are not its steps
+        columns = {name: values[data.steps] for name, values in columns.items()}
+    rows = len(columns["score"])
+    write_scores(path, {"row": np.arange(rows), **columns})
+    say(f"{rows} scores (mean {np.nanmean(columns['score']):.2f} nats) in {path}")

@@ -12,10 +12,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from vaekit import evaluation
 from vaekit.conditions import Conditions
 from vaekit.distributions import LIKELIHOODS
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError
 from vaekit.estimators.checks import PARTS, check_settings
 from vaekit.estimators.vae import VAE
 from vaekit.kinds.series import Series
@@ -25,8 +24,7 @@ from vaekit.settings.parts import Part
 from vaekit.sources.series import TimeSeries, is_several, is_table, to_series
 from vaekit.training import Data
 from vaekit.training.data import SPLIT, generator
-
-SCORES = ("window", "past", "last")
+from vaekit.uses import steps
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -89,7 +87,7 @@ class SeriesVAE(VAE):
                 kind = self.kind_
             else:
                 kind = Series.infer(data.values, LIKELIHOODS[name].real_valued, data.columns, window=self.window)
-            self.stretches_ = stretches(data.values, self.window)
+            self.stretches_ = steps.stretches(data.values, self.window)
             windows = Data(*kind.pack(data.values))
             about = {**(origin or {}), "rows": len(windows), "steps": len(data)}
             self._assemble(kind, Conditions({}), (name, options), windows, seed=seed, notes=notes, origin=about)
@@ -99,7 +97,7 @@ class SeriesVAE(VAE):
     def held_out(self, data: TimeSeries, limit: int | None = None) -> TimeSeries:
         """The stretch of time that was held out of `data`, the training series; all of it if none was held out. It is one
         stretch, so `limit` does not apply."""
-        ends = stretches(data.values, self.kind_.window)
+        ends = steps.stretches(data.values, self.kind_.window)
         _, valid = held_out_windows(ends, self.kind_.window, self.validation, self.seed_)
         if not len(valid):
             return data
@@ -113,7 +111,7 @@ class SeriesVAE(VAE):
 
     def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> SeriesVAE:
         """Learn where the codes of X's windows lie, for `sample(sampler=...)`; as for `VAE`."""
-        self.stretches_ = stretches(self._series(X).values, self.kind_.window)
+        self.stretches_ = steps.stretches(self._series(X).values, self.kind_.window)
         super().fit_sampler(sampler, X)
         return self
 
@@ -141,37 +139,8 @@ class SeriesVAE(VAE):
         A step whose values are all missing has no score (NaN), and neither has, with "past", a step before the first full window.
         Neighbouring scores share data, so they are not exchangeable, and p-values from their ranks do not hold.
         """
-        if by not in SCORES:
-            raise UserError(f"by={by!r} is not one of the choices{near_matches(by, SCORES)}")
         series = self._series(X)
-        fitted = self.fitted_
-        model, window = fitted.precise(), self.kind_.window
-        values = series.values
-        if by != "window":  # a window for each step, that ends with it
-            values = [np.pad(v, ((window - 1, 0), (0, 0)), constant_values=np.nan) for v in values]
-        data = Data(*self.kind_.pack(values, fitted.dtype))
-
-        def score(data: Data) -> np.ndarray:
-            samples = k or self.kind_.score_samples
-            return evaluation.importance_weighted(model, data.to(fitted.device), samples, track=track).numpy()
-
-        log_p = score(data)
-        channels = self.kind_.event_shape[0]
-        if by == "last":
-            before = torch.ones(data.x.shape, dtype=torch.bool) if data.mask is None else data.mask.clone()
-            before[:, :, -1] = False
-            scores = np.split(log_p - score(Data(data.x, before)), np.cumsum(list(map(len, series.values)))[:-1])
-        else:
-            seen = np.full(len(data), channels * window) if data.mask is None else data.mask.sum((1, 2)).numpy()
-            rates = np.where(seen > 0, log_p * channels / np.maximum(seen, 1), np.nan)
-            scores = np.split(rates, stretches(values, window)[:-1])
-            if by == "past":
-                for each in scores:
-                    each[: window - 1] = np.nan
-            else:
-                scores = [over_steps(rate, window)[: len(v)] for rate, v in zip(scores, series.values, strict=True)]
-        for each, v in zip(scores, series.values, strict=True):
-            each[np.isnan(v).all(1)] = np.nan
+        scores = steps.score_steps(self.fitted_, series.values, k=k, by=by, track=track)
         if series.steps is not None:
             return scores[0][series.steps]
         return scores if is_several(X) or len(scores) > 1 else scores[0]
@@ -224,11 +193,6 @@ class SeriesVAE(VAE):
         return self._series(X)
 
 
-def stretches(series: Sequence[np.ndarray], window: int) -> np.ndarray:
-    """The number of windows of each series, added up: (series,)."""
-    return np.cumsum([max(len(values) - window, 0) + 1 for values in series])
-
-
 def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of the training and of the validation windows: a stretch of one series, and what does not overlap it.
 
@@ -245,14 +209,6 @@ def held_out_windows(ends: np.ndarray, window: int, share: float, seed: int) -> 
     if near.sum() > len(every) / 2:
         return every, every[:0]
     return every[~near], every[start : start + size]
-
-
-def over_steps(values: np.ndarray, window: int) -> np.ndarray:
-    """Turn values of windows (N,) into means over the windows that hold each time step, without NaN: (N + window - 1,)."""
-    seen, ones = ~np.isnan(values), np.ones(window)
-    total = np.convolve(np.where(seen, values, 0.0), ones)
-    count = np.round(np.convolve(seen.astype(np.float64), ones))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def as_given(X: Any, series: list[np.ndarray]) -> Any:

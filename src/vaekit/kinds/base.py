@@ -307,7 +307,7 @@ class Kind:
 
     def ends(self, a: Any, b: Any) -> Any:
         """Two rows as one set of them."""
-        return [a, b] if isinstance(a, str) else np.stack([np.asarray(as_array(end)) for end in (a, b)])
+        return np.stack([np.asarray(as_array(end)) for end in (a, b)])
 
     def evaluate(self, fitted: Any, X: Any, y: Any, results: Mapping[str, Any]) -> dict[str, Any]:
         """Measure rows of this kind beyond `vaekit.evaluation.evaluate`. results: what that found."""

@@ -255,6 +255,9 @@ class Text(Kind):
         of_words = {"words": words, "nats_per_word": -score / words} if have_words(rows[:SEEN]) else {}
         return {**of_words, **bits, **({"unknown": self.unknown(texts)} if self.unwritten else {})}
 
+    def ends(self, a: str, b: str) -> list[str]:
+        return [a, b]
+
     def typed(self, text: str) -> str | None:
         """The text itself, unless it names a row of a source, such as captions.txt[12] or reviews.csv:text[3]."""
         if re.search(r"\.(txt|csv|tsv|parquet|jsonl)(\.gz)?(:[^:]+)?\[\d+\]$", text):
