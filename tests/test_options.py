@@ -8,7 +8,7 @@ import typer
 import yaml
 
 import vaekit as vk
-from conftest import vaekit
+from conftest import fails, vaekit
 from vaekit.cli.common import app
 from vaekit.kinds import kinds
 from vaekit.recipes.options import estimators, offered
@@ -101,3 +101,10 @@ def test_options_set_what_declares_them(tmp_path):
     given = "--kind actions --trim --fps 20 --map state=x --map actions=y --print-config"
     found = yaml.safe_load(vaekit("fit", "x", *given.split()).stdout)
     assert (found["trim"], found["fps"], found["map"]) == (True, 20.0, {"state": "x", "actions": "y"})
+
+
+def test_an_option_of_another_estimator_is_refused():
+    assert "'window' is a setting of SeriesVAE, not of VAE: leave it out" in fails("fit", "digits", "--window", 8)
+    for given in (["--structure", "ladder"], ["--structure.depth", 2]):
+        assert "'structure'" in fails("fit", "digits", "--kind", "actions", *given)
+    assert "not of VAE: leave it out" in fails("fit", "digits", "--no-calibrate")

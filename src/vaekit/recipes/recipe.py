@@ -18,7 +18,7 @@ from vaekit.estimators.vae import VAE
 from vaekit.files import read_yaml, to_yaml
 from vaekit.kinds import Kind, kind_part, kinds
 from vaekit.runs import directory as runs
-from vaekit.runs.load import load, moved_settings
+from vaekit.runs.load import ESTIMATORS, load, moved_settings
 from vaekit.settings.limits import Positive, check_all, hints_of
 from vaekit.settings.options import DATA, LABELS, POLICIES, setting
 from vaekit.settings.parse import parse_map, parse_size, parse_value
@@ -31,8 +31,6 @@ from vaekit.uses.labels import keep_some
 log = logging.getLogger(__name__)
 
 LABELLED_BY = ("label_column", "labels")
-# Parts that `PARTS` does not list, and what they are where nothing is said.
-PLAIN_PARTS = {"likelihood": "auto", "kind": "auto"}
 
 
 @dataclass
@@ -125,11 +123,10 @@ class Recipe:
     def set_options(self, options: Sequence[str]) -> None:
         """Set options of parts, each "PART.KEY=VALUE"; the value is YAML. What the user says about the data, such as its
         tokenizer, is a part too."""
-        parameters = inspect.signature(self.estimator).parameters
+        known = [*self.estimator.parts, "likelihood", "kind", *options_of_kinds()]
         for text in options:
             where, _, value = text.partition("=")
             part, _, key = where.partition(".")
-            known = [*self.estimator.parts, *(part for part in PLAIN_PARTS if part in parameters), *options_of_kinds()]
             if part not in known or not key:
                 raise UserError(f"--{where}: no part of a model is named {part!r}{near_matches(part, known)}")
             if not value or value.startswith("--"):
@@ -142,8 +139,7 @@ class Recipe:
             before = as_part(as_part(self.settings.get("kind"), "auto").get(part), None)
             now = {k: v for k, v in {**before, **options}.items() if v is not None}
             return self.set_part("kind", {part: now["name"] if list(now) == ["name"] else now})
-        parameters = inspect.signature(self.estimator).parameters
-        default = PLAIN_PARTS.get(part) or parameters[part].default
+        default = self.default(part)
         chosen = self.settings.get(part) or default
         if "name" not in options and (part, chosen) == ("objective", "auto"):
             chosen = "elbo"  # whose options they are
@@ -154,13 +150,23 @@ class Recipe:
     def check(self) -> None:
         """UserError for the first setting that cannot be right, whatever the source."""
         check_all(vars(self), hints_of(Recipe))
-        parameters = [p for p in inspect.signature(self.estimator).parameters if p not in ("encoder", "decoder")]
-        for name, value in list(self.settings.items()):
-            if name in ("encoder", "decoder") and value is None:
+        for name in ("encoder", "decoder"):
+            if self.settings.get(name, "") is None:
                 del self.settings[name]
-            elif name not in parameters:
-                raise UserError(f"unknown setting {name!r}{near_matches(name, parameters)}")
+        for name in self.settings:
+            self.default(name)
         check_settings(self.estimator(**self.arguments))
+
+    def default(self, name: str) -> Any:
+        """The default of a setting. UserError for one that the estimator does not have, or that is code."""
+        known = settings_of(self.estimator)
+        if name in known:
+            return known[name]
+        if owners := [each for each in ESTIMATORS if name in settings_of(getattr(vaekit, each))]:
+            raise UserError(
+                f"{name!r} is a setting of {' and '.join(owners)}, not of {self.estimator.__name__}: leave it out"
+            )
+        raise UserError(f"unknown setting {name!r}{near_matches(name, known)}")
 
     @property
     def kind(self) -> str:
@@ -182,11 +188,9 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """Every setting, defaults included."""
-        parameters = inspect.signature(self.estimator).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.name not in ("encoder", "decoder")}
         own = {"source", *options_of(self.kind_class.read), *(LABELLED_BY if self.label_column else ())}
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in own}
-        return to_yaml({**values, **defaults, **self.settings})
+        return to_yaml({**values, **settings_of(self.estimator), **self.settings})
 
     def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
         """Read the source, train, write the run directory. `say` shows a line to the user."""
@@ -197,31 +201,20 @@ class Recipe:
             raise UserError("--label-column cannot be combined with --condition or --kind: leave them out")
         if self.source is None:
             raise UserError("give a SOURCE to learn from: `vaekit fit digits` needs no file")
-        data = self.read_source()
+        estimator, data = self.first_estimator(), self.read_source()
         folder = Path(out) if out else free_folder(Path("runs"), data.name)
-        kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
         say(f"{data.name}: {data.describe()} -> {folder}")
-        estimator = self.estimator(**self.arguments)
-        source = self.source if isinstance(self.source, list) else str(self.source)
-        origin = {"source": source, "folder": str(Path.cwd()), **{name: getattr(self, name) for name in READ_BY}}
-        if self.init:
-            start, origin["init"] = load(self.init), str(Path(self.init).absolute())
-            if type(start) is not type(estimator):
-                raise UserError(
-                    f"--init {self.init} is a {type(start).__name__}, but these options ask for another estimator: leave them out"
-                )
-            estimator = start.set_params(**self.arguments)
         if self.label_column:
             ((name, values),) = data.conditions.items()
             labels.note_words(name, values.tolist())
             self.hide_labels(data, estimator)
             say(labels.known_line(name, values, data.conditions[name], estimator.target_kind == "label"))
-            origin |= {name: getattr(self, name) for name in LABELLED_BY}
+        kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
         bar = ProgressBar()
         try:
             with bar:
                 estimator.fit_data(
-                    data, condition_kinds=kinds, folder=folder, resume=resume, origin=origin, watchers=[bar]
+                    data, condition_kinds=kinds, folder=folder, resume=resume, origin=self.origin, watchers=[bar]
                 )
         except KeyboardInterrupt:
             if bar.over:
@@ -231,6 +224,31 @@ class Recipe:
                 )
             raise
         return folder, estimator
+
+    def first_estimator(self) -> Any:
+        """The estimator before training: a new one, or that of the run to continue."""
+        estimator = self.estimator(**self.arguments)
+        if not self.init:
+            return estimator
+        start = load(self.init)
+        if type(start) is not type(estimator):
+            raise UserError(
+                f"--init {self.init} is a {type(start).__name__}, but these options ask for another estimator: leave them out"
+            )
+        return start.set_params(**self.arguments)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where the data comes from, for the run's config."""
+        source = self.source if isinstance(self.source, list) else str(self.source)
+        labelled = LABELLED_BY if self.label_column else ()
+        return {
+            "source": source,
+            "folder": str(Path.cwd()),
+            **{name: getattr(self, name) for name in READ_BY},
+            **({"init": str(Path(self.init).absolute())} if self.init else {}),
+            **{name: getattr(self, name) for name in labelled},
+        }
 
     def hide_labels(self, data: Dataset, estimator: Any) -> None:
         """Keep as many labels as were asked for, and none of held-out rows."""
@@ -273,6 +291,12 @@ class Recipe:
 NOT_READ_BY = {"source", "conditions", "strict", "init", "settings", *LABELLED_BY}
 READ_BY = tuple(f.name for f in fields(Recipe) if f.name not in NOT_READ_BY)
 """How a source is read: kept in the run, in this order, so that others are read in the same way."""
+
+
+def settings_of(estimator: Any) -> dict[str, Any]:
+    """The settings of an estimator that a file can hold, and their defaults."""
+    parameters = inspect.signature(estimator).parameters.values()
+    return {p.name: p.default for p in parameters if p.name not in ("encoder", "decoder")}
 
 
 def as_part(part: Any, default: Any) -> dict[str, Any]:
