@@ -34,7 +34,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples; use another one for more rows.", **SEED)] = 0,
     output: Out = None,
 ) -> None:  # fmt: skip
-    """Draw new rows from a trained model and write .png, .npy, .npz, .csv or .parquet; texts are printed, or go to a .txt."""
+    """Draw new rows from a trained model and write .png, .gif, .npy, .npz, .csv or .parquet; texts are printed, or go to a .txt."""
     from vaekit.recipes.source import learn_sampler
     from vaekit.training.progress import track
 

@@ -312,6 +312,11 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(1)]
 
+    def predicted(self, X: Any) -> dict[str, np.ndarray]:
+        """Columns (N,) by name: the likeliest label, and "p(CLASS)", the probability of each class."""
+        p = self.predict_proba(X)
+        return {self.target_: self.classes_[p.argmax(1)]} | {f"p({c})": p[:, i] for i, c in enumerate(self.classes_)}
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
@@ -359,6 +364,12 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
         found = q.loc.numpy() * scale + np.asarray(condition.mean), q.scale.numpy() * scale * self.temperature_
         mean, deviation = (values[:, 0] if one else values for values in found)
         return (mean, deviation) if return_std else mean
+
+    def predicted(self, X: Any) -> dict[str, np.ndarray]:
+        """Columns (N,) by name: each number of y, then "NAME sd", the standard deviation of each."""
+        mean, deviation = (values.reshape(len(values), -1).T for values in self.predict(X, return_std=True))
+        names = [self.target_] if len(mean) == 1 else [f"{self.target_}{i}" for i in range(len(mean))]
+        return dict(zip([*names, *(f"{name} sd" for name in names)], [*mean, *deviation], strict=True))
 
     def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
         """Draw new rows with target y; if it is left out, with targets from the model's Normal p(y). See `VAE.sample`."""
