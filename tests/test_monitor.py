@@ -119,6 +119,9 @@ def test_scores_are_means_over_a_window_or_sums():
     assert monitor.scores(episode(1, 3, 5)).tolist() == [1, 2, 4]
     detector.window = None
     assert monitor.scores(episode(1, 3, 5)).tolist() == [1, 4, 9]
+    monitor.calibration = np.arange(19.0)
+    odd = monitor.scores(episode(1, math.nan))  # a score that is not a number is as odd as can be
+    assert monitor.p_values(odd).tolist() == [19 / 20, 1 / 20]
 
 
 def test_too_few_episodes(policy, demonstrations):
