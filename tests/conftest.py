@@ -234,7 +234,7 @@ def digits():
 SCRIPT = "<script>alert(1)</script>"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while a browser is open, its thread has an event loop
 def page():
     """A page of a browser as narrow as a phone."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
