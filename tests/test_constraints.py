@@ -245,7 +245,7 @@ def test_from_the_command_line_and_from_a_file(tmp_path: Path) -> None:
     recipe = Recipe.read(tmp_path / "c.yaml")
     assert "low <= high" in recipe.to_yaml()
     folder, _ = recipe.train(tmp_path / "run", say=lambda _: None)
-    assert vaekit.load(folder).sample(200, where="high<110").eval("low <= high and high < 110").all()
+    assert vaekit.load(folder, form="pandas").sample(200, where="high<110").eval("low <= high and high < 110").all()
     assert "constraint: low <= high" in describe_run(folder)
 
 

@@ -250,7 +250,7 @@ def test_mistakes_before_training(lines, table, tmp_path):
     assert "line 29 (the first is 1): byte 0xe4 is not UTF-8" in fails("fit", table, "--column", "caption")
     assert "leave out --column a" in fails("fit", "digits", "--column", "a")
     assert "--column" in fails("fit", table, "--kind", "series", "--column", "caption")
-    assert "kind 'images' has no option 'tokenizer'" in fails(
+    assert "tokenizer is for texts, and these are pictures" in fails(
         "fit", "digits", "--tokenizer", "word", "--out", tmp_path / "no"
     )
     assert "did you mean 'word'" in fails("fit", lines, "--tokenizer", "wort", "--out", tmp_path / "no")

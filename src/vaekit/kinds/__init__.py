@@ -75,6 +75,10 @@ def chosen_kind(
     if name == "auto" and source in known and known[source].only_likelihood in (None, likelihood):
         name = source
     kind = known[name] if name != "auto" else next(k for k in known.values() if k.recognises(X, likelihood))
+    for option in options:
+        owners = " or ".join(each.noun for each in known.values() if option in options_of(each.infer))
+        if owners and option not in options_of(kind.infer):
+            raise UserError(f"{option} is for {owners}, and these are {kind.noun}: leave it out")
     kind.check_options(options)
     return kind, options, X
 

@@ -392,8 +392,8 @@ TOKENIZERS: dict[str, Any] = {"bpe": byte_pairs, "word": words, "char": characte
 
 def tokenizer_part(given: Any) -> Part:
     """Turn a tokenizer given by name, as an object or as its file, with or without options, into one of `TOKENIZERS` and options."""
-    options = dict(given) if isinstance(given, Mapping) else {"name": given or "bpe"}
-    name = options.get("name")
+    options = {"name": "bpe", **given} if isinstance(given, Mapping) else {"name": given or "bpe"}
+    name = options["name"]
     if hasattr(name, "to_str") or str(name).endswith(".json"):
         return {**options, "name": "own", "tokenizer": name}
     return options
@@ -402,7 +402,7 @@ def tokenizer_part(given: Any) -> Part:
 def tokenizer_setting(given: Any) -> Any:
     """Describe a tokenizer for a config: its name or file. The run keeps an object in a file of its own."""
     if isinstance(given, Mapping):
-        return {**given, "name": tokenizer_setting(given["name"])}
+        return {**given, "name": tokenizer_setting(given.get("name", "bpe"))}
     return TOKENIZER if hasattr(given, "to_str") else str(given)
 
 
