@@ -217,7 +217,7 @@ def test_no_pipe_keeps_the_reader_waiting(runs, tmp_path):
             (run / name).unlink()
             os.mkfifo(run / name)
             with suppress(UserError):
-                read_evaluation(run, vk.load(run))
+                read_evaluation(run, vk.load(run).fitted_)
             with suppress(UserError):
                 Recipe.read(run / "config.yaml")
 

@@ -186,13 +186,14 @@ def test_a_sampler_of_other_weights_is_left_out(with_sampler, tmp_path):
 
 def test_saving_over_another_run_leaves_nothing_of_it(with_sampler, tmp_path):
     run = shutil.copytree(with_sampler, tmp_path / "run")
-    save_evaluation(run, {"elbo": -1.0}, vk.load(run))
+    save_evaluation(run, {"elbo": -1.0}, vk.load(run).fitted_)
     (run / "mine.txt").write_text("mine")
     (run / "language-model").mkdir()
     new = vk.VAE(3, size="small", epochs=1, sampler="prior").fit(ROWS + 100)
     new.save(run)
     names = {path.name for path in run.iterdir()}
-    assert names == {"config.yaml", "model.safetensors", "metrics.csv", "mine.txt"}
+    assert names == {"config.yaml", "model.safetensors", "metrics.csv", "notes.json", "mine.txt"}
+    assert vk.load(run).notes_ == new.notes_
     np.testing.assert_array_equal(vk.load(run).transform(ROWS), new.transform(ROWS))
     with pytest.raises(UserError, match=r"no checkpoint.safetensors to continue from"):
         new.fit_data(dataset(ROWS + 100), folder=run, resume=True)
@@ -217,13 +218,13 @@ def test_a_checkpoint_of_another_run_is_refused(with_sampler, tmp_path):
 def test_an_evaluation_is_believed_of_its_own_weights_alone(with_sampler, tmp_path):
     run = shutil.copytree(with_sampler, tmp_path / "run")
     vae = vk.load(run)
-    save_evaluation(run, {"elbo": -1.0, "verdict": "good"}, vae)
-    assert read_evaluation(run, vae) == {"elbo": -1.0, "verdict": "good"}
-    assert read_evaluation(run, vk.VAE(**TINY).fit(ROWS + 1)) is None
+    save_evaluation(run, {"elbo": -1.0, "verdict": "good"}, vae.fitted_)
+    assert read_evaluation(run, vae.fitted_) == {"elbo": -1.0, "verdict": "good"}
+    assert read_evaluation(run, vk.VAE(**TINY).fit(ROWS + 1).fitted_) is None
     path = run / "evaluation.json"
     for text in (path.read_text().replace("-1.0", "-9.0"), "[" * 100_000, "[1]", "{}", "null", ""):
         path.write_text(text)
-        assert read_evaluation(run, vae) is None
+        assert read_evaluation(run, vae.fitted_) is None
 
 
 def test_a_detector_of_other_weights_is_refused(tmp_path):
