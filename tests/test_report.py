@@ -95,6 +95,16 @@ def test_pictures_without_condition_validation_or_history(channels: int, tmp_pat
     assert 'id="training"' not in write_report(tmp_path, model, dataset(x[:5]), results).read_text(encoding="utf-8")
 
 
+def test_rows_to_show_are_those_that_were_held_out_and_some_that_were_not() -> None:
+    x = np.arange(40.0)[:, None]
+    model = vaekit.VAE(1, size="small", epochs=1, validation=0.25).fit(x)
+    held_out, learned = model.held_out(dataset(x)).x, model.learned_from(dataset(x), 100).x
+    assert len(held_out) == 10
+    assert np.array_equal(np.sort(np.concatenate([held_out, learned]), axis=0), x)
+    assert len(model.learned_from(dataset(x), 7)) == 7
+    assert len(model.held_out(dataset(x), 7)) == 7
+
+
 class Lines(Rows):
     """Rows of numbers, as a kind of data that says nothing about its report."""
 
@@ -113,9 +123,8 @@ class Sounds(Lines):
             file = io.BytesIO()
             wavfile.write(file, 8000, row.astype(np.float32))
             data = base64.b64encode(file.getvalue()).decode()
-            players.append(
-                Markup('<audio controls aria-label="{}" src="data:audio/wav;base64,{}">').format(label, data)
-            )
+            player = Markup('<audio controls aria-label="{}" src="data:audio/wav;base64,{}"></audio>')
+            players.append(player.format(label, data))
         return Markup("").join(players)
 
 
@@ -134,7 +143,7 @@ def test_a_kind_without_a_report_gets_the_plain_one(
         assert shown in page.inner_text("#reconstructions")
     else:
         page.wait_for_function("[...document.querySelectorAll('audio')].every(a => a.readyState > 0)")
-        assert page.evaluate("document.querySelectorAll('#reconstructions audio').length") == 10
+        assert page.evaluate("document.querySelectorAll('#reconstructions div > audio').length") == 10
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int32"])

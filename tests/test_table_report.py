@@ -13,6 +13,7 @@ import pytest
 import vaekit
 from conftest import SCRIPT, TINY, check_page, dataset, people
 from vaekit.deploy.report import write_report
+from vaekit.errors import UserError
 from vaekit.frame import to_frame
 from vaekit.kinds.table.synthesis import SENTENCES, two_sample, verdict
 
@@ -87,6 +88,13 @@ def test_one_column(tmp_path: Path) -> None:
     model = vaekit.VAE(**TINY).fit(table)
     text = report(tmp_path, model, table.slice(0, 60), table.slice(60)).read_text(encoding="utf-8")
     assert set(re.findall(r'<section id="([a-z-]+)"', text)) == SECTIONS - {"pairs", "gaps"}
+
+
+def test_a_report_that_compares_with_training_rows_asks_for_them(tmp_path: Path) -> None:
+    table = pa.table({"x": [1.5, 2.5, 4.0]})
+    model = vaekit.VAE(**TINY).fit(table)
+    with pytest.raises(UserError, match="give train"):
+        write_report(tmp_path, model, dataset(to_frame(table)), model.evaluate(table, k=2))
 
 
 def test_three_rows_and_a_last_column_of_names(tmp_path: Path) -> None:

@@ -27,11 +27,6 @@ def held_out(estimator: Any, limit: int | None = None, *, also: Sequence[str] = 
     return estimator.held_out(estimator.read(own_source(estimator), also=also), limit)
 
 
-def learned_from(estimator: Any, limit: int) -> Any:
-    """Rows of the run's own source that the model learned from, at most `limit`."""
-    return estimator.learned_from(estimator.read(own_source(estimator)), limit)
-
-
 def learn_sampler(folder: Path, estimator: Any, sampler: str) -> None:
     """Learn where the codes of the run's own source lie, and keep it in the run directory."""
     data = estimator.read(own_source(estimator))

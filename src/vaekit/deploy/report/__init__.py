@@ -22,7 +22,7 @@ from vaekit.errors import UserError
 from vaekit.files import write_text
 from vaekit.fitted import Fitted
 from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
-from vaekit.recipes.source import held_out, learned_from
+from vaekit.recipes.source import own_source
 from vaekit.runs import directory as runs
 from vaekit.show.report import Report
 from vaekit.show.words import duration, nats, number
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 def report_run(folder: Path, estimator: Any) -> Path:
     """Write report.html of a run, from rows of its own source."""
     log.info("writing the report")
+    data, wanted = estimator.read(own_source(estimator)), report_of(estimator)
     results = runs.read_evaluation(folder, estimator.fitted_)
     if results is None:
-        rows = held_out(estimator, REPORT_ROWS)
+        rows = estimator.held_out(data, REPORT_ROWS)
         results = evaluate(folder, estimator, rows, min(REPORT_SAMPLES, estimator.iw_samples))
-    wanted = report_of(estimator)
-    train = learned_from(estimator, wanted.learned) if wanted.learned else None
-    return write_report(folder, estimator, held_out(estimator, wanted.most), results, train)
+    train = estimator.learned_from(data, wanted.learned) if wanted.learned else None
+    return write_report(folder, estimator, estimator.held_out(data, wanted.most), results, train)
 
 
 def write_report(
