@@ -14,7 +14,7 @@ from torch import Tensor
 from vaekit import sources
 from vaekit.errors import UserError
 from vaekit.settings.parts import Part, check_options
-from vaekit.show.write import write_array
+from vaekit.show.write import Names, write_array
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import from_here
 from vaekit.structures.resample import GUESSES, complete
@@ -271,14 +271,7 @@ class Kind:
     # -- filling and scoring -------------------------------------------------------------------------------------------
 
     def impute(
-        self,
-        fitted: Any,
-        X: Any,
-        y: Any = None,
-        *,
-        draws: int | None = None,
-        seed: int | None = None,
-        track: Any = list,
+        self, fitted: Any, X: Any, y: Any = None, *, draws: int | None, seed: int | None = None, track: Any = list
     ) -> list[Any]:
         """Fill the gaps of rows: `draws` sets of rows, each a draw from what the gaps may hold given the rest; None: one set of best
         guesses. See `vaekit.VAE.impute`."""
@@ -370,25 +363,18 @@ class Kind:
         """do(rows, conditions, i) of a source, as `write` takes it: at once, or of the i-th piece that fits into memory."""
         return do(data.x, data.conditions, 0)
 
-    def write(
-        self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
-    ) -> None:
-        """Write rows (N, ...) in the user's own form to a file with one of `endings`, or print them.
-
-        names: columns (N,) that say which row is which. columns: rows beside each other, where they are shown in a grid.
-        """
+    def write(self, path: Path, rows: Any, names: Names = None) -> None:
+        """Write rows (N, ...) in the user's own form to a file with one of `endings`, or print them."""
         write_array(path, rows, self.value_names, names)
 
-    def write_reconstructions(
-        self, path: Path, rows: Any, rebuilt: Any, names: Mapping[str, np.ndarray] | None = None
-    ) -> str:
+    def write_reconstructions(self, path: Path, rows: Any, rebuilt: Any, names: Names = None) -> str:
         """Write what rows (N, ...) were rebuilt as, beside the rows where the form can show both. Returns what was written."""
         self.write(path, rebuilt, names)
         return f"{len(rebuilt)} reconstructions"
 
     def write_path(self, path: Path, ends: Sequence[Any], rows: Any) -> None:
         """Write the rows (steps, ...) on the way from one of two rows to the other."""
-        self.write(path, rows, columns=len(rows))
+        self.write(path, rows)
 
     def files(self) -> dict[str, str]:
         """What a config has no room for: the text of files in a run's folder, by their names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from vaekit.files import write_atomically
 from vaekit.kinds.base import Kind
 from vaekit.settings.options import MODEL, Option
 from vaekit.show.layout import COLOURS, are_channels_first, channels_last, extremes, value_range
+from vaekit.show.write import Names
 from vaekit.sources.arrays import as_array
 from vaekit.structures.semi_supervised import jolted
 
@@ -205,10 +206,8 @@ class Images(Kind):
         rows = self.conform(rows)
         return np.where(np.isnan(rows), self.unpack(x), rows) if rows.dtype.kind == "f" else rows
 
-    def write(
-        self, path: Path, rows: np.ndarray, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
-    ) -> None:
-        """See `Kind.write`. A .png is a grid, and a .gif has a picture a frame."""
+    def write(self, path: Path, rows: np.ndarray, names: Names = None, columns: int | None = None) -> None:
+        """See `Kind.write`. A .png is a grid of so many columns, and a .gif has a picture a frame."""
         if path.suffix.lower() not in (".png", ".gif"):
             return super().write(path, rows, names)
         from vaekit.show.drawing import grid, save_gif
@@ -226,15 +225,16 @@ class Images(Kind):
             frames = [show(row[None], columns=1) for row in rows]
             write_atomically(path, lambda p: save_gif(frames, p))
 
-    def write_reconstructions(
-        self, path: Path, rows: np.ndarray, rebuilt: np.ndarray, names: Mapping[str, np.ndarray] | None = None
-    ) -> str:
+    def write_reconstructions(self, path: Path, rows: np.ndarray, rebuilt: np.ndarray, names: Names = None) -> str:
         if path.suffix.lower() != ".png":
             return super().write_reconstructions(path, rows, rebuilt, names)
         n = min(len(rows), MOST_PAIRS)
         pairs = np.stack([rows[:n].astype(rebuilt.dtype), rebuilt[:n]], axis=1).reshape(-1, *rebuilt.shape[1:])
         self.write(path, pairs, columns=16 if n > 4 else 2)
         return f"{n} of {len(rows)} pictures, each beside its reconstruction,"
+
+    def write_path(self, path: Path, ends: Sequence[Any], rows: np.ndarray) -> None:
+        self.write(path, rows, columns=len(rows))
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP, ConvDecoder, ConvEncoder, conv, mlp

@@ -16,6 +16,7 @@ from vaekit.files import write_atomically, write_text
 from vaekit.frame.cells import format_of, written
 
 STDOUT = Path("-")  # where rows of a kind that is printed go if no file is named
+Names = Mapping[str, np.ndarray] | None  # columns (N,) that say which row is which, such as the file of a picture
 
 
 def check_suffix(path: Path, allowed: Sequence[str]) -> str:
@@ -66,14 +67,8 @@ def as_text(table: Any) -> Any:
     return table
 
 
-def write_array(
-    path: Path, rows: np.ndarray, columns: Sequence[str], names: Mapping[str, np.ndarray] | None = None
-) -> None:
-    """An array (N, ...) as .npy, .npz, .csv or .parquet.
-
-    columns: names of the values of a row in a .csv or .parquet; none: x0, x1, ... names: columns (N,) before those, which say
-    which row is which, such as the file of a picture.
-    """
+def write_array(path: Path, rows: np.ndarray, columns: Sequence[str], names: Names = None) -> None:
+    """Write an array (N, ...) as .npy, .npz, .csv or .parquet. columns: names of the values of a row; none: x0, x1, ..."""
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz") and rows.dtype.hasobject:
         raise UserError(

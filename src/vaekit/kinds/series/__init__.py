@@ -15,7 +15,7 @@ from torch import Tensor
 from vaekit.errors import UserError
 from vaekit.kinds.base import Kind, one_source
 from vaekit.kinds.table.columns import decimals, rounded
-from vaekit.show.write import write_array, write_table
+from vaekit.show.write import Names, write_array, write_table
 from vaekit.sources.series import TimeSeries, read_series, to_series
 from vaekit.training.data import Data
 
@@ -162,14 +162,7 @@ class Series(Kind):
         return found
 
     def impute(
-        self,
-        fitted: Any,
-        X: Any,
-        y: Any = None,
-        *,
-        draws: int | None = None,
-        seed: int | None = None,
-        track: Any = list,
+        self, fitted: Any, X: Any, y: Any = None, *, draws: int | None, seed: int | None = None, track: Any = list
     ) -> list[list[np.ndarray]]:
         from vaekit.kinds.series.fill import fill_gaps
 
@@ -179,9 +172,7 @@ class Series(Kind):
         cannot = "is a model of series, and interpolate cannot walk between series: use a model of rows"
         return cannot if use == "interpolation" else ""
 
-    def write(
-        self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
-    ) -> None:
+    def write(self, path: Path, rows: Any, names: Names = None) -> None:
         """Write windows (N, window, channels), one series (steps, channels) or a list of them, a row a step. names: the time."""
         several = np.ndim(rows[0]) == 2
         parts = list(rows) if several else [rows]

@@ -34,7 +34,7 @@ from vaekit.kinds.table.constraints import Constraints, candidates
 from vaekit.kinds.table.identifiers import leave_out
 from vaekit.settings.options import DATA, Option
 from vaekit.settings.parse import read_schema
-from vaekit.show.write import write_pieces
+from vaekit.show.write import Names, write_pieces
 from vaekit.sources.arrays import as_array
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
@@ -330,9 +330,7 @@ class Table(Kind):
             rows = slice(start, start := start + len(piece))
             yield do(Frame.of(piece), {name: values[rows] for name, values in data.conditions.items()}, i)
 
-    def write(
-        self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
-    ) -> None:
+    def write(self, path: Path, rows: Any, names: Names = None) -> None:
         """Write an Arrow table, or several, one below the other, of which one at a time is in memory."""
         write_pieces(path, rows if isinstance(rows, Iterator) else [rows])
 

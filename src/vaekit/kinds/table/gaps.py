@@ -38,9 +38,8 @@ def filled_gaps(fitted: Any, table: Any, y: Mapping[str, Any], *, seed: int = 0)
     hidden = {name: rng.random(len(rows)) < SHARE for name in schema}
     holed = {name: table[name].take(pa.array(np.arange(len(rows)), mask=hidden[name])) for name in schema}
     log.info("hiding cells of %s rows, to see how well gaps are filled", f"{len(rows):,}")
-    (filled,) = fitted.kind.impute(
-        fitted, pa.table(holed), {name: np.asarray(values)[rows] for name, values in y.items()}
-    )
+    given = {name: np.asarray(values)[rows] for name, values in y.items()}
+    (filled,) = fitted.kind.impute(fitted, pa.table(holed), given, draws=None)
     kinds = {name: "category" if hasattr(c, "classes") else "number" for name, c in schema.items()}
     truth, guess = encode(table, filled, kinds=kinds)
     found = {}

@@ -22,7 +22,7 @@ from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
 from vaekit.settings.options import MODEL, Option
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.words import have_words
-from vaekit.show.write import STDOUT, write_lines, write_table
+from vaekit.show.write import STDOUT, Names, write_lines, write_table
 from vaekit.structures.semi_supervised import thinned
 
 TOKENIZER = "tokenizer.json"  # of a run directory
@@ -229,14 +229,7 @@ class Text(Kind):
         return 1.0, {"temperature": temperature}
 
     def impute(
-        self,
-        fitted: Any,
-        X: Any,
-        y: Any = None,
-        *,
-        draws: int | None = None,
-        seed: int | None = None,
-        track: Any = list,
+        self, fitted: Any, X: Any, y: Any = None, *, draws: int | None, seed: int | None = None, track: Any = list
     ) -> list[np.ndarray]:
         from vaekit.kinds.text.fill_in import GAP, fill_in
 
@@ -266,18 +259,14 @@ class Text(Kind):
             raise UserError("one of the two ends is an empty text: give two texts, each in quotes")
         return text
 
-    def write(
-        self, path: Path, rows: Any, names: Mapping[str, np.ndarray] | None = None, columns: int | None = None
-    ) -> None:
+    def write(self, path: Path, rows: Any, names: Names = None) -> None:
         """Write or print texts (N,), a text a line, or as a column of a table."""
         if path.suffix.lower() in (".csv", ".parquet"):
             write_table(path, {**(names or {}), "text": rows})
         else:
             write_lines(path, rows)
 
-    def write_reconstructions(
-        self, path: Path, rows: Any, rebuilt: Any, names: Mapping[str, np.ndarray] | None = None
-    ) -> str:
+    def write_reconstructions(self, path: Path, rows: Any, rebuilt: Any, names: Names = None) -> str:
         """Below each other where they are printed, and beside each other in a table; a .txt gets the reconstructions only."""
         if path == STDOUT:
             write_lines(path, (line for text, new in zip(rows, rebuilt, strict=True) for line in (text, f"-> {new}")))
