@@ -26,6 +26,7 @@ KINDS = (
     "vaekit.kinds.rows:Rows",
     "vaekit.kinds.series:Series",
     "vaekit.robots.actions:Actions",
+    "vaekit.kinds.audio:Audio",
 )
 """In the order in which they are asked whether they recognise data. They are imported when `kinds` is first called."""
 
