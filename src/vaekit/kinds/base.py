@@ -181,6 +181,11 @@ class Kind:
         data.x, data.kind = self.take(data.x), self.name
         return data
 
+    @classmethod
+    def load_foreign(cls, folder: Path) -> Any:
+        """The fitted estimator of a checkpoint that another library wrote; None if it is not a checkpoint of this kind."""
+        return None
+
     # -- rows and tensors ----------------------------------------------------------------------------------------------
 
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:

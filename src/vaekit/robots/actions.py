@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaekit.conditions import scales
+from vaekit.errors import note
 from vaekit.kinds.base import Kind
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
@@ -78,6 +80,16 @@ class Actions(Kind):
         return read_demonstrations(
             source, **needed(conditions), resize=(resize[0], resize[1]) if resize else None, **by
         )
+
+    @classmethod
+    def load_foreign(cls, folder: Path) -> Any:
+        """ACT of LeRobot or of the original."""
+        from vaekit.robots.published import FPS, is_published, load_published
+
+        if not is_published(folder):
+            return None
+        note(f"{folder} does not say how many actions a second it was trained for: {FPS:g} are taken")
+        return load_published(folder)
 
     @property
     def event_shape(self) -> tuple[int, ...]:

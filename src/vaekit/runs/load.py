@@ -51,13 +51,9 @@ def load(
     """
     folder = Path(run)
     if not (folder / CONFIG).exists():
-        from vaekit.robots import published
-
-        if published.is_published(folder):
-            note(
-                f"{folder} does not say for how many actions per second it was trained, so {published.FPS:g} is assumed"
-            )
-            return published.load_published(folder)
+        for kind in kinds().values():
+            if (foreign := kind.load_foreign(folder)) is not None:
+                return foreign
     values = read_config(folder)
     if release(values["vaekit"]) > release(vaekit.__version__):
         note(
