@@ -49,7 +49,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "place": rng.normal(size=(120, 2)),
     }
     columns = [f"a rather long name of column {i} <b>" for i in range(15)]
-    model = vaekit.CVAE(**TINY, epochs=2).fit_rows(Rows, {}, x, y, columns=columns)
+    model = vaekit.CVAE(**TINY, epochs=2).fit_rows(x, y, columns=columns)
     return write_report(tmp_path_factory.mktemp("rows"), model, dataset(x, y), model.evaluate(x, y, k=2))
 
 
@@ -135,7 +135,7 @@ def test_a_kind_without_a_report_gets_the_plain_one(
     x = np.random.default_rng(0).normal(size=(60, 3))
     x[0] = 0
     y = np.array([SCRIPT, "b"])[np.arange(60) % 2]
-    model = vaekit.CVAE(**TINY, epochs=1).fit_rows(kind, {}, x, {"y": y})
+    model = vaekit.CVAE(**TINY, epochs=1).fit_rows(x, {"y": y})
     held_out = dataset(x[:5], {"y": y[:5]})
     check_page(page, write_report(tmp_path, model, held_out, model.evaluate(x, y, k=2)), SECTIONS)
     assert f"From one {kind.noun[:-1]} to another" in page.inner_text("#interpolations")

@@ -68,28 +68,15 @@ class SemiSupervised(VAE):
             )
         if self.target_kind == "label":
             note_words("y", (v for v in np.ravel(np.asarray(y, dtype=object)) if isinstance(v, str)))
-        return self.fit_rows(*self._new_rows(X), {"y": y})
+        return self.fit_rows(X, {"y": y})
 
-    def fit_rows(  # type: ignore[override]
-        self,
-        kind: Any,
-        said: Mapping[str, Any],
-        rows: Any,
-        y: Mapping[str, Any],
-        *,
-        condition_kinds: Any = None,
-        **options: Any,
-    ) -> Any:
+    def fit_rows(self, X: Any, y: Mapping[str, Any], **options: Any) -> Any:
         """As in `VAE`; y is one condition, the target, by its name."""
         if len(y) != 1:
             raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
         ((name, values),) = y.items()
-        values = self._targets(values)
-        if len(values) != len(rows):
-            raise UserError(
-                f"X has {len(rows)} rows, but y has {len(values)} values: give one per row, -1 or None where it is unknown"
-            )
-        return super().fit_rows(kind, said, rows, {name: values}, condition_kinds={name: self.target_kind}, **options)
+        options["condition_kinds"] = {name: self.target_kind}
+        return super().fit_rows(X, {name: self._targets(values)}, **options)
 
     def _targets(self, y: Any) -> np.ndarray:
         """Turn y from the user's form into an array, None or NaN where it is unknown. UserError if all of it is unknown."""

@@ -107,21 +107,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     def fit(self, X: Any, y: Any = None) -> VAE:
         """Train on X (N, ...). y is ignored."""
-        return self.fit_rows(*self._new_rows(X), {})
+        return self.fit_rows(X, {})
 
     def fit_data(self, data: Dataset, **options: Any) -> VAE:
         """Train on a Dataset that `vaekit.read` returned; options as for `fit_rows`."""
-        kind, said, rows = self._new_rows(data.x, data.kind)
-        said = kind.without(said, data.conditions)
-        return self.fit_rows(kind, said, rows, data.conditions, columns=data.columns, **options)
+        return self.fit_rows(data.x, data.conditions, read_as=data.kind, columns=data.columns, **options)
 
     def fit_rows(
         self,
-        kind: type[Kind],
-        options: Mapping[str, Any],
-        rows: Any,
+        X: Any,
         y: Mapping[str, np.ndarray],
         *,
+        read_as: str = "auto",
         condition_kinds: Mapping[str, str] | None = None,
         columns: list[str] | None = None,
         folder: Path | None = None,
@@ -132,16 +129,23 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """What `fit` and the command line share: learn the schema, build the model, train it.
 
         Args:
-            kind, options, rows: the kind of data, what the user says of it, and checked rows.
-            y: conditions by name. condition_kinds: "label" or "number" by condition, where not to be guessed.
+            X: rows (N, ...). read_as: the kind of data that a source was read as.
+            y: conditions by name, one per row. condition_kinds: "label" or "number" by condition, where not to be guessed.
             columns: names of the columns.
             folder: the run directory to write to while training. resume: go on from what is there.
             origin: where the rows came from (source, resize), for the record.
             watchers: see `vaekit.training`.
         """
         check_settings(self)
+        kind, options, rows = self._new_rows(X, read_as)
         if len(rows) < 2:
             raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
+        for name, values in y.items():
+            if len(values) != len(rows):
+                raise UserError(
+                    f"X has {len(rows)} rows, but condition {name!r} has {len(values)} values: give one per row"
+                )
+        options = kind.without(options, y)
         with self._seeded() as (seed, notes):
             name, likelihood = self._likelihood(kind, options, rows)
             if warm := self._warm:
@@ -465,16 +469,9 @@ class CVAE(VAE):
             raise UserError(
                 "CVAE requires y to be passed, but the target y is None: give a condition per row, or use VAE"
             )
-        kind, options, rows = self._new_rows(X)
         if not isinstance(y, Mapping) and not hasattr(y, "columns"):
-            y = {"y": np.asarray(y)}
-        named = {str(k): np.asarray(y[k]) for k in y}
-        for name, values in named.items():
-            if len(values) != len(rows):
-                raise UserError(
-                    f"X has {len(rows)} rows, but condition {name!r} has {len(values)} values: give one per row"
-                )
-        self.fit_rows(kind, options, rows, named)
+            y = {"y": y}
+        self.fit_rows(X, {str(name): np.asarray(y[name]) for name in y})
         return self
 
     def _training_extras(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Audio(Kind):
     scale: float = 1.0
 
     name: ClassVar[str] = "audio"
-    noun: ClassVar[str] = "clips of sound"
+    noun: ClassVar[str] = "clips"
     mean_samples: ClassVar[bool] = True
     endings: ClassVar[Sequence[str]] = (".wav", ".npy", ".npz")
 
@@ -130,7 +130,7 @@ class Audio(Kind):
 
     def conform(self, rows: np.ndarray) -> np.ndarray:
         """Clips of the length of the training clips: longer ones are cut, shorter ones end in silence."""
-        return clips_of(rows, self.rate, self.samples / self.rate, self.samples)
+        return clips_of(list(rows), self.rate, self.samples / self.rate, self.samples)
 
     def pack(self, rows: np.ndarray, dtype: torch.dtype = torch.float32, jitter: Any = None) -> tuple[Tensor, None]:
         """Clips stay waveforms (N, T) until they are used: an eighth of the memory."""
@@ -181,7 +181,7 @@ class Audio(Kind):
         drawn = picture(grid(seen, len(seen), low=seen.min(), high=seen.max(), background=None), label)
         sounds = [base64.b64encode(self.wav(clip)).decode() for clip in rows]
         players = [f'<audio controls title="{escape(label)}" src="data:audio/wav;base64,{s}"></audio>' for s in sounds]
-        return drawn + Markup("".join(players))
+        return Markup("<div>") + drawn + Markup("".join(players) + "</div>")
 
 
 def read_sound(path: Path, wanted: int) -> np.ndarray:
@@ -214,7 +214,7 @@ def as_float(x: Any) -> np.ndarray:
     return (x if x.ndim == 1 else x.mean(1)).astype(np.float32)
 
 
-def clips_of(clips: Sequence[np.ndarray], rate: int, seconds: float | None = None, least: int = 0) -> np.ndarray:
+def clips_of(clips: Sequence[Any], rate: int, seconds: float | None = None, least: int = 0) -> np.ndarray:
     """Clips (T,) as one array (N, T), as long as the longest: shorter ones end in silence, and those above `seconds` are cut."""
     lengths = np.array([len(clip) for clip in clips], dtype=int)
     samples = max(least, min(lengths.max(initial=0), round(seconds * rate) if seconds else 2**31))
