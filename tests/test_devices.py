@@ -17,11 +17,12 @@ from vaekit.kinds.text import Text
 from vaekit.kinds.text.fill_in import Reader, candidates
 from vaekit.model import LatentModel
 from vaekit.nets import MLP, ConditionEmbedding, ResNet
-from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
+from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation
 from vaekit.nets.population import Population
 from vaekit.nets.text import TextEncoder
 from vaekit.objectives import OBJECTIVES
 from vaekit.robots.demonstrations import Demonstrations
+from vaekit.robots.draws import ObservationPrior
 from vaekit.robots.draws import draw as draw_way
 from vaekit.robots.health import action_spread
 from vaekit.robots.monitor import Disagreement, features, observations_of

@@ -14,13 +14,13 @@ FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SO
 
 # Who stands on whom, from the ground floor up: imports point down this line only.
 FLOORS = (
-    ("errors",), ("files",), ("settings",), ("show",), ("frame",), ("nets",), ("distributions",), ("model",), ("objectives",),
-    ("training",), ("structures",), ("conditions",), ("sources",), ("kinds",), ("fitted",), ("evaluation",), ("uses",), ("runs",),
-    ("estimators",), ("robots",), ("deploy",), ("recipes",), ("cli", "__main__"),
+    ("errors",), ("files",), ("settings",), ("frame",), ("nets",), ("distributions",), ("model",), ("objectives",), ("training",),
+    ("structures",), ("conditions",), ("show",), ("sources",), ("kinds",), ("fitted",), ("evaluation",), ("uses",), ("runs",),
+    ("estimators",), ("robots",), ("recipes",), ("deploy",), ("cli", "__main__"),
 )  # fmt: skip
 KINDS = {"images", "rows", "table", "text", "series", "actions", "audio"}
 FORMS = {"TimeSeries", "Demonstrations", "Frame", "Images", "Table", "Text", "Rows", "Series", "Actions", "Audio"}
-ASKS = {"is_texts", "is_frame", "is_table", "is_several"}
+ASKS = {"is_texts", "is_frame"}
 AT_HOME = ("kinds", "sources", "robots", "frame")  # where a question about the kind is at home
 
 
@@ -67,7 +67,11 @@ def reaches(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
             owner = ast.unparse(node.value)
-            if owner not in ("self", "cls", "super()", "type(self)") and "torch" not in owner:
+            if (
+                owner not in ("self", "super()", "type(self)")
+                and not owner.startswith(("cls", "torch"))
+                and "quantiser" not in owner
+            ):
                 yield node.lineno
 
 

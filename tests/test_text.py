@@ -241,7 +241,7 @@ def test_a_vocabulary_keeps_what_is_frequent():
 def test_a_long_text_is_cut_and_has_no_end():
     domain = Text.infer([*TEXTS, "a " * 100_000], tokenizer={"name": "word", "longest": 20})
     assert (domain.longest, domain.cut) == (20, 1)
-    with pytest.warns(Note, match="texts that were cut: 1 of 2; the model reads 20 tokens"):
+    with pytest.warns(Note, match="texts that were cut: 1 of 2; the model reads at most 20 tokens"):
         x, mask = domain.pack(["a " * 100_000, "a man"])
     assert x.shape == (2, 20)
     assert (x[0] != END).all()
@@ -299,7 +299,7 @@ def test_a_language_model_is_a_model_without_a_latent():
     model = vk.VAE(0, kind={"tokenizer": "word"}, **QUICK).fit(TEXTS)
     results = model.evaluate(TEXTS, k=2)
     assert results["kl"] == 0
-    assert results["verdict"].startswith("There is no latent")
+    assert results["verdict"].startswith("The model has no latent")
     assert results["iw_nll"] == pytest.approx(-results["elbo"])
     np.testing.assert_allclose(model.score_samples(TEXTS, k=1), model.score_samples(TEXTS, k=3))
     with pytest.raises(UserError, match="latent_dim=0 is too small"):
@@ -340,7 +340,7 @@ def test_training_that_was_stopped_ends_with_the_same_weights(tmp_path):
         ({"prior": "vamp"}, "'mixture' or 'flow'"),
         ({"likelihood": "normal"}, "likelihood 'normal' is for other data than texts"),
         ({"network": "conv"}, "leave it out for texts"),
-        ({"binarize": "dynamic"}, "binarize is for pictures"),
+        ({"kind": {"binarize": "dynamic"}}, "binarize is for pictures"),
         ({"structure": "ladder"}, "structure"),
         ({"likelihood": {"name": "causal", "width": 30}}, "does not divide"),
         ({"likelihood": {"name": "causal", "word_dropout": 1.0}}, "below 1"),
@@ -371,7 +371,7 @@ def test_what_is_longer_than_every_training_text_is_read_and_what_is_cut_is_told
     assert vae.score_samples([long])[0] != vae.score_samples([long.replace(".", "it")])[0]  # they differ behind word 5
     assert (vae.transform([long]) != vae.transform([long[:-2] + "me"])).any()
     for use in (vae.transform, vae.score_samples, vae.reconstruct, lambda t: vae.evaluate(t, k=2)):
-        with pytest.warns(Note, match="texts that were cut: 2 of 3; the model reads 128 tokens"):
+        with pytest.warns(Note, match="texts that were cut: 2 of 3; the model reads at most 128 tokens"):
             use([long * 3, "a man", long * 5])
 
 

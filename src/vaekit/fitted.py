@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 from vaekit.conditions import FAR, Conditions
 from vaekit.distributions import LIKELIHOODS, Likelihood, normal_noise
 from vaekit.errors import UserError
-from vaekit.files import digest
+from vaekit.files import digest, text_digest
 from vaekit.training.data import Data, fixed_uniform, generator, rows_at_once
 from vaekit.training.devices import chosen_device
 
 ROWS_AT_ONCE = 1024  # at most
+MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer", "device"}
 
 
 @dataclass
@@ -140,6 +142,56 @@ class Fitted:
             chunk = chunk.to(self.device)
             found.append(self.kind.decoded(model.decode(chunk.x, chunk.y), noise, **writing).cpu())
         return self.kind.unpack(torch.cat(found))
+
+
+def config(fitted: Fitted) -> dict[str, Any]:
+    """Everything but the weights, as plain values."""
+    from vaekit import __version__
+
+    settings = dict(fitted.settings)
+    for net in ("encoder", "decoder"):
+        if callable(settings.get(net)):
+            settings[net] = {"custom": describe(settings[net])}
+    if isinstance(settings.get("kind"), Mapping):
+        settings["kind"] = fitted.kind.plain(settings["kind"])
+    return {
+        "vaekit": __version__,
+        "estimator": fitted.estimator,
+        "settings": {name: plain(v) for name, v in settings.items()},
+        "data": {
+            **fitted.data,
+            "kind": fitted.kind.name,
+            "schema": asdict(fitted.kind),
+            "conditions": fitted.conditions.to_config(),
+            "seen": asdict(fitted.conditions.seen) if fitted.conditions.seen else None,
+        },
+        "likelihood": fitted.likelihood,
+    }
+
+
+def plain(value: Any) -> Any:
+    """A setting as YAML writes it: plain dicts, lists and numbers."""
+    if isinstance(value, Mapping):
+        return {name: plain(v) for name, v in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def describe(factory: Any) -> str:
+    factory = getattr(factory, "func", factory)  # what a functools.partial wraps
+    return f"{getattr(factory, '__module__', '?')}.{getattr(factory, '__qualname__', type(factory).__name__)}"
+
+
+def identity(values: Mapping[str, Any]) -> str:
+    """Hash everything that a config says about a model, so that files of two runs cannot pass for those of one. The place of the
+    source and the length of training may change."""
+    settings = {name: value for name, value in values["settings"].items() if name not in MAY_CHANGE_ON_RESUME}
+    data = {name: value for name, value in values["data"].items() if name not in ("source", "folder")}
+    return text_digest(json.dumps([values["estimator"], settings, data, values["likelihood"]], default=str))
+
+
+def model_hash(fitted: Fitted) -> str:
+    """Hash the config and the weights of a model, for files that belong to this model alone."""
+    return text_digest(identity(config(fitted)) + digest(fitted.model.state_dict()))
 
 
 def check_reach(x: Tensor, mask: Tensor | None) -> None:

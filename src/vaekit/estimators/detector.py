@@ -13,11 +13,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaekit.errors import UserError, extra_needed, near_matches, note
 from vaekit.estimators.vae import VAE
-from vaekit.frame import is_frame
-from vaekit.kinds.text import is_texts
+from vaekit.kinds import chosen_kind
 from vaekit.runs.load import load
 from vaekit.settings.limits import Seed, Within, check_call
-from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
 from vaekit.training.data import split
 from vaekit.uses.calibration import DETECTOR, MEMBER, Calibration, kept, members
@@ -183,10 +181,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _checked(self, X: Any, *, reset: bool = False) -> Any:
         """Check arrays of rows as scikit-learn does; the VAE checks pictures, tables and texts."""
-        if is_texts(X):
-            return X
-        X = as_array(X)
-        if getattr(X, "ndim", 2) != 2 or is_frame(X):
+        kind, _, X = chosen_kind(getattr(self.estimator, "kind", "auto"), X)
+        if not kind.counts_columns:
             return X
         return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
 
@@ -203,7 +199,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
 def default(X: Any, method: str = "auto") -> list[VAE]:
     """The default VAEs for rows X. Scores that are not densities cannot be averaged: then it is one VAE."""
-    if getattr(X, "ndim", 0) != 2 or is_frame(X) or np.isin(X, (0, 1)).all():
+    if not chosen_kind("auto", X)[0].counts_columns or np.isin(X, (0, 1)).all():
         return [VAE(sampler="prior")]
     noises = NOISE if method in ("auto", "exemplars", "loglik") else NOISE[:1]
     likelihoods = [{"name": "normal", "scale": noise} for noise in noises]

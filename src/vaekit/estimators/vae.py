@@ -183,6 +183,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def _start(self, data: Data) -> None:
         """Let the parts of a new model learn from the data before training."""
         train, _ = self._split(data)
+        if not len(train):
+            return  # `_train` says so
         some = data[train[torch.randperm(len(train), generator=generator(self.seed_, START))[:1024]]]
         x, _ = next(iter(Chunks(some, self.kind_)))
         self.model_.learn(x)
@@ -269,16 +271,19 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """
         return self._as_given(self._fitted().decode(Z, y, seed=random_state, **writing))
 
-    def reconstruct(self, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> np.ndarray:
+    def reconstruct(
+        self, X: Any, y: Any = None, *, to: Any = None, random_state: int | None = None, **writing: Any
+    ) -> np.ndarray:
         """Reconstruct X from its latent codes, in its own form: (N, ...) -> (N, ...).
 
         Args:
             y: the condition of X, as for `transform` and `inverse_transform`. to: the condition to decode the codes with, in the
                 forms of y; None: y. So a row can be made one of another label that keeps its code.
-            writing: as for `inverse_transform`.
+            random_state, writing: as for `inverse_transform`.
         """
-        fitted = self._fitted()
-        return self._as_given(fitted.kind.reconstruct(fitted, self._rows(X), self._given(y), to=to, **writing))
+        fitted, rows = self._fitted(), self._rows(X)
+        found = fitted.kind.reconstruct(fitted, rows, self._given(y), to=to, seed=random_state, **writing)
+        return self._as_given(found)
 
     def sample(
         self,

@@ -10,14 +10,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaekit.distributions import Distribution, Prior
-from vaekit.nets.mlp import MLP
 from vaekit.nets.positions import PositionEmbeddingSine, sinusoid_table
 from vaekit.nets.resnet import ResNet
 from vaekit.nets.transformer import TransformerDecoder, TransformerEncoder
@@ -189,21 +187,3 @@ class ActionDecoder(nn.Module):
         start = torch.zeros_like(self.queries)  # (1, S, D)
         h = self.decoder(start, memory, positions=self.queries, memory_positions=positions)  # (B, S, D)
         return self.head(h).transpose(1, 2)  # (B, actions, S)
-
-
-class ObservationPrior(Prior):
-    """p(z|y) from a summary of the observation: its vectors, and the mean of its pictures' tokens.
-
-    Args:
-        prior: (latent_dim, condition_features) -> a prior head that reads (B, condition_features).
-        features: numbers in the summary of an observation: of its vectors together, and `width` more with cameras.
-    """
-
-    def __init__(self, prior: Callable[[int, int], Prior], latent_dim: int, features: int, hidden: int = 128):
-        super().__init__()
-        self.summary = MLP((features,), (hidden,), hidden=(hidden,))
-        self.prior = prior(latent_dim, hidden)
-
-    def forward(self, c: Mapping[str, Tensor], n: int) -> Distribution:
-        parts = [values.mean(1) if name == "pictures" else values for name, values in c.items()]
-        return self.prior(self.summary(torch.cat(parts, dim=1)), n)

@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from vaekit.errors import UserError
 from vaekit.files import read_tensors, write_tensors
+from vaekit.fitted import model_hash
 from vaekit.recipes.evaluate import evaluate
 from vaekit.recipes.recipe import READ_BY, Recipe
 from vaekit.recipes.source import held_out, own_source
@@ -32,7 +33,7 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
     source."""
     if not estimator.data_.get("label_column"):
         return None
-    path, about = folder / runs.LABELS_ALONE, {"of": runs.model_hash(estimator.fitted_)}
+    path, about = folder / runs.LABELS_ALONE, {"of": model_hash(estimator.fitted_)}
     if path.exists():
         tensors, found = read_tensors(path, "classifier")
         if found.get("of") == about["of"]:  # and the run has not been continued

@@ -16,6 +16,7 @@ from vaekit.errors import UserError, near_matches
 from vaekit.estimators.checks import check_settings
 from vaekit.estimators.vae import VAE
 from vaekit.files import read_yaml, to_yaml
+from vaekit.fitted import config
 from vaekit.kinds import Kind, kind_part, kinds
 from vaekit.runs import directory as runs
 from vaekit.runs.load import ESTIMATORS, load, moved_settings
@@ -115,7 +116,7 @@ class Recipe:
     @classmethod
     def going_on(cls, init: str) -> Recipe:
         """Make a recipe that continues a run, or a published checkpoint, on another source, trained as before."""
-        recipe = cls.of_run(runs.config(load(init).fitted_))
+        recipe = cls.of_run(config(load(init).fitted_))
         recipe.source, recipe.init = None, init
         recipe.settings["warm_start"] = True
         return recipe

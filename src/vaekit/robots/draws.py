@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from vaekit.distributions import Distribution, Mixture, Noise
+from vaekit.distributions import Distribution, Mixture, Noise, Prior
 from vaekit.model import LatentModel, repeated
+from vaekit.nets.mlp import MLP
 
 KEPT = 0.1  # of the likeliest component's weight: with less, the held component does not fit the observation
 
@@ -50,3 +51,21 @@ def draw_chunks(model: LatentModel, y: Mapping[str, Tensor], k: int, noise: Nois
     z = model.prior_head(c, rows).sample(k, noise).float()  # (k, B, latent_dim)
     h = model.decoder(z.flatten(0, 1), repeated(c, k))  # (k * B, A, chunk_size)
     return model.likelihood(h.unflatten(0, (k, rows))).mean
+
+
+class ObservationPrior(Prior):
+    """p(z|y) from a summary of the observation: its vectors, and the mean of its pictures' tokens.
+
+    Args:
+        prior: (latent_dim, condition_features) -> a prior head that reads (B, condition_features).
+        features: numbers in the summary of an observation: of its vectors together, and `width` more with cameras.
+    """
+
+    def __init__(self, prior: Callable[[int, int], Prior], latent_dim: int, features: int, hidden: int = 128):
+        super().__init__()
+        self.summary = MLP((features,), (hidden,), hidden=(hidden,))
+        self.prior = prior(latent_dim, hidden)
+
+    def forward(self, c: Mapping[str, Tensor], n: int) -> Distribution:
+        parts = [values.mean(1) if name == "pictures" else values for name, values in c.items()]
+        return self.prior(self.summary(torch.cat(parts, dim=1)), n)

@@ -22,7 +22,7 @@ from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators.base import Learner
 from vaekit.estimators.checks import check_settings
 from vaekit.model import LatentModel
-from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation, ObservationPrior
+from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation
 from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
 from vaekit.robots.actions import Actions
@@ -36,7 +36,7 @@ from vaekit.robots.demonstrations import (
     note_tasks,
     split_episodes,
 )
-from vaekit.robots.draws import draw
+from vaekit.robots.draws import ObservationPrior, draw
 from vaekit.robots.health import Setup, action_spread, policy_verdict
 from vaekit.settings.limits import Share
 from vaekit.settings.options import POLICIES, setting

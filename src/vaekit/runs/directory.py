@@ -25,7 +25,6 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ from vaekit.files import (
     write_text,
     write_together,
 )
-from vaekit.fitted import Fitted
+from vaekit.fitted import MAY_CHANGE_ON_RESUME, Fitted, config, identity, model_hash
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
 
 CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
@@ -58,50 +57,12 @@ LEFT_BY_A_RUN = (
     REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD, NOTES,
 )  # fmt: skip
 PATIENCE = 60.0  # seconds that a save waits for another one into the same place
-MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer", "device"}
-
-
-def config(fitted: Fitted) -> dict[str, Any]:
-    """Everything but the weights, as plain values."""
-    from vaekit import __version__
-
-    settings = dict(fitted.settings)
-    for net in ("encoder", "decoder"):
-        if callable(settings.get(net)):
-            settings[net] = {"custom": describe(settings[net])}
-    if isinstance(settings.get("kind"), Mapping):
-        settings["kind"] = fitted.kind.plain(settings["kind"])
-    return {
-        "vaekit": __version__,
-        "estimator": fitted.estimator,
-        "settings": {name: plain(v) for name, v in settings.items()},
-        "data": {
-            **fitted.data,
-            "kind": fitted.kind.name,
-            "schema": asdict(fitted.kind),
-            "conditions": fitted.conditions.to_config(),
-            "seen": asdict(fitted.conditions.seen) if fitted.conditions.seen else None,
-        },
-        "likelihood": fitted.likelihood,
-    }
-
-
-def plain(value: Any) -> Any:
-    """A setting as YAML writes it: plain dicts, lists and numbers."""
-    if isinstance(value, Mapping):
-        return {name: plain(v) for name, v in value.items()}
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def source_of(data: Mapping[str, Any]) -> str | None:
     """Say what a run was trained on, from the data in its config. None if it was trained from Python."""
     source = data.get("source")
     return " and ".join(source) if isinstance(source, list) else source
-
-
-def describe(factory: Any) -> str:
-    factory = getattr(factory, "func", factory)  # what a functools.partial wraps
-    return f"{getattr(factory, '__module__', '?')}.{getattr(factory, '__qualname__', type(factory).__name__)}"
 
 
 @contextmanager
@@ -131,7 +92,7 @@ def save_notes(folder: Path, fitted: Fitted) -> None:
 
 
 def notes_writer(fitted: Fitted) -> Any:
-    kept = {"of": model_hash(fitted), "notes": fitted.notes, "interrupted": fitted.interrupted, "form": fitted.form}
+    kept = {"of": model_hash(fitted), "notes": fitted.notes, "interrupted": fitted.interrupted}
     return text_writer(json.dumps(kept, indent=2) + "\n")
 
 
@@ -141,7 +102,7 @@ def read_notes(folder: Path, fitted: Fitted) -> None:
         kept = json.loads(read_text(folder / NOTES))
         if kept["of"] == model_hash(fitted):
             fitted.notes = [str(text) for text in kept["notes"]]
-            fitted.interrupted, fitted.form = bool(kept["interrupted"]), str(kept["form"])
+            fitted.interrupted = bool(kept["interrupted"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return
 
@@ -268,19 +229,6 @@ def read_evaluation(folder: Path, fitted: Fitted) -> dict[str, Any] | None:
 
 def evaluation_hash(results: Mapping[str, Any], fitted: Fitted) -> str:
     return text_digest(model_hash(fitted) + json.dumps(results))
-
-
-def identity(values: Mapping[str, Any]) -> str:
-    """Hash everything that a config says about a model, so that files of two runs cannot pass for those of one. The place of the
-    source and the length of training may change."""
-    settings = {name: value for name, value in values["settings"].items() if name not in MAY_CHANGE_ON_RESUME}
-    data = {name: value for name, value in values["data"].items() if name not in ("source", "folder")}
-    return text_digest(json.dumps([values["estimator"], settings, data, values["likelihood"]], default=str))
-
-
-def model_hash(fitted: Fitted) -> str:
-    """Hash the config and the weights of a model, for files that belong to this model alone."""
-    return text_digest(identity(config(fitted)) + digest(fitted.model.state_dict()))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from scipy.special import logsumexp
 
 from vaekit.errors import UserError
 from vaekit.files import read_tensors, write_tensors
-from vaekit.fitted import Fitted
-from vaekit.runs.directory import model_hash
+from vaekit.fitted import Fitted, model_hash
 from vaekit.uses.conformal import p_values
 from vaekit.uses.scores import contributions, new_score
 

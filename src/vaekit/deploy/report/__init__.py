@@ -20,7 +20,7 @@ from vaekit import __version__
 from vaekit.deploy.report.training import curves, units
 from vaekit.errors import UserError
 from vaekit.files import write_text
-from vaekit.fitted import Fitted
+from vaekit.fitted import Fitted, config
 from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
 from vaekit.recipes.source import own_source
 from vaekit.runs import directory as runs
@@ -109,6 +109,6 @@ def effort(fitted: Fitted) -> dict[str, Any]:
 
 def settings(fitted: Fitted) -> list[tuple[str, str]]:
     """Every setting that has a value, and the likelihood that "auto" chose."""
-    values = runs.config(fitted)
+    values = config(fitted)
     likelihood = {f"likelihood ({name})": value for name, value in values["likelihood"].items()}
     return [(name, str(value)) for name, value in {**values["settings"], **likelihood}.items() if value is not None]
