@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits
 import vaekit
 from conftest import SCRIPT, check_page, dataset
 from vaekit.deploy.report import write_report
+from vaekit.kinds import kinds
 from vaekit.kinds.base import Kind
 from vaekit.kinds.rows import Rows
 from vaekit.show.drawing import grid, picture, save_gif
@@ -130,8 +131,9 @@ class Sounds(Lines):
 
 @pytest.mark.parametrize(("kind", "shown"), [(Lines, "[0. 0. 0.]"), (Sounds, None)])
 def test_a_kind_without_a_report_gets_the_plain_one(
-    kind: type[Rows], shown: str | None, tmp_path: Path, page: Any
+    kind: type[Rows], shown: str | None, tmp_path: Path, page: Any, monkeypatch: Any
 ) -> None:
+    monkeypatch.setitem(kinds(), "rows", kind)
     x = np.random.default_rng(0).normal(size=(60, 3))
     x[0] = 0
     y = np.array([SCRIPT, "b"])[np.arange(60) % 2]
