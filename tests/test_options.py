@@ -12,7 +12,7 @@ from conftest import fails, vaekit
 from vaekit.cli.common import app
 from vaekit.kinds import kinds
 from vaekit.recipes.options import estimators, offered
-from vaekit.recipes.recipe import Recipe
+from vaekit.recipes.recipe import READ_BY, Recipe
 from vaekit.settings.parts import options_of
 from vaekit.training import Training
 
@@ -46,6 +46,12 @@ def test_every_setting_is_an_option_or_has_a_reason_not_to_be(declares):
 
 def test_what_a_user_may_say_about_data_of_a_kind_is_an_option():
     assert {name for kind in kinds().values() for name in options_of(kind.infer)} <= offered().keys()
+
+
+def test_a_kind_asks_of_a_source_what_a_recipe_can_say():
+    asked = {name for kind in kinds().values() for name in options_of(kind.read)}
+    assert asked <= {f.name for f in fields(Recipe)}
+    assert set(READ_BY) <= asked  # and no kind leaves an option without use
 
 
 def test_no_reason_is_left_over():

@@ -272,6 +272,8 @@ class Recipe:
             [self.label_column] if self.label_column else self.arguments.get(self.estimator.sees, self.conditions)
         )
         asked = {name: value for name in (*READ_BY, "strict") if (value := getattr(self, name))}
+        if self.resize:
+            asked["resize"] = tuple(self.resize)  # YAML gives a list
         if conditions:
             asked["conditions"] = [name.partition(":")[0] for name in conditions]
         for name in asked:

@@ -75,11 +75,8 @@ class Actions(Kind):
     def read_again(
         self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()
     ) -> Demonstrations:
-        resize = fitted.data.get("resize")
-        by: dict[str, Any] = {name: fitted.data[name] for name in ("map", "fps", "trim") if name in fitted.data}
-        return read_demonstrations(
-            source, **needed(conditions), resize=(resize[0], resize[1]) if resize else None, **by
-        )
+        said = {name: value for name in ("resize", "map", "fps", "trim") if (value := fitted.data.get(name))}
+        return self.read(source, {}, conditions=conditions, **said)
 
     @classmethod
     def load_foreign(cls, folder: Path) -> Any:
