@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
@@ -13,6 +14,8 @@ from vaekit.cli.common import app
 from vaekit.kinds import kinds
 from vaekit.recipes.options import estimators, offered
 from vaekit.recipes.recipe import READ_BY, Recipe
+from vaekit.settings.limits import Many, hints_of
+from vaekit.settings.options import Option, options_in
 from vaekit.settings.parts import options_of
 from vaekit.training import Training
 
@@ -46,6 +49,16 @@ def test_every_setting_is_an_option_or_has_a_reason_not_to_be(declares):
 
 def test_what_a_user_may_say_about_data_of_a_kind_is_an_option():
     assert {name for kind in kinds().values() for name in options_of(kind.infer)} <= offered().keys()
+
+
+def test_an_option_leaves_the_range_of_its_values():
+    def function(n: Annotated[Many, Option("A number.")], word: Annotated[str | None, Option("A word.")] = None): ...
+
+    assert hints_of(function) == {"n": Many, "word": str | None}
+    assert [(name, option.help) for name, option, _ in options_in(function)] == [
+        ("n", "A number."),
+        ("word", "A word."),
+    ]
 
 
 def test_a_kind_asks_of_a_source_what_a_recipe_can_say():

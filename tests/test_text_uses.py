@@ -93,7 +93,7 @@ def integrated(vae, texts, y=None):
 
 def test_what_texts_cannot_do_is_said(pairs):
     with pytest.raises(UserError, match='"path" needs rows that are numbers'):
-        new_score("path", pairs).fit(pairs, CAPTIONS[:9])
+        new_score("path", pairs.fitted_).fit(pairs.fitted_, CAPTIONS[:9])
     for texts, words in ((iter(CAPTIONS), "read only once"), ([], "no rows")):
         with pytest.raises(UserError, match=words):
             pairs.score_samples(texts)

@@ -56,7 +56,7 @@ class Learner(BaseEstimator):
     )
     _: KW_ONLY
     kind: Part = setting(
-        "auto", "The kind of data. auto recognises all but series (windows of measurements over time) and actions (demonstrations "
+        "auto", "The kind of data. auto recognises all but series (windows of measurements over time), audio and actions (demonstrations "
         "of a robot, for a policy).", DATA,
     )  # fmt: skip
     size: str = setting("base", "Size of the networks. published: as in the paper, for policies.", MODEL)

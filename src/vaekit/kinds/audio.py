@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from vaekit.files import write_atomically
 from vaekit.kinds.base import Kind, one_source
 from vaekit.kinds.pictures import Images
 from vaekit.settings.limits import Many, Positive
+from vaekit.settings.options import DATA, Option
 from vaekit.sources.base import Dataset, as_slice, bounded, decoding, split_rows
 from vaekit.training.data import generator
 
@@ -100,8 +101,9 @@ class Audio(Kind):
 
     @classmethod
     def infer(
-        cls, rows: np.ndarray, standardize: bool = True, columns: Any = None, *, rate: Many = RATE,
-        seconds: Positive | None = None,
+        cls, rows: np.ndarray, standardize: bool = True, columns: Any = None, *,
+        rate: Annotated[Many, Option(f"Audio: samples per second, which files are brought to. Default: {RATE}.", DATA)] = RATE,
+        seconds: Annotated[Positive | None, Option("Audio: length to which clips are cut. Default: the longest.", DATA)] = None,
     ) -> Audio:  # fmt: skip
         """See `Kind.infer`. rate: samples a second: an array has it, and files are brought to it. seconds: longer clips are cut."""
         if rows.shape[1] < 64:

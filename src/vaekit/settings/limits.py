@@ -16,7 +16,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vaekit.errors import UserError, near_matches
-from vaekit.settings.options import Option
+from vaekit.settings.options import split_option
 
 LARGEST = 10**6  # units, classes or layers: more do not fit in any memory
 MOST = 10**9  # steps or draws, which come one after the other
@@ -83,12 +83,7 @@ def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
     while isinstance(factory, partial):
         factory = factory.func
     own = factory if is_dataclass(factory) or not isinstance(factory, type) else factory.__init__  # type: ignore[misc]
-    return {name: without_option(hint) for name, hint in get_type_hints(own, include_extras=True).items()}
-
-
-def without_option(hint: Any) -> Any:
-    """An annotation without what it says to the command line."""
-    return get_args(hint)[0] if get_origin(hint) is Annotated and isinstance(get_args(hint)[-1], Option) else hint
+    return {name: split_option(hint)[0] for name, hint in get_type_hints(own, include_extras=True).items()}
 
 
 def fits(value: Any, hint: Any) -> bool:

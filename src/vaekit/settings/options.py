@@ -34,21 +34,20 @@ def setting(
     return field(**start, metadata={"option": Option(help, panel, flags, parse)})
 
 
+def split_option(hint: Any) -> tuple[Any, Option | None]:
+    """An annotation without the option that it carries, and the option."""
+    bare, *more = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if not more or not isinstance(more[-1], Option):
+        return hint, None
+    return Annotated[(bare, *more[:-1])] if more[:-1] else bare, more[-1]
+
+
 def options_in(declares: Any) -> Iterator[tuple[str, Option, Any]]:
     """The options that a dataclass or a function declares: name, option and annotation. A field that a subclass declares again,
-    for another default, is the same option. Arguments of functions are `Annotated` with an option."""
-    hints = get_type_hints(declares, include_extras=True)
-    if not isinstance(declares, type):
-        for name, hint in hints.items():
-            if get_origin(hint) is Annotated and isinstance(option := get_args(hint)[-1], Option):
-                yield name, option, get_args(hint)[0]
-        return
-    found = {
-        f.name: f.metadata["option"]
-        for each in reversed(declares.__mro__)
-        if is_dataclass(each)
-        for f in fields(each)
-        if "option" in f.metadata
-    }
+    for another default, is the same option. An argument of a function is `Annotated` with its option."""
+    hints = {name: split_option(hint) for name, hint in get_type_hints(declares, include_extras=True).items()}
+    found = {name: option for name, (_, option) in hints.items() if option}
+    for each in reversed(getattr(declares, "__mro__", ())):
+        found |= {f.name: f.metadata["option"] for f in fields(each) if f.metadata} if is_dataclass(each) else {}
     for name, option in found.items():
-        yield name, option, hints[name]
+        yield name, option, hints[name][0]
