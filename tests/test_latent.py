@@ -66,9 +66,9 @@ def test_many_nats_are_cut_off_by_the_rows_and_do_not_condemn_the_prior():
     assert math.log(200) - 0.5 < found["mutual_information"] <= math.log(200) + 1e-9
     assert found["marginal_kl"] > 8
     assert found["marginal_kl_at_least"] < 0.2
-    assert "prior misses" not in found["verdict"]
+    assert "prior does not fit" not in found["verdict"]
     by = torch.tensor([4.0, 0.0, 0.0], dtype=torch.float64)
-    assert "prior misses" in evaluate(shifted(exact.model(), by), Data(exact.rows(200)), k=1)["verdict"]
+    assert "prior does not fit" in evaluate(shifted(exact.model(), by), Data(exact.rows(200)), k=1)["verdict"]
 
 
 def test_the_moments_never_say_more_than_there_is():
@@ -236,7 +236,7 @@ def test_verdict_in_order_of_what_matters():
         "latent_units": 8, "active_units": 8, "kl": 10.0, "shuffle_gap": 12.0,
         "mutual_information": 4.0, "mutual_information_limit": 7.6, "marginal_kl": 6.0, "marginal_kl_at_least": 0.5,
     }  # fmt: skip
-    assert "prior misses" in verdict(base)
+    assert "prior does not fit" in verdict(base)
     assert "ignores z" in verdict({**base, "shuffle_gap": 0.01})
     assert "collapsed" in verdict({**base, "active_units": 0, "shuffle_gap": 0.0})
     assert "loses 12.0 nats" in verdict({**base, "active_units": 0})

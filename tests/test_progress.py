@@ -92,7 +92,7 @@ def test_phases_are_silent_in_python_and_lines_on_the_command_line(fitted, capsy
 
 
 def test_ctrl_c_while_the_sampler_is_learned_says_what_is_there(monkeypatch, tmp_path):
-    def stop(*args):
+    def stop(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vaekit.estimators.vae.learn_sampler", stop)
