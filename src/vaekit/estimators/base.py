@@ -52,12 +52,11 @@ class Learner(BaseEstimator):
     """
 
     latent_dim: Whole = setting(
-        16, "Number of latent units; 0 makes a policy without a latent, or a plain language model of texts.", MODEL
+        16, "Number of latent units; 0 makes a policy without a latent, or a language model.", MODEL
     )
     _: KW_ONLY
     kind: Part = setting(
-        "auto", "The kind of data. auto recognises all but series (windows of measurements over time), audio and actions (demonstrations "
-        "of a robot, for a policy).", DATA,
+        "auto", "The kind of data. auto recognises all but series (measurements over time), audio and actions (of a robot: a policy).", DATA,
     )  # fmt: skip
     size: str = setting("base", "Size of the networks. published: as in the paper, for policies.", MODEL)
     likelihood: Part = setting(
@@ -65,7 +64,7 @@ class Learner(BaseEstimator):
         "tables, autoregressive (errors depend on earlier ones) for series, causal (token by token) for texts.", MODEL,
     )  # fmt: skip
     prior: Part = setting(
-        "standard", "The distribution of z. conditional: a Normal that is learned from the condition.", MODEL
+        "standard", "The distribution of z. conditional: a Normal, learned from the condition.", MODEL
     )
     posterior: Part = setting(
         "normal",
@@ -74,7 +73,7 @@ class Learner(BaseEstimator):
     )
     objective: Part = setting("auto", "What training maximises. auto: kl_floor for texts, else elbo.")
     epochs: Many | None = setting(
-        None, "Passes over the data. Default: as many as 4000 steps take, at least 50; at least 20 for texts."
+        None, "Passes over the data. Default: as many as 4000 steps take, at least 50 (20 for texts)."
     )
     minutes: Positive | None = setting(None, "Train for this many minutes instead.")
     batch_size: Many | None = setting(None, "Rows per step, over all devices.")

@@ -95,10 +95,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     network: Literal["auto", "conv", "mlp"] = setting("auto", "Kind of the networks.", MODEL)
     cell_dropout: Share | None = setting(None, "Share of rows in which training hides some cells.", MODEL)
-    structure: Part = setting("flat", "The latents. ladder: a hierarchy; vq: quantised.", MODEL)
+    structure: Part = setting("flat", "ladder: a hierarchy of latents; vq: quantised latents.", MODEL)
     sampler: Part = setting(
-        "auto", "Where the z of samples comes from: the prior, or gmm or flow, learned on the codes after training. auto: gmm, if "
-        "it is better than the prior.", MODEL,
+        "auto", "Where the z of samples comes from: gmm and flow are learned on the codes after training. auto: gmm, if it is "
+        "better than the prior.", MODEL,
     )  # fmt: skip
     encoder: NetFactory | None = None
     decoder: NetFactory | None = None

@@ -47,7 +47,7 @@ class Recipe:
     source: str | list[str] | None = None
     conditions: list[str] = setting(
         list, "Condition on this label or column: NAME, NAME:label or NAME:number; repeat it for several. The model is then a "
-        "conditional VAE (CVAE). For policies: what they see, such as state or images.top. Default: everything.", DATA,
+        "conditional VAE. For policies: what they see, such as state or images.top. Default: everything.", DATA,
         "--condition", "-c",
     )  # fmt: skip
     label_column: str | None = setting(
@@ -81,8 +81,8 @@ class Recipe:
     trim: bool = setting(False, "Leave out the beginning of each episode, until the actions change.", POLICIES)
     strict: bool = setting(False, "Stop at a picture that cannot be read or an episode that cannot be used.", DATA)
     init: str | None = setting(
-        None, "Continue training the model of this run, or a checkpoint of ACT (LeRobot's or the original's). It keeps its "
-        "settings, scaling and classes.", DATA,
+        None, "Continue training this run, or a checkpoint of ACT (LeRobot's or the original's), with its settings, scaling "
+        "and classes.", DATA,
     )  # fmt: skip
     settings: dict[str, Any] = field(default_factory=dict)
 

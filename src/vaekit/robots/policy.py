@@ -99,7 +99,7 @@ class Policy(Learner, Actor):
     batch_size: int = 64
     patience: Share = 1.0
     z: Literal["episode", "chunk", "mean"] = setting(
-        "episode", "How z is chosen at use: drawn per episode or per chunk, or the mean.", POLICIES
+        "episode", "How z is chosen at use: drawn per episode or chunk, or the mean.", POLICIES
     )
     temperature: float = setting(1.0, "Factor for the spread of the distribution that z is drawn from.", POLICIES)
     execute: str | int = setting("ensemble", "How many actions of each chunk to play, or ensemble.", POLICIES)
