@@ -39,7 +39,7 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "vaekit":
-            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "vaekit" else [node.module]
+            names = [f"{node.module}.{a.name}" for a in node.names]
             yield from ((name.removeprefix("vaekit."), id(node) not in late | typing) for name in names)
 
 
