@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from vaekit.nets import MLP, ConvDecoder, ConvEncoder, conv, mlp
 from vaekit.nets.condition import ConditionEmbedding
+from vaekit.nets.conv import Conv
 
 
 @settings(max_examples=25, deadline=None)
@@ -68,3 +69,17 @@ def test_condition_embedding_tells_partly_unknown_numbers_apart():
     outputs = [embedding(v, 1) for v in (known, half, zero)]
     assert embedding.features == 32
     assert all(not torch.allclose(a, b) for a, b in ((outputs[0], outputs[1]), (outputs[0], outputs[2])))
+
+
+@pytest.mark.parametrize("size", [(8, 1), (1, 5), (1, 1)])
+def test_gradients_in_bfloat16_are_those_of_32_bits_where_a_side_is_one(size):
+    torch.manual_seed(0)
+    conv, x = Conv(64, 128, 3, stride=2, padding=1), torch.randn(14, 64, *size)
+    conv(x).square().sum().backward()
+    wanted, conv.weight.grad = conv.weight.grad, None
+    lost = [torch.full((conv.weight.numel(),), torch.nan, dtype=torch.bfloat16) for _ in range(4)]
+    del lost  # memory that is reused holds NaN
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv(x)
+    found.float().square().sum().backward()
+    torch.testing.assert_close(conv.weight.grad, wanted, rtol=0.05, atol=0.5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,13 +31,27 @@ def halvings(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
+class Conv(nn.Conv2d):
+    """A convolution that also trains in bfloat16 where a side of the picture is 1.
+
+    There oneDNN, which computes on CPUs, leaves parts of the weights' gradient as they lay in memory (seen in PyTorch 2.13), so
+    that it is computed in 32 bits.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if 1 not in x.shape[2:]:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
+
+
 class ResidualBlock(nn.Module):
     """x + conv(act(conv(act(x)) * (1 + scale(c)) + shift(c))), for (B, channels, H, W) and c (B, condition_features)."""
 
     def __init__(self, channels: int, condition_features: int):
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = Conv(channels, channels, 3, padding=1)
+        self.second = Conv(channels, channels, 3, padding=1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
         self.condition = nn.Linear(condition_features, 2 * channels) if condition_features else None
@@ -74,7 +89,7 @@ class ConvEncoder(nn.Module):
         self.downs, self.blocks = nn.ModuleList(), nn.ModuleList()
         for i in range(len(sizes) - 1):
             wider = width * min(2**i, MAX_WIDTH)
-            self.downs.append(nn.Conv2d(channels, wider, 3, stride=2, padding=1))
+            self.downs.append(Conv(channels, wider, 3, stride=2, padding=1))
             self.blocks.append(nn.ModuleList(ResidualBlock(wider, condition_features) for _ in range(blocks)))
             channels = wider
         self.out = nn.Linear(channels * math.prod(sizes[-1]), math.prod(out_shape))
@@ -108,7 +123,7 @@ class ConvDecoder(nn.Module):
         for channels, narrower in zip(widths, [*widths[1:], out_shape[0]], strict=True):
             self.blocks.append(nn.ModuleList(ResidualBlock(channels, condition_features) for _ in range(blocks)))
             # Four pictures of half the size, interleaved: cheaper than a convolution at the full size.
-            self.ups.append(nn.Conv2d(channels, 4 * narrower, 3, padding=1))
+            self.ups.append(Conv(channels, 4 * narrower, 3, padding=1))
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         x = self.project(z.flatten(1)).unflatten(1, self.start)

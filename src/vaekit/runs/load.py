@@ -44,7 +44,7 @@ def load(
         encoder, decoder: the factories it was trained with, where they were the user's own: code is never loaded from
             a run.
         device: where it is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
-        form: the library in which tables come back: "pandas", "polars" or "arrow". None: that of the tables it was trained on.
+        form: the library in which tables come back: "pandas", "polars" or "arrow". None: pandas.
 
     Raises:
         UserError: the directory is missing something, was cut short, tampered with, or is of something else.
