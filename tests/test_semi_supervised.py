@@ -29,8 +29,8 @@ from vaekit.nets import MLP, ConditionEmbedding
 from vaekit.recipes.recipe import Recipe
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted
 from vaekit.training.data import split
-from vaekit.uses.calibrate import every_other, seen
 from vaekit.uses.labels import alone, keep_some, known
+from vaekit.uses.temperature import every_other, seen
 
 QUICK = {"size": "small", "sampler": "prior", "epochs": 20, "batch_size": 64, "learning_rate": 1e-2, "calibrate": False}
 CHECKED = {**QUICK, "epochs": 12}

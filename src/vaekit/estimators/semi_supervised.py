@@ -31,8 +31,8 @@ from vaekit.structures.semi_supervised import (
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
 from vaekit.training import Data, Training
 from vaekit.training.data import fixed_uniform, rows_at_once
-from vaekit.uses.calibrate import temperature
 from vaekit.uses.labels import beside, known, note_words, share, unlabelled
+from vaekit.uses.temperature import temperature
 
 # What needs the terms of the bound alone, in which y is summed out.
 SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")
@@ -252,7 +252,7 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         radius: how far near rows may be, as a share of the spread of the rows.
         calibrate: make probabilities (for numbers, standard deviations) as sure as predictions are right. For that it trains
             classifiers on half of the labels, which takes a fifth of the training time for pictures, and a half to all of it for
-            texts. See `vaekit.uses.calibrate`.
+            texts. See `vaekit.uses.temperature`.
         network: "auto" means MLPs also for pictures of at most 1024 values.
         others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.
 

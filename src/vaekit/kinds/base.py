@@ -51,6 +51,8 @@ class Kind:
     """Whether no structure but "flat" has networks for such rows."""
     only_likelihood: ClassVar[str | None] = None
     """The one likelihood for such rows, which is for no other kind; None: any that belongs to no kind."""
+    foreign: ClassVar[str] = ""
+    """ "module:function" that takes a folder and loads a checkpoint that another library wrote there; it gives None for others."""
     counts_columns: ClassVar[bool] = False
     """Whether scikit-learn checks the number of columns."""
     path: ClassVar[str] = "linear"
@@ -180,11 +182,6 @@ class Kind:
             sources.read(source, conditions=missing)  # its error says what there is
         data.x, data.kind = self.take(data.x), self.name
         return data
-
-    @classmethod
-    def load_foreign(cls, folder: Path) -> Any:
-        """The fitted estimator of a checkpoint that another library wrote; None if it is not a checkpoint of this kind."""
-        return None
 
     # -- rows and tensors ----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaekit.conditions import scales
-from vaekit.errors import note
 from vaekit.kinds.base import Kind
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
@@ -40,6 +38,7 @@ class Actions(Kind):
     noun: ClassVar[str] = "demonstrations"
     report: ClassVar[str] = "vaekit.robots.report:PolicyReport"
     estimator: ClassVar[str] = "Policy"
+    foreign: ClassVar[str] = "vaekit.robots.published:load_foreign"
     mean_samples: ClassVar[bool] = True
     least_latent_dim: ClassVar[int] = 0  # a policy without a latent
     iw_samples: ClassVar[int] = (
@@ -77,16 +76,6 @@ class Actions(Kind):
     ) -> Demonstrations:
         said = {name: value for name in ("resize", "map", "fps", "trim") if (value := fitted.data.get(name))}
         return self.read(source, {}, conditions=conditions, **said)
-
-    @classmethod
-    def load_foreign(cls, folder: Path) -> Any:
-        """ACT of LeRobot or of the original."""
-        from vaekit.robots.published import FPS, is_published, load_published
-
-        if not is_published(folder):
-            return None
-        note(f"{folder} does not say how many actions a second it was trained for: {FPS:g} are taken")
-        return load_published(folder)
 
     @property
     def event_shape(self) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vaekit.conditions import Condition, Conditions, Number, Picture
 from vaekit.distributions.likelihoods import LaplaceLikelihood
-from vaekit.errors import UserError, near_matches
+from vaekit.errors import UserError, near_matches, note
 from vaekit.estimators.checks import check_settings
 from vaekit.files import read_safetensors
 from vaekit.fitted import Fitted
@@ -101,6 +101,14 @@ def is_published(path: Path) -> bool:
     if (path / "config.json").is_file():
         return read_json(path / "config.json").get("type") == "act"
     return path.suffix == ".ckpt" or any((path / name).is_file() for name in ORIGINALS)
+
+
+def load_foreign(folder: Path) -> Policy | None:
+    """A folder of LeRobot, or a .ckpt of ACT, at 50 actions a second, which a note says; None for anything else."""
+    if not is_published(folder):
+        return None
+    note(f"{folder} does not say how many actions a second it was trained for: {FPS:g} are taken")
+    return load_published(folder)
 
 
 def load_published(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import vaekit
@@ -52,7 +53,7 @@ def load(
     folder = Path(run)
     if not (folder / CONFIG).exists():
         for kind in kinds().values():
-            if (foreign := kind.load_foreign(folder)) is not None:
+            if kind.foreign and (foreign := resolve_name(kind.foreign)(folder)) is not None:
                 return foreign
     values = read_config(folder)
     if release(values["vaekit"]) > release(vaekit.__version__):
