@@ -8,7 +8,7 @@ import pytest
 
 from vaekit.errors import UserError
 from vaekit.robots import actor as module
-from vaekit.robots.actor import Actor, Input, checked
+from vaekit.robots.actor import Actor, Input, check_observations
 
 STATE, PICTURE, TASK = Input("float32", (2,)), Input("uint8", (4, 5, 3)), Input("int64", (), ["lift", "push"])
 SEEN = {"state": np.zeros((3, 2)), "images.top": np.zeros((3, 4, 5, 3), np.uint8), "task": ["lift", "push", "push"]}
@@ -23,7 +23,7 @@ class Counting(Actor):
         self.z, self.execute, self.seeds = z, execute, []
 
     def plan(self, observations, z, seed, held=None):
-        state = checked(observations, self.inputs)["state"]
+        state = check_observations(observations, self.inputs)["state"]
         self.seeds.append(tuple(seed))
         component = np.zeros(len(state)) if held is None else held + 1
         shift = 10 * component[:, None] if z is None else 1000 * np.asarray(z)
@@ -70,11 +70,11 @@ def test_it_decides_when_a_chunk_is_played():
 
 
 def test_what_fits_is_seen_in_its_own_order_and_the_rest_is_not():
-    found = checked({"other": None, **SEEN}, {"task": TASK, "state": STATE, "images.top": PICTURE})
+    found = check_observations({"other": None, **SEEN}, {"task": TASK, "state": STATE, "images.top": PICTURE})
     assert list(found) == ["task", "state", "images.top"]
-    once = checked({**SEEN, "task": "push"}, {"state": STATE, "task": TASK})
+    once = check_observations({**SEEN, "task": "push"}, {"state": STATE, "task": TASK})
     assert once["task"].tolist() == ["push"] * 3  # one task for all steps
-    assert checked({"task": np.asarray("lift")}, {"task": TASK})["task"].tolist() == ["lift"]
+    assert check_observations({"task": np.asarray("lift")}, {"task": TASK})["task"].tolist() == ["lift"]
     assert Counting("mean", 1).sees_cameras is False
 
 
@@ -94,7 +94,7 @@ def test_what_fits_is_seen_in_its_own_order_and_the_rest_is_not():
 )
 def test_what_does_not_fit_is_refused(change, said):
     with pytest.raises(UserError, match=said):
-        checked({**SEEN, **change}, {"state": STATE, "images.top": PICTURE, "task": TASK})
+        check_observations({**SEEN, **change}, {"state": STATE, "images.top": PICTURE, "task": TASK})
 
 
 def test_it_needs_only_numpy():

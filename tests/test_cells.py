@@ -19,7 +19,7 @@ import vaekit
 from conftest import vaekit as command_line
 from vaekit.errors import Note, UserError
 from vaekit.frame import to_frame
-from vaekit.frame.cells import format_of, read_cells, written
+from vaekit.frame.cells import format_of, read_cells, write_cells
 from vaekit.frame.dates import FORMATS
 
 few = settings(max_examples=40, deadline=None)
@@ -149,7 +149,7 @@ def test_dates_in_any_form_are_the_same_dates_and_are_written_so(format: str, ti
     found, _ = read({"x": cells})
     values = found["x"]
     assert pa.types.is_temporal(values.type)
-    assert written(values, format_of(found.schema.field("x"))).to_pylist() == cells
+    assert write_cells(values, format_of(found.schema.field("x"))).to_pylist() == cells
     wanted = [datetime.datetime.strptime(cell, format) for cell in cells]
     if pa.types.is_timestamp(values.type):
         assert values.to_pylist() == wanted
@@ -179,7 +179,7 @@ def test_dates_in_any_form_are_the_same_dates_and_are_written_so(format: str, ti
 def test_zones_fractions_and_days_without_zeros(cells: list[str], first: Any) -> None:
     found, _ = read({"x": cells})
     assert found["x"][0].as_py() == first
-    assert [c.rstrip("0") for c in written(found["x"], format_of(found.schema.field("x"))).to_pylist()] == [
+    assert [c.rstrip("0") for c in write_cells(found["x"], format_of(found.schema.field("x"))).to_pylist()] == [
         c.rstrip("0") for c in cells
     ]
 

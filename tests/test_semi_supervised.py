@@ -29,7 +29,7 @@ from vaekit.nets import MLP, ConditionEmbedding
 from vaekit.recipes.recipe import Recipe
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted
 from vaekit.training.data import split
-from vaekit.uses.labels import alone, keep_some, known
+from vaekit.uses.labels import alone, are_known, keep_some
 from vaekit.uses.temperature import every_other, seen
 
 QUICK = {"size": "small", "sampler": "prior", "epochs": 20, "batch_size": 64, "learning_rate": 1e-2, "calibrate": False}
@@ -489,7 +489,7 @@ UNKNOWN = [None, np.nan, -1, "-1", "-1.0", "", " ", "nan", "NA", "?"]
 @given(st.lists(st.sampled_from(UNKNOWN), min_size=1, max_size=9))
 def test_words_for_unknown_are_unknown(unknown):
     values = np.array(["sport", *unknown, "other"], dtype=object)
-    assert known(values, True).tolist() == [True, *[False] * len(unknown), True]
+    assert are_known(values, True).tolist() == [True, *[False] * len(unknown), True]
 
 
 def test_minus_1_among_words_is_unknown_and_a_note_counts_it(tmp_path):

@@ -18,7 +18,7 @@ from vaekit.distributions import CausalLikelihood, Sentences
 from vaekit.distributions.causal import CodeLogProb, nucleus_draw
 from vaekit.errors import Note, UserError
 from vaekit.kinds.text import Text
-from vaekit.nets.text import END, LanguageModel, TextEncoder, shown
+from vaekit.nets.text import END, LanguageModel, TextEncoder, hide_words
 from vaekit.nets.transformer import Dropout
 from vaekit.training.data import like_lengths
 
@@ -185,10 +185,10 @@ def test_the_encoder_sees_neither_padding_nor_what_is_missing():
 
 
 def test_what_networks_are_shown_is_cut_to_the_longest():
-    codes, inside = shown(torch.tensor([[3, 0, 0, 0], [2, 4, 0, 0]]), None, 7)
+    codes, inside = hide_words(torch.tensor([[3, 0, 0, 0], [2, 4, 0, 0]]), None, 7)
     assert codes.tolist() == [[3, 0, 7], [2, 4, 0]]
     assert inside.tolist() == [[True, True, False], [True, True, True]]
-    assert shown(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool), 7)[0].tolist() == [[7], [7]]
+    assert hide_words(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.bool), 7)[0].tolist() == [[7], [7]]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 5))

@@ -14,7 +14,7 @@ from conftest import SCRIPT, check_page, dataset
 from vaekit.deploy.report import write_report
 from vaekit.errors import UserError
 from vaekit.kinds.text.fill_in import GAP, Reader, candidates
-from vaekit.kinds.text.rates import beside, text_lines
+from vaekit.kinds.text.rates import compare_with_language_model, text_lines
 from vaekit.kinds.text.report import reconstructions, surprises
 from vaekit.recipes.comparison import comparison, language_model
 from vaekit.recipes.evaluate import evaluate
@@ -208,13 +208,13 @@ def test_a_language_model_that_knows_nothing_has_the_perplexity_of_its_vocabular
     assert found["nats_per_word"] == pytest.approx(np.log(5))
     assert found["iw_nll"] == pytest.approx(np.log(5) * tokens / 12)
     assert found["bits_per_character"] == pytest.approx(np.log2(5) * tokens / sum(len(t) + 1 for t in texts))
-    itself = beside(found, vae.score_samples(texts))
+    itself = compare_with_language_model(found, vae.score_samples(texts))
     assert itself["gain"] == pytest.approx(0, abs=1e-5)
     assert itself["language_model_perplexity"] == pytest.approx(5)
-    better = beside(found, vae.score_samples(texts) - 1.5)
+    better = compare_with_language_model(found, vae.score_samples(texts) - 1.5)
     assert better["gain"] == pytest.approx(1.5)
     assert "the IW-NLL is 1.50 nats better" in better["verdict"]
-    assert "1.50 nats worse" in beside(found, vae.score_samples(texts) + 1.5)["verdict"]
+    assert "1.50 nats worse" in compare_with_language_model(found, vae.score_samples(texts) + 1.5)["verdict"]
 
 
 def test_the_language_model_beside_is_the_same_model_without_a_latent(tmp_path):
@@ -307,7 +307,9 @@ def test_texts_without_spaces_are_judged_by_characters(tmp_path):
     assert "nats_per_word" not in found
     assert found["characters"] == sum(len(t) + 1 for t in texts)
     assert found["bits_per_character"] == pytest.approx(found["iw_nll"] * 27 / found["characters"] / np.log(2))
-    assert not any("word" in line for line in text_lines(found | beside(found, vae.score_samples(texts))))
+    assert not any(
+        "word" in line for line in text_lines(found | compare_with_language_model(found, vae.score_samples(texts)))
+    )
     rows = np.array(texts, dtype=object)
     results = vae.evaluate(rows[:9], k=2)
     html = write_report(tmp_path, vae, dataset(rows[:9]), results, dataset(rows[9:])).read_text()

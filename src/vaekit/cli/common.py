@@ -74,7 +74,7 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None}
 
 
-def told(what: str, path: Path) -> None:
+def say_where(what: str, path: Path) -> None:
     """Say what was written to a file; say nothing if it was printed."""
     if path.name != "-":
         say(f"{what} in {path}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, SEED, Condition, Out, Run, Source, app, given, say, told
+from vaekit.cli.common import COUNT, SEED, Condition, Out, Run, Source, app, given, say, say_where
 from vaekit.errors import UserError
 
 Temperature = Annotated[float | None, typer.Option(help="Texts: draw each token, more varied with a higher number. Default: 0, the likeliest token each time.", show_default=False)]  # fmt: skip
@@ -54,7 +54,7 @@ def sample(
         **given({"top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}),
     )
     estimator.kind_.write(path, rows)
-    told(f"{n} samples", path)
+    say_where(f"{n} samples", path)
 
 
 @app.command()
@@ -77,7 +77,7 @@ def reconstruct(
     if to:
         writing["to"] = {**data.conditions, **estimator.conditions_.parse(to)}
     rows = estimator.reconstruct(data.x, data.conditions, **writing)
-    told(estimator.kind_.write_reconstructions(path, data.x, rows, data.names), path)
+    say_where(estimator.kind_.write_reconstructions(path, data.x, rows, data.names), path)
 
 
 @app.command()
@@ -103,7 +103,7 @@ def impute(
     for i in range(draws or 1):
         to = path.with_stem(f"{path.stem}-{i + 1}") if draws and path != STDOUT else path
         estimator.kind_.write(to, estimator.kind_.in_pieces(data, partial(fill, seed + i)), data.names)
-        told(f"{len(data)} rows", to)
+        say_where(f"{len(data)} rows", to)
 
 
 @app.command()
@@ -163,7 +163,7 @@ def interpolate(
     rows = estimator.interpolate(*ends, steps, y, path=path_, **writing)
     estimator.kind_.write_path(path, ends, rows)
     if not estimator.kind_.numeric:
-        return told(f"{steps} steps", path)
+        return say_where(f"{steps} steps", path)
     found = smoothness(torch.from_numpy(rows.astype("float64")))
     say(
         f"{steps} steps in {path}; the decoded rows change by {found['length']:.4g} in all, {found['detour']:.2f} times as much as "

@@ -28,12 +28,10 @@ def predict(run: Run, source: Source, output: Out = None) -> None:
 
 def right(estimator: Any, data: Any) -> str:
     """Say how many of the known labels in a source are predicted right; "" where there are none."""
-    from vaekit.uses.labels import known, share
+    from vaekit.uses.labels import are_known, score_predictions
 
     truth = data.conditions.get(estimator.target_)
-    if truth is None or estimator.target_kind != "label" or not (some := known(truth, True)).any():
+    if truth is None or estimator.target_kind != "label" or not (some := are_known(truth, True)).any():
         return ""
     rows = some.nonzero()[0]
-    return (
-        f"; {share(estimator, data.x[rows], truth[rows]):.2%} of the {len(rows)} labels in SOURCE are predicted right"
-    )
+    return f"; {score_predictions(estimator, data.x[rows], truth[rows]):.2%} of the {len(rows)} labels in SOURCE are predicted right"

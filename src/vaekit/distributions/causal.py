@@ -13,7 +13,7 @@ from torch import Tensor
 from vaekit.distributions.base import Noise, full_precision
 from vaekit.distributions.likelihoods import Chunks, Likelihood
 from vaekit.errors import UserError
-from vaekit.nets.text import END, SIZES, LanguageModel, shown
+from vaekit.nets.text import END, SIZES, LanguageModel, hide_words
 from vaekit.settings.limits import Share, ShareBelow1
 
 TOKENS_AT_ONCE = 2048  # whose probabilities over the vocabulary are held at a time, where no gradient is wanted
@@ -53,7 +53,7 @@ class Sentences:
     def log_prob_tokens(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Of each token given those before it: (*batch, S), S the length of the longest text; 0 where it does not count."""
         batch, vocabulary = self.memory.shape[:-2], self.network.vocabulary
-        codes, inside = shown(x.flatten(0, -2), None if mask is None else mask.flatten(0, -2), vocabulary)
+        codes, inside = hide_words(x.flatten(0, -2), None if mask is None else mask.flatten(0, -2), vocabulary)
         codes, inside = (t.unflatten(0, x.shape[:-1]).expand(*batch, -1).flatten(0, -2) for t in (codes, inside))
         counted = inside & (codes != vocabulary)
         before = torch.cat([torch.full_like(codes[:, :1], END), codes[:, :-1]], dim=1)

@@ -31,7 +31,7 @@ from vaekit.structures.semi_supervised import (
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
 from vaekit.training import Data, Training
 from vaekit.training.data import fixed_uniform, rows_at_once
-from vaekit.uses.labels import beside, known, note_words, share, unlabelled
+from vaekit.uses.labels import are_known, compare_with_alone, note_words, score_predictions, unlabelled
 from vaekit.uses.temperature import temperature
 
 # What needs the terms of the bound alone, in which y is summed out.
@@ -179,7 +179,7 @@ class SemiSupervised(VAE):
         if np.ndim(given) == 0:
             return given
         values = self._marked(given).copy()
-        missing = ~known(values, self.target_kind == "label")
+        missing = ~are_known(values, self.target_kind == "label")
         if missing.any():
             values[missing] = np.reshape(self.predict(X), values.shape)[missing]  # type: ignore[attr-defined]
         return values
@@ -189,7 +189,7 @@ class SemiSupervised(VAE):
         return "labels_alone"
 
     def compared(self, other: Any, results: Mapping[str, Any], X: Any, y: Mapping[str, Any]) -> dict[str, Any]:
-        return beside(other, X, y[self.target_]) if self.target_ in y else {}
+        return compare_with_alone(other, X, y[self.target_]) if self.target_ in y else {}
 
     def inverse_transform(self, Z: Any, y: Any = None, **options: Any) -> np.ndarray:
         """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form; see `VAE.inverse_transform`."""
@@ -215,10 +215,12 @@ class SemiSupervised(VAE):
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The share of right labels, or R2 for numbers; rows with an unknown y do not count."""
         rows, truth = self.kind_.take(self._rows(X)), self._marked(y)
-        some = np.flatnonzero(known(truth, self.target_kind == "label"))
+        some = np.flatnonzero(are_known(truth, self.target_kind == "label"))
         if not len(some):
             raise UserError("y is unknown in all rows: give rows with a known y to score predictions")
-        return share(self, rows[some], truth[some], None if sample_weight is None else np.asarray(sample_weight)[some])
+        return score_predictions(
+            self, rows[some], truth[some], None if sample_weight is None else np.asarray(sample_weight)[some]
+        )
 
     def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
         """As in `VAE`, for log p(x) where y is unknown and log p(x|y) where it is known. Also "known", the number of rows with a known
@@ -227,9 +229,12 @@ class SemiSupervised(VAE):
         nothing = np.full(len(rows) if label else (len(rows), self._condition.size), None)
         truth = self._marked(self.conditions_.name(y).get(self.target_, nothing))
         results = super().evaluate(X, {self.target_: truth}, **options)
-        some = np.flatnonzero(known(truth, label))
+        some = np.flatnonzero(are_known(truth, label))
         if len(some):
-            results |= {"known": len(some), "accuracy" if label else "r2": share(self, rows[some], truth[some])}
+            results |= {
+                "known": len(some),
+                "accuracy" if label else "r2": score_predictions(self, rows[some], truth[some]),
+            }
         return results
 
 

@@ -37,7 +37,7 @@ def disentanglement(
     Raises:
         UserError: where shapes do not fit, codes are not finite, or a factor has only one value.
     """
-    codes, factors = checked(codes, factors)
+    codes, factors = check_factors(codes, factors)
     names = [f"factor {i}" for i in range(factors.shape[1])] if names is None else list(names)
     if len(names) != factors.shape[1]:
         raise UserError(f"{len(names)} names for {factors.shape[1]} factors: give one name for each")
@@ -193,7 +193,7 @@ def halves(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return order[: len(order) // 2], order[len(order) // 2 :]
 
 
-def checked(codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_factors(codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Codes as (N, d) float64; factors as (N, f) whole numbers 0, 1, ..., in the order of their values."""
     codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
     factors = factors[:, None] if factors.ndim == 1 else factors

@@ -37,7 +37,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     except ImportError as e:
         raise extra_needed("metrics", "torchmetrics") from e
 
-    x, y = checked(a, b)
+    x, y = check_features(a, b)
     metric = FrechetInceptionDistance(feature=identity(x.shape[1]))
     metric.update(x - x.mean(0), real=True)  # it takes covariances from sums of squares: means near 0 keep them exact
     metric.update(y - x.mean(0), real=False)
@@ -55,7 +55,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     except ImportError as e:
         raise extra_needed("metrics", "torchmetrics") from e
 
-    x, y = checked(a, b)
+    x, y = check_features(a, b)
     rows = min(len(x), len(y), KERNEL_ROWS)
     subsets = 1 if rows == len(x) == len(y) else KERNEL_SUBSETS
     with warnings.catch_warnings(), seeded(0):  # of the subsets
@@ -75,7 +75,7 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, *, k: int = 3) -> 
         precision: share of the generated rows on the manifold of the real ones (are they plausible?).
         recall: share of the real rows on the manifold of the generated ones (is everything covered?).
     """
-    a, b = checked(real, generated)
+    a, b = check_features(real, generated)
     if not 1 <= k < min(len(a), len(b)):
         raise UserError(
             f"k is {k}: precision and recall of {min(len(a), len(b))} rows need k from 1 to {min(len(a), len(b)) - 1}"
@@ -147,7 +147,7 @@ def identity(features: int) -> nn.Module:
     return network
 
 
-def checked(a: np.ndarray, b: np.ndarray) -> tuple[Tensor, Tensor]:
+def check_features(a: np.ndarray, b: np.ndarray) -> tuple[Tensor, Tensor]:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise UserError(f"features have to be (N, D) and (M, D), at least 2 rows each, got {a.shape} and {b.shape}")

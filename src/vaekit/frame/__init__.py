@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, near_matches, note, tell
-from vaekit.frame.cells import format_of, is_text, listed, read_cells, written
+from vaekit.frame.cells import format_of, is_text, listed, read_cells, write_cells
 
 PIECE = 65_536  # rows read at a time
 LARGE = 1 << 30  # bytes: an array of more lies in a file, and is not copied
@@ -385,7 +385,7 @@ def pandas_column(column: Any, kind: str | None, format: str) -> Any:
     import pyarrow as pa
 
     if format and kind in ("object", "str", "string"):
-        column = written(column, format)
+        column = write_cells(column, format)
     series = column.to_pandas()
     if kind in (None, "category", str(series.dtype)):
         return series

@@ -92,7 +92,7 @@ def read_cells(
         found[name] = texts[name].number(format, either) or texts[name].date(order)
     for name in floats if usual == COMMA else []:
         found[name] = texts[name].thousands() or found[name]
-    notes = told(found, schema)
+    notes = notes_of(found, schema)
     for i, name in enumerate(table.column_names):
         if name in texts:
             text, result = texts[name], found[name] or texts[name].left()
@@ -261,7 +261,7 @@ class Text:
         import pyarrow.compute as pc
 
         asked = self.said.get("format") if self.said.get("kind") in (None, "date", "ordinal") else None
-        if asked and (values := dates.asked(self.kept, asked)) is not None:
+        if asked and (values := dates.read_times(self.kept, asked)) is not None:
             return Found(values, asked)
         if asked and self.said.get("kind"):
             raise self.unlike(f"dates such as {asked}", dates.parsed_cells(self.kept, asked))
@@ -323,7 +323,7 @@ class Text:
 TEXTS = ("string", "large_string", "string_view")
 
 
-def told(found: Mapping[str, Found | None], schema: bool) -> list[str]:
+def notes_of(found: Mapping[str, Found | None], schema: bool) -> list[str]:
     """Write notes on columns that were read as something other than text."""
     import pyarrow as pa
 
@@ -360,7 +360,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names[:EXAMPLES]) + more
 
 
-def written(column: Any, format: str) -> Any:
+def write_cells(column: Any, format: str) -> Any:
     """Write a column of dates or booleans as text in this format; leave any other as it is."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -368,7 +368,7 @@ def written(column: Any, format: str) -> Any:
     if pa.types.is_boolean(column.type) and format:
         other = "false" if format.islower() else "FALSE" if format.isupper() else "False"
         return pc.if_else(column, format, other[: len(format)] if len(format) == 1 else other)
-    return dates.written(column, format) if pa.types.is_temporal(column.type) else column
+    return dates.write_times(column, format) if pa.types.is_temporal(column.type) else column
 
 
 def format_of(field: Any) -> str:

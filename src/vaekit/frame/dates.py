@@ -107,10 +107,10 @@ def zoned(cells: Any, zones: list[str]) -> tuple[Any, str, str] | None:
         return None
     values = found[0].cast(kind)
     formats = [f"%Y-%m-%d{s}{t}" for s, t in product(" T", TIMES[:2])]
-    return values, next((f + zones[0] for f in formats if equal(written(values, f), bare)), ""), ""
+    return values, next((f + zones[0] for f in formats if equal(write_times(values, f), bare)), ""), ""
 
 
-def asked(cells: Any, format: str) -> Any:
+def read_times(cells: Any, format: str) -> Any:
     """Read text in a format that was asked for, such as one that ends in a zone; None if a cell does not fit it."""
     import pyarrow.compute as pc
 
@@ -133,7 +133,7 @@ def parsed(cells: Any, format: str) -> Any:
     timed, dated = ("%H" in format or "%I" in format), "%d" in format or "%m" in format or "%b" in format.lower()
     values = values.cast(pa.timestamp("us") if timed and dated else pa.time32("s") if timed else pa.date32())
     # There is no 31st of February, which C's strptime takes for the 2nd of March.
-    return values if equal(unpadded(written(values, format)), unpadded(cells)) else None
+    return values if equal(unpadded(write_times(values, format)), unpadded(cells)) else None
 
 
 def parsed_values(cells: Any, format: str) -> Any:
@@ -154,10 +154,10 @@ def in_same_form(values: Any, cells: Any, format: str) -> str:
     bare = "".join(f"%-{part[:1]}{part[1:]}" if part[:1] in ("d", "m", "H", "I") else f"%{part}" for part in format.split("%")[1:])  # fmt: skip
     bare = format.split("%")[0] + bare
     variants = [format, bare, bare.replace("%-H", "%H").replace("%-I", "%I")]
-    return next((f for f in variants if equal(written(values, f), cells)), format)
+    return next((f for f in variants if equal(write_times(values, f), cells)), format)
 
 
-def written(values: Any, format: str) -> Any:
+def write_times(values: Any, format: str) -> Any:
     """Write dates and times as text. "%-d" is the day without a leading zero; "" is ISO 8601, without parts that are always zero."""
     import pyarrow as pa
     import pyarrow.compute as pc

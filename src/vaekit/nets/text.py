@@ -26,7 +26,7 @@ SIZES: dict[str, dict[str, Any]] = {
 ENCODER_LAYERS = {"small": 1, "base": 2, "large": 2}
 
 
-def shown(x: Tensor, mask: Tensor | None, vocabulary: int) -> tuple[Tensor, Tensor]:
+def hide_words(x: Tensor, mask: Tensor | None, vocabulary: int) -> tuple[Tensor, Tensor]:
     """What networks see of texts.
 
     Args:
@@ -96,7 +96,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Codes (B, T), c (B, condition_features), mask (B, T) -> (B, *out_shape)."""
-        x, inside = shown(x, mask, self.vocabulary)
+        x, inside = hide_words(x, mask, self.vocabulary)
         h = self.tokens(x)  # (B, T, D)
         if c is not None and self.condition is not None:
             h = h + self.condition(c)[:, None]  # (B, T, D)

@@ -44,7 +44,7 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
     data = recipe.read_source()
     recipe.hide_labels(data, estimator)
     (values,) = data.conditions.values()
-    some = data[np.flatnonzero(labels.known(values, estimator.target_kind == "label"))]
+    some = data[np.flatnonzero(labels.are_known(values, estimator.target_kind == "label"))]
     say("comparing with a classifier trained on the labels alone")
     other = labels.alone(
         estimator, estimator.packed(some.x, some.conditions, torch.float32), partial(track, what="compare")

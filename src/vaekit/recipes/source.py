@@ -36,7 +36,7 @@ def learn_sampler(folder: Path, estimator: Any, sampler: str) -> None:
 
 def schema_text(source: str) -> str:
     """Write the guessed schema of a table as YAML, one line per column, to edit and give to `vaekit fit --schema`."""
-    from vaekit.kinds.table import Table, describe, said
+    from vaekit.kinds.table import Table, describe, setting_of
 
     data = sources.read(source)
     if data.kind != "table":
@@ -45,7 +45,7 @@ def schema_text(source: str) -> str:
     table = Table.infer(data.x)
     for name in data.x.columns:
         why = table.left_out.get(name)
-        own = {"kind": "drop"} if why else said(table.schema[name])
+        own = {"kind": "drop"} if why else setting_of(table.schema[name])
         about = f"looks like an identifier: {why}" if why else describe(table.schema[name])
         key, value = (
             to_yaml(v, default_flow_style=True, width=10**6).removesuffix("...\n").strip() for v in (name, own)

@@ -172,7 +172,7 @@ class Input:
             raise UserError(f"observation {name!r} is not finite: {values[~finite][0].tolist()}")
 
 
-def checked(observations: Mapping[str, Any], inputs: Mapping[str, Input]) -> dict[str, np.ndarray]:
+def check_observations(observations: Mapping[str, Any], inputs: Mapping[str, Input]) -> dict[str, np.ndarray]:
     """The `inputs` among observations of N steps, (N, ...) by name; UserError for the first that is not what it has to be."""
     found = {}
     for name, one in inputs.items():

@@ -20,7 +20,7 @@ from vaekit.robots.demonstrations import CAMERA, DEFAULTS, TASK, VECTORS, Demons
 from vaekit.robots.names import PICTURES, VECTOR, choose_fields
 from vaekit.robots.reading import LAST, NUMBERS, Asked, check_part, ends_by_frames, side_by_side
 from vaekit.sources.arrays import load_array
-from vaekit.sources.base import check_size, decoding, reading, shown, split_rows
+from vaekit.sources.base import check_size, decoding, reading, split_rows, visible_names
 
 ZARR = (
     "is a zarr store, which vaekit does not read: save its arrays as an .npz, with python -c \"import numpy, zarr; z = zarr.open('{0}'); "
@@ -108,7 +108,7 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
 
     path = asked.path
     if not asked.text or not path.exists():
-        known = shown(path.parent) if path.parent.is_dir() else []
+        known = visible_names(path.parent) if path.parent.is_dir() else []
         hub = ""
         if re.fullmatch(r"[\w.-]+/[\w.-]+", asked.text) and not known:
             hub = "; if it is on the Hugging Face Hub, download it first: hf download {0} --repo-type dataset --local-dir {1}"
@@ -119,7 +119,7 @@ def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
     if path.is_dir():
         if (path / "meta" / "info.json").exists() or (path / "meta_data" / "info.json").exists():  # the latter of v1
             return read_lerobot
-        if any(is_hdf5(name) for name in shown(path)):
+        if any(is_hdf5(name) for name in visible_names(path)):
             return read_hdf5
         if any(path.glob("**/*.tfrecord*")):
             raise UserError(f"{asked.text} {RLDS}")

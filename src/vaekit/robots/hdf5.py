@@ -21,7 +21,7 @@ from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import TASK, Demonstrations
 from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
 from vaekit.robots.reading import LAST, Asked, ends_by_frames, gather, side_by_side
-from vaekit.sources.base import decoding, shown
+from vaekit.sources.base import decoding, visible_names
 from vaekit.sources.pictures import open_picture
 from vaekit.training.progress import track
 
@@ -70,7 +70,7 @@ def read_hdf5(asked: Asked) -> Demonstrations:
         raise extra_needed("robots", "h5py") from error
     files = [asked.path]
     if asked.path.is_dir():
-        files = [asked.path / name for name in sorted(filter(is_hdf5, shown(asked.path)), key=by_number)]
+        files = [asked.path / name for name in sorted(filter(is_hdf5, visible_names(asked.path)), key=by_number)]
     every = [episode for path in files for episode in _episodes(path)]
     held = _held(asked, every)
     grouped = any(episode.group != "/" for episode in every)

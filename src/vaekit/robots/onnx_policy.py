@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, extra_needed
-from vaekit.robots.actor import Actor, Input, checked
+from vaekit.robots.actor import Actor, Input, check_observations
 
 METADATA, FORMAT = "vaekit.policy", 1  # the name of the metadata, and the number of its format
 NOISE, COMPONENT, Z = "noise", "component", "z"  # inputs beside the observations
@@ -83,7 +83,7 @@ class OnnxPolicy(Actor):
     def _packed(self, observations: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """What the network reads, (N, ...) by name: labels as their places among the classes."""
         packed = {}
-        for name, values in checked(observations, self.inputs).items():
+        for name, values in check_observations(observations, self.inputs).items():
             one = self.inputs[name]
             codes = [one.classes.index(value) for value in values.tolist()] if one.classes else values
             packed[name] = np.ascontiguousarray(codes, dtype=one.dtype)

@@ -26,7 +26,7 @@ from vaekit.nets.act import ActionDecoder, ActionEncoder, Observation
 from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
 from vaekit.robots.actions import Actions
-from vaekit.robots.actor import Actor, Input, checked, execution_of
+from vaekit.robots.actor import Actor, Input, check_observations, execution_of
 from vaekit.robots.demonstrations import (
     CAMERA,
     TASK,
@@ -286,7 +286,7 @@ class Policy(Learner, Actor):
         for name, c in self.conditions_.named.items():
             if isinstance(c, Picture) and self.data_.get("resize") and np.ndim(found.get(name, ())) == 4:
                 found[name] = np.stack([resized(np.asarray(frame), (c.width, c.height)) for frame in found[name]])
-        seen = checked(found, self.inputs)
+        seen = check_observations(found, self.inputs)
         packed = self.conditions_.pack(seen, len(next(iter(seen.values()))))
         return {name: values.to(self.fitted_.device) for name, values in packed.items()}
 

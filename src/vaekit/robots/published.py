@@ -347,12 +347,12 @@ class Normaliser:
             values.append(tensor.double().flatten().numpy())
         low, high = values
         if mode == "MEAN_STD":
-            return checked(f"{self.path}: {key}", low, high + self.eps, size)
+            return check_scaling(f"{self.path}: {key}", low, high + self.eps, size)
         width = np.where(high == low, self.eps, high - low)  # to -1..1
-        return checked(f"{self.path}: {key}", low + width / 2, width / 2, size)
+        return check_scaling(f"{self.path}: {key}", low + width / 2, width / 2, size)
 
 
-def checked(what: str, mean: np.ndarray, scale: np.ndarray, size: int | None = None) -> Scaling:
+def check_scaling(what: str, mean: np.ndarray, scale: np.ndarray, size: int | None = None) -> Scaling:
     """The scaling; UserError if these are not statistics of `size` numbers."""
     size = mean.size if size is None else size
     if mean.shape != (size,) or scale.shape != (size,):
@@ -455,5 +455,5 @@ def read_statistics(path: Path) -> dict[str, Scaling]:
         mean, deviation = (content.get(f"{name}_{s}") if isinstance(content, dict) else None for s in ("mean", "std"))
         if not isinstance(mean, np.ndarray) or not isinstance(deviation, np.ndarray):
             raise UserError(f"{path} lacks {name}_mean or {name}_std: give the dataset_stats.pkl of the original ACT")
-        scalings[name] = checked(f"{path}: {name}", mean.astype(float), deviation.astype(float))
+        scalings[name] = check_scaling(f"{path}: {name}", mean.astype(float), deviation.astype(float))
     return scalings

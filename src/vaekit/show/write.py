@@ -13,7 +13,7 @@ import numpy as np
 
 from vaekit.errors import UserError, printable
 from vaekit.files import write_atomically, write_text
-from vaekit.frame.cells import format_of, written
+from vaekit.frame.cells import format_of, write_cells
 
 STDOUT = Path("-")  # where rows of a kind that is printed go if no file is named
 Names = Mapping[str, np.ndarray] | None  # columns (N,) that say which row is which, such as the file of a picture
@@ -62,7 +62,7 @@ def as_text(table: Any) -> Any:
 
     for i, field in enumerate(table.schema):
         if format_of(field) or pa.types.is_timestamp(field.type):
-            column = written(table[i], format_of(field))
+            column = write_cells(table[i], format_of(field))
             table = table.set_column(i, field.with_type(column.type), column)
     return table
 

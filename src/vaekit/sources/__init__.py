@@ -17,7 +17,7 @@ from typing import Any
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.frame.cells import as_said
 from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
-from vaekit.sources.base import Ask, Dataset, as_slice, bounded, check, check_size, reading, shown, split_rows
+from vaekit.sources.base import Ask, Dataset, as_slice, bounded, check, check_size, reading, split_rows, visible_names
 from vaekit.sources.folders import read_folder
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.json_lines import read_json_lines
@@ -112,7 +112,9 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
             folder = ask.path.parent
             if not folder.is_dir():
                 raise UserError(f"{ask.text} does not exist, nor does the folder {folder}: check its name")
-            readable = [n for n in shown(folder) if n.lower().endswith(tuple(_READERS)) or (folder / n).is_dir()]
+            readable = [
+                n for n in visible_names(folder) if n.lower().endswith(tuple(_READERS)) or (folder / n).is_dir()
+            ]
             known = ["digits"] * (folder == Path()) + readable
             raise UserError(f"{ask.text} does not exist{near_matches(ask.path.name, known)}")
         ask.path = Path(part[1])

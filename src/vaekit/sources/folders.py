@@ -14,7 +14,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.frame import Frame
-from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoded, listed, shown
+from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoded, listed, visible_names
 from vaekit.sources.pictures import PICTURE_SUFFIXES, from_pictures
 from vaekit.sources.tables import column_offers, csv_table, without_comments
 
@@ -31,7 +31,7 @@ def read_folder(ask: Ask) -> Dataset:
     if not pictures and (root / "meta" / "info.json").exists():
         raise UserError(f"{ask.text} is a dataset of demonstrations: add --kind actions to learn a policy from it")
     if not pictures:
-        held = notes[0] if notes else f"but {', '.join(shown(root)[:5]) or 'nothing'}: give another"
+        held = notes[0] if notes else f"but {', '.join(visible_names(root)[:5]) or 'nothing'}: give another"
         raise UserError(f"the folder {ask.text} holds no pictures ({', '.join(PICTURE_SUFFIXES)}), {held}")
     parts = [path.relative_to(root).parts for path in pictures]
     titles = ["/".join(part) for part in parts]

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vaekit.errors import UserError, near_matches, tell
-from vaekit.frame.cells import format_of, read_cells, written
+from vaekit.frame.cells import format_of, read_cells, write_cells
 from vaekit.sources.arrays import load_array
-from vaekit.sources.base import Ask, as_slice, bounded, decoding, reading, shown, split_rows
+from vaekit.sources.base import Ask, as_slice, bounded, decoding, reading, split_rows, visible_names
 from vaekit.sources.tables import csv_table
 
 TIME_NAMES = ("time", "timestamp", "date", "datetime", "epoch", "ds")  # of a column of numbers that is time
@@ -77,7 +77,7 @@ class TimeSeries:
 
         if not self.format or self.times is None:
             return self.times
-        text = written(pa.array(self.times), self.format).to_numpy(zero_copy_only=False)
+        text = write_cells(pa.array(self.times), self.format).to_numpy(zero_copy_only=False)
         return text if len(np.unique(text)) == len(text) else self.times
 
     def describe(self) -> str:
@@ -108,7 +108,7 @@ def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSer
         ask = Ask(text, path, (), columns, None, False, False)
         name = path.name.lower()
         if not path.is_file():
-            known = shown(path.parent) if path.parent.is_dir() else []
+            known = visible_names(path.parent) if path.parent.is_dir() else []
             raise UserError(f"{text or 'the source'} is not a file{near_matches(path.name, known)}")
         if name.endswith(".npy"):
             with decoding(text, "a NumPy .npy file"), path.open("rb") as file:

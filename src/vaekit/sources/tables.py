@@ -51,7 +51,7 @@ def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
     raw = table
     try:
         table, told = read_cells(
-            table, known(table, ask), decimal=ask.decimal, semicolons=delimiter == ";", schema=schema
+            table, known_columns(table, ask), decimal=ask.decimal, semicolons=delimiter == ";", schema=schema
         )
     except UserError as error:
         raise UserError(f"{ask.text}: {error}") from error
@@ -131,7 +131,7 @@ def read_parquet(ask: Ask) -> Dataset:
     return from_table(table, ask, ask.path.stem, [])
 
 
-def known(table: Any, ask: Ask) -> dict[str, Any]:
+def known_columns(table: Any, ask: Ask) -> dict[str, Any]:
     """What the user said about the columns of a table, by name, for `read_cells`. A column of texts stays text."""
     if ask.column is None:
         return dict(ask.schema)
@@ -173,7 +173,7 @@ def typed(table: Any, ask: Ask) -> tuple[Any, list[str]]:
 
     A file is read into memory only where its first rows have such columns.
     """
-    said = known(table, ask)
+    said = known_columns(table, ask)
     if not hasattr(table, "count_rows"):
         return read_cells(table, said, file=False)
     texts = [field.name for field in table.schema if is_text(field.type)]

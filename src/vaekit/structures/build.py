@@ -31,8 +31,8 @@ def build_flat(
     """Build a model with one latent. UserError if a network of the user's own does not fit the others."""
     prior_head, posterior_head = prior(latent_dim, features), posterior(latent_dim)
     model = LatentModel(
-        made("encoder", encoder, likelihood.input_shape, (posterior_head.features,), features),
-        made("decoder", decoder, (latent_dim,), likelihood.param_shape, features),
+        make_network("encoder", encoder, likelihood.input_shape, (posterior_head.features,), features),
+        make_network("decoder", decoder, (latent_dim,), likelihood.param_shape, features),
         likelihood,
         latent_dim=latent_dim,
         prior=prior_head,
@@ -46,7 +46,7 @@ def build_flat(
 STRUCTURES: dict[str, Callable[..., Any]] = {"flat": build_flat, "ladder": build_ladder, "vq": build_quantised}
 
 
-def made(what: str, factory: Any, *shapes: Any) -> nn.Module:
+def make_network(what: str, factory: Any, *shapes: Any) -> nn.Module:
     """Call the user's factory for a network. UserError if it does not return one."""
     called = f"{what}(in_shape, out_shape, condition_features)"
     if isinstance(factory, nn.Module):

@@ -36,7 +36,7 @@ def keep_some(name: str, values: np.ndarray, n: int | None, validation: float, s
     Validation rows keep none. UserError if fewer than `n` rows are known."""
     train, _ = split(len(values), validation, seed)
     rows = np.random.default_rng([seed, KEPT]).permutation(train.numpy())
-    rows = rows[known(values, label)[rows]]
+    rows = rows[are_known(values, label)[rows]]
     if n is not None:
         if not 0 < n <= len(rows):
             raise UserError(f"--labels {n}: {name!r} is known in {len(rows)} training rows: ask for 1 to {len(rows)}")
@@ -104,16 +104,18 @@ def untrained(estimator: Any) -> Any:
     return other
 
 
-def beside(other: Any, x: Any, truth: np.ndarray) -> dict[str, Any]:
+def compare_with_alone(other: Any, x: Any, truth: np.ndarray) -> dict[str, Any]:
     """How well a classifier that learned from the labels alone predicts the known targets (N, ...) of rows x, measured as in
     `SemiSupervised.evaluate`. Empty if no target is known."""
     label = is_classifier(other)
-    some = np.flatnonzero(known(truth, label))
-    return {"accuracy_alone" if label else "r2_alone": share(other, x[some], truth[some])} if len(some) else {}
+    some = np.flatnonzero(are_known(truth, label))
+    return (
+        {"accuracy_alone" if label else "r2_alone": score_predictions(other, x[some], truth[some])} if len(some) else {}
+    )
 
 
 def label_lines(results: Mapping[str, Any]) -> list[str]:
-    """Write what `SemiSupervised.evaluate` and `beside` found as lines; empty if no target was known."""
+    """Write what `SemiSupervised.evaluate` and `compare_with_alone` found as lines; empty if no target was known."""
     for name, what, form, of in (
         ("accuracy", "predicted right", "{:.2%}", "labels"), ("r2", "R2             ", "{:.3f}", "known values")
     ):  # fmt: skip
@@ -148,7 +150,7 @@ def note_words(name: str, labels: Iterable[Any]) -> None:
 
 def known_line(name: str, values: np.ndarray, kept: np.ndarray, label: bool) -> str:
     """Say how many rows have the target (N, ...), which classes there are, and from how many rows the model learns."""
-    some, learned = known(values, label), int(known(kept, label).sum())
+    some, learned = are_known(values, label), int(are_known(kept, label).sum())
     line = f"{name!r} is known in {some.sum()} of {len(values)} rows"
     if label:
         counts = Counter(str(plain(v)) for v in values[some].tolist()).most_common()
@@ -157,14 +159,14 @@ def known_line(name: str, values: np.ndarray, kept: np.ndarray, label: bool) -> 
     return f"{line}; the model learns from {learned} of these"
 
 
-def known(values: np.ndarray, label: bool) -> np.ndarray:
+def are_known(values: np.ndarray, label: bool) -> np.ndarray:
     """Which rows of a target (N, ...) are known, (N,)."""
     if not label:
         return np.asarray(~np.isnan(values.astype(np.float64).reshape(len(values), -1)).any(1))
     return np.array([not unlabelled(v) for v in values.tolist()], bool)
 
 
-def share(model: Any, x: Any, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
+def score_predictions(model: Any, x: Any, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
     """The share of right predictions, weighted by row; for numbers R2."""
     if not is_classifier(model):
         from sklearn.metrics import r2_score

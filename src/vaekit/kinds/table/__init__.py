@@ -27,7 +27,7 @@ from vaekit.frame.arrow import (
     value_type,
 )
 from vaekit.frame.cells import as_said, format_of, listed
-from vaekit.frame.dates import written
+from vaekit.frame.dates import write_times
 from vaekit.kinds.base import Kind
 from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column, piecewise
 from vaekit.kinds.table.constraints import Constraints, candidates
@@ -375,7 +375,7 @@ class Table(Kind):
         return lines + [f"constraint: {text}" for text in self.constraints.texts]
 
 
-def said(c: Column) -> dict[str, Any]:
+def setting_of(c: Column) -> dict[str, Any]:
     """Describe the guessed column as a user may write it."""
     written: dict[str, Any] = {"format": c.format} if c.format and c.kind not in ("binary", "categorical") else {}
     written |= {"missing": c.blanks} if c.blanks else {}
@@ -416,7 +416,7 @@ def restored(values: list[Any], c: Column) -> list[Any]:
     import pyarrow as pa
 
     kind = value_type(type_named(c.type))
-    return written(restore(pa.array(values), str(kind)), "").to_pylist() if is_time(kind) else values
+    return write_times(restore(pa.array(values), str(kind)), "").to_pylist() if is_time(kind) else values
 
 
 def new_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -193,7 +193,9 @@ class Constraints:
         free = np.full(len(next(iter(distances.values()))), np.nan)
         given = {name: f.numbers(name, known[name]) if known else free for name, f in forms.items()}
         v = {
-            name: kept(given[name], f.numbers(name, drawn[name])) for name, f in forms.items() if name not in distances
+            name: keep_given(given[name], f.numbers(name, drawn[name]))
+            for name, f in forms.items()
+            if name not in distances
         }
         compute(rules, v, given, distances, forms)
         if known:
@@ -217,7 +219,7 @@ class Constraints:
         return found
 
 
-def kept(given: np.ndarray, new: np.ndarray) -> np.ndarray:
+def keep_given(given: np.ndarray, new: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(given), new, given)
 
 
@@ -231,7 +233,7 @@ def compute(rules: Sequence[Any], v: Values, given: Values, distances: Values, f
             new = own.near(base + distances[rule.name])
             for other, strict in zip(rule.others, rule.strict, strict=True):
                 new = np.maximum(new, own.least(v[other], strict))
-        v[rule.name] = kept(given[rule.name], new)
+        v[rule.name] = keep_given(given[rule.name], new)
 
 
 def solve(rule: Formula, v: Values, given: Values, forms: Mapping[str, Form]) -> None:
@@ -266,7 +268,7 @@ def press(rules: Sequence[Any], v: Values, given: Values, distances: Values, for
         if name in bounds:
             for other, strict in zip(bounds[name].others, bounds[name].strict, strict=True):
                 new = np.where(np.isnan(given[other]), new, np.maximum(new, forms[name].least(v[other], strict)))
-        v[name] = kept(given[name], np.minimum(new, most))
+        v[name] = keep_given(given[name], np.minimum(new, most))
 
 
 def candidates(schema: Mapping[str, Column], pieces: Iterable[Mapping[str, Any]]) -> dict[str, float]:

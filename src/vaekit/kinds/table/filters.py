@@ -140,7 +140,7 @@ def as_written(wanted: Sequence[Clause], columns: Mapping[str, Column]) -> list[
     for clause in wanted:
         c = columns.get(clause.column)
         if c is not None and c.format and isinstance(clause.value, str) and is_time(type_named(c.type)):
-            times = dates.asked(pa.chunked_array([[clause.value]]), c.format)
+            times = dates.read_times(pa.chunked_array([[clause.value]]), c.format)
             clause = clause if times is None else replace(clause, value=times[0].as_py())
         found.append(clause)
     return found

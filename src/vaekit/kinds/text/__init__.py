@@ -287,9 +287,9 @@ class Text(Kind):
         return rates(self, self.take(X), -results["iw_nll"])
 
     def compared(self, results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
-        from vaekit.kinds.text.rates import beside
+        from vaekit.kinds.text.rates import compare_with_language_model
 
-        return beside(results, log_p)
+        return compare_with_language_model(results, log_p)
 
     def decoded(self, p: Any, noise: Any, *, temperature: float = 0.0, **writing: Any) -> Tensor:
         """Decode to codes (N, T): the likeliest token each time, or a draw if the temperature is above 0."""
@@ -347,7 +347,7 @@ def byte_pairs(texts: Sequence[str], *, vocabulary: int = 8000, longest: int = L
 def words(texts: Sequence[str], *, vocabulary: int = 10_000, longest: int = LONGEST) -> Any:
     """Make tokens of the words between spaces."""
     lib = tokenizers()
-    tokenizer = known(Counter(w for text in texts for w in text.split()), vocabulary)
+    tokenizer = most_frequent(Counter(w for text in texts for w in text.split()), vocabulary)
     tokenizer.pre_tokenizer = lib.pre_tokenizers.WhitespaceSplit()
     return tokenizer
 
@@ -355,7 +355,7 @@ def words(texts: Sequence[str], *, vocabulary: int = 10_000, longest: int = LONG
 def characters(texts: Sequence[str], *, vocabulary: int = 1000, longest: int = LONGEST) -> Any:
     """Make tokens of Unicode characters."""
     lib = tokenizers()
-    tokenizer = known(Counter(c for text in texts for c in text), vocabulary)
+    tokenizer = most_frequent(Counter(c for text in texts for c in text), vocabulary)
     tokenizer.pre_tokenizer = lib.pre_tokenizers.Split(lib.Regex("(?m)."), "isolated")
     tokenizer.decoder = lib.decoders.Fuse()
     return tokenizer
@@ -400,7 +400,7 @@ def codes_of(tokenizer: Any) -> int:
     return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 2
 
 
-def known(counts: Counter[str], vocabulary: int) -> Any:
+def most_frequent(counts: Counter[str], vocabulary: int) -> Any:
     """Make a tokenizer that knows the most frequent tokens."""
     lib = tokenizers()
     counts.pop(UNKNOWN, None)

@@ -98,7 +98,7 @@ def candidates(
         if free.any():
             after = pattern.after[at[free]]  # (n, V)
             q = proposal(log_p[free].masked_fill(after == NEVER, -math.inf), after == at[free, None])
-            code[free] = drawn(q, uniform[t, rows][free])
+            code[free] = draw_codes(q, uniform[t, rows][free])
             log_q[free] = q.gather(1, code[free, None])[:, 0].log()
         weight[rows] += torch.where(at == pattern.done, 0.0, log_p.gather(1, code[:, None])[:, 0] - log_q)
         path[rows, t] = state[rows] = pattern.after[at, code].long()
@@ -123,7 +123,7 @@ def proposal(log_p: Tensor, stays: Tensor) -> Tensor:
     return torch.where(leaving.isnan(), log_p.softmax(1), (log_p.softmax(1) + leaving) / 2)
 
 
-def drawn(p: Tensor, uniform: Tensor) -> Tensor:
+def draw_codes(p: Tensor, uniform: Tensor) -> Tensor:
     """Draw a code from each row of probabilities (b, V) with uniform numbers (b,); never one of probability 0."""
     edges = p.cumsum(1)
     place = torch.searchsorted(edges, (uniform * edges[:, -1])[:, None].to(edges), right=True)

@@ -41,7 +41,7 @@ def rates(kind: Any, texts: Any, log_p: float) -> dict[str, float]:
     }
 
 
-def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
+def compare_with_language_model(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
     """Compare the `results` of a model with log p(x) (N,) of the same texts by a language model of the same size.
 
     Returns:
@@ -65,7 +65,7 @@ def beside(results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
 
 
 def text_lines(results: Mapping[str, Any]) -> list[str]:
-    """Write what `rates` and `beside` found as lines; none if the model is not of texts."""
+    """Write what `rates` and `compare_with_language_model` found as lines; none if the model is not of texts."""
     if "bits_per_character" not in results:
         return []
     lines = [

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.robots.environments.base import Environment, Expert, Observation, check_simulator, drawn
+from vaekit.robots.environments.base import Environment, Expert, Observation, check_simulator, rendered_safely
 
 ARMS = ("left", "right")
 JOINTS = ["waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper"]
@@ -104,7 +104,7 @@ class Aloha(Environment):
         return observation
 
     def _draw(self, size: tuple[int, int], camera: str) -> np.ndarray:
-        return drawn(lambda: self.physics.render(*size, camera_id=camera))
+        return rendered_safely(lambda: self.physics.render(*size, camera_id=camera))
 
     def _touch(self, first: str, second: str) -> bool:
         """Whether geometries whose names begin with these touch each other; never in a simulation that diverged."""

@@ -138,7 +138,7 @@ def check_simulator(task: str, package: str, before: tuple[int, int]) -> None:
                 os.environ.setdefault("MUJOCO_GL", backend)
 
 
-def drawn(render: Callable[[], np.ndarray]) -> np.ndarray:
+def rendered_safely(render: Callable[[], np.ndarray]) -> np.ndarray:
     """The picture that `render` returns; UserError if MuJoCo cannot draw."""
     try:
         return render()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vaekit.robots.environments.base import Environment, Expert, Observation, check_simulator, drawn
+from vaekit.robots.environments.base import Environment, Expert, Observation, check_simulator, rendered_safely
 
 OBJECT = slice(3, 6)  # its position, in the simulator's observation
 ROBOT = [0, 1, 2, 9, 10, 20, 21, 22, 23, 24]  # of its 25 numbers; the others are the object's
@@ -70,7 +70,7 @@ class Fetch(Environment):
         import mujoco
 
         before = copy.copy(self.env.data)  # drawing changes it, and with it what would happen next
-        image = drawn(self.env.render)
+        image = rendered_safely(self.env.render)
         mujoco.mj_copyData(self.env.data, self.env.model, before)
         return image
 
