@@ -13,7 +13,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 import vaekit as vk
-from conftest import TINY, dataset, vaekit
+from conftest import TINY, dataset, fails, vaekit
 from vaekit.errors import UserError
 from vaekit.files import digest
 
@@ -247,6 +247,18 @@ def test_no_device_starts_the_program_again(monkeypatch):
     for option in (["--devices", 1000], ["--nodes", 3]):
         said = vaekit("fit", "digits", *option, check=2).stderr
         assert "torchrun" in said
+
+
+VERBS = {
+    "fit": [], "sample": [], "encode": ["digits[0]"], "reconstruct": ["digits[0]"], "interpolate": ["digits[0]"] * 2,
+    "impute": ["digits[0]"], "score": ["digits[0]"], "evaluate": [], "report": [], "predict": ["digits[0]"], "rollout": ["--env", "two-routes"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_refuses_a_device_that_is_not_there(run, verb):
+    said = fails(verb, "digits" if verb == "fit" else run, *VERBS[verb], "--device", "cuda:70")
+    assert "device='cuda:70' is not on this machine: choose from auto, cpu" in said
 
 
 EMPTY = [

@@ -352,6 +352,17 @@ def test_an_older_run_that_does_not_name_its_kind_has_the_same_recipe(tmp_path):
         again.read_source()
 
 
+def test_training_of_an_older_version_is_not_continued_and_the_way_on_is_named(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(30, 2)))
+    recipe = Recipe(str(tmp_path / "x.npy"), settings={"epochs": 1, "sampler": "prior", "size": "small"})
+    folder, _ = recipe.train(tmp_path / "run", say=list)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["settings"] |= {"kind": None, "binarize": None}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"written by an older vaekit .*binarize.* --init .*run and another --out"):
+        recipe.train(folder, resume=True, say=list)
+
+
 def test_an_older_configuration_says_the_same(tmp_path):
     (tmp_path / "old.yaml").write_text("{source: x.csv, kind: null, tokenizer: word, binarize: null, latent_dim: 3}")
     recipe = Recipe.read(tmp_path / "old.yaml")

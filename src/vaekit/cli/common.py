@@ -51,6 +51,7 @@ Out = Annotated[
         "-o", "--output", help="The file to write; its ending decides the format.", show_default=False, **PLACE
     ),
 ]
+Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")]
 Condition = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, PLACE, SEED, Run, Source, app, say
+from vaekit.cli.common import COUNT, PLACE, SEED, Device, Run, Source, app, say
 from vaekit.errors import note, printable
 
 
@@ -19,6 +19,7 @@ def evaluate(
     features: Annotated[Path | None, typer.Option(help="A file that `vaekit features` wrote. Adds Frechet and kernel distance, precision and recall of samples, each with its floor.", show_default=False)] = None,
     factors: Annotated[list[str] | None, typer.Option(help="A label, column or array of known factors; repeat it for several. Adds disentanglement scores (MIG, DCI, FactorVAE, SAP).", show_default=False)] = None,
     comparison: Annotated[bool, typer.Option("--comparison/--no-comparison", help="Compare a model of texts with a language model of the same size, and a run with --label-column with a classifier trained on the labels alone. The first time, this trains the other model.")] = True,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
     """Measure a run: ELBO, KL and its parts, importance-weighted NLL, active units, and a verdict in words; on request, distances of samples."""
@@ -29,7 +30,7 @@ def evaluate(
     from vaekit.recipes.source import held_out
     from vaekit.runs.load import load
 
-    estimator = load(run)
+    estimator = load(run, device=device)
     also = factors or []
     if source is None:
         name_source(estimator)
@@ -59,12 +60,12 @@ def features(
 
 
 @app.command()
-def report(run: Run) -> None:
+def report(run: Run, device: Device = "auto") -> None:
     """Write report.html again, from the run and its source."""
     from vaekit.deploy.report import report_run
     from vaekit.runs.load import load
 
-    estimator = load(run)
+    estimator = load(run, device=device)
     name_source(estimator)
     say(f"look at {report_run(run, estimator)}")
 

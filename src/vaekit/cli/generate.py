@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, SEED, Condition, Out, Run, Source, app, given, say, say_where
+from vaekit.cli.common import COUNT, SEED, Condition, Device, Out, Run, Source, app, given, say, say_where
 from vaekit.errors import UserError
 
 Temperature = Annotated[float | None, typer.Option(help="Texts: draw each token, more varied with a higher number. Default: 0, the likeliest token each time.", show_default=False)]  # fmt: skip
@@ -32,13 +32,14 @@ def sample(
     where: Annotated[list[str] | None, typer.Option(help="Tables: a condition that all rows fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
     sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first used.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples; use another one for more rows.", **SEED)] = 0,
+    device: Device = "auto",
     output: Out = None,
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model and write .png, .gif, .npy, .npz, .csv or .parquet; texts are printed, or go to a .txt."""
     from vaekit.recipes.source import learn_sampler
     from vaekit.training.progress import track
 
-    estimator, path = opened(run, output, "samples")
+    estimator, path = opened(run, output, device, "samples")
     y = estimator.conditions_.parse(condition or [])
     if sampler and sampler not in ("auto", "prior", *estimator.samplers_):
         learn_sampler(run, estimator, sampler)
@@ -66,10 +67,11 @@ def reconstruct(
     top_p: TopP = None,
     repetition_penalty: RepetitionPenalty = None,
     max_length: MaxLength = None,
+    device: Device = "auto",
     output: Out = None,
 ) -> None:  # fmt: skip
     """Encode SOURCE and decode it again. A .png shows originals beside reconstructions, and so do texts."""
-    estimator, path = opened(run, output, "reconstructions", sources=[source])
+    estimator, path = opened(run, output, device, "reconstructions", sources=[source])
     data = estimator.read(source)
     writing = given(
         {"temperature": temperature, "top_p": top_p, "repetition_penalty": repetition_penalty, "max_length": max_length}
@@ -86,13 +88,14 @@ def impute(
     source: Source,
     draws: Annotated[int | None, typer.Option(help="Write this many files, each with another draw for the gaps (multiple imputation). Default: one file with the best guess.", show_default=False, **COUNT)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.", **SEED)] = 0,
+    device: Device = "auto",
     output: Out = None,
 ) -> None:  # fmt: skip
     """Fill the gaps of SOURCE (in texts each ___, which stands for one word). Known values stay as they are. --draws writes numbered files."""
     from vaekit.show.write import STDOUT
     from vaekit.training.progress import track
 
-    estimator, path = opened(run, output, "imputed", sources=[source])
+    estimator, path = opened(run, output, device, "imputed", sources=[source])
     data = estimator.read(source)
 
     def fill(first: int, x: Any, y: Any, piece: int) -> Any:
@@ -121,11 +124,11 @@ def schema(source: Source, output: Out = None) -> None:
 
 
 @app.command()
-def encode(run: Run, source: Source, output: Out = None) -> None:
+def encode(run: Run, source: Source, device: Device = "auto", output: Out = None) -> None:
     """Write the latent codes (posterior means) of SOURCE: .npy, .csv or .parquet."""
     from vaekit.show.write import write_array
 
-    estimator, path = opened(run, output, "latents", ".csv", ".npy", ".parquet", sources=[source])
+    estimator, path = opened(run, output, device, "latents", ".csv", ".npy", ".parquet", sources=[source])
     data = estimator.read(source)
     codes = estimator.transform(data.x, data.conditions)
     names = data.names if len(codes) == len(data) else {}  # a window of a series has none
@@ -147,6 +150,7 @@ def interpolate(
     top_p: TopP = None,
     repetition_penalty: RepetitionPenalty = None,
     max_length: MaxLength = None,
+    device: Device = "auto",
     output: Out = None,
 ) -> None:  # fmt: skip
     """Walk through the latent space from A to B and write .png (a strip), .gif, .npy or .csv; texts are printed, or go to a .txt."""
@@ -154,7 +158,7 @@ def interpolate(
 
     from vaekit.uses.interpolate import smoothness
 
-    estimator, path = opened(run, output, "interpolation", sources=[a, b])
+    estimator, path = opened(run, output, device, "interpolation", sources=[a, b])
     y = estimator.conditions_.parse(condition or [])
     ends = [one_row(estimator, end) for end in (a, b)]
     writing = given(
@@ -181,7 +185,9 @@ def one_row(estimator: Any, source: str) -> Any:
     return data.x[0]
 
 
-def opened(run: Path, output: Path | None, name: str, *endings: str, sources: Sequence[str] = ()) -> tuple[Any, Path]:
+def opened(
+    run: Path, output: Path | None, device: str, name: str, *endings: str, sources: Sequence[str] = ()
+) -> tuple[Any, Path]:
     """Return the run's estimator, and a checked path to write to. By default this is NAME in the run directory, or STDOUT for rows
     that are printed. endings: of the file; by default those of files of rows."""
     from vaekit.runs.load import load
@@ -192,7 +198,7 @@ def opened(run: Path, output: Path | None, name: str, *endings: str, sources: Se
         files = (os.path.expanduser(split_rows(source)[0]) for source in sources)
         if any(os.path.isfile(file) and output.samefile(file) for file in files):
             raise UserError(f"-o {output} is the source itself, which would be lost: choose another file")
-    estimator = load(run, form="arrow")  # which writes whole numbers as such where some are missing
+    estimator = load(run, device=device, form="arrow")  # which writes whole numbers as such where some are missing
     kind = estimator.kind_
     if why := kind.why_not(name):
         raise UserError(f"{run} {why}")

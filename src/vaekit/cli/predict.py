@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaekit.cli.common import Out, Run, Source, app, say
+from vaekit.cli.common import Device, Out, Run, Source, app, say
 from vaekit.errors import UserError
 
 
 @app.command()
-def predict(run: Run, source: Source, output: Out = None) -> None:
+def predict(run: Run, source: Source, device: Device = "auto", output: Out = None) -> None:
     """Predict the label of each row of SOURCE with its probability, or a number with its standard deviation: .csv or .parquet. RUN comes from `vaekit fit --label-column`."""
     from vaekit.cli.generate import opened
     from vaekit.estimators.semi_supervised import SemiSupervised
     from vaekit.show.write import write_table
 
-    estimator, path = opened(run, output, "labels", ".csv", ".parquet", sources=[source])
+    estimator, path = opened(run, output, device, "labels", ".csv", ".parquet", sources=[source])
     if not isinstance(estimator, SemiSupervised):
         raise UserError(
             f"{run} does not predict a label: train a run that does with `vaekit fit SOURCE --label-column NAME`"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli.common import COUNT, PLACE, SEED, Run, app, say
+from vaekit.cli.common import COUNT, PLACE, SEED, Device, Run, app, say
 
 
 @app.command()
@@ -43,6 +43,7 @@ def rollout(
     task: Annotated[str | None, typer.Option(help="The task, in the words of the demonstrations, for a policy that sees the task.", show_default=False)] = None,
     monitor: Annotated[str | None, typer.Option(help="Count the alarms of a monitor (observation or disagreement), calibrated on 50 other episodes of the policy.", show_default=False)] = None,
     video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False, **PLACE)] = None,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:  # fmt: skip
     """Test a policy in an environment: success with its interval, return, latency."""
@@ -56,7 +57,7 @@ def rollout(
     from vaekit.robots.rollout import rollout as roll
     from vaekit.training.progress import track
 
-    policy = load_policy(run, execute=execute, z=z)
+    policy = load_policy(run, execute=execute, z=z, device=device)
     env = make(environment, cameras=policy.sees_cameras)
     env.extra = {"task": np.asarray(task)} if task else {}
     if monitor:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, Out, Run, Source, app, say
+from vaekit.cli.common import COUNT, Device, Out, Run, Source, app, say
 from vaekit.cli.generate import opened
 from vaekit.errors import UserError, note
 
@@ -24,6 +24,7 @@ def score(
     fdr: Annotated[float | None, typer.Option(help="Decide which rows are anomalies. On average, at most this share of them is normal.", show_default=False)] = None,
     calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that training did not see, for p-values. The run remembers them. Default: the rows that the run held out.", show_default=False)] = None,
     contributions: Annotated[bool, typer.Option("--contributions", help="Also write the contribution of each column: nats above its usual value.")] = False,
+    device: Device = "auto",
     output: Out = None,
 ) -> None:  # fmt: skip
     """Score how normal each row of SOURCE is (high is normal), with a p-value: .csv, .parquet, or .npy with the scores alone.
@@ -40,7 +41,7 @@ def score(
 
     if fdr is not None and not 0 < fdr < 1:
         raise UserError(f"--fdr {fdr}: a false-discovery rate has to be above 0 and below 1")
-    estimator, path = opened(run, output, "scores", ".csv", ".parquet", ".npy", sources=[source])
+    estimator, path = opened(run, output, device, "scores", ".csv", ".parquet", ".npy", sources=[source])
     kind = estimator.kind_
     if not kind.exchangeable:
         if name not in ("auto", "loglik") or fdr or calibrate or contributions:
@@ -117,7 +118,7 @@ def calibrated(run: Path, estimator: Any, name: str, options: dict[str, Any], so
     from vaekit.uses.calibration import FILE, Calibration, members
     from vaekit.uses.scores import auto
 
-    fitteds = [estimator.fitted_, *(load(member).fitted_ for member in members(run)[1:])]
+    fitteds = [estimator.fitted_, *(load(member, device=estimator.device).fitted_ for member in members(run)[1:])]
     odd = Calibration.find(run, fitteds, name, **options) or Calibration(fitteds[:1], name, **options)
     if source is None and len(odd.scores):
         return odd

@@ -29,7 +29,6 @@ from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, setting
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
-from vaekit.training.devices import chosen_device
 from vaekit.training.guards import seeded
 
 CALL = 9  # an address of random numbers
@@ -140,7 +139,6 @@ class Learner(BaseEstimator):
         before."""
         before = dict(self.__dict__)
         seed = secrets.randbits(31) if self.random_state is None else self.random_state
-        chosen_device(self.device)
         try:
             with kept_notes() as notes, seeded(seed):
                 yield seed, notes

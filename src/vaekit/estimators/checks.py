@@ -14,6 +14,7 @@ from vaekit.objectives import ELBO, OBJECTIVES
 from vaekit.settings.limits import ShareBelow1, check, check_all, hints_of
 from vaekit.settings.parts import check_options, choose, options_of
 from vaekit.structures.build import STRUCTURES
+from vaekit.training.devices import chosen_device
 from vaekit.training.fit import Training
 from vaekit.uses.samplers import SAMPLERS
 
@@ -33,6 +34,7 @@ def check_settings(estimator: Any) -> None:
     check_size(estimator.size, estimator.sizes)
     check_all(settings, hints_of(type(estimator)))
     check_all(estimator.trainer or {}, hints_of(Training), "trainer")
+    chosen_device(estimator.device)
     name, options = choose("likelihood", estimator.likelihood, ["auto", *LIKELIHOODS])
     if name != "auto":  # else the data decides whose options they are
         check_options("likelihood", name, options, LIKELIHOODS[name])

@@ -154,9 +154,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return folder
 
     @classmethod
-    def load(cls, run: str | Path) -> AnomalyDetector:
-        """Load the fitted detector from a run directory that `save` wrote."""
-        models = [load(folder) for folder in members(Path(run))]
+    def load(cls, run: str | Path, *, device: str = "auto") -> AnomalyDetector:
+        """Load the fitted detector from a run directory that `save` wrote. device: as for `vaekit.load`."""
+        models = [load(folder, device=device) for folder in members(Path(run))]
 
         def rebuilt(fitteds: Any, arrays: Any, about: Any) -> AnomalyDetector:
             self = cls(clone(models[0]) if len(fitteds) == 1 else None, **about["settings"])

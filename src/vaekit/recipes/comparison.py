@@ -60,7 +60,7 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
         return None
     path = folder / runs.LANGUAGE_MODEL
     if (path / runs.EVALUATION).exists():  # which is written last
-        known = load(path)
+        known = load(path, device=estimator.device)
         if known.data_["fingerprint"] != estimator.data_["fingerprint"]:
             raise UserError(f"{path} was trained on other data than {folder}: delete it, and vaekit trains a new one")
         return known

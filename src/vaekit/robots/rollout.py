@@ -29,7 +29,7 @@ class Acting(Protocol):
     def act(self, observation: Observation) -> np.ndarray: ...
 
 
-def load_policy(run: Path, *, execute: str | None = None, z: str | None = None) -> Any:
+def load_policy(run: Path, *, execute: str | None = None, z: str | None = None, device: str = "auto") -> Any:
     """The policy of a run directory or of an exported .onnx file; execute and z replace what was saved.
 
     UserError if the run is not a policy, or if z is given for an .onnx file, whose rule for z is fixed.
@@ -44,7 +44,7 @@ def load_policy(run: Path, *, execute: str | None = None, z: str | None = None) 
     from vaekit.robots.policy import Policy
     from vaekit.runs.load import load
 
-    policy = load(run)
+    policy = load(run, device=device)
     if not isinstance(policy, Policy):
         raise UserError(f"{run} is not a policy but a {type(policy).__name__}: train one with --kind actions")
     policy.set_params(**{name: value for name, value in {"execute": execute, "z": z}.items() if value is not None})

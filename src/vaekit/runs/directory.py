@@ -116,6 +116,11 @@ def check_resumable(folder: Path, new: dict[str, Any], resume: bool) -> None:
         raise UserError(
             f"{folder} holds weights but no {CHECKPOINT} to continue from: choose another --out to start again"
         )
+    if older := old["settings"].keys() - new["settings"].keys():
+        raise UserError(
+            f"{folder} was written by an older vaekit (it has the setting {min(older)}), whose training cannot be continued exactly: train "
+            f"its model further with --init {folder} and another --out"
+        )
     for name, value in new["settings"].items():
         if name not in MAY_CHANGE_ON_RESUME and old["settings"].get(name) != value:
             raise UserError(

@@ -54,7 +54,7 @@ def load(
     if not (folder / CONFIG).exists():
         for kind in kinds().values():
             if kind.foreign and (foreign := resolve_name(kind.foreign)(folder)) is not None:
-                return foreign
+                return foreign.to(device)
     values = read_config(folder)
     if release(values["vaekit"]) > release(vaekit.__version__):
         note(
