@@ -146,6 +146,7 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
         out,
     )
     assert told.returncode == 0, told.stderr
+    assert "24 clips of 2000 given label" in told.stderr
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("<audio controls") > 5
     for verb in (

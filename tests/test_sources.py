@@ -469,7 +469,7 @@ def test_mixed_sizes(tmp_path):
     for i, size in enumerate([(4, 6), (4, 6), (4, 6), (8, 8), (8, 8), (5, 5)]):
         save_picture(tmp_path / f"{i}.png", noise(*size))
     line = refused(tmp_path)
-    assert "3 are 6x4, 2 are 8x8 and 1 other" in line
+    assert "3 are 6x4, 2 are 8x8, other sizes: 1;" in line
     assert "--resize 6x4" in line
     assert read(tmp_path, resize=(5, 3)).x.shape == (6, 3, 5)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from vaekit.errors import UserError, near_matches
 
+NOUNS = {"images": "pictures", "audio": "clips"}  # what a row is called; elsewhere a row
 Offers = Mapping[str, Callable[[], np.ndarray]]  # what a source could be conditioned on: name -> values, one a row
 
 
@@ -25,7 +26,7 @@ class Dataset:
     # pictures: (N, H, W) or (N, H, W, C); numbers: (N, D) float, NaN where a value is missing; a table: a `Frame`; texts: (N,)
     # objects, each a str
     x: Any
-    kind: str  # "images", "rows", "table" or "text"
+    kind: str  # "images", "rows", "table", "text" or "audio"
     name: str  # a short name of the source, for run folders
     columns: list[str] | None  # rows: the names of the D columns, if the source has them
     conditions: dict[str, np.ndarray]  # each (N,) or (N, n)
@@ -50,7 +51,7 @@ class Dataset:
         shape = "x".join(map(str, self.x.shape[1:]))
         missing = int(np.isnan(self.x).sum()) if self.x.dtype.kind == "f" else 0
         gaps = f", {missing} of {self.x.size} values missing (the likelihood leaves them out)" if missing else ""
-        return f"{len(self)} {'pictures' if self.kind == 'images' else 'rows'} of {shape}{given}{gaps}"
+        return f"{len(self)} {NOUNS.get(self.kind, 'rows')} of {shape}{given}{gaps}"
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> Dataset:
         """Pick rows; an int gives a Dataset of one row. IndexError if a row is out of range."""

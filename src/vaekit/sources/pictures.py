@@ -110,7 +110,7 @@ def check_alike(read: Read, ask: Ask) -> None:
     sizes = Counter((array.shape[1], array.shape[0]) for array in read.arrays).most_common()
     if len(sizes) > 1:
         (a, many), (b, fewer), *others = [(f"{w}x{h}", count) for (w, h), count in sizes]
-        more = f" and {len(others)} other sizes occur" if others else ""
+        more = f", other sizes: {sum(count for _, count in others)}" if others else ""
         raise UserError(
             f"the pictures of {ask.text} differ in size: {many} are {a}, {fewer} are {b}{more}; "
             f"bring them to one size, for example with --resize {a}"
