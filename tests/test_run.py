@@ -7,6 +7,7 @@ import zipfile
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -371,3 +372,38 @@ def test_an_older_configuration_says_the_same(tmp_path):
     (tmp_path / "odd.yaml").write_text("{settings: {latent_dim: 3}}")
     with pytest.raises(UserError, match="unknown setting 'settings'"):
         Recipe.read(tmp_path / "odd.yaml")
+
+
+FRAME = pd.DataFrame(ROWS, columns=["a", "b", "c"])
+FITTED = {
+    "VAE": lambda: vk.VAE(**TINY | {"sampler": "gmm"}).fit(FRAME),
+    "CVAE": lambda: vk.CVAE(**TINY).fit(ROWS, ROWS[:, 0] > 0),
+    "SeriesVAE": lambda: vk.SeriesVAE(window=4, **TINY).fit(ROWS),
+    "SemiSupervisedVAE": lambda: vk.SemiSupervisedVAE(**TINY).fit(ROWS, np.where(ROWS[:, 0] > 0, "a", "b")),
+    "SemiSupervisedRegressor": lambda: vk.SemiSupervisedRegressor(**TINY).fit(FRAME, ROWS[:, 1]),
+}
+LEARNED = (
+    "history_", "notes_", "interrupted_", "temperature_", "classes_", "n_features_in_", "feature_names_in_", "kind_", "seed_",
+    "likelihood_", "data_",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fit", FITTED.values(), ids=FITTED)
+def test_what_a_fitted_estimator_knows_is_there_after_load(fit, tmp_path):
+    model = fit()
+    again = vk.load(model.save(tmp_path / "run"))
+    for name in LEARNED:
+        assert hasattr(again, name) == hasattr(model, name), name
+        np.testing.assert_equal(getattr(again, name, None), getattr(model, name, None), err_msg=name)
+    assert again.samplers_.keys() == model.samplers_.keys()
+
+
+@pytest.mark.parametrize("model", [vk.VAE(**TINY), vk.AnomalyDetector(vk.VAE(**TINY))], ids=["VAE", "AnomalyDetector"])
+def test_an_estimator_whose_fit_fails_is_as_before(model):
+    model.fit(FRAME)
+    before, found = dict(vars(model)), model.score_samples(FRAME)
+    for bad in (np.full((5, 4), np.inf), ROWS[:1], ROWS[:, :0]):
+        with pytest.raises(ValueError, match=r"."):
+            model.fit(bad)
+        assert vars(model) == before
+    np.testing.assert_array_equal(model.score_samples(FRAME), found)

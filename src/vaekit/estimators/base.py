@@ -34,6 +34,18 @@ from vaekit.training.guards import seeded
 CALL = 9  # an address of random numbers
 
 
+@contextmanager
+def kept_if_failed(estimator: Any) -> Iterator[None]:
+    """If what is within fails, the estimator is as it was before."""
+    before = dict(estimator.__dict__)
+    try:
+        yield
+    except BaseException:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        raise
+
+
 def learned(name: str) -> Any:
     """An attribute of an estimator that comes from its `fitted_`."""
     return property(attrgetter(f"fitted_.{name}"))
@@ -137,15 +149,9 @@ class Learner(BaseEstimator):
     def _seeded(self) -> Iterator[tuple[int, list[str]]]:
         """`vaekit.training.guards.seeded`: the seed, and the notes that are made. If learning fails, the estimator is as it was
         before."""
-        before = dict(self.__dict__)
         seed = secrets.randbits(31) if self.random_state is None else self.random_state
-        try:
-            with kept_notes() as notes, seeded(seed):
-                yield seed, notes
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
+        with kept_if_failed(self), kept_notes() as notes, seeded(seed):
+            yield seed, notes
 
     def _assemble(
         self, kind: Any, conditions: Conditions, likelihood: tuple[str, Mapping[str, Any]], data: Data, *,

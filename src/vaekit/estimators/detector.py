@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaekit.errors import UserError, extra_needed, near_matches, note
+from vaekit.estimators.base import kept_if_failed
 from vaekit.estimators.vae import VAE
 from vaekit.kinds import chosen_kind
 from vaekit.runs.load import load
@@ -80,6 +81,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         methods = ["auto", *SCORES]
         if self.method not in methods:
             raise UserError(f"method {self.method!r} is not one of the choices{near_matches(self.method, methods)}")
+        with kept_if_failed(self):
+            self._fit(X)
+        return self
+
+    def _fit(self, X: Any) -> None:
         X = self._checked(X, reset=True)
         seed = secrets.randbits(31) if self.random_state is None else self.random_state
         models = [clone(self.estimator)] if self.estimator is not None else default(X, self.method)
@@ -93,7 +99,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.calibration_.calibrate((data, held_out), "held out by the detector", (data, learned), shares=shares)
         self.training_scores_ = self.score_samples(X)
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
-        return self
 
     # -- using ---------------------------------------------------------------------------------------------------------
 

@@ -137,16 +137,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             watchers: see `vaekit.training`.
         """
         check_settings(self)
-        kind, options, rows = self._new_rows(X, read_as)
-        if len(rows) < 2:
-            raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
-        for name, values in y.items():
-            if len(values) != len(rows):
-                raise UserError(
-                    f"X has {len(rows)} rows, but condition {name!r} has {len(values)} values: give one per row"
-                )
-        options = kind.without(options, y)
         with self._seeded() as (seed, notes):
+            kind, options, rows = self._new_rows(X, read_as)
+            if len(rows) < 2:
+                raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
+            for name, values in y.items():
+                if len(values) != len(rows):
+                    raise UserError(
+                        f"X has {len(rows)} rows, but condition {name!r} has {len(values)} values: give one per row"
+                    )
+            options = kind.without(options, y)
             name, likelihood = self._likelihood(kind, options, rows)
             if warm := self._warm:
                 learned, conditions = self.kind_, self.conditions_

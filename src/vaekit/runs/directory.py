@@ -196,7 +196,7 @@ def temperature_file(folder: Path, fitted: Fitted) -> dict[Path, Any]:
     """The file with the temperature of an estimator that predicts labels."""
     if fitted.temperature == 1.0:
         return {}
-    tensors, about = {"temperature": torch.tensor(fitted.temperature).double()}, {"of": model_hash(fitted)}
+    tensors, about = {"temperature": torch.tensor(fitted.temperature, dtype=torch.float64)}, {"of": model_hash(fitted)}
     return {folder / TEMPERATURE: tensor_writer(tensors, "temperature", about)}
 
 

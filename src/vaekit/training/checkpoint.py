@@ -113,5 +113,5 @@ def to_csv(history: list[dict[str, float]]) -> str:
     if history:
         writer = csv.DictWriter(out, list(history[0]))
         writer.writeheader()
-        writer.writerows({k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()} for row in history)
+        writer.writerows(history)
     return out.getvalue()
