@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.io import wavfile
@@ -161,7 +162,9 @@ def test_from_the_command_line(folder: Path, tmp_path: Path) -> None:
             assert file.getnframes() > 2000
     for verb in ("encode", "score"):
         assert run(verb, out, folder, "-o", tmp_path / "table.csv").returncode == 0
-        assert len((tmp_path / "table.csv").read_text().splitlines()) == 25
+        table = pd.read_csv(tmp_path / "table.csv")
+        assert list(table["file"][[0, 12]]) == ["high/00.wav", "low/00.wav"]
+        assert list(table["label"]) == ["high"] * 12 + ["low"] * 12
 
 
 def test_files_that_cannot_be_read_are_left_out_with_a_note_or_an_error(folder: Path, tmp_path: Path) -> None:

@@ -74,14 +74,16 @@ class Audio(Kind):
                 notes.append(f"a file was left out: {e}")
         if not found:
             raise UserError(f"{text} holds no sound: give a folder of files that end in {' or '.join(ENDINGS)}")
-        labels = np.array([p.parent.name if p.parent != path else None for p in found], dtype=object)
-        if wrong := [n for n in conditions if n != "label" or not path.is_dir() or None in labels]:
+        root = path if path.is_dir() else path.parent
+        labels = np.array([p.parent.name if p.parent != root else None for p in found], dtype=object)
+        offers = {} if None in labels else {"label": labels}
+        if wrong := [n for n in conditions if n not in offers]:
             raise UserError(
                 f"{text} has no condition {wrong[0]!r}: put the files into subfolders, whose names are 'label'"
             )
-        files = {"file": np.array([str(p) for p in found], dtype=object)}
+        names = {"file": np.array([p.relative_to(root).as_posix() for p in found], dtype=object), **offers}
         x = clips_of(list(found.values()), rate, options.get("seconds"))
-        data = Dataset(x, cls.name, path.stem, None, dict.fromkeys(conditions, labels), notes, files)
+        data = Dataset(x, cls.name, path.stem, None, {n: offers[n] for n in conditions}, notes, names)
         tell(notes)
         return data if some is None else data[as_slice(bounded(some, len(data), text))]
 
