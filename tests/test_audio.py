@@ -99,6 +99,20 @@ def test_channels_are_mixed_and_other_rates_resampled(tmp_path: Path) -> None:
     assert np.abs(found[200:-200]).max() == pytest.approx(0.5, abs=0.02)
 
 
+def test_a_rate_that_no_sound_has_is_refused_before_memory_runs_out(tmp_path: Path) -> None:
+    wavfile.write(tmp_path / "a.wav", 2_000_000_000, np.zeros(9, np.uint8))
+    with pytest.raises(
+        UserError, match=r"a\.wav has 2000000000 samples a second, which cannot be brought to 1: give a rate"
+    ):
+        read_sound(tmp_path / "a.wav", 1)
+
+
+def test_clips_have_no_gaps_to_fill() -> None:
+    model = vaekit.VAE(2, epochs=1, **QUICK).fit(CLIPS)
+    with pytest.raises(UserError, match="a model of clips does not fill gaps: use reconstruct"):
+        model.impute(CLIPS[:2])
+
+
 def test_flac_is_read(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "x.flac", CLIPS[0], RATE)

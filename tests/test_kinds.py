@@ -15,7 +15,7 @@ import torch
 import vaekit
 import vaekit.uses.generate
 from vaekit.errors import Note, UserError
-from vaekit.kinds import Kind, kinds
+from vaekit.kinds import kinds
 from vaekit.training.data import fixed_uniform
 
 RANDOM = np.random.default_rng(0)
@@ -27,7 +27,6 @@ ROWS: dict[str, Any] = {
     "series": RANDOM.normal(size=(60, 2)),
     "audio": RANDOM.uniform(-1, 1, (16, 600)).astype(np.float32),
 }
-NEEDED = ("infer", "event_shape", "unit", "conform", "pack", "unpack", "networks")
 
 
 @pytest.fixture(scope="module", params=ROWS)
@@ -40,9 +39,7 @@ def model(request: Any) -> Any:
 def test_a_kind_says_all_that_has_no_default(name: str) -> None:
     kind = kinds()[name]
     assert kind.name == name
-    needed = NEEDED if not kind.estimator else NEEDED[:3]  # an estimator of its own builds its model
-    missing = [piece for piece in needed if getattr(kind, piece) is getattr(Kind, piece)]
-    assert not missing, f"the kind {name!r} lacks {', '.join(missing)}"
+    assert kind.missing() == []
 
 
 def test_rows_become_tensors_of_the_shape_that_the_kind_says(model: Any) -> None:
@@ -88,12 +85,24 @@ def test_a_kind_of_a_package_that_fails_to_import_is_named_and_the_others_work(
     about = tmp_path / "stranger-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[vaekit.kinds]\nclouds = broken:Clouds\n")
+    (about / "entry_points.txt").write_text(
+        "[vaekit.kinds]\nclouds = broken:Clouds\nwinds = half:Winds\nnumber = half:x\n"
+    )
+    (tmp_path / "half.py").write_text(
+        "from vaekit.kinds import Kind\nx = 3\nclass Winds(Kind):\n    name = 'winds'\n    infer = unit = event_shape = conform = pack = x\n"
+    )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     kinds.cache_clear()
     try:
-        with pytest.warns(Note, match=r"'clouds' is left out: broken:Clouds fails to import \(ModuleNotFoundError"):
+        with pytest.warns(
+            Note, match=r"'clouds' is left out: broken:Clouds cannot be used \(ModuleNotFoundError"
+        ) as notes:
             assert set(kinds()) >= set(ROWS)
+        assert "half:Winds cannot be used (TypeError: it lacks default_likelihood, unpack, networks)" in str(
+            notes[1].message
+        )
+        assert "'number' is left out: half:x cannot be used" in str(notes[2].message)
+        assert not {"winds", "number"} & set(kinds())
         with pytest.raises(UserError, match="kind='clouds' is not one of the choices"):
             vaekit.VAE(kind="clouds").fit(ROWS["rows"])
     finally:

@@ -33,15 +33,16 @@ KINDS = (
 
 @cache
 def kinds() -> dict[str, type[Kind]]:
-    """All kinds by name: vaekit's own, and those of installed packages. A note names a package whose kind fails to import."""
+    """All kinds by name: vaekit's own, and those of installed packages. A note names a kind that fails to import or lacks a piece."""
     found = {kind.name: kind for kind in map(resolve_name, KINDS)}
     for entry in entry_points(group="vaekit.kinds"):
         try:
-            found[entry.name] = entry.load()
+            kind = entry.load()
+            if lacks := kind.missing():
+                raise TypeError(f"it lacks {', '.join(lacks)}")
+            found[kind.name] = kind
         except Exception as e:  # whatever a stranger's module raises
-            note(
-                f"the kind of data {entry.name!r} is left out: {entry.value} fails to import ({type(e).__name__}: {e})"
-            )
+            note(f"the kind of data {entry.name!r} is left out: {entry.value} cannot be used ({type(e).__name__}: {e})")
     return found
 
 

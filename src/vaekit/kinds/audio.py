@@ -33,6 +33,7 @@ from vaekit.training.data import generator
 ENDINGS = (".wav", ".flac")
 RATE = 16_000  # samples a second, unless the user says another
 WINDOW = 0.032  # seconds of a frame of the spectrogram: a few periods of a voice
+LARGEST_FACTOR = 1_000_000  # of resampling, which takes memory for 20 times as many numbers
 FLOOR = 1e-4  # of full scale: what is 80 dB below counts as silence
 ITERATIONS, MOMENTUM = 60, 0.99  # of Perraudin et al. 2013 (doi 10.1109/WASPAA.2013.6701851)
 
@@ -202,7 +203,11 @@ def read_sound(path: Path, wanted: int) -> np.ndarray:
                 raise extra_needed("audio", "soundfile") from e
             samples, rate = soundfile.read(path, dtype="float32")
         clip, shared = as_float(samples), np.gcd(rate, wanted)
-        return clip if rate == wanted else resample_poly(clip, wanted // shared, rate // shared).astype(np.float32)
+    if max(rate, wanted) // shared > LARGEST_FACTOR:
+        raise UserError(
+            f"{path} has {rate} samples a second, which cannot be brought to {wanted}: give a rate near its own"
+        )
+    return clip if rate == wanted else resample_poly(clip, wanted // shared, rate // shared).astype(np.float32)
 
 
 def as_float(x: Any) -> np.ndarray:

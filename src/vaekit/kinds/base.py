@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # drawing takes long to import
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 1024
+
+NEEDED = ("infer", "event_shape", "unit", "default_likelihood", "conform", "pack", "unpack", "networks")
 
 
 class Kind:
@@ -185,6 +188,12 @@ class Kind:
 
     # -- rows and tensors ----------------------------------------------------------------------------------------------
 
+    @classmethod
+    def missing(cls) -> list[str]:
+        """What has no default and this kind does not give. An estimator of its own builds its model without the latter pieces."""
+        needed = NEEDED[:3] if cls.estimator else NEEDED
+        return [piece for piece in needed if getattr_static(cls, piece) is getattr_static(Kind, piece)]
+
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
         """What the likelihood has to know about the data and about a model of this size."""
         return {}
@@ -324,8 +333,8 @@ class Kind:
         return draws.mean(0)
 
     def fill(self, rows: Any, x: Tensor) -> Any:
-        """Fill what rows in the user's own form lack from x (N, *event)."""
-        raise NotImplementedError
+        """Fill what rows in the user's own form lack from x (N, *event). UserError where rows of this kind have no gaps."""
+        raise UserError(f"a model of {self.noun} does not fill gaps: use reconstruct, which rebuilds whole rows")
 
     score: ClassVar[str] = "loglik"
     """Of `vaekit.uses.scores.SCORES`: what "auto" is, see `vaekit.uses.scores.auto`."""
