@@ -101,8 +101,8 @@ def aurocs(options: argparse.Namespace, name: str, seed: int, regret: bool) -> d
     x = pictures(options.folder, name, "train")
     x = x[np.random.default_rng(0).permutation(len(x))[: options.rows]]
     vae = vaekit.VAE(size="small", epochs=options.epochs, sampler="prior", random_state=seed)
-    vae = trained(options, name, vae, x)
-    reference = x[split(len(x), vae.validation, seed)[1].numpy()][: options.reference]
+    vae, held_out = trained(options, name, vae, x).fitted_, vae.validation
+    reference = x[split(len(x), held_out, seed)[1].numpy()][: options.reference]
     test = pictures(options.folder, name, "test")
     own = test[np.random.default_rng(seed).permutation(len(test))[: options.pictures]]
     sets = {other: far(options.folder, other, own, seed) for other in others_of(name)}

@@ -57,7 +57,7 @@ def likelihood(options: argparse.Namespace) -> Rows:
     for name, seed in itertools.product(options.data, options.seeds):
         (x, _), (test, _) = pictures(options, name, "train"), pictures(options, name, "test")
         settings = {
-            "binarize": None if name == "mnist_static" else "dynamic",
+            "kind": "images" if name == "mnist_static" else {"binarize": "dynamic"},
             "validation": 1 / 6 if name == "mnist_static" else 0.1,
             **common(options, seed),
             **options.settings,
@@ -82,7 +82,7 @@ def precision(options: argparse.Namespace) -> Rows:
     net = partial(MLP, hidden=(512,))
     for name, seed, kind in itertools.product(options.data, options.seeds, ("32-true", "bf16-mixed")):
         (x, _), (test, _) = pictures(options, name, "train"), pictures(options, name, "test")
-        settings = {"epochs": 50, "binarize": "dynamic", "trainer": {"precision": kind}, **common(options, seed)}
+        settings = {"epochs": 50, "kind": {"binarize": "dynamic"}, "trainer": {"precision": kind}, **common(options, seed)}
         vae = trained(options, f"{name}-{kind}", vaekit.VAE(16, encoder=net, decoder=net, **settings), x)
         found = vae.evaluate(test[: options.rows], k=options.k)
         yield {

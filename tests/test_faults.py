@@ -2,10 +2,13 @@
 
 import errno
 import gzip
+import multiprocessing
 import os
+import pickle
 import random
 import shutil
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -55,26 +58,40 @@ def killed():
     os._exit(9)
 
 
+# Processes are forked from a clean one: PyTorch cannot train in a fork of one that has computed on another device.
+CLEAN = multiprocessing.get_context("forkserver")
+CLEAN.set_forkserver_preload(["test_faults"])
+
+
+def attempt(n, fault, do):
+    """Do it in a process of its own, which may be killed; its exit code says how it ended."""
+    code = 1
+    try:
+        files.os = Failing(n, fault)
+        pickle.loads(do)()
+        code = 0 if files.os.left > 0 else 3  # the fault did no harm
+    except UserError as e:
+        code = 2 if "No space left" in str(e) else 1
+    finally:
+        os._exit(code)
+
+
 def faulty(n, fault, do):
-    """Whether `do` came to its end before the n-th call, which would fail; in a process of its own, which may be killed."""
-    if not (child := os.fork()):
-        code = 1
-        try:
-            files.os = Failing(n, fault)
-            do()
-            code = 0 if files.os.left > 0 else 3  # the fault did no harm
-        except UserError as e:
-            code = 2 if "No space left" in str(e) else 1
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, 3, {full: 2, killed: 9}[fault]), code
-    return code == 0
+    """Whether `do` came to its end before the n-th call, which would fail."""
+    process = CLEAN.Process(target=attempt, args=(n, fault, pickle.dumps(do)))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, 3, {full: 2, killed: 9}[fault]), process.exitcode
+    return process.exitcode == 0
 
 
 def vae(seed=0, epochs=2):
     settings = {"checkpoint_seconds": 0.0}
     return vk.VAE(1, size="small", epochs=epochs, sampler="prior", random_state=seed, trainer=settings)
+
+
+def fit(run):
+    vae().fit_data(dataset(ROWS), folder=run)
 
 
 def weights(run):
@@ -90,7 +107,7 @@ def right():
 def test_a_fit_can_be_stopped_at_any_write(fault, step, right, tmp_path):
     for n in range(1, 100, step):
         run = tmp_path / str(n)
-        whole = faulty(n, fault, lambda run=run: vae().fit_data(dataset(ROWS), folder=run))
+        whole = faulty(n, fault, partial(fit, run))
         if (run / "config.yaml").exists():
             try:
                 vk.load(run)
@@ -111,7 +128,7 @@ def test_a_save_over_another_run_can_be_stopped_at_any_write(fault, tmp_path):
     before, after = (digest(each.model_.state_dict()) for each in (old, new))
     for n in range(1, 100):
         run = old.save(tmp_path / str(n))
-        whole = faulty(n, fault, lambda run=run: new.save(run))
+        whole = faulty(n, fault, partial(new.save, run))
         if whole:
             assert weights(run) == after
             break
@@ -130,7 +147,7 @@ def test_a_full_disk_while_another_run_is_saved_leaves_the_old_one(tmp_path):
     run = old.save(tmp_path / "run")
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     for n in range(1, 8):  # until all new files are written
-        assert not faulty(n, full, lambda: new.save(run))
+        assert not faulty(n, full, partial(new.save, run))
         assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 

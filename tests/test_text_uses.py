@@ -100,7 +100,7 @@ def test_what_texts_cannot_do_is_said(pairs):
     with pytest.raises(UserError, match="read only once"):
         vaekit.VAE().fit(text for text in CAPTIONS)
     for structure in ("ladder", "vq"):
-        with pytest.raises(UserError, match="structure 'flat' alone"):
+        with pytest.raises(UserError, match="only structure 'flat'"):
             vaekit.VAE(structure=structure, epochs=1).fit(CAPTIONS)
 
 

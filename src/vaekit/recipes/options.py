@@ -14,7 +14,7 @@ from vaekit.distributions import LIKELIHOODS
 from vaekit.kinds import kinds
 from vaekit.recipes.recipe import Recipe
 from vaekit.runs.load import ESTIMATORS
-from vaekit.settings.limits import parts
+from vaekit.settings.limits import check, parts
 from vaekit.settings.options import Option, options_in
 from vaekit.settings.parts import Part
 from vaekit.training.fit import Training
@@ -94,8 +94,9 @@ class Offered:
         return [as_text(first), *(f"{as_text(value)} for {' and '.join(found[value])}" for value in others)]
 
     def put(self, recipe: Recipe, value: Any) -> None:
-        """Set it in a recipe."""
+        """Set it in a recipe. UserError for a value that it cannot have, by the name of the option."""
         value = self.option.parse(value) if self.option.parse else value
+        check(self.flags[0].partition("/")[0], value, self.hint)
         if self.owner is Recipe:
             setattr(recipe, self.name, value)
         elif self.owner is Training:
