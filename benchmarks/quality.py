@@ -82,7 +82,12 @@ def precision(options: argparse.Namespace) -> Rows:
     net = partial(MLP, hidden=(512,))
     for name, seed, kind in itertools.product(options.data, options.seeds, ("32-true", "bf16-mixed")):
         (x, _), (test, _) = pictures(options, name, "train"), pictures(options, name, "test")
-        settings = {"epochs": 50, "kind": {"binarize": "dynamic"}, "trainer": {"precision": kind}, **common(options, seed)}
+        settings = {
+            "epochs": 50,
+            "kind": {"binarize": "dynamic"},
+            "trainer": {"precision": kind},
+            **common(options, seed),
+        }
         vae = trained(options, f"{name}-{kind}", vaekit.VAE(16, encoder=net, decoder=net, **settings), x)
         found = vae.evaluate(test[: options.rows], k=options.k)
         yield {
