@@ -86,7 +86,7 @@ def found(count, rooms=None):
 
 def test_few_places_ask_which_kind_of_data_this_is() -> None:
     asking = found(kind_questions, AT_HOME)
-    assert len(asking) <= 8, asking
+    assert len(asking) <= 6, asking
 
 
 def test_what_a_class_keeps_to_itself_stays_there() -> None:
