@@ -1,0 +1,1 @@
+"""The run directory: how it is made, written, read back and evaluated."""
