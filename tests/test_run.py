@@ -398,6 +398,18 @@ def test_what_a_fitted_estimator_knows_is_there_after_load(fit, tmp_path):
     assert again.samplers_.keys() == model.samplers_.keys()
 
 
+def test_notes_that_are_made_after_training_are_in_the_run_too(tmp_path):
+    model = vk.VAE(**{**TINY, "sampler": "auto"}).fit_data(dataset(ROWS), folder=tmp_path / "run")
+    assert any(
+        "sampler gmm" in text for text in model.notes_
+    )  # random rows of few epochs: it is no better than the prior
+    assert vk.load(tmp_path / "run").notes_ == model.notes_
+    few = np.where(np.arange(len(ROWS)) < 6, np.arange(len(ROWS)) % 2, -1)
+    labelled = vk.SemiSupervisedVAE(**TINY).fit_data(dataset(ROWS, {"y": few}), folder=tmp_path / "labels")
+    assert any("not calibrated" in text for text in labelled.notes_)
+    assert vk.load(tmp_path / "labels").notes_ == labelled.notes_
+
+
 @pytest.mark.parametrize("model", [vk.VAE(**TINY), vk.AnomalyDetector(vk.VAE(**TINY))], ids=["VAE", "AnomalyDetector"])
 def test_an_estimator_whose_fit_fails_is_as_before(model):
     model.fit(FRAME)

@@ -27,7 +27,7 @@ def predict(run: Run, source: Source, device: Device = "auto", output: Out = Non
 
 
 def right(estimator: Any, data: Any) -> str:
-    """Say how many of the known labels in a source are predicted right; "" where there are none."""
+    """Say how many of the known labels in a source are predicted right; an empty text if it holds no labels."""
     from vaekit.uses.labels import are_known, score_predictions
 
     truth = data.conditions.get(estimator.target_)

@@ -67,8 +67,8 @@ class AutoregressiveNormal:
         return self.loc + self.scale * errors
 
     def sample_given(self, x: Tensor, mask: Tensor, noise: Noise = torch.randn) -> Tensor:
-        """x (B, channels, time), and draws given the rest where `mask` is False -> (*batch, channels, time): a draw of all of
-        x is corrected by what it missed of the rest (Matheron's rule)."""
+        """x (B, channels, time), with draws given the rest where `mask` is False -> (*batch, channels, time). Matheron's rule draws
+        all of x, and then corrects the draw by its error where x is known."""
         drawn, covariance = self.sample(1, noise)[0], self.covariance()
         missed, alone = torch.where(mask, x - drawn, 0.0), torch.eye(x.shape[-1]).to(x)
         for seen in mask.unique(dim=0):  # rows with the same gaps share a solve

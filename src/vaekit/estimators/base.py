@@ -217,11 +217,15 @@ class Learner(BaseEstimator):
         fitted.history, fitted.interrupted = state.history, state.interrupted
         for text in objective.notes(state.history):
             note(text)
-        if folder and first:
-            directory.save_notes(folder, fitted)
-        fitted.to(self.device)
         self.first_process_ = first
+        self._save_notes(folder)
+        fitted.to(self.device)
         return None if state.interrupted or fabric.world_size > 1 else (train, valid)
+
+    def _save_notes(self, folder: Path | None) -> None:
+        """Keep the notes that were made so far in the run directory."""
+        if folder and self.first_process_:
+            directory.save_notes(folder, self.fitted_)
 
     def _part(self, what: str) -> Callable[..., Any]:
         """The class of a part, with its options bound."""

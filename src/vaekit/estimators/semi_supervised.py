@@ -126,6 +126,7 @@ class SemiSupervised(VAE):
             self.fitted_.temperature = temperature(self, data)
             if folder:
                 directory.save_temperature(folder, self.fitted_)
+        self._save_notes(folder)
         return self
 
     def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data, **how: Any) -> VAE:

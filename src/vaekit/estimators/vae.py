@@ -199,6 +199,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 directory.save_samplers(folder, self.fitted_)
         elif sampler != "prior" and not self.interrupted_:
             note(f"several processes do not learn sampler {sampler}: `vaekit sample --sampler {sampler}` learns it")
+        self._save_notes(folder)
         return self
 
     def _training_extras(self) -> dict[str, Any]:

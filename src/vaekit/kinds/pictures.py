@@ -207,7 +207,7 @@ class Images(Kind):
         return np.where(np.isnan(rows), self.unpack(x), rows) if rows.dtype.kind == "f" else rows
 
     def write(self, path: Path, rows: np.ndarray, names: Names = None, columns: int | None = None) -> None:
-        """See `Kind.write`. A .png is a grid of so many columns, and a .gif has a picture a frame."""
+        """See `Kind.write`. A .png shows all pictures in a grid, and a .gif shows one picture per frame."""
         if path.suffix.lower() not in (".png", ".gif"):
             return super().write(path, rows, names)
         from vaekit.show.drawing import grid, save_gif

@@ -30,7 +30,7 @@ class Series(Kind):
         columns: names of the channels, where they are known.
         low, high: of each channel, what no value can be below or above: 0 where none was negative, or none positive, and 1 or
             100 where all of them lie between 0 and that and reach both.
-        step: for each channel, the number that divides its values, such as 1 for counts; 0 if there is none.
+        step: for each channel, the number that divides all its values, such as 1 for counts; 0 if no number does.
     """
 
     window: int
