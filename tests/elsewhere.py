@@ -47,6 +47,21 @@ class Elsewhere(Tensor):
         return compute(operator, args, kwargs or {})
 
 
+GENERATORS = {}  # of `DEVICE`, by the address of what each is in C++; they draw on the CPU
+CPUGenerator = torch.Generator
+
+
+class Generator(CPUGenerator):
+    def __new__(cls, device="cpu"):
+        if torch.device(device).type != DEVICE.type:
+            return CPUGenerator(device)
+        generator = super().__new__(cls)
+        GENERATORS[generator._cdata] = generator
+        return generator
+
+    device = DEVICE
+
+
 class Mode(TorchDispatchMode):
     """Within it, operations that ask for `DEVICE` get it."""
 
@@ -62,8 +77,9 @@ def compute(operator, args, kwargs):
         raise RuntimeError(f"{operator}: tensors of the CPU and of {DEVICE} meet")
     device = kwargs.get("device")
     there = there if device is None else device.type == DEVICE.type
-    if there and kwargs.get("generator") is not None:
-        raise RuntimeError(f"{operator}: a generator of the CPU cannot draw on {DEVICE}")
+    generator = kwargs.get("generator")
+    if generator is not None and (generator._cdata in GENERATORS) != there:
+        raise RuntimeError(f"{operator}: the generator is of another device than the numbers that it is to draw")
     own_args, own_kwargs = tree_map_only(Elsewhere, lambda t: t.own, (args, kwargs))
     if device is not None:
         own_kwargs["device"] = torch.device("cpu")
@@ -95,9 +111,11 @@ def elsewhere():
         not GPU
     )  # a parameter's `own` does not change with its data
     try:
+        torch.Generator = CPUGenerator if GPU else Generator
         with nullcontext() if GPU else Mode():
             yield
     finally:
+        torch.Generator = CPUGenerator
         torch.__future__.set_overwrite_module_params_on_conversion(False)
 
 

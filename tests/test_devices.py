@@ -12,7 +12,7 @@ from elsewhere import DEVICE, GPU, elsewhere, moved
 from vaekit import evaluation
 from vaekit.distributions import LIKELIHOODS, POSTERIORS, PRIORS, normal_noise
 from vaekit.distributions.likelihoods import NormalLikelihood
-from vaekit.errors import UserError
+from vaekit.errors import UserError, kept_notes
 from vaekit.kinds.text import Text
 from vaekit.kinds.text.fill_in import Reader, candidates
 from vaekit.model import LatentModel
@@ -330,3 +330,57 @@ def test_a_number_that_is_not_finite_is_named():
         model.prior_head.one.fill_(torch.nan)
     with pytest.raises(UserError, match=r"at step 1 .*: prior scale is not finite"):
         fit(OneProcess(), moved(model), OBJECTIVES["elbo"](), data, data[:0], Training(epochs=1))
+
+
+# -- captured steps ----------------------------------------------------------------------------------------------------
+
+ROUGH = Data(torch.randn(40, 3), torch.rand(40, 3) < 0.9, {"label": torch.arange(40) % 3, "pose": torch.randn(40, 2)})
+PICTURES = replace(ROUGH, x=torch.rand(40, 1, 8, 8), mask=None)
+DEPENDS_ON_DATA = {"vq", "semi-supervised label", "semi-supervised pose"}  # which operations a step does
+
+
+def steps(build, objective, capture, data=ROUGH):
+    """The weights after every epoch of a training, and what its notes say."""
+    torch.manual_seed(0)
+    weights = []
+
+    class Look:
+        def step(self, *state): ...
+
+        def epoch(self, state, progress, row):
+            weights.append({"row": {k: v for k, v in row.items() if k != "seconds"}, **state.best})
+
+    attach = objective.attach
+    if isinstance(objective, nn.Module):
+        objective.attach = lambda model: (attach(model), moved(objective))
+    options = Training(
+        epochs=4, batch_size=8, cell_dropout=0.0 if data.mask is None else 0.3, capture=capture, keep="last"
+    )
+    with kept_notes() as notes:
+        fit(OneProcess(), moved(build()), objective, data[:32], data[32:], options, watchers=[Look()])
+    return weights, " ".join(notes)
+
+
+def assert_captured(build, objective=OBJECTIVES["elbo"], data=ROUGH, depends=False):
+    (expected, _), (found, notes) = (steps(build, objective(), how, data) for how in ("never", "always"))
+    assert ("not captured" in notes) == depends, notes
+    for before, after in zip(expected, found, strict=True):
+        assert before.pop("row") == after.pop("row")
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_captured_step_is_the_step_of_every_model(name):
+    assert_captured(MODELS[name], data=PICTURES if name in ("ladder", "vq") else ROUGH, depends=name in DEPENDS_ON_DATA)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_captured_step_is_the_step_of_every_objective(name):
+    options = {"geco": {"target": 4.0}, "elbo": {"warmup": 0.5, "cycles": 2}, "capacity": {"warmup": 0.5}}
+    assert_captured(flat, partial(OBJECTIVES[name], **options.get(name, {})))
+
+
+@pytest.mark.parametrize("name", [name for name in LIKELIHOODS if name not in ("causal", "autoregressive")])
+def test_a_captured_step_is_the_step_of_every_likelihood(name):
+    x = torch.arange(120).view(40, 3) % 3 / (2 if "bernoulli" in name else 1)
+    assert_captured(lambda: flat(LIKELIHOODS[name]((3,), **OPTIONS.get(name, {}))), data=replace(ROUGH, x=x))

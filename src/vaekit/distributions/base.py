@@ -17,6 +17,11 @@ def normal_noise(generator: torch.Generator | None = None) -> Noise:
     return lambda *shape: torch.randn(*shape, generator=generator)
 
 
+def noise_like(x: Tensor) -> Noise:
+    """Fresh standard Normal noise on the device of `x`, from torch's own generator there."""
+    return lambda *shape: torch.randn(*shape, device=x.device)
+
+
 class Distribution(Protocol):
     """A batch of distributions over events. Log-probabilities are in nats and summed over the event."""
 

@@ -30,7 +30,7 @@ class Numbers(nn.Module):
     """
 
     spikes: Tensor
-    known: Tensor
+    seen: Tensor  # which of all columns' spikes there are, (features,)
     log_shares: Tensor
     knots: Tensor
     log_slopes: Tensor
@@ -47,9 +47,10 @@ class Numbers(nn.Module):
         rest = [max(1e-6, 1 - sum(c["shares"])) for c in columns]
         shares = [[r, *c["shares"], *[1.0] * (most - len(c["shares"]))] for r, c in zip(rest, columns, strict=True)]
         self.register_buffer("spikes", torch.tensor(spikes).reshape(len(columns), most), persistent=False)
-        self.register_buffer("known", torch.isfinite(self.spikes), persistent=False)
+        known = torch.isfinite(self.spikes)
+        self.register_buffer("seen", known.flatten().nonzero().squeeze(1), persistent=False)
         log_shares = torch.tensor(shares).log()
-        log_shares[:, 1:].masked_fill_(~self.known, -math.inf)
+        log_shares[:, 1:].masked_fill_(~known, -math.inf)
         self.register_buffer("log_shares", log_shares, persistent=False)
         longest = max(len(c["scores"]) for c in columns)
         knots, slopes = torch.full((len(columns), longest), math.inf), torch.zeros(len(columns), longest)
@@ -63,12 +64,12 @@ class Numbers(nn.Module):
 
     @property
     def features(self) -> int:
-        return len(self.index) + int(self.known.sum())
+        return len(self.index) + len(self.seen)
 
     def see(self, x: Tensor) -> Tensor:
         """(B, C) -> (B, features)"""
         seen = x.clamp(-FARTHEST, FARTHEST)
-        return seen if not self.slots else torch.cat([seen, self.on(x)[:, self.known].to(x)], 1)
+        return seen if not self.slots else torch.cat([seen, self.on(x).flatten(1)[:, self.seen].to(x)], 1)
 
     def on(self, x: Tensor) -> Tensor:
         """Whether x (..., C) is on each of the spikes: (..., C, spikes)."""
@@ -131,6 +132,7 @@ class Classes(nn.Module):
     log_shares: Tensor
     index: Tensor
     count: Tensor
+    seen: Tensor  # which of all columns' classes there are, (features,)
 
     def __init__(self, index: Sequence[int], columns: Sequence[Mapping[str, Any]], rows: int):
         super().__init__()
@@ -143,16 +145,17 @@ class Classes(nn.Module):
         self.register_buffer("index", torch.tensor(index), persistent=False)
         self.register_buffer("log_shares", log_shares, persistent=False)
         self.register_buffer("count", torch.tensor([len(c["shares"]) for c in columns]), persistent=False)
+        there = torch.arange(self.most) < self.count.unsqueeze(-1)
+        self.register_buffer("seen", there.flatten().nonzero().squeeze(1), persistent=False)
 
     @property
     def features(self) -> int:
-        return int(self.count.sum())
+        return len(self.seen)
 
     def see(self, x: Tensor) -> Tensor:
         """Codes (B, C) -> one-hot (B, features), all 0 for a missing code or one that training did not have."""
-        place = torch.arange(1, self.most + 1, device=x.device)
-        one_hot = x.unsqueeze(-1) == place
-        return one_hot[:, self.count.unsqueeze(-1) >= place].to(x)
+        one_hot = x.unsqueeze(-1) == torch.arange(1, self.most + 1, device=x.device)
+        return one_hot.flatten(1)[:, self.seen].to(x)
 
     def logits(self, h: Tensor) -> Tensor:
         return (h.unflatten(-1, (len(self.index), self.most)) + self.log_shares).log_softmax(-1)

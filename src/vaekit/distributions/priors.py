@@ -150,8 +150,7 @@ class VampPrior(Prior):
 
 
 class FlowPrior(Prior):
-    """A Normal pushed through affine coupling layers (RealNVP, Dinh et al. 2017, arXiv 1605.08803), which also see the
-    condition. It starts as N(0, I).
+    """A Normal pushed through affine coupling layers, which also see the condition. It starts as N(0, I).
 
     Args:
         transforms: how many layers.
@@ -167,13 +166,9 @@ class FlowPrior(Prior):
         hidden: Sequence[int] = (256, 256),
     ):
         super().__init__()
-        from zuko.flows import RealNVP  # zuko takes a second to import
+        from vaekit.distributions.coupling import real_nvp  # zuko takes a second to import
 
-        self.flow = start_at_identity(
-            RealNVP(
-                latent_dim, condition_features, transforms=transforms, hidden_features=tuple(hidden), activation=nn.SiLU
-            ).transform
-        )
+        self.flow = start_at_identity(real_nvp(latent_dim, condition_features, transforms, hidden))
         self.base = StandardNormalPrior(latent_dim)
 
     def forward(self, condition: Tensor | None, n: int) -> Flow:

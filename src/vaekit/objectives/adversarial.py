@@ -7,6 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaekit.distributions.base import noise_like
 from vaekit.distributions.causal import CausalLikelihood
 from vaekit.distributions.likelihoods import CategoricalLikelihood
 from vaekit.errors import UserError
@@ -41,9 +42,9 @@ class VAEGAN(nn.Module, Objective):
         self.features = nn.Sequential(net, nn.LayerNorm(FEATURES, elementwise_affine=False))
         self.judge = nn.Linear(FEATURES, 1)
 
-    def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def forward(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
-        made = draw.decode(draw.prior.sample(1)).mean[0]
+        made = draw.decode(draw.prior.sample(1, noise_like(draw.z))).mean[0]
         elements = draw.x[0].numel()
         real = self.features(draw.x)
         adversary = F.softplus(-self.judge(real)).mean() + F.softplus(self.judge(self.features(made.detach()))).mean()

@@ -31,7 +31,7 @@ class FreeBits(Objective):
     nats: float = 0.25
     warmup: Share = 0.0
 
-    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
         units = kl_per_unit(draw.posterior, draw.prior)
         if units is None:
@@ -56,7 +56,7 @@ class Capacity(Objective):
     gamma: float = 30.0
     warmup: Share = 0.8
 
-    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
         capacity = self.nats * ramp(progress, self.warmup)
         loss = reconstruction + self.gamma * (kl - capacity).abs()
@@ -87,7 +87,7 @@ class KLTarget(nn.Module, Objective):
         self.nats, self.proportional, self.integral, self.warmup = nats, proportional, integral, warmup
         self.register_buffer("sum_of_errors", torch.zeros(()))
 
-    def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def forward(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
         error = self.nats * ramp(progress, self.warmup) - kl.detach()
         # The sum stops where the weight is at its bounds, or it would take as long to come back.
@@ -147,7 +147,7 @@ class GECO(nn.Module, Objective):
         self.target = target
         self.log_multiplier = nn.Parameter(torch.zeros(()))
 
-    def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def forward(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
         # The optimiser goes down; the multiplier has to go up where the target is missed: same value, gradient turned.
         with torch.no_grad():  # held back here and not by a clamp below, behind which no gradient would bring it back

@@ -18,6 +18,9 @@ class Objective:
     """Called as `objective(draw, progress) -> (loss, terms)`: `progress` is the share of the run that is done, 0..1;
     `loss` is a scalar to minimise; `terms` are scalars to show. Sums over the event, means over the batch, nats.
 
+    In training `progress` is a tensor on the device, and a step may be captured and replayed: what depends on it is computed with
+    tensors, and a value that Python remembers from call to call is lost.
+
     One with parameters of its own (an adversary, a multiplier) is an `nn.Module` too. There is one loss and one
     optimiser: what an adversary learns from is detached from the model, and what the model learns from an adversary
     is detached from that.
@@ -26,7 +29,7 @@ class Objective:
     k = 1
     """Samples of z per row that it wants."""
 
-    def __call__(self, draw: Draw, progress: float) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float) -> tuple[Tensor, Terms]:
         raise NotImplementedError
 
     def attach(self, model: Any) -> None:
@@ -44,16 +47,16 @@ class Objective:
 class Function(Objective):
     """A bare function as an objective."""
 
-    def __init__(self, function: Callable[[Draw, float], tuple[Tensor, Terms]]):
+    def __init__(self, function: Callable[[Draw, Any], tuple[Tensor, Terms]]):
         self.function = function
 
-    def __call__(self, draw: Draw, progress: float) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float) -> tuple[Tensor, Terms]:
         return self.function(draw, progress)
 
 
-def ramp(progress: float, share: float) -> float:
+def ramp(progress: Tensor | float, share: float) -> Tensor | float:
     """Rise from 0 to 1 over the first `share` of the run."""
-    return min(1.0, progress / share) if share else 1.0
+    return torch.as_tensor(progress / share).clamp_max(1.0) if share else 1.0
 
 
 def frozen(net: nn.Module) -> Callable[..., Tensor]:

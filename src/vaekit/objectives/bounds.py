@@ -30,11 +30,17 @@ class ELBO(Objective):
     warmup: Share = 0.0
     cycles: int = 1
 
-    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
-        cycle = progress * self.cycles % 1 if progress < 1 else 1.0
+    def __call__(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
-        loss = reconstruction + self.beta * ramp(cycle, self.warmup) * kl
+        loss = reconstruction + self.weight(progress) * kl
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+
+    def weight(self, progress: Tensor | float) -> Tensor | float:
+        """The weight of the KL."""
+        if not self.warmup:
+            return self.beta
+        cycle = self.cycles * torch.as_tensor(progress)
+        return self.beta * ramp(torch.where(cycle < self.cycles, cycle % 1, 1.0), self.warmup)
 
     def validation(self, draw: Draw) -> Tensor:
         return draw.log_px.mean(0) - self.beta * draw.kl
@@ -55,7 +61,7 @@ class ACT(Objective):
     kl_weight: float = 10.0
     padding: bool = True
 
-    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         error, kl = self.error(draw), draw.kl.mean()
         return error + self.kl_weight * kl, {**plain_terms(draw), "l1": error.detach()}
 
@@ -89,7 +95,7 @@ class IWAE(Objective):
         if self.k < 1:
             raise UserError(f"objective.k={self.k} is too small: give at least 1")
 
-    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         return -importance_bound(draw.log_weight).mean(), plain_terms(draw)
 
     def validation(self, draw: Draw) -> Tensor:
@@ -103,7 +109,7 @@ class DReG(IWAE):
     def attach(self, model: Any) -> None:
         require_normal_posterior(model, "dreg")
 
-    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         q = draw.posterior
         fixed = dataclasses.replace(q, **{n: v.detach() for n, v in vars(q).items() if isinstance(v, Tensor)})  # type: ignore[type-var]
         log_weight = draw.log_px + draw.log_pz - fixed.log_prob(draw.z)

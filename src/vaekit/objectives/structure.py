@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaekit.distributions import Normal
+from vaekit.distributions.base import noise_like
 from vaekit.errors import UserError
 from vaekit.model import Draw
 from vaekit.nets import MLP
@@ -34,7 +35,7 @@ class BetaTC(Objective):
     def attach(self, model: Any) -> None:
         require_normal_posterior(model, "beta_tc")
 
-    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         information, correlation, units = kl_parts(draw)
         reconstruction = -draw.log_px.mean()
         beta = 1 + (self.beta - 1) * ramp(progress, self.warmup)
@@ -75,7 +76,7 @@ class FactorVAE(nn.Module, Objective):
     def attach(self, model: Any) -> None:
         self.discriminator = MLP((model.latent_dim,), (1,), hidden=self.hidden)
 
-    def forward(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def forward(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl, z = -draw.log_px.mean(), draw.kl.mean(), draw.z[0]
         correlation = frozen(self.discriminator)(z).mean()
         real, shuffled = z.detach(), z.detach().gather(0, torch.rand_like(z).argsort(0))
@@ -101,11 +102,11 @@ class InfoVAE(Objective):
     def __init__(self, *, alpha: float = 0.0, scale: float = 100.0):
         self.alpha, self.scale = alpha, scale
 
-    def __call__(self, draw: Draw, progress: float = 1.0) -> tuple[Tensor, Terms]:
+    def __call__(self, draw: Draw, progress: Tensor | float = 1.0) -> tuple[Tensor, Terms]:
         reconstruction, kl = -draw.log_px.mean(), draw.kl.mean()
         if len(draw.x) < 2:
             raise UserError("objective 'info_vae' compares the rows of a batch: batch_size has to be at least 2")
-        discrepancy = mmd(draw.z[0].flatten(1), draw.prior.sample(1)[0].flatten(1))
+        discrepancy = mmd(draw.z[0].flatten(1), draw.prior.sample(1, noise_like(draw.z))[0].flatten(1))
         loss = reconstruction + (1 - self.alpha) * kl + (self.alpha + self.scale - 1) * discrepancy
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach(), "mmd": discrepancy.detach()}
 

@@ -117,11 +117,11 @@ class BatchNoise:
 
     def normal(self, k: int, rows: int, *shape: int) -> Tensor:
         """(k, rows, *shape), as `draw` asks for it."""
-        return torch.randn(k, self.total, *shape, generator=self.generator)[:, self.rows]
+        return torch.randn(k, self.total, *shape, generator=self.generator, device=self.generator.device)[:, self.rows]
 
     def uniform(self, rows: int, *shape: int) -> Tensor:
         """(rows, *shape), as a kind and `forget` ask for it."""
-        return torch.rand(self.total, *shape, generator=self.generator)[self.rows]
+        return torch.rand(self.total, *shape, generator=self.generator, device=self.generator.device)[self.rows]
 
 
 class RowNoise:

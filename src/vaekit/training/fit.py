@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,13 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, note
 from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
 from vaekit.settings.limits import Many, Positive, Seed, Share
 from vaekit.settings.options import DEVICES, setting
+from vaekit.training.capture import Capture, impure
 from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from vaekit.training.data import (
     VALIDATION,
@@ -37,6 +38,7 @@ from vaekit.training.data import (
 )
 from vaekit.training.devices import chosen_device
 from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
+from vaekit.training.meter import Meter, Pace
 
 VALIDATION_ROWS = 1024  # rows at a time, at most: bounds memory
 
@@ -61,6 +63,8 @@ class Training:
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
         devices, nodes, strategy: Fabric's.
         checkpoint_seconds: how often to write a checkpoint.
+        capture: record a step once and replay it, as one CUDA graph on a GPU. "auto": if all parts are vaekit's own; "always": also
+            your own modules and functions, which then have to do the same at every call; "never".
         tensorboard: log to `tensorboard/` in the run's folder.
     """
 
@@ -82,6 +86,12 @@ class Training:
     nodes: int = setting(1, "Number of nodes, under torchrun.", DEVICES)
     strategy: str = setting("auto", "How several devices share the work: auto, ddp, fsdp, ...", DEVICES)
     checkpoint_seconds: float = setting(30.0, "Write what --resume needs this often.")
+    capture: Literal["auto", "always", "never"] = setting(
+        "auto",
+        "Record a training step once and replay it. auto: if all parts are vaekit's own. always: also with your own networks, "
+        "which then have to do the same at every call.",
+        DEVICES,
+    )
     tensorboard: bool = setting(False, "Also log to RUN/tensorboard.")
     least_epochs: Many = 50
 
@@ -105,6 +115,9 @@ class State:
 
 
 class Watcher(Protocol):
+    """Sees a run go on: `step` each time that the terms are read: at every step on a CPU, about ten times a second
+    on a GPU; `epoch` behind each epoch."""
+
     def step(self, state: State, progress: float, terms: dict[str, float]) -> None: ...
     def epoch(self, state: State, progress: float, row: dict[str, float]) -> None: ...
 
@@ -122,7 +135,7 @@ class Step(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, draw: Callable[[], Draw], progress: float) -> Tensor:
+    def forward(self, draw: Callable[[], Draw], progress: Tensor) -> Tensor:
         drawn = draw()
         loss, self.terms = self.objective(drawn, progress)
         return loss + drawn.penalty
@@ -131,7 +144,7 @@ class Step(nn.Module):
 def fit(
     fabric: Any,
     model: nn.Module,
-    objective: Objective | Callable[[Draw, float], Any],
+    objective: Objective | Callable[[Draw, Tensor], Any],
     train: Data,
     valid: Data,
     options: Training,
@@ -157,14 +170,21 @@ def fit(
     Raises:
         UserError: the loss stopped being a finite number; names the step and the tensor.
     """
-    train, valid = train.to(fabric.device), valid.to(fabric.device)
+    device = fabric.device
+    train, valid = train.to(device), valid.to(device)
     if not isinstance(objective, Objective):
         objective = Function(objective)
     objective.attach(model)
     bare = Step(model, objective)
     parameters = [p for p in bare.parameters() if p.requires_grad]
-    step, optimizer = fabric.setup(bare, torch.optim.Adam(parameters, options.learning_rate, fused=True))
+    rate = torch.full((), options.learning_rate, device=device)
+    adam = torch.optim.Adam(parameters, rate, fused=True, capturable=device.type == "cuda")
+    meter = Meter(device)
+    adam.found_inf = meter.stopped  # type: ignore[attr-defined]  # where it is 1, a step changes nothing
+    step, optimizer = fabric.setup(bare, adam)
     state = load_checkpoint(folder, run, bare, optimizer, State) if folder and resume else State()
+    for group in adam.param_groups:
+        group["lr"] = rate
 
     rows = min(options.batch_size, len(train))
     if rows % fabric.world_size:
@@ -179,59 +199,87 @@ def fit(
     saved = time.monotonic()
     started = saved - state.seconds
 
+    # What differs from step to step is in these, so that a captured step finds it where it was.
+    index, done = torch.zeros(share, dtype=torch.long, device=device), torch.zeros((), device=device)
+    noise = BatchNoise(torch.Generator(device), rows, mine)
+
     def progress() -> float:
         if options.minutes:
             return min(1.0, state.seconds / (60 * options.minutes))
         return min(1.0, state.step / (epochs * per_epoch))
+
+    def begin(batch: int) -> None:
+        """Say which batch of the epoch is next."""
+        index.copy_(order[batch * rows : (batch + 1) * rows][mine])
+        noise.generator.manual_seed(seeds[batch])
+        rate.fill_(options.learning_rate * schedule(progress()))
+        done.fill_(progress())
+
+    def batch() -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
+        """Its x, y and mask."""
+        found = train[index]
+        x, y, mask = to_batch(found.x, noise.uniform), found.y, found.mask
+        if y and options.condition_dropout:
+            y = forget(y, noise.uniform(share, 1 + len(y)), options.condition_dropout)
+        if options.cell_dropout:
+            seen = see_some(noise.uniform(share, 2 + math.prod(x.shape[1:])), options.cell_dropout).view(x.shape)
+            mask = seen if mask is None else mask & seen
+        return x, y, mask
+
+    def learn() -> None:
+        x, y, mask = batch()
+        draw = partial(model.draw, x, y, k=objective.k, mask=mask, noise=noise.normal)  # type: ignore[arg-type, misc, operator]
+        loss = step(draw, done)
+        meter.add(loss.detach(), bare.terms.values())
+        fabric.backward(loss)
+        optimizer.step()
+        for p in parameters:
+            p.grad = None
+
+    def read() -> None:
+        """Wait for the device. What did its steps come to, how late is it, and is the user asking to stop?"""
+        good, sums, terms = meter.read()
+        if good < state.batch:
+            begin(good)
+            x, y, mask = batch()
+            kept = folder if folder and (folder / CHECKPOINT).exists() else None
+            at = state.step - state.batch + good + 1
+            raise UserError(explain_nan(model, x, y, mask, noise.normal, at, state.epoch + 1, kept))
+        state.totals = dict(zip(bare.terms, sums, strict=True))
+        asked = torch.tensor([time.monotonic() - started, float(interrupt.now)])
+        if fabric.world_size > 1:
+            asked = fabric.all_reduce(asked, reduce_op="max")
+        state.seconds, interrupt.now = asked[0].item(), bool(asked[1])
+        for watcher in watchers:
+            watcher.step(state, progress(), dict(zip(bare.terms, terms, strict=True)))
+        pace.waited()
 
     def save() -> None:
         if folder and fabric.is_global_zero:
             reject_nan(bare)
             save_checkpoint(folder, run, state, bare, optimizer)
 
+    pace = Pace(device, fabric.world_size)
+    captured = Capture(
+        learn, noise.generator, why_not(options, fabric, model, getattr(objective, "function", objective), to_batch)
+    )
     with Interrupt(saves=folder is not None) as interrupt:
         # An epoch that was begun is ended, also where its last step was the last thing that was saved.
         while state.epoch < epochs and (progress() < 1 or state.batch) and not state.stopped_early:
             step.train()
-            order = epoch_order(len(train), options.seed, state.epoch).to(fabric.device)
+            order = epoch_order(len(train), options.seed, state.epoch).to(device)
             if lengths is not None:
                 order = like_lengths(order, lengths, rows, options.seed, state.epoch)
             seeds = batch_seeds(per_epoch, options.seed, state.epoch)
+            meter.start(state.batch, state.totals)
             while state.batch < per_epoch and not (options.minutes and progress() >= 1):
-                for group in optimizer.param_groups:
-                    group["lr"] = options.learning_rate * schedule(progress())
-                noise = BatchNoise(torch.Generator().manual_seed(seeds[state.batch]), rows, mine)
-                batch = train[order[state.batch * rows : (state.batch + 1) * rows][mine]]
-                x, y = to_batch(batch.x, noise.uniform), batch.y
-                if y and options.condition_dropout:
-                    y = forget(y, noise.uniform(share, 1 + len(y)).to(x.device), options.condition_dropout)
-                mask = batch.mask
-                if options.cell_dropout:
-                    seen = see_some(
-                        noise.uniform(share, 2 + math.prod(x.shape[1:])).to(x.device), options.cell_dropout
-                    ).view(x.shape)
-                    mask = seen if mask is None else mask & seen
-
-                draw = partial(model.draw, x, y, k=objective.k, mask=mask, noise=noise.normal)  # type: ignore[operator, misc, arg-type]
-                loss = step(draw, progress())
-                loss_value, *values = torch.stack([loss.detach(), *bare.terms.values()]).tolist()
-                if not math.isfinite(loss_value):
-                    kept = folder if folder and (folder / CHECKPOINT).exists() else None
-                    raise UserError(explain_nan(model, x, y, mask, noise.normal, state, kept))
-                fabric.backward(loss)
-                optimizer.step()
-                for p in parameters:
-                    p.grad = None
-
+                begin(state.batch)
+                captured()
                 state.step += 1
                 state.batch += 1
-                shown = dict(zip(bare.terms, values, strict=True))
-                state.totals = {k: state.totals.get(k, 0.0) + v for k, v in shown.items()}
-                state.seconds = time.monotonic() - started
-                for watcher in watchers:
-                    watcher.step(state, progress(), shown)
-                if fabric.world_size > 1:
-                    interrupt.now = bool(fabric.all_reduce(torch.tensor(float(interrupt.now)), reduce_op="max"))
+                if not pace.is_due() and state.batch < per_epoch:
+                    continue
+                read()
                 if interrupt.now:
                     state.interrupted = True
                     save()
@@ -257,7 +305,23 @@ def fit(
                 watcher.epoch(state, progress(), row)
 
         save()
+    if captured.problem and (device.type == "cuda" or options.capture == "always"):
+        note(f"steps were not captured, which makes small networks slow on a GPU: {captured.problem}")
     return finish(model, state)
+
+
+def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
+    """Why steps may not be captured; None where they may."""
+    if options.capture == "never":
+        return "capture is 'never'"
+    if fabric.world_size > 1 or options.strategy != "auto":
+        return "Fabric's strategies for several devices run each step themselves"
+    own = impure(*parts) if options.capture == "auto" else None
+    return (
+        f"{own} is your own, and may not do the same at every call (capture 'always' says that it does)"
+        if own
+        else None
+    )
 
 
 def launch(options: Training) -> Any:

@@ -116,7 +116,9 @@ def reject_nan(step: nn.Module) -> None:
 
 
 @torch.no_grad()
-def explain_nan(model: Any, x: Tensor, y: Any, mask: Any, noise: Any, state: Any, folder: Path | None) -> str:
+def explain_nan(
+    model: Any, x: Tensor, y: Any, mask: Any, noise: Any, step: int, epoch: int, folder: Path | None
+) -> str:
     """Say in one line the step, the first tensor that is not finite on the way from data to loss, and what to do."""
     bad = first_bad({"x (the data)": x, **{f"weight {k}": v for k, v in model.named_parameters()}})
     if bad is None:
@@ -131,7 +133,7 @@ def explain_nan(model: Any, x: Tensor, y: Any, mask: Any, noise: Any, state: Any
         bad = first_bad({**inside, "z": draw.z, **densities, "KL": draw.kl}) or "the objective"
     kept = f"the last good state is kept in {folder}" if folder else "no weights were kept"
     return (
-        f"training stopped at step {state.step + 1} (epoch {state.epoch + 1}): {bad} is not finite; {kept}. "
+        f"training stopped at step {step} (epoch {epoch}): {bad} is not finite; {kept}. "
         "Lower the learning rate, use --precision 32-true, or look for extreme values in the data"
     )
 

@@ -65,7 +65,7 @@ class Codes(nn.Module):
 class CodeLikelihood(Objective):
     """-log p(z|y) of the codes."""
 
-    def __call__(self, draw: Draw, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, draw: Draw, progress: Tensor | float) -> tuple[Tensor, dict[str, Tensor]]:
         loss = -draw.log_pz.mean()
         return loss, {"code_nll": loss.detach()}
 

@@ -1,0 +1,206 @@
+"""A step that is recorded once and then replayed, without the Python, the autograd and the optimiser's bookkeeping around it.
+
+On a GPU the replay is a CUDA graph; elsewhere it is a function of the step's operations on tensors, one line each. Either is right
+only where a step does the same operations on the same memory at every call, which a `Recorder` finds out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import TensorWeakRef
+
+DYNAMIC = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+INDEX = torch.ops.aten.index.Tensor  # has such a tag because of masks, and is fixed where the index is numbers
+PURE = {"vaekit", "torch", "zuko"}  # packages whose modules count nothing in Python from call to call
+
+
+class Recorder(TorchDispatchMode):
+    """Within it each operation on tensors is run, and written down as a line of Python.
+
+    Attributes:
+        lines: such as `t3 = c2(t1, c0)`: `t` is what the step makes; `c` is an operation, or what is there before the step.
+        constants: what each `c` stands for.
+        problem: why the lines cannot stand for another step; None where they can.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.constants: dict[str, Any] = {}
+        self.problem: str | None = None
+        self._last: dict[str, int] = {}  # the line that uses a `t` last
+        self._names: dict[int, str] = {}  # of constants, by their id
+        self._made: dict[int, tuple[TensorWeakRef, str]] = {}  # what the step made, by its id
+        self._memory: dict[int, StorageWeakRef] = {}  # that the step allocated
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.problem or operator.namespace == "profiler":
+            return operator(*args, **kwargs)
+        self._check(operator, args, kwargs)
+        given = [*map(self._expression, args), *(f"{name}={self._expression(v)}" for name, v in kwargs.items())]
+        out = operator(*args, **kwargs)
+        before = {id(t) for t in tree_leaves((args, kwargs))}  # an operation in place returns what it was given
+        parts = out if isinstance(out, list | tuple) else [out]
+        named = ["_" if id(p) in before or not isinstance(p, Tensor) else self._make(p) for p in parts]
+        left = ", ".join(named) + "," if isinstance(out, list | tuple) and named else named[0] if named else "_"
+        self.lines.append(f"{left} = {self._constant(operator)}({', '.join(given)})")
+        return out
+
+    def replay(self) -> Callable[[], None]:
+        """A function of the lines. It frees a tensor behind the line that uses it last, as the step itself does."""
+        over: dict[int, list[str]] = {}
+        for name, line in self._last.items():
+            over.setdefault(line, []).append(name)
+        body = [f"{line}; del {', '.join(over[i])}" if i in over else line for i, line in enumerate(self.lines)]
+        scope = dict(self.constants)
+        exec("\n    ".join(["def replay():", *body]), scope)  # the lines hold names and numbers of our own making
+        return torch.inference_mode()(scope["replay"])
+
+    def differs(self, before: Recorder) -> str | None:
+        """How this recording of a step differs from the one before it; None if it does not."""
+        if len(before.lines) != len(self.lines):
+            return f"one step has {len(before.lines)} operations, and the next one {len(self.lines)}"
+        for old, new in zip(before.lines, self.lines, strict=True):
+            if old != new:
+                return f"one step has {before.spelled(old)}, and the next one {self.spelled(new)}"
+        for name, value in self.constants.items():
+            if not same(value, before.constants[name]):
+                where = next(line for line in self.lines if f"{name}," in line or f"{name})" in line)
+                return f"{self.spelled(where)} is given another value at each step"
+        return None
+
+    def spelled(self, line: str) -> str:
+        """A line with its operation's name."""
+        left, _, right = line.partition(" = ")
+        operator, _, arguments = right.partition("(")
+        return f"`{left} = {self.constants[operator]}({arguments}`"
+
+    def _check(self, operator: Any, args: Any, kwargs: Any) -> None:
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        if operator is INDEX:
+            dynamic = any(t.dtype in (torch.bool, torch.uint8) for t in tensors[1:])
+        else:
+            dynamic = not DYNAMIC.isdisjoint(operator.tags)
+        places = {t.device.type for t in tensors if t.ndim} | {
+            torch.device(kwargs["device"]).type for _ in range(1) if kwargs.get("device")
+        }
+        if dynamic:
+            self.problem = f"{operator} depends on the data"
+        elif len(places) > 1:
+            self.problem = f"{operator} copies between {' and '.join(sorted(places))}"
+
+    def _expression(self, value: Any) -> str:
+        if isinstance(value, Tensor):
+            return self._tensor(value)
+        if isinstance(value, list | tuple):
+            return f"[{', '.join(map(self._expression, value))}]"
+        if isinstance(value, float):
+            return f"float('{value!r}')"  # which reads nan and inf as well
+        return repr(value) if value is None or isinstance(value, bool | int) else self._constant(value)
+
+    def _tensor(self, tensor: Tensor) -> str:
+        reference, name = self._made.get(id(tensor), (None, ""))
+        if reference is not None and reference() is tensor:
+            self._last[name] = len(self.lines)
+            return name
+        memory = self._memory.get(tensor.untyped_storage()._cdata)
+        if memory is not None and not memory.expired():
+            self.problem = "a tensor came to an operation on a way that is not an operation, such as `.data`"
+        return self._constant(tensor)
+
+    def _make(self, tensor: Tensor) -> str:
+        """Name what an operation made, without holding it: autograd copies a gradient that someone else holds."""
+        name = f"t{len(self._last)}"
+        self._last[name] = len(self.lines)
+        self._made[id(tensor)] = TensorWeakRef(tensor), name
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._outside:
+            self._memory[storage._cdata] = StorageWeakRef(storage)
+        return name
+
+    def _constant(self, value: Any) -> str:
+        key = getattr(value, "_cdata", id(value))  # of a generator, which each use wraps anew; and of a tensor
+        if key not in self._names:
+            self._names[key] = name = f"c{len(self.constants)}"
+            self.constants[name] = value  # held, so that no other object gets its id
+        return self._names[key]
+
+    @property
+    def _outside(self) -> set[int]:
+        """Memory that was there before the step."""
+        return {t.untyped_storage()._cdata for t in self.constants.values() if isinstance(t, Tensor)}
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a is not b:
+        return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
+    return a is b or getattr(a, "_cdata", a) == getattr(b, "_cdata", b)
+
+
+class Capture:
+    """`step`, which is run as it is a few times, and is replayed from then on; or is always run as it is, where it has to be.
+
+    Args:
+        step: does the same at every call, on tensors that stay where they are.
+        device, generator: that it computes on and draws from.
+        problem: why it may not be replayed, if that is known.
+
+    Attributes:
+        problem: why it is not replayed, the end of a sentence; None where it is.
+    """
+
+    def __init__(self, step: Callable[[], None], generator: torch.Generator, problem: str | None = None):
+        self.step, self.generator, self.problem = step, generator, problem
+        self.started = False
+        self.recorded: dict[Hashable, Recorder] = {}
+        self.replays: dict[Hashable, Callable[[], None]] = {}
+
+    def __call__(self, form: Hashable = None) -> None:
+        """One step. form: which of several forms it has, such as the length of its texts."""
+        if form in self.replays:
+            self.replays[form]()
+        elif self.problem or not self.started:  # the first step of all makes the optimiser's tensors
+            self.step()
+            self.started = True
+        else:
+            self._record(form)
+
+    def _record(self, form: Hashable) -> None:
+        """Run a step and write it down. If it is as the one before, it is replayed from then on."""
+        with Recorder() as recorder:
+            self.step()
+        before = self.recorded.pop(form, None)
+        self.problem = recorder.problem or (recorder.differs(before) if before else None)
+        if self.problem:
+            self.recorded.clear()
+        elif before is None:
+            self.recorded[form] = recorder
+        else:
+            self.replays[form] = self._graph() if self.generator.device.type == "cuda" else recorder.replay()
+
+    def _graph(self) -> Callable[[], None]:
+        """The step as a CUDA graph, which draws from where the generator is when it is replayed."""
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.generator)
+        with torch.cuda.graph(graph):
+            self.step()
+        return graph.replay
+
+
+def impure(*parts: Any) -> str | None:
+    """The first module or function that is somebody's own, which may do other things at each call; None where there is none."""
+    for part in parts:
+        for each in part.modules() if isinstance(part, nn.Module) else [part]:
+            home = each if callable(getattr(each, "__code__", None)) or hasattr(each, "__func__") else type(each)
+            hooked = isinstance(each, nn.Module) and (each._forward_hooks or each._forward_pre_hooks)
+            if hooked or home.__module__.partition(".")[0] not in PURE:
+                return getattr(home, "__qualname__", type(each).__name__)
+    return None

@@ -1,0 +1,75 @@
+"""What training steps come to, which is read now and then: a device that is waited for at every step has nothing to do meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+WAITS = 10.0  # per second, about
+MOST = 1000  # steps between two waits
+APART = 10  # the same where several processes wait together, and so after a number of steps and not of seconds
+
+
+class Meter:
+    """What the steps of an epoch came to; it stays on the device until it is read.
+
+    Attributes:
+        stopped: 1 from the first step on whose loss is not finite, else 0.
+    """
+
+    def __init__(self, device: torch.device):
+        self.stopped = torch.zeros((), device=device)
+        self._good = torch.zeros((), device=device)  # steps of this epoch before that one
+        self._sums: Tensor | None = None  # of the terms over this epoch, (terms,)
+        self._last: Tensor | None = None  # the terms of the last step, (terms,)
+
+    def start(self, steps: int, sums: Mapping[str, float]) -> None:
+        """Begin an epoch, or go on behind its first `steps`, over which the terms have these sums."""
+        self._good.fill_(steps)
+        if sums:
+            self._sums = torch.tensor([*sums.values()], dtype=torch.float64).to(self._good.device)
+        elif self._sums is not None:
+            self._sums.zero_()
+
+    def add(self, loss: Tensor, terms: Iterable[Tensor]) -> None:
+        """Enter a step: its loss and its terms, each a scalar."""
+        values = torch.stack([*terms])
+        if self._last is None:
+            self._last = torch.zeros_like(values)
+            self._sums = torch.zeros_like(values, dtype=torch.float64) if self._sums is None else self._sums
+        assert self._sums is not None
+        self._last.copy_(values)
+        self._sums.add_(values)
+        self.stopped.logical_or_((loss - loss) != 0)  # NaN, where the loss is infinite or NaN itself
+        self._good.add_(1 - self.stopped)
+
+    def read(self) -> tuple[int, list[float], list[float]]:
+        """Wait for the device. Returns how many steps were good, the sums of the terms, and the last step's terms."""
+        assert self._sums is not None
+        assert self._last is not None
+        good, *values = torch.cat([self._good[None], self._sums, self._last]).tolist()
+        return round(good), values[: len(values) // 2], values[len(values) // 2 :]
+
+
+class Pace:
+    """How many steps pass from one wait for the device to the next: one on a CPU, which does not run ahead."""
+
+    def __init__(self, device: torch.device, processes: int):
+        self.steps = 1
+        self.most = 1 if device.type == "cpu" else APART if processes > 1 else MOST
+        self._behind, self._since = 0, time.monotonic()
+
+    def is_due(self) -> bool:
+        """Count a step; True where the device is to be waited for behind it."""
+        self._behind += 1
+        return self._behind >= self.steps
+
+    def waited(self) -> None:
+        """The device was waited for; plan the next time."""
+        now = time.monotonic()
+        a_second = self._behind / max(now - self._since, 1e-6)
+        self.steps = self.most if self.most <= APART else max(1, min(2 * self.steps, self.most, int(a_second / WAITS)))
+        self._behind, self._since = 0, now
