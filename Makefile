@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 UV := $(VENV)/bin/uv
 
-.PHONY: demo test test-gpu slow lint clean
+.PHONY: demo test test-gpu slow lint options clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/vaekit fit digits --condition label --size small
@@ -23,6 +23,11 @@ lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check src tests benchmarks
 	$(VENV)/bin/ruff format --check src tests benchmarks
 	$(VENV)/bin/mypy
+
+# What `vaekit fit --help` shows, from the settings: reading it is faster than importing what declares them.
+options: $(VENV)/installed
+	$(VENV)/bin/python -m vaekit.recipes.options > options.json
+	mv options.json src/vaekit/cli/options.json
 
 clean:
 	rm -rf $(VENV)

@@ -1,5 +1,8 @@
 """Each setting is declared once: it is an option of `vaekit fit`, with help, and stands in the reference."""
 
+import json
+import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +14,9 @@ import yaml
 import vaekit as vk
 from conftest import fails, vaekit
 from vaekit.cli.common import app
+from vaekit.cli.fit import OPTIONS
 from vaekit.kinds import kinds
-from vaekit.recipes.options import estimators, offered
+from vaekit.recipes.options import estimators, offered, shown
 from vaekit.recipes.recipe import READ_BY, Recipe
 from vaekit.settings.limits import Many, hints_of
 from vaekit.settings.options import Option, options_in
@@ -36,7 +40,7 @@ NOT_OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def shown():
+def params():
     """The options that the command line has, by their first flag."""
     command = typer.main.get_command(app).commands["fit"]
     return {param.opts[0]: param for param in command.get_params(typer.Context(command))}
@@ -73,12 +77,38 @@ def test_no_reason_is_left_over():
 
 
 @pytest.mark.parametrize("name", offered())
-def test_an_option_is_shown_with_its_help(shown, name):
+def test_an_option_is_shown_with_its_help(params, name):
     option = offered()[name]
-    param = shown[option.flags[0].split("/")[0]]
+    param = params[option.flags[0].split("/")[0]]
     assert param.help == option.help
     assert len(option.option.help) > 10
     assert option.help.endswith(".")
+
+
+def test_the_command_line_reads_the_options_as_they_are_declared():
+    assert json.loads(OPTIONS.read_text(encoding="utf-8")) == shown(), "run `make options`"
+
+
+def test_a_kind_of_a_package_adds_its_options(tmp_path, monkeypatch):
+    (tmp_path / "sky.py").write_text(
+        "from typing import Annotated\nfrom vaekit.kinds.rows import Rows\nfrom vaekit.settings.options import DATA, Option\n"
+        "class Clouds(Rows):\n    name = 'clouds'\n    @classmethod\n"
+        "    def infer(cls, rows, *, height: Annotated[int, Option('Clouds: how high they are.', DATA)] = 1): ...\n"
+    )
+    about = tmp_path / "sky-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: sky\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[vaekit.kinds]\nclouds = sky:Clouds\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    kinds.cache_clear()
+    offered.cache_clear()
+    try:
+        help = vaekit("fit", "--help", check=0).stdout
+    finally:
+        kinds.cache_clear()
+        offered.cache_clear()
+    assert re.search(r"--height +INT +Clouds: how high they are\.", help)
+    assert "--tokenizer" in help
 
 
 def tables() -> str:

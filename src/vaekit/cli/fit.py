@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from functools import cached_property, wraps
 from pathlib import Path
@@ -14,6 +15,12 @@ from typer.core import TyperCommand
 from vaekit.cli.common import PLACE, SOURCE_HELP, app, given, option, say
 from vaekit.errors import UserError, note
 from vaekit.settings.options import DATA, LABELS, MODEL
+
+OPTIONS = Path(__file__).with_name("options.json")
+TYPES: dict[str, tuple[Any, str | None]] = {  # and what stands for such a value in the help
+    "int": (int, "INT"), "float": (float, "FLOAT"), "bool": (bool, None),
+    "str": (str, "TEXT"), "list": (list[str], "TEXT"), "Path": (Path, "TEXT"),
+}  # fmt: skip
 
 
 def fit(
@@ -98,18 +105,30 @@ def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
             note(f"the run is complete, but has no report: {error}")
 
 
+def options() -> list[dict[str, Any]]:
+    """The options that the settings declare. What declares them takes seconds to import, so `make options` writes them to a file.
+    Only an installed package with kinds of data may add to them."""
+    from importlib.metadata import entry_points
+
+    if entry_points(group="vaekit.kinds"):
+        from vaekit.recipes.options import shown
+
+        return shown()
+    return json.loads(OPTIONS.read_text(encoding="utf-8"))
+
+
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     """The function, which takes any settings, with those in its signature that `vaekit fit` offers."""
-    from vaekit.recipes.options import offered
-
     own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    more = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None,
-            annotation=Annotated[o.type | None, option(o.help, *o.flags, panel=o.option.panel, metavar=o.metavar)],
+    more = []
+    for each in options():
+        kind, metavar = TYPES[each["type"]]
+        says = option(each["help"], *each["flags"], panel=each["panel"], metavar=metavar)
+        more.append(
+            inspect.Parameter(
+                each["name"], inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, says]
+            )
         )
-        for name, o in offered().items()
-    ]  # fmt: skip
 
     @wraps(function)
     def command(**values: Any) -> None:
@@ -121,7 +140,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class Fit(TyperCommand):
-    """`vaekit fit`, whose options are put together when they are needed: what declares them imports PyTorch."""
+    """`vaekit fit`, whose many options are put together when they are needed."""
 
     @cached_property
     def whole(self) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,7 +62,7 @@ class Normal(Elementwise):
         squares = F.mse_loss(loc, x, reduction="none") * (-0.5 / self.scale.square())
         constants = self.scale.log() + HALF_LOG_2PI + self.log_unit
         event = loc.shape[-self.event_ndim :] if mask is None else mask.shape
-        constants = constants.expand(torch.broadcast_shapes(constants.shape, event))
+        constants = constants.expand(np.broadcast_shapes(constants.shape, event))  # torch's own imports sympy for it
         return sum_event(squares, self.event_ndim, mask) - sum_event(constants, self.event_ndim, mask)
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:

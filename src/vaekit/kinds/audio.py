@@ -17,8 +17,6 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from markupsafe import Markup, escape
-from scipy.io import wavfile
-from scipy.signal import resample_poly
 from torch import Tensor
 
 from vaekit.errors import UserError, extra_needed, note, tell
@@ -174,6 +172,8 @@ class Audio(Kind):
         return write_atomically(path, lambda to: to.write_bytes(self.wav(paused.ravel())))
 
     def wav(self, samples: np.ndarray) -> bytes:
+        from scipy.io import wavfile
+
         buffer = io.BytesIO()
         wavfile.write(buffer, self.rate, np.rint(samples * 32767).astype(np.int16))
         return buffer.getvalue()
@@ -191,6 +191,8 @@ class Audio(Kind):
 
 def read_sound(path: Path, wanted: int) -> np.ndarray:
     """Samples (T,), `wanted` of them a second, all channels mixed. UserError for a file that is not there, or not a sound."""
+    from scipy.io import wavfile  # here, because all kinds are imported at each fit
+
     if not path.is_file():
         raise UserError(f"{path} is not a file: give a folder of sounds, or a file that ends in {' or '.join(ENDINGS)}")
     with decoding(str(path), "a sound"):
@@ -207,7 +209,11 @@ def read_sound(path: Path, wanted: int) -> np.ndarray:
         raise UserError(
             f"{path} has {rate} samples a second, which cannot be brought to {wanted}: give a rate near its own"
         )
-    return clip if rate == wanted else resample_poly(clip, wanted // shared, rate // shared).astype(np.float32)
+    if rate == wanted:
+        return clip
+    from scipy.signal import resample_poly
+
+    return resample_poly(clip, wanted // shared, rate // shared).astype(np.float32)
 
 
 def as_float(x: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -53,11 +54,6 @@ class Offered:
         return next(
             (each for each in (bool, int, float) if found == {each}), list[str] if found & {list, Sequence} else str
         )
-
-    @property
-    def metavar(self) -> str | None:
-        """What stands for the value in the help: a file's path and one of several words are text, too."""
-        return {int: "INT", float: "FLOAT", bool: None}.get(self.type, "TEXT")
 
     @property
     def help(self) -> str:
@@ -134,3 +130,21 @@ def offered() -> Mapping[str, Offered]:
         for name, option, hint in options_in(declares):
             found.setdefault(name, Offered(name, option, hint, owner))
     return found
+
+
+def shown() -> list[dict[str, Any]]:
+    """What the command line shows of each option."""
+    return [
+        {
+            "name": name,
+            "flags": [*each.flags],
+            "type": each.type.__name__,
+            "panel": each.option.panel,
+            "help": each.help,
+        }
+        for name, each in offered().items()
+    ]
+
+
+if __name__ == "__main__":  # what `make options` writes
+    print(json.dumps(shown(), indent=1, ensure_ascii=False))
