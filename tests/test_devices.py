@@ -34,6 +34,7 @@ from vaekit.structures.marginal import likeliest, marginal
 from vaekit.structures.resample import complete
 from vaekit.structures.semi_supervised import SemiSupervisedClassifier, SemiSupervisedRegressor, jolted, thinned
 from vaekit.training import Data, Training, fit, launch
+from vaekit.training.alone import Alone
 from vaekit.uses import samplers
 from vaekit.uses.interpolate import PATHS
 from vaekit.uses.samplers import SAMPLERS
@@ -243,21 +244,6 @@ def test_gaps_of_texts():
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-class OneProcess:
-    """What Lightning Fabric does for one process in 32 bits, on the device."""
-
-    device, world_size, global_rank, is_global_zero = DEVICE, 1, 0, True
-
-    def setup(self, step, optimizer):
-        return step, optimizer
-
-    def backward(self, loss):
-        loss.backward()
-
-    def all_reduce(self, tensor, reduce_op="mean"):
-        return tensor
-
-
 @pytest.mark.parametrize("structure", ["flat", "semi-supervised"])
 def test_training_stops_and_goes_on_from_its_checkpoint(structure, tmp_path):
     """To the same bits as training in one go."""
@@ -279,7 +265,7 @@ def test_training_stops_and_goes_on_from_its_checkpoint(structure, tmp_path):
                 pass
 
         state = fit(
-            OneProcess(), model, OBJECTIVES["elbo"](), data[:30], data[30:], options,
+            Alone(DEVICE), model, OBJECTIVES["elbo"](), data[:30], data[30:], options,
             folder=folder, resume=True, watchers=[Stop()],
         )  # fmt: skip
         check(state.best)
@@ -329,7 +315,7 @@ def test_a_number_that_is_not_finite_is_named():
     with torch.no_grad():
         model.prior_head.one.fill_(torch.nan)
     with pytest.raises(UserError, match=r"at step 1 .*: prior scale is not finite"):
-        fit(OneProcess(), moved(model), OBJECTIVES["elbo"](), data, data[:0], Training(epochs=1))
+        fit(Alone(DEVICE), moved(model), OBJECTIVES["elbo"](), data, data[:0], Training(epochs=1))
 
 
 # -- captured steps ----------------------------------------------------------------------------------------------------
@@ -350,14 +336,11 @@ def steps(build, objective, capture, data=ROUGH):
         def epoch(self, state, progress, row):
             weights.append({"row": {k: v for k, v in row.items() if k != "seconds"}, **state.best})
 
-    attach = objective.attach
-    if isinstance(objective, nn.Module):
-        objective.attach = lambda model: (attach(model), moved(objective))
     options = Training(
         epochs=4, batch_size=8, cell_dropout=0.0 if data.mask is None else 0.3, capture=capture, keep="last"
     )
     with kept_notes() as notes:
-        fit(OneProcess(), moved(build()), objective, data[:32], data[32:], options, watchers=[Look()])
+        fit(Alone(DEVICE), moved(build()), objective, data[:32], data[32:], options, watchers=[Look()])
     return weights, " ".join(notes)
 
 

@@ -24,7 +24,6 @@ class Alone:
             torch.cuda.set_device(device)
 
     def setup(self, module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
-        module.to(self.device)
         return Autocast(module, self.device) if self.precision == "bf16-mixed" else module, optimizer
 
     def backward(self, loss: Tensor) -> None:

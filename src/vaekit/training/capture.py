@@ -6,7 +6,8 @@ only where a step does the same operations on the same memory at every call, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from inspect import isroutine
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.utils.weak import TensorWeakRef
 
 DYNAMIC = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 INDEX = torch.ops.aten.index.Tensor  # has such a tag because of masks, and is fixed where the index is numbers
+HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 PURE = {"vaekit", "torch", "zuko"}  # packages whose modules count nothing in Python from call to call
 
 
@@ -38,7 +40,8 @@ class Recorder(TorchDispatchMode):
         self._last: dict[str, int] = {}  # the line that uses a `t` last
         self._names: dict[int, str] = {}  # of constants, by their id
         self._made: dict[int, tuple[TensorWeakRef, str]] = {}  # what the step made, by its id
-        self._memory: dict[int, StorageWeakRef] = {}  # that the step allocated
+        self._outside: set[StorageWeakRef] = set()  # memory that was there before the step
+        self._memory: set[StorageWeakRef] = set()  # that the step allocated
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -111,8 +114,7 @@ class Recorder(TorchDispatchMode):
         if reference is not None and reference() is tensor:
             self._last[name] = len(self.lines)
             return name
-        memory = self._memory.get(tensor.untyped_storage()._cdata)
-        if memory is not None and not memory.expired():
+        if memory_of(tensor) in self._memory:
             self.problem = "a tensor came to an operation on a way that is not an operation, such as `.data`"
         return self._constant(tensor)
 
@@ -121,9 +123,8 @@ class Recorder(TorchDispatchMode):
         name = f"t{len(self._last)}"
         self._last[name] = len(self.lines)
         self._made[id(tensor)] = TensorWeakRef(tensor), name
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._outside:
-            self._memory[storage._cdata] = StorageWeakRef(storage)
+        if (memory := memory_of(tensor)) not in self._outside:
+            self._memory.add(memory)
         return name
 
     def _constant(self, value: Any) -> str:
@@ -131,12 +132,14 @@ class Recorder(TorchDispatchMode):
         if key not in self._names:
             self._names[key] = name = f"c{len(self.constants)}"
             self.constants[name] = value  # held, so that no other object gets its id
+            if isinstance(value, Tensor):
+                self._outside.add(memory_of(value))
         return self._names[key]
 
-    @property
-    def _outside(self) -> set[int]:
-        """Memory that was there before the step."""
-        return {t.untyped_storage()._cdata for t in self.constants.values() if isinstance(t, Tensor)}
+
+def memory_of(tensor: Tensor) -> StorageWeakRef:
+    """Equal for tensors that share their memory."""
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def same(a: Any, b: Any) -> bool:
@@ -146,11 +149,10 @@ def same(a: Any, b: Any) -> bool:
 
 
 class Capture:
-    """`step`, which is run as it is a few times, and is replayed from then on; or is always run as it is, where it has to be.
+    """`step`, which is run as it is a few times and replayed from then on; or is always run as it is, where it has to be.
 
     Args:
-        step: does the same at every call, on tensors that stay where they are.
-        device, generator: that it computes on and draws from.
+        step: works on tensors that stay where they are, and draws from `generator`.
         problem: why it may not be replayed, if that is known.
 
     Attributes:
@@ -159,48 +161,52 @@ class Capture:
 
     def __init__(self, step: Callable[[], None], generator: torch.Generator, problem: str | None = None):
         self.step, self.generator, self.problem = step, generator, problem
-        self.started = False
-        self.recorded: dict[Hashable, Recorder] = {}
-        self.replays: dict[Hashable, Callable[[], None]] = {}
+        self._started = False
+        self._recorded: Recorder | None = None
+        self._replay: Callable[[], None] | None = None
 
-    def __call__(self, form: Hashable = None) -> None:
-        """One step. form: which of several forms it has, such as the length of its texts."""
-        if form in self.replays:
-            self.replays[form]()
-        elif self.problem or not self.started:  # the first step of all makes the optimiser's tensors
+    def __call__(self) -> None:
+        """One step."""
+        if self._replay:
+            self._replay()
+        elif self.problem or not self._started:  # the first step of all makes what the optimiser keeps
             self.step()
-            self.started = True
+            self._started = True
         else:
-            self._record(form)
+            self._record()
 
-    def _record(self, form: Hashable) -> None:
-        """Run a step and write it down. If it is as the one before, it is replayed from then on."""
-        with Recorder() as recorder:
+    def _record(self) -> None:
+        """Run a step and write it down. If it is as the step before, it is replayed from then on."""
+        before, self._recorded = self._recorded, Recorder()
+        with self._recorded as recorder:
             self.step()
-        before = self.recorded.pop(form, None)
         self.problem = recorder.problem or (recorder.differs(before) if before else None)
-        if self.problem:
-            self.recorded.clear()
-        elif before is None:
-            self.recorded[form] = recorder
-        else:
-            self.replays[form] = self._graph() if self.generator.device.type == "cuda" else recorder.replay()
+        if before and not self.problem:
+            if self.generator.device.type == "cuda":
+                self._replay = self._graph()
+            else:
+                self._replay = recorder.replay()
+        if before or self.problem:
+            self._recorded = None
 
-    def _graph(self) -> Callable[[], None]:
-        """The step as a CUDA graph, which draws from where the generator is when it is replayed."""
+    def _graph(self) -> Callable[[], None] | None:
+        """The step as a CUDA graph. It draws what the step would draw: a replay reads the generator's seed anew."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
-        with torch.cuda.graph(graph):
-            self.step()
+        try:
+            with torch.cuda.graph(graph):
+                self.step()
+        except RuntimeError as e:
+            self.problem = f"CUDA refused: {str(e).splitlines()[0]}"
+            return None
         return graph.replay
 
 
 def impure(*parts: Any) -> str | None:
-    """The first module or function that is somebody's own, which may do other things at each call; None where there is none."""
+    """The first module or function that is somebody's own, or calls something that is; None where there is none."""
     for part in parts:
         for each in part.modules() if isinstance(part, nn.Module) else [part]:
-            home = each if callable(getattr(each, "__code__", None)) or hasattr(each, "__func__") else type(each)
-            hooked = isinstance(each, nn.Module) and (each._forward_hooks or each._forward_pre_hooks)
-            if hooked or home.__module__.partition(".")[0] not in PURE:
-                return getattr(home, "__qualname__", type(each).__name__)
+            home = each if isroutine(each) else type(each)
+            if home.__module__.partition(".")[0] not in PURE or any(vars(each).get(hooks) for hooks in HOOKS):
+                return home.__qualname__
     return None

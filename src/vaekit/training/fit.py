@@ -1,4 +1,4 @@
-"""The whole story of training, on Lightning Fabric."""
+"""The whole story of training: in one process, or in several on Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
 from vaekit.settings.limits import Many, Positive, Seed, Share
 from vaekit.settings.options import DEVICES, setting
+from vaekit.training.alone import Adam, Alone
 from vaekit.training.capture import Capture, impure
 from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from vaekit.training.data import (
@@ -135,8 +136,8 @@ class Step(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, draw: Callable[[], Draw], progress: Tensor) -> Tensor:
-        drawn = draw()
+    def forward(self, batch: Callable[[], tuple[Draw, Tensor]]) -> Tensor:
+        drawn, progress = batch()
         loss, self.terms = self.objective(drawn, progress)
         return loss + drawn.penalty
 
@@ -175,16 +176,12 @@ def fit(
     if not isinstance(objective, Objective):
         objective = Function(objective)
     objective.attach(model)
-    bare = Step(model, objective)
+    bare = Step(model, objective).to(device)
     parameters = [p for p in bare.parameters() if p.requires_grad]
-    rate = torch.full((), options.learning_rate, device=device)
-    adam = torch.optim.Adam(parameters, rate, fused=True, capturable=device.type == "cuda")
     meter = Meter(device)
-    adam.found_inf = meter.stopped  # type: ignore[attr-defined]  # where it is 1, a step changes nothing
-    step, optimizer = fabric.setup(bare, adam)
+    rate = torch.zeros((), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
+    step, optimizer = fabric.setup(bare, adam(fabric, parameters, rate, meter.stopped))
     state = load_checkpoint(folder, run, bare, optimizer, State) if folder and resume else State()
-    for group in adam.param_groups:
-        group["lr"] = rate
 
     rows = min(options.batch_size, len(train))
     if rows % fabric.world_size:
@@ -229,7 +226,7 @@ def fit(
     def learn() -> None:
         x, y, mask = batch()
         draw = partial(model.draw, x, y, k=objective.k, mask=mask, noise=noise.normal)  # type: ignore[arg-type, misc, operator]
-        loss = step(draw, done)
+        loss = step(lambda: (draw(), done))
         meter.add(loss.detach(), bare.terms.values())
         fabric.backward(loss)
         optimizer.step()
@@ -310,12 +307,21 @@ def fit(
     return finish(model, state)
 
 
+def adam(fabric: Any, parameters: Sequence[Tensor], rate: Tensor, stopped: Tensor) -> Any:
+    """Adam with a learning rate that is a tensor, which changes nothing where `stopped` is 1."""
+    if isinstance(fabric, Alone):
+        return Adam(parameters, rate, stopped)
+    optimizer = torch.optim.Adam(parameters, rate, fused=True)
+    optimizer.found_inf = stopped  # type: ignore[attr-defined]
+    return optimizer
+
+
 def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
     """Why steps may not be captured; None where they may."""
     if options.capture == "never":
         return "capture is 'never'"
-    if fabric.world_size > 1 or options.strategy != "auto":
-        return "Fabric's strategies for several devices run each step themselves"
+    if not isinstance(fabric, Alone):
+        return "Lightning Fabric, which trains on several devices, runs each step itself"
     own = impure(*parts) if options.capture == "auto" else None
     return (
         f"{own} is your own, and may not do the same at every call (capture 'always' says that it does)"
@@ -325,15 +331,18 @@ def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
 
 
 def launch(options: Training) -> Any:
-    """Fabric for these options; imported here because it takes seconds. UserError if this machine cannot do what they say."""
-    from lightning_fabric import Fabric
-
-    check_devices(options)
+    """Lightning Fabric for these options, or for one device what it would do there: its import takes seconds. UserError if
+    this machine cannot do what the options say."""
+    started = check_devices(options)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every fit
     keep_freed_memory()
     precision = options.precision
     if precision == "auto":
         precision = "bf16-mixed" if computes_bfloat16(options.device) else "32-true"
+    if started == options.devices == options.nodes == 1 and options.strategy == "auto" and precision != "16-mixed":
+        return Alone(chosen_device(options.device), precision)
+    from lightning_fabric import Fabric
+
     device, _, index = options.device.partition(":")
     try:
         fabric = Fabric(
@@ -349,8 +358,8 @@ def launch(options: Training) -> Any:
     return fabric
 
 
-def check_devices(options: Training) -> None:
-    """UserError if Lightning would start the program again for each of these devices, or wait forever for nodes that nobody
+def check_devices(options: Training) -> int:
+    """How many processes were started. UserError if Lightning would start the program again for each of these devices, or wait forever for nodes that nobody
     started. torchrun and SLURM start all processes themselves."""
     wanted = options.devices * options.nodes
     started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
@@ -365,6 +374,7 @@ def check_devices(options: Training) -> None:
     there = torch.cuda.device_count()
     if options.device in ("auto", "cuda") and there and options.devices > there:
         raise UserError(f"devices={options.devices}, but this machine has {there}: ask for no more than that")
+    return started
 
 
 def disband(fabric: Any) -> None:
