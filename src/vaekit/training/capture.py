@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import TensorWeakRef
@@ -40,8 +39,6 @@ class Recorder(TorchDispatchMode):
         self._last: dict[str, int] = {}  # the line that uses a `t` last
         self._names: dict[int, str] = {}  # of constants, by their id
         self._made: dict[int, tuple[TensorWeakRef, str]] = {}  # what the step made, by its id
-        self._outside: set[StorageWeakRef] = set()  # memory that was there before the step
-        self._memory: set[StorageWeakRef] = set()  # that the step allocated
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -114,8 +111,6 @@ class Recorder(TorchDispatchMode):
         if reference is not None and reference() is tensor:
             self._last[name] = len(self.lines)
             return name
-        if memory_of(tensor) in self._memory:
-            self.problem = "a tensor came to an operation on a way that is not an operation, such as `.data`"
         return self._constant(tensor)
 
     def _make(self, tensor: Tensor) -> str:
@@ -123,8 +118,6 @@ class Recorder(TorchDispatchMode):
         name = f"t{len(self._last)}"
         self._last[name] = len(self.lines)
         self._made[id(tensor)] = TensorWeakRef(tensor), name
-        if (memory := memory_of(tensor)) not in self._outside:
-            self._memory.add(memory)
         return name
 
     def _constant(self, value: Any) -> str:
@@ -132,14 +125,7 @@ class Recorder(TorchDispatchMode):
         if key not in self._names:
             self._names[key] = name = f"c{len(self.constants)}"
             self.constants[name] = value  # held, so that no other object gets its id
-            if isinstance(value, Tensor):
-                self._outside.add(memory_of(value))
         return self._names[key]
-
-
-def memory_of(tensor: Tensor) -> StorageWeakRef:
-    """Equal for tensors that share their memory."""
-    return StorageWeakRef(tensor.untyped_storage())
 
 
 def same(a: Any, b: Any) -> bool:
