@@ -26,6 +26,8 @@ LINES = {
     "robots.py success": "",
     "semi_supervised.py sst2": "text",
     "series.py gaps": "timeseries",
+    "speed.py networks": "",
+    "speed.py scaling": "",
     "speed.py training": "",
     "surprise.py monitors": "",
     "synthesis.py tables": "tabular",

@@ -43,10 +43,37 @@ def pictures(rows: int) -> np.ndarray:
     return np.random.default_rng(0).random((rows, 28, 28), dtype=np.float32)
 
 
-def run_for(seconds: float, epoch: Callable[[], int]) -> None:
-    """One epoch to warm up, then epochs until the time is up. `epoch` returns the rows it went through."""
+def run_for(seconds: float, epoch: Callable[[], int], wait: Callable[[], None] = lambda: None) -> None:
+    """One epoch to warm up, then epochs until the time is up. `epoch` returns the rows it went through; `wait` waits for the device."""
     epoch()
+    wait()
     rows, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         rows += epoch()
+        wait()
     report(rows=rows, seconds=time.perf_counter() - start)
+
+
+def wait_for(device: str) -> Callable[[], None]:
+    import torch
+
+    return torch.cuda.synchronize if device == "cuda" else lambda: None
+
+
+class Clock:
+    """When vaekit read what its steps came to; the first times, while a step is recorded, do not count."""
+
+    def __init__(self) -> None:
+        self.read: list[tuple[int, float]] = []
+
+    def step(self, state: Any, progress: float, terms: Any) -> None:
+        self.read.append((state.step, state.seconds))
+
+    def epoch(self, *state: Any) -> None: ...
+
+    def report(self, rows: int) -> None:
+        """Report the steps, each of this many rows."""
+        begin, end = self.read[min(5, len(self.read) // 2)], self.read[-1]
+        if begin == end:
+            raise SystemExit("too few steps: use more --seconds")
+        report(rows=(end[0] - begin[0]) * rows, seconds=end[1] - begin[1])

@@ -72,7 +72,11 @@ def main() -> None:
         model = VAE(config, Encoder(), Decoder())
     with tempfile.TemporaryDirectory() as folder:
         training = BaseTrainerConfig(
-            output_dir=folder, num_epochs=10**6, learning_rate=1e-3, per_device_train_batch_size=given["batch"]
+            output_dir=folder,
+            num_epochs=10**6,
+            learning_rate=1e-3,
+            per_device_train_batch_size=given["batch"],
+            no_cuda=given["device"] != "cuda",
         )
         with contextlib.suppress(TimeIsUp):
             TrainingPipeline(model, training)(x, callbacks=[Clock(len(x), given["seconds"])])

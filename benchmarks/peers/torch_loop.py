@@ -1,10 +1,13 @@
-"""The loop one writes by hand: float32, default Adam; batches from a DataLoader or by slicing a shuffled index."""
+"""The loop one writes by hand: batches from a DataLoader or by slicing a shuffled index; in float32 with the default Adam, or `tuned`:
+in bfloat16 with the fused one; and as one CUDA graph."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from common import HIDDEN, IN, LATENT, job, pictures, run_for
+from common import HIDDEN, IN, LATENT, job, pictures, run_for, wait_for
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -52,31 +55,57 @@ def loss(model: MLPs | Convolutions, x: Tensor) -> Tensor:
 
 def main() -> None:
     given = job()
-    batch, rows = given["batch"], given["rows"]
+    batch, rows, device, tuned = given["batch"], given["rows"], given["device"], given.get("tuned", False)
     x = torch.from_numpy(pictures(rows))
     x = x.unsqueeze(1) if given["conv"] else x.flatten(1)
-    model = Convolutions() if given["conv"] else MLPs()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    model = (Convolutions() if given["conv"] else MLPs()).to(device)
+    graph = given.get("graph", False)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=tuned or None, capturable=graph)
     loader = DataLoader(TensorDataset(x), batch, shuffle=True, drop_last=True)
+    on_device = x.to(device)
 
     def step(data: Tensor) -> None:
         optimizer.zero_grad()
-        value = loss(model, data)
+        with torch.autocast(device, torch.bfloat16, enabled=tuned):
+            value = loss(model, data)
         value.backward()
         optimizer.step()
 
     def by_loader() -> int:
         for (data,) in loader:
-            step(data)
+            step(data.to(device))
         return rows // batch * batch
 
-    def by_slices() -> int:
-        order = torch.randperm(rows)
+    def by_slices(step: Callable[[Tensor], None] = lambda index: step(on_device[index])) -> int:
+        order = torch.randperm(rows, device=device)
         for start in range(0, rows - batch + 1, batch):
-            step(x[order[start : start + batch]])
+            step(order[start : start + batch])
         return rows // batch * batch
 
-    run_for(given["seconds"], by_loader if given["loader"] else by_slices)
+    if graph:
+        replay = captured(lambda index: step(on_device[index]), torch.zeros(batch, dtype=torch.long, device=device))
+        run_for(given["seconds"], lambda: by_slices(replay), wait_for(device))
+    else:
+        run_for(given["seconds"], by_loader if given["loader"] else by_slices, wait_for(device))
+
+
+def captured(step: Callable[[Tensor], None], index: Tensor) -> Callable[[Tensor], None]:
+    """A step as one CUDA graph, by PyTorch's own recipe."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step(index)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(index)
+
+    def replay(rows: Tensor) -> None:
+        index.copy_(rows)
+        graph.replay()
+
+    return replay
 
 
 main()

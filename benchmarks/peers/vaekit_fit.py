@@ -53,7 +53,8 @@ def main() -> None:
         batch_size=given["batch"],
         minutes=given["minutes"],
         validation=given["validation"],
-        trainer={"precision": given["precision"]},
+        device=given["device"],
+        trainer={"precision": given["precision"], "capture": given["capture"]},
     ).fit(x if given["conv"] else x.reshape(len(x), -1))
     first, *_, last = estimator.history_
     if first is last or last["step"] == first["step"]:

@@ -40,6 +40,11 @@ class Recorder(TorchDispatchMode):
         self._names: dict[int, str] = {}  # of constants, by their id
         self._made: dict[int, tuple[TensorWeakRef, str]] = {}  # what the step made, by its id
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Do not ask for torch's compiler to be held off: it would be imported for that, which takes a second."""
+        return False
+
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self.problem or operator.namespace == "profiler":
