@@ -22,8 +22,8 @@ from vaekit.errors import Note, UserError
 from vaekit.frame import to_frame
 from vaekit.frame.cells import format_of, read_cells, write_cells
 from vaekit.frame.dates import FORMATS
+from vaekit.show import track
 from vaekit.sources import tables
-from vaekit.training import progress
 
 few = settings(max_examples=40, deadline=None)
 
@@ -175,7 +175,7 @@ def test_a_column_of_words_for_nothing_is_empty() -> None:
 
 def test_a_large_table_shows_how_far_its_columns_are_read(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1.2.2024,x\n2.2.2024,y\n")
-    monkeypatch.setattr(progress, "EVERY", 0)
+    monkeypatch.setattr(track, "EVERY", 0)
     vaekit.read(tmp_path / "x.csv")
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(tables, "MANY", 4)

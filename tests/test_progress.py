@@ -13,8 +13,9 @@ from rich.console import Console
 import vaekit as vk
 from conftest import vaekit
 from vaekit.cli.common import say
-from vaekit.training import progress
-from vaekit.training.progress import ProgressBar, track
+from vaekit.show import track as tracking
+from vaekit.show.track import track
+from vaekit.training.progress import ProgressBar
 
 TERMS = {"reconstruction": 12155.31, "kl": 7.94}
 ROW = {"epoch": 8, "valid_elbo": -12161.8, "step": 99, **TERMS}
@@ -57,10 +58,10 @@ def test_what_stops_early_says_so_and_why():
 
 
 def test_in_a_file_work_is_a_line_every_few_seconds(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "EVERY", 0.01)
+    monkeypatch.setattr(tracking, "EVERY", 0.01)
     assert [time.sleep(0.02) or i for i in track(range(4), "score")] == [0, 1, 2, 3]
     assert capsys.readouterr().err.splitlines() == ["score: 25%", "score: 50%", "score: 75%", "score: 100%"]
-    monkeypatch.setattr(progress, "EVERY", 60)
+    monkeypatch.setattr(tracking, "EVERY", 60)
     assert list(track([1, 2])) == [1, 2]
     assert capsys.readouterr().err == ""
 

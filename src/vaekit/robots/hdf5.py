@@ -21,8 +21,8 @@ from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import TASK, Demonstrations
 from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
 from vaekit.robots.reading import LAST, Asked, ends_by_frames, gather, opened, side_by_side, stacked
+from vaekit.show.track import track
 from vaekit.sources.base import decoding, visible_names
-from vaekit.training.progress import track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

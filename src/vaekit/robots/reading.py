@@ -13,10 +13,10 @@ import numpy as np
 
 from vaekit.errors import UserError, near_matches, note
 from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, floats, not_finite
+from vaekit.show.track import track
 from vaekit.sources.base import bounded, decoding
 from vaekit.sources.pictures import AT_ONCE, open_picture, resized
 from vaekit.threads import OnAllCores
-from vaekit.training.progress import track
 
 FPS = 50.0  # of ALOHA, whose files do not give it
 SAID = 5  # the most reasons that a note names

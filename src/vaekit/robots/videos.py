@@ -15,9 +15,9 @@ import numpy as np
 from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.reading import Asked, DatasetError
+from vaekit.show.track import track
 from vaekit.sources.base import decoding
 from vaekit.threads import OnAllCores
-from vaekit.training.progress import track
 
 RUN = 1000  # frames that a core decodes at a time; a run begins at the last key frame before it, and some are far apart
 AGAIN = "get the whole dataset again"

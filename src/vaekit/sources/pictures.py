@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.sources.base import Ask, Dataset, Offers, listed, take
+from vaekit.sources.base import Ask, Dataset, Offers, listed, shown, take
 from vaekit.threads import OnAllCores
-from vaekit.training.progress import track
 
 PICTURE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm",
@@ -202,7 +201,7 @@ def counted(names: Sequence[str], of: int | None = None) -> str:
 
 def progress(pictures: OnAllCores) -> Iterable[Any]:
     """Go through the pictures one by one, with a progress bar if there are many."""
-    return track(pictures, "read") if len(pictures) >= MANY else pictures
+    return shown(pictures) if len(pictures) >= MANY else pictures
 
 
 def _reason(error: Exception) -> str:

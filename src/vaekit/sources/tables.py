@@ -13,14 +13,12 @@ import numpy as np
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, in_words, is_numeric, reject_duplicates, undamaged
 from vaekit.frame.cells import DROP, is_text, read_cells
-from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
+from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, shown, take
 from vaekit.sources.tabs import as_csv
-from vaekit.training.progress import track
 
 DELIMITERS = ",;\t|"
 BLOCK = 1 << 24  # bytes that are parsed at a time
 MANY = 1_000_000  # this many cells take a while to read
-shown = partial(track, what="read")
 FIRST = 1000  # rows that are looked at to guess whether a file has to be read into memory
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vaekit.errors import extra_needed
 
 WIDE = 120  # columns of a terminal that shows the whole line
-EVERY = 5.0  # seconds between two lines where there is no terminal
 
 
 class ProgressBar:
@@ -85,23 +83,6 @@ class ProgressBar:
                 f"{state.best_epoch} was better on the held-out rows (--patience)",
                 highlight=False, soft_wrap=not self.console.is_terminal,
             )  # fmt: skip
-
-
-def track(work: Any, what: str = "evaluate") -> Iterator[Any]:
-    """Yield the items of `work`, which has a length, with a bar on a terminal and a line every few seconds elsewhere."""
-    from rich.console import Console
-    from rich.progress import track as rich_track
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        yield from rich_track(work, what, console=console, transient=True)
-        return
-    said = time.monotonic()
-    for i, item in enumerate(work):
-        yield item
-        if time.monotonic() - said > EVERY:
-            said = time.monotonic()
-            console.print(f"{what}: {(i + 1) / len(work):.0%}", highlight=False)
 
 
 class TensorBoard:
