@@ -51,6 +51,18 @@ def test_a_wide_terminal_shows_all():
     assert "ELBO -12163.2 = -reconstruction 12155.3 - KL 7.94 nats  (validation -12161.8, best at epoch 8)" in last
 
 
+def test_a_terminal_says_what_goes_on_until_the_first_step():
+    file = io.StringIO()
+    with ProgressBar(Console(file=file, force_terminal=True, width=100, color_system=None)) as bar:
+        while "looking at the data" not in file.getvalue():
+            time.sleep(0.01)
+        bar.step(state(), 0.4, TERMS)
+        before = file.getvalue()
+        bar.bar.refresh()
+        assert "looking at the data" not in file.getvalue().removeprefix(before)
+    assert "looking at the data" not in " ".join(seen(100, terminal=False))
+
+
 def test_what_stops_early_says_so_and_why():
     for terminal in (True, False):
         said = " ".join(" ".join(seen(100, terminal, stopped_early=True)).split())

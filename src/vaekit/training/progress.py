@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class ProgressBar:
             console=self.console,
             refresh_per_second=4,
         )
+        self.waiting = self.console.status("looking at the data")  # until the first step, which may take a while
         self.task = self.bar.add_task("fit", total=1.0, epoch=1, text="")
         self.shown = 0.0
         self.tenth = -1
@@ -46,12 +48,15 @@ class ProgressBar:
         self.valid = ""
 
     def __enter__(self) -> ProgressBar:
+        if self.console.is_terminal and os.environ.get("LOCAL_RANK", "0") == "0":  # the first of several processes
+            self.waiting.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
     def stop(self) -> None:
+        self.waiting.stop()
         if self.shown:  # stopping a bar that never started would print an empty line
             self.bar.stop()
 
@@ -59,6 +64,7 @@ class ProgressBar:
         if not self.console.is_terminal or time.monotonic() - self.shown < 0.1:
             return
         self.shown = time.monotonic()
+        self.waiting.stop()
         self.bar.start()  # only now: of several processes only the first is watched
         reconstruction, kl = terms.get("reconstruction", 0.0), terms.get("kl", 0.0)
         sum_ = f" = -reconstruction {reconstruction:.1f} - KL {kl:.2f} nats" if self.wide else f", KL {kl:.1f}"
