@@ -23,6 +23,7 @@ LINES = {
     "imputation.py tables": "tabular",
     "policy_speed.py training": "",
     "quality.py likelihood": "mnist",
+    "reading.py sources": "",
     "robots.py success": "",
     "semi_supervised.py sst2": "text",
     "series.py gaps": "timeseries",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from vaekit.errors import Note, UserError
 from vaekit.frame import to_frame
 from vaekit.frame.cells import format_of, read_cells, write_cells
 from vaekit.frame.dates import FORMATS
+from vaekit.show import track
+from vaekit.sources import tables
 
 few = settings(max_examples=40, deadline=None)
 
@@ -133,6 +136,51 @@ def test_columns_of_two_minds_are_told() -> None:
         read({"x": ["1.234,5", "2,5", "many"]})
     table = pa.table({"x": ["36", "38", "40", "M"]})
     assert read_cells(table, {"x": {"kind": "categorical"}})[0]["x"].to_pylist() == ["36", "38", "40", "M"]
+
+
+GAPS = st.sampled_from(["", "NA", "-", "unknown"])
+SAME = st.sampled_from(
+    [
+        ["1,5", "2,25", "1.000,5"], ["$1", "$1,200.50"], ["3.2.2024", "31.12.2023"], ["1/2/2024", "3/4/2024"], ["07:30", "12:05"],
+        ["2024-01-31 10:00:00", "2023-02-28 00:00:01"], ["2024-01-31T10:00Z"], ["007", "12"], ["red", "blue"], ["1,234", "2,345"],
+        ["30.2.2024", "1.3.2024"], ["12", "a"], ["12", "13", "14", "a"], ["1.5", "1,5"],
+    ]
+)  # fmt: skip
+
+
+@few
+@given(st.data(), SAME, st.integers(2, 5), st.booleans())
+def test_cells_mean_the_same_however_often_each_comes(data: Any, pool: list[str], times: int, file: bool) -> None:
+    cells = data.draw(st.lists(st.sampled_from(pool), min_size=6, max_size=9)) + data.draw(st.lists(GAPS, max_size=3))
+    cells = data.draw(st.permutations(cells))
+
+    def found(cells: list[str]) -> Any:
+        try:
+            table, _ = read({"x": cells}, file=file)
+        except UserError as error:
+            return re.sub(r"row \d+", "row", str(error))
+        return table["x"].to_pylist(), table["x"].type, format_of(table.schema.field("x"))
+
+    once, often = found(cells), found([cell for cell in cells for _ in range(times)])
+    assert often == once if isinstance(once, str) else often[1:] == once[1:]
+    if not isinstance(once, str):
+        assert often[0] == [value for value in once[0] for _ in range(times)]
+
+
+def test_a_column_of_words_for_nothing_is_empty() -> None:
+    table, notes = read({"x": ["-", "unknown"]}, file=False)
+    assert table["x"].null_count == 2
+    assert notes == ["column 'x': cells that were read as missing: 2, such as '-'"]
+
+
+def test_a_large_table_shows_how_far_its_columns_are_read(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n1.2.2024,x\n2.2.2024,y\n")
+    monkeypatch.setattr(track, "EVERY", 0)
+    vaekit.read(tmp_path / "x.csv")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(tables, "MANY", 4)
+    vaekit.read(tmp_path / "x.csv")
+    assert capsys.readouterr().err.splitlines() == ["read: 50%", "read: 100%", "read: 50%", "read: 100%"]
 
 
 # -- dates -------------------------------------------------------------------------------------------------------------

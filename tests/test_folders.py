@@ -2,6 +2,7 @@
 
 import os
 import struct
+import tempfile
 import time
 import zlib
 from functools import partial
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, features
 
 import vaekit as vk
@@ -104,6 +107,27 @@ def test_channels_that_were_added_are_said(tmp_path):
     cmyk.parent.mkdir()
     Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(cmyk)
     assert read(cmyk).x[0, 0, 0].tolist()[0] > 200
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["L", "RGB", "RGBA"]), st.integers(1, 3)), min_size=1, max_size=9), st.booleans()
+)
+def test_pictures_with_any_channels_and_pages_become_one_array(files, smaller):
+    random = np.random.default_rng(0)
+    wanted = []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, (mode, count) in enumerate(files):
+            shape = (5, 6, len(mode)) if len(mode) > 1 else (5, 6)
+            pages = random.integers(0, 250, (count, *shape), dtype=np.uint8)
+            first, *others = [Image.fromarray(page) for page in pages]
+            first.save(Path(folder) / f"{i}.tiff", save_all=True, append_images=others)
+            wanted += [np.asarray(page.convert("RGBA")) for page in (first, *others)]
+        x = read(folder, resize=(3, 2) if smaller else None).x
+    channels = max(len(mode) for mode, _ in files)
+    assert x.shape == (len(wanted), *((2, 3) if smaller else (5, 6)), *([channels] if channels > 1 else []))
+    if not smaller:
+        np.testing.assert_array_equal(x, np.stack(wanted)[..., :channels] if channels > 1 else np.stack(wanted)[..., 0])
 
 
 def test_pictures_are_turned_as_the_camera_was_held(tmp_path):

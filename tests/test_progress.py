@@ -13,8 +13,9 @@ from rich.console import Console
 import vaekit as vk
 from conftest import vaekit
 from vaekit.cli.common import say
-from vaekit.training import progress
-from vaekit.training.progress import ProgressBar, track
+from vaekit.show import track as tracking
+from vaekit.show.track import track
+from vaekit.training.progress import ProgressBar
 
 TERMS = {"reconstruction": 12155.31, "kl": 7.94}
 ROW = {"epoch": 8, "valid_elbo": -12161.8, "step": 99, **TERMS}
@@ -50,6 +51,18 @@ def test_a_wide_terminal_shows_all():
     assert "ELBO -12163.2 = -reconstruction 12155.3 - KL 7.94 nats  (validation -12161.8, best at epoch 8)" in last
 
 
+def test_a_terminal_says_what_goes_on_until_the_first_step():
+    file = io.StringIO()
+    with ProgressBar(Console(file=file, force_terminal=True, width=100, color_system=None)) as bar:
+        while "looking at the data" not in file.getvalue():
+            time.sleep(0.01)
+        bar.step(state(), 0.4, TERMS)
+        before = file.getvalue()
+        bar.bar.refresh()
+        assert "looking at the data" not in file.getvalue().removeprefix(before)
+    assert "looking at the data" not in " ".join(seen(100, terminal=False))
+
+
 def test_what_stops_early_says_so_and_why():
     for terminal in (True, False):
         said = " ".join(" ".join(seen(100, terminal, stopped_early=True)).split())
@@ -57,10 +70,10 @@ def test_what_stops_early_says_so_and_why():
 
 
 def test_in_a_file_work_is_a_line_every_few_seconds(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "EVERY", 0.01)
+    monkeypatch.setattr(tracking, "EVERY", 0.01)
     assert [time.sleep(0.02) or i for i in track(range(4), "score")] == [0, 1, 2, 3]
     assert capsys.readouterr().err.splitlines() == ["score: 25%", "score: 50%", "score: 75%", "score: 100%"]
-    monkeypatch.setattr(progress, "EVERY", 60)
+    monkeypatch.setattr(tracking, "EVERY", 60)
     assert list(track([1, 2])) == [1, 2]
     assert capsys.readouterr().err == ""
 

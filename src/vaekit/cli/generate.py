@@ -37,7 +37,7 @@ def sample(
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model and write .png, .gif, .npy, .npz, .csv or .parquet; texts are printed, or go to a .txt."""
     from vaekit.recipes.source import learn_sampler
-    from vaekit.training.progress import track
+    from vaekit.show.track import track
 
     estimator, path = opened(run, output, device, "samples")
     y = estimator.conditions_.parse(condition or [])
@@ -92,8 +92,8 @@ def impute(
     output: Out = None,
 ) -> None:  # fmt: skip
     """Fill the gaps of SOURCE (in texts each ___, which stands for one word). Known values stay as they are. --draws writes numbered files."""
+    from vaekit.show.track import track
     from vaekit.show.write import STDOUT
-    from vaekit.training.progress import track
 
     estimator, path = opened(run, output, device, "imputed", sources=[source])
     data = estimator.read(source)

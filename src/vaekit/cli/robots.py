@@ -24,7 +24,7 @@ def demonstrate(
     from vaekit.robots.datasets import write_demonstrations
     from vaekit.robots.environments import demonstrate as show
     from vaekit.robots.lerobot_write import check_free
-    from vaekit.training.progress import track
+    from vaekit.show.track import track
 
     check_free(output)
     demonstrations = show(environment, episodes, seed, cameras=cameras, track=partial(track, what="episodes"))
@@ -55,7 +55,7 @@ def rollout(
     from vaekit.robots.environments import make
     from vaekit.robots.rollout import load_policy, rollout_lines
     from vaekit.robots.rollout import rollout as roll
-    from vaekit.training.progress import track
+    from vaekit.show.track import track
 
     policy = load_policy(run, execute=execute, z=z, device=device)
     env = make(environment, cameras=policy.sees_cameras)

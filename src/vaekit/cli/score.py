@@ -35,8 +35,8 @@ def score(
     import numpy as np
     import pyarrow as pa
 
+    from vaekit.show.track import track
     from vaekit.show.write import write_pieces
-    from vaekit.training.progress import track
     from vaekit.uses.conformal import discoveries
 
     if fdr is not None and not 0 < fdr < 1:
@@ -114,7 +114,7 @@ def calibrated(run: Path, estimator: Any, name: str, options: dict[str, Any], so
     import numpy as np
 
     from vaekit.runs.load import load
-    from vaekit.training.progress import track
+    from vaekit.show.track import track
     from vaekit.uses.calibration import FILE, Calibration, members
     from vaekit.uses.scores import auto
 
@@ -164,7 +164,7 @@ def score_series(estimator: Any, source: str, path: Path, k: int | None) -> None
     """Write log p of each step of series given those around it."""
     import numpy as np
 
-    from vaekit.training.progress import track
+    from vaekit.show.track import track
     from vaekit.uses.steps import score_steps
 
     data = estimator.read(source)

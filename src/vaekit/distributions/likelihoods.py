@@ -288,10 +288,12 @@ def spread(chunks: Chunks) -> Tensor:
     for x, mask in chunks:
         dims = [0, *range(2, x.ndim)]
         x = x.double()
-        seen = torch.ones_like(x) if mask is None else mask.double()
-        count = count + seen.sum(dims, keepdim=True).squeeze(0)
-        total = total + (x * seen).sum(dims, keepdim=True).squeeze(0)
-        squares = squares + (x.square() * seen).sum(dims, keepdim=True).squeeze(0)
+        if mask is not None:
+            x = x * mask
+        seen = x.numel() / x.shape[1] if mask is None else mask.double().sum(dims, keepdim=True).squeeze(0)
+        count = count + seen
+        total = total + x.sum(dims, keepdim=True).squeeze(0)
+        squares = squares + x.square().sum(dims, keepdim=True).squeeze(0)
     mean = total / count.clamp_min(1)
     return (squares / count.clamp_min(1) - mean.square()).clamp_min(0).sqrt()
 

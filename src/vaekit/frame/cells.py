@@ -13,6 +13,7 @@ from typing import Any
 
 from vaekit.errors import UserError
 from vaekit.frame import dates
+from vaekit.threads import OnAllCores
 
 MISSING = ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"]  # what stands for a missing cell
 # What else does so, in lower case, where the other cells are numbers or dates.
@@ -63,6 +64,7 @@ def read_cells(
     semicolons: bool = False,
     file: bool = True,
     schema: bool = True,
+    track: Any = list,
 ) -> tuple[Any, list[str]]:
     """Turn columns of text into numbers, dates or booleans where their cells are such. Also returns notes on what was guessed.
 
@@ -72,24 +74,33 @@ def read_cells(
         semicolons: the file has semicolons between its cells, as where a comma is the decimal separator.
         file: the cells come from a file of text, where numbers, dates and gaps are text as well.
         schema: the user can say otherwise in a schema; else in the table alone.
+        track: wraps the list of columns, to show how far it has come.
 
     Raises UserError if a column is not what was said, or mixes numbers and words.
     """
     import pyarrow as pa
 
-    texts = {}
-    for name in table.column_names:
-        if is_text(table[name].type):
-            texts[name] = Text(name, table[name], dict(said.get(name, {})), file)
-    found = {name: text.plain() for name, text in texts.items()}
-    formats = {name: text.number_format() for name, text in texts.items() if found[name] is None}
+    names = [name for name in table.column_names if is_text(table[name].type)]
+
+    def look(name: str) -> tuple[Text, Found | None, str]:
+        text = Text(name, table[name], dict(said.get(name, {})), file)
+        plain = text.plain()
+        return text, plain, text.number_format() if plain is None else ""
+
+    looks = dict(zip(names, track(OnAllCores(look, names)), strict=True))
+    texts = {name: text for name, (text, _, _) in looks.items()}
+    found = {name: plain for name, (_, plain, _) in looks.items()}
+    formats = {name: format for name, (_, plain, format) in looks.items() if plain is None}
     known = {format for format in formats.values() if format in (POINT, COMMA)}
     usual = {".": POINT, ",": COMMA}.get(decimal or "") or (known.pop() if len(known) == 1 else "")
     floats = [name for name, f in found.items() if f is not None and pa.types.is_floating(f.values.type)]
     either = usual or (COMMA if semicolons and not floats else POINT)
     order = next((o for name in formats if (o := texts[name].day_order())), "")
-    for name, format in formats.items():
-        found[name] = texts[name].number(format, either) or texts[name].date(order)
+
+    def judge(name: str) -> Found | None:
+        return texts[name].number(formats[name], either) or texts[name].date(order)
+
+    found |= zip(formats, track(OnAllCores(judge, list(formats))), strict=True)
     for name in floats if usual == COMMA else []:
         found[name] = texts[name].thousands() or found[name]
     notes = notes_of(found, schema)
@@ -117,7 +128,8 @@ class Text:
         self.own = column
         self.cells = pc.utf8_trim_whitespace(column.cast(pa.string()))
         self.cells = pc.if_else(pc.is_in(self.cells, pa.array(MISSING)), None, self.cells)
-        self.kept = self.cells  # without the words that stand for a gap
+        self.kept = self.cells  # without the words that stand for a gap; once they are not plain, each text once
+        self.rows: Any = None  # which of the texts each row has
         self.notes: list[str] = []
         kind, type = said.get("kind"), said.get("type", "")
         self.only_plain = kind in UNORDERED
@@ -150,22 +162,32 @@ class Text:
             self.notes = [
                 f"column {self.name!r}: cells that were read as missing: {len(words)}, such as {first(words)!r}"
             ]
-            return self.cast()
+            if found := self.cast():
+                return found
+        self.keep_once()
         return None
+
+    def keep_once(self) -> None:
+        """Keep each text once, in the order of the rows: what they are, and what they mean, is the same in all rows."""
+        encoded = self.kept.dictionary_encode().combine_chunks()
+        self.kept, self.rows = encoded.dictionary, encoded.indices
 
     def cast(self) -> Found | None:
         """Read the cells with Arrow as numbers or booleans; None if it cannot."""
         import pyarrow as pa
 
-        if self.codes() or self.said.get("format") in (POINT, COMMA):
+        if self.said.get("format") in (POINT, COMMA):
             return None
         for kind in (pa.int64(), pa.float64(), pa.bool_()) if self.file else (pa.int64(), pa.float64()):
             try:
                 values = self.kept.cast(kind)
             except pa.ArrowInvalid:
                 continue
+            if self.codes():
+                return None
             word = first(self.kept.filter(values)) if pa.types.is_boolean(kind) else ""
-            quiet = self.file or is_number(self.said.get("type"))  # as it was in training
+            # as it was in training, or without a number to show
+            quiet = self.file or is_number(self.said.get("type")) or values.null_count == len(values)
             return Found(values, word or "", "" if quiet else self.example(values))
         return None
 
@@ -224,7 +246,7 @@ class Text:
             choice = f"{self.name!r} ({cell!r} may have a decimal {'point' if format == COMMA else 'comma'})"
         values = self.numbers(format)
         told = self.said.get("format") == format
-        return Found(values, format, "" if told else self.example(values), "" if told else choice)
+        return Found(values.take(self.rows), format, "" if told else self.example(values), "" if told else choice)
 
     def numbers(self, format: str) -> Any:
         import pyarrow as pa
@@ -262,10 +284,10 @@ class Text:
 
         asked = self.said.get("format") if self.said.get("kind") in (None, "date", "ordinal") else None
         if asked and (values := dates.read_times(self.kept, asked)) is not None:
-            return Found(values, asked)
+            return Found(values.take(self.rows), asked)
         if asked and self.said.get("kind"):
             raise self.unlike(f"dates such as {asked}", dates.parsed_cells(self.kept, asked))
-        found = None if self.kept.null_count == len(self.kept) else dates.guess(self.kept, order)
+        found = None if self.kept.null_count == len(self.kept) else dates.guess(self.kept, order, self.rows)
         if found is None:
             self.reject_mixture()
             return None
@@ -273,7 +295,7 @@ class Text:
         shown = first(pc.drop_null(self.kept))
         choice = f"{self.name!r} ({shown!r} may be {other})" if other else ""
         plain = self.file and not other and (not format or format.startswith("%Y-%m-%d"))
-        return Found(values, format, "" if plain else self.example(values), choice)
+        return Found(values.take(self.rows), format, "" if plain else self.example(values), choice)
 
     def reject_mixture(self) -> None:
         """UserError if most cells of a column are numbers and some are words: each number would become a category."""
@@ -284,13 +306,13 @@ class Text:
         written = part(self.parts, "digits")
         units = pc.equal(pc.binary_join_element_wise(part(self.parts, "before"), part(self.parts, "after"), ""), "")
         marks = [pc.and_(units, pc.match_substring_regex(written, digits(format))) for format in (POINT, COMMA)]
-        number = pc.if_else(pc.is_valid(self.kept), pc.fill_null(pc.or_(*marks), False), None)
-        share = (pc.sum(number).as_py() or 0) / max(1, len(self.cells) - self.cells.null_count)
+        number = pc.fill_null(pc.or_(*marks), False)
+        share = (pc.sum(number.take(self.rows)).as_py() or 0) / max(1, len(self.cells) - self.cells.null_count)
         if share <= (0.5 if self.file else 0.9):
             return
         if pc.all(number).as_py():
-            rows = [pc.index(pc.fill_null(mark, True), False).as_py() for mark in marks]
-            a, b = (self.kept[row].as_py() for row in rows)
+            rows = [pc.index(pc.fill_null(mark, True).take(self.rows), False).as_py() for mark in marks]
+            a, b = (self.cells[row].as_py() for row in rows)
             raise UserError(
                 f"column {self.name!r} has a decimal comma in {a!r} (row {rows[0]}, the first is 0) and a decimal point in {b!r} "
                 f"(row {rows[1]}): write all numbers in one way, or keep the column as text (schema: {self.name}: categorical)"
@@ -300,10 +322,10 @@ class Text:
     def unlike(self, wanted: str, fits: Any, problem: str = "") -> UserError:
         import pyarrow.compute as pc
 
-        row = pc.index(pc.or_(pc.fill_null(fits, False), pc.is_null(self.kept)), False).as_py()
+        row = pc.index(pc.fill_null(fits, False).take(self.rows), False).as_py()
         problem = problem or f"column {self.name!r} does not hold {wanted}"
         return UserError(
-            f"{problem}: row {row} (the first is 0) has {str(self.kept[row].as_py())[:50]!r}; correct it, empty it if it is "
+            f"{problem}: row {row} (the first is 0) has {str(self.cells[row].as_py())[:50]!r}; correct it, empty it if it is "
             f"missing, drop the column, or keep it as text (schema: {self.name}: categorical)"
         )
 
@@ -400,4 +422,5 @@ def all_match(column: Any, pattern: str) -> bool:
 
 
 def first(column: Any) -> Any:
-    return next((value for value in column.to_pylist() if value is not None), None)
+    found = column.drop_null()
+    return found[0].as_py() if len(found) else None

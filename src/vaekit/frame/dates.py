@@ -26,17 +26,17 @@ FORMATS = (
 ZONE = r"(?P<zone> ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))$"
 # How many digits parts of a format have: "1.4.2" is a version, no time of day. Days, months and hours may lack a leading zero.
 DIGITS = {"Y": r"\d{4}", **dict.fromkeys("yMS", r"\d{2}"), **dict.fromkeys("dmHI", r"\d{1,2}")}
+ISO_DAY, ISO_TIME = "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"  # which Arrow writes itself, many times faster
 FIRST = 50  # cells that rule most formats out
 MARK = "\x01"  # before a number whose leading zero is to go
 
 
-def guess(cells: Any, order: str) -> tuple[Any, str, str] | None:
-    """Read text (N,) as dates, times or times of day (N,). None if a cell is not one.
+def guess(cells: Any, order: str, rows: Any) -> tuple[Any, str, str] | None:
+    """Read different texts (N,) as dates, times or times of day (N,). None if a cell is not one.
 
     Also returns the format that writes them in the same way, and another one that fits as well, or "".
 
-
-    order: "d" or "m": whether days or months come first where the cells do not tell.
+    order: "d" or "m": whether days or months come first where the cells do not tell. rows: the cell of each row, counted from 0.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -47,13 +47,12 @@ def guess(cells: Any, order: str) -> tuple[Any, str, str] | None:
     found = fitting(cells)
     if not found:
         return iso(cells, pa.timestamp("us"))
-    if len(found) > 1:
-        found.sort(
-            key=lambda f: (not rising(parsed(cells, f)), not f.startswith(f"%{order or ('m' if '/' in f else 'd')}"))
-        )
-    format, *others = found
-    values = parsed(cells, format)
-    other = others[0] if others and rising(parsed(cells, others[0])) == rising(values) else ""
+    formats = [*found]
+    rises = {f: len(found) > 1 and rising(values.take(rows)) for f, values in found.items()}
+    formats.sort(key=lambda f: (not rises[f], not f.startswith(f"%{order or ('m' if '/' in f else 'd')}")))
+    format, *others = formats
+    values = found[format]
+    other = others[0] if others and rises[others[0]] == rises[format] else ""
     exact = in_same_form(values, cells, format)
     return values, "" if exact in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S") else exact, other
 
@@ -68,14 +67,15 @@ def order(cells: Any) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def fitting(cells: Any) -> list[str]:
-    """The formats that all cells fit."""
+def fitting(cells: Any) -> dict[str, Any]:
+    """The formats that all cells fit, and the cells read in each."""
     import pyarrow.compute as pc
 
     some = cells.drop_null().unique().slice(0, FIRST)
     if not pc.all(pc.match_substring_regex(some, r"^(\d|\w{3,9} \d|\w{3}-\d|\w{3},? \w{2}).{1,30}$")).as_py():
-        return []
-    return [f for f in FORMATS if parsed(some, f) is not None and parsed(cells, f) is not None]
+        return {}
+    found = {f: parsed(cells, f) for f in FORMATS if parsed(some, f) is not None}
+    return {f: values for f, values in found.items() if values is not None}
 
 
 def iso(cells: Any, kind: Any) -> tuple[Any, str, str] | None:
@@ -100,8 +100,7 @@ def zoned(cells: Any, zones: list[str]) -> tuple[Any, str, str] | None:
     kind = pa.timestamp("us", "UTC" if zone.isalpha() else f"{zone[:3]}:{zone[-2:]}")
     bare = pc.replace_substring_regex(cells, ZONE, "")
     if found is None:
-        for format in fitting(bare):
-            local = parsed(bare, format)
+        for format, local in fitting(bare).items():
             if pa.types.is_timestamp(local.type):
                 return pc.assume_timezone(local, kind.tz), in_same_form(local, bare, format) + zones[0], ""
         return None
@@ -133,7 +132,8 @@ def parsed(cells: Any, format: str) -> Any:
     timed, dated = ("%H" in format or "%I" in format), "%d" in format or "%m" in format or "%b" in format.lower()
     values = values.cast(pa.timestamp("us") if timed and dated else pa.time32("s") if timed else pa.date32())
     # There is no 31st of February, which C's strptime takes for the 2nd of March.
-    return values if equal(unpadded(write_times(values, format)), unpadded(cells)) else None
+    written = write_times(values, format)
+    return values if equal(written, cells) or equal(unpadded(written), unpadded(cells)) else None
 
 
 def parsed_values(cells: Any, format: str) -> Any:
@@ -169,7 +169,8 @@ def write_times(values: Any, format: str) -> Any:
                 break
             except pa.ArrowInvalid:
                 continue
-    if not format or not (
+    iso_format = {"date32[day]": ISO_DAY, "timestamp[s]": ISO_TIME}.get(str(values.type), "")
+    if format in ("", iso_format) or not (
         pa.types.is_date(values.type) or pa.types.is_time(values.type) or pa.types.is_timestamp(values.type)
     ):
         return values.cast(pa.string())

@@ -18,8 +18,9 @@ from vaekit.recipes.recipe import READ_BY, Recipe
 from vaekit.recipes.source import held_out, own_source
 from vaekit.runs import directory as runs
 from vaekit.runs.load import load
+from vaekit.show.track import track
 from vaekit.training.checkpoint import put_weights
-from vaekit.training.progress import ProgressBar, track
+from vaekit.training.progress import ProgressBar
 from vaekit.uses import labels
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vaekit.recipes import measures
 from vaekit.runs import directory as runs
-from vaekit.training.progress import track
+from vaekit.show.track import track
 
 log = logging.getLogger(__name__)
 

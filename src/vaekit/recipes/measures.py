@@ -14,7 +14,7 @@ from vaekit.errors import UserError
 from vaekit.estimators.vae import VAE
 from vaekit.evaluation import FeatureNetwork, compare, disentanglement, train_features
 from vaekit.evaluation.health import NEAR_LIMIT
-from vaekit.training.progress import track
+from vaekit.show.track import track
 
 SAMPLES = 5000  # the most that are generated to be compared
 SAMPLES_AT_ONCE = 500

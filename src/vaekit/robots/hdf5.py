@@ -20,10 +20,9 @@ import numpy as np
 from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import TASK, Demonstrations
 from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
-from vaekit.robots.reading import LAST, Asked, ends_by_frames, gather, side_by_side
+from vaekit.robots.reading import LAST, Asked, ends_by_frames, gather, opened, side_by_side, stacked
+from vaekit.show.track import track
 from vaekit.sources.base import decoding, visible_names
-from vaekit.sources.pictures import open_picture
-from vaekit.training.progress import track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,5 +206,5 @@ def _values(dataset: h5py.Dataset, rows: slice, asked: Asked, pictures: bool) ->
     if values.ndim in (1, 2):
         # Pictures as files, perhaps padded with zeros to one length, which decoders ignore. Their colours are in the file's
         # order, as LeRobot reads them; ACT itself reads them in OpenCV's order, blue first.
-        values = np.stack([np.asarray(open_picture(file.tobytes()).convert("RGB")) for file in values])
+        values = stacked(opened, [file.tobytes() for file in values])
     return asked.pictures(values)

@@ -15,10 +15,9 @@ from vaekit.errors import UserError
 from vaekit.robots.demonstrations import TASK, Demonstrations
 from vaekit.robots.lerobot_meta import BOOKKEEPING, KEYS, Episode, layout, read_info, read_table, read_tasks, within
 from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
-from vaekit.robots.reading import Asked, gather, side_by_side
+from vaekit.robots.reading import Asked, gather, opened, side_by_side, stacked
 from vaekit.robots.videos import AGAIN, Shot, read_videos
 from vaekit.sources.base import decoding
-from vaekit.sources.pictures import open_picture
 
 
 def read_lerobot(asked: Asked) -> Demonstrations:
@@ -121,5 +120,6 @@ def _vectors(path: Path, key: str, column: pa.ChunkedArray) -> np.ndarray:
 
 def _pictures(root: Path, column: pa.ChunkedArray) -> np.ndarray:
     """(T, height, width, 3) bytes, from pictures stored in the table or in files that it names."""
-    files = (within(root, cell["path"]) if cell["bytes"] is None else cell["bytes"] for cell in column.to_pylist())
-    return np.stack([np.asarray(open_picture(file).convert("RGB")) for file in files])
+    return stacked(
+        opened, [within(root, cell["path"]) if cell["bytes"] is None else cell["bytes"] for cell in column.to_pylist()]
+    )

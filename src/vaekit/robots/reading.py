@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vaekit.errors import UserError, near_matches, note
 from vaekit.robots.demonstrations import CAMERA, TASK, Demonstrations, floats, not_finite
+from vaekit.show.track import track
 from vaekit.sources.base import bounded, decoding
-from vaekit.sources.pictures import resized
-from vaekit.training.progress import track
+from vaekit.sources.pictures import AT_ONCE, open_picture, resized
+from vaekit.threads import OnAllCores
 
 FPS = 50.0  # of ALOHA, whose files do not give it
 SAID = 5  # the most reasons that a note names
@@ -96,7 +99,7 @@ class Asked:
             pictures = np.ascontiguousarray(np.moveaxis(pictures, 1, 3))
         if self.resize is None or pictures.ndim != 4 or pictures.dtype != np.uint8 or not pictures.size:
             return pictures
-        return np.stack([resized(picture, self.resize) for picture in pictures])
+        return stacked(partial(resized, size=self.resize), pictures)
 
     def picture_bytes(self, shape: Sequence[int]) -> int:
         """The size of a picture of this shape, once it is resized."""
@@ -143,6 +146,11 @@ class Asked:
             f"{self.text}: left out {len(self.left_out)} of {count} episodes: {'; '.join(said[:SAID])}{more}"
         )
         return found.closed_up(late) if late else found
+
+
+def stacked(picture: Callable[[Any], np.ndarray], items: Any) -> np.ndarray:
+    """One array of the pictures that a function makes of items, on all cores."""
+    return np.stack([*OnAllCores(picture, items, AT_ONCE)])
 
 
 def is_camera(name: str) -> bool:
@@ -195,6 +203,11 @@ def gather(
     return Demonstrations(
         cut.pop("actions"), cut, np.array(ends), fps, asked.name, tasks=cut.pop(TASK, None), numbers=numbers
     )
+
+
+def opened(file: Path | bytes) -> np.ndarray:
+    """(height, width, 3), the pixels of a file of a picture."""
+    return np.asarray(open_picture(file).convert("RGB"))
 
 
 def side_by_side(values: Sequence[np.ndarray]) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 from vaekit.errors import UserError, extra_needed
 from vaekit.robots.demonstrations import CAMERA
 from vaekit.robots.reading import Asked, DatasetError
+from vaekit.show.track import track
 from vaekit.sources.base import decoding
-from vaekit.training.progress import track
+from vaekit.threads import OnAllCores
 
+RUN = 1000  # frames that a core decodes at a time; a run begins at the last key frame before it, and some are far apart
 AGAIN = "get the whole dataset again"
 
 
@@ -49,16 +52,13 @@ def read_videos(asked: Asked, camera: str, shots: Sequence[Shot], fps: float) ->
     files: dict[Path, list[Shot]] = {}
     for shot in shots:
         files.setdefault(shot.path, []).append(shot)
-    for path, members in track(list(files.items()), "decode"):
+    for path, members in files.items():
         members.sort(key=lambda shot: shot.begins)
         _check_overlap(asked, path, members, fps)
-        try:
-            film.read(path, members)
-        except DatasetError:
-            raise
-        except UserError as error:
-            for shot in members:
-                film.damaged.setdefault(shot.episode, str(error))
+    runs = [(path, run) for path, members in files.items() for run in _runs(members, fps)]
+    for _ in track(OnAllCores(film.read_run, runs), "decode"):
+        pass
+    for members in files.values():
         for shot in members:
             film.check(shot)
     return film.pictures
@@ -81,11 +81,23 @@ class _Film:
         self.asked, self.camera, self.fps = asked, camera, fps
         self.pictures = np.empty((frames, 0, 0, 3), np.uint8)
         self.seen = np.zeros(frames, bool)
-        self.rate = fps  # of the file that is read
+        self.rates: dict[Path, float] = {}  # of the files that were read
         self.damaged: dict[int, str] = {}  # the number of an episode -> where
+        self.first = Lock()  # held while the array is made
+
+    def read_run(self, run: tuple[Path, list[Shot]]) -> None:
+        """Decode the pictures of shots that follow each other in a file, and keep in mind what is damaged."""
+        path, shots = run
+        try:
+            self.read(path, shots)
+        except DatasetError:
+            raise
+        except UserError as error:
+            for shot in shots:
+                self.damaged.setdefault(shot.episode, str(error))
 
     def read(self, path: Path, shots: list[Shot]) -> None:
-        """Decode one file. UserError if that fails."""
+        """Decode shots that follow each other. UserError if that fails."""
         if not path.is_file():
             raise UserError(
                 f"{path}, a video of the camera {self.camera!r}, is missing: {AGAIN}, or leave out that camera"
@@ -93,15 +105,15 @@ class _Film:
         with decoding(str(path), "a video"), av_package().open(str(path), format="mp4") as container:
             # No other format: some formats name further files to open.
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            self.rate = float(stream.average_rate or self.fps)
-            for group in _runs(shots, self.fps):
-                if group[0].begins > 1:
-                    container.seek(int(group[0].begins / stream.time_base), stream=stream)
-                self._read_group(path, container.decode(stream), group)
+            stream.codec_context.thread_count = 1  # each core has a run of its own
+            self.rates[path] = float(stream.average_rate or self.fps)
+            if shots[0].begins > 1:
+                container.seek(int(shots[0].begins / stream.time_base), stream=stream)
+            self._keep(path, container.decode(stream), shots)
 
-    def _read_group(self, path: Path, frames: Iterator[Any], shots: list[Shot]) -> None:
-        """The pictures of shots that follow each other."""
+    def _keep(self, path: Path, frames: Iterator[Any], shots: list[Shot]) -> None:
+        """Put the frames of shots that follow each other where they belong."""
+        converter = av_package().video.reformatter.VideoReformatter()  # one: to make it takes longer than to use it
         begins, end = np.array([shot.begins for shot in shots]), shots[-1].ends(self.fps)
         for frame in frames:
             seconds = float(frame.pts * frame.time_base)
@@ -114,9 +126,10 @@ class _Film:
             if frame.is_corrupt:
                 self.damaged.setdefault(shot.episode, f"{path} is damaged at {seconds:.3f} seconds: {AGAIN}")
                 continue
-            picture = self.asked.pictures(frame.to_ndarray(format="rgb24")[None])[0]
-            if not self.pictures.size:
-                self.pictures = np.empty((len(self.seen), *picture.shape), np.uint8)
+            picture = self.asked.pictures(converter.reformat(frame, format="rgb24").to_ndarray()[None])[0]
+            with self.first:
+                if not self.pictures.size:
+                    self.pictures = np.empty((len(self.seen), *picture.shape), np.uint8)
             if picture.shape != self.pictures.shape[1:]:
                 raise DatasetError(
                     f"{path} has pictures of the shape {picture.shape}, other files have {self.pictures.shape[1:]}: "
@@ -129,17 +142,17 @@ class _Film:
         here = int(self.seen[shot.first : shot.first + shot.frames].sum())
         if here == shot.frames:
             return
-        other = abs(self.rate - self.fps) > 1e-3 * self.fps
-        cause = f", and the video runs at {self.rate:.5g}" if other else ""
+        rate = self.rates.get(shot.path, self.fps)
+        cause = f", and the video runs at {rate:.5g}" if abs(rate - self.fps) > 1e-3 * self.fps else ""
         text = f"{shot.path} has {here} of the {shot.frames} frames of episode {shot.episode} at {self.fps:g} per second{cause}"
         self.asked.leave_out(shot.episode, UserError(self.damaged.get(shot.episode, f"{text}: {AGAIN}")))
 
 
 def _runs(shots: list[Shot], fps: float) -> Iterator[list[Shot]]:
-    """Groups of shots that follow each other within a second."""
+    """Groups of shots that follow each other within a second, of `RUN` frames or a few more."""
     run: list[Shot] = []
     for shot in shots:
-        if run and shot.begins > run[-1].ends(fps) + 1:
+        if run and (shot.begins > run[-1].ends(fps) + 1 or sum(shot.frames for shot in run) >= RUN):
             yield run
             run = []
         run.append(shot)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, near_matches
+from vaekit.show.track import track
 
 NOUNS = {"images": "pictures", "audio": "clips"}  # what a row is called; elsewhere a row
 Offers = Mapping[str, Callable[[], np.ndarray]]  # what a source could be conditioned on: name -> values, one a row
@@ -265,6 +266,11 @@ def decoded(content: bytes, ask: Ask) -> str:
         raise UserError(
             f"{ask.text}, line {line} (the first is 1): byte 0x{content[start]:02x} is not {encoding.upper()}; {remedy}"
         ) from error
+
+
+def shown(work: Any) -> Iterator[Any]:
+    """Go through work that takes a while, and show how far it has come."""
+    return track(work, "read")
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -26,8 +26,8 @@ def read_folder(ask: Ask) -> Dataset:
     """Read the pictures in a folder and its subfolders, in the order of their names: 10.png comes before 2.png."""
     root = ask.path
     files = list(walk(root))
-    pictures = [path for path in files if path.name.lower().endswith(PICTURE_SUFFIXES)]
-    notes = left_out(set(files).difference(pictures, [root / METADATA, ask.metadata or root]))
+    pictures = [path for path in files if is_picture(path)]
+    notes = left_out([path for path in files if not is_picture(path) and path not in (root / METADATA, ask.metadata)])
     if not pictures and (root / "meta" / "info.json").exists():
         raise UserError(f"{ask.text} is a dataset of demonstrations: add --kind actions to learn a policy from it")
     if not pictures:
@@ -68,6 +68,10 @@ def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
             yield from walk(Path(entry.path), (*above, real))
         else:
             yield Path(entry.path)
+
+
+def is_picture(path: Path) -> bool:
+    return path.name.lower().endswith(PICTURE_SUFFIXES)
 
 
 def left_out(files: Collection[Path]) -> list[str]:

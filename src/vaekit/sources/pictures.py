@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.sources.base import Ask, Dataset, Offers, listed, take
+from vaekit.sources.base import Ask, Dataset, Offers, listed, shown, take
+from vaekit.threads import OnAllCores
 
 PICTURE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm",
@@ -27,6 +28,7 @@ PAGED = (
     "PNG",
     "AVIF",
 )  # each page of these is a picture; in the files of phones, a second page is a preview
+AT_ONCE = 8  # pictures that a core reads at a time
 MANY = 500  # this many pictures take a while to read
 
 
@@ -50,23 +52,65 @@ def from_pictures(
     conditions = take(offers, ask)
     read = read_files(pictures, ask)
     notes = [*notes, *read.notes(len(pictures))]
-    if not read.arrays:
+    if not read.titles:
         raise UserError(f"no picture of {ask.text} can be read" + "".join(f"; {note}" for note in notes))
     check_alike(read, ask)
     notes += channel_notes(read)
-    channels = max(map(depth, read.arrays))
-    x = np.stack([_with_channels(array, channels) for array in read.arrays])
     taken = {key: values[read.files] for key, values in conditions.items()}
     names = {"file": np.array([os.fsencode(title).decode(errors="replace") for title in read.titles])}
     names |= {key: values[read.files] for key, values in (known or {}).items()}
-    return Dataset(x, "images", name, None, taken, notes, names)
+    return Dataset(read.pile.array, "images", name, None, taken, notes, names)
+
+
+class Pile:
+    """Pictures in one array, to which each is copied as it is read. It has the channels of the richest picture so far.
+
+    Pictures that differ from the first in size or dtype only leave their size, dtype and channels: `check_alike` refuses them.
+    """
+
+    def __init__(self, room: int):
+        self.room = room
+        self.whole = np.empty(0)
+        self.sizes: list[tuple[int, int]] = []
+        self.dtypes: list[np.dtype] = []
+        self.depths: list[int] = []
+
+    @property
+    def array(self) -> np.ndarray:
+        return self.whole[: len(self.sizes)]
+
+    def add(self, picture: np.ndarray) -> None:
+        """Add a picture (H, W) or (H, W, 3 or 4)."""
+        n, channels = len(self.sizes), depth(picture)
+        if not n:
+            self.whole = np.empty((self.room, *picture.shape), picture.dtype)
+        self.sizes.append(picture.shape[1::-1])
+        self.dtypes.append(picture.dtype)
+        self.depths.append(channels)
+        if self.sizes[n] != self.sizes[0] or self.dtypes[n] != self.dtypes[0]:
+            return
+        if n == len(self.whole) or channels > depth(self.whole[0]):  # more pages than files, or the first colour
+            before, shape = self.whole, picture.shape if channels > depth(self.whole[0]) else self.whole.shape[1:]
+            self.whole = np.empty((max(self.room, n + n // 2 + 1), *shape), picture.dtype)
+            copy(self.whole[:n], before[:n])
+        copy(self.whole[n], picture)
+
+
+def copy(to: np.ndarray, pictures: np.ndarray) -> None:
+    """Copy pictures (..., H, W) or (..., H, W, C) to an array of as many or more channels: grey becomes colour, and opaque."""
+    if to.shape == pictures.shape:
+        to[:] = pictures
+        return
+    colours = pictures[..., None] if pictures.ndim < to.ndim else pictures
+    to[..., :3] = colours
+    to[..., 3:] = 255
 
 
 @dataclass
 class Read:
-    """Pictures as they were read: an array, a title and the number of its file for each, and what to tell about the files."""
+    """Pictures as they were read, a title and the number of its file for each, and what to tell about the files."""
 
-    arrays: list[np.ndarray] = field(default_factory=list)
+    pile: Pile
     titles: list[str] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -87,17 +131,27 @@ class Read:
 
 def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask) -> Read:
     """Read each page of each file, in the size that was asked for. With `strict`, UserError for a file that cannot be read."""
-    read = Read()
-    for i, (title, file) in enumerate(progress(pictures)):
+
+    def attempt(picture: tuple[str, Path | bytes]) -> tuple[list[np.ndarray], int, bool] | Exception:
         try:
-            pages, left_out, cut = read_pages(file)
+            pages, left_out, cut = read_pages(picture[1])
         except Exception as error:  # a damaged file can make a decoder raise anything
-            read.failed.append(f"{title} ({_reason(error)})")
+            return error
+        return [resized(page, ask.resize) if ask.resize else page for page in pages], left_out, cut
+
+    read = Read(Pile(len(pictures)))
+    for i, ((title, _), found) in enumerate(
+        zip(pictures, progress(OnAllCores(attempt, pictures, AT_ONCE)), strict=True)
+    ):
+        if isinstance(found, Exception):
+            read.failed.append(f"{title} ({_reason(found)})")
             if ask.strict:
-                raise UserError(f"{ask.text}: cannot read {read.failed[0]}; mend or remove it") from error
+                raise UserError(f"{ask.text}: cannot read {read.failed[0]}; mend or remove it") from found
             continue
+        pages, left_out, cut = found
         read.files += [i] * len(pages)
-        read.arrays += [resized(page, ask.resize) if ask.resize else page for page in pages]
+        for page in pages:
+            read.pile.add(page)
         read.titles += [f"{title}[{k}]" for k in range(len(pages))] if len(pages) > 1 else [title]
         read.paged += [f"{title} has {len(pages)}"] * (len(pages) > 1)
         read.other_size += [title] * left_out
@@ -107,7 +161,7 @@ def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask) -> Read:
 
 def check_alike(read: Read, ask: Ask) -> None:
     """UserError if pictures differ in size or in the type of their pixels."""
-    sizes = Counter((array.shape[1], array.shape[0]) for array in read.arrays).most_common()
+    sizes = Counter(read.pile.sizes).most_common()
     if len(sizes) > 1:
         (a, many), (b, fewer), *others = [(f"{w}x{h}", count) for (w, h), count in sizes]
         more = f", other sizes: {sum(count for _, count in others)}" if others else ""
@@ -115,7 +169,7 @@ def check_alike(read: Read, ask: Ask) -> None:
             f"the pictures of {ask.text} differ in size: {many} are {a}, {fewer} are {b}{more}; "
             f"bring them to one size, for example with --resize {a}"
         )
-    types = {array.dtype: title for array, title in zip(read.arrays, read.titles, strict=True)}
+    types = dict(zip(read.pile.dtypes, read.titles, strict=True))
     if len(types) > 1:
         each = ", ".join(f"{title} has {dtype}" for dtype, title in types.items())
         raise UserError(
@@ -126,9 +180,9 @@ def check_alike(read: Read, ask: Ask) -> None:
 def channel_notes(read: Read) -> list[str]:
     """Write the notes on pictures that get more channels because others have them."""
     by_depth: dict[int, list[str]] = {1: [], 3: [], 4: []}
-    for array, title in zip(read.arrays, read.titles, strict=True):
-        by_depth[depth(array)].append(title)
-    grey, clear, n = by_depth[1], by_depth[4], len(read.arrays)
+    for channels, title in zip(read.pile.depths, read.titles, strict=True):
+        by_depth[channels].append(title)
+    grey, clear, n = by_depth[1], by_depth[4], len(read.titles)
     notes = []
     if grey and len(grey) < n:
         notes.append(f"grey pictures that became colour pictures, like the others: {counted(grey, n)}")
@@ -145,13 +199,9 @@ def counted(names: Sequence[str], of: int | None = None) -> str:
     return f"{len(names)}{f' of {of}' if of else ''} ({listed(names)})"
 
 
-def progress(pictures: Sequence[Any]) -> Iterable[Any]:
+def progress(pictures: OnAllCores) -> Iterable[Any]:
     """Go through the pictures one by one, with a progress bar if there are many."""
-    if len(pictures) < MANY:
-        return pictures
-    from vaekit.training.progress import track
-
-    return track(list(pictures), "read")
+    return shown(pictures) if len(pictures) >= MANY else pictures
 
 
 def _reason(error: Exception) -> str:
@@ -194,27 +244,21 @@ def _pixels(opened: Any) -> np.ndarray:
 
     (H, W) if it is grey, else (H, W, 3), or (H, W, 4) if any of it is transparent; uint8, but 16-bit grey stays uint16.
     """
-    from PIL import ImageOps
+    from PIL import ExifTags, ImageOps
 
-    image = ImageOps.exif_transpose(opened)  # cameras store how they were held
+    opened.load()
+    turned = opened.getexif().get(ExifTags.Base.Orientation, 1) != 1  # cameras store how they were held
+    image = ImageOps.exif_transpose(opened) if turned else opened
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # deep grey; "I" also is how 16 bits may arrive
         deep = np.asarray(image)
         return deep.astype(np.uint16) if deep.dtype.kind != "f" and deep.max() < 2**16 and deep.min() >= 0 else deep
-    pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     if pixels.shape[2] == 4 and (pixels[..., 3] < 255).any():
         return pixels
     pixels = pixels[..., :3]
-    return pixels[..., 0] if (pixels == pixels[..., :1]).all() else pixels
-
-
-def _with_channels(picture: np.ndarray, channels: int) -> np.ndarray:
-    """Give the picture 1 (grey stays (H, W)), 3 or 4 channels."""
-    if picture.ndim == 2 and channels > 1:
-        picture = np.repeat(picture[..., None], 3, axis=2)
-    if channels == 4 and picture.shape[2] == 3:
-        opaque = np.full_like(picture[..., :1], 255)
-        picture = np.concatenate([picture, opaque], axis=2)
-    return picture
+    middle = pixels[len(pixels) // 2]  # a row that mostly tells
+    return pixels[..., 0] if all((part == part[..., :1]).all() for part in (middle, pixels)) else pixels
 
 
 def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -13,10 +13,12 @@ import numpy as np
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, in_words, is_numeric, reject_duplicates, undamaged
 from vaekit.frame.cells import DROP, is_text, read_cells
-from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, take
+from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, shown, take
 from vaekit.sources.tabs import as_csv
 
 DELIMITERS = ",;\t|"
+BLOCK = 1 << 24  # bytes that are parsed at a time
+MANY = 1_000_000  # this many cells take a while to read
 FIRST = 1000  # rows that are looked at to guess whether a file has to be read into memory
 
 
@@ -32,6 +34,7 @@ def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
     text, comments = without_comments(text)
     text = as_csv(text, ask.path.name) if ".tsv" in ask.path.suffixes else text
     content = text.encode() + b"\n"
+    del text  # which may be large, as all copies of it are
     lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
     delimiter = max(DELIMITERS, key=lines.readline().count)
     lines.seek(0)
@@ -51,8 +54,9 @@ def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
     raw = table
     try:
         table, told = read_cells(
-            table, known_columns(table, ask), decimal=ask.decimal, semicolons=delimiter == ";", schema=schema
-        )
+            table, known_columns(table, ask), decimal=ask.decimal, semicolons=delimiter == ";", schema=schema,
+            track=progress(table),
+        )  # fmt: skip
     except UserError as error:
         raise UserError(f"{ask.text}: {error}") from error
     if ask.column is None:
@@ -62,6 +66,11 @@ def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
         if name == ask.column and (is_text(table[i].type) or table[i].null_count == len(table)):
             table = table.set_column(i, name, raw[i])
     return table, notes + told
+
+
+def progress(table: Any) -> Any:
+    """What goes through the columns of a table: with a progress bar if there are many cells."""
+    return shown if table.num_columns * table.num_rows >= MANY else list
 
 
 def without_margin(table: Any, header: list[str]) -> tuple[Any, list[str]]:
@@ -83,6 +92,8 @@ def without_comments(text: str) -> tuple[str, int]:
 
     A header that begins with # has as many cells as the line below it.
     """
+    if not text.startswith("#"):
+        return text, 0
     lines = text.splitlines(keepends=True)
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)
     if first and first < len(lines) and (n := cells_of(lines[first])) > 1 and cells_of(lines[first - 1]) == n:
@@ -101,14 +112,17 @@ def _parsed(content: bytes, header: list[str], delimiter: str, headless: bool) -
     from pyarrow import csv as arrow_csv
 
     names = [f"column_{i}" if headless or not field else field for i, field in enumerate(header)]
-    return arrow_csv.read_csv(
+    reader = arrow_csv.open_csv(
         pa.BufferReader(content),
         arrow_csv.ReadOptions(
-            column_names=names, skip_rows_after_names=not headless, use_threads=False, block_size=1 << 24
+            column_names=names, skip_rows_after_names=not headless, use_threads=False, block_size=BLOCK
         ),
         arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
     )
+    blocks = range(len(content) // BLOCK)
+    batches = zip(shown(blocks) if len(blocks) > 1 else blocks, reader, strict=False)
+    return pa.Table.from_batches([*(batch for _, batch in batches), *reader], reader.schema)
 
 
 def _comes_again(header: list[str], table: Any) -> bool:
@@ -175,14 +189,17 @@ def typed(table: Any, ask: Ask) -> tuple[Any, list[str]]:
     """
     said = known_columns(table, ask)
     if not hasattr(table, "count_rows"):
-        return read_cells(table, said, file=False)
+        return read_cells(table, said, file=False, track=progress(table))
     texts = [field.name for field in table.schema if is_text(field.type)]
     some = table.head(FIRST, columns=texts)
     try:
         changed = read_cells(some, said, file=False)[0].schema.types != some.schema.types
     except UserError:  # a column that is mixed among the first rows need not be so
         changed = True
-    return read_cells(table.to_table(), said, file=False) if changed and texts else (table, [])
+    if not (changed and texts):
+        return table, []
+    table = table.to_table()
+    return read_cells(table, said, file=False, track=progress(table))
 
 
 def column_offers(frame: Frame, ask: Ask) -> Offers:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vaekit.errors import extra_needed
 
 WIDE = 120  # columns of a terminal that shows the whole line
-EVERY = 5.0  # seconds between two lines where there is no terminal
 
 
 class ProgressBar:
@@ -41,6 +40,7 @@ class ProgressBar:
             console=self.console,
             refresh_per_second=4,
         )
+        self.waiting = self.console.status("looking at the data")  # until the first step, which may take a while
         self.task = self.bar.add_task("fit", total=1.0, epoch=1, text="")
         self.shown = 0.0
         self.tenth = -1
@@ -48,12 +48,15 @@ class ProgressBar:
         self.valid = ""
 
     def __enter__(self) -> ProgressBar:
+        if self.console.is_terminal and os.environ.get("LOCAL_RANK", "0") == "0":  # the first of several processes
+            self.waiting.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
     def stop(self) -> None:
+        self.waiting.stop()
         if self.shown:  # stopping a bar that never started would print an empty line
             self.bar.stop()
 
@@ -61,6 +64,7 @@ class ProgressBar:
         if not self.console.is_terminal or time.monotonic() - self.shown < 0.1:
             return
         self.shown = time.monotonic()
+        self.waiting.stop()
         self.bar.start()  # only now: of several processes only the first is watched
         reconstruction, kl = terms.get("reconstruction", 0.0), terms.get("kl", 0.0)
         sum_ = f" = -reconstruction {reconstruction:.1f} - KL {kl:.2f} nats" if self.wide else f", KL {kl:.1f}"
@@ -85,23 +89,6 @@ class ProgressBar:
                 f"{state.best_epoch} was better on the held-out rows (--patience)",
                 highlight=False, soft_wrap=not self.console.is_terminal,
             )  # fmt: skip
-
-
-def track(work: Any, what: str = "evaluate") -> Iterator[Any]:
-    """Yield the items of `work`, which has a length, with a bar on a terminal and a line every few seconds elsewhere."""
-    from rich.console import Console
-    from rich.progress import track as rich_track
-
-    console = Console(stderr=True)
-    if console.is_terminal:
-        yield from rich_track(work, what, console=console, transient=True)
-        return
-    said = time.monotonic()
-    for i, item in enumerate(work):
-        yield item
-        if time.monotonic() - said > EVERY:
-            said = time.monotonic()
-            console.print(f"{what}: {(i + 1) / len(work):.0%}", highlight=False)
 
 
 class TensorBoard:

@@ -1,0 +1,44 @@
+"""Work on all cores, for functions of libraries that let other threads run meanwhile: Arrow, Pillow and FFmpeg do."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+AHEAD = 2  # tasks per core whose results may wait until they are taken: what they hold stays bounded
+
+
+class OnAllCores:
+    """What a function makes of each item, in order. The first error is raised where the result of its task would be.
+
+    at_once: items of a task; several, where one takes less time than it takes to hand it over.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], at_once: int = 1):
+        self.function, self.items, self.at_once = function, items, at_once
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Any]:
+        if len(self.items) <= self.at_once:  # a single task needs no other thread
+            yield from self._task(self.items)
+            return
+        cores = os.cpu_count() or 1
+        waiting: deque[Future[list[Any]]] = deque()
+        pool = ThreadPoolExecutor(cores)
+        try:
+            for start in range(0, len(self.items), self.at_once):
+                if len(waiting) == AHEAD * cores:
+                    yield from waiting.popleft().result()
+                waiting.append(pool.submit(self._task, self.items[start : start + self.at_once]))
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _task(self, items: Sequence[Any]) -> list[Any]:
+        return [self.function(item) for item in items]
