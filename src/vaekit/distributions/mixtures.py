@@ -10,6 +10,8 @@ from torch import Tensor
 from vaekit.distributions.base import Noise
 from vaekit.distributions.elementwise import HALF_LOG_2PI
 
+NEGLIGIBLE = -50.0  # log of a term beside the largest: below the precision of 64 bits
+
 
 @dataclass
 class Mixture:
@@ -30,17 +32,18 @@ class Mixture:
         """log weight + log density of each component at z (..., B, d) -> (..., B, K)."""
         # |z - loc|^2 / scale^2 multiplied out, so that no (..., B, K, d) is made; in float64, since its terms cancel.
         z, loc, precision = z.double(), self.loc.double(), self.scale.double().pow(-2)
+        terms, factors = torch.cat([z.square(), z], -1), torch.cat([-0.5 * precision, loc * precision], -1)
+        constants = (0.5 * loc.square() * precision + self.scale.double().log() + HALF_LOG_2PI).sum(-1)
         with torch.autocast(z.device.type, enabled=False):
-            if self.loc.ndim == 2:
-                squares = z.square() @ precision.T - 2 * z @ (loc * precision).T
-            else:
-                squares = torch.einsum("...bd,bkd->...bk", z.square(), precision)
-                squares = squares - 2 * torch.einsum("...bd,bkd->...bk", z, loc * precision)
-        constants = (loc.square() * precision).sum(-1) + 2 * (self.scale.double().log() + HALF_LOG_2PI).sum(-1)
-        return self.log_weights - 0.5 * (squares + constants)
+            shared = self.loc.ndim == 2
+            products = terms @ factors.T if shared else torch.einsum("...bd,bkd->...bk", terms, factors)
+        return products + (self.log_weights - constants)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self.log_prob_components(x).logsumexp(-1).to(x)
+        parts = self.log_prob_components(x)
+        most = parts.amax(-1, keepdim=True).detach()
+        # As logsumexp, but for terms that are too small to count: processors take long for exponentials that are almost 0.
+        return (most.squeeze(-1) + (parts - most).clamp_min(NEGLIGIBLE).exp().sum(-1).log()).to(x)
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
         return self.of(self.pick(k, noise), noise)
