@@ -162,7 +162,7 @@ class SemiSupervised(VAE):
         fitted = self._fitted()
         data, model = self.packed(X, None), fitted.model
         with torch.no_grad():
-            return torch.cat([model.judge(c.x, c.mask).cpu() for c in fitted.chunks(data)])
+            return torch.cat([model.judge(c.x, c.mask).double().cpu() for c in fitted.chunks(data)])
 
     @torch.no_grad()
     def _completed(self, data: Data) -> Tensor:
