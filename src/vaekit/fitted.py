@@ -115,7 +115,7 @@ class Fitted:
         """Conditions in any form, one for all rows or one a row -> name -> (rows, ...)."""
         return self.conditions.pack(self.conditions.name(y) if self.conditions.named else {}, rows)
 
-    def chunks(self, data: Data, samples: int = 1, most: int | None = ROWS_AT_ONCE) -> Iterator[Data]:
+    def chunks(self, data: Data, samples: int = 1, most: int = ROWS_AT_ONCE) -> Iterator[Data]:
         """Packed rows as the model sees them, on its device, in pieces that hold `samples` decoder outputs a row in memory."""
         for rows in data.chunks(rows_at_once(self.model, data, samples, most=most)):
             rows = rows.to(self.device)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from vaekit.distributions import Distribution, Mixture, Normal, NormalPosterior, kl_divergence
 from vaekit.errors import UserError, near_matches
-from vaekit.evaluation.likelihood import shared_noise
+from vaekit.evaluation.likelihood import DRAWS_AT_ONCE, shared_noise
 from vaekit.fitted import Fitted
 from vaekit.settings.parts import check_options
 from vaekit.structures.marginal import likeliest
@@ -38,7 +38,9 @@ STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough t
 SAMPLES = 16  # of z where there is no closed form
 SPREAD_FLOOR = 1e-6  # of a statistic, beside its size: below it is rounding
 ROUNDING = (1 / 255) ** 2 / 12  # mean square of what is lost in rounding to bytes: less energy than that says nothing
-CACHE = 8  # densities of exemplars are looked at several times: pieces so much smaller stay in the processor's cache
+DENSITIES = (
+    1 << 19
+)  # of exemplars at a time: they are looked at several times, and so many stay in the processor's cache
 
 
 class Score:
@@ -238,11 +240,12 @@ class Exemplars(Score):
 
         def log_p(model: Any, x: Tensor, rows: Data) -> Tensor:
             draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
-            log_pz = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), len(x)).log_prob(draw.z)
+            mixture = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), len(x))
+            parts = draw.z.flatten(0, 1).split(max(1, DENSITIES // len(loc)))
+            log_pz = torch.cat([mixture.log_prob(z) for z in parts]).unflatten(0, draw.z.shape[:2])
             return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
 
-        densities = CACHE * len(loc) // math.prod(fitted.kind.event_shape)  # beside one decoder output
-        return by_chunks(fitted.precise(), X, y, log_p, samples=self.k * (1 + densities))
+        return by_chunks(fitted.precise(), X, y, log_p, samples=self.k)
 
 
 def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -330,7 +333,7 @@ def by_chunks(
     """Compute `of(model, x, rows)`, a value per row, for all rows, in pieces that hold `samples` decoder outputs per row in
     memory. An unknown y counts as its likeliest value."""
     model, data, found = fitted.model, fitted.pack(X, y), []
-    for rows in fitted.chunks(data, samples, most=None):
+    for rows in fitted.chunks(data, samples, most=max(1, DRAWS_AT_ONCE // samples)):
         rows.y = likeliest(model, rows.x, rows.y, rows.mask)
         found.append(of(model, rows.x, rows).double().cpu().numpy())
     return np.concatenate(found)
