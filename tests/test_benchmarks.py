@@ -30,6 +30,7 @@ LINES = {
     "surprise.py monitors": "",
     "synthesis.py tables": "tabular",
     "text.py ptb": "text",
+    "use_speed.py rates": "",
 }
 
 
