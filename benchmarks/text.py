@@ -210,7 +210,7 @@ def drawn_midpoints(model: Any, ends: Sequence[tuple[str, str]], seed: int) -> l
     a, b = (torch.from_numpy(model.transform(list(texts))) for texts in zip(*ends, strict=True))
     z = torch.stack([spherical(*pair, 3)[1] for pair in zip(a, b, strict=True)])
     with torch.no_grad():
-        return list(model.kind_.unpack(model.fitted_.precise().decode(z).sample(1, normal_noise(generator(seed)))[0]))
+        return list(model.kind_.unpack(model.fitted_.model.decode(z).sample(1, normal_noise(generator(seed)))[0]))
 
 
 def other_captions(o: argparse.Namespace, known: set[str]) -> list[str]:

@@ -33,6 +33,7 @@ LINES = {
     "surprise.py monitors": "",
     "synthesis.py tables": "tabular",
     "text.py ptb": "text",
+    "use_speed.py rates": "",
 }
 
 

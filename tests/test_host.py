@@ -4,6 +4,8 @@ import io
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -68,6 +70,15 @@ def test_the_state_of_the_host_is_as_before(alone, tmp_path):
     vae.score_samples(ROWS[:3], k=2)
     vk.load(tmp_path / "run")
     assert state() == before
+
+
+@pytest.mark.parametrize(("own", "policy"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(own, policy):
+    """It is said before PyTorch is loaded, since OpenMP reads it then."""
+    asked = "import os, sys, vaekit; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env={**others, **own})
+    assert done.stdout.split() == [policy, "False"]
 
 
 PARTS = [{"prior": "mixture", "posterior": "full"}, {"prior": "flow", "posterior": "iaf", "sampler": "flow"}]

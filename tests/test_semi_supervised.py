@@ -452,7 +452,7 @@ def test_the_comparison_has_the_steps_of_the_run_and_no_decoder(monkeypatch):
     monkeypatch.setattr(type(model.model_), "_judge", lambda *a: asked.append(len(a[1])) or judge(*a))
     monkeypatch.setattr(type(model.model_), "decode", lambda *a: decoded.append(1))
     some = np.flatnonzero(few(y, 4) >= 0)
-    other = alone(model, model.packed(x[some], y[some], torch.float32), lambda work: shown.append(len(work)) or work)
+    other = alone(model, model.packed(x[some], y[some]), lambda work: shown.append(len(work)) or work)
     steps = 3 * int(0.9 * len(y) / 300)
     assert (asked, decoded, shown) == ([40] * steps, [], [steps])
     assert other.score(x[some], y[some]) > model.score(x[some], y[some]) - 0.5

@@ -87,7 +87,7 @@ def integrated(vae, texts, y=None):
     x, mask = vae.kind_.pack(texts)
     given = vae.conditions_.pack(vae.conditions_.name(y), len(texts))
     with torch.no_grad():
-        log_p = vae.fitted_.precise().decode(z, given).log_prob(vae.kind_.batch(x), mask) - z.square().sum(-1) / 2
+        log_p = vae.fitted_.model.decode(z.float(), given).log_prob(vae.kind_.batch(x), mask) - z.square().sum(-1) / 2
     return dict(zip(texts, log_p.logsumexp(0).softmax(0).numpy(), strict=True))
 
 
@@ -321,7 +321,7 @@ def test_texts_without_spaces_are_judged_by_characters(tmp_path):
 
 def test_surprises_of_words_add_up_to_the_text(pairs):
     texts = np.array(["A man rides  l'été.", "Ein Hund\tläuft zu a horse", "Two kids"], dtype=object)
-    data, model = pairs.packed(texts, None), pairs.fitted_.precise()
+    data, model = pairs.packed(texts, None), pairs.fitted_.model
     x = data.x.long()
     p = model.decode(model.posterior(x, None, data.mask).mean, None)
     for text, words, log_p in zip(texts, surprises(pairs, texts, {}), p.log_prob(x, data.mask), strict=True):

@@ -7,6 +7,10 @@ Names are imported when they are first used, so that `import vaekit` and `vaekit
 """
 
 import importlib
+import os
+
+# Threads that wait for each other sleep, and do not fight with other programs for the processor. OpenMP reads this as PyTorch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,7 @@ import copy
 import inspect
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -88,23 +88,26 @@ class Fitted:
             ) from e
         return self
 
-    def precise(self, module: nn.Module | None = None) -> Any:
-        """Copy the model, or what was learned beside it, in float64: its result for a row then does not depend on the rows beside it.
-        Apple's GPUs have no float64: there it is float32."""
-        return copy.deepcopy(self.model if module is None else module).to(self.dtype).requires_grad_(False)
+    def precise(self) -> Fitted:
+        """The same with a copy of the model in float64, for what magnifies the rounding of 32 bits: densities of little noise, and
+        what is sought in many small steps. Apple's GPUs have no float64: there it stays as it is."""
+        if self.device.type == "mps":
+            return self
+        return replace(self, model=copy.deepcopy(self.model).double().requires_grad_(False))
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.float32 if self.device.type == "mps" else torch.float64
+        """The type of the numbers that the model computes with."""
+        return next(self.model.parameters()).dtype
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 
-    def pack(self, X: Any, y: Any = None, dtype: torch.dtype | None = None) -> Data:
+    def pack(self, X: Any, y: Any = None) -> Data:
         """Turn rows X, in any form of this kind of data, and their conditions into tensors, on the CPU."""
         rows = self.kind.take(X)
         if not len(rows):
             raise UserError("X has no rows: give at least one")
-        x, mask = self.kind.pack(rows, dtype or self.dtype)
+        x, mask = self.kind.pack(rows, self.dtype)
         check_reach(x, mask)
         return Data(x, mask, self.pack_conditions(y, len(x)))
 
@@ -112,17 +115,17 @@ class Fitted:
         """Conditions in any form, one for all rows or one a row -> name -> (rows, ...)."""
         return self.conditions.pack(self.conditions.name(y) if self.conditions.named else {}, rows)
 
-    def chunks(self, model: nn.Module, data: Data, samples: int = 1, most: int | None = ROWS_AT_ONCE) -> Iterator[Data]:
+    def chunks(self, data: Data, samples: int = 1, most: int = ROWS_AT_ONCE) -> Iterator[Data]:
         """Packed rows as the model sees them, on its device, in pieces that hold `samples` decoder outputs a row in memory."""
-        for rows in data.chunks(rows_at_once(model, data, samples, most=most)):
+        for rows in data.chunks(rows_at_once(self.model, data, samples, most=most)):
             rows = rows.to(self.device)
             yield Data(self.kind.batch(rows.x, fixed_uniform(), dtype=self.dtype), rows.mask, rows.y)
 
     @torch.no_grad()
     def encode(self, X: Any, y: Any = None) -> Tensor:
         """The posterior means of rows X, (N, latent_dim), on the CPU."""
-        model, data = self.precise(), self.pack(X, y)
-        return torch.cat([model.posterior(c.x, c.y, c.mask).mean.cpu() for c in self.chunks(model, data)])
+        chunks = self.chunks(self.pack(X, y))
+        return torch.cat([self.model.posterior(c.x, c.y, c.mask).mean.cpu() for c in chunks])
 
     @torch.no_grad()
     def decode(self, Z: Any, y: Any = None, *, seed: int | None = None, **writing: Any) -> Any:
@@ -131,16 +134,15 @@ class Fitted:
         Args:
             y: conditions, in any form. seed: of what is drawn. writing: see `Kind.written`.
         """
-        z = torch.as_tensor(np.asarray(Z, dtype=np.float64))
-        width, model = self.model.latent_dim, self.precise()
+        z, width = torch.as_tensor(np.asarray(Z, dtype=np.float64)).to(self.dtype), self.model.latent_dim
         if z.ndim != 2 or z.shape[1] != width:
             raise UserError(f"latent codes have shape (N, {width}), got {tuple(z.shape)}")
-        codes = Data(z.to(self.dtype), None, self.pack_conditions(y, len(z)))
+        codes = Data(z, None, self.pack_conditions(y, len(z)))
         noise = normal_noise(generator(self.seed if seed is None else seed))
         found = []
         for chunk in codes.chunks(ROWS_AT_ONCE):
             chunk = chunk.to(self.device)
-            found.append(self.kind.decoded(model.decode(chunk.x, chunk.y), noise, **writing).cpu())
+            found.append(self.kind.decoded(self.model.decode(chunk.x, chunk.y), noise, **writing).cpu())
         return self.kind.unpack(torch.cat(found))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from vaekit.distributions.base import Noise
 from vaekit.distributions.elementwise import HALF_LOG_2PI
+
+NEGLIGIBLE = -50.0  # log of a term beside the largest
 
 
 @dataclass
@@ -28,19 +31,28 @@ class Mixture:
 
     def log_prob_components(self, z: Tensor) -> Tensor:
         """log weight + log density of each component at z (..., B, d) -> (..., B, K)."""
-        # |z - loc|^2 / scale^2 multiplied out, so that no (..., B, K, d) is made; in float64, since its terms cancel.
-        z, loc, precision = z.double(), self.loc.double(), self.scale.double().pow(-2)
+        z, (factors, constants) = z.double(), self.multiplied_out
+        terms = torch.cat([z.square(), z], -1)
         with torch.autocast(z.device.type, enabled=False):
-            if self.loc.ndim == 2:
-                squares = z.square() @ precision.T - 2 * z @ (loc * precision).T
-            else:
-                squares = torch.einsum("...bd,bkd->...bk", z.square(), precision)
-                squares = squares - 2 * torch.einsum("...bd,bkd->...bk", z, loc * precision)
-        constants = (loc.square() * precision).sum(-1) + 2 * (self.scale.double().log() + HALF_LOG_2PI).sum(-1)
-        return self.log_weights - 0.5 * (squares + constants)
+            shared = self.loc.ndim == 2
+            products = terms @ factors.T if shared else torch.einsum("...bd,bkd->...bk", terms, factors)
+        return products + constants
+
+    @cached_property
+    def multiplied_out(self) -> tuple[Tensor, Tensor]:
+        """The log-density of a component as a sum over z^2 and z: factors (..., K, 2 d) and constants (..., K). So no (..., B, K, d) is
+        made. In float64, since its terms cancel."""
+        loc, scale = self.loc.double(), self.scale.double()
+        precision = scale.pow(-2)
+        constants = (0.5 * loc.square() * precision + scale.log() + HALF_LOG_2PI).sum(-1)
+        return torch.cat([-0.5 * precision, loc * precision], -1), self.log_weights - constants
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self.log_prob_components(x).logsumexp(-1).to(x)
+        parts = self.log_prob_components(x)
+        most = parts.amax(-1, keepdim=True).detach()
+        # As logsumexp, but in 32 bits, and but for terms that are too small to count: exponentials that are almost 0 take long.
+        below = (parts - most).float().clamp_min(NEGLIGIBLE)
+        return (most.squeeze(-1) + below.exp().sum(-1).log()).to(x)
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
         return self.of(self.pick(k, noise), noise)

@@ -160,9 +160,9 @@ class SemiSupervised(VAE):
     def _judged(self, X: Any) -> Tensor:
         """The classifier's outputs, (N, outputs) float64."""
         fitted = self._fitted()
-        data, model = self.packed(X, None), fitted.precise()
+        data, model = self.packed(X, None), fitted.model
         with torch.no_grad():
-            return torch.cat([model.judge(c.x, c.mask).cpu() for c in fitted.chunks(model, data)])
+            return torch.cat([model.judge(c.x, c.mask).double().cpu() for c in fitted.chunks(data)])
 
     @torch.no_grad()
     def _completed(self, data: Data) -> Tensor:

@@ -186,8 +186,8 @@ class SeriesVAE(VAE):
         self.kind_.conform(series.values)
         return series
 
-    def packed(self, X: Any, y: Any = None, dtype: torch.dtype | None = None) -> Data:
-        return self._fitted().pack(self._series(X), None, dtype)
+    def packed(self, X: Any, y: Any = None) -> Data:
+        return self._fitted().pack(self._series(X), None)
 
     def _rows(self, X: Any) -> TimeSeries:
         return self._series(X)

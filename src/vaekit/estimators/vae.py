@@ -78,7 +78,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         validation: share of the rows to hold out for choosing the best epoch.
         random_state: seed of everything random; None: a new one at each fit.
         device: where the model trains and is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps". Results
-            are NumPy arrays or tables, whatever the device. A trained model computes in float64, on Apple's GPUs in float32.
+            are NumPy arrays or tables, whatever the device.
         trainer: further fields of `vaekit.training.Training` (precision, devices, ...), as a dict.
         warm_start: `fit` continues from the fitted or loaded model: its weights, its scaling, its classes.
 
@@ -446,8 +446,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             if names:
                 self.feature_names_in_ = np.array(names, dtype=object)
 
-    def packed(self, X: Any, y: Any, dtype: torch.dtype | None = None) -> Data:
-        return self._fitted().pack(self._rows(X), self._given(y), dtype)
+    def packed(self, X: Any, y: Any) -> Data:
+        return self._fitted().pack(self._rows(X), self._given(y))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

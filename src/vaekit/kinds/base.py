@@ -291,7 +291,7 @@ class Kind:
         gappy = torch.arange(0) if packed.mask is None else (~packed.mask.flatten(1)).any(1).nonzero()[:, 0]
         if len(gappy):
             log.info("filling the gaps of %s rows", f"{len(gappy):,}")
-        model, random = fitted.precise(), generator(fitted.seed if seed is None else seed)
+        model, random = fitted.model, generator(fitted.seed if seed is None else seed)
         x = self.batch(packed.x, fixed_uniform(), dtype=fitted.dtype)
         seen = Data(x, self.open_to(packed.mask), packed.y)
         found = x.expand(draws or 1, *x.shape).clone()  # only rows with gaps cost time

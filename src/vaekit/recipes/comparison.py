@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import clone
 
 from vaekit.errors import UserError
@@ -47,9 +46,7 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
     (values,) = data.conditions.values()
     some = data[np.flatnonzero(labels.are_known(values, estimator.target_kind == "label"))]
     say("comparing with a classifier trained on the labels alone")
-    other = labels.alone(
-        estimator, estimator.packed(some.x, some.conditions, torch.float32), partial(track, what="compare")
-    )
+    other = labels.alone(estimator, estimator.packed(some.x, some.conditions), partial(track, what="compare"))
     write_tensors(path, other.model_.classifier.state_dict(), "classifier", about)
     return other
 

@@ -135,8 +135,7 @@ class RowNoise:
 
     def normal(self, k: int, rows: int, *shape: int) -> Tensor:
         """(k, rows, *shape), as `draw` asks for it."""
-        own = [torch.randn(k, *shape, generator=g, dtype=torch.float64) for g in self.generators]
-        return torch.stack(own, dim=1)
+        return torch.stack([torch.randn(k, *shape, generator=g) for g in self.generators], dim=1)
 
     def uniform(self, rows: int, *shape: int) -> Tensor:
         """(rows, *shape), as a kind asks for it."""

@@ -103,12 +103,12 @@ def between(fitted: Fitted, ends: Any, steps: int, y: Any = None, path: str | No
     chosen = path or fitted.kind.path
     if chosen not in PATHS:
         raise UserError(f"path={chosen!r} is not one of the choices{near_matches(chosen, PATHS)}")
+    fitted = fitted.precise()
     a, b = fitted.encode(ends, y)
-    model = fitted.precise()
 
     def decode_mean(z: Tensor) -> Tensor:
         given = {name: values.to(fitted.device) for name, values in fitted.pack_conditions(y, len(z)).items()}
-        return model.decode(z.to(fitted.device), given or None).mean.cpu()
+        return fitted.model.decode(z.to(fitted.device), given or None).mean.cpu()
 
     return fitted.decode(PATHS[chosen](a, b, steps, decode_mean), y, **writing)
 

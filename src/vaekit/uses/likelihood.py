@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from vaekit import evaluation
 from vaekit.fitted import Fitted
@@ -17,12 +16,13 @@ def log_likelihood(fitted: Fitted, X: Any, y: Any = None, *, k: int | None = Non
     to_batch = partial(fitted.kind.batch, dtype=fitted.dtype)
     data = fitted.pack(X, y).to(fitted.device)
     k = fitted.kind.score_samples if k is None else k
-    return evaluation.importance_weighted(fitted.precise(), data, k, to_batch=to_batch, track=track).numpy()
+    return evaluation.importance_weighted(fitted.model, data, k, to_batch=to_batch, track=track).numpy()
 
 
 def evaluate(fitted: Fitted, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> dict[str, Any]:
-    """See `vaekit.evaluation.evaluate`; in 32 bits, on the model's device."""
+    """See `vaekit.evaluation.evaluate`."""
     k = fitted.kind.iw_samples if k is None else k
-    data = fitted.pack(X, y, torch.float32).to(fitted.device)
-    results = evaluation.evaluate(fitted.model, data, k=k, to_batch=fitted.kind.batch, track=track)
+    to_batch = partial(fitted.kind.batch, dtype=fitted.dtype)
+    data = fitted.pack(X, y).to(fitted.device)
+    results = evaluation.evaluate(fitted.model, data, k=k, to_batch=to_batch, track=track)
     return results | fitted.kind.evaluate(fitted, X, y, results)

@@ -10,9 +10,9 @@
     auto              see `auto`
 
 Some scores first learn a few arrays from reference rows:
-`score = new_score("path", vae.fitted_).fit(vae.fitted_, X_reference); score(vae.fitted_, X)`. All is in float64, and a row's score
-does not depend on the rows beside it: the noise is the same for every row, or for "loglik" its own. "loglik" sums over an unknown y;
-the others take its likeliest value.
+`score = new_score("path", vae.fitted_).fit(vae.fitted_, X_reference); score(vae.fitted_, X)`. A row's score does not depend on the
+rows beside it, but for rounding: the noise is the same for every row, or for "loglik" its own. "loglik" sums over an unknown y; the others
+take its likeliest value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from vaekit.distributions import Distribution, Mixture, Normal, NormalPosterior, kl_divergence
 from vaekit.errors import UserError, near_matches
-from vaekit.evaluation.likelihood import shared_noise
+from vaekit.evaluation.likelihood import DRAWS_AT_ONCE, shared_noise
 from vaekit.fitted import Fitted
 from vaekit.settings.parts import check_options
 from vaekit.structures.marginal import likeliest
@@ -38,7 +38,9 @@ STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough t
 SAMPLES = 16  # of z where there is no closed form
 SPREAD_FLOOR = 1e-6  # of a statistic, beside its size: below it is rounding
 ROUNDING = (1 / 255) ** 2 / 12  # mean square of what is lost in rounding to bytes: less energy than that says nothing
-CACHE = 8  # densities of exemplars are looked at several times: pieces so much smaller stay in the processor's cache
+DENSITIES = (
+    1 << 19
+)  # of exemplars at a time: they are looked at several times, and so many stay in the processor's cache
 
 
 class Score:
@@ -123,8 +125,7 @@ class Regret(Score):
     def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         def regret(model: Any, x: Tensor, rows: Data) -> Tensor:
             c, mask = rows.y, rows.mask
-            with torch.no_grad():
-                start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
+            start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
             if not isinstance(start, Normal):
                 raise UserError('score "regret" needs a flat model with posterior "normal": try "path" or "loglik"')
 
@@ -140,13 +141,13 @@ class Regret(Score):
             adam = torch.optim.Adam([loc, log_scale], lr=SPEED)
             slower = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
             for step in range(STEPS):
-                loss = -elbo(Normal(1, loc, log_scale.exp()), 2, step + 1).sum()
+                with torch.enable_grad():
+                    loss = -elbo(Normal(1, loc, log_scale.exp()), 2, step + 1).sum()
                 loc.grad, log_scale.grad = torch.autograd.grad(loss, [loc, log_scale])
                 adam.step()
                 slower.step()
-            with torch.no_grad():
-                best = Normal(1, loc, log_scale.exp())
-                return (elbo(start, SAMPLES, 0) - elbo(best, SAMPLES, 0)).clamp_max(0.0)
+            best = Normal(1, loc, log_scale.exp())
+            return (elbo(start, SAMPLES, 0) - elbo(best, SAMPLES, 0)).clamp_max(0.0)
 
         return by_chunks(fitted, X, y, regret, samples=SAMPLES)
 
@@ -227,7 +228,7 @@ class Exemplars(Score):
                 raise UserError('score "exemplars" needs a flat model with posterior "normal": try "loglik"')
             return torch.stack([q.loc, q.scale.expand_as(q.loc)], dim=1)
 
-        loc, scale = by_chunks(fitted, X, y, code)[: self.most].swapaxes(0, 1)
+        loc, scale = by_chunks(fitted.precise(), X, y, code)[: self.most].swapaxes(0, 1)
         self.learned = {"loc": loc, "scale": scale}
         return self
 
@@ -239,11 +240,12 @@ class Exemplars(Score):
 
         def log_p(model: Any, x: Tensor, rows: Data) -> Tensor:
             draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
-            log_pz = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), len(x)).log_prob(draw.z)
+            mixture = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), len(x))
+            parts = draw.z.flatten(0, 1).split(max(1, DENSITIES // len(loc)))
+            log_pz = torch.cat([mixture.log_prob(z) for z in parts]).unflatten(0, draw.z.shape[:2])
             return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
 
-        densities = CACHE * len(loc) // math.prod(fitted.kind.event_shape)  # beside one decoder output
-        return by_chunks(fitted, X, y, log_p, samples=self.k * (1 + densities))
+        return by_chunks(fitted.precise(), X, y, log_p, samples=self.k)
 
 
 def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -324,15 +326,16 @@ def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.
     return fitted.kind.contributions(by_chunks(fitted, X, y, surprise, samples=k))
 
 
+@torch.no_grad()
 def by_chunks(
     fitted: Fitted, X: Any, y: Any, of: Callable[[Any, Tensor, Data], Tensor], *, samples: int = 1
 ) -> np.ndarray:
     """Compute `of(model, x, rows)`, a value per row, for all rows, in pieces that hold `samples` decoder outputs per row in
     memory. An unknown y counts as its likeliest value."""
-    model, data, found = fitted.precise(), fitted.pack(X, y), []
-    for rows in fitted.chunks(model, data, samples, most=None):
+    model, data, found = fitted.model, fitted.pack(X, y), []
+    for rows in fitted.chunks(data, samples, most=max(1, DRAWS_AT_ONCE // samples)):
         rows.y = likeliest(model, rows.x, rows.y, rows.mask)
-        found.append(of(model, rows.x, rows).cpu().numpy())
+        found.append(of(model, rows.x, rows).double().cpu().numpy())
     return np.concatenate(found)
 
 

@@ -22,7 +22,7 @@ def score_steps(
     """log p of each step of series (T, channels), in nats: for each of them (T,) float64; see `vaekit.SeriesVAE.score_samples`."""
     if by not in SCORES:
         raise UserError(f"by={by!r} is not one of the choices{near_matches(by, SCORES)}")
-    kind, model = fitted.kind, fitted.precise()
+    kind, model = fitted.kind, fitted.model
     window, channels = kind.window, kind.event_shape[0]
     values = series
     if by != "window":  # a window for each step, that ends with it

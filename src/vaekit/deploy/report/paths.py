@@ -54,12 +54,11 @@ def interpolations(report: Report) -> list[tuple[str, Any]]:
 
 def walk(report: Report, a: int, b: int, path: str) -> tuple[np.ndarray, str]:
     """The rows on the path from row a to row b, and how smooth it is, in words."""
-    fitted, steps = report.estimator.fitted_, report.kind.preview_rows
+    fitted, steps = report.estimator.fitted_.precise(), report.kind.preview_rows
     y = between(report, a, b, np.linspace(0, 1, steps))
-    model = fitted.precise()
     packed = {name: values.to(fitted.device) for name, values in fitted.pack_conditions(y, steps).items()}
     ends = torch.from_numpy(report.codes[[a, b]]).to(fitted.dtype)
-    z = PATHS[path](ends[0], ends[1], steps, lambda z: model.decode(z.to(fitted.device), packed).mean.cpu())
+    z = PATHS[path](ends[0], ends[1], steps, lambda z: fitted.model.decode(z.to(fitted.device), packed).mean.cpu())
     back = report.estimator.inverse_transform(z.double().numpy(), y)
     found = smoothness(torch.from_numpy(back.astype(float)))
     return back, f"detour {found['detour']:.2f}, evenness {found['evenness']:.2f}"

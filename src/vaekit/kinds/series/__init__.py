@@ -146,13 +146,13 @@ class Series(Kind):
     def reconstruct(self, fitted: Any, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> list[np.ndarray]:
         """Series (T, channels): of each step the mean over the windows that hold it."""
         self.written(None, **writing)  # nothing of a series is written piece by piece
-        model, found = fitted.precise(), []
+        model, found = fitted.model, []
         for values in self.take(X):
             windows = Data(*self.pack([values], fitted.dtype))
             steps = len(windows) + self.window - 1
             total, count = np.zeros((steps, values.shape[1])), np.zeros((steps, 1))
             start = 0
-            for chunk in fitted.chunks(model, windows):
+            for chunk in fitted.chunks(windows):
                 x = self.unpack(model.decode(model.posterior(chunk.x, None, chunk.mask).mean).mean)
                 for i in range(self.window):
                     total[start + i : start + i + len(x)] += x[:, i]

@@ -31,7 +31,7 @@ def fill_gaps(
     Known values are hidden in gaps of the same lengths and filled, too: the errors calibrate the spread of the draws.
     """
     kind, random = fitted.kind, generator(seed)
-    fill = partial(filled, fitted, fitted.precise())
+    fill = partial(filled, fitted, fitted.model)
     found = [fill(values, draws or GUESSES, random) for values in track(series)]
     spread = checked_spread(kind, fill, series, random)
     found = [

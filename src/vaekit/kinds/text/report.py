@@ -125,7 +125,7 @@ def surprises(
 ) -> list[list[tuple[str, float]]]:
     """Each text as (word or character, -log p of its tokens given those before and the mean code, nats), the end of the text last."""
     kind, fitted = estimator.kind_, estimator.fitted_
-    model, data = fitted.precise(), fitted.pack(texts, y).to(fitted.device)
+    model, data = fitted.model, fitted.pack(texts, y).to(fitted.device)
     x = kind.batch(data.x)
     z = model.posterior(x, data.y, data.mask).mean
     nats = -model.decode(z, data.y).log_prob_tokens(x, data.mask)
