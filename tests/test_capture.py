@@ -68,10 +68,22 @@ def test_series_are_captured():
     )
 
 
-def test_texts_say_why_they_are_not(capsys):
-    texts = ["a cat sat", "on a mat", "a dog", "ran far away"] * 20
-    history, weights, _ = trained(vae(), "never", texts)
-    other, same, notes = trained(vae(), "always", texts)
+def test_texts_are_captured_by_their_lengths():
+    texts = [
+        " ".join(["a", "cat", "sat", "on", "the", "mat", "and", "saw", "a", "dog"][: 1 + i % 9]) for i in range(200)
+    ]
+    assert_captured(vae(epochs=12), texts)
+
+
+def test_few_labels_say_why_they_are_not():
+    def make(capture):
+        return vk.SemiSupervisedVAE(
+            3, size="small", epochs=2, batch_size=32, random_state=0, trainer={"capture": capture}
+        )
+
+    labels = np.where(np.arange(200) < 40, ROWS[:, 0] > 0, -1).astype(int)
+    history, weights, _ = trained(make, "never", ROWS, labels)
+    other, same, notes = trained(make, "always", ROWS, labels)
     assert "steps were not captured" in notes
     assert "depends on the data" in notes
     assert history == other

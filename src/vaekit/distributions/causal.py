@@ -17,7 +17,6 @@ from vaekit.nets.text import END, SIZES, LanguageModel, hide_words
 from vaekit.settings.limits import Share, ShareBelow1
 
 TOKENS_AT_ONCE = 2048  # whose probabilities over the vocabulary are held at a time, where no gradient is wanted
-MULTIPLE = 128  # of tokens, which the number of them in a training step is rounded up to
 ROWS_AT_ONCE = 256  # that are written at a time: bounds the memory of their keys and values
 
 
@@ -61,24 +60,20 @@ class Sentences:
             hidden = torch.rand(before[:, 1:].shape, device=before.device) < self.word_dropout
             before = torch.cat([before[:, :1], torch.where(hidden, vocabulary, before[:, 1:])], dim=1)
         features = self.network(before, self.memory.flatten(0, -3))  # (B, S, D)
+        if (
+            torch.is_grad_enabled()
+        ):  # for all places, so that a training step is the same operations whatever texts it sees
+            weight, bias = self.network.out_weight, self.network.bias
+            every = torch.where(counted, codes, END).flatten()
+            log_p = CodeLogProb.apply(features.flatten(0, 1), weight, bias, every).view(codes.shape)
+            return torch.where(counted, log_p, 0.0).unflatten(0, batch)
         # The vocabulary is by far the widest layer: it is for the tokens that count, and not for the room behind them.
-        found = [self._log_prob(f, c) for f, c in self._pieces(features[counted], codes[counted])]
+        found = [
+            -F.cross_entropy(full_precision(self.network.logits(f)), c, reduction="none")
+            for f, c in zip(features[counted].split(TOKENS_AT_ONCE), codes[counted].split(TOKENS_AT_ONCE), strict=True)
+        ]
         log_p = torch.zeros(codes.shape, dtype=found[0].dtype, device=codes.device)
         return log_p.masked_scatter(counted, torch.cat(found)).unflatten(0, batch)
-
-    def _log_prob(self, features: Tensor, codes: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            # Of few sizes: for each that it has not seen a processor's library prepares, and keeps what it prepared.
-            more = -len(codes) % MULTIPLE
-            padded = F.pad(features, (0, 0, 0, more)), F.pad(codes, (0, more))
-            weight, bias = self.network.out_weight, self.network.bias
-            return CodeLogProb.apply(padded[0], weight, bias, padded[1])[: len(codes)]
-        return -F.cross_entropy(full_precision(self.network.logits(features)), codes, reduction="none")
-
-    @staticmethod
-    def _pieces(*tensors: Tensor) -> Any:
-        size = max(1, len(tensors[0])) if torch.is_grad_enabled() else TOKENS_AT_ONCE
-        return zip(*(t.split(size) for t in tensors), strict=True)
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
         """k draws (k, *batch, tokens); `max_length` of them, or as many as the network knows."""
@@ -187,6 +182,7 @@ class CausalLikelihood(Likelihood):
     """
 
     real_valued = False
+    any_length = True
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class Likelihood(nn.Module):
     """
 
     real_valued = True  # an affine map of x is as good a dataset: the kind may standardise
+    any_length = False  # x may be cut behind its last value that is not missing
 
     def __init__(self, event_shape: tuple[int, ...]):
         super().__init__()

@@ -6,7 +6,7 @@ only where a step does the same operations on the same memory at every call, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from inspect import isroutine
 from typing import Any
 
@@ -143,7 +143,7 @@ class Capture:
     """`step`, which is run as it is a few times and replayed from then on; or is always run as it is, where it has to be.
 
     Args:
-        step: works on tensors that stay where they are, and draws from `generator`.
+        step: works on tensors that stay where they are, and draws from `generator`. It may have several forms.
         problem: why it may not be replayed, if that is known.
 
     Attributes:
@@ -153,44 +153,47 @@ class Capture:
     def __init__(self, step: Callable[[], None], generator: torch.Generator, problem: str | None = None):
         self.step, self.generator, self.problem = step, generator, problem
         self._started = False
-        self._recorded: Recorder | None = None
-        self._replay: Callable[[], None] | None = None
+        self._recorded: dict[Hashable, Recorder] = {}
+        self._replays: dict[Hashable, Callable[[], None]] = {}
+        self._pool: Any = None  # the memory of CUDA graphs, which one at a time uses
 
-    def __call__(self) -> None:
-        """One step."""
-        if self._replay:
-            self._replay()
+    def __call__(self, form: Hashable = None) -> None:
+        """One step, of this form, such as the length of its texts."""
+        if form in self._replays:
+            self._replays[form]()
         elif self.problem or not self._started:  # the first step of all makes what the optimiser keeps
             self.step()
             self._started = True
         else:
-            self._record()
+            self._record(form)
 
-    def _record(self) -> None:
-        """Run a step and write it down. If it is as the step before, it is replayed from then on."""
-        before, self._recorded = self._recorded, Recorder()
-        with self._recorded as recorder:
+    def _record(self, form: Hashable) -> None:
+        """Run a step and write it down. If it is as the one of its form before, it is replayed from then on."""
+        with Recorder() as recorder:
             self.step()
+        before = self._recorded.pop(form, None)
         self.problem = recorder.problem or (recorder.differs(before) if before else None)
-        if before and not self.problem:
-            if self.generator.device.type == "cuda":
-                self._replay = self._graph()
-            else:
-                self._replay = recorder.replay()
-        if before or self.problem:
-            self._recorded = None
+        if self.problem:
+            self._recorded.clear()
+        elif before is None:
+            self._recorded[form] = recorder
+        elif self.generator.device.type == "cuda":
+            self._capture(form)
+        else:
+            self._replays[form] = recorder.replay()
 
-    def _graph(self) -> Callable[[], None] | None:
-        """The step as a CUDA graph. It draws what the step would draw: a replay reads the generator's seed anew."""
+    def _capture(self, form: Hashable) -> None:
+        """Make the step a CUDA graph. It draws what the step would draw: a replay reads the generator's seed anew."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, pool=self._pool):
                 self.step()
         except RuntimeError as e:
             self.problem = f"CUDA refused: {str(e).splitlines()[0]}"
-            return None
-        return graph.replay
+        else:
+            self._pool = graph.pool()
+            self._replays[form] = graph.replay
 
 
 def impure(*parts: Any) -> str | None:

@@ -47,6 +47,10 @@ class Data:
         mask = None if self.mask is None else self.mask.to(device)
         return Data(self.x.to(device), mask, {k: v.to(device) for k, v in self.y.items()})
 
+    def cut(self, length: int) -> Data:
+        """The first values of each row (N, T)."""
+        return Data(self.x[:, :length], None if self.mask is None else self.mask[:, :length], self.y)
+
     def chunks(self, size: int) -> Iterator[Data]:
         for start in range(0, len(self), size):
             yield self[start : start + size]
@@ -142,6 +146,7 @@ class RowNoise:
         return torch.stack([torch.rand(*shape, generator=g) for g in self.generators])
 
 
+STEPS = 4  # lengths of batches are multiples of this: few enough to capture a training step for each
 POOL = 50  # batches whose rows are sorted by length together: enough for little padding, few enough to stay mixed
 
 
@@ -163,9 +168,19 @@ def like_lengths(order: Tensor, lengths: Tensor, batch: int, seed: int, epoch: i
 
 
 def row_lengths(data: Data) -> Tensor:
-    """How many values of each row are not missing, (N,)."""
-    every = [(c.mask if c.mask is not None else torch.ones_like(c.x)).flatten(1).sum(1) for c in data.chunks(65536)]
-    return torch.cat(every)
+    """Up to where each row has values that are not missing, (N,)."""
+
+    def one(chunk: Data) -> Tensor:
+        there = torch.ones_like(chunk.x, dtype=torch.bool) if chunk.mask is None else chunk.mask
+        return (there.flatten(1).long() * torch.arange(1, 1 + there[0].numel(), device=there.device)).amax(1)
+
+    return torch.cat([one(chunk) for chunk in data.chunks(65536)])
+
+
+def batch_lengths(lengths: Tensor, order: Tensor, batch: int, most: int) -> list[int]:
+    """To what length the rows of each batch can be cut: one of a few, at most `most`."""
+    longest = lengths[order[: len(order) // batch * batch]].view(-1, batch).amax(1)
+    return ((longest + STEPS - 1) // STEPS * STEPS).clamp(1, most).tolist()
 
 
 def batch_seeds(batches: int, seed: int, epoch: int) -> list[int]:

@@ -30,6 +30,7 @@ from vaekit.training.data import (
     Data,
     ToBatch,
     as_is,
+    batch_lengths,
     batch_seeds,
     epoch_order,
     generator,
@@ -89,8 +90,7 @@ class Training:
     checkpoint_seconds: float = setting(30.0, "Write what --resume needs this often.")
     capture: Literal["auto", "always", "never"] = setting(
         "auto",
-        "Record a training step once and replay it. auto: if all parts are vaekit's own. always: also with your own networks, "
-        "which then have to do the same at every call.",
+        "Record a training step once and replay it. auto: with vaekit's own networks; always: also with yours.",
         DEVICES,
     )
     tensorboard: bool = setting(False, "Also log to RUN/tensorboard.")
@@ -192,6 +192,7 @@ def fit(
     mine = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
     per_epoch = len(train) // rows
     lengths = row_lengths(train) if options.like_lengths else None
+    any_length = getattr(getattr(model, "likelihood", None), "any_length", False)
     epochs = math.inf if options.minutes else options.epochs or max(options.least_epochs, math.ceil(4000 / per_epoch))
     saved = time.monotonic()
     started = saved - state.seconds
@@ -199,6 +200,7 @@ def fit(
     # What differs from step to step is in these, so that a captured step finds it where it was.
     index, done = torch.zeros(share, dtype=torch.long, device=device), torch.zeros((), device=device)
     noise = BatchNoise(torch.Generator(device), rows, mine)
+    cut: int | None = None  # the length of its rows, where they have one
 
     def progress() -> float:
         if options.minutes:
@@ -207,6 +209,8 @@ def fit(
 
     def begin(batch: int) -> None:
         """Say which batch of the epoch is next."""
+        nonlocal cut
+        cut = cuts[batch] if cuts else None
         index.copy_(order[batch * rows : (batch + 1) * rows][mine])
         noise.generator.manual_seed(seeds[batch])
         rate.fill_(options.learning_rate * schedule(progress()))
@@ -214,7 +218,7 @@ def fit(
 
     def batch() -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
         """Its x, y and mask."""
-        found = train[index]
+        found = train[index] if cut is None else train[index].cut(cut)
         x, y, mask = to_batch(found.x, noise.uniform), found.y, found.mask
         if y and options.condition_dropout:
             y = forget(y, noise.uniform(share, 1 + len(y)), options.condition_dropout)
@@ -267,11 +271,12 @@ def fit(
             order = epoch_order(len(train), options.seed, state.epoch).to(device)
             if lengths is not None:
                 order = like_lengths(order, lengths, rows, options.seed, state.epoch)
+            cuts = batch_lengths(lengths, order, rows, train.x.shape[1]) if lengths is not None and any_length else []
             seeds = batch_seeds(per_epoch, options.seed, state.epoch)
             meter.start(state.batch, state.totals)
             while state.batch < per_epoch and not (options.minutes and progress() >= 1):
                 begin(state.batch)
-                captured()
+                captured(cut)
                 state.step += 1
                 state.batch += 1
                 if not pace.is_due() and state.batch < per_epoch:
