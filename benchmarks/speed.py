@@ -168,7 +168,11 @@ def cores(threads: int) -> set[int]:
 def environment(threads: int, device: str = "cpu") -> dict[str, str]:
     """Threads, the device, and compiled bytecode as an installed package has it."""
     bytecode = Path(tempfile.gettempdir()) / "vaekit-benchmark-bytecode"
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    ours = (
+        "PYTHONDONTWRITEBYTECODE",
+        "GOMP_SPINCOUNT",
+    )  # the second is set by vaekit, and peers have their own default
+    kept = {k: v for k, v in os.environ.items() if k not in ours}
     numbers = {k: str(threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     place = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} if device == "cuda" else {"JAX_PLATFORMS": "cpu"}
     return {**kept, **numbers, **place, "PYTHONPYCACHEPREFIX": str(bytecode)}

@@ -72,13 +72,15 @@ def test_the_state_of_the_host_is_as_before(alone, tmp_path):
     assert state() == before
 
 
-@pytest.mark.parametrize(("own", "policy"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
-def test_threads_that_wait_sleep_unless_the_user_says_otherwise(own, policy):
+@pytest.mark.parametrize(
+    ("own", "count"), [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(own, count):
     """It is said before PyTorch is loaded, since OpenMP reads it then."""
-    asked = "import os, sys, vaekit; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
-    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    asked = "import os, sys, vaekit; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    others = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env={**others, **own})
-    assert done.stdout.split() == [policy, "False"]
+    assert done.stdout.split() == [count, "False"]
 
 
 PARTS = [{"prior": "mixture", "posterior": "full"}, {"prior": "flow", "posterior": "iaf", "sampler": "flow"}]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import vaekit  # isort: skip  # before PyTorch is loaded, as on the command line: it says how threads wait
+
 import torch
 from common import HIDDEN, LATENT, job, pictures, report
 from torch import Tensor, nn
 
-import vaekit
 from vaekit.nets import MLP
 
 

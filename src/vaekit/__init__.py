@@ -9,8 +9,10 @@ Names are imported when they are first used, so that `import vaekit` and `vaekit
 import importlib
 import os
 
-# Threads that wait for each other sleep, and do not fight with other programs for the processor. OpenMP reads this as PyTorch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Threads that wait for each other look for some microseconds and then sleep. By default they look on for milliseconds, and take the
+# processor from the threads that they wait for, where other programs run. OpenMP reads this as PyTorch is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 __version__ = "0.1.0"
 
