@@ -19,6 +19,7 @@ from vaekit.errors import UserError
 from vaekit.files import digest, text_digest
 from vaekit.training.data import Data, fixed_uniform, generator, rows_at_once
 from vaekit.training.devices import chosen_device
+from vaekit.training.products import inference
 
 ROWS_AT_ONCE = 1024  # at most
 MAY_CHANGE_ON_RESUME = {"epochs", "minutes", "trainer", "device"}
@@ -127,7 +128,7 @@ class Fitted:
         chunks = self.chunks(self.pack(X, y))
         return torch.cat([self.model.posterior(c.x, c.y, c.mask).mean.cpu() for c in chunks])
 
-    @torch.no_grad()
+    @inference()
     def decode(self, Z: Any, y: Any = None, *, seed: int | None = None, **writing: Any) -> Any:
         """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means, or what the kind shows in their place.
 

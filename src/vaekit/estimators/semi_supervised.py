@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ from vaekit.training import Data, Training
 from vaekit.training.data import fixed_uniform, rows_at_once
 from vaekit.uses.labels import are_known, compare_with_alone, note_words, score_predictions, unlabelled
 from vaekit.uses.temperature import temperature
+
+ROWS_JUDGED = 64  # at a time, always: 32 bits round the same row in another batch otherwise
 
 # What needs the terms of the bound alone, in which y is summed out.
 SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")
@@ -162,7 +165,9 @@ class SemiSupervised(VAE):
         fitted = self._fitted()
         data, model = self.packed(X, None), fitted.model
         with torch.no_grad():
-            return torch.cat([model.judge(c.x, c.mask).double().cpu() for c in fitted.chunks(data)])
+            every = data.filled(math.ceil(len(data) / ROWS_JUDGED) * ROWS_JUDGED)
+            judged = [model.judge(c.x, c.mask).double().cpu() for c in fitted.chunks(every, most=ROWS_JUDGED)]
+            return torch.cat(judged)[: len(data)]
 
     @torch.no_grad()
     def _completed(self, data: Data) -> Tensor:

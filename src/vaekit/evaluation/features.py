@@ -26,6 +26,7 @@ from vaekit.nets import ConvEncoder
 from vaekit.training.checkpoint import put_weights
 from vaekit.training.data import epoch_order, split
 from vaekit.training.guards import seeded
+from vaekit.training.products import inference
 
 KIND = "feature network"
 FEATURES, WIDTH = 64, 16
@@ -77,7 +78,7 @@ class FeatureNetwork(nn.Module):
             raise UserError("the pictures have missing pixels (NaN), and features need all pixels: fill them in")
         return x
 
-    @torch.no_grad()
+    @inference()
     def features(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures (N, H, W) or (N, H, W, channels), in the form that was learned from -> (N, features) float32.
 
@@ -167,7 +168,7 @@ def train_features(
         optimizer.step()
         schedule.step()
     some = x[train[epoch_order(len(train), seed, epochs)[:UNIT_ROWS]]]
-    with torch.no_grad():
+    with inference():
         network.unit.copy_(network(network.images.batch(some)).var(0, correction=0).mean().sqrt().clamp(min=1e-6))
     if len(held_out):
         shares = accuracies(network, x[held_out], [c[held_out] for c in codes])
@@ -193,7 +194,7 @@ def label_codes(labels: Mapping[str, Any], rows: int) -> tuple[dict[str, Label],
     return kinds, codes
 
 
-@torch.no_grad()
+@inference()
 def accuracies(network: FeatureNetwork, x: Tensor, codes: list[Tensor]) -> list[float | None]:
     """Share of the rows with a known label whose label is recognised, for each column."""
     chunks = [network.logits(network.images.batch(part)) for part in x.split(ROWS_AT_ONCE)]

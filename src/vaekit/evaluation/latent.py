@@ -17,13 +17,14 @@ from vaekit.distributions import Distribution, MultivariateNormal, Normal
 from vaekit.model import Draw
 from vaekit.structures.marginal import marginal
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator, rows_at_once
+from vaekit.training.products import inference
 
 ROWS = 2000  # every row's z is held against every row's posterior
 ROWS_AT_ONCE = 256
 VALUES_AT_ONCE = 1 << 22
 
 
-@torch.no_grad()
+@inference()
 def latent_health(
     model: nn.Module, data: Data, *, to_batch: ToBatch = as_is, seed: int = 0, rows: int = ROWS
 ) -> dict[str, Any]:

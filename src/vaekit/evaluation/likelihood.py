@@ -17,6 +17,7 @@ from vaekit.model import LatentModel
 from vaekit.structures import QuantisedVAE
 from vaekit.structures.marginal import marginal
 from vaekit.training.data import VALIDATION, BatchNoise, Data, RowNoise, ToBatch, as_is, generator, rows_at_once
+from vaekit.training.products import inference
 
 ROWS_AT_ONCE = 1024  # at most
 DRAWS_AT_ONCE = 8192  # of all rows together: few enough to show how far it has come
@@ -35,7 +36,7 @@ def shared_noise(seed: int = 0) -> Noise:
     return noise
 
 
-@torch.no_grad()
+@inference()
 def importance_weighted(
     model: nn.Module,
     data: Data,
@@ -68,6 +69,10 @@ def importance_weighted(
     rows = rows_at_once(model, data, at_once, most=DRAWS_AT_ONCE // at_once)
     scores = []
     for chunk in track(list(data.chunks(rows))):
+        own_rows, chunk = (
+            len(chunk),
+            chunk.filled(rows),
+        )  # of one size, so that a row's score does not depend on the others
         own = RowNoise(chunk, seed)
         x = to_batch(chunk.x, own.uniform)
         total = torch.full((len(chunk),), -math.inf, dtype=torch.float64, device=x.device)
@@ -75,11 +80,11 @@ def importance_weighted(
             some = min(SAMPLES_AT_ONCE, k - done)
             draw = marginal(model, x, chunk.y, k=some, mask=chunk.mask, noise=own.normal)
             total = torch.logaddexp(total, draw.log_weight.double().logsumexp(0))
-        scores.append(total - math.log(k))
+        scores.append(total[:own_rows] - math.log(k))
     return torch.cat(scores).cpu()
 
 
-@torch.no_grad()
+@inference()
 def evaluate(
     model: nn.Module, data: Data, *, k: int = 500, to_batch: ToBatch = as_is, seed: int = 0, track: Track = list
 ) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from vaekit.distributions import normal_noise
 from vaekit.training.data import Data, rows_at_once
+from vaekit.training.products import inference
 
 # Importance sampling needs about e^KL(p || q) candidates (Chatterjee & Diaconis 2018, arXiv 1511.01437): q may be 4.6 nats off.
 CANDIDATES = 100  # latents, or texts, tried for each row
 GUESSES = 100  # draws whose mean, or likeliest value, is the best guess: the mean is off by a tenth of their spread
 
 
-@torch.no_grad()
+@inference()
 def complete(model: nn.Module, data: Data, draws: int, generator: torch.Generator, k: int = CANDIDATES) -> Tensor:
     """Rows with gaps (mask False) -> `draws` completed rows of each, (draws, B, *event).
 

@@ -47,6 +47,10 @@ class Data:
         mask = None if self.mask is None else self.mask.to(device)
         return Data(self.x.to(device), mask, {k: v.to(device) for k, v in self.y.items()})
 
+    def filled(self, rows: int) -> Data:
+        """As many rows as these, or this many: the last one is repeated."""
+        return self if len(self) >= rows else self[torch.arange(rows, device=self.x.device).clamp_max(len(self) - 1)]
+
     def cut(self, length: int) -> Data:
         """The first values of each row (N, T)."""
         return Data(self.x[:, :length], None if self.mask is None else self.mask[:, :length], self.y)

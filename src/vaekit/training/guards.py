@@ -18,6 +18,7 @@ from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from vaekit.errors import UserError
+from vaekit.training.products import quick_products
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler, and a terminal that goes away
 _one_at_a_time = threading.RLock()
@@ -37,6 +38,7 @@ def seeded(seed: int) -> Iterator[None]:
         single_precision(),
         torch.inference_mode(False),
         torch.enable_grad(),
+        quick_products(),
     ):
         torch.manual_seed(seed)
         yield

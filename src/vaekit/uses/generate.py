@@ -15,6 +15,7 @@ from vaekit.errors import UserError, tell
 from vaekit.fitted import Fitted
 from vaekit.model import LatentModel
 from vaekit.training.data import Data, generator
+from vaekit.training.products import inference
 from vaekit.uses.samplers import features
 
 ROWS = 1024  # drawn at a time: bounds memory, and stays in the processor's cache
@@ -60,7 +61,7 @@ def sample(
     return draw(n, 0) if where is None else kind.search(n, where, conditions.named, draw, track)
 
 
-@torch.no_grad()
+@inference()
 def sample_tensors(
     model: LatentModel,
     n: int,

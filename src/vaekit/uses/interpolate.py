@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError, near_matches
 from vaekit.fitted import Fitted
+from vaekit.training.products import inference
 
 Decode = Callable[[Tensor], Tensor]
 ITERATIONS = 200  # of L-BFGS
@@ -87,7 +88,7 @@ def geodesic(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None
 
         optimizer.step(closure)  # type: ignore[arg-type]
     found = path().detach()
-    with torch.no_grad():
+    with inference():
         better = energy(decode_mean(found)) <= energy(decode_mean(line))  # False for NaN as well
     return found if better else line
 

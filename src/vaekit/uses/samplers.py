@@ -24,6 +24,7 @@ from vaekit.objectives import Objective
 from vaekit.training import Data, Training, fit, launch
 from vaekit.training.data import fixed_uniform, generator, rows_at_once
 from vaekit.training.guards import seeded
+from vaekit.training.products import inference
 
 SAMPLERS: dict[str, type[Prior]] = {"gmm": MixturePrior, "flow": FlowPrior}
 """Beside "prior", which is the model's own."""
@@ -76,7 +77,7 @@ class CodeLikelihood(Objective):
 def features(condition: nn.Module | None, y: Any, rows: int) -> Tensor | None:
     if condition is None:
         return None
-    with torch.no_grad():
+    with inference():
         return condition(y, rows)
 
 
@@ -150,7 +151,7 @@ def learn_sampler(
     return sampler
 
 
-@torch.no_grad()
+@inference()
 def gain(
     model: LatentModel, sampler: nn.Module, data: Data, encode: Callable[[Data], Distribution], seed: int
 ) -> tuple[float, float]:
@@ -167,7 +168,7 @@ def gain(
     return difference.mean().item(), difference.std().item() / math.sqrt(rows)
 
 
-@torch.no_grad()
+@inference()
 def codes_of(model: nn.Module, data: Data, encode: Callable[[Data], Distribution]) -> Data:
     """Location and scale of each row's q(z|x,y). If it is not Normal, a draw and a tiny scale."""
     out = []

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vaekit.errors import note
 from vaekit.training.data import BatchNoise, Data, fixed_uniform, generator
+from vaekit.training.products import inference
 from vaekit.uses.labels import learn_labels, untrained
 
 LEAST, ENOUGH = 20, 50  # labels to judge by, and as many as make a third classifier superfluous
@@ -63,7 +64,7 @@ def judged_by_others(estimator: Any, data: Data, half: Tensor, judged: Tensor) -
         return model.own_loss(estimator.kind_.batch(rows.x, fixed_uniform()), rows.mask, noise)
 
     learn_labels(estimator, model, loss)
-    with torch.no_grad():
+    with inference():
         return model.judge(x[judged], None if mask is None else mask[judged]).double(), y[judged]
 
 

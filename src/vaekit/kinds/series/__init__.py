@@ -18,6 +18,7 @@ from vaekit.kinds.table.columns import decimals, rounded
 from vaekit.show.write import Names, write_array, write_table
 from vaekit.sources.series import TimeSeries, read_series, to_series
 from vaekit.training.data import Data
+from vaekit.training.products import inference
 
 
 @dataclass
@@ -142,7 +143,7 @@ class Series(Kind):
             [rounded(v, step) for v, step in zip(np.moveaxis(values, -1, 0), self.step, strict=True)], axis=-1
         )
 
-    @torch.no_grad()
+    @inference()
     def reconstruct(self, fitted: Any, X: Any, y: Any = None, *, to: Any = None, **writing: Any) -> list[np.ndarray]:
         """Series (T, channels): of each step the mean over the windows that hold it."""
         self.written(None, **writing)  # nothing of a series is written piece by piece

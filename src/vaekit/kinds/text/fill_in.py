@@ -25,6 +25,7 @@ from vaekit.kinds.text import Text
 from vaekit.nets.text import END
 from vaekit.structures.resample import CANDIDATES
 from vaekit.training.data import Data, generator
+from vaekit.training.products import inference
 
 GAP = r"(?<!\w)___(?!\w)"
 NEVER = -1  # in `Pattern.after`: a code that may not come
@@ -67,7 +68,7 @@ def chosen(texts: list[str], weight: np.ndarray, draws: int | None, random: np.r
     return max(total, key=total.__getitem__)
 
 
-@torch.no_grad()
+@inference()
 def candidates(
     model: nn.Module, kind: Text, pattern: Pattern, y: Mapping[str, Tensor], k: int, random: torch.Generator
 ) -> tuple[list[str], np.ndarray]:

@@ -10,11 +10,11 @@ from difflib import SequenceMatcher
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from vaekit.conditions import Label
 from vaekit.show.report import Report
 from vaekit.show.words import have_words, pieces
+from vaekit.training.products import inference
 
 EXAMPLES, PAIRS, STEPS, CLASSES = 8, 3, 7, 8  # shown at most
 WRITTEN, TRAINING = 200, 20_000  # samples, and training texts, of the check for copies
@@ -119,7 +119,7 @@ def interpolations(estimator: Any, texts: Sequence[str]) -> list[dict[str, Any]]
     return [{"a": a, "b": b, "steps": list(estimator.interpolate(a, b, STEPS))} for a, b in pairs]
 
 
-@torch.no_grad()
+@inference()
 def surprises(
     estimator: Any, texts: np.ndarray, y: Mapping[str, Any], words: bool = True
 ) -> list[list[tuple[str, float]]]:
