@@ -35,7 +35,7 @@ from vaekit.training.data import fixed_uniform, rows_at_once
 from vaekit.uses.labels import are_known, compare_with_alone, note_words, score_predictions, unlabelled
 from vaekit.uses.temperature import temperature
 
-ROWS_JUDGED = 64  # at a time, always: 32 bits round the same row in another batch otherwise
+ROWS_JUDGED = 64  # at a time, always: another number of rows would be rounded in another way
 
 # What needs the terms of the bound alone, in which y is summed out.
 SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_target", "geco")

@@ -56,31 +56,34 @@ class Adam:
     def __init__(self, parameters: Iterable[Tensor], rate: Tensor, stopped: Tensor | None = None):
         self.parameters, self.rate, self.stopped = dict(enumerate(parameters)), rate, stopped
         self.state: dict[int, dict[str, Tensor]] = {}  # by the number of the parameter, from its first gradient on
+        self._steps = torch.zeros(
+            len(self.parameters), device=rate.device
+        )  # of each parameter: one tensor, one operation
+        self._learning: list[int] = []  # which parameters had a gradient last
+        self._one = torch.zeros_like(self._steps)  # 1 for each of these
 
     @torch.no_grad()
     def step(self) -> None:
-        learning = {i: (p, p.grad) for i, p in self.parameters.items() if p.grad is not None}
-        for i in learning.keys() - self.state.keys():
-            self._start(i)
-        kept = [self.state[i] for i in learning]
-        steps = [each["step"] for each in kept]
-        torch._foreach_add_(steps, 1)
+        learning = [i for i, p in self.parameters.items() if p.grad is not None]
+        if learning != self._learning:
+            self._learning, self._one = learning, torch.zeros_like(self._steps)
+            self._one[learning] = 1.0
+        for i in learning:
+            if i not in self.state:
+                self._start(i)
+        self._steps.add_(self._one if self.stopped is None else self._one * (1 - self.stopped))
+        parameters, kept = [self.parameters[i] for i in learning], [self.state[i] for i in learning]
         torch._fused_adam_(
-            [p for p, _ in learning.values()], [gradient for _, gradient in learning.values()],
-            [each["exp_avg"] for each in kept], [each["exp_avg_sq"] for each in kept], [], steps,
+            parameters, [p.grad for p in parameters],  # type: ignore[misc]
+            [each["exp_avg"] for each in kept], [each["exp_avg_sq"] for each in kept], [], [each["step"] for each in kept],
             lr=self.rate, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
             found_inf=self.stopped,
         )  # fmt: skip
-        if self.stopped is not None:
-            torch._foreach_sub_(steps, [self.stopped] * len(steps))
 
     def _start(self, i: int) -> None:
         parameter = self.parameters[i]
         zeros = (torch.zeros_like(parameter, memory_format=torch.preserve_format) for _ in range(2))
-        self.state[i] = {
-            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-            **dict(zip(("exp_avg", "exp_avg_sq"), zeros, strict=True)),
-        }
+        self.state[i] = {"step": self._steps[i], **dict(zip(("exp_avg", "exp_avg_sq"), zeros, strict=True))}
 
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state}
