@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 UV := $(VENV)/bin/uv
 
-.PHONY: demo test test-gpu slow lint options clean
+.PHONY: demo test test-gpu slow lint options speed clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/vaekit fit digits --condition label --size small
@@ -29,6 +29,21 @@ options: $(VENV)/installed
 	$(VENV)/bin/python -m vaekit.recipes.options > options.json
 	mv options.json src/vaekit/cli/options.json
 
+# All tables of speed: an hour on two cores. On a GPU: make speed DEVICE=cuda BATCH="128 512 4096"
+DEVICE ?= cpu
+BATCH ?= 128 512
+SUFFIX = $(if $(filter-out cpu,$(DEVICE)),--suffix=-$(DEVICE))
+speed: $(VENV)/installed-bench
+	$(VENV)/bin/python benchmarks/speed.py training --device $(DEVICE) --batch $(BATCH) $(SUFFIX)
+	$(VENV)/bin/python benchmarks/speed.py networks --device $(DEVICE) $(SUFFIX)
+	$(VENV)/bin/python benchmarks/speed.py scaling --device $(DEVICE) $(SUFFIX)
+	$(VENV)/bin/python benchmarks/speed.py start
+	$(VENV)/bin/python benchmarks/use_speed.py rates
+	$(VENV)/bin/python benchmarks/use_speed.py memory
+	$(VENV)/bin/python benchmarks/reading.py sources
+	$(VENV)/bin/python benchmarks/policy_speed.py training
+	$(VENV)/bin/python benchmarks/policy_speed.py decision
+
 clean:
 	rm -rf $(VENV)
 
@@ -46,4 +61,8 @@ $(VENV)/installed: $(UV) pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(UV) pyproject.toml constraints.txt
 	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/installed-bench: $(UV) pyproject.toml constraints.txt
+	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[bench,robots,onnx]'
 	@touch $@

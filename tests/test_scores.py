@@ -4,6 +4,7 @@ import itertools
 import shutil
 
 import numpy as np
+import pandas as pd
 import pyarrow.csv
 import pytest
 import scipy.fft
@@ -412,3 +413,18 @@ def test_linear_gaussian_is_what_it_says():
     mean = z @ truth.W.T + truth.b
     log_p = torch.stack([torch.distributions.Normal(mean, truth.sigma).log_prob(row).sum(-1) for row in x])
     torch.testing.assert_close(log_p.logsumexp(1) - np.log(len(z)), truth.log_px(x), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["rows", "table", "pictures"])
+def test_a_row_scores_the_same_to_the_bit_whatever_is_beside_it(kind, digits):
+    rows = np.random.default_rng(0).normal(size=(150, 5))
+    X = {"rows": rows, "table": pd.DataFrame(rows).astype({0: str}).rename(columns=str), "pictures": digits[0][:60]}[
+        kind
+    ]
+    if kind == "table":
+        X["0"] = np.where(rows[:, 0] > 0, "a", "b")
+    model = vk.VAE(2, size="small", epochs=1, sampler="prior", random_state=0).fit(X)
+    scores = model.score_samples(X, k=60)
+    pieces = [X[i : i + 7] for i in range(0, len(X), 7)]
+    assert np.array_equal(np.concatenate([model.score_samples(piece, k=60) for piece in pieces]), scores)
+    assert np.array_equal(model.score_samples(X[::-1], k=60)[::-1], scores)
