@@ -73,7 +73,7 @@ def test_the_state_of_the_host_is_as_before(alone, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("own", "count"), [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+    ("own", "count"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
 )
 def test_threads_that_wait_soon_sleep_unless_the_user_says_otherwise(own, count):
     """It is said before PyTorch is loaded, since OpenMP reads it then."""

@@ -12,7 +12,7 @@ import os
 # Threads that wait for each other look for some microseconds and then sleep. By default they look on for milliseconds, and take the
 # processor from the threads that they wait for, where other programs run. OpenMP reads this as PyTorch is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __version__ = "0.1.0"
 

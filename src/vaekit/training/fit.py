@@ -240,6 +240,11 @@ def fit(
     def read() -> None:
         """Wait for the device. What did its steps come to, how late is it, and is the user asking to stop?"""
         good, sums, terms = meter.read()
+        state.seconds = time.monotonic() - started
+        if fabric.world_size > 1:  # what one process knows, all of them have to act on
+            known = torch.tensor([state.seconds, float(interrupt.now), -good], dtype=torch.float64)
+            state.seconds, now, bad = fabric.all_reduce(known, reduce_op="max").tolist()
+            interrupt.now, good = bool(now), round(-bad)
         if good < state.batch:
             begin(good)
             x, y, mask = batch()
@@ -247,10 +252,6 @@ def fit(
             at = state.step - state.batch + good + 1
             raise UserError(explain_nan(model, x, y, mask, noise.normal, at, state.epoch + 1, kept))
         state.totals = dict(zip(bare.terms, sums, strict=True))
-        asked = torch.tensor([time.monotonic() - started, float(interrupt.now)])
-        if fabric.world_size > 1:
-            asked = fabric.all_reduce(asked, reduce_op="max")
-        state.seconds, interrupt.now = asked[0].item(), bool(asked[1])
         for watcher in watchers:
             watcher.step(state, progress(), dict(zip(bare.terms, terms, strict=True)))
         pace.waited()
