@@ -73,7 +73,7 @@ def importance_weighted(
     scores = []
     for chunk in track(list(data.chunks(rows))):
         given = len(chunk)
-        if few:  # pieces of one size: in another one the same row may be rounded in another way
+        if few:  # pieces of one size, in which a row is rounded nearly in the same way whatever is beside it
             chunk = chunk.filled(rows)
         own = RowNoise(chunk, seed)
         x = to_batch(chunk.x, own.uniform)
