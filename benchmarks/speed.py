@@ -328,7 +328,7 @@ if __name__ == "__main__":
     parser = arguments(__doc__, methods=PEERS, threads=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of training to measure, each time")
-    parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--batch", type=int, nargs="*", default=[128, 512], help="of the MLP; none: convolutions alone")
     parser.add_argument("--conv", action=argparse.BooleanOptionalAction, default=True, help="also convolutions")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     toy = {"rounds": 1, "seconds": 0.2, "batch": [512], "threads": [1], "conv": False}

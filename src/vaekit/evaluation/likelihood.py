@@ -21,6 +21,8 @@ from vaekit.training.products import inference
 
 ROWS_AT_ONCE = 1024  # at most
 DRAWS_AT_ONCE = 8192  # of all rows together: few enough to show how far it has come
+FILLED_DRAWS = 1024  # the same where each piece is filled up
+FEW = 256  # values of a row
 SAMPLES_AT_ONCE = 50  # the noise of each row is drawn in blocks of this many samples
 
 Track = Callable[[list[Data]], Iterable[Data]]
@@ -66,13 +68,13 @@ def importance_weighted(
     if k < 1:
         raise UserError(f"k is {k}: give at least 1")
     at_once = min(k, SAMPLES_AT_ONCE)
-    rows = rows_at_once(model, data, at_once, most=DRAWS_AT_ONCE // at_once)
+    few = data.x[0].numel() <= FEW  # a picture would wait too long for the rows that fill its piece
+    rows = rows_at_once(model, data, at_once, most=(FILLED_DRAWS if few else DRAWS_AT_ONCE) // at_once)
     scores = []
     for chunk in track(list(data.chunks(rows))):
-        own_rows, chunk = (
-            len(chunk),
-            chunk.filled(rows),
-        )  # of one size, so that a row's score does not depend on the others
+        given = len(chunk)
+        if few:  # pieces of one size, in which a row is rounded nearly in the same way whatever is beside it
+            chunk = chunk.filled(rows)
         own = RowNoise(chunk, seed)
         x = to_batch(chunk.x, own.uniform)
         total = torch.full((len(chunk),), -math.inf, dtype=torch.float64, device=x.device)
@@ -80,7 +82,7 @@ def importance_weighted(
             some = min(SAMPLES_AT_ONCE, k - done)
             draw = marginal(model, x, chunk.y, k=some, mask=chunk.mask, noise=own.normal)
             total = torch.logaddexp(total, draw.log_weight.double().logsumexp(0))
-        scores.append(total[:own_rows] - math.log(k))
+        scores.append(total[:given] - math.log(k))
     return torch.cat(scores).cpu()
 
 

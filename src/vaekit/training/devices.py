@@ -13,6 +13,11 @@ def devices() -> list[str]:
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
+def most_bits(device: torch.device) -> torch.dtype:
+    """The type of numbers to add up many of: 64 bits, where the device has them."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def chosen_device(name: str) -> torch.device:
     """The device of this name; "auto" is the first GPU where there is one, else the CPU. UserError where it is not there."""
     there = devices()

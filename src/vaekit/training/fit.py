@@ -38,7 +38,7 @@ from vaekit.training.data import (
     row_lengths,
     rows_at_once,
 )
-from vaekit.training.devices import chosen_device
+from vaekit.training.devices import chosen_device, most_bits
 from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
 from vaekit.training.meter import Meter, Pace
 
@@ -414,7 +414,7 @@ def validate(
     """ELBO, reconstruction and KL at full weight, in nats, and the objective's own score: the same noise at every call,
     whatever the processes."""
     model.eval()
-    sums = torch.zeros(4, dtype=torch.float64, device=fabric.device)
+    sums = torch.zeros(4, dtype=most_bits(fabric.device), device=fabric.device)
     for i, data in enumerate(valid.chunks(rows_at_once(model, valid, most=VALIDATION_ROWS))):
         if i % fabric.world_size == fabric.global_rank:
             noise = BatchNoise(generator(seed, VALIDATION, i), len(data), slice(None))
@@ -423,7 +423,7 @@ def validate(
             score = objective.validation(draw)
             scored = torch.zeros_like(draw.kl) if score is None else torch.ones_like(draw.kl)
             rows = -draw.log_px.mean(0), draw.kl, draw.kl if score is None else score, scored
-            sums += torch.stack([r.double().sum() for r in rows])
+            sums += torch.stack([r.to(sums).sum() for r in rows])
     reconstruction, kl, score, scored = (fabric.all_reduce(sums, reduce_op="sum") / len(valid)).tolist()
     found = {"valid_elbo": -reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
     return found, score if scored else None

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from vaekit.training.devices import most_bits
+
 WAITS = 10.0  # per second, about
 MOST = 1000  # steps between two waits
 APART = 10  # the same where several processes wait together, and so after a number of steps and not of seconds
@@ -23,6 +25,7 @@ class Meter:
     def __init__(self, device: torch.device):
         self.stopped = torch.zeros((), device=device)
         self._good = torch.zeros((), device=device)  # steps of this epoch before that one
+        self._bits = most_bits(device)
         self._sums: Tensor | None = None  # of the terms over this epoch, (terms,)
         self._last: Tensor | None = None  # the terms of the last step, (terms,)
 
@@ -30,7 +33,7 @@ class Meter:
         """Begin an epoch, or go on behind its first `steps`, over which the terms have these sums."""
         self._good.fill_(steps)
         if sums:
-            self._sums = torch.tensor([*sums.values()], dtype=torch.float64).to(self._good.device)
+            self._sums = torch.tensor([*sums.values()], dtype=self._bits).to(self._good.device)
         elif self._sums is not None:
             self._sums.zero_()
 
@@ -39,7 +42,7 @@ class Meter:
         values = torch.stack([*terms])
         if self._last is None:
             self._last = torch.zeros_like(values)
-            self._sums = torch.zeros_like(values, dtype=torch.float64) if self._sums is None else self._sums
+            self._sums = torch.zeros_like(values, dtype=self._bits) if self._sums is None else self._sums
         assert self._sums is not None
         self._last.copy_(values)
         self._sums.add_(values)
