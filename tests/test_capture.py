@@ -159,6 +159,10 @@ counts = iter(range(1000))
         (lambda: y.add_(next(counts)), "the next one"),
         (lambda: [y.add_(1) for _ in range(next(counts) % 2)], "operations, and the next one"),
         (lambda: y.add_(torch.tensor([float(next(counts))])), "another value at each step"),
+        (
+            lambda: y.copy_(torch.stack([torch.tensor(float(next(counts))) for _ in range(6)])),
+            "another value at each step",
+        ),
         (lambda: y.add_(nn.Parameter(x.sin() * x.add_(0.1)).detach()), "another value at each step"),
         (lambda: y.add_(torch.from_numpy(np.random.default_rng().random(6))), "another value at each step"),
     ],

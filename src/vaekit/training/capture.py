@@ -6,6 +6,7 @@ only where a step does the same operations on the same memory at every call, whi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable
 from inspect import isroutine
 from typing import Any
@@ -92,7 +93,7 @@ class Recorder(TorchDispatchMode):
                 return f"one step has {before.spelled(old)}, and the next one {self.spelled(new)}"
         for name, value in self.constants.items():
             if not same(value, before.constants[name]):
-                where = next(line for line in self.lines if f"{name}," in line or f"{name})" in line)
+                where = next(line for line in self.lines if name in re.findall(r"\w+", line))
                 return f"{self.spelled(where)} is given another value at each step"
         return None
 
