@@ -342,9 +342,9 @@ def test_scores_of_a_series_do_not_depend_on_its_company(trained):
     a, b = waves(150, seed=3), waves(30, seed=4)  # the second is shorter than a window
     together = trained.score_samples([a, b])
     for alone, beside in zip((a, b), together, strict=True):
-        np.testing.assert_allclose(trained.score_samples(alone), beside, rtol=1e-5)
+        np.testing.assert_allclose(trained.score_samples(alone), beside, rtol=1e-6)
     stack = np.stack([a[:100], a[50:]])
-    np.testing.assert_allclose(np.stack(trained.score_samples(stack))[1], trained.score_samples(a[50:]), rtol=1e-5)
+    np.testing.assert_allclose(np.stack(trained.score_samples(stack))[1], trained.score_samples(a[50:]), rtol=1e-6)
 
 
 def test_each_row_of_a_table_has_its_score(trained):

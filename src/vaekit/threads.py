@@ -27,7 +27,7 @@ class OnAllCores:
         if len(self.items) <= self.at_once:  # a single task needs no other thread
             yield from self._task(self.items)
             return
-        cores = os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         waiting: deque[Future[list[Any]]] = deque()
         pool = ThreadPoolExecutor(cores)
         try:

@@ -34,7 +34,8 @@ def hide_words(x: Tensor, mask: Tensor | None, vocabulary: int) -> tuple[Tensor,
 
     Returns:
         codes (B, S), HIDDEN where one is missing, and inside (B, S), False behind a text's last token; S is the length of the
-        longest of them; in training it is T, as training cuts texts itself and may not ask the device how long they are.
+        longest of them. Where gradients are taken S is T: training has cut its texts already, and does not wait for the device to
+        tell how long they are.
     """
     x = x.long()
     if mask is None:  # up to the end, which is there

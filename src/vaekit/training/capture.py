@@ -212,7 +212,8 @@ class Capture:
 
 
 def impure(*parts: Any) -> str | None:
-    """The first module or function that is somebody's own, or calls something that is; None where there is none."""
+    """Return the name of the first module or function that does not come from one of the packages `PURE`, or has a forward hook.
+    None: all of them may be captured."""
     for part in parts:
         for each in part.modules() if isinstance(part, nn.Module) else [part]:
             home = each if isroutine(each) else type(each)

@@ -150,7 +150,7 @@ class RowNoise:
         return torch.stack([torch.rand(*shape, generator=g) for g in self.generators])
 
 
-STEPS = 4  # lengths of batches are multiples of this: few enough to capture a training step for each
+LENGTHS_APART = 4  # the lengths of batches are multiples of this: few enough to capture a training step for each
 POOL = 50  # batches whose rows are sorted by length together: enough for little padding, few enough to stay mixed
 
 
@@ -182,9 +182,13 @@ def row_lengths(data: Data) -> Tensor:
 
 
 def batch_lengths(lengths: Tensor, order: Tensor, batch: int, most: int) -> list[int]:
-    """To what length the rows of each batch can be cut: one of a few, at most `most`."""
+    """To what length the rows of each batch can be cut: a multiple of `LENGTHS_APART`, at most `most`.
+
+    Args:
+        lengths: of each row (N,). order: of the rows (N,). batch: rows of a batch.
+    """
     longest = lengths[order[: len(order) // batch * batch]].view(-1, batch).amax(1)
-    return ((longest + STEPS - 1) // STEPS * STEPS).clamp(1, most).tolist()
+    return ((longest + LENGTHS_APART - 1) // LENGTHS_APART * LENGTHS_APART).clamp(1, most).tolist()
 
 
 def batch_seeds(batches: int, seed: int, epoch: int) -> list[int]:

@@ -90,7 +90,7 @@ class Training:
     checkpoint_seconds: float = setting(30.0, "Write what --resume needs this often.")
     capture: Literal["auto", "always", "never"] = setting(
         "auto",
-        "Record a training step once and replay it. auto: with vaekit's own networks; always: also with yours.",
+        "Replay recorded steps; always: your networks, too.",
         DEVICES,
     )
     tensorboard: bool = setting(False, "Also log to RUN/tensorboard.")
@@ -238,7 +238,7 @@ def fit(
             p.grad = None
 
     def read() -> None:
-        """Wait for the device. What did its steps come to, how late is it, and is the user asking to stop?"""
+        """Wait for the device. Keep what its steps came to, the time, and whether the user asks to stop."""
         good, sums, terms = meter.read()
         state.seconds = time.monotonic() - started
         if fabric.world_size > 1:  # what one process knows, all of them have to act on
@@ -328,12 +328,9 @@ def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
         return "capture is 'never'"
     if not isinstance(fabric, Alone):
         return "Lightning Fabric, which trains on several devices, runs each step itself"
-    own = impure(*parts) if options.capture == "auto" else None
-    return (
-        f"{own} is your own, and may not do the same at every call (capture 'always' says that it does)"
-        if own
-        else None
-    )
+    if options.capture == "auto" and (own := impure(*parts)):
+        return f"{own} is your own, and may not do the same at every call (capture 'always' says that it does)"
+    return None
 
 
 def launch(options: Training) -> Any:
@@ -365,8 +362,11 @@ def launch(options: Training) -> Any:
 
 
 def check_devices(options: Training) -> int:
-    """How many processes were started. UserError if Lightning would start the program again for each of these devices, or wait forever for nodes that nobody
-    started. torchrun and SLURM start all processes themselves."""
+    """Return how many processes were started.
+
+    UserError if Lightning would start the program again for each of these devices, or wait forever for nodes that nobody started.
+    torchrun and SLURM start all processes themselves.
+    """
     wanted = options.devices * options.nodes
     started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
     if wanted not in (1, started):

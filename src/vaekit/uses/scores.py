@@ -38,9 +38,8 @@ STEPS, SPEED = 100, 0.05  # of Adam on a row's own posterior: no knobs, enough t
 SAMPLES = 16  # of z where there is no closed form
 SPREAD_FLOOR = 1e-6  # of a statistic, beside its size: below it is rounding
 ROUNDING = (1 / 255) ** 2 / 12  # mean square of what is lost in rounding to bytes: less energy than that says nothing
-DENSITIES = (
-    1 << 19
-)  # of exemplars at a time: they are looked at several times, and so many stay in the processor's cache
+# Densities of exemplars that are computed at a time. They are read several times, and this many fit in the processor's cache.
+DENSITIES = 1 << 19
 
 
 class Score:
