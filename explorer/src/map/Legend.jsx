@@ -1,0 +1,35 @@
+// What the colours of the points and the tint of the ground mean.
+
+import { ramp, hex } from "../look.js";
+import { short } from "../conditions.js";
+
+const MOST = 24; // classes that are listed
+
+export function Legend({ session, colours: { about, colours } }) {
+  const { model, layout } = session;
+  const { rows, of } = model.map;
+  const scale = Array.from({ length: 9 }, (_, i) => hex(ramp(i / 8))).join(",");
+  return (
+    <div class="legend">
+      {about?.kind === "label" && (
+        <ul aria-label={`Colours of ${about.name}`}>
+          {about.classes.slice(0, MOST).map((c, i) => <li key={i}><i style={{ background: colours[i] }} />{String(c)}</li>)}
+          {about.classes.length > MOST && <li class="quiet">and {about.classes.length - MOST} more</li>}
+        </ul>
+      )}
+      {about?.kind === "number" && (
+        <div class="scale"><span>{short(about.low)}</span><i style={{ background: `linear-gradient(90deg,${scale})` }} /><span>{short(about.high)}</span></div>
+      )}
+      {layout.trust && (
+        <div class="scale trust-scale">
+          <span>bare: unlike any {model.row} seen</span><i /><span>tinted: as normal as those seen</span>
+        </div>
+      )}
+      <p class="quiet">
+        {of > rows ? `${rows.toLocaleString("en")} of ${of.toLocaleString("en")} ${model.noun} are on the map. ` : `${rows.toLocaleString("en")} ${model.noun}. `}
+        {layout.trust && "The tint is of the map's middle plane, with the conditions that the page starts with. "}
+        {!layout.linear && "This map is bent: a place stands for the codes near it."}
+      </p>
+    </div>
+  );
+}
