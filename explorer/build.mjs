@@ -33,7 +33,8 @@ function licences() {
     const folder = join(HERE, "node_modules", name);
     const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     const file = readdirSync(folder).sort().find((f) => /^licen[cs]e/i.test(f));
-    const text = file ? readFileSync(join(folder, file), "utf8").replaceAll("\r\n", "\n").trim() : `Licence: ${license}`;
+    // A package that comes without the text of its licence has it beside this file.
+    const text = readFileSync(file ? join(folder, file) : join(HERE, "licences", `${name}.txt`), "utf8").replaceAll("\r\n", "\n").trim();
     return `${name} ${version} (${license})\n\n${text}\n`;
   });
   return parts.join(`\n${"-".repeat(80)}\n\n`);

@@ -1,4 +1,4 @@
-// The map of the codes. Three canvases lie over one another: the ground, the points, and what moves.
+// The map of the codes. Four canvases lie over one another: the ground, the points, their pictures, and what moves with the hand.
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { usePart } from "../use-part.js";
@@ -7,16 +7,17 @@ import { View, extentOf } from "./view.js";
 import { coloursOf } from "./colours.js";
 import { fastPoints, hasWebGL, plainPoints } from "./points.js";
 import { drawGround, groundImage } from "./ground.js";
-import { drawOver, makeThumbs } from "./over.js";
+import { drawMoving, drawRows, makeThumbs } from "./over.js";
 import { gestures, rowsInside } from "./gestures.js";
 import { Legend } from "./Legend.jsx";
 import { Tools } from "./Tools.jsx";
 
-export function LatentMap({ session }) {
+export function LatentMap({ session, rows }) {
   const box = useRef();
-  const [ground, points, over] = [useRef(), useRef(), useRef()];
+  const [ground, points, pictures, moving] = [useRef(), useRef(), useRef(), useRef()];
   const [colour, tool, theme] = [(s) => s.colour, (s) => s.tool, (s) => s.theme].map((pick) => usePart(session, pick));
   usePart(session, (s) => s.layout);
+  const selected = usePart(session, (s) => s.selected);
   const view = useMemo(() => new View(), []);
   const thumbs = useMemo(() => makeThumbs(session), []);
   const [fast] = useState(hasWebGL);
@@ -30,11 +31,12 @@ export function LatentMap({ session }) {
   inner.current.image = image;
   inner.current.layout = layout;
 
-  const drawMoving = () => drawOver(sharp(over.current, view.width, view.height), session, view, { thumbs, lasso: inner.current.lasso });
+  const redraw = () => drawMoving(sharp(moving.current, view.width, view.height), session, view, inner.current.lasso);
   const drawAll = () => {
     drawGround(sharp(ground.current, view.width, view.height), inner.current.image, inner.current.layout.extent, view);
     inner.current.points?.draw(view);
-    drawMoving();
+    drawRows(sharp(pictures.current, view.width, view.height), session, view, thumbs);
+    redraw();
   };
   const soon = () => {
     inner.current.frame ??= requestAnimationFrame(() => {
@@ -77,8 +79,8 @@ export function LatentMap({ session }) {
   useEffect(() => {
     inner.current.points.set(layout.points, colours, extent, view).then(soon, (e) => session.say(e.message));
   }, [layout, colours]);
-  useLayoutEffect(() => session.listen(() => drawMoving()), []);
-  useLayoutEffect(soon, [image]);
+  useLayoutEffect(() => session.listen(redraw), []);
+  useLayoutEffect(soon, [image, selected]);
 
   const label = `Map of ${session.codes.length} codes, ${layout.name}. Arrow keys move the cross, Enter pins it, N pins the nearest ${session.model.row}, plus and minus zoom.`;
   return (
@@ -87,7 +89,9 @@ export function LatentMap({ session }) {
       <div ref={box} class={`map ${tool}`} tabindex="0" role="application" aria-roledescription="map" aria-label={label} data-map>
         <canvas ref={ground} aria-hidden="true" />
         <canvas ref={points} aria-hidden="true" />
-        <canvas ref={over} aria-hidden="true" />
+        <canvas ref={pictures} aria-hidden="true" />
+        <canvas ref={moving} aria-hidden="true" />
+        <Peek session={session} paint={rows.paint} />
         {layout.axes && <span class="axis across">{layout.axes[0]}</span>}
         {layout.axes && <span class="axis up">{layout.axes[1]}</span>}
       </div>
@@ -95,6 +99,18 @@ export function LatentMap({ session }) {
       {!fast && <p class="quiet">This browser has no WebGL, so the map is drawn without the graphics card. It may be slower.</p>}
     </section>
   );
+}
+
+// On a phone, what a finger decodes is shown in a corner of the map, away from the hand; the row in full is further below.
+function Peek({ session, paint }) {
+  const ref = useRef();
+  const live = usePart(session, (s) => s.live);
+  const shown = usePart(session, (s) => s.shown);
+  useLayoutEffect(() => {
+    if (live && shown && ref.current.offsetParent) paint(ref.current, shown.x, shown.bins);
+  }, [live, shown]);
+  const middle = live && shown ? (session.layout.extent?.[0] + session.layout.extent?.[1]) / 2 : 0;
+  return <canvas ref={ref} class={`peek ${live?.u < middle ? "right" : "left"} pixels`} hidden={!live} aria-hidden="true" />;
 }
 
 function rowsInView({ layout: { points } }, view) {

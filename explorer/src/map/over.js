@@ -1,4 +1,5 @@
-// What lies over the points: small pictures where there is room, chosen rows, the anchors and their way, and the cross.
+// What lies over the points: small pictures where there is room and chosen rows (which move with the map), and the anchors,
+// their way, the pin and the cross (which move with the hand).
 
 import { look } from "../look.js";
 
@@ -6,19 +7,20 @@ const THUMB = 34; // pixels of a side of a small picture on the map
 const LARGE = 1.7; // zoom from which small pictures appear
 const SELECTED = 20000; // rows that are ringed
 
-export function drawOver(context, session, view, { thumbs, lasso }) {
+export function drawRows(context, session, view, thumbs) {
+  const { state: { selected }, layout: { points } } = session;
+  if (view.zoom > LARGE) drawThumbs(context, session, view, thumbs);
+  context.strokeStyle = look().ink;
+  context.lineWidth = 1;
+  for (const row of selected?.slice(0, SELECTED) ?? []) {
+    const [x, y] = view.toScreen(points[2 * row], points[2 * row + 1]);
+    if (x >= 0 && y >= 0 && x <= view.width && y <= view.height) context.strokeRect(x - 3, y - 3, 6, 6);
+  }
+}
+
+export function drawMoving(context, session, view, lasso) {
   const { state, layout } = session;
   const colours = look();
-  if (view.zoom > LARGE) drawThumbs(context, session, view, thumbs);
-  if (state.selected) {
-    context.strokeStyle = colours.ink;
-    context.lineWidth = 1;
-    for (const row of state.selected.slice(0, SELECTED)) {
-      const [x, y] = view.toScreen(layout.points[2 * row], layout.points[2 * row + 1]);
-      if (x < 0 || y < 0 || x > view.width || y > view.height) continue;
-      context.strokeRect(x - 3, y - 3, 6, 6);
-    }
-  }
   if (state.a && state.b) {
     context.strokeStyle = colours.ink;
     context.lineWidth = 1.5;
@@ -52,14 +54,15 @@ export function pinnedPlace({ layout, state }) {
   return layout.place(z);
 }
 
-// At most one small picture in each cell of a grid that is fixed to the map, so that they do not jump as it moves.
+// The first rows have their pictures; one that would lie over another is left out. Which comes first is decided at
+// whole steps of the zoom on a grid that is fixed to the map, so that pictures do not jump as it moves.
 function drawThumbs(context, session, view, thumbs) {
   const { points } = session.layout;
   const texts = thumbs.length ? null : session.model.map.texts;
   const many = Math.min(thumbs.length || texts?.length || 0, points.length / 2);
-  const [wide, high] = texts ? [110, 22] : [THUMB + 8, THUMB + 8];
-  const level = 2 ** Math.floor(Math.log2(view.scale)); // cells halve as the zoom doubles
-  const taken = new Set();
+  const [wide, high] = texts ? [120, 24] : [THUMB + 8, THUMB + 8];
+  const level = 2 ** Math.floor(Math.log2(view.scale));
+  const cells = new Map();
   context.globalAlpha = Math.min(1, (view.zoom - LARGE) / 0.4);
   context.imageSmoothingEnabled = false;
   context.font = `10px ${look().font}`;
@@ -67,9 +70,9 @@ function drawThumbs(context, session, view, thumbs) {
     const [u, v] = [points[2 * row], points[2 * row + 1]];
     const [x, y] = view.toScreen(u, v);
     if (x < -wide || y < -high || x > view.width + wide || y > view.height + high) continue;
-    const cell = `${Math.floor((u * level) / wide)},${Math.floor((v * level) / high)}`;
-    if (taken.has(cell)) continue;
-    taken.add(cell);
+    const [p, q] = [(u * level) / wide, (v * level) / high];
+    if (crowded(cells, p, q)) continue;
+    cells.set(`${Math.floor(p)},${Math.floor(q)}`, [p, q]);
     if (texts) label(context, x, y, texts[row]);
     else {
       const { width, height } = thumbs[row];
@@ -81,6 +84,17 @@ function drawThumbs(context, session, view, thumbs) {
     }
   }
   context.globalAlpha = 1;
+}
+
+// Is there a picture less than a cell away? It can only lie in this cell or in the eight around it.
+function crowded(cells, p, q) {
+  for (let i = Math.floor(p) - 1; i <= Math.floor(p) + 1; i++) {
+    for (let j = Math.floor(q) - 1; j <= Math.floor(q) + 1; j++) {
+      const other = cells.get(`${i},${j}`);
+      if (other && Math.abs(other[0] - p) < 1 && Math.abs(other[1] - q) < 1) return true;
+    }
+  }
+  return false;
 }
 
 function label(context, x, y, text) {

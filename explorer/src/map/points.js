@@ -24,7 +24,7 @@ export function fastPoints(canvas) {
     async set(points, { which, colours }, whole, view) {
       plot ??= createScatterplot({
         canvas, width: view.width, height: view.height, cameraIsFixed: true, backgroundColor: [0, 0, 0, 0],
-        pointScaleMode: "constant", keyMap: {}, lassoOnLongPress: false, showReticle: false, aspectRatio: 1,
+        pointScaleMode: "constant", lassoOnLongPress: false, showReticle: false, aspectRatio: 1,
       });
       size = [view.width, view.height];
       extent = whole;

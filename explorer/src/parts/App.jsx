@@ -16,7 +16,7 @@ export function App({ session, view }) {
       <Message session={session} />
       <main>
         <div class="column wide">
-          <LatentMap session={session} />
+          <LatentMap session={session} rows={view} />
           <Directions session={session} view={view} />
         </div>
         <div class="column">
