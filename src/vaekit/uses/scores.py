@@ -49,13 +49,16 @@ class Score:
         name: in `SCORES`.
         learns: whether it has to see reference rows first. of_training: whether these are rows that the model was trained on.
         most: it learns from at most this many.
+        samples: decoder outputs per row that it holds at a time. precise: whether it magnifies the rounding of 32 bits.
         learned: what it has learned from them, by name.
     """
 
     name: ClassVar[str]
     learns: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
+    precise: ClassVar[bool] = False
     most: int = 10_000
+    samples: int = 1
 
     def __init__(self) -> None:
         self.learned: dict[str, np.ndarray] = {}
@@ -66,6 +69,13 @@ class Score:
 
     def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         """Rows X (N, ...) in the user's own form -> (N,) float64: high is normal."""
+        if self.learns and not self.learned:
+            which = "training" if self.of_training else "reference"
+            raise UserError(f'score "{self.name}" has to be fitted to {which} rows first')
+        return by_chunks(fitted.precise() if self.precise else fitted, X, y, self.of, samples=self.samples)
+
+    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+        """The same of rows as the model sees them, x (B, *event), with the mask and y of `rows`: (B,)."""
         raise NotImplementedError
 
 
@@ -87,27 +97,22 @@ class Reconstruction(Score):
 
     name = "reconstruction"
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        def log_px(model: Any, x: Tensor, rows: Data) -> Tensor:
-            z = model.posterior(x, rows.y, rows.mask).mean
-            return model.decode(z[None], rows.y).log_prob(x, rows.mask)[0]
-
-        return by_chunks(fitted, X, y, log_px)
+    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+        z = model.posterior(x, rows.y, rows.mask).mean
+        return model.decode(z[None], rows.y).log_prob(x, rows.mask)[0]
 
 
 class KL(Score):
     """-KL(q(z|x,y) || p(z|y)) in nats, in closed form where there is one."""
 
     name = "kl"
+    samples = SAMPLES
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        def kl(model: Any, x: Tensor, rows: Data) -> Tensor:
-            q, p = model.posterior(x, rows.y, rows.mask), model.prior(rows.y, len(x))
-            if (analytic := kl_divergence(q, p)) is not None:
-                return -analytic
-            return -model.draw(x, rows.y, k=SAMPLES, mask=rows.mask, noise=shared_noise()).kl
-
-        return by_chunks(fitted, X, y, kl, samples=SAMPLES)
+    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+        q, p = model.posterior(x, rows.y, rows.mask), model.prior(rows.y, x.shape[0])
+        if (analytic := kl_divergence(q, p)) is not None:
+            return -analytic
+        return -model.draw(x, rows.y, k=SAMPLES, mask=rows.mask, noise=shared_noise()).kl
 
 
 class Regret(Score):
@@ -120,35 +125,33 @@ class Regret(Score):
     """
 
     name = "regret"
+    samples = SAMPLES
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        def regret(model: Any, x: Tensor, rows: Data) -> Tensor:
-            c, mask = rows.y, rows.mask
-            start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
-            if not isinstance(start, Normal):
-                raise UserError('score "regret" needs a flat model with posterior "normal": try "path" or "loglik"')
+    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+        c, mask = rows.y, rows.mask
+        start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
+        if not isinstance(start, Normal):
+            raise UserError('score "regret" needs a flat model with posterior "normal": try "path" or "loglik"')
 
-            def elbo(q: Normal, k: int, seed: int) -> Tensor:
-                half = shared_noise(seed)(k // 2, *q.loc.shape).to(q.loc)
-                half = half / half.square().mean(0).sqrt()
-                z = q.loc + q.scale * torch.cat([half, -half])
-                kl = kl_divergence(q, prior)
-                kl = (q.log_prob(z) - prior.log_prob(z)).mean(0) if kl is None else kl
-                return model.decode(z, c).log_prob(x, mask).mean(0) - kl
+        def elbo(q: Normal, k: int, seed: int) -> Tensor:
+            half = shared_noise(seed)(k // 2, *q.loc.shape).to(q.loc)
+            half = half / half.square().mean(0).sqrt()
+            z = q.loc + q.scale * torch.cat([half, -half])
+            kl = kl_divergence(q, prior)
+            kl = (q.log_prob(z) - prior.log_prob(z)).mean(0) if kl is None else kl
+            return model.decode(z, c).log_prob(x, mask).mean(0) - kl
 
-            loc, log_scale = start.loc.clone().requires_grad_(), start.scale.log().requires_grad_()
-            adam = torch.optim.Adam([loc, log_scale], lr=SPEED)
-            slower = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
-            for step in range(STEPS):
-                with torch.enable_grad():
-                    loss = -elbo(Normal(1, loc, log_scale.exp()), 2, step + 1).sum()
-                loc.grad, log_scale.grad = torch.autograd.grad(loss, [loc, log_scale])
-                adam.step()
-                slower.step()
-            best = Normal(1, loc, log_scale.exp())
-            return (elbo(start, SAMPLES, 0) - elbo(best, SAMPLES, 0)).clamp_max(0.0)
-
-        return by_chunks(fitted, X, y, regret, samples=SAMPLES)
+        loc, log_scale = start.loc.clone().requires_grad_(), start.scale.log().requires_grad_()
+        adam = torch.optim.Adam([loc, log_scale], lr=SPEED)
+        slower = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
+        for step in range(STEPS):
+            with torch.enable_grad():
+                loss = -elbo(Normal(1, loc, log_scale.exp()), 2, step + 1).sum()
+            loc.grad, log_scale.grad = torch.autograd.grad(loss, [loc, log_scale])
+            adam.step()
+            slower.step()
+        best = Normal(1, loc, log_scale.exp())
+        return (elbo(start, SAMPLES, 0) - elbo(best, SAMPLES, 0)).clamp_max(0.0)
 
 
 class Path(Score):
@@ -162,13 +165,14 @@ class Path(Score):
 
     name = "path"
     learns = True
+    samples = SAMPLES
 
     def __init__(self, *, octaves: bool = True) -> None:
         super().__init__()
         self.octaves = octaves
 
     def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Path:
-        statistics = self._statistics(fitted, X, y)
+        statistics = by_chunks(fitted, X, y, self.statistics, samples=SAMPLES)
         if len(statistics) < 2:
             raise UserError(
                 f'score "path" learns from reference rows, but got {len(statistics)}: give at least 2, better some hundred'
@@ -176,24 +180,19 @@ class Path(Score):
         self.learned = gaussian(statistics)
         return self
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        if not self.learned:
-            raise UserError('score "path" has to be fitted to reference rows first')
-        return -0.5 * distance(self._statistics(fitted, X, y), self.learned)
+    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+        return -0.5 * distance(self.statistics(model, x, rows), self.learned)
 
-    def _statistics(self, fitted: Fitted, X: Any, y: Any) -> np.ndarray:
-        octaves = self.octaves and len(fitted.kind.event_shape) == 3  # channels, height and width
-
-        def statistics(model: Any, x: Tensor, rows: Data) -> Tensor:
-            if not x.is_floating_point():
-                raise UserError('score "path" needs rows that are numbers, not tokens: try "loglik"')
-            q = model.posterior(x, rows.y, rows.mask)
-            rebuilt = model.decode(q.mean[None], rows.y).mean[0]
-            left = x - rebuilt if rows.mask is None else torch.where(rows.mask, x - rebuilt, 0.0)
-            sizes = [t.flatten(1).norm(dim=1)[:, None] for t in (left, q.mean, spread(q))]
-            return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
-
-        return by_chunks(fitted, X, y, statistics, samples=SAMPLES)
+    def statistics(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+        """Of rows as the model sees them, (B, statistics)."""
+        if not x.is_floating_point():
+            raise UserError('score "path" needs rows that are numbers, not tokens: try "loglik"')
+        q = model.posterior(x, rows.y, rows.mask)
+        rebuilt = model.decode(q.mean[None], rows.y).mean[0]
+        left = x - rebuilt if rows.mask is None else torch.where(rows.mask, x - rebuilt, 0.0)
+        sizes = [t.flatten(1).norm(dim=1)[:, None] for t in (left, q.mean, spread(q))]
+        octaves = self.octaves and x.ndim == 4  # rows, channels, height and width
+        return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
 
 
 class Exemplars(Score):
@@ -210,11 +209,11 @@ class Exemplars(Score):
     """
 
     name = "exemplars"
-    learns = of_training = True
+    learns = of_training = precise = True
 
     def __init__(self, *, k: int = 8, most: int = 2000) -> None:
         super().__init__()
-        self.k, self.most = k, most
+        self.k, self.most, self.samples = k, most, k
 
     def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Exemplars:
         """Learn from the training rows X (N, ...), in random order."""
@@ -231,20 +230,14 @@ class Exemplars(Score):
         self.learned = {"loc": loc, "scale": scale}
         return self
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        if not self.learned:
-            raise UserError('score "exemplars" has to be fitted to training rows first')
+    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
         loc, scale = (torch.from_numpy(self.learned[name]) for name in ("loc", "scale"))
         weights = torch.full((len(loc),), -math.log(len(loc)), dtype=torch.float64)
-
-        def log_p(model: Any, x: Tensor, rows: Data) -> Tensor:
-            draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
-            mixture = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), len(x))
-            parts = draw.z.flatten(0, 1).split(max(1, DENSITIES // len(loc)))
-            log_pz = torch.cat([mixture.log_prob(z) for z in parts]).unflatten(0, draw.z.shape[:2])
-            return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
-
-        return by_chunks(fitted.precise(), X, y, log_p, samples=self.k)
+        draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
+        mixture = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), x.shape[0])
+        parts = draw.z.flatten(0, 1).split(max(1, DENSITIES // len(loc)))
+        log_pz = torch.cat([mixture.log_prob(z) for z in parts]).unflatten(0, draw.z.shape[:2])
+        return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
 
 
 def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -256,10 +249,14 @@ def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
     return {"mean": mean, "scale": scale, "correlation": (off.T @ off + np.eye(len(mean))) / (len(rows) + 1)}
 
 
-def distance(rows: np.ndarray, learned: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The squared Mahalanobis distance of each row (N, d) from what `gaussian` has learned: (N,)."""
-    off = (rows - learned["mean"]) / learned["scale"]
-    return np.einsum("ni,ij,nj->n", off, np.linalg.inv(learned["correlation"]), off)
+def distance(rows: Tensor, learned: Mapping[str, np.ndarray]) -> Tensor:
+    """The squared Mahalanobis distance of each row (N, d) from what `gaussian` has learned: (N,) float64."""
+    mean, scale, inverse = (
+        torch.from_numpy(each).to(rows.device)
+        for each in (learned["mean"], learned["scale"], np.linalg.inv(learned["correlation"]))
+    )
+    off = (rows.double() - mean) / scale
+    return ((off @ inverse) * off).sum(1)
 
 
 def log_octaves(pictures: Tensor) -> Tensor:
