@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.distributions import Distribution, Mixture, Normal, NormalPosterior, kl_divergence
+from vaekit.distributions import Distribution, Mixture, Noise, Normal, NormalPosterior, kl_divergence
 from vaekit.errors import UserError, near_matches
 from vaekit.evaluation.likelihood import DRAWS_AT_ONCE, shared_noise
 from vaekit.fitted import Fitted
@@ -49,7 +50,7 @@ class Score:
         name: in `SCORES`.
         learns: whether it has to see reference rows first. of_training: whether these are rows that the model was trained on.
         most: it learns from at most this many.
-        samples: decoder outputs per row that it holds at a time. precise: whether it magnifies the rounding of 32 bits.
+        random: names of what it draws anew for each row. samples: decoder outputs per row that it holds at a time. precise: whether it magnifies the rounding of 32 bits.
         learned: what it has learned from them, by name.
     """
 
@@ -57,6 +58,7 @@ class Score:
     learns: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
     precise: ClassVar[bool] = False
+    random: ClassVar[tuple[str, ...]] = ()
     most: int = 10_000
     samples: int = 1
 
@@ -74,8 +76,8 @@ class Score:
             raise UserError(f'score "{self.name}" has to be fitted to {which} rows first')
         return by_chunks(fitted.precise() if self.precise else fitted, X, y, self.of, samples=self.samples)
 
-    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
-        """The same of rows as the model sees them, x (B, *event), with the mask and y of `rows`: (B,)."""
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
+        """The same of rows as the model sees them, x (B, *event), with the mask and y of `rows`: (B,). noise: for a score with `random`."""
         raise NotImplementedError
 
 
@@ -83,6 +85,7 @@ class LogLikelihood(Score):
     """log p(x|y) in nats by `k` importance samples (Burda et al. 2016, arXiv 1509.00519)."""
 
     name = "loglik"
+    random = ("noise",)
 
     def __init__(self, *, k: int | None = None) -> None:
         super().__init__()
@@ -91,13 +94,19 @@ class LogLikelihood(Score):
     def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         return log_likelihood(fitted, X, y, k=self.k)
 
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
+        """Where all of y is known."""
+        assert self.k and noise
+        draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=noise)
+        return draw.log_weight.double().logsumexp(0) - math.log(self.k)
+
 
 class Reconstruction(Score):
     """log p(x|z,y) in nats at z the posterior's mean."""
 
     name = "reconstruction"
 
-    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         z = model.posterior(x, rows.y, rows.mask).mean
         return model.decode(z[None], rows.y).log_prob(x, rows.mask)[0]
 
@@ -108,7 +117,7 @@ class KL(Score):
     name = "kl"
     samples = SAMPLES
 
-    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         q, p = model.posterior(x, rows.y, rows.mask), model.prior(rows.y, x.shape[0])
         if (analytic := kl_divergence(q, p)) is not None:
             return -analytic
@@ -127,7 +136,7 @@ class Regret(Score):
     name = "regret"
     samples = SAMPLES
 
-    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         c, mask = rows.y, rows.mask
         start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
         if not isinstance(start, Normal):
@@ -180,7 +189,7 @@ class Path(Score):
         self.learned = gaussian(statistics)
         return self
 
-    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         return -0.5 * distance(self.statistics(model, x, rows), self.learned)
 
     def statistics(self, model: Any, x: Tensor, rows: Data) -> Tensor:
@@ -230,12 +239,13 @@ class Exemplars(Score):
         self.learned = {"loc": loc, "scale": scale}
         return self
 
-    def of(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         loc, scale = (torch.from_numpy(self.learned[name]) for name in ("loc", "scale"))
         weights = torch.full((len(loc),), -math.log(len(loc)), dtype=torch.float64)
         draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
         mixture = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), x.shape[0])
-        parts = draw.z.flatten(0, 1).split(max(1, DENSITIES // len(loc)))
+        z = draw.z.flatten(0, 1)
+        parts = [z] if torch.compiler.is_compiling() else z.split(max(1, DENSITIES // len(loc)))  # a graph has no loops
         log_pz = torch.cat([mixture.log_prob(z) for z in parts]).unflatten(0, draw.z.shape[:2])
         return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
 
@@ -270,11 +280,11 @@ def log_octaves(pictures: Tensor) -> Tensor:
         torch.from_numpy(dct(np.eye(n), axis=0, norm="ortho")).to(pictures) for n in pictures.shape[1:]
     )
     waves = torch.einsum("dc,bchw->bdhw", channels, height @ pictures @ width.T).square()
-    across, along = (torch.arange(n, dtype=torch.float64) / n for n in pictures.shape[2:])
-    frequency = torch.maximum(across[:, None], along[None])  # 1: a wave of two pixels
+    across, along = (np.arange(n) / n for n in pictures.shape[2:])
+    frequency = np.maximum(across[:, None], along[None])  # 1: a wave of two pixels
     lowest = 0.5 / max(pictures.shape[2:])
-    octave = (frequency.clamp_min(lowest) / lowest).log2().add(1e-9).floor().to(pictures)
-    energy = [waves[..., octave == i].mean(-1) for i in octave.unique()]
+    octave = np.floor(np.log2(np.maximum(frequency, lowest) / lowest) + 1e-9)
+    energy = [waves[..., torch.from_numpy(octave == i).to(waves.device)].mean(-1) for i in np.unique(octave)]
     return (torch.stack(energy, dim=-1) + ROUNDING).log().flatten(1)
 
 
@@ -313,13 +323,16 @@ def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.
     if not fitted.kind.numeric and not fitted.kind.value_names:
         raise UserError(f"{fitted.kind.noun} have no columns, and so no contributions")
 
-    def surprise(model: Any, x: Tensor, rows: Data) -> Tensor:
-        draw = model.draw(x, rows.y, k=k, mask=rows.mask, noise=shared_noise())
-        weights = draw.log_weight.softmax(0)
-        surprise = -torch.einsum("kb,kb...->b...", weights, draw.likelihood.log_prob_elements(x))
-        return surprise if rows.mask is None else torch.where(rows.mask, surprise, 0.0)
+    of = partial(surprise, k=k)
+    return fitted.kind.contributions(by_chunks(fitted, X, y, of, samples=k))
 
-    return fitted.kind.contributions(by_chunks(fitted, X, y, surprise, samples=k))
+
+def surprise(model: Any, x: Tensor, rows: Data, k: int = 100) -> Tensor:
+    """-E[log p(x_j|z,y)] of each value of rows as the model sees them, (B, *event): nats, 0 for a missing value."""
+    draw = model.draw(x, rows.y, k=k, mask=rows.mask, noise=shared_noise())
+    weights = draw.log_weight.softmax(0)
+    found = -torch.einsum("kb,kb...->b...", weights, draw.likelihood.log_prob_elements(x))
+    return found if rows.mask is None else torch.where(rows.mask, found, 0.0)
 
 
 @torch.no_grad()
