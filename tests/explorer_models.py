@@ -232,8 +232,10 @@ class Table:
         back = plan.keep(np.eye(5, d))
         seen = [("Cast", "mask", "m", {"to": 1}), ("Mul", "x m", "a")]
         plan.graph("encoder", {"x": x, "mask": mask}, {"z": z}, [*seen, ("MatMul", f"a {back}", "z")])
-        scored = [*seen, ("Mul", "a a", "surprise"), ("ReduceMean", f"surprise {axis}", "b", {"keepdims": 0})]
-        plan.graph("score", {"x": x, "mask": mask}, {"score": ("f32", []), "surprise": x}, [*scored, ("Neg", "b", "score")])
+        given, square = {"x": x, "mask": mask}, [*seen, ("Mul", "a a", "b")]
+        scored = [*square, ("ReduceMean", f"b {axis}", "c", {"keepdims": 0}), ("Neg", "c", "score")]
+        plan.graph("score", given, {"score": ("f32", [])}, scored)
+        plan.graph("surprise", given, {"surprise": x}, [*square, ("Identity", "b", "surprise")])
         plan.graph("prior", {"noise": z}, {"z": z}, [("Identity", "noise", "z")])
         number = {"kind": "number", "knots": self.knots, "scores": self.scores, "low": 1.0, "high": 9.0, "step": 0.1}
         number |= {"spikes": [], "origin": None, "type": "double"}

@@ -77,8 +77,11 @@ export function makeGraphs(model, engine) {
       const one = normals(size, 1);
       const noise = new Float32Array(size * x.length);
       for (let i = 0; i < x.length; i++) noise.set(one, i * size);
-      const { score, surprise } = await run("score", x.length, { x, mask, y, noise });
-      return { score: score.data, surprise: surprise ? rowsOf(surprise) : null };
+      return (await run("score", x.length, { x, mask, y, noise })).score.data;
+    },
+    // How much each value surprises, given the others; null of a model that cannot say.
+    async surprise(x, mask, y) {
+      return has("surprise") ? rowsOf((await run("surprise", x.length, { x, mask, y })).surprise) : null;
     },
     async sample(count, y, seed, temperature) {
       const noise = normals(count * noiseSize("prior"), seed);

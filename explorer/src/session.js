@@ -3,10 +3,12 @@
 import { makeGraphs, rowsOf } from "./graphs.js";
 import { makeLayout } from "./maths/places.js";
 import { pValue } from "./maths/trust.js";
+import { extentOf } from "./map/view.js";
 import { ways } from "./maths/ways.js";
 import { startOf, conditionsOfRow } from "./conditions.js";
 
 const REST = 140; // milliseconds that the hand rests before what is shown is scored
+const FINE = 48; // places along the longer side of the ground that are scored
 const LONGEST = 200; // places that the history remembers
 
 export class Session {
@@ -119,7 +121,7 @@ export class Session {
     const { shown } = this.state;
     if (!shown || !this.graphs.has("score")) return;
     await this.attempt(async () => {
-      const { score } = await this.graphs.score([shown.x], null, shown.y);
+      const score = await this.graphs.score([shown.x], null, shown.y);
       if (this.state.shown === shown) this.set({ trust: this.trustOf(score[0]) });
     });
   }
@@ -172,6 +174,31 @@ export class Session {
     });
   }
 
+  // ---- The tint of the ground, for the plane through the pin and the conditions of now.
+
+  async shade() {
+    const { layout, state: { pinned, y, shading } } = this;
+    if (shading || !pinned) return;
+    this.set({ shading: true });
+    await this.attempt(async () => {
+      const extent = extentOf(layout);
+      const [u0, u1, v0, v1] = extent;
+      const size = Math.max(u1 - u0, v1 - v0);
+      const [width, height] = [u1 - u0, v1 - v0].map((side) => Math.max(2, Math.round((FINE * side) / size)));
+      const trust = new Uint8Array(width * height);
+      for (let row = 0; row < height; row++) {
+        const v = v0 + ((row + 0.5) / height) * (v1 - v0);
+        const z = Array.from({ length: width }, (_, i) => layout.code(u0 + ((i + 0.5) / width) * (u1 - u0), v, pinned.z));
+        const x = this.state.drawn ? await this.graphs.draw(z, y, this.state.noise) : (await this.graphs.decode(z, y)).x;
+        const score = await this.graphs.score(x, null, y);
+        trust.set(Array.from(score, (s) => Math.round(255 * this.trustOf(s).p)), row * width);
+        if (row % 4 === 0) await new Promise((go) => setTimeout(go)); // the hand comes first
+      }
+      Object.assign(layout, { trust: { data: trust, shape: [height, width] }, extent: Float32Array.from(extent), ofPin: true });
+    });
+    this.set({ shading: false, shaded: (this.state.shaded ?? 0) + 1 });
+  }
+
   // ---- The way from A to B.
 
   along(t) {
@@ -194,7 +221,9 @@ export class Session {
   // How normal a row itself is, and which of its values surprise.
   async examine({ x, mask }, y) {
     if (!this.graphs.has("score")) return null;
-    const { score, surprise } = await this.graphs.score([x], mask ? [mask] : null, y);
+    const seen = mask ? [mask] : null;
+    const score = await this.graphs.score([x], seen, y);
+    const surprise = await this.graphs.surprise([x], seen, y);
     return { ...this.trustOf(score[0]), surprise: surprise?.[0] ?? null };
   }
 }

@@ -12,12 +12,15 @@ const [LETTER, BYTE] = (() => {
 })();
 
 const PIECES = /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
-const JOINT = { char: "", word: " ", own: " " };
 
-export function textOf({ level, tokens }, codes) {
+export function textOf({ level, tokens, own }, codes) {
   const end = codes.indexOf(0);
   const found = Array.from(end < 0 ? codes : codes.subarray(0, end), (code) => tokens[code - 1] ?? "");
-  if (level !== "bpe") return found.join(JOINT[level]);
+  const way = level === "own" ? own?.decoder?.type : level;
+  if (way === "char") return found.join("");
+  if (way === "Metaspace") return found.join("").replaceAll("\u2581", " ").trim();
+  if (way === "WordPiece") return found.join(" ").replaceAll(" ##", "");
+  if (way !== "bpe" && way !== "ByteLevel") return found.join(" ");
   const bytes = [...found.join("")].map((letter) => BYTE.get(letter)).filter((b) => b !== undefined);
   return new TextDecoder().decode(Uint8Array.from(bytes));
 }
@@ -33,7 +36,7 @@ export function codesOf(form, text) {
 }
 
 function pieces(form, text) {
-  form.ranks ??= new Map(form.merges.map(([a, b], i) => [`${a} ${b}`, i]));
+  form.ranks ??= new Map(form.merges.map((pair, i) => [Array.isArray(pair) ? pair.join(" ") : pair, i]));
   const encoder = new TextEncoder();
   return (text.match(PIECES) ?? []).flatMap((piece) => {
     let parts = Array.from(encoder.encode(piece), (b) => LETTER[b]);

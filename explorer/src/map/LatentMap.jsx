@@ -25,7 +25,8 @@ export function LatentMap({ session, rows }) {
   const hands = useRef();
   const layout = session.layout;
   const extent = useMemo(() => extentOf(layout), [layout]);
-  const image = useMemo(() => groundImage(layout), [layout, theme]);
+  const shaded = usePart(session, (s) => s.shaded);
+  const image = useMemo(() => groundImage(layout), [layout, theme, shaded]);
   const colours = useMemo(() => coloursOf(session, colour), [colour]);
   inner.current.extent = extent;
   inner.current.image = image;
@@ -92,6 +93,7 @@ export function LatentMap({ session, rows }) {
         <canvas ref={pictures} aria-hidden="true" />
         <canvas ref={moving} aria-hidden="true" />
         <Peek session={session} paint={rows.paint} />
+        <span class="hint" aria-hidden="true">Arrow keys move the cross. Enter pins. N: nearest {session.model.row}. + − 0: zoom.</span>
         {layout.axes && <span class="axis across">{layout.axes[0]}</span>}
         {layout.axes && <span class="axis up">{layout.axes[1]}</span>}
       </div>

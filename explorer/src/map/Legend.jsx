@@ -1,11 +1,13 @@
 // What the colours of the points and the tint of the ground mean.
 
+import { usePart } from "../use-part.js";
 import { ramp, hex } from "../look.js";
 import { short } from "../conditions.js";
 
 const MOST = 24; // classes that are listed
 
 export function Legend({ session, colours: { about, colours } }) {
+  const shading = usePart(session, (s) => s.shading);
   const { model, layout } = session;
   const { rows, of } = model.map;
   const scale = Array.from({ length: 9 }, (_, i) => hex(ramp(i / 8))).join(",");
@@ -27,9 +29,12 @@ export function Legend({ session, colours: { about, colours } }) {
       )}
       <p class="quiet">
         {of > rows ? `${rows.toLocaleString("en")} of ${of.toLocaleString("en")} ${model.noun} are on the map. ` : `${rows.toLocaleString("en")} ${model.noun}. `}
-        {layout.trust && "The tint is of the map's middle plane, with the conditions that the page starts with. "}
+        {layout.trust && (layout.ofPin ? "The tint is of the plane through the pin, with its conditions, as they were. " : "The tint is of the map's middle plane, with the conditions that the page starts with. ")}
         {!layout.linear && "This map is bent: a place stands for the codes near it."}
       </p>
+      {session.model.score && session.graphs.has("score") && (
+        <button class="link" onClick={() => session.shade()} disabled={shading} id="shade">{shading ? "Tinting …" : "Tint the map for the pin and its conditions"}</button>
+      )}
     </div>
   );
 }

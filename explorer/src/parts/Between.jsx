@@ -5,11 +5,12 @@ import { usePart } from "../use-part.js";
 import { saveGif } from "../gif.js";
 import { Cell } from "./Cell.jsx";
 
-const [CELLS, SECONDS] = [9, 3];
+const SECONDS = 3; // from A to B
 
 export function Between({ session, view }) {
   const [a, b, way, playing, y, pinned, theme] = ["a", "b", "way", "playing", "y", "pinned", "theme"].map((name) => usePart(session, (s) => s[name]));
   const [strip, setStrip] = useState(null);
+  const many = view.ratio > 1.2 ? 5 : 9; // wide cells need more room
   const [saving, setSaving] = useState(false);
 
   useEffect(() => {
@@ -19,7 +20,7 @@ export function Between({ session, view }) {
     }
     let wanted = true;
     session.attempt(async () => {
-      const z = Array.from({ length: CELLS }, (_, i) => session.along(i / (CELLS - 1)));
+      const z = Array.from({ length: many }, (_, i) => session.along(i / (many - 1)));
       const { x, bins } = await session.graphs.decode(z, y);
       if (wanted) setStrip(z.map((code, i) => ({ z: code, x: x[i], bins: bins?.[i] ?? null })));
     });
@@ -51,7 +52,7 @@ export function Between({ session, view }) {
   };
   const anchor = (name) => (
     <button class="plain" onClick={() => session.set({ [name]: pinned.z, playing: false })} disabled={!pinned} id={`set-${name}`}>
-      Pin is {name.toUpperCase()}{session.state[name] ? " ✓" : ""}
+      Set {name.toUpperCase()} here{session.state[name] ? " ✓" : ""}
     </button>
   );
   return (
@@ -72,9 +73,9 @@ export function Between({ session, view }) {
       {!strip && <p class="quiet">Pin a place and make it A. Pin another and make it B.</p>}
       {strip && (
         <>
-          <div class="strip" style={{ "--ratio": view.ratio }}>
+          <div class="strip" style={{ "--ratio": view.ratio, "--many": many }}>
             {strip.map(({ z, x, bins }, i) => (
-              <Cell key={i} view={view} x={x} bins={bins} onClick={() => session.pin(z)} label={i === 0 ? "A" : i === CELLS - 1 ? "B" : `${i} of ${CELLS - 1} of the way`} />
+              <Cell key={i} view={view} x={x} bins={bins} onClick={() => session.pin(z)} label={i === 0 ? "A" : i === many - 1 ? "B" : `${i} of ${many - 1} parts of the way`} />
             ))}
           </div>
           <div class="buttons">

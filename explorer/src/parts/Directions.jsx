@@ -31,7 +31,7 @@ export function Directions({ session, view }) {
       <h2>Where to go from here</h2>
       <p class="quiet">
         {found.measured ? `Each line changes the ${session.model.row} in one way, the strongest first. ` : "Each line is a way in which the nearby codes differ, the widest first. "}
-        The middle is the pin. Choose a picture to go there.
+        The middle is the pin. Choose one to go there.
       </p>
       <div class="grid-of-cells" style={{ "--ratio": view.ratio }}>
         {found.lines.map(({ effect, cells }, i) => (

@@ -58,10 +58,11 @@ function Itself({ session, view, pinned, shown }) {
     return () => (wanted = false);
   }, [pinned]);
   const { model } = session;
+  if (!found) return null;
   return (
     <div class="itself">
-      {found && <Trust trust={found} noun={model.noun} title={`The ${model.row} itself`} />}
-      {found && <details open={found.p < 0.05}><summary>What is odd about it</summary><view.Odd given={pinned.given} shown={shown.x} found={found} usual={session.tensors.usual?.data} /></details>}
+      <Trust trust={found} noun={model.noun} title={`The ${model.row} itself`} />
+      <details open={found.p < 0.05}><summary>What is odd about it</summary><view.Odd given={pinned.given} shown={shown.x} found={found} usual={session.tensors.usual?.data} /></details>
     </div>
   );
 }

@@ -70,6 +70,13 @@ export function columns(form, session) {
     });
   }
 
+  function fitting(context, text, width) {
+    if (context.measureText(text).width <= width) return text;
+    let end = Math.min(text.length, 40);
+    while (end > 1 && context.measureText(`${text.slice(0, end)}…`).width > width) end--;
+    return `${text.slice(0, end)}…`;
+  }
+
   function likely(bins, j) {
     const values = spread(bins, j);
     const order = Array.from(values, (p, i) => [p, i]).sort((a, b) => b[0] - a[0]).slice(0, 3);
@@ -107,18 +114,21 @@ export function columns(form, session) {
   function paint(canvas, x, bins) {
     const context = sharp(canvas, 120, 84);
     const count = Math.min(all.length, 6);
-    context.font = `9.5px ${look().font}`;
+    const line = 84 / count;
+    context.font = `10px ${look().font}`;
     context.textBaseline = "middle";
     for (let j = 0; j < count; j++) {
-      const y = 7 + j * 14;
-      if (bins) {
-        const values = spread(bins, j);
-        const most = Math.max(...values) || 1;
-        context.fillStyle = look().tint;
-        values.forEach((p, i) => context.fillRect(2 + (116 * i) / values.length, y + 6 - 12 * (p / most), 116 / values.length, 12 * (p / most)));
-      }
+      const bottom = (j + 1) * line - 2;
       context.fillStyle = look().ink;
-      context.fillText(valueOf(x, j).slice(0, 22), 4, y, 112);
+      context.fillText(fitting(context, valueOf(x, j), bins ? 62 : 112), 5, bottom - line / 2 + 1.5);
+      if (!bins) continue;
+      const values = spread(bins, j);
+      const most = Math.max(...values) || 1;
+      const [step, high] = [46 / values.length, Math.min(line - 4, 14)];
+      values.forEach((p, i) => {
+        context.fillStyle = i === placeOf(x, j) ? look().accent : look().tint;
+        context.fillRect(71 + step * i, bottom - high * (p / most), Math.max(0.8, step - (step > 3 ? 0.7 : 0)), high * (p / most));
+      });
     }
   }
 

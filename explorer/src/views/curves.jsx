@@ -38,7 +38,7 @@ export function curves(form, session) {
         scales: { x: { time: false } },
         axes: [axis, { ...axis, size: 56 }],
         series: [{ label: "time" }, ...series(false), ...(own ? series(true) : [])],
-        legend: { show: channels <= 6 },
+        legend: { show: channels <= 6, live: false },
         cursor: { drag: { x: false, y: false } },
       }, data(x, own), box.current);
       const watch = new ResizeObserver(() => plot.current.setSize(size()));

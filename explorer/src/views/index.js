@@ -20,6 +20,8 @@ const VIEWS = { picture: pictures, curves, numbers, fan, columns, tokens: text, 
 
 export function viewOf(session) {
   const { form } = session.model;
+  // Rows of a form that nobody has described are the numbers that the model sees.
+  if (form.type === "none") return numbers({ ...form, mean: [0], scale: [1], columns: null, unread: true }, session);
   const make = VIEWS[form.type === "array" ? form.view : form.type];
   if (!make) throw new Error(`This page cannot show rows of the form "${form.type}". It is older than the model.`);
   return make(form, session);

@@ -76,5 +76,5 @@ export function numbers(form, session) {
   }
 
   const say = (x) => Array.from(userRow(form, x).slice(0, 6), (v, i) => `${names[i]} ${short(v)}`).join(", ");
-  return { Whole, Odd, paint, read, say, accepts: expected, endings: ".csv,text/csv", ratio: 1.5 };
+  return { Whole, Odd, paint, read, say, accepts: form.unread ? null : expected, endings: ".csv,text/csv", ratio: 1.5 };
 }

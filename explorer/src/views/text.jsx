@@ -53,6 +53,6 @@ export function text(form, session) {
 
   return {
     Whole, Odd, paint, read, say: (x) => words(x).slice(0, 300),
-    accepts: "a text (TXT)", endings: ".txt,text/plain", ratio: 120 / 72, discrete: true,
+    accepts: form.level === "own" ? null : "a text (TXT)", endings: ".txt,text/plain", ratio: 120 / 72, discrete: true,
   };
 }
