@@ -4,7 +4,7 @@ import { normals } from "./maths/random.js";
 import { sizeOf } from "./engines/shapes.js";
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, bool: Uint8Array, u8: Uint8Array };
-const AT_ONCE = 64; // rows in one call, so that one call never takes the page's breath away
+const AT_ONCE = { plain: 64, onnx: 16, server: 256 }; // rows in one call, so that no call takes the page's breath away
 
 export function makeGraphs(model, engine) {
   const about = model.graphs;
@@ -33,10 +33,12 @@ export function makeGraphs(model, engine) {
   }
 
   async function run(graph, count, given) {
-    if (count <= AT_ONCE) return engine.run(graph, gather(graph, count, given));
+    const most = AT_ONCE[engine.name];
+    if (count <= most) return engine.run(graph, gather(graph, count, given));
     const parts = [];
-    for (let from = 0; from < count; from += AT_ONCE) {
-      const many = Math.min(AT_ONCE, count - from);
+    for (let from = 0; from < count; from += most) {
+      const many = Math.min(most, count - from);
+      if (from > 0) await new Promise((go) => setTimeout(go)); // the hand comes first
       const part = (rows) => rows?.slice(from, from + many);
       const noise = given.noise?.subarray((from * given.noise.length) / count, ((from + many) * given.noise.length) / count);
       parts.push(await engine.run(graph, gather(graph, many, { ...given, z: part(given.z), x: part(given.x), mask: part(given.mask), noise })));

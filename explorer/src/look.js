@@ -12,12 +12,12 @@ export const forgetLook = () => (kept = null);
 function read() {
   const style = getComputedStyle(document.documentElement);
   const value = (name) => style.getPropertyValue(`--${name}`).trim();
-  return Object.fromEntries(["ground", "card", "ink", "soft", "line", "accent", "tint", "font"].map((n) => [n, value(n)]));
+  return Object.fromEntries(["ground", "card", "ink", "soft", "line", "accent", "tint", "hatch", "font"].map((n) => [n, value(n)]));
 }
 
 // Twelve colours that are told apart on light and on dark ground, also by most who see few colours.
 export const CLASSES = [
-  "#3b7dd8", "#e08a2e", "#2f9e6e", "#c9485b", "#8a63d2", "#8c6d52", "#d76fb0", "#6f8f2f", "#1fa3b5", "#d0b13a", "#5f6b7a", "#a33d8f",
+  "#3f82e0", "#e08a2e", "#2f9e6e", "#c9485b", "#8a63d2", "#8c6d52", "#d76fb0", "#6f8f2f", "#1fa3b5", "#d0b13a", "#5f6b7a", "#a33d8f",
 ];
 export const NONE = "#8b929c";
 

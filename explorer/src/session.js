@@ -174,7 +174,7 @@ export class Session {
     });
   }
 
-  // ---- The tint of the ground, for the plane through the pin and the conditions of now.
+  // ---- The hatching of the ground, for the plane through the pin and the conditions of now.
 
   async shade() {
     const { layout, state: { pinned, y, shading } } = this;

@@ -1,4 +1,4 @@
-// What the colours of the points and the tint of the ground mean.
+// What the colours of the points and the hatching of the ground mean.
 
 import { usePart } from "../use-part.js";
 import { ramp, hex } from "../look.js";
@@ -24,16 +24,16 @@ export function Legend({ session, colours: { about, colours } }) {
       )}
       {layout.trust && (
         <div class="scale trust-scale">
-          <span>bare: unlike any {model.row} seen</span><i /><span>tinted: as normal as those seen</span>
+          <i /><span>unlike any {model.row} seen</span><i /><span>as normal as those seen</span>
         </div>
       )}
       <p class="quiet">
         {of > rows ? `${rows.toLocaleString("en")} of ${of.toLocaleString("en")} ${model.noun} are on the map. ` : `${rows.toLocaleString("en")} ${model.noun}. `}
-        {layout.trust && (layout.ofPin ? "The tint is of the plane through the pin, with its conditions, as they were. " : "The tint is of the map's middle plane, with the conditions that the page starts with. ")}
+        {layout.trust && (layout.ofPin ? "The hatching is of the plane through the pin, with its conditions, as they were. " : "The hatching is of the map's middle plane, with the conditions that the page starts with. ")}
         {!layout.linear && "This map is bent: a place stands for the codes near it."}
       </p>
       {session.model.score && session.graphs.has("score") && (
-        <button class="link" onClick={() => session.shade()} disabled={shading} id="shade">{shading ? "Tinting …" : "Tint the map for the pin and its conditions"}</button>
+        <button class="link" onClick={() => session.shade()} disabled={shading} id="shade">{shading ? "Looking …" : "Hatch the map anew for the pin and its conditions"}</button>
       )}
     </div>
   );

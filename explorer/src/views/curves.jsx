@@ -8,6 +8,8 @@ import { short } from "../conditions.js";
 import { CLASSES, look, sharp } from "../look.js";
 import { SurpriseList, surprises } from "./common.jsx";
 
+const MOST = 12; // channels that are named below the curves
+
 export function curves(form, session) {
   const [channels, times] = form.event;
   const names = form.columns ?? Array.from({ length: channels }, (_, c) => (channels > 1 ? `channel ${c + 1}` : "value"));
@@ -38,7 +40,7 @@ export function curves(form, session) {
         scales: { x: { time: false } },
         axes: [axis, { ...axis, size: 56 }],
         series: [{ label: "time" }, ...series(false), ...(own ? series(true) : [])],
-        legend: { show: channels <= 6, live: false },
+        legend: { show: false },
         cursor: { drag: { x: false, y: false } },
       }, data(x, own), box.current);
       const watch = new ResizeObserver(() => plot.current.setSize(size()));
@@ -49,7 +51,16 @@ export function curves(form, session) {
       };
     }, [own === null, session.state.theme]);
     useLayoutEffect(() => plot.current.setData(data(x, own)), [x, own]);
-    return <div ref={box} class="curves" role="img" aria-label={`The decoded ${session.model.row} as ${channels > 1 ? `${channels} curves` : "a curve"}`} />;
+    return (
+      <div class="legend">
+        <div ref={box} class="curves" role="img" aria-label={`The decoded ${session.model.row} as ${channels > 1 ? `${channels} curves` : "a curve"}`} />
+        <ul>
+          {names.slice(0, MOST).map((name, c) => <li key={c}><i style={{ background: CLASSES[c % CLASSES.length] }} />{name}</li>)}
+          {channels > MOST && <li class="quiet">and {channels - MOST} more</li>}
+          {own && <li class="quiet">Dashed: itself</li>}
+        </ul>
+      </div>
+    );
   }
 
   function paint(canvas, x) {
