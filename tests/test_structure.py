@@ -14,7 +14,7 @@ FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SO
 
 # Who stands on whom, from the ground floor up: imports point down this line only.
 FLOORS = (
-    ("errors",), ("files",), ("threads",), ("settings",), ("frame",), ("nets",), ("distributions",), ("model",), ("objectives",), ("training",),
+    ("errors",), ("forms",), ("files",), ("threads",), ("settings",), ("frame",), ("nets",), ("distributions",), ("model",), ("objectives",), ("training",),
     ("structures",), ("conditions",), ("show",), ("sources",), ("kinds",), ("fitted",), ("evaluation",), ("uses",), ("runs",),
     ("estimators",), ("robots",), ("recipes",), ("deploy",), ("cli", "__main__"),
 )  # fmt: skip
