@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Form:
     """
 
     event: list[int]
+    pads: ClassVar[bool] = False
+    """Whether what a mask leaves out is the end of a row, which is not missing."""
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> Form:

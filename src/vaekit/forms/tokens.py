@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Tokens(Form):
     merges: list[Sequence[str]] = field(default_factory=list)
     unknown: int | None = None
     own: Any = None
+    pads: ClassVar[bool] = True
 
     @cached_property
     def tokenizer(self) -> Any:
