@@ -169,13 +169,13 @@ def test_the_distance_is_that_of_mahalanobis():
     reference, some = rng.normal(size=(20_000, 3)) @ rng.normal(size=(3, 3)), rng.normal(size=(5, 3))
     inverse = np.linalg.inv(np.cov(reference.T, bias=True))
     expected = [mahalanobis(row, reference.mean(0), inverse) ** 2 for row in some]
-    np.testing.assert_allclose(distance(some, gaussian(reference)), expected, rtol=2e-3)
+    np.testing.assert_allclose(distance(torch.from_numpy(some), gaussian(reference)), expected, rtol=2e-3)
 
 
 def test_the_distance_of_few_rows_and_of_a_column_that_is_constant_is_finite():
     few = np.c_[np.random.default_rng(0).normal(size=(4, 6)), np.ones(4)]
-    assert np.isfinite(distance(few, gaussian(few))).all()
-    assert distance(few[:1] + np.eye(7)[6], gaussian(few))[0] > 1e6
+    assert distance(torch.from_numpy(few), gaussian(few)).isfinite().all()
+    assert distance(torch.from_numpy(few[:1] + np.eye(7)[6]), gaussian(few))[0] > 1e6
 
 
 def test_sizes_of_the_path_are_those_published(linear_gaussian, rows):

@@ -93,7 +93,7 @@ class Model(nn.Module):
     def prior(self, y: Given = None, n: int = 1) -> Distribution:
         """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` where nothing is known."""
         known = list(y.values()) if isinstance(y, Mapping) else [] if y is None else [y]
-        rows = len(known[0]) if known else n
+        rows = known[0].shape[0] if known else n  # not len(), which an export takes for a constant
         return self._prior(self._features(y, rows), rows)
 
     def decode(self, z: Tensor, y: Given = None, guidance: float = 0.0) -> DataDistribution:
@@ -176,20 +176,20 @@ class LatentModel(Model):
 
     def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Distribution:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
-        return self._posterior(blank(x, mask), self._features(y, len(x)), mask)
+        return self._posterior(blank(x, mask), self._features(y, x.shape[0]), mask)
 
     def draw(
         self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
-        x, c = blank(x, mask), self._features(y, len(x))
+        x, c = blank(x, mask), self._features(y, x.shape[0])
         posterior = self._posterior(x, c, mask)
         z = posterior.sample(k, noise)
 
         def decode(z: Tensor) -> DataDistribution:
             return self.likelihood(self._decode(z, c))
 
-        return Draw(x, mask, z, posterior, self.prior_head(c, len(x)), decode(z), decode)
+        return Draw(x, mask, z, posterior, self.prior_head(c, x.shape[0]), decode(z), decode)
 
     def learn(self, x: Tensor) -> None:
         self.prior_head.learn(self.likelihood.features(x))

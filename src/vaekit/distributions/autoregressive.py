@@ -45,7 +45,7 @@ class AutoregressiveNormal:
         error = (x - self.loc) / self.scale
         shape = x.shape if mask is None else mask.shape
         step = torch.arange(shape[-1], device=x.device).expand(shape)
-        seen = step if mask is None else torch.where(mask, step, -1).cummax(-1).values
+        seen = step if mask is None else last_seen(mask)
         before = torch.cat([torch.full_like(seen[..., :1], -1), seen[..., :-1]], dim=-1)
         rho = torch.where(before >= 0, self.memory ** (step - before), 0.0)
         last = torch.cat([torch.zeros_like(error[..., :1]), error[..., :-1]], dim=-1)
@@ -56,30 +56,43 @@ class AutoregressiveNormal:
         logs = logs - (self.scale.log() + HALF_LOG_2PI + self.log_unit)
         return (logs if mask is None else torch.where(mask, logs, 0.0)).flatten(-2).sum(-1)
 
-    def covariance(self) -> Tensor:
-        """The covariance of a channel's errors, in units of their variance: (channels, time, time)."""
-        step = torch.arange(self.loc.shape[-1], device=self.loc.device)
-        return self.memory.unsqueeze(-1) ** (step[:, None] - step).abs()
-
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
         white = noise(k, *self.loc.shape).to(self.loc)
-        errors = torch.einsum("cts,...cs->...ct", torch.linalg.cholesky(self.covariance()), white)
-        return self.loc + self.scale * errors
+        step = torch.arange(self.loc.shape[-1], device=self.loc.device)
+        # The factor of the errors' covariance: what is new at each step fades with the steps behind it.
+        new = torch.where(step > 0, (1 - self.memory.square()).sqrt(), 1.0).unsqueeze(-2)  # (channels, 1, time)
+        distance = step[:, None] - step
+        factor = torch.where(distance >= 0, new * self.memory.unsqueeze(-1) ** distance.clamp_min(0), 0.0)
+        return self.loc + self.scale * torch.einsum("cts,...cs->...ct", factor, white)
 
     def sample_given(self, x: Tensor, mask: Tensor, noise: Noise = torch.randn) -> Tensor:
         """x (B, channels, time), with draws given the rest where `mask` is False -> (*batch, channels, time). Matheron's rule draws
-        all of x, and then corrects the draw by its error where x is known."""
-        drawn, covariance = self.sample(1, noise)[0], self.covariance()
-        missed, alone = torch.where(mask, x - drawn, 0.0), torch.eye(x.shape[-1]).to(x)
-        for seen in mask.unique(dim=0):  # rows with the same gaps share a solve
-            rows = (mask == seen).flatten(1).all(1)
-            known = torch.where(seen.unsqueeze(-1) & seen.unsqueeze(-2), covariance, alone)
-            gain = torch.linalg.solve(known, covariance, left=False)  # (channels, time, time)
-            drawn[..., rows, :, :] += torch.einsum("cts,...cs->...ct", gain, missed[..., rows, :, :])
-        return torch.where(mask, x, drawn)
+        all of x, and then corrects the draw by its error where x is known: of a Markov chain, at the nearest steps on both sides."""
+        drawn = self.sample(1, noise)[0]
+        missed = torch.where(mask, x - drawn, 0.0)
+        step = torch.arange(mask.shape[-1], device=mask.device)
+        left, right = last_seen(mask), mask.shape[-1] - 1 - last_seen(mask.flip(-1)).flip(-1)
+        a = torch.where(left >= 0, self.memory ** (step - left), 0.0)
+        b = torch.where(right < mask.shape[-1], self.memory ** (right - step), 0.0)
+        before, behind = (
+            missed.gather(-1, at.expand(missed.shape)) for at in (left.clamp_min(0), right.clamp_max(len(step) - 1))
+        )
+        bridge = (a * (1 - b.square()) * before + b * (1 - a.square()) * behind) / (1 - (a * b).square()).clamp_min(
+            1e-12
+        )
+        return torch.where(mask, x, drawn + bridge)
 
     def tempered(self, temperature: float) -> AutoregressiveNormal:
         return replace(self, scale=self.scale * temperature)
+
+
+def last_seen(mask: Tensor) -> Tensor:
+    """The last step up to each at which mask (..., time) is True, or -1: (..., time)."""
+    step = torch.where(mask, torch.arange(mask.shape[-1], device=mask.device), -1)
+    if not torch.compiler.is_compiling():
+        return step.cummax(-1).values
+    past = torch.ones(mask.shape[-1], mask.shape[-1], dtype=torch.bool).tril()  # ONNX has no running maximum
+    return torch.where(past, step.unsqueeze(-2), -1).amax(-1)
 
 
 class AutoregressiveLikelihood(NormalLikelihood):

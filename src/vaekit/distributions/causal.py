@@ -67,6 +67,10 @@ class Sentences:
             every = torch.where(counted, codes, END).flatten()
             log_p = CodeLogProb.apply(features.flatten(0, 1), weight, bias, every).view(codes.shape)
             return torch.where(counted, log_p, 0.0).unflatten(0, batch)
+        if torch.compiler.is_compiling():  # a graph has no parts that depend on the texts
+            log_p = full_precision(self.network.logits(features)).log_softmax(-1)
+            log_p = log_p.gather(-1, torch.where(counted, codes, END)[..., None])[..., 0]
+            return torch.where(counted, log_p, 0.0).unflatten(0, batch)
         # The vocabulary is by far the widest layer: it is for the tokens that count, and not for the room behind them.
         found = [
             -F.cross_entropy(full_precision(self.network.logits(f)), c, reduction="none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ class MultivariateNormal:
 
     loc: Tensor
     factor: Tensor
+    _drawn: tuple[Tensor, Tensor] | None = field(
+        default=None, repr=False
+    )  # the last samples, and the noise they came from
 
     @property
     def mean(self) -> Tensor:
@@ -28,13 +31,18 @@ class MultivariateNormal:
         return self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        difference = (x - self.loc).unsqueeze(-1)
-        white = torch.linalg.solve_triangular(self.factor, difference, upper=False).squeeze(-1)
+        if self._drawn is not None and self._drawn[0] is x:  # no equation to solve, and nothing lost in solving it
+            white = self._drawn[1]
+        else:
+            difference = (x - self.loc).unsqueeze(-1)
+            white = torch.linalg.solve_triangular(self.factor, difference, upper=False).squeeze(-1)
         return -(0.5 * white.square() + HALF_LOG_2PI).sum(-1) - self.log_det
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
         u = noise(k, *self.loc.shape).to(self.loc)
-        return self.loc + (self.factor * u.unsqueeze(-2)).sum(-1)  # a product by @ would be rounded under autocast
+        z = self.loc + (self.factor * u.unsqueeze(-2)).sum(-1)  # a product by @ would be rounded under autocast
+        self._drawn = (z, u)
+        return z
 
     def tempered(self, temperature: float) -> MultivariateNormal:
-        return replace(self, factor=self.factor * temperature)
+        return replace(self, factor=self.factor * temperature, _drawn=None)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,10 +31,10 @@ Track = Callable[[list[Data]], Iterable[Data]]
 
 def shared_noise(seed: int = 0) -> Noise:
     """Standard Normal noise that is the same for every row, so that a row's score does not depend on its company."""
-    gen = generator(seed, VALIDATION)
+    rng = np.random.default_rng([seed, VALIDATION])  # not torch's, whose numbers an export would draw anew
 
     def noise(k: int, rows: int, *shape: int) -> Tensor:
-        return torch.randn(k, 1, *shape, generator=gen, dtype=torch.float64).expand(k, rows, *shape)
+        return torch.from_numpy(rng.standard_normal((k, 1, *shape))).expand(k, rows, *shape)
 
     return noise
 

@@ -68,6 +68,8 @@ class Kind:
     """What "auto" is."""
     training: ClassVar[Mapping[str, Any]] = {}
     """What is better than `Training` has it."""
+    fills: ClassVar[bool] = False
+    """Whether the gaps of a row are filled by `vaekit.structures.resample.complete`, row for row."""
     exchangeable: ClassVar[bool] = True
     """Whether rows come in any order. P-values need that."""
     numeric: ClassVar[bool] = True
@@ -286,6 +288,14 @@ class Kind:
     def sample_notes(self) -> list[str]:
         """What the user should know about generated rows."""
         return []
+
+    def told(self, p: Any) -> dict[str, Tensor]:
+        """The same of p(x|z) as tensors alone, for a graph: "x" (N, *event), and what else there is to tell, by name."""
+        return {"x": p.mean}
+
+    def drawn(self, p: Any, noise: Any) -> Tensor:
+        """A draw from p(x|z) by tensors alone, for a graph: (N, *event)."""
+        return p.sample(1, noise)[0]
 
     # -- filling and scoring -------------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ class Images(Kind):
     noun: ClassVar[str] = "pictures"
     score: ClassVar[str] = "path"
     mean_samples: ClassVar[bool] = True
+    fills: ClassVar[bool] = True
     endings: ClassVar[Sequence[str]] = (".png", ".gif", *Kind.endings)
 
     @classmethod

@@ -122,7 +122,7 @@ class ActionEncoder(nn.Module):
 
     def forward(self, x: Tensor, c: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """x and mask (B, actions, chunk_size), True where observed -> (B, features)."""
-        known = [self.cls.expand(len(x), -1, -1)]  # (B, 1, D)
+        known = [self.cls.expand(x.shape[0], -1, -1)]  # (B, 1, D)
         known += [project(c[name]).unsqueeze(1) for name, project in self.vectors.items()]  # (B, 1, D) each
         tokens = torch.cat([*known, self.action(x.transpose(1, 2))], dim=1)  # (B, tokens, D)
         padding = None if mask is None else F.pad(~mask[:, 0], (len(known), 0))  # (B, tokens), False for what is known

@@ -52,7 +52,7 @@ class ResidualMLP(nn.Module):
         """x (B, *in_shape), mask (B, columns), True where observed (None: all is) -> (B, *out_shape)."""
         h = x.flatten(1)
         if self.columns:
-            h = torch.cat([h, h.new_ones(len(h), self.columns) if mask is None else mask.to(h)], 1)
+            h = torch.cat([h, h.new_ones(h.shape[0], self.columns) if mask is None else mask.to(h)], 1)
         h = self.first(h)
         for i, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
             a = inner(F.silu(h))

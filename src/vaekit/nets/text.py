@@ -34,14 +34,15 @@ def hide_words(x: Tensor, mask: Tensor | None, vocabulary: int) -> tuple[Tensor,
 
     Returns:
         codes (B, S), HIDDEN where one is missing, and inside (B, S), False behind a text's last token; S is the length of the
-        longest of them. Where gradients are taken S is T: training has cut its texts already, and does not wait for the device to
+        longest of them. Where gradients are taken, and in a graph, S is T: training has cut its texts already, and does not wait for the device to
         tell how long they are.
     """
     x = x.long()
     if mask is None:  # up to the end, which is there
         mask = torch.cat([torch.ones_like(x[:, :1]), (x[:, :-1] != END).long()], dim=1).cumprod(1).bool()
     inside = mask.long().flip(1).cumsum(1).flip(1) > 0
-    longest = x.shape[1] if torch.is_grad_enabled() else max(1, int(inside.any(0).sum()))
+    whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    longest = x.shape[1] if whole else max(1, int(inside.any(0).sum()))
     x, mask, inside = x[:, :longest], mask[:, :longest], inside[:, :longest]
     return torch.where(mask, x, vocabulary), inside
 

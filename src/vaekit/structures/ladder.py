@@ -61,7 +61,7 @@ class Levels:
             return self.log_prob(x[None])[0]
         parts, path = x.split(self.units, dim=-1), self.path
         if path is None or x is not self.drawn:
-            path = self.walk(lambda level, normal: parts[level], len(x))[1]
+            path = self.walk(lambda level, normal: parts[level], x.shape[0])[1]
         log_p = [normal.tempered(self.temperature).log_prob(z) for normal, z in zip(path, parts, strict=True)]
         return torch.stack(log_p).sum(0)
 
@@ -110,14 +110,14 @@ class LadderVAE(Model):
 
     def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Levels:
         """q(z|x,y) for x (B, *event): a distribution over (B, latent_dim). Missing entries (mask False) are not read."""
-        c = self._features(y, len(x))
-        return Levels(self._walk(c, len(x), self._climb(blank(x, mask), c)), self.units)
+        c = self._features(y, x.shape[0])
+        return Levels(self._walk(c, x.shape[0], self._climb(blank(x, mask), c)), self.units)
 
     def draw(
         self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """One bottom-up pass over x (B, *event) and one top-down pass of k samples a row, which also decodes them."""
-        x, rows = blank(x, mask), len(x)
+        x, rows = blank(x, mask), x.shape[0]
         c = self._features(y, rows)
         features = self._climb(x, c)
         qs, ps = [], []
@@ -157,7 +157,7 @@ class LadderVAE(Model):
 
     def _decode(self, z: Tensor, c: Tensor | None) -> Tensor:
         parts = z.split(self.units, dim=-1)
-        return self._descend(lambda level, q, p: parts[level], len(z), z.shape[1], c)[0]
+        return self._descend(lambda level, q, p: parts[level], z.shape[0], z.shape[1], c)[0]
 
     def _descend(
         self,

@@ -68,11 +68,11 @@ class CodePrior:
     def log_prob(self, x: Tensor) -> Tensor:
         """The log-probability of the codes nearest to z: (k, B, latent_dim) -> (k, B), or (B, latent_dim) -> (B,)."""
         if self.codes is not None and x is self.drawn:
-            return self._log_prob(self.codes, self.c).expand(len(x), -1)
+            return self._log_prob(self.codes, self.c).expand(x.shape[0], -1)
         codes = self.model.codes(x)
         if x.ndim == 2:
             return self._log_prob(codes, self.c)
-        c = None if self.c is None else self.c.repeat(len(x), 1)
+        c = None if self.c is None else self.c.repeat(x.shape[0], 1)
         return self._log_prob(codes.flatten(0, 1), c).unflatten(0, x.shape[:2])
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
@@ -152,17 +152,17 @@ class QuantisedVAE(Model):
 
     def posterior(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Certain:
         """q(z|x,y) for x (B, *event): certain of one z, (B, latent_dim). Missing entries (mask False) are not read."""
-        return Certain(self.vectors(self.codes(self._encode(blank(x, mask), self._features(y, len(x))))))
+        return Certain(self.vectors(self.codes(self._encode(blank(x, mask), self._features(y, x.shape[0])))))
 
     def draw(
         self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         """Encode x (B, *event), take the nearest codes, decode them. All k samples of a row are the same, computed once."""
-        x, c = blank(x, mask), self._features(y, len(x))
+        x, c = blank(x, mask), self._features(y, x.shape[0])
         z, codes, penalty = self._quantise(self._encode(x, c))
         h = self._decode(z[None], c)
         many = z.expand(k, *z.shape)
-        prior = CodePrior(self, c, len(x), many, codes)
+        prior = CodePrior(self, c, x.shape[0], many, codes)
 
         def decode(z: Tensor) -> DataDistribution:
             return self.likelihood(self._decode(z, c))

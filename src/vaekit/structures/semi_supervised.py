@@ -116,9 +116,13 @@ class SemiSupervisedModel(LatentModel):
         """Turn the output of `judge` into the likeliest y."""
         raise NotImplementedError
 
+    def predicted(self, h: Tensor, temperature: float) -> Tensor:
+        """Turn the output of `judge` into what is said of y: the probability of each class (B, classes), or numbers (B, size)."""
+        raise NotImplementedError
+
     def completed(self, y: Given, h: Tensor) -> Tensor:
         """Fill in y where it is unknown with the likeliest value."""
-        guess, known = self.likeliest(h), self.known(y, len(h))
+        guess, known = self.likeliest(h), self.known(y, h.shape[0])
         return guess if known is None else torch.where(is_known(known).view(-1, *[1] * (known.ndim - 1)), known, guess)
 
     def known(self, y: Given, rows: int) -> Tensor | None:
@@ -134,11 +138,13 @@ class SemiSupervisedModel(LatentModel):
         self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         x, h = blank(x, mask), self.judge(x, mask)
-        again = Again(noise, k, len(x))  # every class of a row has the same noise: their difference is not one of luck
+        again = Again(
+            noise, k, x.shape[0]
+        )  # every class of a row has the same noise: their difference is not one of luck
         chosen = self.completed(y, h)
         draw = super().draw(x, {self.target: chosen}, k=k, mask=mask, noise=again.noise())
         told = h.detach() + self.generative * (h - h.detach())  # the same number, whose gradient is another
-        draw = self._sum_out(draw, told, self.known(y, len(x)), chosen, again)
+        draw = self._sum_out(draw, told, self.known(y, x.shape[0]), chosen, again)
         if self.training:
             draw.penalty = self._learn(x, mask, h, noise)
         return draw
@@ -229,6 +235,9 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
     def likeliest(self, h: Tensor) -> Tensor:
         return h.argmax(-1)
 
+    def predicted(self, h: Tensor, temperature: float) -> Tensor:
+        return (h / temperature).softmax(-1)
+
     def fit_temperature(self, h: Tensor, y: Tensor) -> float:
         log_t = torch.linspace(-3, 5, 801, dtype=h.dtype)
         loss = torch.stack([F.cross_entropy(h / t.exp(), y, reduction="sum") + 2 * t**2 for t in log_t])
@@ -309,6 +318,9 @@ class SemiSupervisedRegressor(SemiSupervisedModel):
 
     def likeliest(self, h: Tensor) -> Tensor:
         return self.of(h).loc
+
+    def predicted(self, h: Tensor, temperature: float) -> Tensor:
+        return self.likeliest(h)
 
     def fit_temperature(self, h: Tensor, y: Tensor) -> float:
         off = (y - self.of(h).loc) / self.of(h).scale

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.distributions import Distribution, Mixture, Normal, NormalPosterior, kl_divergence
+from vaekit.distributions import Distribution, Mixture, Noise, Normal, NormalPosterior, kl_divergence
 from vaekit.errors import UserError, near_matches
 from vaekit.evaluation.likelihood import DRAWS_AT_ONCE, shared_noise
 from vaekit.fitted import Fitted
@@ -49,13 +50,17 @@ class Score:
         name: in `SCORES`.
         learns: whether it has to see reference rows first. of_training: whether these are rows that the model was trained on.
         most: it learns from at most this many.
+        random: names of what it draws anew for each row. samples: decoder outputs per row that it holds at a time. precise: whether it magnifies the rounding of 32 bits.
         learned: what it has learned from them, by name.
     """
 
     name: ClassVar[str]
     learns: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
+    precise: ClassVar[bool] = False
+    random: ClassVar[tuple[str, ...]] = ()
     most: int = 10_000
+    samples: int = 1
 
     def __init__(self) -> None:
         self.learned: dict[str, np.ndarray] = {}
@@ -66,6 +71,13 @@ class Score:
 
     def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         """Rows X (N, ...) in the user's own form -> (N,) float64: high is normal."""
+        if self.learns and not self.learned:
+            which = "training" if self.of_training else "reference"
+            raise UserError(f'score "{self.name}" has to be fitted to {which} rows first')
+        return by_chunks(fitted.precise() if self.precise else fitted, X, y, self.of, samples=self.samples)
+
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
+        """The same of rows as the model sees them, x (B, *event), with the mask and y of `rows`: (B,). noise: for a score with `random`."""
         raise NotImplementedError
 
 
@@ -73,6 +85,7 @@ class LogLikelihood(Score):
     """log p(x|y) in nats by `k` importance samples (Burda et al. 2016, arXiv 1509.00519)."""
 
     name = "loglik"
+    random = ("noise",)
 
     def __init__(self, *, k: int | None = None) -> None:
         super().__init__()
@@ -81,33 +94,34 @@ class LogLikelihood(Score):
     def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         return log_likelihood(fitted, X, y, k=self.k)
 
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
+        """Where all of y is known."""
+        assert self.k and noise
+        draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=noise)
+        return draw.log_weight.double().logsumexp(0) - math.log(self.k)
+
 
 class Reconstruction(Score):
     """log p(x|z,y) in nats at z the posterior's mean."""
 
     name = "reconstruction"
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        def log_px(model: Any, x: Tensor, rows: Data) -> Tensor:
-            z = model.posterior(x, rows.y, rows.mask).mean
-            return model.decode(z[None], rows.y).log_prob(x, rows.mask)[0]
-
-        return by_chunks(fitted, X, y, log_px)
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
+        z = model.posterior(x, rows.y, rows.mask).mean
+        return model.decode(z[None], rows.y).log_prob(x, rows.mask)[0]
 
 
 class KL(Score):
     """-KL(q(z|x,y) || p(z|y)) in nats, in closed form where there is one."""
 
     name = "kl"
+    samples = SAMPLES
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        def kl(model: Any, x: Tensor, rows: Data) -> Tensor:
-            q, p = model.posterior(x, rows.y, rows.mask), model.prior(rows.y, len(x))
-            if (analytic := kl_divergence(q, p)) is not None:
-                return -analytic
-            return -model.draw(x, rows.y, k=SAMPLES, mask=rows.mask, noise=shared_noise()).kl
-
-        return by_chunks(fitted, X, y, kl, samples=SAMPLES)
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
+        q, p = model.posterior(x, rows.y, rows.mask), model.prior(rows.y, x.shape[0])
+        if (analytic := kl_divergence(q, p)) is not None:
+            return -analytic
+        return -model.draw(x, rows.y, k=SAMPLES, mask=rows.mask, noise=shared_noise()).kl
 
 
 class Regret(Score):
@@ -120,35 +134,33 @@ class Regret(Score):
     """
 
     name = "regret"
+    samples = SAMPLES
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        def regret(model: Any, x: Tensor, rows: Data) -> Tensor:
-            c, mask = rows.y, rows.mask
-            start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
-            if not isinstance(start, Normal):
-                raise UserError('score "regret" needs a flat model with posterior "normal": try "path" or "loglik"')
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
+        c, mask = rows.y, rows.mask
+        start, prior = model.posterior(x, c, mask), model.prior(c, len(x))
+        if not isinstance(start, Normal):
+            raise UserError('score "regret" needs a flat model with posterior "normal": try "path" or "loglik"')
 
-            def elbo(q: Normal, k: int, seed: int) -> Tensor:
-                half = shared_noise(seed)(k // 2, *q.loc.shape).to(q.loc)
-                half = half / half.square().mean(0).sqrt()
-                z = q.loc + q.scale * torch.cat([half, -half])
-                kl = kl_divergence(q, prior)
-                kl = (q.log_prob(z) - prior.log_prob(z)).mean(0) if kl is None else kl
-                return model.decode(z, c).log_prob(x, mask).mean(0) - kl
+        def elbo(q: Normal, k: int, seed: int) -> Tensor:
+            half = shared_noise(seed)(k // 2, *q.loc.shape).to(q.loc)
+            half = half / half.square().mean(0).sqrt()
+            z = q.loc + q.scale * torch.cat([half, -half])
+            kl = kl_divergence(q, prior)
+            kl = (q.log_prob(z) - prior.log_prob(z)).mean(0) if kl is None else kl
+            return model.decode(z, c).log_prob(x, mask).mean(0) - kl
 
-            loc, log_scale = start.loc.clone().requires_grad_(), start.scale.log().requires_grad_()
-            adam = torch.optim.Adam([loc, log_scale], lr=SPEED)
-            slower = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
-            for step in range(STEPS):
-                with torch.enable_grad():
-                    loss = -elbo(Normal(1, loc, log_scale.exp()), 2, step + 1).sum()
-                loc.grad, log_scale.grad = torch.autograd.grad(loss, [loc, log_scale])
-                adam.step()
-                slower.step()
-            best = Normal(1, loc, log_scale.exp())
-            return (elbo(start, SAMPLES, 0) - elbo(best, SAMPLES, 0)).clamp_max(0.0)
-
-        return by_chunks(fitted, X, y, regret, samples=SAMPLES)
+        loc, log_scale = start.loc.clone().requires_grad_(), start.scale.log().requires_grad_()
+        adam = torch.optim.Adam([loc, log_scale], lr=SPEED)
+        slower = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
+        for step in range(STEPS):
+            with torch.enable_grad():
+                loss = -elbo(Normal(1, loc, log_scale.exp()), 2, step + 1).sum()
+            loc.grad, log_scale.grad = torch.autograd.grad(loss, [loc, log_scale])
+            adam.step()
+            slower.step()
+        best = Normal(1, loc, log_scale.exp())
+        return (elbo(start, SAMPLES, 0) - elbo(best, SAMPLES, 0)).clamp_max(0.0)
 
 
 class Path(Score):
@@ -162,13 +174,14 @@ class Path(Score):
 
     name = "path"
     learns = True
+    samples = SAMPLES
 
     def __init__(self, *, octaves: bool = True) -> None:
         super().__init__()
         self.octaves = octaves
 
     def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Path:
-        statistics = self._statistics(fitted, X, y)
+        statistics = by_chunks(fitted, X, y, self.statistics, samples=SAMPLES)
         if len(statistics) < 2:
             raise UserError(
                 f'score "path" learns from reference rows, but got {len(statistics)}: give at least 2, better some hundred'
@@ -176,24 +189,19 @@ class Path(Score):
         self.learned = gaussian(statistics)
         return self
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        if not self.learned:
-            raise UserError('score "path" has to be fitted to reference rows first')
-        return -0.5 * distance(self._statistics(fitted, X, y), self.learned)
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
+        return -0.5 * distance(self.statistics(model, x, rows), self.learned)
 
-    def _statistics(self, fitted: Fitted, X: Any, y: Any) -> np.ndarray:
-        octaves = self.octaves and len(fitted.kind.event_shape) == 3  # channels, height and width
-
-        def statistics(model: Any, x: Tensor, rows: Data) -> Tensor:
-            if not x.is_floating_point():
-                raise UserError('score "path" needs rows that are numbers, not tokens: try "loglik"')
-            q = model.posterior(x, rows.y, rows.mask)
-            rebuilt = model.decode(q.mean[None], rows.y).mean[0]
-            left = x - rebuilt if rows.mask is None else torch.where(rows.mask, x - rebuilt, 0.0)
-            sizes = [t.flatten(1).norm(dim=1)[:, None] for t in (left, q.mean, spread(q))]
-            return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
-
-        return by_chunks(fitted, X, y, statistics, samples=SAMPLES)
+    def statistics(self, model: Any, x: Tensor, rows: Data) -> Tensor:
+        """Of rows as the model sees them, (B, statistics)."""
+        if not x.is_floating_point():
+            raise UserError('score "path" needs rows that are numbers, not tokens: try "loglik"')
+        q = model.posterior(x, rows.y, rows.mask)
+        rebuilt = model.decode(q.mean[None], rows.y).mean[0]
+        left = x - rebuilt if rows.mask is None else torch.where(rows.mask, x - rebuilt, 0.0)
+        sizes = [t.flatten(1).norm(dim=1)[:, None] for t in (left, q.mean, spread(q))]
+        octaves = self.octaves and x.ndim == 4  # rows, channels, height and width
+        return torch.cat(sizes + ([log_octaves(left), log_octaves(rebuilt)] if octaves else []), dim=1)
 
 
 class Exemplars(Score):
@@ -210,11 +218,11 @@ class Exemplars(Score):
     """
 
     name = "exemplars"
-    learns = of_training = True
+    learns = of_training = precise = True
 
     def __init__(self, *, k: int = 8, most: int = 2000) -> None:
         super().__init__()
-        self.k, self.most = k, most
+        self.k, self.most, self.samples = k, most, k
 
     def fit(self, fitted: Fitted, X: Any, y: Any = None) -> Exemplars:
         """Learn from the training rows X (N, ...), in random order."""
@@ -231,20 +239,15 @@ class Exemplars(Score):
         self.learned = {"loc": loc, "scale": scale}
         return self
 
-    def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
-        if not self.learned:
-            raise UserError('score "exemplars" has to be fitted to training rows first')
+    def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         loc, scale = (torch.from_numpy(self.learned[name]) for name in ("loc", "scale"))
         weights = torch.full((len(loc),), -math.log(len(loc)), dtype=torch.float64)
-
-        def log_p(model: Any, x: Tensor, rows: Data) -> Tensor:
-            draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
-            mixture = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), len(x))
-            parts = draw.z.flatten(0, 1).split(max(1, DENSITIES // len(loc)))
-            log_pz = torch.cat([mixture.log_prob(z) for z in parts]).unflatten(0, draw.z.shape[:2])
-            return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
-
-        return by_chunks(fitted.precise(), X, y, log_p, samples=self.k)
+        draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=shared_noise())
+        mixture = Mixture(weights.to(draw.z), loc.to(draw.z), scale.to(draw.z), x.shape[0])
+        z = draw.z.flatten(0, 1)
+        parts = [z] if torch.compiler.is_compiling() else z.split(max(1, DENSITIES // len(loc)))  # a graph has no loops
+        log_pz = torch.cat([mixture.log_prob(z) for z in parts]).unflatten(0, draw.z.shape[:2])
+        return (draw.log_px + log_pz - draw.log_qz).logsumexp(0) - math.log(self.k)
 
 
 def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -256,10 +259,14 @@ def gaussian(rows: np.ndarray) -> dict[str, np.ndarray]:
     return {"mean": mean, "scale": scale, "correlation": (off.T @ off + np.eye(len(mean))) / (len(rows) + 1)}
 
 
-def distance(rows: np.ndarray, learned: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The squared Mahalanobis distance of each row (N, d) from what `gaussian` has learned: (N,)."""
-    off = (rows - learned["mean"]) / learned["scale"]
-    return np.einsum("ni,ij,nj->n", off, np.linalg.inv(learned["correlation"]), off)
+def distance(rows: Tensor, learned: Mapping[str, np.ndarray]) -> Tensor:
+    """The squared Mahalanobis distance of each row (N, d) from what `gaussian` has learned: (N,) float64."""
+    mean, scale, inverse = (
+        torch.from_numpy(each).to(rows.device)
+        for each in (learned["mean"], learned["scale"], np.linalg.inv(learned["correlation"]))
+    )
+    off = (rows.double() - mean) / scale
+    return ((off @ inverse) * off).sum(1)
 
 
 def log_octaves(pictures: Tensor) -> Tensor:
@@ -273,11 +280,11 @@ def log_octaves(pictures: Tensor) -> Tensor:
         torch.from_numpy(dct(np.eye(n), axis=0, norm="ortho")).to(pictures) for n in pictures.shape[1:]
     )
     waves = torch.einsum("dc,bchw->bdhw", channels, height @ pictures @ width.T).square()
-    across, along = (torch.arange(n, dtype=torch.float64) / n for n in pictures.shape[2:])
-    frequency = torch.maximum(across[:, None], along[None])  # 1: a wave of two pixels
+    across, along = (np.arange(n) / n for n in pictures.shape[2:])
+    frequency = np.maximum(across[:, None], along[None])  # 1: a wave of two pixels
     lowest = 0.5 / max(pictures.shape[2:])
-    octave = (frequency.clamp_min(lowest) / lowest).log2().add(1e-9).floor().to(pictures)
-    energy = [waves[..., octave == i].mean(-1) for i in octave.unique()]
+    octave = np.floor(np.log2(np.maximum(frequency, lowest) / lowest) + 1e-9)
+    energy = [waves[..., torch.from_numpy(octave == i).to(waves.device)].mean(-1) for i in np.unique(octave)]
     return (torch.stack(energy, dim=-1) + ROUNDING).log().flatten(1)
 
 
@@ -316,13 +323,16 @@ def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.
     if not fitted.kind.numeric and not fitted.kind.value_names:
         raise UserError(f"{fitted.kind.noun} have no columns, and so no contributions")
 
-    def surprise(model: Any, x: Tensor, rows: Data) -> Tensor:
-        draw = model.draw(x, rows.y, k=k, mask=rows.mask, noise=shared_noise())
-        weights = draw.log_weight.softmax(0)
-        surprise = -torch.einsum("kb,kb...->b...", weights, draw.likelihood.log_prob_elements(x))
-        return surprise if rows.mask is None else torch.where(rows.mask, surprise, 0.0)
+    of = partial(surprise, k=k)
+    return fitted.kind.contributions(by_chunks(fitted, X, y, of, samples=k))
 
-    return fitted.kind.contributions(by_chunks(fitted, X, y, surprise, samples=k))
+
+def surprise(model: Any, x: Tensor, rows: Data, k: int = 100) -> Tensor:
+    """-E[log p(x_j|z,y)] of each value of rows as the model sees them, (B, *event): nats, 0 for a missing value."""
+    draw = model.draw(x, rows.y, k=k, mask=rows.mask, noise=shared_noise())
+    weights = draw.log_weight.softmax(0)
+    found = -torch.einsum("kb,kb...->b...", weights, draw.likelihood.log_prob_elements(x))
+    return found if rows.mask is None else torch.where(rows.mask, found, 0.0)
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ class Rows(Kind):
     noun: ClassVar[str] = "rows of numbers"
     report: ClassVar[str] = "vaekit.kinds.rows.report:RowsReport"
     counts_columns: ClassVar[bool] = True
+    fills: ClassVar[bool] = True
     score: ClassVar[str] = "exemplars"
 
     @classmethod

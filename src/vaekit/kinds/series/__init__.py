@@ -49,6 +49,7 @@ class Series(Kind):
     estimator: ClassVar[str] = "SeriesVAE"
     score_samples: ClassVar[int] = 32
     exchangeable: ClassVar[bool] = False  # neighbouring steps are alike
+    fills: ClassVar[bool] = True
 
     @classmethod
     def recognises(cls, X: Any, likelihood: str) -> bool:

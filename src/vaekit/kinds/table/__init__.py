@@ -75,6 +75,7 @@ class Table(Kind):
     report: ClassVar[str] = "vaekit.kinds.table.report:TableReport"
     only_likelihood: ClassVar[str] = "mixed"
     numeric: ClassVar[bool] = False
+    fills: ClassVar[bool] = True
     endings: ClassVar[Sequence[str]] = (".csv", ".parquet")
     score: ClassVar[str] = "exemplars"
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}

@@ -296,6 +296,16 @@ class Text(Kind):
         """Decode to codes (N, T): the likeliest token each time, or a draw if the temperature is above 0."""
         return self.written(p, temperature=temperature, **writing).sample(1, noise)[0]
 
+    def told(self, p: Any) -> dict[str, Tensor]:
+        from vaekit.kinds.text.graph import write
+
+        return {"x": write(p)}
+
+    def drawn(self, p: Any, noise: Any) -> Tensor:
+        from vaekit.kinds.text.graph import write
+
+        return write(p, torch.special.ndtr(noise(1, p.memory.shape[0], self.longest)[0]))
+
     def unpack(self, x: Tensor) -> np.ndarray:
         """Turn codes (N, T) into texts (N,), each up to its end."""
         rows = [row[: row.index(END)] if END in row else row for row in x.long().tolist()]
