@@ -48,10 +48,6 @@ class Form:
         """Turn several draws of each row (k, N, *event) into its best guess (N, *event)."""
         return draws.mean(0)
 
-    def open_to(self, mask: np.ndarray) -> np.ndarray:
-        """Which values a model that fills gaps takes as given, by the mask."""
-        return mask
-
     def fill(self, X: Any, x: np.ndarray) -> Any:
         """Fill what rows lack from x (N, *event). UserError where such rows have no gaps."""
         raise UserError("such rows have no gaps to fill: use reconstruct, which rebuilds whole rows")

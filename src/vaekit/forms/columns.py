@@ -81,10 +81,6 @@ class Columns(Form):
             found[:, j] = c.mean(draws[..., j]) if isinstance(c, Number) else commonest(draws[..., j])
         return found
 
-    def open_to(self, mask: np.ndarray) -> np.ndarray:
-        """A mask that lets the model decide whether an empty cell is missing."""
-        return mask & (np.arange(mask.shape[1]) < len(self.columns))
-
     def fill(self, X: Any, x: np.ndarray) -> dict[str, np.ndarray]:
         """All columns of X, those that the model does not know as they are."""
         given, cells = columns_of(X), self.cells(X)

@@ -77,10 +77,10 @@ class Folder:
         """The inputs of a graph by name, with their `shape` and `type`."""
         return {each.name: each for each in self.session(graph).get_inputs()}
 
-    def noise(self, graph: str) -> int:
-        """How many random numbers a graph needs for each row."""
-        noise = self.inputs(graph).get("noise")
-        return noise.shape[1] if noise else 0
+    def noise(self, graph: str, name: str = "noise") -> int:
+        """How many random numbers a graph needs for each row (or of `draws`, for each draw of a row)."""
+        noise = self.inputs(graph).get(name)
+        return noise.shape[-1] if noise else 0
 
     def run(self, graph: str, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run a graph, in pieces of `ROWS` rows.

@@ -12,7 +12,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.forms import open_form
-from vaekit.forms.conditions import FAR, KINDS, Known, Picture, Seen
+from vaekit.forms.conditions import FAR, KINDS, Known, Label, Picture, Seen
 from vaekit.robots.onnx_policy import OnnxPolicy
 from vaekit.runtime.folder import AGAIN, ROWS, Folder
 from vaekit.uses.conformal import p_values
@@ -99,6 +99,7 @@ class Runtime:
 
     def reconstruct(self, X: Any, y: Any = None) -> Any:
         """Rows by way of their latent codes."""
+        y = self._known_or_predicted(X, y)
         return self.form.rebuilt(X, self.decode(self.encode(X, y), y))
 
     # -- scores and gaps -----------------------------------------------------------------------------------------------
@@ -127,24 +128,21 @@ class Runtime:
         """
         if draws is not None and draws < 1:
             raise UserError(f"draws is {draws}: it has to be at least 1, or None for the best guess")
+        y = self._known_or_predicted(X, y)
         x, mask = self._pack(X)
         codes = self._conditions(self.conditions.name(y), len(x))
         found = np.tile(x, (draws or 1, *[1] * x.ndim))
         if mask is not None:
-            given, n = self.form.open_to(mask), self.folder.noise("complete")
-            gappy = np.flatnonzero(~mask.reshape(len(mask), -1).all(1))
-            for start in range(0, len(gappy), ROWS):
-                some = gappy[start : start + ROWS]
-                own, random = (
-                    {name: values[some] for name, values in codes.items()},
-                    np.random.default_rng([seed, start]),
+            gappy, k = np.flatnonzero(~mask.reshape(len(mask), -1).all(1)), draws or GUESSES
+            at_once = max(1, ROWS // k)
+            for start in range(0, len(gappy), at_once):
+                some, random = gappy[start : start + at_once], np.random.default_rng([seed, start])
+                noise, again = (
+                    random.standard_normal((len(some), *each, self.folder.noise("complete", name)), dtype=np.float32)
+                    for name, each in (("noise", ()), ("draws", (k,)))
                 )
-                drawn = np.stack([
-                    self._run(
-                        "complete", own, x=x[some], mask=given[some], noise=random.standard_normal((len(some), n), dtype=np.float32)
-                    )["x"]
-                    for _ in range(draws or GUESSES)
-                ])  # fmt: skip
+                own = {name: values[some] for name, values in codes.items()}
+                drawn = self._run("complete", own, x=x[some], mask=mask[some], noise=noise, draws=again)["filled"]
                 found[:, some] = drawn if draws else self.form.center(drawn)[None]
         filled = [self.form.fill(X, each) for each in found]
         return filled if draws else filled[0]
@@ -153,19 +151,32 @@ class Runtime:
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (N, classes), of a model that was trained with few labels."""
-        found = self._see("predict", X, None)
-        if "probability" not in found:
+        found = self._see("predict", X, None)["y"]
+        if not isinstance(self.target, Label):
             raise UserError("this model predicts numbers, which have no probabilities: use predict")
-        return found["probability"]
+        return found
 
     def predict(self, X: Any) -> np.ndarray:
         """The likeliest class of each row (N,), or the mean of its numbers (N,) or (N, size)."""
-        found = self._see("predict", X, None)
-        target: Any = self.conditions.named[self.about.get("predicts") or next(iter(self.conditions.named))]
-        if "probability" in found:
-            return np.array(target.classes)[found["probability"].argmax(1)]
-        values = found["mean"] * np.asarray(target.scale) + np.asarray(target.mean)
+        found = self._see("predict", X, None)["y"]
+        if isinstance(self.target, Label):
+            return np.array(self.target.classes)[found.argmax(1)]
+        values = found * np.asarray(self.target.scale) + np.asarray(self.target.mean)
         return values[:, 0] if values.shape[1] == 1 else values
+
+    @property
+    def target(self) -> Any:
+        """The condition that a model of few labels predicts."""
+        return next(iter(self.conditions.named.values()))
+
+    def _known_or_predicted(self, X: Any, y: Any) -> Any:
+        """y, predicted where it is unknown, if the model can."""
+        if "predict.onnx" not in self.about["files"]:
+            return y
+        name, given = next(iter(self.conditions.named)), self.conditions.name(y)
+        predicted = self.predict(X)
+        values = given.get(name)
+        return {name: self.target.filled(name, np.broadcast_to(np.array(values, object), predicted.shape), predicted)}
 
     @cached_property
     def policy(self) -> OnnxPolicy:
