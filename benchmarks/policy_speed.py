@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from harness import Rows, arguments, run, take_turns
 from vaekit import Demonstrations, Policy, preset
-from vaekit.robots.export import export_policy
+from vaekit.deploy.policy import export_policy
 from vaekit.robots.onnx_policy import OnnxPolicy
 from vaekit.robots.policy import SIZES
 

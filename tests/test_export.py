@@ -13,7 +13,7 @@ import torch
 from vaekit import Policy
 from vaekit.errors import UserError
 from vaekit.robots.environments import demonstrate, make
-from vaekit.robots.export import Deployed, export_policy
+from vaekit.deploy.policy import Deployed, export_policy
 from vaekit.robots.onnx_policy import METADATA, OnnxPolicy
 from vaekit.robots.rollout import load_policy, rollout
 
@@ -253,7 +253,7 @@ def test_atomic(mixture, tmp_path, monkeypatch):
     policy, _ = mixture
     there = tmp_path / "policy.onnx"
     there.write_bytes(b"as it was")
-    monkeypatch.setattr("vaekit.robots.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("vaekit.deploy.policy.TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match="nothing was written"):
         export_policy(policy, there)
     assert there.read_bytes() == b"as it was"

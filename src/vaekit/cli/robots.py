@@ -82,7 +82,7 @@ def export(
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
 ) -> None:  # fmt: skip
     """Write a policy as one ONNX file, which runs without PyTorch: raw observations in, raw actions out."""
-    from vaekit.robots.export import export_policy
+    from vaekit.deploy.policy import export_policy
     from vaekit.robots.rollout import load_policy
 
     say(

@@ -96,7 +96,8 @@ class LogLikelihood(Score):
 
     def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         """Where all of y is known."""
-        assert self.k and noise
+        assert self.k is not None
+        assert noise is not None
         draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=noise)
         return draw.log_weight.double().logsumexp(0) - math.log(self.k)
 

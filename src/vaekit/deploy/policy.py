@@ -12,12 +12,8 @@ Inputs, then the output:
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import json
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,14 +25,14 @@ from torch import Tensor, nn
 
 from vaekit import __version__
 from vaekit.conditions import Label, Number
-from vaekit.distributions import Noise
-from vaekit.errors import UserError, extra_needed
+from vaekit.deploy.graphs import InTurn
+from vaekit.deploy.trace import TOLERANCE, needed, traced
+from vaekit.errors import UserError
 from vaekit.files import write_atomically
 from vaekit.robots.draws import draw
 from vaekit.robots.onnx_policy import COMPONENT, FORMAT, METADATA, NOISE, Z, open_session
 from vaekit.robots.policy import Policy
 
-TOLERANCE = 1e-5  # in standard deviations of the actions
 ROWS = 3  # of the example that is traced; the file takes any number of rows
 
 
@@ -54,16 +50,15 @@ class Deployed(nn.Module):
         self.mean = torch.tensor(policy.kind_.mean, dtype=torch.float64)
         self.scale = torch.tensor(policy.kind_.scale, dtype=torch.float64)
 
-    def forward(
-        self, observations: Mapping[str, Tensor], noise: Tensor | None, component: Tensor | None, z: Tensor | None
-    ) -> tuple[Tensor, ...]:
+    def forward(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        observations = {name: given[name] for name in self.named}
         rows = next(iter(observations.values())).shape[0]  # len() would make it a constant
         c = self.features(observations, rows)
-        chosen, component = self.choose(c, noise, component, rows)
-        if z is not None:
-            chosen = torch.where(z.isnan(), chosen, z)
-        actions = (self.model.decoder(chosen, c).transpose(1, 2).double() * self.scale + self.mean).float()
-        return (actions,) if component is None else (actions, component)
+        z, component = self.choose(c, given.get(NOISE), given.get(COMPONENT), rows)
+        if Z in given:
+            z = torch.where(given[Z].isnan(), z, given[Z])
+        actions = (self.model.decoder(z, c).transpose(1, 2).double() * self.scale + self.mean).float()
+        return {"actions": actions} if component is None else {"actions": actions, "kept": component}
 
     def features(self, observations: Mapping[str, Tensor], rows: int) -> Any:
         y = {
@@ -75,32 +70,14 @@ class Deployed(nn.Module):
     def choose(self, c: Any, noise: Tensor | None, component: Tensor | None, rows: int) -> tuple[Tensor, Tensor | None]:
         """z by the policy's rule, (N, latent_dim), and the component it came from."""
         prior = self.model.prior_head(c, rows)
-        return (prior.mean, None) if noise is None else draw(prior, in_turn(noise), self.temperature, component)
+        return (prior.mean, None) if noise is None else draw(prior, InTurn(noise), self.temperature, component)
 
     def numbers_drawn(self, c: Any, rows: int) -> int:
         """How many random numbers the z of a row needs."""
-        drawn = 0
-
-        def count(k: int, rows: int, n: int) -> Tensor:
-            nonlocal drawn
-            drawn += n
-            return torch.zeros(k, rows, n)
-
+        turn = InTurn(torch.zeros(rows, 0))
         if self.rule != "mean" and self.model.latent_dim:
-            self.model.prior_head(c, rows).sample(1, count)
-        return drawn
-
-
-def in_turn(numbers: Tensor) -> Noise:
-    """Noise (1, N, k): the next k columns of numbers (N, n)."""
-    used = 0
-
-    def noise(_: int, rows: int, k: int) -> Tensor:
-        nonlocal used
-        used += k
-        return numbers[:, used - k : used].unsqueeze(0)
-
-    return noise
+            self.model.prior_head(c, rows).sample(1, turn)
+        return turn.used
 
 
 def export_policy(policy: Policy, path: str | Path) -> Path:
@@ -118,12 +95,7 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".onnx":
         raise UserError(f"{path} does not end in .onnx: give the name of an .onnx file")
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as e:
-        raise extra_needed("onnx", e.name or "onnx") from e
+    onnx = needed()
     module = Deployed(policy)
     observations = example(policy, ROWS)
     with torch.no_grad():
@@ -132,7 +104,10 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
     mixture = noise is not None and policy.prior_name == "mixture"
     component = torch.full((ROWS,), -1) if mixture else None
     z = torch.full((policy.latent_dim,), torch.nan) if policy.latent_dim else None
-    proto = traced(policy, module, observations, noise, component, z)
+    drawn = {name: t for name, t in {NOISE: noise, COMPONENT: component}.items() if t is not None}
+    given = {**observations, **drawn, **({} if z is None else {Z: z})}
+    free = {name: {0: "rows"} for name in (*observations, *drawn)}
+    proto = traced(module, given, free, ["actions"] if component is None else ["actions", "kept"])
     if z is not None:  # a value that an input has if it is left out
         proto.graph.initializer.append(onnx.numpy_helper.from_array(z.numpy(), Z))
     about = {
@@ -173,66 +148,6 @@ def example(policy: Policy, rows: int) -> dict[str, Tensor]:
         else:
             out[name] = torch.from_numpy(rng.integers(0, 256, (rows, c.height, c.width, 3)).astype(np.uint8))
     return out
-
-
-def traced(
-    policy: Policy,
-    module: Deployed,
-    observations: Any,
-    noise: Tensor | None,
-    component: Tensor | None,
-    z: Tensor | None,
-) -> Any:
-    """The module as an `onnx.ModelProto`."""
-    rows = torch.export.Dim("rows")
-    given = {NOISE: noise, COMPONENT: component, Z: z}
-    each = tuple(None if t is None else {0: rows} for t in (noise, component))
-    said = io.StringIO()  # the exporter prints and warns about things that users cannot change
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), quiet("torch.onnx"), quiet("onnxscript"):
-            warnings.simplefilter("ignore")
-            exported = torch.export.export(
-                module,
-                (observations, noise, component, z),
-                dynamic_shapes=({name: {0: rows} for name in observations}, *each, None),
-                strict=False,
-            )
-            program = torch.onnx.export(
-                exported,
-                input_names=[*observations, *(name for name, value in given.items() if value is not None)],
-                output_names=["actions"] if component is None else ["actions", "kept"],
-                custom_translation_table={torch.ops.aten.special_ndtr.default: ndtr},
-                dynamo=True,
-                verbose=False,
-            )
-    except RuntimeError as e:
-        raise UserError(f"ONNX cannot express this policy, whose prior is {policy.prior!r}: {e}") from e
-    assert program is not None
-    proto = program.model_proto
-    for node in proto.graph.node:
-        node.ClearField("metadata_props")  # the lines of code it comes from, with paths of this machine
-        node.ClearField("doc_string")
-    return proto
-
-
-def ndtr(x: Any) -> Any:
-    """The Normal's cumulative probability in ONNX, (1 + erf(x / sqrt 2)) / 2: onnxruntime's erf takes float32 only."""
-    import onnxscript
-
-    op: Any = onnxscript.opset18
-    erf = op.Erf(op.Cast(x, to=onnxscript.FLOAT.dtype) * op.Constant(value_float=0.5**0.5))
-    return op.CastLike((erf + op.Constant(value_float=1.0)) * op.Constant(value_float=0.5), x)
-
-
-@contextlib.contextmanager
-def quiet(name: str) -> Any:
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 @torch.no_grad()
