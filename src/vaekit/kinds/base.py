@@ -243,6 +243,14 @@ class Kind:
         """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
         raise NotImplementedError
 
+    def form(self) -> dict[str, Any]:
+        """Describe how rows become what the model sees, and back, as plain JSON: what `vaekit.forms.open_form` opens without PyTorch.
+
+        A kind that does not say has rows in model units; its `note` says so, and an export passes that on.
+        """
+        why = f"{self.noun} go in and come out in model units: this kind does not describe their form"
+        return {"type": "none", "event": list(self.event_shape), "note": why}
+
     @property
     def column_names(self) -> tuple[int, list[str] | None] | None:
         """How many columns a row has, and their names where these are known; None for rows without columns."""
