@@ -16,9 +16,10 @@ from scipy.special import ndtri
 from scipy.stats import kstest
 
 from vaekit.errors import UserError
+from vaekit.forms.numbers import piecewise
 from vaekit.frame import Frame
 from vaekit.kinds.table import Table, describe
-from vaekit.kinds.table.columns import Continuous, Discrete, column, decimals, normal_scores, piecewise
+from vaekit.kinds.table.columns import Continuous, Discrete, column, decimals, normal_scores
 
 N = 400
 RNG = np.random.default_rng(0)

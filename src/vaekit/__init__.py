@@ -47,6 +47,7 @@ _MODULES = (
     "nets",
     "objectives",
     "robots",
+    "runtime",
     "sources",
     "training",
 )

@@ -190,7 +190,7 @@ def label_codes(labels: Mapping[str, Any], rows: int) -> tuple[dict[str, Label],
         kinds[name] = Label.infer(name, values)
         if kinds[name].size < 2:
             raise UserError(f"label {name!r} has {kinds[name].size} classes: features need at least 2 to tell apart")
-        codes.append(kinds[name].pack(name, values))
+        codes.append(torch.from_numpy(kinds[name].pack(name, values)))
     return kinds, codes
 
 

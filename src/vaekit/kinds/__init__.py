@@ -13,9 +13,9 @@ from pkgutil import resolve_name
 from typing import Any
 
 from vaekit.errors import UserError, note
+from vaekit.forms.tokens import is_texts
 from vaekit.frame import Frame
 from vaekit.kinds.base import Kind
-from vaekit.kinds.text import is_texts
 from vaekit.settings.parts import Part, choose, options_of
 from vaekit.sources.arrays import as_array
 

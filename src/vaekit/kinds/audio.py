@@ -19,8 +19,9 @@ import torch
 from markupsafe import Markup, escape
 from torch import Tensor
 
-from vaekit.errors import UserError, extra_needed, note, tell
+from vaekit.errors import UserError, extra_needed, tell
 from vaekit.files import write_atomically
+from vaekit.forms.clips import ITERATIONS, MOMENTUM, as_float, clips_of
 from vaekit.kinds.base import Kind, one_source
 from vaekit.kinds.pictures import Images
 from vaekit.settings.limits import Many, Positive
@@ -33,7 +34,6 @@ RATE = 16_000  # samples a second, unless the user says another
 WINDOW = 0.032  # seconds of a frame of the spectrogram: a few periods of a voice
 LARGEST_FACTOR = 1_000_000  # of resampling, which takes memory for 20 times as many numbers
 FLOOR = 1e-4  # of full scale: what is 80 dB below counts as silence
-ITERATIONS, MOMENTUM = 60, 0.99  # of Perraudin et al. 2013 (doi 10.1109/WASPAA.2013.6701851)
 
 
 @dataclass
@@ -162,6 +162,10 @@ class Audio(Kind):
             phases, before = torch.sgn(found + MOMENTUM * (found - before)), found
         return sound(magnitude * phases * (window.sum() / 2)).clamp(-1, 1).float().cpu().numpy()
 
+    def form(self) -> dict[str, Any]:
+        own = {"type": "clips", "event": list(self.event_shape), "rate": self.rate, "samples": self.samples}
+        return {**own, "frame": self.frame, "mean": self.mean, "scale": self.scale, "floor": FLOOR}
+
     networks = Images.networks
 
     def write(self, path: Path, rows: np.ndarray, *more: Any, **options: Any) -> None:
@@ -214,31 +218,3 @@ def read_sound(path: Path, wanted: int) -> np.ndarray:
     from scipy.signal import resample_poly
 
     return resample_poly(clip, wanted // shared, rate // shared).astype(np.float32)
-
-
-def as_float(x: Any) -> np.ndarray:
-    """Samples (T,) or (T, channels) -> (T,) float32 between -1 and 1: whole numbers by the range of their type, channels mixed."""
-    x = np.asarray(x)
-    if x.dtype.kind not in "iuf" or x.ndim not in (1, 2):
-        raise UserError(
-            f"a clip is an array of numbers (T,), and this is {x.dtype} {x.shape}: give samples between -1 and 1"
-        )
-    if x.dtype.kind in "iu":
-        most = 2.0 ** (8 * x.itemsize - 1)
-        x = x / most - (x.dtype.kind == "u")
-    return (x if x.ndim == 1 else x.mean(1)).astype(np.float32)
-
-
-def clips_of(clips: Sequence[Any], rate: int, seconds: float | None = None, least: int = 0) -> np.ndarray:
-    """Clips (T,) as one array (N, T), as long as the longest: shorter ones end in silence, and those above `seconds` are cut."""
-    lengths = np.array([len(clip) for clip in clips], dtype=int)
-    samples = max(least, min(lengths.max(initial=0), round(seconds * rate) if seconds else 2**31))
-    whole = np.zeros((len(clips), samples), dtype=np.float32)
-    for i, clip in enumerate(clips):
-        if not np.isfinite(clip).all():
-            raise UserError(f"clip {i} holds a value that is not a number: mend it, or leave it out")
-        whole[i, : len(clip)] = clip[:samples]
-    for what, n in (("cut", (lengths > samples).sum()), ("filled up with silence", (lengths < samples).sum())):
-        if n:
-            note(f"clips that were {what}: {n} of {len(clips)}; a clip lasts {samples / rate:.3g} s")
-    return whole

@@ -54,6 +54,8 @@ class Kind:
     """Whether no structure but "flat" has networks for such rows."""
     only_likelihood: ClassVar[str | None] = None
     """The one likelihood for such rows, which is for no other kind; None: any that belongs to no kind."""
+    exports: ClassVar[Mapping[str, str]] = {}
+    """Files that `vaekit export` writes beside the graphs: name -> "module:function", which makes the bytes of an estimator."""
     foreign: ClassVar[str] = ""
     """ "module:function" that takes a folder and loads a checkpoint that another library wrote there; it gives None for others."""
     counts_columns: ClassVar[bool] = False
@@ -242,6 +244,14 @@ class Kind:
     def unpack(self, x: Tensor) -> Any:
         """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
         raise NotImplementedError
+
+    def form(self) -> dict[str, Any]:
+        """Describe how rows become what the model sees, and back, as plain JSON: what `vaekit.forms.open_form` opens without PyTorch.
+
+        A kind that does not say has rows in model units; its `note` says so, and an export passes that on.
+        """
+        why = f"{self.noun} go in and come out in model units: this kind does not describe their form"
+        return {"type": "none", "event": list(self.event_shape), "note": why}
 
     @property
     def column_names(self) -> tuple[int, list[str] | None] | None:

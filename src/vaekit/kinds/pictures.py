@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.errors import UserError, note
+from vaekit.errors import note
 from vaekit.files import write_atomically
+from vaekit.forms.layout import (
+    COLOURS,
+    are_channels_first,
+    as_pictures,
+    channels_last,
+    check_shape,
+    extremes,
+    laid_like,
+    value_range,
+)
 from vaekit.kinds.base import Kind
 from vaekit.settings.options import MODEL, Option
-from vaekit.show.layout import COLOURS, are_channels_first, channels_last, extremes, value_range
 from vaekit.show.write import Names
 from vaekit.sources.arrays import as_array
 from vaekit.structures.semi_supervised import jolted
@@ -126,15 +134,7 @@ class Images(Kind):
 
     def conform(self, rows: np.ndarray) -> np.ndarray:
         """Give pictures the axes and channels of the training pictures. UserError if they do not fit."""
-        given = rows.shape
-        first = self.channels_first if given[1:] == self.shape else are_channels_first(given[1:])
-        rows = widen(channels_last(rows, first), self.channels)
-        if self.channels_first and rows.ndim == 4:
-            rows = np.moveaxis(rows, 3, 1)
-        if rows.shape[1:] != self.shape:
-            one = ": one picture is given as X[None]" if given == self.shape else ""
-            raise UserError(f"pictures of shape {given[1:]} do not fit a model of pictures of shape {self.shape}{one}")
-        return rows
+        return laid_like(rows, self.shape, self.channels, self.channels_first)
 
     def shown(self, rows: np.ndarray) -> np.ndarray:
         """Make pictures that can be shown, (N, H, W) or (N, H, W, C) with C of 1, 3 or 4. If there are other channels, keep the first."""
@@ -193,6 +193,28 @@ class Images(Kind):
             values = np.rint(values)
         return self.laid_out(values).astype(self.dtype)
 
+    def form(self) -> dict[str, Any]:
+        """See `Kind.form`. Pixels that are drawn each time they are seen (binarize: "dynamic") are cut at one half instead: so a picture has
+        one code and one score, whatever the machine's random numbers."""
+        low, high = self.limits or (self.low, self.high)
+        return {
+            "type": "array",
+            "view": "picture",
+            "shape": list(self.shape),
+            "event": list(self.event_shape),
+            "axes": "hw" if not self.channels else "chw" if self.channels_first else "hwc",
+            "mean": [self.low],
+            "scale": [self.high - self.low],
+            "low": low,
+            "high": high,
+            "step": None if np.dtype(self.dtype).kind == "f" else 1,
+            "dtype": self.dtype,
+            "columns": None,
+            "binarize": "threshold" if self.binarize else None,
+            "black": self.low,
+            "white": self.high,
+        }
+
     def laid_out(self, values: np.ndarray) -> np.ndarray:
         """Move values (N, *event_shape) to the user's own axes."""
         if not self.channels:
@@ -247,28 +269,6 @@ class Images(Kind):
         return partial(ConvEncoder, **options), partial(ConvDecoder, **options)
 
 
-def as_pictures(X: Any) -> np.ndarray:
-    """Make an array of pictures. UserError if X is not an array of numbers, or has no pixels."""
-    rows = np.asarray(X)
-    if rows.dtype == object:
-        with suppress(TypeError, ValueError):
-            rows = rows.astype(np.float64)
-    if rows.dtype.kind not in "buif":
-        remedy = ", such as np.abs(X)" if rows.dtype.kind == "c" else ""
-        raise UserError(f"pictures have to be arrays of real numbers, got {rows.dtype}: convert them{remedy}")
-    check_shape(rows)
-    return rows.astype(np.uint8) if rows.dtype.kind == "b" else rows
-
-
-def check_shape(rows: np.ndarray) -> None:
-    if rows.ndim not in (3, 4):
-        raise UserError(
-            f"pictures have to be an array (N, H, W), (N, H, W, channels) or (N, channels, H, W), got the shape {rows.shape}"
-        )
-    if not np.prod(rows.shape[1:]):
-        raise UserError(f"pictures of shape {rows.shape[1:]} have no pixels: give larger ones")
-
-
 def layout(rows: np.ndarray) -> bool:
     """Whether training pictures have their channels first; a note says what was guessed."""
     shape = rows.shape[1:]
@@ -281,19 +281,6 @@ def layout(rows: np.ndarray) -> bool:
             "if they have them first, give np.moveaxis(X, 1, 3)"
         )
     return first
-
-
-def widen(rows: np.ndarray, channels: int) -> np.ndarray:
-    """Give pictures (N, H, W) or (N, H, W, C) this many channels: grey pictures, with or without an axis of channels, become
-    colour, and pictures without transparency become opaque."""
-    if rows.ndim == 4 and rows.shape[3] == 1:
-        rows = rows[..., 0]
-    if rows.ndim == 3 and channels in COLOURS:
-        rows = np.repeat(rows[..., None], min(channels, 3), axis=3)
-    if rows.ndim == 4 and rows.shape[3] == 3 and channels == 4:
-        opaque = np.iinfo(rows.dtype).max if rows.dtype.kind in "iu" else 1
-        rows = np.concatenate([rows, np.full_like(rows[..., :1], opaque)], axis=3)
-    return rows
 
 
 def note_range(rows: np.ndarray, far: np.ndarray | None, low: float, high: float) -> None:

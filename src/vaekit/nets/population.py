@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 MOST = 64  # sum over all values of y if they are fewer; else over this many draws
-ROWS = 4096  # held against the population at a time: bounds memory
 
 Y = dict[str, Tensor]
 
@@ -60,17 +58,6 @@ class Population(nn.Module):
                 apart = value.square().sum(1, keepdim=True) - 2 * value @ own.mT + known @ own.square().mT
                 log_p = log_p - apart.clamp_min(0.0) * len(own) ** 0.4 / 2
         return torch.where(log_p.isinf().all(1, keepdim=True), self.log_share, log_p).log_softmax(1)
-
-    def pick(self, y: Mapping[str, Tensor], rows: int, random: np.random.Generator) -> np.ndarray:
-        """For each of B rows a row of the population, drawn given what is known of y, (B,)."""
-        y, picked = self.complete(y, rows), []
-        for start in range(0, rows, ROWS):
-            p = self.log_p({name: values[start : start + ROWS] for name, values in y.items()}).exp().cumsum(1)
-            at = torch.from_numpy(random.random((len(p), 1))).to(p)
-            picked.append(
-                torch.searchsorted(p, at * p[:, -1:], right=True).squeeze(1).clamp_max(p.shape[1] - 1).numpy()
-            )
-        return np.concatenate(picked)
 
     def parts(self, y: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Y, Tensor]]:
         """Rows of which the same is unknown, and the values that it may have.

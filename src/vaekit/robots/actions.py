@@ -38,6 +38,7 @@ class Actions(Kind):
     noun: ClassVar[str] = "demonstrations"
     report: ClassVar[str] = "vaekit.robots.report:PolicyReport"
     estimator: ClassVar[str] = "Policy"
+    exports: ClassVar[Mapping[str, str]] = {"policy.onnx": "vaekit.deploy.policy:policy_bytes"}
     foreign: ClassVar[str] = "vaekit.robots.published:load_foreign"
     mean_samples: ClassVar[bool] = True
     least_latent_dim: ClassVar[int] = 0  # a policy without a latent
@@ -104,3 +105,19 @@ class Actions(Kind):
     def unpack(self, x: Tensor) -> np.ndarray:
         """(..., A, chunk_size) -> (..., chunk_size, A) in the robot's own units."""
         return x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)
+
+    def form(self) -> dict[str, Any]:
+        return {
+            "type": "chunk",
+            "view": "fan",
+            "shape": [self.chunk_size, len(self.mean)],
+            "event": list(self.event_shape),
+            "axes": "tc",
+            "mean": list(self.mean),
+            "scale": list(self.scale),
+            "dtype": "float64",
+            "columns": self.names,
+            "names": self.names,
+            "fps": self.fps,
+            "chunk_size": self.chunk_size,
+        }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from vaekit.show.layout import value_range
+from vaekit.forms.layout import value_range
 
 if TYPE_CHECKING:  # matplotlib takes long to import, and only figures need it
     from markupsafe import Markup

@@ -132,7 +132,7 @@ class Report:
     def packed(self, name: str) -> np.ndarray:
         """A condition: the codes (N,) of a label, -1 for unknown; or the first of its numbers (N,), NaN for unknown."""
         condition = self.known[name]
-        packed = condition.pack(name, self.y[name]).numpy()
+        packed = condition.pack(name, self.y[name])
         return packed[:, 0] * condition.scale[0] + condition.mean[0] if isinstance(condition, Number) else packed
 
     def given(self, rows: Any = slice(None)) -> dict[str, np.ndarray] | None:

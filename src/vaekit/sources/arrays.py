@@ -15,8 +15,8 @@ from typing import IO, Any
 import numpy as np
 
 from vaekit.errors import UserError
+from vaekit.forms.layout import are_channels_first, channels_last
 from vaekit.frame import unmasked
-from vaekit.show.layout import are_channels_first, channels_last
 from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoding, take
 from vaekit.sources.pictures import resized
 

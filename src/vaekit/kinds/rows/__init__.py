@@ -115,6 +115,13 @@ class Rows(Kind):
     def unpack(self, x: Tensor) -> np.ndarray:
         return x.double().cpu().numpy() * np.asarray(self.scale) + np.asarray(self.mean)
 
+    def form(self) -> dict[str, Any]:
+        shape = list(self.event_shape)
+        mean = [None if np.isnan(v) else v for v in self.mean]  # which JSON cannot write
+        own = {"type": "array", "view": "numbers", "shape": shape, "event": shape, "axes": "c", "mean": mean}
+        free = {"low": None, "high": None, "step": None, "dtype": "float64", "columns": self.columns}
+        return {**own, "scale": list(self.scale), **free}
+
     @property
     def column_names(self) -> tuple[int, list[str] | None]:
         return len(self.mean), self.columns

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError
+from vaekit.forms.numbers import rounded
 from vaekit.kinds.base import Kind, one_source
-from vaekit.kinds.table.columns import decimals, rounded
+from vaekit.kinds.table.columns import decimals
 from vaekit.show.write import Names, write_array, write_table
 from vaekit.sources.series import TimeSeries, read_series, to_series
 from vaekit.training.data import Data
@@ -134,6 +135,25 @@ class Series(Kind):
         """(N, channels, window) -> (N, window, channels) in the data's own units, bounds and steps."""
         values = x.double().cpu().numpy().swapaxes(-1, -2) * np.asarray(self.scale) + np.asarray(self.mean)
         return self.limited(values)
+
+    def form(self) -> dict[str, Any]:
+        limits = {
+            name: None if ends is None else [float(v) if np.isfinite(v) else None for v in ends]
+            for name, ends in (("low", self.low), ("high", self.high))
+        }
+        return {
+            "type": "array",
+            "view": "curves",
+            "shape": [self.window, len(self.mean)],
+            "event": list(self.event_shape),
+            "axes": "tc",
+            "mean": list(self.mean),
+            "scale": list(self.scale),
+            **limits,
+            "step": self.step,
+            "dtype": "float64",
+            "columns": self.columns,
+        }
 
     def limited(self, values: np.ndarray) -> np.ndarray:
         """Round values (..., channels) to the nearest that their channel can have."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import UserError, near_matches, note
+from vaekit.forms.numbers import piecewise
 from vaekit.frame import LARGE, Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
 from vaekit.frame.arrow import (
     as_trained,
@@ -29,7 +30,7 @@ from vaekit.frame.arrow import (
 from vaekit.frame.cells import as_said, format_of, listed
 from vaekit.frame.dates import write_times
 from vaekit.kinds.base import Kind
-from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column, piecewise
+from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column
 from vaekit.kinds.table.constraints import Constraints, candidates
 from vaekit.kinds.table.identifiers import leave_out
 from vaekit.settings.options import DATA, Option
@@ -38,6 +39,7 @@ from vaekit.show.write import Names, write_pieces
 from vaekit.sources.arrays import as_array
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
+BINS = np.linspace(-4, 4, 41).tolist()  # edges, in normal scores, of the intervals that show what a number may be
 
 SCHEMA = Option(
     "Tables: a YAML file that says the kind of each column; `vaekit schema SOURCE` writes the guessed one.",
@@ -278,6 +280,20 @@ class Table(Kind):
             cells[name] = cells[name].take(pa.array(np.arange(len(x)), mask=(x[:, j] > 1.5).cpu().numpy()))
         fields = [self.field(name, column.type) for name, column in cells.items()]
         return pa.Table.from_arrays(list(cells.values()), schema=pa.schema(fields))
+
+    def told(self, p: Any) -> dict[str, Tensor]:
+        """With the probabilities of what is in each column, for the intervals of `BINS`."""
+        return {"x": p.mean, "bins": p.shares(torch.tensor(BINS))[:, : len(self.schema)]}
+
+    def form(self) -> dict[str, Any]:
+        return {
+            "type": "columns",
+            "event": list(self.event_shape),
+            "columns": [c.form(name) for name, c in self.schema.items()],
+            "gaps": [self.columns.index(name) for name in self.gaps],
+            "bins": BINS,
+            "constraints": self.constraints.form(self.schema),
+        }
 
     def with_conditions(self, rows: Any, conditions: Mapping[str, Any]) -> Any:
         """Conditions become columns too."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, near_matches, note
+from vaekit.forms.numbers import held, piecewise, unscored
 from vaekit.frame import in_words
 from vaekit.frame.arrow import MOST_EXACT, TooLargeError, canonical, changed, date_step, is_time, numbers
 from vaekit.kinds.table.identifiers import LEAST, SHARE, WORDS, numbers_rows
@@ -92,6 +93,11 @@ class Discrete:
         code = np.where(missing, 1, np.clip(x, 1, max(1, len(self.classes)))).astype(np.int64) - 1
         return pa.array(self.classes or [None]).take(pa.array(code, mask=missing))
 
+    def form(self, name: str) -> dict[str, Any]:
+        """See `vaekit.forms.cells`."""
+        own = {"name": name, "kind": "classes", "of": self.kind, "classes": self.classes, "type": self.type}
+        return {**own, "format": self.format, "blanks": self.gaps}
+
     def to_likelihood(self) -> dict[str, Any]:
         return {"shares": self.shares or [1.0]}  # a column that is always missing
 
@@ -143,23 +149,26 @@ class Continuous:
 
     def unpack(self, x: np.ndarray) -> Any:
         """Normal scores (N,), NaN for missing -> canonical Arrow values."""
-        v = np.asarray(piecewise(x, self.scores, self.knots))
-        for spike in self.spikes:
-            near = np.abs(x - piecewise(np.array([spike]), self.knots, self.scores)) < 1e-6
-            v = np.where(near, spike, v)
-        return self.held(v)
+        return self.held(unscored(x, self.knots, self.scores, self.spikes))
 
     def held(self, v: np.ndarray) -> Any:
         """Turn numbers (N,), for dates since the origin, into the nearest values that the column can hold; NaN for missing."""
         import pyarrow as pa
 
-        if self.origin is not None:
-            steps = np.rint(np.nan_to_num(np.clip(v, self.low, self.high)) / self.step).astype(np.int64)
-            whole = np.clip(steps * int(self.step), int(self.low), int(self.high))
-            whole = np.where(v >= float(self.high) * (1 - 1e-15), int(self.high), whole) + self.origin
-            return pa.array(whole, mask=np.isnan(v))
-        v = np.clip(rounded(v, self.step), self.low, self.high) + 0.0  # which makes 0 of -0
-        return pa.array(v, mask=np.isnan(v))
+        return pa.array(held(v, self.low, self.high, self.step, self.origin), mask=np.isnan(v))
+
+    def form(self, name: str) -> dict[str, Any]:
+        """See `vaekit.forms.cells`."""
+        own = {
+            "name": name,
+            "kind": "number",
+            "of": self.kind,
+            "knots": self.knots,
+            "scores": self.scores,
+            "low": self.low,
+        }
+        own |= {"high": self.high, "step": self.step, "spikes": self.spikes, "origin": self.origin, "type": self.type}
+        return {**own, "format": self.format, "blanks": self.gaps}
 
     def to_likelihood(self) -> dict[str, Any]:
         spikes = piecewise(np.array(self.spikes), self.knots, self.scores).tolist()
@@ -410,16 +419,6 @@ def normal_scores(v: np.ndarray, step: float, low: float, high: float) -> tuple[
     return knots.tolist(), ndtri(p).tolist()
 
 
-def piecewise(x: np.ndarray, knots: Any, values: Any) -> np.ndarray:
-    """Apply the map that has `values` at `knots`, is linear between them and continues beyond them; NaN stays NaN."""
-    knots, values = np.asarray(knots), np.asarray(values)
-    if not len(x):
-        return np.zeros(0)
-    i = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
-    slope = (values[i + 1] - values[i]) / (knots[i + 1] - knots[i])
-    return values[i] + (x - knots[i]) * slope
-
-
 def decimals(v: np.ndarray) -> float:
     """Find the largest step of 1, 0.1, ... that divides all values; 0 if there is none."""
     for step in reversed(STEPS):
@@ -428,10 +427,3 @@ def decimals(v: np.ndarray) -> float:
         if exact and (np.abs(scaled - np.rint(scaled)) <= np.minimum(1e-9 * np.abs(scaled), 1e-3)).all():
             return step
     return 0.0
-
-
-def rounded(v: np.ndarray, step: float) -> np.ndarray:
-    if not step:
-        return v
-    digits = max(0, -int(np.floor(np.log10(step))))
-    return np.round(np.rint(v / step) * step, digits)

@@ -15,32 +15,21 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, note
+from vaekit.forms.constraints import Grid, distance_step, distances, obeying, tell_broken
+from vaekit.forms.rules import Bounds, Formula, Rule, merged, parsed
 from vaekit.frame import in_words
 from vaekit.frame.arrow import canonical, date_step, is_time, numbers, restore, type_named
-from vaekit.kinds.table.columns import Column, Discrete, Summary, column, decimals, rounded
-from vaekit.kinds.table.rules import Bounds, Formula, Rule, order, parsed
+from vaekit.kinds.table.columns import Column, Discrete, Summary, column, decimals
 
 NEARLY_ALL, FEWEST = 0.99, 100  # share of the rows, and rows, from which on an order of dates is suggested
 MOST_VIOLATED = 0.1  # share of the rows: if more of them violate a constraint, it is wrong
-Values = dict[str, np.ndarray]
 
 
 @dataclass
-class Form:
-    """How a column holds numbers. Times are whole units since a day, in the finest unit of the columns that are compared.
+class Form(Grid):
+    """How a column holds numbers. type: Arrow's name of its type."""
 
-    Attributes:
-        step, low, high: as of `vaekit.kinds.table.columns.Continuous`, in these numbers. start: one of them: others are steps from it.
-        scale: units that one of the type's own has. zero: of times, what they are counted from, in the type's own units.
-    """
-
-    type: str
-    step: float
-    low: float
-    high: float
-    start: float = 0.0
-    scale: int = 1
-    zero: int | None = None
+    type: str = ""
 
     def numbers(self, name: str, values: Any) -> np.ndarray:
         """Canonical Arrow values (N,) -> float64, NaN for missing."""
@@ -54,25 +43,6 @@ class Form:
         if self.zero is not None:
             v = np.rint(np.nan_to_num(v) / self.scale).astype(np.int64) + self.zero
         return restore(pa.array(v, mask=gaps), self.type)
-
-    def near(self, v: np.ndarray) -> np.ndarray:
-        """The nearest numbers that the column can hold."""
-        return np.clip(self.on_grid(v), self.low, self.high)
-
-    def on_grid(self, v: np.ndarray) -> np.ndarray:
-        if self.zero is None:
-            return rounded(v, self.step)
-        return np.rint((v - self.start) / self.step) * self.step + self.start
-
-    def least(self, bound: np.ndarray, strict: bool, sign: int = 1) -> np.ndarray:
-        """The first number at or above `bound` (sign -1: below) that the column can hold; beyond it where `strict`."""
-        if not self.step:
-            return np.nextafter(bound, sign * np.inf) if strict else bound
-        first = self.on_grid(bound)
-        beyond = (first - bound) * sign < 0
-        if strict:
-            beyond |= first == bound
-        return np.where(beyond, self.on_grid(first + sign * self.step), first)
 
 
 @dataclass
@@ -102,7 +72,7 @@ class Constraints:
         rules, forms = self.rules(schema), self.forms(schema)
         summaries = {}
         for rule in rules:
-            step = self.step(rule, forms)
+            step = distance_step(rule, forms)
             said = {} if forms[rule.name].zero is None else {"step": step}
             summaries[rule.name] = Summary(" and ".join(rule.texts), pa.float64(), rows, said)
         known, violated = dict.fromkeys(summaries, 0), dict.fromkeys(summaries, 0)
@@ -124,9 +94,9 @@ class Constraints:
 
     def rules(self, schema: Mapping[str, Column]) -> list[Rule]:
         """The rules, a column's after those of the columns that it depends on."""
-        found: dict[str, Rule] = {}
-        for text in self.texts:
-            rule = parsed(text, list(schema))
+        rules = [parsed(text, list(schema)) for text in self.texts]
+        for rule in rules:
+            (text,) = rule.texts
             for name in (rule.name, *rule.others):
                 check_numeric(name, schema[name], text)
             clocks = {clock(schema[name]) for name in (rule.name, *rule.others)}
@@ -136,26 +106,22 @@ class Constraints:
                 raise UserError(
                     f"the constraint {text!r} mixes times with numbers, or with times of another zone: leave it out"
                 )
-            old = found.get(rule.name)
-            if old is None:
-                found[rule.name] = rule
-            elif isinstance(old, Bounds) and isinstance(rule, Bounds):
-                old.others += rule.others
-                old.strict += rule.strict
-                old.texts += rule.texts
-            else:
-                raise UserError(
-                    f"{old.texts[0]!r} already computes {rule.name!r}, so {text!r} cannot limit it: leave out one of the two"
-                )
-        return [found[name] for name in order(found.values()) if name in found]
+        return merged(rules)
 
     def forms(self, schema: Mapping[str, Column]) -> dict[str, Form]:
         """The forms of all columns that the rules name."""
         return forms_of(self.rules(schema), schema)
 
-    def step(self, rule: Rule, forms: Mapping[str, Form]) -> float:
-        """The step that divides a distance, in units of its column; 0 if there is none."""
-        return min(forms[name].step for name in (rule.name, *rule.others)) / forms[rule.name].scale
+    def form(self, schema: Mapping[str, Column]) -> dict[str, Any] | None:
+        """The same as plain JSON, see `vaekit.forms.constraints.Constraints`; None if there are none."""
+        if not self.texts:
+            return None
+        grids = {
+            name: {"step": f.step, "low": float(f.low), "high": float(f.high), "start": f.start, "scale": f.scale, "zero": f.zero}
+            for name, f in self.forms(schema).items()
+        }  # fmt: skip
+        distances = {name: c.form(name) for name, c in self.distances.items()}
+        return {"rules": self.texts, "grids": grids, "distances": distances}
 
     # -- before the model, and after it --------------------------------------------------------------------------------
 
@@ -164,18 +130,10 @@ class Constraints:
         it depends on is missing, and, while `learning`, if the rule does not hold."""
         import pyarrow as pa
 
-        forms, found = self.forms(schema), {}
+        forms = self.forms(schema)
         v = {name: f.numbers(name, cells[name]) for name, f in forms.items()}
-        for rule in self.rules(schema):
-            own = forms[rule.name]
-            distance, holds = (v[rule.name] - rule.base(v)) / own.scale, rule.holds(v, own.step)
-            if isinstance(rule, Formula):
-                distance = np.where(holds, 0.0, distance)
-            elif (step := self.step(rule, forms)) and own.zero is None:
-                distance = rounded(distance, step)
-            distance = np.where(holds | (not learning), distance, np.nan)
-            found[rule.name] = pa.array(distance, mask=np.isnan(distance))
-        return found
+        found = distances(self.rules(schema), v, forms, learning=learning)
+        return {name: pa.array(distance, mask=np.isnan(distance)) for name, distance in found.items()}
 
     def completed(
         self, drawn: Mapping[str, Any], known: Mapping[str, Any], schema: Mapping[str, Column]
@@ -189,86 +147,17 @@ class Constraints:
         rules, forms = self.rules(schema), self.forms(schema)
         if not rules:
             return {}
-        distances = {rule.name: numbers("", drawn[rule.name]) * forms[rule.name].scale for rule in rules}
-        free = np.full(len(next(iter(distances.values()))), np.nan)
-        given = {name: f.numbers(name, known[name]) if known else free for name, f in forms.items()}
-        v = {
-            name: keep_given(given[name], f.numbers(name, drawn[name]))
+        drawn = {
+            name: numbers("", drawn[name]) if name in self.distances else f.numbers(name, drawn[name])
             for name, f in forms.items()
-            if name not in distances
         }
-        compute(rules, v, given, distances, forms)
-        if known:
-            open_ = {name: np.isnan(values) for name, values in given.items()}
-            for rule in rules:
-                if isinstance(rule, Formula):
-                    solve(rule, v, given, forms)
-            compute(rules, v, given, distances, forms)
-            press(rules, v, given, distances, forms)
-            compute([rule for rule in rules if isinstance(rule, Formula)], v, given, distances, forms)
+        given = {name: f.numbers(name, known[name]) for name, f in forms.items()} if known else {}
+        v = obeying(rules, drawn, given, forms)
         found = {name: f.restored(v[name]) for name, f in forms.items()}
         if known:
             v = {name: f.numbers(name, canonical(name, found[name])) for name, f in forms.items()}
-            for rule in rules:
-                filled = np.any([open_[name] for name in (rule.name, *rule.others)], axis=0)
-                if missed := int((filled & ~rule.holds(v, forms[rule.name].step)).sum()):
-                    said = " and ".join(rule.texts)
-                    note(
-                        f"{said!r} does not hold in {missed:,} of the filled rows: the cells that were not empty contradict it"
-                    )
+            tell_broken(rules, v, given, forms)
         return found
-
-
-def keep_given(given: np.ndarray, new: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(given), new, given)
-
-
-def compute(rules: Sequence[Any], v: Values, given: Values, distances: Values, forms: Mapping[str, Form]) -> None:
-    """Compute the columns that rules are about from the columns that they depend on."""
-    for rule in rules:
-        own, base = forms[rule.name], rule.base(v)
-        if isinstance(rule, Formula):
-            new = own.on_grid(base) if own.step else base
-        else:
-            new = own.near(base + distances[rule.name])
-            for other, strict in zip(rule.others, rule.strict, strict=True):
-                new = np.maximum(new, own.least(v[other], strict))
-        v[rule.name] = keep_given(given[rule.name], new)
-
-
-def solve(rule: Formula, v: Values, given: Values, forms: Mapping[str, Form]) -> None:
-    """If the result is given, set one of the missing cells that it is computed from."""
-    wanted = ~np.isnan(given[rule.name])
-    for name in rule.others:
-        zero, one = (rule.base({**v, name: np.full_like(v[name], value)}) for value in (0.0, 1.0))
-        with np.errstate(all="ignore"):
-            exact = (v[rule.name] - zero) / (one - zero)
-        rows = wanted & np.isnan(given[name]) & np.isfinite(exact)
-        near = forms[name].on_grid(exact) if forms[name].step else exact
-        fits = rule.holds({**v, name: near}, forms[rule.name].step)
-        v[name] = np.where(rows, np.where(fits, near, exact), v[name])
-        given[name] = np.where(rows, v[name], given[name])
-        wanted &= ~rows
-
-
-def press(rules: Sequence[Any], v: Values, given: Values, distances: Values, forms: Mapping[str, Form]) -> None:
-    """Move missing cells below their upper bounds, from the top down: by the distance if the upper end is given."""
-    bounds = {rule.name: rule for rule in rules if isinstance(rule, Bounds)}
-    computed = {rule.name for rule in rules if isinstance(rule, Formula)}
-    for name in reversed(order(rules)):
-        above = [rule for rule in bounds.values() if name in rule.others]
-        if not above or name in computed:
-            continue
-        new, most = v[name], np.full_like(v[name], np.inf)
-        for rule in above:
-            strict = any(s for other, s in zip(rule.others, rule.strict, strict=True) if other == name)
-            most = np.minimum(most, forms[name].least(v[rule.name], strict, -1))
-            if len(rule.others) == 1:  # so that the distance is that from this column
-                new = np.where(np.isnan(given[rule.name]), new, forms[name].near(v[rule.name] - distances[rule.name]))
-        if name in bounds:
-            for other, strict in zip(bounds[name].others, bounds[name].strict, strict=True):
-                new = np.where(np.isnan(given[other]), new, np.maximum(new, forms[name].least(v[other], strict)))
-        v[name] = keep_given(given[name], np.minimum(new, most))
 
 
 def candidates(schema: Mapping[str, Column], pieces: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -355,8 +244,8 @@ def form(c: Column, finest: int, day: int) -> Form:
     if per is None:
         if isinstance(c, Discrete):
             values = np.array([float(value) for value in c.classes] or [0.0])
-            return Form(c.type, decimals(values), values.min(), values.max())
-        return Form(c.type, c.step, c.low, c.high)
+            return Form(decimals(values), values.min(), values.max(), type=c.type)
+        return Form(c.step, c.low, c.high, type=c.type)
     start, scale, zero = first(c), finest // per, day * per
     if isinstance(c, Discrete):
         ticks = np.array([int(value) for value in c.classes] or [0]) - start
@@ -364,4 +253,4 @@ def form(c: Column, finest: int, day: int) -> Form:
     else:
         step, low, high = c.step, c.low, c.high
     at = float((start - zero) * scale)
-    return Form(c.type, step * scale, float(low) * scale + at, float(high) * scale + at, at, scale, zero)
+    return Form(step * scale, float(low) * scale + at, float(high) * scale + at, at, scale, zero, c.type)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from vaekit.errors import UserError, note
 from vaekit.files import read_text, text_digest
+from vaekit.forms.tokens import END, UNKNOWN, check_texts, dressed, is_texts, tokenizers
 from vaekit.kinds.base import Kind
-from vaekit.nets.text import ENCODER_LAYERS, END, SIZES
+from vaekit.nets.text import ENCODER_LAYERS, SIZES
 from vaekit.settings.options import MODEL, Option
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.words import have_words
@@ -29,7 +31,6 @@ TOKENIZER = "tokenizer.json"  # of a run directory
 LONGEST = 128
 LONGEST_PIECE = 24  # bytes: what is longer is learned by heart, and of no use to other texts
 SEEN = 1000  # texts that say whether texts have words
-UNKNOWN = "<unk>"  # what a word or character that has no token is read as
 
 TOKENS = Option(
     "Texts: bpe (pieces of words; default), word, char, or the file of your own tokenizer, such as tokenizer.json. See also "
@@ -334,6 +335,23 @@ class Text(Kind):
         if text_digest(text) != self.tokens:
             raise UserError(f"{path} is damaged, or this run was trained with another one: restore it from a copy")
 
+    def form(self) -> dict[str, Any]:
+        """See `Kind.form`. A user's own tokenizer comes whole, as `own`."""
+        found = json.loads(self.tokenizer.to_str())
+        tokens = {i: token for token, i in self.tokenizer.get_vocab(with_added_tokens=True).items()}
+        unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or UNKNOWN)
+        return {
+            "type": "tokens",
+            "event": list(self.event_shape),
+            "level": self.level,
+            "longest": self.longest,
+            "vocabulary": self.vocabulary,
+            "tokens": [tokens.get(i, "") for i in range(self.vocabulary - 1)],
+            "merges": found["model"].get("merges", []) if self.level == "bpe" else [],
+            "unknown": None if unknown is None else unknown + 1,
+            **({"own": found} if self.level == "own" else {}),
+        }
+
     def describe(self) -> list[str]:
         what = {"bpe": "byte pairs", "word": "words", "char": "characters", "own": "of your own tokenizer"}[self.level]
         return [f"{self.vocabulary} tokens, {what}", f"at most {self.longest} of them a text"]
@@ -342,9 +360,7 @@ class Text(Kind):
 def byte_pairs(texts: Sequence[str], *, vocabulary: int = 8000, longest: int = LONGEST) -> Any:
     """Make tokens of pieces of words, learned from the texts, down to single bytes (Sennrich et al. 2016, arXiv 1508.07909)."""
     lib = tokenizers()
-    tokenizer = lib.Tokenizer(lib.models.BPE())
-    tokenizer.pre_tokenizer = lib.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = lib.decoders.ByteLevel()
+    tokenizer = dressed(lib.models.BPE(), "bpe")
     trainer = lib.trainers.BpeTrainer(
         vocab_size=max(vocabulary, 256), min_frequency=2, show_progress=False,
         initial_alphabet=lib.pre_tokenizers.ByteLevel.alphabet(), max_token_length=LONGEST_PIECE,
@@ -356,19 +372,12 @@ def byte_pairs(texts: Sequence[str], *, vocabulary: int = 8000, longest: int = L
 
 def words(texts: Sequence[str], *, vocabulary: int = 10_000, longest: int = LONGEST) -> Any:
     """Make tokens of the words between spaces."""
-    lib = tokenizers()
-    tokenizer = most_frequent(Counter(w for text in texts for w in text.split()), vocabulary)
-    tokenizer.pre_tokenizer = lib.pre_tokenizers.WhitespaceSplit()
-    return tokenizer
+    return most_frequent(Counter(w for text in texts for w in text.split()), vocabulary, "word")
 
 
 def characters(texts: Sequence[str], *, vocabulary: int = 1000, longest: int = LONGEST) -> Any:
     """Make tokens of Unicode characters."""
-    lib = tokenizers()
-    tokenizer = most_frequent(Counter(c for text in texts for c in text), vocabulary)
-    tokenizer.pre_tokenizer = lib.pre_tokenizers.Split(lib.Regex("(?m)."), "isolated")
-    tokenizer.decoder = lib.decoders.Fuse()
-    return tokenizer
+    return most_frequent(Counter(c for text in texts for c in text), vocabulary, "char")
 
 
 def own(texts: Sequence[str], *, tokenizer: Any = None, longest: int = LONGEST) -> Any:
@@ -410,53 +419,10 @@ def codes_of(tokenizer: Any) -> int:
     return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 2
 
 
-def most_frequent(counts: Counter[str], vocabulary: int) -> Any:
+def most_frequent(counts: Counter[str], vocabulary: int, level: str) -> Any:
     """Make a tokenizer that knows the most frequent tokens."""
     lib = tokenizers()
     counts.pop(UNKNOWN, None)
     kept = sorted(counts, key=lambda w: (-counts[w], w))[: vocabulary - 1]
-    return lib.Tokenizer(lib.models.WordLevel({w: i for i, w in enumerate([UNKNOWN, *kept])}, unk_token=UNKNOWN))
-
-
-def tokenizers() -> Any:
-    """Import the library, which takes a moment."""
-    import tokenizers as lib
-    import tokenizers.decoders
-    import tokenizers.models
-    import tokenizers.pre_tokenizers
-    import tokenizers.trainers
-
-    return lib
-
-
-def is_texts(x: Any) -> bool:
-    """Whether these are texts: a list, an array or a column of them."""
-    if isinstance(x, str | bytes | Mapping | Iterator) or getattr(x, "ndim", 1) != 1 or hasattr(x, "columns"):
-        return False
-    first = next(iter(x), None) if isinstance(x, Iterable) else None
-    return isinstance(first, str) or is_tokens(first)
-
-
-def is_tokens(x: Any) -> bool:
-    """Whether this is a list of words, which is not yet a text."""
-    return isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(word, str) for word in x)
-
-
-def check_texts(texts: Any) -> np.ndarray:
-    """Make an object array of texts (N,). UserError if something in it is not a text."""
-    if isinstance(texts, str):
-        raise UserError(
-            f"got one text, {texts[:20]!r}: give a list of texts, or, if it is the name of a file, vaekit.read of it"
-        )
-    if isinstance(texts, Iterator):
-        raise UserError(f"X is a {type(texts).__name__}, which can be read only once: give list(X)")
-    if texts is None:
-        raise UserError("X is None: give the rows, a list of texts")
-    array = np.empty(len(texts), dtype=object)
-    array[:] = list(texts)
-    for i, text in enumerate(array.tolist()):
-        if is_tokens(text):
-            raise UserError(f"text {i} is a list of words: give each text as one string, such as ' '.join(words)")
-        if not isinstance(text, str):
-            raise UserError(f"text {i} is {text!r}: leave it out, or give a string")
-    return array
+    model = lib.models.WordLevel({w: i for i, w in enumerate([UNKNOWN, *kept])}, unk_token=UNKNOWN)
+    return dressed(model, level)

@@ -119,6 +119,24 @@ def parsed(text: str, names: Sequence[str]) -> Rule:
     return Bounds(high, [low], [len(compare) == 1], [text])
 
 
+def merged(rules: Iterable[Rule]) -> list[Rule]:
+    """One rule for each column, those after the rules of the columns that they depend on."""
+    found: dict[str, Rule] = {}
+    for rule in rules:
+        old = found.get(rule.name)
+        if old is None:
+            found[rule.name] = rule
+        elif isinstance(old, Bounds) and isinstance(rule, Bounds):
+            old.others += rule.others
+            old.strict += rule.strict
+            old.texts += rule.texts
+        else:
+            raise UserError(
+                f"{old.texts[0]!r} already computes {rule.name!r}, so {rule.texts[0]!r} cannot limit it: leave out one of the two"
+            )
+    return [found[name] for name in order(found.values()) if name in found]
+
+
 def evaluate(node: Any, v: Mapping[str, np.ndarray]) -> Any:
     if isinstance(node, ast.Name):
         return v[node.id]

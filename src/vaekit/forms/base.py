@@ -1,0 +1,79 @@
+"""What a form of rows is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vaekit.errors import UserError
+
+Packed = tuple[np.ndarray, np.ndarray | None]  # x (N, *event) and a mask, True where observed (None: everywhere)
+
+
+@dataclass
+class Form:
+    """How rows in people's form become what the model sees, x (N, *event), and back.
+
+    This one is that of rows which have no other: they are in model units.
+
+    Attributes:
+        event: the shape of one x.
+    """
+
+    event: list[int]
+    pads: ClassVar[bool] = False
+    """Whether what a mask leaves out is the end of a row, which is not missing."""
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> Form:
+        known = inspect.signature(cls).parameters
+        return cls(**{name: value for name, value in description.items() if name in known})
+
+    def pack(self, X: Any) -> Packed:
+        """Rows -> x (N, *event), float32 (texts: int32), and a mask. UserError if they are not like the training rows."""
+        x = as_numbers(X)
+        if x.shape[1:] != tuple(self.event):
+            raise UserError(f"rows of shape {x.shape[1:]} do not fit a model of rows of shape {tuple(self.event)}")
+        return observed(x.astype(np.float32))
+
+    def unpack(self, x: np.ndarray) -> Any:
+        """x (N, *event) -> rows, in their own range and type."""
+        return x
+
+    def center(self, draws: np.ndarray) -> np.ndarray:
+        """Turn several draws of each row (k, N, *event) into its best guess (N, *event)."""
+        return draws.mean(0)
+
+    def fill(self, X: Any, x: np.ndarray) -> Any:
+        """Fill what rows lack from x (N, *event). UserError where such rows have no gaps."""
+        raise UserError("such rows have no gaps to fill: use reconstruct, which rebuilds whole rows")
+
+    def rebuilt(self, X: Any, rows: Any) -> Any:
+        """What X becomes if its packed rows were rebuilt as `rows`."""
+        return rows
+
+    def with_conditions(self, rows: Any, given: Mapping[str, Any]) -> Any:
+        """Add to generated rows the conditions that they were generated for, if rows can hold them."""
+        return rows
+
+
+def as_numbers(X: Any) -> np.ndarray:
+    """Make an array of real numbers. UserError if X is none."""
+    try:
+        rows = np.asarray(X.detach().cpu() if hasattr(X, "detach") else X)
+        rows = rows.astype(np.float64) if rows.dtype == object else rows
+    except (TypeError, ValueError) as e:
+        raise UserError(f"X has to be an array of numbers, and cannot become one ({e}): convert it") from None
+    if rows.dtype.kind not in "buif" or not rows.ndim:
+        raise UserError(f"X has to be an array of real numbers, got {rows.dtype} of shape {rows.shape}: convert it")
+    return rows
+
+
+def observed(x: np.ndarray) -> Packed:
+    """Put 0 where x is NaN. Also returns where it is not; None if it is nowhere."""
+    there = ~np.isnan(x)
+    return (x, None) if there.all() else (np.where(there, x, x.dtype.type(0)), there)
