@@ -1,15 +1,19 @@
 """The explorer's page in a real browser, with a pointer that moves, over small models whose answers are known."""
 
 import csv
+import http.server
 import io
+import json
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from explorer_models import PAGE, SCRIPT, Digits, Table, html, p_values
+from explorer_models import PAGE, SCRIPT, Digits, Table, as_onnx, filled, html, p_values
 from PIL import Image
+from safetensors.numpy import load, save
 
 EXPLORER = Path(__file__).resolve().parents[1] / "explorer"
 PICTURE = '[aria-label="The decoded picture"]'
@@ -393,6 +397,159 @@ def test_a_row_of_a_table_is_shown_with_its_distributions(browser, table_page, t
     page.wait_for_selector(".message")
     assert "none of the model's columns" in page.locator(".message").inner_text()
     explorer.done()
+
+
+# Each operation of the plain engine, with inputs that show what is peculiar to it.
+X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+POSITIVE, I, B = np.abs(X) + 0.1, np.int64, X > 0
+ONE_VALUE = ["Abs", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "Identity", "LeakyRelu", "Neg", "Relu", "Round", "Sigmoid", "Sign"]
+ONE_VALUE += ["Sin", "Softplus", "Tanh"]
+TWO_VALUES = ["Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul", "Sub", "Sum"]
+REDUCTIONS = ["L2", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
+OPERATIONS = [
+    *[(op, {}, [3 * X]) for op in ONE_VALUE],
+    *[(op, {}, [POSITIVE]) for op in ("Log", "Reciprocal", "Sqrt")],
+    *[(op, {}, [X, other]) for op in TWO_VALUES for other in (X[::-1], X[0, :, :1], np.float32([0.3]))],
+    *[(f"Reduce{op}", {"keepdims": 0}, [X, np.array([1, -1], I)]) for op in REDUCTIONS],
+    *[(f"Reduce{op}", {}, [X]) for op in REDUCTIONS],
+    ("Add", {}, [np.array([1, 2], I), np.array([5], I)]), ("Div", {}, [np.array([7, -7], I), np.array([2], I)]),
+    ("And", {}, [B, B[:1]]), ("Or", {}, [B, B[:1]]), ("Xor", {}, [B, B[:1]]), ("Not", {}, [B]),
+    ("ArgMax", {"axis": -1, "keepdims": 0}, [X]), ("ArgMin", {"axis": 1}, [X]),
+    ("Cast", {"to": 7}, [3 * X]), ("Cast", {"to": 9}, [np.float32([0, 0.4, -2])]), ("Cast", {"to": 1}, [B]),
+    ("Clip", {}, [X, np.float32(-0.5), np.float32(0.5)]),
+    ("Concat", {"axis": -1}, [X, X[..., :2], X]), ("Concat", {"axis": 0}, [X, X]),
+    ("ConstantOfShape", {}, [np.array([2, 3], I)]), ("CumSum", {"exclusive": 1}, [X, np.array(1, I)]),
+    ("CumSum", {"reverse": 1}, [X, np.array(-1, I)]), ("Expand", {}, [X[:, :1], np.array([2, 3, 1], I)]),
+    ("Flatten", {"axis": 2}, [X]), ("Gather", {"axis": 1}, [X, np.array([[2, -1], [0, 0]], I)]),
+    ("GatherElements", {"axis": 2}, [X, np.array([[[1, 3], [0, 0], [2, -1]]] * 2, I)]),
+    ("Gemm", {"transA": 1, "alpha": 0.5, "beta": 2.0}, [X[0], X[1], X[0, 0]]), ("Gemm", {"transB": 1}, [X[0], X[1], X[0, 0, :3]]),
+    ("IsInf", {}, [np.float32([1, np.inf, -np.inf])]), ("IsNaN", {}, [np.float32([1, np.nan])]),
+    ("LayerNormalization", {"axis": -1}, [X, X[0, 0], X[0, 1]]), ("LogSoftmax", {"axis": 1}, [5 * X]), ("Softmax", {}, [5 * X]),
+    ("MatMul", {}, [X, X[0].T]), ("MatMul", {}, [X, X.transpose(0, 2, 1)]), ("MatMul", {}, [X[0], X[0, 0]]), ("MatMul", {}, [X[0, 0], X[0].T]),
+    ("OneHot", {"axis": 1}, [np.array([[0, 2], [-1, 1]], I), np.array(3, I), np.float32([-1, 2])]),
+    ("Pow", {}, [POSITIVE, X]), ("Range", {}, [np.array(v, I) for v in (1, 8, 3)]),
+    ("Reshape", {}, [X, np.array([0, -1, 2], I)]), ("Shape", {}, [X]), ("Shape", {"start": 1}, [X]),
+    ("Slice", {}, [X, np.array([-1, 0], I), np.array([-10, 2**62], I), np.array([1, 2], I), np.array([-1, 2], I)]),
+    ("Slice", {}, [X, np.array([1], I), np.array([-1], I), np.array([-1], I)]),
+    ("Split", {"axis": 2}, [X, np.array([1, 3], I)]), ("Squeeze", {}, [X[:1], np.array([0], I)]),
+    ("Transpose", {"perm": [2, 0, 1]}, [X]), ("Unsqueeze", {}, [X, np.array([-1, 0], I)]), ("Where", {}, [B, X, X[0, 0]]),
+]  # fmt: skip
+
+
+def test_the_plain_engine_computes_what_onnxruntime_does(browser, digits_page, tmp_path):
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    made, expected = Digits(), []
+    model, tensors = made.page()
+    for i, (op, attrs, inputs) in enumerate(OPERATIONS):
+        names, outs = [f"weights.{i}.{j}" for j in range(len(inputs))], ["a", "b"] if op == "Split" else ["a"]
+        model["plan"][f"op{i}"] = {
+            "nodes": [{"op": op, "in": names, "out": outs, "attrs": attrs}], "inputs": [], "outputs": outs,
+        }  # fmt: skip
+        # Whole numbers are of 32 bits in a page, and "to the end" is the greatest of them.
+        tensors |= {
+            n: np.clip(t, -(2**31) + 1, 2**31 - 1).astype(np.int32) if t.dtype == I else np.asarray(t)
+            for n, t in zip(names, inputs, strict=True)
+        }
+        graph = onnx.helper.make_graph(
+            [onnx.helper.make_node(op, names, outs, **attrs)], op, [],
+            [onnx.ValueInfoProto(name=n) for n in outs],
+            [onnx.numpy_helper.from_array(np.array(t, order="C"), n) for n, t in zip(names, inputs, strict=True)],
+        )  # fmt: skip
+        proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+        expected.append(onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {}))
+    path = tmp_path / "operations.html"
+    path.write_text(html(model, tensors), encoding="utf-8")
+    explorer = Explorer(browser, path)
+    found = explorer.page.evaluate(
+        """async n => { const all = [];
+        for (let i = 0; i < n; i++) all.push(Object.values(await explorer.engine.run(`op${i}`, {})).map(
+            t => [t.shape, Array.from(t.data, v => Number.isFinite(v) ? v : String(v))]));
+        return all }""",
+        len(OPERATIONS),
+    )
+    for (op, attrs, _), ours, theirs in zip(OPERATIONS, found, expected, strict=True):
+        for (shape, data), right in zip(ours, theirs, strict=True):
+            assert tuple(shape) == right.shape, (op, attrs)
+            values = np.array([float(v) for v in data]).reshape(shape)
+            np.testing.assert_allclose(values, right.astype(float), rtol=2e-5, atol=2e-6, err_msg=f"{op} {attrs}")
+    assert {op for op, _, _ in OPERATIONS} | {"Constant"} == set(json.loads((PAGE / "plain-ops.json").read_text()))
+    explorer.done()
+
+
+def test_onnxruntime_in_the_page_shows_the_same(browser, digits_page, tmp_path):
+    pytest.importorskip("onnx")
+    digits, _, _ = digits_page
+    path = tmp_path / "digits.html"
+    path.write_text(html(*as_onnx(*digits.page())), encoding="utf-8")
+    assert path.stat().st_size < 8e6
+    explorer = Explorer(browser, path)
+    explorer.page.wait_for_selector(PICTURE)
+    expected = digits.decode(digits.codes[:1], digits.labels[0])
+    np.testing.assert_allclose(explorer.picture(), expected[0], atol=1.5 / 255)
+    np.testing.assert_allclose(explorer.trust()[1], digits.score(expected)[0], rtol=2e-4)
+    assert [url for url in explorer.requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    explorer.done()
+
+
+def test_the_served_page_asks_its_server_and_no_other(browser, digits_page):
+    digits, _, _ = digits_page
+    model, tensors = digits.page()
+    tensors = {n: np.array(t, order="C") for n, t in tensors.items() if not n.startswith("weights.")}
+    asked = []
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def answer(self, body, status=200):
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.send_header("content-type", "text/html" if self.path == "/" else "application/octet-stream")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self):
+            pages = {
+                "/": lambda: filled(title="digits", data="", ort="").encode(),
+                "/model.json": lambda: json.dumps(model | {"engine": "server"}).encode(),
+                "/tensors": lambda: save(tensors),
+            }
+            self.answer(pages[self.path]())
+
+        def do_POST(self):
+            given = load(self.rfile.read(int(self.headers["content-length"])))
+            asked.append((self.path, {n: (t.dtype.name, t.shape) for n, t in given.items()}))
+            if self.path == "/graphs/decoder":
+                x = [digits.decode(z[None], y) for z, y in zip(given["z"], given["y.label"], strict=True)]
+                return self.answer(save({"x": np.stack(x).astype(np.float32)}))
+            if self.path == "/graphs/score":
+                return self.answer(save({"score": digits.score(given["x"]).astype(np.float32)}))
+            return self.answer(b"the machine is tired", 400)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        explorer = Explorer(browser, address)
+        explorer.page.wait_for_selector(PICTURE)
+        expected = digits.decode(digits.codes[:1], digits.labels[0])
+        np.testing.assert_allclose(explorer.picture(), expected[0], atol=1.5 / 255)
+        np.testing.assert_allclose(explorer.trust()[1], digits.score(expected)[0], rtol=2e-4)
+        explorer.page.click("#sample")
+        explorer.page.wait_for_selector(".message")
+        assert "the machine is tired" in explorer.page.locator(".message").inner_text()
+        assert ("/graphs/decoder", {"z": ("float32", (1, 6)), "y.label": ("int32", (1,))}) in asked
+        assert all(url.startswith((address, "data:", "blob:")) for url in explorer.requests)
+        explorer.page.close()
+        server.shutdown()
+
+
+def test_what_a_browser_lacks_is_said(browser, digits_page):
+    _, _, path = digits_page
+    old = browser.new_page()
+    old.add_init_script("delete window.DecompressionStream")
+    old.goto(path.as_uri())
+    assert "has no DecompressionStream" in old.locator("[role=alert]").inner_text()
+    old.close()
 
 
 def test_the_built_page_is_what_its_sources_make(tmp_path):

@@ -373,6 +373,7 @@ export const ops = {
   OneHot: oneHot,
   Or: test((a, b) => a || b),
   Pow: ([a, b]) => pair(a, b, (x, y) => x ** y, a.data.constructor),
+  Range: range,
   Reciprocal: each((x) => 1 / x),
   ReduceL2: reduce(0, (s, v) => s + v * v, Math.sqrt),
   ReduceLogSumExp: logSumExp,
