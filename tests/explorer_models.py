@@ -66,12 +66,19 @@ def as_onnx(model: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[dict
     model, found = model | {"engine": "onnx"}, {n: t for n, t in tensors.items() if not n.startswith("weights.")}
     for name, plan in model.pop("plan").items():
         ends = [
-            [helper.make_tensor_value_info(n, types[i["dtype"]], i["shape"]) for n, i in model["graphs"][name][end].items()]
+            [
+                helper.make_tensor_value_info(n, types[i["dtype"]], i["shape"])
+                for n, i in model["graphs"][name][end].items()
+            ]
             for end in ("inputs", "outputs")
         ]
         used = sorted({n for node in plan["nodes"] for n in node["in"] if n.startswith("weights.")})
         # Shapes and places are of 64 bits in ONNX.
-        kept = [numpy_helper.from_array(t.astype(np.int64) if t.dtype == np.int32 else t, n) for n in used for t in [tensors[n]]]
+        kept = [
+            numpy_helper.from_array(t.astype(np.int64) if t.dtype == np.int32 else t, n)
+            for n in used
+            for t in [tensors[n]]
+        ]
         nodes = [helper.make_node(n["op"], n["in"], n["out"], **n["attrs"]) for n in plan["nodes"]]
         graph = helper.make_graph(nodes, name, *ends, kept)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
