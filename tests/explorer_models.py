@@ -119,6 +119,8 @@ class Digits:
         self.units, self.hidden = units, hidden
         self.codes = self.encode(self.rows)
         self.calibration = np.sort(self.score(self.rows[200:])).astype(np.float32)
+        places = [self.place(z[None], y)[0] for z, y in zip(self.codes[200:], self.labels[200:], strict=True)]
+        self.places = np.sort(places).astype(np.float32)
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         return ((x.reshape(len(x), -1) - self.mean) @ self.back.T).astype(np.float32)
@@ -131,6 +133,11 @@ class Digits:
         z = self.encode(x)
         lost = x.reshape(len(x), -1) - z @ self.into - self.mean
         return -(lost**2).mean(1) - 0.01 * (z**4).mean(1)
+
+    def place(self, z: np.ndarray, label: int = -1) -> np.ndarray:
+        """How little a code changes when what it decodes to is encoded again."""
+        again = self.encode(self.decode(z, label))
+        return -(((again - z) ** 2) * self.codes.astype(float).var(0)).sum(1)
 
     def page(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         plan, d = Plan(), self.units
@@ -170,13 +177,17 @@ class Digits:
         plan.graph("prior", {"noise": z, "temperature": ("f32", [])}, {"z": z}, [("Mul", "noise temperature", "z")])
 
         turned = np.linalg.svd(self.codes - self.codes.mean(0), full_matrices=False)[2][:2].astype(np.float32)
-        tensors = {"codes": self.codes, "calibration": self.calibration, **plan.weights, "colour.label": self.labels}
+        tensors = {
+            "codes": self.codes,
+            "calibration": self.calibration,
+            "calibration.place": self.places,
+            **plan.weights,
+            "colour.label": self.labels,
+        }
         bases = [(eye[:2], np.zeros(d, np.float32)), (turned, self.codes.mean(0))]
         for i, (basis, origin) in enumerate(bases):
             points = ((self.codes - origin) @ basis.T).astype(np.float32)
-            trust, extent = shading(
-                basis, origin, points, lambda z: p_values(self.score(self.decode(z)), self.calibration)
-            )
+            trust, extent = shading(basis, origin, points, lambda z: p_values(self.place(z, 3), self.places))
             layout = {"": points, ".basis": basis, ".origin": origin, ".trust": trust, ".extent": extent}
             tensors |= {f"layout.{i}{name}": value for name, value in layout.items()}
         angle = np.arctan2(self.codes[:, 0], self.codes[:, 1])  # a bent map, as UMAP's is

@@ -124,17 +124,18 @@ def test_the_picture_under_the_pointer_is_what_the_decoder_makes_of_that_place(b
         z[:2] = explorer.on_map(tensors["layout.0.extent"], left + x, top + y)
         np.testing.assert_allclose(explorer.picture(), digits.decode(z[None], digits.labels[0])[0], atol=1.5 / 255)
     p, score = explorer.trust()
-    expected = digits.score(digits.decode(z[None], digits.labels[0]))
-    np.testing.assert_allclose(score, expected[0], rtol=2e-4)
-    assert p == pytest.approx(p_values(expected, digits.calibration)[0], abs=1.01 / (len(digits.calibration) + 1))
+    expected = digits.place(z[None], digits.labels[0])
+    np.testing.assert_allclose(score, expected[0], rtol=1e-3)
+    assert p == pytest.approx(p_values(expected, digits.places)[0], abs=1.01 / (len(digits.places) + 1))
 
     explorer.page.mouse.move(5, 5)  # off the map: the pinned row is shown again, beside itself
     explorer.page.evaluate(IDLE)
     np.testing.assert_allclose(explorer.picture(), digits.decode(base[None], digits.labels[0])[0], atol=1.5 / 255)
     np.testing.assert_allclose(explorer.picture('[aria-label="scan 0, itself"]'), digits.rows[0], atol=1.5 / 255)
-    explorer.trust(1)
     p, score = explorer.trust(1)
-    np.testing.assert_allclose(score, digits.score(digits.rows[:1])[0], rtol=2e-4)
+    expected = digits.score(digits.rows[:1])
+    np.testing.assert_allclose(score, expected[0], rtol=2e-4)
+    assert p == pytest.approx(p_values(expected, digits.calibration)[0], abs=1.01 / (len(digits.calibration) + 1))
     explorer.done()
 
 
@@ -256,6 +257,25 @@ def test_the_keyboard_moves_the_cross_and_pins(browser, digits_page):
         "() => /Trust|normal|Rare|usual|Unlike/.test(document.querySelector('[role=status]').textContent)"
     )
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 1280
+    explorer.done()
+
+
+def test_the_ground_is_hatched_by_the_trust_of_places(browser, digits_page):
+    """And anew for the pin and its conditions."""
+    digits, tensors, path = digits_page
+    explorer = Explorer(browser, path)
+    page, extent = explorer.page, tensors["layout.0.extent"]
+    page.click("#shade")
+    page.wait_for_function("() => explorer.layout.ofPin && !explorer.state.shading", timeout=10000)
+    height, width = page.evaluate("() => explorer.layout.trust.shape")
+    found = explorer.codes("explorer.layout.trust.data").reshape(height, width)
+    u = extent[0] + (np.arange(width) + 0.5) / width * (extent[1] - extent[0])
+    v = extent[2] + (np.arange(height) + 0.5) / height * (extent[3] - extent[2])
+    z = np.repeat(digits.codes[:1], width * height, 0)
+    z[:, 0], z[:, 1] = np.tile(u, height), np.repeat(v, width)
+    expected = 255 * p_values(digits.place(z, digits.labels[0]), digits.places).reshape(height, width)
+    assert np.abs(found - expected).max() <= 255 * 2.01 / (len(digits.places) + 1)
+    assert found.std() > 10
     explorer.done()
 
 
@@ -523,7 +543,8 @@ def test_onnxruntime_in_the_page_shows_the_same(browser, digits_page, tmp_path):
     explorer.page.wait_for_selector(PICTURE)
     expected = digits.decode(digits.codes[:1], digits.labels[0])
     np.testing.assert_allclose(explorer.picture(), expected[0], atol=1.5 / 255)
-    np.testing.assert_allclose(explorer.trust()[1], digits.score(expected)[0], rtol=2e-4)
+    np.testing.assert_allclose(explorer.trust()[1], digits.place(digits.codes[:1], digits.labels[0])[0], rtol=1e-3)
+    np.testing.assert_allclose(explorer.trust(1)[1], digits.score(digits.rows[:1])[0], rtol=2e-4)
     assert [url for url in explorer.requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
     explorer.done()
 
@@ -559,6 +580,8 @@ def test_the_served_page_asks_its_server_and_no_other(browser, digits_page):
             if self.path == "/graphs/decoder":
                 x = [digits.decode(z[None], y) for z, y in zip(given["z"], given["y.label"], strict=True)]
                 return self.answer(save({"x": np.stack(x).astype(np.float32)}))
+            if self.path == "/graphs/encoder":
+                return self.answer(save({"z": digits.encode(given["x"])}))
             if self.path == "/graphs/score":
                 return self.answer(save({"score": digits.score(given["x"]).astype(np.float32)}))
             return self.answer(b"the machine is tired", 400)
@@ -570,7 +593,7 @@ def test_the_served_page_asks_its_server_and_no_other(browser, digits_page):
         explorer.page.wait_for_selector(PICTURE)
         expected = digits.decode(digits.codes[:1], digits.labels[0])
         np.testing.assert_allclose(explorer.picture(), expected[0], atol=1.5 / 255)
-        np.testing.assert_allclose(explorer.trust()[1], digits.score(expected)[0], rtol=2e-4)
+        np.testing.assert_allclose(explorer.trust()[1], digits.place(digits.codes[:1], digits.labels[0])[0], rtol=1e-3)
         explorer.page.click("#sample")
         explorer.page.wait_for_selector(".message")
         assert "the machine is tired" in explorer.page.locator(".message").inner_text()
