@@ -310,3 +310,69 @@ class Table:
             "layout.0.origin": np.zeros(d, np.float32), "colour.kind": self.rows[:, 0].astype(np.int32) - 1,
         }  # fmt: skip
         return model, tensors
+
+
+class Lines:
+    """Rows of any form that is numbers: z times a matrix."""
+
+    def __init__(self, form: dict[str, Any], event: tuple[int, ...], matrix: np.ndarray, conditions: Any = ()):
+        self.form, self.event, self.matrix = form, event, matrix.reshape(len(matrix), -1).astype(np.float32)
+        self.codes = np.random.default_rng(2).normal(size=(60, len(matrix))).astype(np.float32)
+        self.conditions = list(conditions)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        return (z @ self.matrix).reshape(-1, *self.event)
+
+    def page(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        plan, d = Plan(), self.codes.shape[1]
+        x, z = ("f32", list(self.event)), ("f32", [d])
+        y = {f"y.{c['name']}": ("f32", [len(c["mean"])]) for c in self.conditions}
+        shape, back = plan.keep([-1, *self.event], np.int32), plan.keep(np.linalg.pinv(self.matrix))
+        decoded = [("MatMul", f"z {plan.keep(self.matrix)}", "a"), ("Reshape", f"a {shape}", "x")]
+        plan.graph("decoder", {"z": z, **y}, {"x": x}, decoded)
+        plan.graph("encoder", {"x": x, **y}, {"z": z}, [("Flatten", "x", "a"), ("MatMul", f"a {back}", "z")])
+        plan.graph("prior", {"noise": z, "temperature": ("f32", [])}, {"z": z}, [("Mul", "noise temperature", "z")])
+        return plain("lines", plan, self.form, self.codes, self.decode(self.codes), self.conditions)
+
+
+class Texts:
+    """Texts of tokens, each the likeliest of a matrix of scores."""
+
+    def __init__(self, form: dict[str, Any]):
+        self.form, self.vocabulary, self.longest = form, form["vocabulary"], form["longest"]
+        rng = np.random.default_rng(3)
+        self.codes = rng.normal(size=(60, 3)).astype(np.float32)
+        self.matrix = rng.normal(size=(3, self.longest * self.vocabulary)).astype(np.float32)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        return (z @ self.matrix).reshape(-1, self.longest, self.vocabulary).argmax(2).astype(np.int32)
+
+    def page(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        plan, x, z = Plan(), ("i32", [self.longest]), ("f32", [3])
+        shape = plan.keep([-1, self.longest, self.vocabulary], np.int32)
+        decoded = [("MatMul", f"z {plan.keep(self.matrix)}", "a"), ("Reshape", f"a {shape}", "b")]
+        plan.graph("decoder", {"z": z}, {"x": x}, [*decoded, ("ArgMax", "b", "x", {"axis": 2, "keepdims": 0})])
+        encoded = [("Cast", "x", "a", {"to": 1}), ("MatMul", f"a {plan.keep(np.eye(self.longest, 3) / 99)}", "z")]
+        plan.graph("encoder", {"x": x}, {"z": z}, encoded)
+        return plain("lines", plan, self.form, self.codes, self.decode(self.codes), [])
+
+
+def plain(
+    name: str, plan: Plan, form: Any, codes: np.ndarray, rows: np.ndarray, conditions: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A page's model and tensors with nothing that is not needed: one map, no colours, no score."""
+    d = codes.shape[1]
+    model = {
+        "format": 1, "vaekit": "0.1.0", "name": name, "noun": "rows", "row": "row", "latent_dim": d, "seed": 0,
+        "graphs": plan.graphs, "plan": plan.plan, "engine": "plain", "conditions": conditions, "seen": None,
+        "mean_samples": True, "score": None, "notes": [], "form": form,
+        "map": {
+            "rows": len(codes), "of": len(codes), "texts": None, "names": None, "colours": [],
+            "layouts": [{"name": "units", "axes": ["unit 1", "unit 2"], "linear": True}],
+        },
+    }  # fmt: skip
+    tensors = {
+        "codes": codes, **plan.weights, "shown.x": rows, "layout.0": codes[:, :2],
+        "layout.0.basis": np.eye(2, d, dtype=np.float32), "layout.0.origin": np.zeros(d, np.float32),
+    }  # fmt: skip
+    return model, tensors
