@@ -260,6 +260,27 @@ def test_the_keyboard_moves_the_cross_and_pins(browser, digits_page):
     explorer.done()
 
 
+def test_a_place_of_a_bent_map_is_made_of_the_codes_near_it(browser, digits_page):
+    digits, tensors, path = digits_page
+    explorer = Explorer(browser, path)
+    explorer.page.select_option("#layout", label="UMAP")
+    explorer.page.evaluate(IDLE)
+    places = tensors["layout.2"]
+    low, high = places.min(0), places.max(0)
+    room = 0.04 * (high - low)
+    extent = [low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1]]
+    left, top, width, height = explorer.frame
+    x, y = left + width * 0.45, top + height * 0.55
+    explorer.page.mouse.move(x, y)
+    explorer.page.evaluate(IDLE)
+    far = ((places.astype(float) - explorer.on_map(extent, x, y)) ** 2).sum(1)
+    near = np.argsort(far)[:8]
+    weights = np.exp(-2 * far[near] / far[near].max())
+    z = (weights[:, None] * digits.codes[near]).sum(0) / weights.sum()
+    np.testing.assert_allclose(explorer.codes("explorer.state.shown.z"), z, rtol=1e-3, atol=1e-3)
+    explorer.done()
+
+
 def test_the_ground_is_hatched_by_the_trust_of_places(browser, digits_page):
     """And anew for the pin and its conditions."""
     digits, tensors, path = digits_page
