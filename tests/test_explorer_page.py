@@ -80,8 +80,9 @@ class Explorer:
     def pinned(self):
         return self.codes("explorer.state.pinned.z")
 
-    def done(self):
+    def done(self, messages=0):
         assert self.troubles == []
+        assert self.page.locator(".message").count() == messages
         assert self.page.title().startswith(("digits", "flowers"))
         self.page.close()
 
@@ -361,7 +362,7 @@ def test_a_file_is_placed_scored_and_explained_and_one_of_another_kind_is_refuse
     page.set_input_files("input[type=file]", tmp_path / "song.mp3")
     page.wait_for_selector(".message")
     assert "PNG or JPEG file was expected" in page.locator(".message").inner_text()
-    explorer.done()
+    explorer.done(messages=1)
 
 
 def test_texts_stay_texts_and_nothing_is_asked_of_any_server(browser, digits_page):
@@ -442,7 +443,7 @@ def test_a_row_of_a_table_is_shown_with_its_distributions(browser, table_page, t
     page.set_input_files("input[type=file]", tmp_path / "other.csv")
     page.wait_for_selector(".message")
     assert "none of the model's columns" in page.locator(".message").inner_text()
-    explorer.done()
+    explorer.done(messages=1)
 
 
 def opened(browser, tmp_path, made):
