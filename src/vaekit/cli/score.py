@@ -12,8 +12,6 @@ from vaekit.cli.common import COUNT, Device, Out, Run, Source, app, say
 from vaekit.cli.generate import opened
 from vaekit.errors import UserError, note
 
-HELD_OUT = "held out of"  # how the origin of calibration rows begins
-
 
 @app.command()
 def score(
@@ -35,6 +33,7 @@ def score(
     import numpy as np
     import pyarrow as pa
 
+    from vaekit.recipes.calibrate import calibrated
     from vaekit.show.track import track
     from vaekit.show.write import write_pieces
     from vaekit.uses.conformal import discoveries
@@ -88,6 +87,7 @@ def write_scores(path: Path, columns: dict[str, Any]) -> None:
 
 def limits(odd: Any, source: str, rows: int, fdr: float) -> str:
     """Say what --fdr cannot find in these rows, or ""."""
+    from vaekit.recipes.calibrate import HELD_OUT
     from vaekit.uses.conformal import limit
 
     if odd.origin.startswith(HELD_OUT) and is_same(source, odd.fitteds[0].data["source"]):
@@ -106,53 +106,6 @@ def is_same(source: str, own: Any) -> bool:
 
     names = [split_rows(str(each))[0] for each in (source, own)]
     return len({Path(name).expanduser().resolve() for name in names}) == 1
-
-
-def calibrated(run: Path, estimator: Any, name: str, options: dict[str, Any], source: str | None) -> Any:
-    """The calibration that the run remembers, or a new one with the given rows or with those that the run held out. If there are no
-    normal rows it has no scores, and its origin says why."""
-    import numpy as np
-
-    from vaekit.runs.load import load
-    from vaekit.show.track import track
-    from vaekit.uses.calibration import FILE, Calibration, members
-    from vaekit.uses.scores import auto
-
-    fitteds = [estimator.fitted_, *(load(member, device=estimator.device).fitted_ for member in members(run)[1:])]
-    odd = Calibration.find(run, fitteds, name, **options) or Calibration(fitteds[:1], name, **options)
-    if source is None and len(odd.scores):
-        return odd
-    normal, training, origin = own_rows(estimator)
-    if source is not None:
-        data, origin = estimator.read(source), source
-        normal = data, np.arange(len(data))
-    if normal is None and name == "auto" and odd.score.of_training and not odd.score.learned:
-        note(f"the score is loglik, because {odd.score.name} learns from training rows, which are not at hand")
-        return calibrated(run, estimator, auto(estimator.fitted_, learns=False), options, None)
-    if normal is None:
-        odd.origin = origin
-        return odd
-    odd.calibrate(normal, origin, training, shares=bool(odd.kind.value_names), track=partial(track, what="calibrate"))
-    odd.write(run / FILE.format(odd.score.name))
-    return odd
-
-
-def own_rows(estimator: Any) -> tuple[Any, Any, str]:
-    """The rows that the run held out, those that it learned from, and where they come from; else None twice, and why."""
-    from vaekit.recipes.source import own_source
-    from vaekit.training.data import split
-
-    rows = estimator.data_["rows"]
-    learned, held_out = (part.numpy() for part in split(rows, estimator.validation, estimator.seed_))
-    if not len(held_out):
-        return None, None, "the run held out no rows"
-    try:
-        data = estimator.read(own_source(estimator))
-    except UserError as e:
-        return None, None, f"the rows that the run held out cannot be read ({e})"
-    if len(data) != rows:
-        return None, None, f"{estimator.data_['source']} is no longer what the run was trained on"
-    return (data, held_out), (data, learned), f"{HELD_OUT} {estimator.data_['source']}"
 
 
 def about(odd: Any) -> str:

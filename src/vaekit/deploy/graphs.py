@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from vaekit.fitted import Fitted
 from vaekit.structures.resample import CANDIDATES
+from vaekit.structures.semi_supervised import SemiSupervisedModel
 from vaekit.training.data import Data, fixed_uniform
 from vaekit.uses import generate
 from vaekit.uses.samplers import features
@@ -43,12 +44,18 @@ class Graph(nn.Module):
 
     Attributes:
         name: in `GRAPHS`. takes: which tensors of rows it takes, beside the conditions. random: which of noise and draws it may take.
-        turns: what it took of these when it was last called.
+        turns: what it took of these when it was last called. samples: decoder outputs that it holds for each row.
     """
 
     name: ClassVar[str]
     takes: ClassVar[tuple[str, ...]]
     random: ClassVar[tuple[str, ...]] = ()
+    samples: int = 1
+
+    @classmethod
+    def suits(cls, fitted: Fitted) -> bool:
+        """Whether such a model has it."""
+        return bool(fitted.model.latent_dim)
 
     def __init__(self, fitted: Fitted):
         super().__init__()
@@ -107,6 +114,10 @@ class Prior(Graph):
 class Decoder(Graph):
     name, takes = "decoder", ("z",)
 
+    @classmethod
+    def suits(cls, fitted: Fitted) -> bool:
+        return True
+
     def forward(self, given: Given) -> dict[str, Tensor]:
         told = self.kind.told(self.model.decode(given["z"], conditions(given)))
         return {name: narrow(t) for name, t in told.items()}
@@ -114,6 +125,10 @@ class Decoder(Graph):
 
 class Draw(Graph):
     name, takes, random = "draw", ("z",), ("noise",)
+
+    @classmethod
+    def suits(cls, fitted: Fitted) -> bool:
+        return not fitted.kind.mean_samples
 
     def forward(self, given: Given) -> dict[str, Tensor]:
         p = self.model.decode(given["z"], conditions(given))
@@ -125,6 +140,10 @@ class Scored(Graph):
 
     name, takes = "score", ("x", "mask")
 
+    @classmethod
+    def suits(cls, fitted: Fitted) -> bool:
+        return not fitted.kind.why_not("scores")
+
     def __init__(self, fitted: Fitted, score: Score):
         super().__init__(fitted.precise() if score.precise else fitted)
         self.score, self.dtype, self.random = (
@@ -135,23 +154,31 @@ class Scored(Graph):
 
     def forward(self, given: Given) -> dict[str, Tensor]:
         rows = self.rows(given)
-        x = rows.x.to(self.dtype) if rows.x.is_floating_point() else rows.x
+        x = rows.x.to(next(self.model.parameters()).dtype) if rows.x.is_floating_point() else rows.x
         noise = self.turn(given, "noise") if self.random else None
         return {"score": self.score.of(self.model, x, rows, noise).float()}
 
 
 class Surprise(Graph):
-    name, takes = "surprise", ("x", "mask")
+    name, takes, samples = "surprise", ("x", "mask"), 100
+
+    @classmethod
+    def suits(cls, fitted: Fitted) -> bool:
+        return bool(fitted.kind.value_names) and Scored.suits(fitted)
 
     def forward(self, given: Given) -> dict[str, Tensor]:
         rows = self.rows(given)
-        return {"surprise": surprise(self.model, rows.x, rows)}
+        return {"surprise": surprise(self.model, rows.x, rows, self.samples)}
 
 
 class Complete(Graph):
     """See `vaekit.structures.resample.complete`: latents are tried, chosen by their importance weights, and decoded."""
 
-    name, takes, random = "complete", ("x", "mask"), ("noise", "draws")
+    name, takes, random, samples = "complete", ("x", "mask"), ("noise", "draws"), CANDIDATES
+
+    @classmethod
+    def suits(cls, fitted: Fitted) -> bool:
+        return fitted.kind.fills
 
     def forward(self, given: Given) -> dict[str, Tensor]:
         rows, again = self.rows(given), self.turn(given, "draws")
@@ -169,6 +196,10 @@ class Predict(Graph):
 
     name, takes = "predict", ("x", "mask")
 
+    @classmethod
+    def suits(cls, fitted: Fitted) -> bool:
+        return isinstance(fitted.model, SemiSupervisedModel)
+
     def __init__(self, fitted: Fitted):
         super().__init__(fitted)
         self.temperature = fitted.temperature
@@ -181,6 +212,17 @@ class Predict(Graph):
 GRAPHS: dict[str, type[Graph]] = {
     g.name: g for g in (Encoder, Prior, Decoder, Draw, Scored, Surprise, Complete, Predict)
 }
+
+
+def graphs(fitted: Fitted, sampler: str = "prior", score: Score | None = None) -> dict[str, Graph]:
+    """All graphs of a model, by name. score: which has learned what it learns; None: there is no graph of a score."""
+    found: dict[str, Graph] = {}
+    for name, graph in GRAPHS.items():
+        if graph.suits(fitted) and (graph is not Scored or score):
+            found[name] = Scored(fitted, score) if graph is Scored and score else graph(fitted)
+    if "prior" in found:
+        found["prior"] = Prior(fitted, sampler)
+    return found
 
 
 # -- what they are called with -----------------------------------------------------------------------------------------

@@ -138,6 +138,11 @@ class Learner(BaseEstimator):
         return Training(**{**self.kind_.training, **given, **(self.trainer or {})})
 
     @property
+    def sampler_(self) -> str:
+        """What z of samples is drawn from: "prior", or what was learned of the codes."""
+        return "prior"
+
+    @property
     def iw_samples(self) -> int:
         """The default number of importance samples for the NLL."""
         return self.kind_.iw_samples

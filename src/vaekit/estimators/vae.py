@@ -243,6 +243,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             name = "gmm" if flat and self.latent_dim else "prior"
         return name, options
 
+    @property
+    def sampler_(self) -> str:
+        name, _ = self._sampler(self.sampler)
+        return name if name in self.samplers_ else "prior"  # it was no better, or training was stopped before it was learned
+
     def _fit_sampler(
         self, name: str, options: dict[str, Any], train: Data, valid: Data, *, compare: bool = False
     ) -> VAE:
@@ -328,9 +333,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise UserError(
                 "guidance needs a CVAE that was trained with hidden conditions (condition_dropout above 0): leave it out"
             )
-        name, _ = self._sampler(self.sampler if sampler is None else sampler)
-        if name != "prior" and name not in fitted.samplers and sampler is None:
-            name = "prior"  # it was no better, or training was stopped before it could be learned
+        name = self.sampler_ if sampler is None else self._sampler(sampler)[0]
         rows = generate.sample(
             fitted, n_samples, y, where=where, sampler=name, temperature=temperature, guidance=guidance, mean=mean,
             seed=self._call_seed(random_state), track=track, **writing,

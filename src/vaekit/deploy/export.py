@@ -1,0 +1,138 @@
+"""A trained model as files that run without PyTorch, for `vaekit.runtime` and any other runtime of ONNX:
+
+    DIR/model.json         what goes in and what comes out: columns, classes, shapes, units; see `vaekit.deploy.manifest`
+    DIR/NAME.onnx          its graphs, see `vaekit.deploy.graphs`
+    DIR/calibration.npy    scores of normal rows, in ascending order
+    and what its kind of data adds, such as tokenizer.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaekit.deploy.graphs import Graph, example, graphs
+from vaekit.deploy.manifest import free, manifest, signature
+from vaekit.deploy.trace import TOLERANCE, differences, needed, traced
+from vaekit.errors import UserError
+from vaekit.files import write_together
+from vaekit.runtime.session import open_session
+from vaekit.uses.calibration import Calibration
+from vaekit.uses.scores import LogLikelihood
+
+log = logging.getLogger(__name__)
+
+MODEL, CALIBRATION = "model.json", "calibration.npy"
+TRIED = (1, 5)  # rows that a graph is checked with; it was traced with 3
+
+Track = Callable[[list[Any]], Iterable[Any]]
+
+
+def export(
+    estimator: Any, folder: str | Path, *, odd: Calibration | None = None, k: int | None = None, track: Track = list
+) -> list[str]:
+    """Write a trained model as a folder of ONNX graphs. Each is checked: onnxruntime gives what PyTorch gives.
+
+    Args:
+        estimator: fitted. folder: new, empty, or of an earlier export.
+        odd: the score to export, and scores of normal rows, see `vaekit.recipes.calibrate`. None: log p(x), without p-values.
+        k: importance samples of log p(x). None: as many as suit the kind of data.
+        track: wraps the graphs, to show progress.
+
+    Returns:
+        What could not be exported, and why, a sentence each.
+
+    Raises:
+        UserError: a package is missing, the folder holds other files, or nothing could be exported.
+    """
+    needed()
+    folder, fitted = Path(folder), estimator.fitted_
+    check_folder(folder)
+    notes: list[str] = []
+    if odd and len(odd.fitteds) > 1:
+        odd = None
+        notes.append(f"the score is that of one model: {len(odd.fitteds) if odd else 'several'} models that score together are not exported")
+    score = odd.score if odd and (odd.score.learned or not odd.score.learns) else LogLikelihood(k=k)
+    if isinstance(score, LogLikelihood):
+        score = LogLikelihood(k=k or score.k or fitted.kind.score_samples)
+    content: dict[str, bytes] = {name: text.encode() for name, text in fitted.kind.files().items()}
+    signatures = {}
+    for graph in track(list(graphs(fitted, estimator.sampler_, score).values())):
+        log.info("exporting the %s", graph.name)
+        try:
+            content[f"{graph.name}.onnx"], signatures[graph.name] = exported(graph, fitted)
+        except UserError as e:
+            notes.append(f"{graph.name} is left out: {e}")
+    for name, make in fitted.kind.exports.items():
+        content[name] = resolve_name(make)(estimator)
+    if not signatures and not fitted.kind.exports:
+        raise UserError(f"nothing of this model could be exported: {notes[0]}")
+    about = manifest(fitted, folder.resolve().name, odd if "score" in signatures else None, notes)
+    if odd and len(odd.scores) and "score" in signatures:
+        content[CALIBRATION] = as_npy(np.sort(odd.scores))
+    about |= {"graphs": signatures, "files": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}}
+    content[MODEL] = json.dumps(about, indent=1, allow_nan=False, default=plain).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in old_files(folder) - set(content):
+        (folder / stale).unlink(missing_ok=True)
+    write_together({folder / name: writing(data) for name, data in content.items()})
+    return notes
+
+
+def exported(graph: Graph, fitted: Any) -> tuple[bytes, dict[str, Any]]:
+    """A graph as the content of an ONNX file, and its signature. UserError if ONNX cannot express it, or computes something else."""
+    given = graph.inputs(example(fitted))
+    with torch.no_grad():
+        found = graph(given)
+    proto = traced(graph, given, {name: free(name, t) for name, t in given.items()}, list(found))
+    content = proto.SerializeToString()
+    session = open_session(content)
+    for rows in TRIED:
+        given = graph.inputs(example(fitted, rows, seed=rows), seed=rows)
+        with torch.no_grad():
+            expected = {name: t.numpy() for name, t in graph(given).items()}
+        found_there = dict(zip(expected, session.run(None, {name: t.numpy() for name, t in given.items()}), strict=True))
+        for name, off in differences(found_there, expected).items():
+            if not off <= TOLERANCE:
+                raise UserError(f"its {name} is off by {off:.1e} of its size, beside what PyTorch computes")
+    return content, signature(graph, given, found)
+
+
+def check_folder(folder: Path) -> None:
+    """UserError if an export would lie among other files."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL).is_file():
+        raise UserError(f"{folder} holds other files: choose a new folder, or an earlier export")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose a folder")
+
+
+def old_files(folder: Path) -> set[str]:
+    """The files of an earlier export."""
+    try:
+        return set(json.loads((folder / MODEL).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def writing(data: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(data)
+
+
+def as_npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+def plain(value: Any) -> Any:
+    """What JSON does not know: numbers of NumPy, and dates."""
+    return value.item() if hasattr(value, "item") else str(value)
