@@ -1,9 +1,9 @@
 """A trained model as files that run without PyTorch, for `vaekit.runtime` and any other runtime of ONNX:
 
-    DIR/model.json         what goes in and what comes out: columns, classes, shapes, units; see `vaekit.deploy.manifest`
-    DIR/NAME.onnx          its graphs, see `vaekit.deploy.graphs`
-    DIR/calibration.npy    scores of normal rows, in ascending order
-    and what its kind of data adds, such as tokenizer.json
+DIR/model.json         what goes in and what comes out: columns, classes, shapes, units; see `vaekit.deploy.manifest`
+DIR/NAME.onnx          its graphs, see `vaekit.deploy.graphs`
+DIR/calibration.npy    scores of normal rows, in ascending order
+and what its kind of data adds, such as tokenizer.json
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def export(
     notes: list[str] = []
     if odd and len(odd.fitteds) > 1:
         odd = None
-        notes.append(f"the score is that of one model: {len(odd.fitteds) if odd else 'several'} models that score together are not exported")
+        notes.append(
+            f"the score is that of one model: {len(odd.fitteds) if odd else 'several'} models that score together are not exported"
+        )
     score = odd.score if odd and (odd.score.learned or not odd.score.learns) else LogLikelihood(k=k)
     if isinstance(score, LogLikelihood):
         score = LogLikelihood(k=k or score.k or fitted.kind.score_samples)
@@ -100,7 +102,9 @@ def exported(graph: Graph, fitted: Any) -> tuple[bytes, dict[str, Any]]:
         given = graph.inputs(example(fitted, rows, seed=rows), seed=rows)
         with torch.no_grad():
             expected = {name: t.numpy() for name, t in graph(given).items()}
-        found_there = dict(zip(expected, session.run(None, {name: t.numpy() for name, t in given.items()}), strict=True))
+        found_there = dict(
+            zip(expected, session.run(None, {name: t.numpy() for name, t in given.items()}), strict=True)
+        )
         for name, off in differences(found_there, expected).items():
             if not off <= TOLERANCE:
                 raise UserError(f"its {name} is off by {off:.1e} of its size, beside what PyTorch computes")

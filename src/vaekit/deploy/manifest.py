@@ -48,11 +48,19 @@ def described(name: str, condition: Condition, conditions: Conditions) -> dict[s
     about: dict[str, Any] = {"name": name, "kind": condition.kind}
     values = conditions.seen.values[name] if conditions.seen else []
     if isinstance(condition, Label):
-        counts = np.bincount([condition.classes.index(v) for v in values], conditions.seen.counts) if conditions.seen else [0]
+        counts = (
+            np.bincount([condition.classes.index(v) for v in values], conditions.seen.counts)
+            if conditions.seen
+            else [0]
+        )
         return about | {"classes": condition.classes, "start": int(np.argmax(counts))}
     if isinstance(condition, Number):
         mean, scale = np.asarray(condition.mean), np.asarray(condition.scale)
-        known = np.asarray(values, float).reshape(-1, len(mean)) if values else np.stack([mean - 2 * scale, mean, mean + 2 * scale])
+        known = (
+            np.asarray(values, float).reshape(-1, len(mean))
+            if values
+            else np.stack([mean - 2 * scale, mean, mean + 2 * scale])
+        )
         ends = {"low": known.min(0).tolist(), "high": known.max(0).tolist(), "start": np.median(known, 0).tolist()}
         return about | {"mean": condition.mean, "scale": condition.scale} | ends
     return about | {"height": condition.height, "width": condition.width}

@@ -246,7 +246,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     @property
     def sampler_(self) -> str:
         name, _ = self._sampler(self.sampler)
-        return name if name in self.samplers_ else "prior"  # it was no better, or training was stopped before it was learned
+        return (
+            name if name in self.samplers_ else "prior"
+        )  # it was no better, or training was stopped before it was learned
 
     def _fit_sampler(
         self, name: str, options: dict[str, Any], train: Data, valid: Data, *, compare: bool = False
