@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli.common import COUNT, PLACE, SEED, Device, Run, app, say
+from vaekit.cli.common import COUNT, PLACE, SEED, Device, app, say
 
 
 @app.command()
@@ -72,19 +72,3 @@ def rollout(
         found["monitor"] = alarms(policy.episodes)
         lines += alarm_lines(found["monitor"])
     print(json.dumps(found, indent=2) if as_json else "\n".join(lines))
-
-
-@app.command()
-def export(
-    run: Run,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.", show_default=False, **PLACE)],
-    execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
-    z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
-) -> None:  # fmt: skip
-    """Write a policy as one ONNX file, which runs without PyTorch: raw observations in, raw actions out."""
-    from vaekit.deploy.policy import export_policy
-    from vaekit.robots.rollout import load_policy
-
-    say(
-        f"{export_policy(load_policy(run, execute=execute, z=z), output)}; try it with: vaekit rollout {output} --env ENV"
-    )

@@ -25,7 +25,7 @@ from vaekit.deploy.manifest import free, manifest, signature
 from vaekit.deploy.trace import TOLERANCE, differences, needed, traced
 from vaekit.errors import UserError
 from vaekit.files import write_together
-from vaekit.runtime.session import open_session
+from vaekit.robots.onnx_policy import open_session
 from vaekit.uses.calibration import Calibration
 from vaekit.uses.scores import LogLikelihood
 

@@ -95,6 +95,14 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".onnx":
         raise UserError(f"{path} does not end in .onnx: give the name of an .onnx file")
+    content = policy_bytes(policy)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda p: p.write_bytes(content))
+    return path
+
+
+def policy_bytes(policy: Policy) -> bytes:
+    """The content of that file."""
     onnx = needed()
     module = Deployed(policy)
     observations = example(policy, ROWS)
@@ -130,9 +138,7 @@ def export_policy(policy: Policy, path: str | Path) -> Path:
     content = proto.SerializeToString()
     session = open_session(content)
     check(policy, module, session, observations, noise, component)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda p: p.write_bytes(content))
-    return path
+    return content
 
 
 def example(policy: Policy, rows: int) -> dict[str, Tensor]:

@@ -116,6 +116,23 @@ class Numbers(nn.Module):
         value = loc + scale * normal
         return value if shares is None else self.place(pick(shares, uniform[1]), value)
 
+    def shares(self, h: Tensor, edges: Tensor) -> Tensor:
+        """The probability of the intervals between edges (W + 1,), and of all beyond in the first and the last: (..., C, W)."""
+        log_weight, loc, scale, spikes = self.parts(h)
+        below = torch.special.ndtr(
+            (edges[1:-1] - loc.unsqueeze(-1)) / scale.unsqueeze(-1)
+        )  # (..., C, components, W - 1)
+        below = (log_weight.exp().unsqueeze(-1) * below).sum(-2)
+        found = torch.cat([below, torch.ones_like(below[..., :1])], -1) - torch.cat(
+            [torch.zeros_like(below[..., :1]), below], -1
+        )
+        if spikes is None:
+            return found
+        at = (self.spikes.unsqueeze(-1) > edges[1:-1]).sum(-1).unsqueeze(-1) == torch.arange(
+            len(edges) - 1
+        )  # (C, spikes, W)
+        return found * spikes[..., :1].exp() + (spikes[..., 1:].exp().unsqueeze(-1) * at).sum(-2)
+
     def place(self, slot: Tensor, value: Tensor) -> Tensor:
         """`value` where the slot is 0, else the spike of that slot."""
         spikes = self.spikes.expand(*slot.shape, -1).gather(-1, (slot - 1).clamp_min(0).unsqueeze(-1)).squeeze(-1)
@@ -167,6 +184,11 @@ class Classes(nn.Module):
         found = log_p.gather(-1, index).squeeze(-1)
         return torch.where(x > self.count, self.log_unseen, found)
 
+    def shares(self, h: Tensor, edges: Tensor) -> Tensor:
+        """The probability of each class, (..., C, W), W at least the number of intervals between the edges: 0 behind the last class."""
+        p = self.logits(h).exp()
+        return nn.functional.pad(p, (0, max(0, len(edges) - 1 - self.most)))
+
     def typical(self, h: Tensor) -> Tensor:
         return self.logits(h).argmax(-1).to(h) + 1
 
@@ -190,6 +212,13 @@ class Mixed(Elementwise):
     @property
     def mean(self) -> Tensor:
         return torch.cat([g.typical(h) for g, h in self.groups()], -1)[..., self.head.order]
+
+    def shares(self, edges: Tensor) -> Tensor:
+        """How likely what is in each column, (*batch, D, W): each class, or the intervals of a number between edges of its normal scores
+        (W + 1,), the last of which go on without end. W is larger where a category has more classes."""
+        parts = [g.shares(h, edges) for g, h in self.groups()]
+        most = max(p.shape[-1] for p in parts)
+        return torch.cat([nn.functional.pad(p, (0, most - p.shape[-1])) for p in parts], -2)[..., self.head.order, :]
 
     def sample(self, k: int = 1, noise: Noise = torch.randn) -> Tensor:
         n = noise(3 * k, *self.h.shape[:-1], len(self.head.order)).to(self.h).unflatten(0, (3, k))

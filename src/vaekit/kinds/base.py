@@ -54,6 +54,8 @@ class Kind:
     """Whether no structure but "flat" has networks for such rows."""
     only_likelihood: ClassVar[str | None] = None
     """The one likelihood for such rows, which is for no other kind; None: any that belongs to no kind."""
+    exports: ClassVar[Mapping[str, str]] = {}
+    """Files that `vaekit export` writes beside the graphs: name -> "module:function", which makes the bytes of an estimator."""
     foreign: ClassVar[str] = ""
     """ "module:function" that takes a folder and loads a checkpoint that another library wrote there; it gives None for others."""
     counts_columns: ClassVar[bool] = False

@@ -38,6 +38,7 @@ class Actions(Kind):
     noun: ClassVar[str] = "demonstrations"
     report: ClassVar[str] = "vaekit.robots.report:PolicyReport"
     estimator: ClassVar[str] = "Policy"
+    exports: ClassVar[Mapping[str, str]] = {"policy.onnx": "vaekit.deploy.policy:policy_bytes"}
     foreign: ClassVar[str] = "vaekit.robots.published:load_foreign"
     mean_samples: ClassVar[bool] = True
     least_latent_dim: ClassVar[int] = 0  # a policy without a latent

@@ -82,8 +82,12 @@ class Folder:
         noise = self.inputs(graph).get(name)
         return noise.shape[-1] if noise else 0
 
+    def rows(self, graph: str) -> int:
+        """How many rows go through a graph at a time."""
+        return min(ROWS, self.about["graphs"].get(graph, {}).get("rows", ROWS))
+
     def run(self, graph: str, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run a graph, in pieces of `ROWS` rows.
+        """Run a graph, in pieces of as many rows as fit into memory.
 
         Args:
             given: by name, each (N, ...) or () for all rows. What the graph does not read is left out.
@@ -95,10 +99,10 @@ class Folder:
         feed: dict[str, np.ndarray] = {
             name: np.asarray(given[name], TYPES[each.type]) for name, each in self.inputs(graph).items()
         }
-        rows = max((len(values) for values in feed.values() if values.ndim), default=1)
+        rows, piece = max((len(values) for values in feed.values() if values.ndim), default=1), self.rows(graph)
         parts = [
-            session.run(None, {n: np.ascontiguousarray(v[i : i + ROWS]) if v.ndim else v for n, v in feed.items()})
-            for i in range(0, rows, ROWS)
+            session.run(None, {n: np.ascontiguousarray(v[i : i + piece]) if v.ndim else v for n, v in feed.items()})
+            for i in range(0, rows, piece)
         ]
         names = [each.name for each in session.get_outputs()]
         return {name: np.concatenate(outputs) for name, outputs in zip(names, zip(*parts, strict=True), strict=True)}
@@ -124,6 +128,6 @@ def read_about(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not of a model that vaekit exported: give the folder that `vaekit export` wrote")
     if written > FORMAT:
         raise UserError(f"{path} has format {written}, and this vaekit reads up to {FORMAT}: upgrade vaekit")
-    if missing := [name for name in ("form", "conditions", "latent_dim", "files") if name not in about]:
+    if missing := [name for name in ("form", "conditions", "latent_dim", "graphs", "files") if name not in about]:
         raise UserError(f"{path} lacks {missing[0]!r}: {AGAIN}")
     return about

@@ -134,7 +134,7 @@ class Runtime:
         found = np.tile(x, (draws or 1, *[1] * x.ndim))
         if mask is not None:
             gappy, k = np.flatnonzero(~mask.reshape(len(mask), -1).all(1)), draws or GUESSES
-            at_once = max(1, ROWS // k)
+            at_once = max(1, min(self.folder.rows("complete"), ROWS // k))
             for start in range(0, len(gappy), at_once):
                 some, random = gappy[start : start + at_once], np.random.default_rng([seed, start])
                 noise, again = (

@@ -281,6 +281,10 @@ class Table(Kind):
         fields = [self.field(name, column.type) for name, column in cells.items()]
         return pa.Table.from_arrays(list(cells.values()), schema=pa.schema(fields))
 
+    def told(self, p: Any) -> dict[str, Tensor]:
+        """With the probabilities of what is in each column, for the intervals of `BINS`."""
+        return {"x": p.mean, "bins": p.shares(torch.tensor(BINS))[:, : len(self.schema)]}
+
     def form(self) -> dict[str, Any]:
         return {
             "type": "columns",
