@@ -15,6 +15,7 @@ import vaekit as vk
 from conftest import TINY
 from vaekit.deploy.export import export
 from vaekit.errors import Note, UserError
+from vaekit.robots.environments import demonstrate
 from vaekit.runtime import load
 from vaekit.sources.base import Dataset
 from vaekit.uses.calibration import Calibration
@@ -36,11 +37,11 @@ def pictures(place):
     odd = Calibration([vae.fitted_], "path")
     odd.calibrate((Dataset(X, "images", "", None, {"y": labels}, []), np.arange(60)), "here")
     assert export(vae, place / "pictures", odd=odd) == []
-    return vae, X, labels, place / "pictures"
+    return vae, X, labels, odd, place / "pictures"
 
 
 def test_pictures(pictures):
-    vae, X, labels, folder = pictures
+    vae, X, labels, _, folder = pictures
     model = load(folder)
     np.testing.assert_allclose(model.encode(X, labels), vae.transform(X, labels), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(model.encode(X), vae.transform(X), rtol=1e-5, atol=1e-5)
@@ -55,18 +56,22 @@ def test_pictures(pictures):
 
 
 def test_a_score_is_of_its_row_alone(pictures):
-    _, X, labels, folder = pictures
+    _, X, labels, odd, folder = pictures
     model = load(folder)
     scores = model.score(X, labels)
     np.testing.assert_allclose(model.score(X[7:9], labels[7:9]), scores[7:9], rtol=1e-5)
-    assert ((model.p_values(X, labels) > 0) & (model.p_values(X) <= 1)).all()
+    np.testing.assert_allclose(scores, odd.score_samples(X, {"y": labels}), rtol=1e-4)
+    assert len(model.calibration) == len(odd.scores)
+    np.testing.assert_array_equal(
+        model.p_values(X, labels), (1 + (odd.scores <= scores[:, None] + 1e-6).sum(1)) / (len(odd.scores) + 1)
+    )
 
 
 def test_what_a_model_cannot_do(pictures, tmp_path):
-    _, X, _, folder = pictures
+    _, X, *_, folder = pictures
     model = load(folder)
     for do, said in (
-        (lambda: model.predict(X), "without the graph 'predict': .*few labels"), (lambda: model.impute(X * np.nan), "without the graph 'complete'"),
+        (lambda: model.predict(X), "without the graph 'predict': .*few labels"), 
         (lambda: model.act({}), "without the graph 'policy'"), (lambda: model.sample(0), "n is 0"), (lambda: model.sample(1, temperature=-1), "temperature is -1"),
         (lambda: model.decode(np.zeros((2, 9))), r"\(N, 2\)"), (lambda: model.decode([[np.nan, 0]]), "not finite"),
         (lambda: model.sample(2, 9), "no class 9"), (lambda: model.sample(2, {"labels": 1}), "no condition 'labels'"),
@@ -103,6 +108,9 @@ def test_a_folder_that_was_changed(pictures, tmp_path):
     (tmp_path / "decoder.onnx").unlink()
     with pytest.raises(UserError, match=r"decoder\.onnx does not exist"):
         model.decode(np.zeros((1, 2)))
+    (tmp_path / "model.json").write_text(json.dumps({**about, "files": []}))
+    with pytest.raises(UserError, match="lacks 'files'"):
+        load(tmp_path)
     for text, said in (("{", "is damaged"), ('{"format": 1}', "lacks 'form'"), ("[]", "not of a model")):
         (tmp_path / "model.json").write_text(text)
         with pytest.raises(UserError, match=said):
@@ -228,6 +236,18 @@ def test_few_labels(tmp_path):
     np.testing.assert_allclose(model.reconstruct(X), vae.reconstruct(X), rtol=1e-4, atol=1e-4)
 
 
+def test_a_policy(tmp_path):
+    found = demonstrate("two-routes", 12)
+    policy = vk.Policy(latent_dim=3, size="small", chunk_size=8, epochs=1, z="mean").fit(found)
+    export(policy, tmp_path / "policy")
+    model = load(tmp_path / "policy")
+    row = {name: values[0] for name, values in found.observations.items()}
+    for each in (model, policy):
+        each.reset(seed=0)
+    for _ in range(10):
+        np.testing.assert_allclose(model.act(row), policy.act(row), rtol=1e-4, atol=1e-5)
+
+
 # -- without PyTorch ---------------------------------------------------------------------------------------------------------
 
 BARE = """
@@ -275,7 +295,7 @@ def bare(site, *arguments):
 
 
 def test_no_torch_where_it_runs(pictures, tmp_path):
-    vae, X, _, folder = pictures
+    vae, X, *_, folder = pictures
     np.save(tmp_path / "x.npy", X)
     site = linked(tmp_path / "site", "numpy", "onnxruntime")
     bare(site, BARE, folder, tmp_path / "x.npy", tmp_path / "found.npz")

@@ -133,6 +133,7 @@ def read_about(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not of a model that vaekit exported: give the folder that `vaekit export` wrote")
     if written > FORMAT:
         raise UserError(f"{path} has format {written}, and this vaekit reads up to {FORMAT}: upgrade vaekit")
-    if missing := [name for name in ("form", "conditions", "latent_dim", "graphs", "files") if name not in about]:
+    needed = {"form": dict, "conditions": list, "latent_dim": int, "graphs": dict, "files": dict}
+    if missing := [name for name, kind in needed.items() if not isinstance(about.get(name), kind)]:
         raise UserError(f"{path} lacks {missing[0]!r}: {AGAIN}")
     return about
