@@ -19,6 +19,7 @@ from vaekit.robots.environments import demonstrate
 from vaekit.runtime import load
 from vaekit.sources.base import Dataset
 from vaekit.uses.calibration import Calibration
+from vaekit.uses.conformal import p_values
 
 RNG = np.random.default_rng(0)
 
@@ -62,9 +63,10 @@ def test_a_score_is_of_its_row_alone(pictures):
     np.testing.assert_allclose(model.score(X[7:9], labels[7:9]), scores[7:9], rtol=1e-5)
     np.testing.assert_allclose(scores, odd.score_samples(X, {"y": labels}), rtol=1e-4)
     assert len(model.calibration) == len(odd.scores)
-    np.testing.assert_array_equal(
-        model.p_values(X, labels), (1 + (odd.scores <= scores[:, None] + 1e-6).sum(1)) / (len(odd.scores) + 1)
-    )
+    off = np.abs(model.p_values(X, labels) - p_values(scores, odd.scores))
+    assert off.max() < 1.001 / (
+        len(odd.scores) + 1
+    )  # some rows are calibration rows too, and rounding decides which is larger
 
 
 def test_what_a_model_cannot_do(pictures, tmp_path):
@@ -175,6 +177,7 @@ def test_an_unknown_class_is_noted(table):
         load(folder).encode(frame[:2].assign(word="new"))
 
 
+@pytest.mark.slow  # tracing its graphs takes half a minute
 def test_texts(tmp_path):
     texts = [f"{a} {b}" for a in ("a red", "a blue", "the old") for b in ("cat", "dog", "house", "tree")] * 5
     vae = vk.VAE(**TINY, kind={"tokenizer": {"name": "word", "longest": 8}}).fit(texts)
@@ -202,6 +205,7 @@ def test_rows(tmp_path):
     assert model.encode(X[:1]).shape == (1, 2)
 
 
+@pytest.mark.slow  # tracing its graphs takes half a minute
 def test_series(tmp_path):
     steps = np.cumsum(RNG.normal(size=(120, 2)), axis=0)
     vae = vk.SeriesVAE(latent_dim=2, size="small", epochs=2, window=8).fit(steps)
@@ -213,6 +217,7 @@ def test_series(tmp_path):
     assert model.encode(steps).shape == (113, 2)
 
 
+@pytest.mark.slow  # tracing its graphs takes half a minute
 def test_sound(tmp_path):
     time = np.arange(1000) / 8000
     clips = np.stack([np.sin(2 * np.pi * f * time) for f in RNG.uniform(200, 900, 12)]).astype(np.float32)
@@ -224,6 +229,7 @@ def test_sound(tmp_path):
     assert model.sample(2).dtype == np.float32
 
 
+@pytest.mark.slow  # tracing its graphs takes half a minute
 def test_few_labels(tmp_path):
     truth = RNG.integers(0, 3, 90)
     X = RNG.normal(size=(90, 4)) + 3 * truth[:, None]
