@@ -35,7 +35,7 @@ class Pictures(Array):
     def pack(self, X: Any) -> Packed:
         rows = self.conformed(X)
         rows = np.moveaxis(channels_last(rows, self.axes == "chw"), 3, 1) if self.channels else rows[:, None]
-        x, mask = observed(rows.astype(np.float32))
+        x, mask = observed(rows)
         # As `vaekit.kinds.pictures` computes it, to the bit: what is exactly grey has to fall on the same side.
         x = (x - np.float32(self.black)) * np.float32(1 / (self.white - self.black))
         return (x > 0.5).astype(np.float32) if self.binarize else x, mask
