@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -277,15 +277,19 @@ def example(fitted: Fitted, n: int = ROWS, seed: int = 0) -> dict[str, Tensor]:
     x = generate.sample_tensors(
         model, n, here, temperature=1.0, mean=kind.mean_samples, generator=generator, likelihood=kind.written
     )  # fmt: skip
-    packed = fitted.pack(kind.unpack(x.cpu()), None)
-    x = kind.batch(packed.x, fixed_uniform())
+    given = as_inputs(kind, Data(*kind.pack(kind.take(kind.unpack(x.cpu()))), y))
+    if kind.fills:
+        given["mask"] &= torch.rand(given["x"].shape, generator=generator) < 0.8
+        given["x"] = torch.where(given["mask"], given["x"], 0)
+    z = torch.randn(n, model.latent_dim, generator=generator)
+    return {"temperature": torch.tensor(1.0), "z": z, **given}
+
+
+def as_inputs(kind: Any, packed: Data, uniform: Any = None) -> dict[str, Tensor]:
+    """Packed rows as inputs of graphs: x, mask and y.NAME. uniform: see `Kind.batch`."""
+    x = kind.batch(packed.x, uniform or fixed_uniform())
     mask = torch.ones(x.shape, dtype=torch.bool) if packed.mask is None else packed.mask
     short = kind.event_shape[-1] - x.shape[-1]
     x, mask = (nn.functional.pad(t, (0, short)) for t in (x, mask))
-    if kind.fills:
-        mask = mask & (torch.rand(x.shape, generator=generator) < 0.8)
-    z = torch.randn(n, model.latent_dim, generator=generator)
-    temperature = torch.tensor(1.0)
-    return {"temperature": temperature, "x": narrow(torch.where(mask, x, 0)), "mask": mask, "z": z} | {
-        f"y.{k}": narrow(t) for k, t in y.items()
-    }
+    y = {f"y.{name}": narrow(t) for name, t in packed.y.items()}
+    return {"x": narrow(torch.where(mask, x, 0)), "mask": mask, **y}

@@ -20,10 +20,11 @@ HELD_OUT = "held out of"  # how the origin of calibration rows begins
 
 
 def calibrated(
-    run: Path, estimator: Any, name: str = "auto", options: dict[str, Any] | None = None, source: str | None = None
+    run: Path, estimator: Any, name: str = "auto", options: dict[str, Any] | None = None, source: str | None = None,
+    *, keep: bool = True,
 ) -> Calibration:
     """The calibration that the run remembers, or a new one with the given rows or with those that the run held out. If there are no
-    normal rows it has no scores, and its origin says why."""
+    normal rows it has no scores, and its origin says why. keep: whether the run is to remember it, in place of another of that name."""
     fitteds = [estimator.fitted_, *(load(member, device=estimator.device).fitted_ for member in members(run)[1:])]
     odd = Calibration.find(run, fitteds, name, **(options or {})) or Calibration(fitteds[:1], name, **(options or {}))
     if source is None and len(odd.scores):
@@ -34,12 +35,13 @@ def calibrated(
         normal = data, np.arange(len(data))
     if normal is None and name == "auto" and odd.score.of_training and not odd.score.learned:
         note(f"the score is loglik, because {odd.score.name} learns from training rows, which are not at hand")
-        return calibrated(run, estimator, auto(estimator.fitted_, learns=False), options, None)
+        return calibrated(run, estimator, auto(estimator.fitted_, learns=False), options, keep=keep)
     if normal is None:
         odd.origin = origin
         return odd
     odd.calibrate(normal, origin, training, shares=bool(odd.kind.value_names), track=partial(track, what="calibrate"))
-    odd.write(run / FILE.format(odd.score.name))
+    if keep:
+        odd.write(run / FILE.format(odd.score.name))
     return odd
 
 
