@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import re
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -39,15 +40,50 @@ class Plan:
 
 def html(model: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
     """The page as one file, as the exporter fills it."""
-    packed = base64.b64encode(gzip.compress(save({n: np.ascontiguousarray(t) for n, t in tensors.items()}))).decode()
+    wasm = ""
+    if model["engine"] == "onnx":
+        packed = base64.b64encode((PAGE / "ort-wasm-simd-threaded.wasm.gz").read_bytes()).decode()
+        wasm = f'<script type="application/octet-stream" id="wasm">{packed}</script>'
+    packed = base64.b64encode(gzip.compress(save({n: np.array(t, order="C") for n, t in tensors.items()}))).decode()
     text = json.dumps(model).replace("<", "\\u003c")
     data = f'<script type="application/json" id="model">{text}</script>'
     data += f'<script type="application/octet-stream" id="tensors">{packed}</script>'
-    parts = {"title": escape(model["name"]), "css": (PAGE / "page.css").read_text(), "data": data, "ort": ""}
-    shell = (PAGE / "page.html").read_text()
-    for name, part in {**parts, "js": (PAGE / "page.js").read_text()}.items():
-        shell = shell.replace("{{" + name + "}}", part)
-    return shell
+    ort = (PAGE / "ort.js").read_text(encoding="utf-8") if wasm else ""
+    return filled(title=escape(model["name"]), data=data + wasm, ort=ort)
+
+
+def filled(**parts: str) -> str:
+    """The page's shell with its parts."""
+    parts |= {name: (PAGE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], (PAGE / "page.html").read_text(encoding="utf-8"))
+
+
+def as_onnx(model: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The same model, for a page that has onnxruntime."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    types = {"f32": TensorProto.FLOAT, "i32": TensorProto.INT32, "bool": TensorProto.BOOL}
+    model, found = model | {"engine": "onnx"}, {n: t for n, t in tensors.items() if not n.startswith("weights.")}
+    for name, plan in model.pop("plan").items():
+        ends = [
+            [
+                helper.make_tensor_value_info(n, types[i["dtype"]], i["shape"])
+                for n, i in model["graphs"][name][end].items()
+            ]
+            for end in ("inputs", "outputs")
+        ]
+        used = sorted({n for node in plan["nodes"] for n in node["in"] if n.startswith("weights.")})
+        # Shapes and places are of 64 bits in ONNX.
+        kept = [
+            numpy_helper.from_array(t.astype(np.int64) if t.dtype == np.int32 else t, n)
+            for n in used
+            for t in [tensors[n]]
+        ]
+        nodes = [helper.make_node(n["op"], n["in"], n["out"], **n["attrs"]) for n in plan["nodes"]]
+        graph = helper.make_graph(nodes, name, *ends, kept)
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        found[f"onnx.{name}"] = np.frombuffer(made.SerializeToString(), np.uint8)
+    return model, found
 
 
 def p_values(score: np.ndarray, calibration: np.ndarray) -> np.ndarray:

@@ -1,15 +1,20 @@
 """The explorer's page in a real browser, with a pointer that moves, over small models whose answers are known."""
 
 import csv
+import http.server
 import io
+import json
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from explorer_models import PAGE, SCRIPT, Digits, Table, html, p_values
 from PIL import Image
+from safetensors.numpy import load, save
+
+from explorer_models import PAGE, SCRIPT, Digits, Table, as_onnx, filled, html, p_values
 
 EXPLORER = Path(__file__).resolve().parents[1] / "explorer"
 PICTURE = '[aria-label="The decoded picture"]'
@@ -234,7 +239,9 @@ def test_the_keyboard_moves_the_cross_and_pins(browser, digits_page):
     page.evaluate(IDLE)
     shown = explorer.codes("explorer.state.shown.z")
     page.keyboard.press("Enter")
-    assert np.abs(explorer.pinned() - shown).max() < 1e-4 or page.evaluate("() => explorer.state.pinned.row") is not None
+    assert (
+        np.abs(explorer.pinned() - shown).max() < 1e-4 or page.evaluate("() => explorer.state.pinned.row") is not None
+    )
     page.keyboard.press("Control+z")
     assert page.evaluate("() => explorer.state.pinned.row") == int(gaps.argmin())
 
@@ -245,7 +252,9 @@ def test_the_keyboard_moves_the_cross_and_pins(browser, digits_page):
         reached.add(page.evaluate("() => document.activeElement.id || document.activeElement.textContent.trim()"))
         page.keyboard.press("Tab")
     assert {"layout", "colour", "lasso", "set-a", "sample", "back"} <= reached
-    page.wait_for_function("() => /Trust|normal|Rare|usual|Unlike/.test(document.querySelector('[role=status]').textContent)")
+    page.wait_for_function(
+        "() => /Trust|normal|Rare|usual|Unlike/.test(document.querySelector('[role=status]').textContent)"
+    )
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 1280
     explorer.done()
 
@@ -260,7 +269,7 @@ def test_the_directions_are_those_that_change_the_picture_the_most(browser, digi
     seen = digits.decode(z[None], digits.labels[0])[0].reshape(-1)
     open_ = (seen > 0.002) & (seen < 0.998)
     gram = digits.into[:, open_] @ digits.into[:, open_].T
-    values, vectors = np.linalg.eigh(gram)
+    vectors = np.linalg.eigh(gram)[1]
     page.locator(".cells").first.locator("button").last.click()
     moved = explorer.pinned() - z
     assert abs(moved @ vectors[:, -1]) / np.linalg.norm(moved) > 0.98
@@ -304,7 +313,7 @@ def test_a_file_is_placed_scored_and_explained_and_one_of_another_kind_is_refuse
     page.set_input_files("input[type=file]", tmp_path / f"{SCRIPT[1:7]}.png")
     page.wait_for_function("() => explorer.state.pinned.given?.name === 'script.png'")
     np.testing.assert_allclose(explorer.pinned(), digits.codes[row], atol=0.05)
-    p, score = explorer.trust(1)
+    score = explorer.trust(1)[1]
     np.testing.assert_allclose(score, digits.score(digits.rows[row : row + 1])[0], rtol=0.02)
     assert page.locator(".difference canvas").count() == 1
     (tmp_path / "song.mp3").write_bytes(b"not a picture")
@@ -332,7 +341,7 @@ def test_texts_stay_texts_and_nothing_is_asked_of_any_server(browser, digits_pag
 
 def test_a_phone_in_the_dark_without_webgl(page, browser, digits_page):
     """One column that a finger works on, with the map on a plain canvas."""
-    digits, tensors, path = digits_page
+    path = digits_page[-1]
     context = browser.new_context(
         viewport={"width": 360, "height": 740}, has_touch=True, color_scheme="dark", device_scale_factor=2
     )
@@ -395,11 +404,198 @@ def test_a_row_of_a_table_is_shown_with_its_distributions(browser, table_page, t
     explorer.done()
 
 
+# Each operation of the plain engine, with inputs that show what is peculiar to it.
+X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+POSITIVE, WHOLE, B = np.abs(X) + 0.1, np.int64, X > 0
+ONE_VALUE = [
+    "Abs",
+    "Ceil",
+    "Cos",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Identity",
+    "LeakyRelu",
+    "Neg",
+    "Relu",
+    "Round",
+    "Sigmoid",
+    "Sign",
+]
+ONE_VALUE += ["Sin", "Softplus", "Tanh"]
+TWO_VALUES = [
+    "Add",
+    "Div",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Max",
+    "Min",
+    "Mul",
+    "Sub",
+    "Sum",
+]
+REDUCTIONS = ["L2", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]
+OPERATIONS = [
+    *[(op, {}, [3 * X]) for op in ONE_VALUE],
+    *[(op, {}, [POSITIVE]) for op in ("Log", "Reciprocal", "Sqrt")],
+    *[(op, {}, [X, other]) for op in TWO_VALUES for other in (X[::-1], X[0, :, :1], np.float32([0.3]))],
+    *[(f"Reduce{op}", {"keepdims": 0}, [X, np.array([1, -1], WHOLE)]) for op in REDUCTIONS],
+    *[(f"Reduce{op}", {}, [X]) for op in REDUCTIONS],
+    ("Add", {}, [np.array([1, 2], WHOLE), np.array([5], WHOLE)]), ("Div", {}, [np.array([7, -7], WHOLE), np.array([2], WHOLE)]),
+    ("And", {}, [B, B[:1]]), ("Or", {}, [B, B[:1]]), ("Xor", {}, [B, B[:1]]), ("Not", {}, [B]),
+    ("ArgMax", {"axis": -1, "keepdims": 0}, [X]), ("ArgMin", {"axis": 1}, [X]),
+    ("Cast", {"to": 7}, [3 * X]), ("Cast", {"to": 9}, [np.float32([0, 0.4, -2])]), ("Cast", {"to": 1}, [B]),
+    ("Clip", {}, [X, np.float32(-0.5), np.float32(0.5)]),
+    ("Concat", {"axis": -1}, [X, X[..., :2], X]), ("Concat", {"axis": 0}, [X, X]),
+    ("ConstantOfShape", {}, [np.array([2, 3], WHOLE)]), ("CumSum", {"exclusive": 1}, [X, np.array(1, WHOLE)]),
+    ("CumSum", {"reverse": 1}, [X, np.array(-1, WHOLE)]), ("Expand", {}, [X[:, :1], np.array([2, 3, 1], WHOLE)]),
+    ("Flatten", {"axis": 2}, [X]), ("Gather", {"axis": 1}, [X, np.array([[2, -1], [0, 0]], WHOLE)]),
+    ("GatherElements", {"axis": 2}, [X, np.array([[[1, 3], [0, 0], [2, -1]]] * 2, WHOLE)]),
+    ("Gemm", {"transA": 1, "alpha": 0.5, "beta": 2.0}, [X[0], X[1], X[0, 0]]), ("Gemm", {"transB": 1}, [X[0], X[1], X[0, 0, :3]]),
+    ("GatherND", {}, [X, np.array([[[0, 2], [1, -1]]], WHOLE)]), ("GatherND", {}, [X, np.array([[1, 0, 3]], WHOLE)]),
+    ("Einsum", {"equation": "dc,bc...->bd..."}, [X[0, :2, :3], X]), ("Einsum", {"equation": "kb,kb...->b..."}, [X[0].T, X.transpose(2, 1, 0)]),
+    ("Einsum", {"equation": "i,j->ij"}, [X[0, 0], X[0, :, 0]]), ("Einsum", {"equation": "...ij,...jk->...ik"}, [X, X.transpose(0, 2, 1)]),
+    ("Add", {}, [X.astype(np.float64), 1e-9 * X.astype(np.float64)]), ("Cast", {"to": 11}, [X]),
+    ("IsInf", {}, [np.float32([1, np.inf, -np.inf])]), ("IsNaN", {}, [np.float32([1, np.nan])]),
+    ("LayerNormalization", {"axis": -1}, [X, X[0, 0], X[0, 1]]), ("LogSoftmax", {"axis": 1}, [5 * X]), ("Softmax", {}, [5 * X]),
+    ("MatMul", {}, [X, X[0].T]), ("MatMul", {}, [X, X.transpose(0, 2, 1)]), ("MatMul", {}, [X[0], X[0, 0]]), ("MatMul", {}, [X[0, 0], X[0].T]),
+    ("OneHot", {"axis": 1}, [np.array([[0, 2], [-1, 1]], WHOLE), np.array(3, WHOLE), np.float32([-1, 2])]),
+    ("Pow", {}, [POSITIVE, X]), ("Range", {}, [np.array(v, WHOLE) for v in (1, 8, 3)]),
+    ("Reshape", {}, [X, np.array([0, -1, 2], WHOLE)]), ("Shape", {}, [X]), ("Shape", {"start": 1}, [X]),
+    ("Slice", {}, [X, np.array([-1, 0], WHOLE), np.array([-10, 2**62], WHOLE), np.array([1, 2], WHOLE), np.array([-1, 2], WHOLE)]),
+    ("Slice", {}, [X, np.array([1], WHOLE), np.array([-1], WHOLE), np.array([-1], WHOLE)]),
+    ("Split", {"axis": 2}, [X, np.array([1, 3], WHOLE)]), ("Squeeze", {}, [X[:1], np.array([0], WHOLE)]),
+    ("Transpose", {"perm": [2, 0, 1]}, [X]), ("Unsqueeze", {}, [X, np.array([-1, 0], WHOLE)]), ("Where", {}, [B, X, X[0, 0]]),
+]  # fmt: skip
+
+
+def test_the_plain_engine_computes_what_onnxruntime_does(browser, digits_page, tmp_path):
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    made, expected = Digits(), []
+    model, tensors = made.page()
+    for i, (op, attrs, inputs) in enumerate(OPERATIONS):
+        names, outs = [f"weights.{i}.{j}" for j in range(len(inputs))], ["a", "b"] if op == "Split" else ["a"]
+        model["plan"][f"op{i}"] = {
+            "nodes": [{"op": op, "in": names, "out": outs, "attrs": attrs}], "inputs": [], "outputs": outs,
+        }  # fmt: skip
+        # Whole numbers are of 32 bits in a page, and "to the end" is the greatest of them.
+        tensors |= {
+            n: np.clip(t, -(2**31) + 1, 2**31 - 1).astype(np.int32) if t.dtype == WHOLE else np.asarray(t)
+            for n, t in zip(names, inputs, strict=True)
+        }
+        graph = onnx.helper.make_graph(
+            [onnx.helper.make_node(op, names, outs, **attrs)], op, [],
+            [onnx.ValueInfoProto(name=n) for n in outs],
+            [onnx.numpy_helper.from_array(np.array(t, order="C"), n) for n, t in zip(names, inputs, strict=True)],
+        )  # fmt: skip
+        proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+        expected.append(onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {}))
+    path = tmp_path / "operations.html"
+    path.write_text(html(model, tensors), encoding="utf-8")
+    explorer = Explorer(browser, path)
+    found = explorer.page.evaluate(
+        """async n => { const all = [];
+        for (let i = 0; i < n; i++) all.push(Object.values(await explorer.engine.run(`op${i}`, {})).map(
+            t => [t.shape, Array.from(t.data, v => Number.isFinite(v) ? v : String(v))]));
+        return all }""",
+        len(OPERATIONS),
+    )
+    for (op, attrs, _), ours, theirs in zip(OPERATIONS, found, expected, strict=True):
+        for (shape, data), right in zip(ours, theirs, strict=True):
+            assert tuple(shape) == right.shape, (op, attrs)
+            values = np.array([float(v) for v in data]).reshape(shape)
+            np.testing.assert_allclose(values, right.astype(float), rtol=2e-5, atol=2e-6, err_msg=f"{op} {attrs}")
+    assert {op for op, _, _ in OPERATIONS} | {"Constant"} == set(json.loads((PAGE / "plain-ops.json").read_text()))
+    explorer.done()
+
+
+def test_onnxruntime_in_the_page_shows_the_same(browser, digits_page, tmp_path):
+    pytest.importorskip("onnx")
+    digits, _, _ = digits_page
+    path = tmp_path / "digits.html"
+    path.write_text(html(*as_onnx(*digits.page())), encoding="utf-8")
+    assert path.stat().st_size < 8e6
+    explorer = Explorer(browser, path)
+    explorer.page.wait_for_selector(PICTURE)
+    expected = digits.decode(digits.codes[:1], digits.labels[0])
+    np.testing.assert_allclose(explorer.picture(), expected[0], atol=1.5 / 255)
+    np.testing.assert_allclose(explorer.trust()[1], digits.score(expected)[0], rtol=2e-4)
+    assert [url for url in explorer.requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    explorer.done()
+
+
+def test_the_served_page_asks_its_server_and_no_other(browser, digits_page):
+    digits, _, _ = digits_page
+    model, tensors = digits.page()
+    tensors = {n: np.array(t, order="C") for n, t in tensors.items() if not n.startswith("weights.")}
+    asked = []
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def answer(self, body, status=200):
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.send_header("content-type", "text/html" if self.path == "/" else "application/octet-stream")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self):
+            pages = {
+                "/": lambda: filled(title="digits", data="", ort="").encode(),
+                "/model.json": lambda: json.dumps(model | {"engine": "server"}).encode(),
+                "/tensors": lambda: save(tensors),
+            }
+            self.answer(pages[self.path]())
+
+        def do_POST(self):
+            given = load(self.rfile.read(int(self.headers["content-length"])))
+            asked.append((self.path, {n: (t.dtype.name, t.shape) for n, t in given.items()}))
+            if self.path == "/graphs/decoder":
+                x = [digits.decode(z[None], y) for z, y in zip(given["z"], given["y.label"], strict=True)]
+                return self.answer(save({"x": np.stack(x).astype(np.float32)}))
+            if self.path == "/graphs/score":
+                return self.answer(save({"score": digits.score(given["x"]).astype(np.float32)}))
+            return self.answer(b"the machine is tired", 400)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        explorer = Explorer(browser, address)
+        explorer.page.wait_for_selector(PICTURE)
+        expected = digits.decode(digits.codes[:1], digits.labels[0])
+        np.testing.assert_allclose(explorer.picture(), expected[0], atol=1.5 / 255)
+        np.testing.assert_allclose(explorer.trust()[1], digits.score(expected)[0], rtol=2e-4)
+        explorer.page.click("#sample")
+        explorer.page.wait_for_selector(".message")
+        assert "the machine is tired" in explorer.page.locator(".message").inner_text()
+        assert ("/graphs/decoder", {"z": ("float32", (1, 6)), "y.label": ("int32", (1,))}) in asked
+        assert all(url.startswith((address, "data:", "blob:")) for url in explorer.requests)
+        explorer.page.close()
+        server.shutdown()
+
+
+def test_what_a_browser_lacks_is_said(browser, digits_page):
+    _, _, path = digits_page
+    old = browser.new_page()
+    old.add_init_script("delete window.DecompressionStream")
+    old.goto(path.as_uri())
+    assert "has no DecompressionStream" in old.locator("[role=alert]").inner_text()
+    old.close()
+
+
 def test_the_built_page_is_what_its_sources_make(tmp_path):
     """Nobody changes one without the other."""
     if not (EXPLORER / "node_modules").is_dir():
         pytest.skip("explorer/node_modules is not there: run `npm ci` in explorer")
-    done = subprocess.run(["node", "build.mjs", str(tmp_path)], cwd=EXPLORER, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ["node", "build.mjs", str(tmp_path)], cwd=EXPLORER, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     for built in sorted(tmp_path.iterdir()):
         assert (PAGE / built.name).read_bytes() == built.read_bytes(), f"{built.name}: run `npm run build` in explorer"

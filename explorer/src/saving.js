@@ -25,6 +25,7 @@ export function rowsAsCsv({ model, tensors, codes }, rows) {
   };
   const named = model.map.names !== null && model.map.names !== undefined;
   const head = ["row", ...(named ? ["name"] : []), ...colours.map((c) => c.name), ...Array.from(codes[0], (_, i) => `z${i + 1}`)];
-  const line = (row) => [row, ...(named ? [model.map.names[row]] : []), ...colours.map((c) => known(c, row)), ...codes[row]];
+  const number = tensors.rows?.data; // of the row in the data, where the map has only some
+  const line = (row) => [number ? number[row] : row, ...(named ? [model.map.names[row]] : []), ...colours.map((c) => known(c, row)), ...codes[row]];
   return csv([head, ...rows.map(line)]);
 }

@@ -5,6 +5,8 @@ import { meet, sizeOf, stretched, placesOf } from "./shapes.js";
 // Weights are kept turned, so that each output is a product of two runs of memory.
 const turned = new WeakMap();
 
+const like = (data, n) => new (data instanceof Float64Array ? Float64Array : Float32Array)(n);
+
 function turn(tensor, rows, columns) {
   let found = turned.get(tensor);
   if (!found) {
@@ -15,7 +17,7 @@ function turn(tensor, rows, columns) {
 }
 
 function transpose(data, rows, columns) {
-  const out = new Float32Array(data.length);
+  const out = like(data, data.length);
   for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
   return out;
 }
@@ -51,13 +53,13 @@ export function matmul(a, b) {
   if (B.length === 2) {
     const rows = sizeOf(A.slice(0, -1));
     shape = [...A.slice(0, -1), N];
-    out = new Float32Array(rows * N);
+    out = like(a.data, rows * N);
     product(a.data, turn(b, K, N), out, rows, N, K);
   } else {
     const batch = meet(A.slice(0, -2), B.slice(0, -2));
     const [as, bs] = [A, B].map((s) => placesOf(batch, stretched(s.slice(0, -2), batch)));
     shape = [...batch, M, N];
-    out = new Float32Array(sizeOf(shape));
+    out = like(a.data, sizeOf(shape));
     as.forEach((p, i) => {
       const right = transpose(b.data.subarray(bs[i] * K * N, (bs[i] + 1) * K * N), K, N);
       product(a.data.subarray(p * M * K, (p + 1) * M * K), right, out.subarray(i * M * N, (i + 1) * M * N), M, N, K);
@@ -73,7 +75,7 @@ export function gemm(a, b, c, { alpha = 1, beta = 1, transA = 0, transB = 0 }) {
   const N = transB ? b.shape[0] : b.shape[1];
   const left = transA ? transpose(a.data, K, M) : a.data;
   const right = transB ? b.data : turn(b, K, N);
-  const out = new Float32Array(M * N);
+  const out = like(a.data, M * N);
   const plain = alpha === 1 && beta === 1 && c && c.data.length === N && c.shape.at(-1) === N;
   product(left, right, out, M, N, K, plain ? c.data : null);
   if (plain) return { data: out, shape: [M, N] };

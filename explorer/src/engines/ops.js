@@ -7,9 +7,12 @@ import { gemm, matmul } from "./multiply.js";
 const like = (tensor, n) => new tensor.data.constructor(n);
 const list = (tensor) => Array.from(tensor.data);
 
-// One value -> one value, as float32.
+// Numbers are float32, unless a model asks for more.
+const fine = (...tensors) => (tensors.some((x) => x.data instanceof Float64Array) ? Float64Array : Float32Array);
+
+// One value -> one value.
 const each = (f) => ([x]) => {
-  const [from, out] = [x.data, new Float32Array(x.data.length)];
+  const [from, out] = [x.data, new (fine(x))(x.data.length)];
   for (let i = 0; i < out.length; i++) out[i] = f(from[i]);
   return { data: out, shape: x.shape };
 };
@@ -35,9 +38,10 @@ function pair(a, b, f, Kind) {
 }
 
 const whole = (a, b) => a.data instanceof Int32Array && b.data instanceof Int32Array;
-const sum = (f) => ([a, b]) => pair(a, b, f, whole(a, b) ? Int32Array : Float32Array);
+const kindOf = (a, b) => (whole(a, b) ? Int32Array : fine(a, b));
+const sum = (f) => ([a, b]) => pair(a, b, f, kindOf(a, b));
 const test = (f) => ([a, b]) => pair(a, b, f, Uint8Array);
-const fold = (f) => (inputs) => inputs.reduce((a, b) => pair(a, b, f, whole(a, b) ? Int32Array : Float32Array));
+const fold = (f) => (inputs) => inputs.reduce((a, b) => pair(a, b, f, kindOf(a, b)));
 
 // Axes come as an attribute in older ONNX and as an input in newer.
 const axesOf = (input, attrs, rank) => (input ? list(input) : attrs.axes)?.map((a) => axisOf(a, rank));
@@ -59,7 +63,7 @@ const reduce = (start, step, end = (value) => value) => ([x, given], attrs) => {
 
 const soft = (logarithm) => ([x], { axis = -1 }) => {
   const { outer, length, inner } = around(x.shape, axisOf(axis, x.shape.length));
-  const out = new Float32Array(x.data.length);
+  const out = new (fine(x))(x.data.length);
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {
       const start = o * length * inner + i;
@@ -173,10 +177,56 @@ function gatherElements([x, index], { axis = 0 }) {
   return { data: out, shape: index.shape };
 }
 
+// Runs of x that rows of places begin at.
+function gatherND([x, index]) {
+  const depth = index.shape.at(-1);
+  const [strides, inner] = [stridesOf(x.shape), sizeOf(x.shape.slice(depth))];
+  const many = index.data.length / depth;
+  const out = like(x, many * inner);
+  for (let i = 0; i < many; i++) {
+    let from = 0;
+    for (let k = 0; k < depth; k++) from += axisOf(index.data[i * depth + k], x.shape[k]) * strides[k];
+    out.set(x.data.subarray(from, from + inner), i * inner);
+  }
+  return { data: out, shape: [...index.shape.slice(0, -1), ...x.shape.slice(depth)] };
+}
+
+// Sums of products by the letters of the axes; "..." stands for all axes that have no letter.
+function einsum(inputs, { equation }) {
+  const [left, right] = equation.replaceAll(" ", "").split("->");
+  const terms = left.split(",");
+  const rest = Math.max(...terms.map((t, i) => inputs[i].shape.length - t.replace("...", "").length));
+  const spelled = (term, rank) => {
+    const many = rank - term.replace("...", "").length;
+    return [...term.replace("...", Array.from({ length: many }, (_, i) => `${rest - many + i}`).join(""))];
+  };
+  const axes = terms.map((t, i) => spelled(t, inputs[i].shape.length));
+  const kept = spelled(right, right.replace("...", "").length + (right.includes("...") ? rest : 0));
+  const summed = [...new Set(axes.flat())].filter((a) => !kept.includes(a));
+  const length = (a) => Math.max(...axes.map((own, i) => inputs[i].shape[own.indexOf(a)] ?? 1));
+  const along = (names) => axes.map((own, i) => {
+    const strides = stridesOf(inputs[i].shape);
+    // An axis that an input has twice is its diagonal.
+    const step = (a) => own.reduce((s, b, k) => s + (a === b && inputs[i].shape[k] > 1 ? strides[k] : 0), 0);
+    return placesOf(names.map(length), names.map(step));
+  });
+  const [at, over] = [along(kept), along(summed)];
+  const [a, b] = [inputs[0].data, inputs[1]?.data];
+  const out = new (fine(...inputs))(at[0].length);
+  for (let i = 0; i < out.length; i++) {
+    let total = 0;
+    for (let k = 0; k < over[0].length; k++) {
+      total += a[at[0][i] + over[0][k]] * (b ? b[at[1][i] + over[1][k]] : 1);
+    }
+    out[i] = total;
+  }
+  return { data: out, shape: kept.map(length) };
+}
+
 function where([test, a, b]) {
   const shape = meet(meet(test.shape, a.shape), b.shape);
   const [t, p, q] = [test, a, b].map((x) => placesOf(shape, stretched(x.shape, shape)));
-  const out = new (whole(a, b) ? Int32Array : a.data instanceof Uint8Array ? Uint8Array : Float32Array)(t.length);
+  const out = new (a.data instanceof Uint8Array ? Uint8Array : kindOf(a, b))(t.length);
   for (let i = 0; i < out.length; i++) out[i] = test.data[t[i]] ? a.data[p[i]] : b.data[q[i]];
   return { data: out, shape };
 }
@@ -218,7 +268,7 @@ function expand([x, wanted]) {
 }
 
 // Types by their numbers in ONNX: what counts here is whether values are whole, or true and false.
-const CASTS = { 1: Float32Array, 10: Float32Array, 11: Float32Array, 6: Int32Array, 7: Int32Array, 2: Uint8Array };
+const CASTS = { 1: Float32Array, 10: Float32Array, 11: Float64Array, 6: Int32Array, 7: Int32Array, 2: Uint8Array };
 
 function cast([x], { to }) {
   const Kind = to === 9 ? Uint8Array : CASTS[to];
@@ -320,10 +370,10 @@ const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const least = (a, b) => (a < b || Number.isNaN(a) ? a : b);
 const most = (a, b) => (a > b || Number.isNaN(a) ? a : b);
 const divide = ([a, b]) =>
-  whole(a, b) ? pair(a, b, (x, y) => Math.trunc(x / y), Int32Array) : pair(a, b, (x, y) => x / y, Float32Array);
+  whole(a, b) ? pair(a, b, (x, y) => Math.trunc(x / y), Int32Array) : pair(a, b, (x, y) => x / y, fine(a, b));
 const logSumExp = (inputs, attrs) => {
   const kept = reduce(-Infinity, most)(inputs, { ...attrs, keepdims: 1 });
-  const shifted = pair(inputs[0], kept, (x, m) => Math.exp(x - m), Float32Array);
+  const shifted = pair(inputs[0], kept, (x, m) => Math.exp(x - m), fine(inputs[0]));
   const sums = reduce(0, (s, v) => s + v)([shifted, inputs[1]], attrs);
   return { data: sums.data.map((s, i) => Math.log(s) + kept.data[i]), shape: sums.shape };
 };
@@ -344,6 +394,7 @@ export const ops = {
   CumSum: cumSum,
   Div: divide,
   Elu: ([x], { alpha = 1 }) => each((v) => (v > 0 ? v : alpha * Math.expm1(v)))([x]),
+  Einsum: einsum,
   Equal: test((a, b) => (a === b ? 1 : 0)),
   Erf: each(erf),
   Exp: each(Math.exp),
@@ -352,6 +403,7 @@ export const ops = {
   Floor: each(Math.floor),
   Gather: gather,
   GatherElements: gatherElements,
+  GatherND: gatherND,
   Gemm: ([a, b, c], attrs) => gemm(a, b, c, attrs),
   Greater: test((a, b) => (a > b ? 1 : 0)),
   GreaterOrEqual: test((a, b) => (a >= b ? 1 : 0)),
@@ -373,6 +425,7 @@ export const ops = {
   OneHot: oneHot,
   Or: test((a, b) => a || b),
   Pow: ([a, b]) => pair(a, b, (x, y) => x ** y, a.data.constructor),
+  Range: range,
   Reciprocal: each((x) => 1 / x),
   ReduceL2: reduce(0, (s, v) => s + v * v, Math.sqrt),
   ReduceLogSumExp: logSumExp,

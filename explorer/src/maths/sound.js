@@ -5,9 +5,20 @@ import { uniforms } from "./random.js";
 
 const [ITERATIONS, MOMENTUM] = [60, 0.99];
 
+const turns = new Map(); // cosines and sines of the parts of a circle, by how many parts it has
+
+function circle(n) {
+  if (!turns.has(n)) {
+    const at = (f) => Float64Array.from({ length: n / 2 }, (_, k) => f((2 * Math.PI * k) / n));
+    turns.set(n, [at(Math.cos), at(Math.sin)]);
+  }
+  return turns.get(n);
+}
+
 // Fourier transform in place, of 2^k complex numbers.
 function transform(re, im, backwards) {
   const n = re.length;
+  const [cosines, sines] = circle(n);
   for (let i = 1, j = 0; i < n; i++) {
     let bit = n >> 1;
     for (; j & bit; bit >>= 1) j ^= bit;
@@ -18,10 +29,10 @@ function transform(re, im, backwards) {
     }
   }
   for (let size = 2; size <= n; size *= 2) {
-    const angle = ((backwards ? 2 : -2) * Math.PI) / size;
-    const half = size / 2;
+    const [half, step] = [size / 2, n / size];
     for (let k = 0; k < half; k++) {
-      const [c, s] = [Math.cos(angle * k), Math.sin(angle * k)];
+      const c = cosines[k * step];
+      const s = backwards ? sines[k * step] : -sines[k * step];
       for (let i = k; i < n; i += size) {
         const j = i + half;
         const [x, y] = [c * re[j] - s * im[j], s * re[j] + c * im[j]];
