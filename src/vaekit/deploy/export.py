@@ -22,7 +22,7 @@ import torch
 
 from vaekit.deploy.graphs import Graph, example, graphs
 from vaekit.deploy.manifest import free, manifest, signature
-from vaekit.deploy.trace import TOLERANCE, differences, needed, traced
+from vaekit.deploy.trace import TOLERANCE, differences, needed, reason, traced
 from vaekit.errors import UserError
 from vaekit.files import write_together
 from vaekit.robots.onnx_policy import open_session
@@ -97,7 +97,10 @@ def exported(graph: Graph, fitted: Any) -> tuple[bytes, dict[str, Any]]:
         found = graph(given)
     proto = traced(graph, given, {name: free(name, t) for name, t in given.items()}, list(found))
     content = proto.SerializeToString()
-    session = open_session(content)
+    try:
+        session = open_session(content)
+    except Exception as e:  # the errors of onnxruntime share no base
+        raise UserError(f"onnxruntime cannot run it: {reason(e)}") from e
     for rows in TRIED:
         given = graph.inputs(example(fitted, rows, seed=rows), seed=rows)
         with torch.no_grad():

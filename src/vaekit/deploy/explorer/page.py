@@ -14,6 +14,13 @@ def built(name: str) -> str:
     return (BUILT / name).read_text(encoding="utf-8")
 
 
+def policy() -> str:
+    """What the page allows itself, which it also says in its head."""
+    found = re.search(r'"Content-Security-Policy" content="([^"]+)"', built("page.html"))
+    assert found
+    return found[1]
+
+
 def page(title: str, data: str = "", *, ort: bool = False) -> str:
     """The page as HTML.
 

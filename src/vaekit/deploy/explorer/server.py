@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save
 from safetensors.torch import load as load_tensors
 
-from vaekit.deploy.explorer.page import page
+from vaekit.deploy.explorer.page import page, policy
 from vaekit.deploy.explorer.scene import Scene
 from vaekit.deploy.graphs import Graph
 from vaekit.errors import UserError
@@ -34,13 +34,8 @@ HOST = "127.0.0.1"
 LARGEST = 64 << 20  # bytes of a request
 BYTES, TEXT = "application/octet-stream", "text/plain; charset=utf-8"
 DTYPES = {"f32": torch.float32, "i32": torch.int32, "bool": torch.bool, "u8": torch.uint8}
-# The page has its scripts and styles within, its points are drawn by functions that are made from text, and it asks for this server alone.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
-    "media-src blob:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": f"{policy()}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -109,13 +104,14 @@ def checked(content: bytes, signature: Mapping[str, Any]) -> dict[str, torch.Ten
     wanted = signature["inputs"]
     if given.keys() != wanted.keys():
         raise Refused(HTTPStatus.BAD_REQUEST, f"the inputs are {', '.join(wanted)}, got {', '.join(given) or 'none'}")
-    rows = {len(t) for name, t in given.items() if wanted[name]["shape"] and t.ndim}
+    rows = next((len(t) for name, t in given.items() if wanted[name]["shape"] and t.ndim), 0)
+    if rows > signature["rows"]:
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{rows} rows are too many at once: at most {signature['rows']}")
     for name, t in given.items():
-        shape = [n if isinstance(n, int) else size for n, size in zip(wanted[name]["shape"], [*rows, 0][:1], strict=False)]
-        shape += wanted[name]["shape"][1:]
-        if len(rows) > 1 or list(t.shape) != shape or t.dtype != DTYPES[wanted[name]["dtype"]]:
-            kind = f"{wanted[name]['dtype']} of shape {wanted[name]['shape']}"
-            raise Refused(HTTPStatus.BAD_REQUEST, f"{name} has to be {kind}, got {t.dtype} of shape {list(t.shape)}")
+        about = wanted[name]
+        if (t.dtype, list(t.shape)) != (DTYPES[about["dtype"]], [rows if n == "rows" else n for n in about["shape"]]):
+            said = f"{about['dtype']} of shape {about['shape']}, got {t.dtype} of shape {list(t.shape)}"
+            raise Refused(HTTPStatus.BAD_REQUEST, f"{name} has to be {said}")
     return given
 
 

@@ -60,6 +60,7 @@ def density_of(estimator: Any, data: Any, odd: Calibration) -> Score:
     if odd.score.name == name:
         return odd.score
     score = new_score(name, fitted, **({"k": K} if name == LogLikelihood.name else {}))
+    score.precise = False  # which takes twice as long, and ONNX has no convolutions of 64 bits
     if score.learns:
         learned = estimator.learned_from(data, score.most)
         score.fit(fitted, learned.x, learned.conditions)
