@@ -61,7 +61,7 @@ def scene(run: Path, estimator: Any, data: Any = None) -> Scene:
     found, notes = layouts.layouts_of(codes)
     if len(chosen) < chosen.of:
         notes.append(f"the map shows {len(chosen):,} of {chosen.of:,} {kind.row}s, chosen at random")
-    odd, why = trust.judge_of(run, estimator)
+    odd, why = trust.judge_of(run, estimator, data)
     notes += [why] * bool(why)
     made = graphs(fitted, estimator.sampler_, odd.score if odd else None)
     made = {name: graph for name, graph in made.items() if name in USED and (odd or name != "surprise")}

@@ -34,8 +34,8 @@ DECODED = 1000  # held-out rows whose codes are decoded: p-values of 0.001 are s
 USUAL = 300  # rows: enough for a median
 
 
-def judge_of(run: Path, estimator: Any) -> tuple[Calibration | None, str]:
-    """The score for the page and what it usually is; None, and why, where there is none."""
+def judge_of(run: Path, estimator: Any, data: Any) -> tuple[Calibration | None, str]:
+    """The score for the page and what it usually is; None, and why, where there is none. data: the source, as the estimator reads it."""
     fitted, kind = estimator.fitted_, estimator.kind_
     if kind.why_not("scores"):
         return None, f"rows have no score: {run.name} {kind.why_not('scores')}"
@@ -45,7 +45,7 @@ def judge_of(run: Path, estimator: Any) -> tuple[Calibration | None, str]:
         return None, "places are not shaded by trust: the score is that of several models together"
     name = auto(fitted)
     few = name == LogLikelihood.name and fitted.kind.score_samples > K
-    odd = calibrated(run, estimator, *((name, {"k": K}) if few else ()), keep=not few)
+    odd = calibrated(run, estimator, *((name, {"k": K}) if few else ()), own=data, keep=not few)
     if not len(odd.scores):
         return None, f"places are not shaded by trust: {odd.origin}"
     if isinstance(odd.score, LogLikelihood):
