@@ -299,13 +299,8 @@ def auto(fitted: Fitted, *, learns: bool = True) -> str:
     another world; "exemplars" for numbers and tables; "loglik" for the others. "loglik" stands in for "exemplars" if the model has
     conditions or other codes than Normal ones, or if there are no rows to learn from (`learns`)."""
     name = fitted.kind.score
-    return density(fitted, learns=learns) if name == Exemplars.name else name
-
-
-def density(fitted: Fitted, *, learns: bool = True) -> str:
-    """The density that suits a model: "exemplars", or "loglik" where that cannot be, see `auto`."""
     normal = isinstance(getattr(fitted.model, "posterior_head", None), NormalPosterior) and not fitted.conditions.named
-    return Exemplars.name if normal and learns else LogLikelihood.name
+    return LogLikelihood.name if name == Exemplars.name and not (normal and learns) else name
 
 
 def new_score(name: str, fitted: Fitted, **options: Any) -> Score:

@@ -45,7 +45,7 @@ def write_html(run: Path, estimator: Any, path: Path, data: Any = None) -> Scene
     protos, notes = {}, shown.model["notes"]
     for name, graph in track(list(shown.graphs.items()), what="export"):
         try:
-            content, _ = exported(graph, estimator.fitted_)
+            content, _ = exported(graph, estimator.fitted_, shown.some)
             protos[name] = onnx.load_from_string(content)
         except UserError as e:
             if name == "decoder":

@@ -13,7 +13,9 @@ from vaekit.show.track import track
 
 log = logging.getLogger(__name__)
 
-MARGIN = 0.04  # around the points, as a share of their extent
+MARGIN = 0.1  # around the points, as a share of their extent
+WIDE = 1.25  # a map is as many times as wide as it is high
+FAR = 0.04  # of the height: a place of a bent map that is farther from every code is empty
 NEAR = 8  # codes that a place of a bent map is made of
 LEARNED = 5_000  # codes that UMAP learns from; the others are put among them
 FEWEST = 10  # codes for UMAP
@@ -37,33 +39,33 @@ class Layout:
 
     @property
     def extent(self) -> np.ndarray:
-        """u0, u1, v0, v1: all of the points, with a little room around."""
+        """u0, u1, v0, v1: all of the points, with some room around, `WIDE` times as wide as high."""
         low, high = self.points.min(0), self.points.max(0)
-        room = MARGIN * np.where(high > low, high - low, 1.0)
-        return np.stack([low - room, high + room]).T.ravel().astype(np.float32)
+        width, height = (1 + 2 * MARGIN) * np.maximum(high - low, 1e-6)
+        half = np.array([max(width, WIDE * height), max(height, width / WIDE)]) / 2
+        middle = (low + high) / 2
+        return np.stack([middle - half, middle + half]).T.ravel().astype(np.float32)
 
-    def places(self, size: int) -> np.ndarray:
-        """The middles of size x size cells of the extent, (size^2, 2), row by row from the lowest v."""
+    def places(self, rows: int, columns: int) -> np.ndarray:
+        """The middles of the cells of the extent, (rows * columns, 2), row by row from the lowest v."""
         u0, u1, v0, v1 = self.extent
-        middle = (np.arange(size) + 0.5) / size
-        u, v = np.meshgrid(u0 + middle * (u1 - u0), v0 + middle * (v1 - v0))
-        return np.stack([u.ravel(), v.ravel()], axis=1)
+        u, v = (a + (np.arange(n) + 0.5) / n * (b - a) for a, b, n in ((u0, u1, columns), (v0, v1, rows)))
+        return np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
 
-    def codes_at(self, places: np.ndarray, codes: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    def codes_at(self, places: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What places (P, 2) stand for: codes (P, latent_dim), and whether they stand for any, (P,).
 
         A place of a bent map stands for the mean of the codes near it, the nearer the more (the page does the same), and for
-        none if the nearest is farther than `reach`.
+        none if all are far.
         """
         if self.basis is not None:
             return (self.origin + places @ self.basis).astype(np.float32), np.ones(len(places), bool)
         from scipy.spatial import KDTree
 
-        far, which = KDTree(self.points).query(places, k=min(NEAR, len(codes)))
-        square = far**2
-        weight = np.exp(-2 * square / np.maximum(square[:, -1:], 1e-30))
+        away, which = KDTree(self.points).query(places, k=min(NEAR, len(codes)))
+        weight = np.exp(-2 * away**2 / np.maximum(away[:, -1:] ** 2, 1e-30))
         z = (weight[..., None] * codes[which]).sum(1) / weight.sum(1, keepdims=True)
-        return z.astype(np.float32), far[:, 0] <= reach
+        return z.astype(np.float32), away[:, 0] <= FAR * (self.extent[3] - self.extent[2])
 
     def tensors(self, i: int) -> dict[str, np.ndarray]:
         """What the page gets of it, as the i-th layout."""
@@ -93,7 +95,7 @@ def units(codes: np.ndarray) -> Layout:
     points = (codes - origin) @ basis.T
     axes = [f"latent unit {i}" for i in first]
     if d == 1:
-        points[:, 1] = np.random.default_rng(0).uniform(-1, 1, len(codes))
+        points[:, 1] = np.random.default_rng(0).uniform(-0.3, 0.3, len(codes)) * np.ptp(points[:, 0])
         axes.append("spread at random, to tell points apart")
     return Layout("units", axes, points, basis, origin)
 

@@ -6,15 +6,19 @@ The rows on the map are a sample of a large source. All that is left out is said
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vaekit.deploy.explorer import layouts, rows, trust
-from vaekit.deploy.graphs import Graph, Scored, example, graphs, narrow
+from vaekit.deploy.graphs import ROWS, Graph, graphs, narrow
 from vaekit.deploy.manifest import manifest, signature
 from vaekit.errors import UserError
 from vaekit.recipes.source import own_source
@@ -26,12 +30,13 @@ HALF = np.finfo(np.float16)
 @dataclass
 class Scene:
     """Attributes:
-    model: `model.json`, without the graphs' engine. tensors: by name. graphs: by name.
+    model: `model.json`. tensors: by name. graphs: by name. some: a number of rows as their inputs, to try them with.
     """
 
     model: dict[str, Any]
     tensors: dict[str, np.ndarray]
     graphs: dict[str, Graph]
+    some: Callable[[int], dict[str, Tensor]]
 
     @property
     def json(self) -> str:
@@ -55,33 +60,32 @@ def scene(run: Path, estimator: Any, data: Any = None) -> Scene:
     """
     check(estimator, run)
     fitted, kind = estimator.fitted_, estimator.kind_
-    data = estimator.read(own_source(estimator)) if data is None else data
+    data = read(estimator) if data is None else data
     chosen = rows.chosen_rows(estimator, data)
     codes = rows.codes_of(fitted, chosen)
     found, notes = layouts.layouts_of(codes)
     if len(chosen) < chosen.of:
         notes.append(f"the map shows {len(chosen):,} of {chosen.of:,} {kind.row}s, chosen at random")
-    odd, why = trust.judge_of(run, estimator, data)
+    named = {name: values for name, values in data.conditions.items() if name in fitted.conditions.named}
+    odd, why = trust.judge_of(run, estimator, replace(data, conditions=named) if data.conditions else data)
     notes += [why] * bool(why)
     made = graphs(fitted, estimator.sampler_, odd.score if odd else None)
     made = {name: graph for name, graph in made.items() if name in USED and (odd or name != "surprise")}
-    if odd and (density := trust.density_of(estimator, data, odd)) is not odd.score:
-        made["trust"] = Scored(fitted, density)
-    about = signatures(fitted, made)
     colours, tensors = rows.colours_of(fitted, chosen)
     shown, texts = rows.shown_of(fitted, chosen)
+    trying = partial(some, shown, fitted.model.latent_dim)
+    about = signatures(made, trying(ROWS))
     tensors |= {"codes": as_half(codes), **rows.pictures_of(fitted, chosen)}
     tensors |= {f"shown.{name}": t.numpy() for name, t in shown.items() if name != "mask" or not t.all()}
+    y = {f"y.{name}": narrow(t) for name, t in chosen.packed.y.items()}
+    normal = chosen.held_out or len(chosen)
+    places = trust.normal_places(codes[:normal], codes.var(0), made, y)
+    start = trust.start_of(fitted, shown)
     for i, layout in enumerate(found):
-        tensors |= layout.tensors(i)
+        tensors |= {**layout.tensors(i), f"layout.{i}.trust": trust.shading(layout, codes, made, places, start)}
+    tensors |= {"calibration.place": places.astype(np.float32), "rows": chosen.numbers.astype(np.int32)}
     if odd:
-        held = {f"y.{name}": narrow(t[: chosen.held_out]) for name, t in chosen.packed.y.items()}
-        normal = trust.decoded_scores(codes[: chosen.held_out], held, made)
         tensors["calibration"] = np.sort(odd.scores).astype(np.float32)
-        tensors["calibration.decoded"] = normal.astype(np.float32)
-        start = trust.start_of(fitted, shown)
-        for i, layout in enumerate(found):
-            tensors[f"layout.{i}.trust"] = trust.shading(layout, codes, made, normal, start)
         if "surprise" in made:
             tensors["usual"] = trust.usual(made["surprise"], shown, about["surprise"]["rows"])
     model = manifest(fitted, run.resolve().name, odd, notes)
@@ -89,18 +93,31 @@ def scene(run: Path, estimator: Any, data: Any = None) -> Scene:
     layed = [{"name": a.name, "axes": a.axes, "linear": a.basis is not None} for a in found]
     model["map"] = {"rows": len(chosen), "of": chosen.of, "layouts": layed, "colours": colours, "texts": texts, "names": names}
     model |= {"row": kind.row, "noun": f"{kind.row}s", "graphs": about, "engine": "server"}
-    return Scene(model, tensors, made)
+    return Scene(model, tensors, made, trying)
+
+
+def read(estimator: Any) -> Any:
+    """The source that a model was trained on, with its labels, where it has some, to colour the map by."""
+    source = own_source(estimator)
+    data = estimator.read(source)
+    if not data.conditions and not estimator.kind_.value_names:
+        with suppress(UserError):
+            return estimator.read(source, also=["label"])
+    return data
 
 
 @torch.no_grad()
-def signatures(fitted: Any, made: dict[str, Graph]) -> dict[str, Any]:
-    """What goes into each graph and comes out of it."""
-    rows_of = example(fitted)
-    found = {}
-    for name, graph in made.items():
-        given = graph.inputs(rows_of)
-        found[name] = signature(graph, given, graph(given))
-    return found
+def signatures(made: dict[str, Graph], tried: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What goes into each graph and comes out of it. tried: rows as inputs."""
+    given = {name: graph.inputs(tried) for name, graph in made.items()}
+    return {name: signature(graph, given[name], graph(given[name])) for name, graph in made.items()}
+
+
+def some(shown: Mapping[str, Tensor], latent_dim: int, n: int) -> dict[str, Tensor]:
+    """n rows to try graphs with, see `vaekit.deploy.graphs.example`."""
+    which = torch.arange(n) % len(shown["x"])
+    z = torch.randn(n, latent_dim, generator=torch.Generator().manual_seed(n))
+    return {"temperature": torch.tensor(1.0), "z": z, **{name: t[which] for name, t in shown.items()}}
 
 
 def as_half(codes: np.ndarray) -> np.ndarray:

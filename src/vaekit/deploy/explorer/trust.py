@@ -1,7 +1,8 @@
 """How normal a row is, and how normal what a model makes of a code is: the p-value of its score.
 
-A row is held against the rows that the run held out. What a code decodes to is held against what their codes decode to, by a
-density: a decoder's mean is smoother than any real picture, and so odd beside them, and by the score "path" odd everywhere.
+A row is held against the rows that the run held out, by the score that suits them. A code is held against their codes, by whether
+the model reads what it decodes to as the same code again: what decodes is smoother than any real picture, so that the score of
+rows may find it odd wherever it is from.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vaekit.conditions import Label, Number
-from vaekit.deploy.explorer.layouts import Layout
+from vaekit.deploy.explorer.layouts import WIDE, Layout
 from vaekit.deploy.graphs import Graph
 from vaekit.deploy.manifest import described
 from vaekit.fitted import Fitted
@@ -23,14 +24,13 @@ from vaekit.recipes.calibrate import calibrated
 from vaekit.show.track import track
 from vaekit.uses.calibration import Calibration, members
 from vaekit.uses.conformal import p_values
-from vaekit.uses.scores import LogLikelihood, Score, auto, density, new_score
+from vaekit.uses.scores import LogLikelihood, auto
 
-SIDES = (48, 32, 24, 16, 12)  # cells along a side of the shading; the first that takes no longer than
+SIDES = (48, 32, 24, 16, 12)  # cells from bottom to top of the shading; the first that takes no longer than
 SECONDS = 10.0
-FAR = 2.0  # cells: a place of a bent map that is farther from every code is empty
-ROWS = 96  # scored at a time
+ROWS = 96  # decoded at a time
 K = 16  # importance samples of log p(x): the page asks for it all the time
-DECODED = 1000  # held-out rows whose codes are decoded: p-values of 0.001 are small enough
+DECODED = 500  # normal codes that are decoded: p-values of 0.002 are small enough
 USUAL = 300  # rows: enough for a median
 
 
@@ -38,33 +38,19 @@ def judge_of(run: Path, estimator: Any, data: Any) -> tuple[Calibration | None, 
     """The score for the page and what it usually is; None, and why, where there is none. data: the source, as the estimator reads it."""
     fitted, kind = estimator.fitted_, estimator.kind_
     if kind.why_not("scores"):
-        return None, f"rows have no score: {run.name} {kind.why_not('scores')}"
+        return None, f"{kind.row}s themselves have no score here"
     if not kind.exchangeable:
-        return None, f"places are not shaded by trust: neighbouring {kind.row}s are alike, so their scores give no p-values"
+        return None, f"{kind.row}s themselves have no score: neighbouring ones are alike, so there are no p-values, and the trust of places is rough"
     if len(members(run)) > 1:
-        return None, "places are not shaded by trust: the score is that of several models together"
+        return None, f"{kind.row}s themselves have no score: that of several models together is not on this page"
     name = auto(fitted)
     few = name == LogLikelihood.name and fitted.kind.score_samples > K
     odd = calibrated(run, estimator, *((name, {"k": K}) if few else ()), own=data, keep=not few)
     if not len(odd.scores):
-        return None, f"places are not shaded by trust: {odd.origin}"
+        return None, f"{kind.row}s themselves have no score: {odd.origin}"
     if isinstance(odd.score, LogLikelihood):
         odd.score.k = odd.score.k or kind.score_samples  # for its graph, which needs to know
     return odd, ""
-
-
-def density_of(estimator: Any, data: Any, odd: Calibration) -> Score:
-    """The score of what codes decode to. data: the source, as the estimator reads it."""
-    fitted = estimator.fitted_
-    name = density(fitted)
-    if odd.score.name == name:
-        return odd.score
-    score = new_score(name, fitted, **({"k": K} if name == LogLikelihood.name else {}))
-    score.precise = False  # which takes twice as long, and ONNX has no convolutions of 64 bits
-    if score.learns:
-        learned = estimator.learned_from(data, score.most)
-        score.fit(fitted, learned.x, learned.conditions)
-    return score
 
 
 def start_of(fitted: Fitted, first: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -83,66 +69,48 @@ def start_of(fitted: Fitted, first: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def decoded_scores(codes: np.ndarray, y: dict[str, Tensor], graphs: dict[str, Graph]) -> np.ndarray:
-    """The scores of what codes (N, latent_dim) decode to under their rows' own conditions, in ascending order. y: as inputs of graphs."""
-    n = min(len(codes), DECODED)
-    found = []
-    for i in track(range(0, n, ROWS), what="score what held-out codes decode to"):
-        some = slice(i, min(n, i + ROWS))
-        found.append(scores_of(torch.from_numpy(codes[some]), graphs, {name: t[some] for name, t in y.items()}))
-    return np.sort(np.concatenate(found))
+def place_scores(z: np.ndarray, weights: np.ndarray, graphs: dict[str, Graph], y: dict[str, Tensor]) -> np.ndarray:
+    """How little codes z (B, latent_dim) change when what they decode to is encoded again, (B,): the page computes the same.
+
+    Args:
+        weights: of each unit, (latent_dim,): how much the codes of rows vary, since a unit that is switched off says nothing.
+        y: conditions as inputs of graphs, of each row or one for all.
+    """
+    given = {name: value.expand(len(z), *value.shape[1:]) for name, value in y.items()}
+    x = graphs["decoder"]({"z": torch.from_numpy(z), **given})["x"]
+    again = graphs["encoder"]({"x": x, "mask": torch.ones(x.shape, dtype=torch.bool), **given})["z"].numpy()
+    return -(weights * (again - z) ** 2).sum(1)
 
 
-@torch.no_grad()
+def normal_places(codes: np.ndarray, weights: np.ndarray, graphs: dict[str, Graph], y: dict[str, Tensor]) -> np.ndarray:
+    """The scores of the codes of normal rows (N, latent_dim), in ascending order. y: their own conditions."""
+    parts = [slice(i, min(len(codes), i + ROWS)) for i in range(0, min(len(codes), DECODED), ROWS)]
+    one_by_one = track(parts, what="decode normal codes")
+    return np.sort(np.concatenate([place_scores(codes[p], weights, graphs, {n: t[p] for n, t in y.items()}) for p in one_by_one]))
+
+
 def shading(
     layout: Layout, codes: np.ndarray, graphs: dict[str, Graph], normal: np.ndarray, start: dict[str, Tensor]
 ) -> np.ndarray:
-    """255 times the p-value of what each place of a map decodes to, (side, side) uint8, row 0 at the lowest v.
+    """255 times the p-value of each place of a map, (rows, columns) uint8, row 0 at the lowest v.
 
     Args:
-        codes: on the map (N, latent_dim). normal: see `decoded_scores`. start: conditions, see `start_of`.
+        codes: on the map (N, latent_dim). normal: see `normal_places`. start: conditions, see `start_of`.
     """
-    side = SIDES[0]
-    seconds = timed(layout, codes, graphs, start) * side**2
-    side = next((s for s in SIDES if seconds * s**2 / side**2 <= SECONDS), SIDES[-1])
-    u0, u1, v0, v1 = layout.extent
-    z, there = layout.codes_at(layout.places(side), codes, FAR * float(np.hypot(u1 - u0, v1 - v0)) / side)
+    weights = codes.var(0)
+    z = codes[:ROWS]
+    place_scores(z, weights, graphs, start)  # the first call takes longer
+    began = time.perf_counter()
+    place_scores(z, weights, graphs, start)
+    each = (time.perf_counter() - began) / len(z)
+    side = next((s for s in SIDES if each * s**2 * WIDE <= SECONDS), SIDES[-1])
+    shape = side, round(side * WIDE)
+    z, there = layout.codes_at(layout.places(*shape), codes)
     p = np.zeros(len(z))
     parts = np.array_split(np.flatnonzero(there), max(1, there.sum() // ROWS))
     for some in track(parts, what=f"shade the map {layout.name}"):
-        p[some] = p_values(scores_of(torch.from_numpy(z[some]), graphs, start), normal)
-    return np.round(255 * p).astype(np.uint8).reshape(side, side)
-
-
-def timed(layout: Layout, codes: np.ndarray, graphs: dict[str, Graph], start: dict[str, Tensor]) -> float:
-    """Seconds for a place."""
-    z = torch.from_numpy(codes[:ROWS])
-    scores_of(z[:8], graphs, start)  # the first call takes longer
-    began = time.perf_counter()
-    scores_of(z, graphs, start)
-    return (time.perf_counter() - began) / len(z)
-
-
-def scores_of(z: Tensor, graphs: dict[str, Graph], start: dict[str, Tensor]) -> np.ndarray:
-    """The scores (B,) of what codes z (B, latent_dim) decode to: of draws, with the same noise, where samples are draws."""
-    n = len(z)
-    y = {name: value.expand(n, *value.shape[1:]) for name, value in start.items()}
-    shown = graphs.get("draw", graphs["decoder"])
-    x = shown(with_noise(shown, {"z": z, **y}))["x"]
-    given = {"x": x, "mask": torch.ones(x.shape, dtype=torch.bool), **y}
-    score = graphs.get("trust", graphs["score"])
-    return score(with_noise(score, given))["score"].numpy()
-
-
-def with_noise(graph: Graph, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Add the noise that a graph takes, the same for each row."""
-    if "noise" not in graph.random:
-        return given
-    n = len(next(iter(given.values())))
-    if "noise" not in graph.turns:
-        graph.inputs(given if "z" in given else {**given, "z": torch.zeros(n, 0)})
-    one = torch.randn(1, graph.turns["noise"].used, generator=torch.Generator().manual_seed(0))
-    return {**given, "noise": one.expand(n, -1)}
+        p[some] = p_values(place_scores(z[some], weights, graphs, start), normal)
+    return np.round(255 * p).astype(np.uint8).reshape(shape)
 
 
 @torch.no_grad()
