@@ -119,6 +119,8 @@ class Digits:
         self.units, self.hidden = units, hidden
         self.codes = self.encode(self.rows)
         self.calibration = np.sort(self.score(self.rows[200:])).astype(np.float32)
+        places = [self.place(z[None], y)[0] for z, y in zip(self.codes[200:], self.labels[200:], strict=True)]
+        self.places = np.sort(places).astype(np.float32)
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         return ((x.reshape(len(x), -1) - self.mean) @ self.back.T).astype(np.float32)
@@ -131,6 +133,11 @@ class Digits:
         z = self.encode(x)
         lost = x.reshape(len(x), -1) - z @ self.into - self.mean
         return -(lost**2).mean(1) - 0.01 * (z**4).mean(1)
+
+    def place(self, z: np.ndarray, label: int = -1) -> np.ndarray:
+        """How little a code changes when what it decodes to is encoded again."""
+        again = self.encode(self.decode(z, label))
+        return -(((again - z) ** 2) * self.codes.astype(float).var(0)).sum(1)
 
     def page(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         plan, d = Plan(), self.units
@@ -170,13 +177,17 @@ class Digits:
         plan.graph("prior", {"noise": z, "temperature": ("f32", [])}, {"z": z}, [("Mul", "noise temperature", "z")])
 
         turned = np.linalg.svd(self.codes - self.codes.mean(0), full_matrices=False)[2][:2].astype(np.float32)
-        tensors = {"codes": self.codes, "calibration": self.calibration, **plan.weights, "colour.label": self.labels}
+        tensors = {
+            "codes": self.codes,
+            "calibration": self.calibration,
+            "calibration.place": self.places,
+            **plan.weights,
+            "colour.label": self.labels,
+        }
         bases = [(eye[:2], np.zeros(d, np.float32)), (turned, self.codes.mean(0))]
         for i, (basis, origin) in enumerate(bases):
             points = ((self.codes - origin) @ basis.T).astype(np.float32)
-            trust, extent = shading(
-                basis, origin, points, lambda z: p_values(self.score(self.decode(z)), self.calibration)
-            )
+            trust, extent = shading(basis, origin, points, lambda z: p_values(self.place(z, 3), self.places))
             layout = {"": points, ".basis": basis, ".origin": origin, ".trust": trust, ".extent": extent}
             tensors |= {f"layout.{i}{name}": value for name, value in layout.items()}
         angle = np.arctan2(self.codes[:, 0], self.codes[:, 1])  # a bent map, as UMAP's is
@@ -299,3 +310,69 @@ class Table:
             "layout.0.origin": np.zeros(d, np.float32), "colour.kind": self.rows[:, 0].astype(np.int32) - 1,
         }  # fmt: skip
         return model, tensors
+
+
+class Lines:
+    """Rows of any form that is numbers: z times a matrix."""
+
+    def __init__(self, form: dict[str, Any], event: tuple[int, ...], matrix: np.ndarray, conditions: Any = ()):
+        self.form, self.event, self.matrix = form, event, matrix.reshape(len(matrix), -1).astype(np.float32)
+        self.codes = np.random.default_rng(2).normal(size=(60, len(matrix))).astype(np.float32)
+        self.conditions = list(conditions)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        return (z @ self.matrix).reshape(-1, *self.event)
+
+    def page(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        plan, d = Plan(), self.codes.shape[1]
+        x, z = ("f32", list(self.event)), ("f32", [d])
+        y = {f"y.{c['name']}": ("f32", [len(c["mean"])]) for c in self.conditions}
+        shape, back = plan.keep([-1, *self.event], np.int32), plan.keep(np.linalg.pinv(self.matrix))
+        decoded = [("MatMul", f"z {plan.keep(self.matrix)}", "a"), ("Reshape", f"a {shape}", "x")]
+        plan.graph("decoder", {"z": z, **y}, {"x": x}, decoded)
+        plan.graph("encoder", {"x": x, **y}, {"z": z}, [("Flatten", "x", "a"), ("MatMul", f"a {back}", "z")])
+        plan.graph("prior", {"noise": z, "temperature": ("f32", [])}, {"z": z}, [("Mul", "noise temperature", "z")])
+        return plain("lines", plan, self.form, self.codes, self.decode(self.codes), self.conditions)
+
+
+class Texts:
+    """Texts of tokens, each the likeliest of a matrix of scores."""
+
+    def __init__(self, form: dict[str, Any]):
+        self.form, self.vocabulary, self.longest = form, form["vocabulary"], form["longest"]
+        rng = np.random.default_rng(3)
+        self.codes = rng.normal(size=(60, 3)).astype(np.float32)
+        self.matrix = rng.normal(size=(3, self.longest * self.vocabulary)).astype(np.float32)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        return (z @ self.matrix).reshape(-1, self.longest, self.vocabulary).argmax(2).astype(np.int32)
+
+    def page(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        plan, x, z = Plan(), ("i32", [self.longest]), ("f32", [3])
+        shape = plan.keep([-1, self.longest, self.vocabulary], np.int32)
+        decoded = [("MatMul", f"z {plan.keep(self.matrix)}", "a"), ("Reshape", f"a {shape}", "b")]
+        plan.graph("decoder", {"z": z}, {"x": x}, [*decoded, ("ArgMax", "b", "x", {"axis": 2, "keepdims": 0})])
+        encoded = [("Cast", "x", "a", {"to": 1}), ("MatMul", f"a {plan.keep(np.eye(self.longest, 3) / 99)}", "z")]
+        plan.graph("encoder", {"x": x}, {"z": z}, encoded)
+        return plain("lines", plan, self.form, self.codes, self.decode(self.codes), [])
+
+
+def plain(
+    name: str, plan: Plan, form: Any, codes: np.ndarray, rows: np.ndarray, conditions: Any
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A page's model and tensors with nothing that is not needed: one map, no colours, no score."""
+    d = codes.shape[1]
+    model = {
+        "format": 1, "vaekit": "0.1.0", "name": name, "noun": "rows", "row": "row", "latent_dim": d, "seed": 0,
+        "graphs": plan.graphs, "plan": plan.plan, "engine": "plain", "conditions": conditions, "seen": None,
+        "mean_samples": True, "score": None, "notes": [], "form": form,
+        "map": {
+            "rows": len(codes), "of": len(codes), "texts": None, "names": None, "colours": [],
+            "layouts": [{"name": "units", "axes": ["unit 1", "unit 2"], "linear": True}],
+        },
+    }  # fmt: skip
+    tensors = {
+        "codes": codes, **plan.weights, "shown.x": rows, "layout.0": codes[:, :2],
+        "layout.0.basis": np.eye(2, d, dtype=np.float32), "layout.0.origin": np.zeros(d, np.float32),
+    }  # fmt: skip
+    return model, tensors

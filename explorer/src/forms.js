@@ -21,6 +21,21 @@ export function userRow(form, x) {
   return Float64Array.from(x, (value, i) => userValue(form, value, Math.floor(i / each)));
 }
 
+// What the model sees of a row that it wrote itself: all of it, but of a text nothing beyond its end, and of a table no value
+// of a cell that it left empty.
+export function seenOf(form, x) {
+  const mask = new Uint8Array(x.length).fill(1);
+  if (form.type === "tokens") {
+    const end = x.indexOf(0);
+    if (end >= 0) mask.fill(0, end + 1);
+  } else if (form.type === "columns") {
+    form.gaps.forEach((column, i) => {
+      if (x[form.columns.length + i] > 1.5) mask[column] = 0;
+    });
+  }
+  return mask;
+}
+
 // A number of a table: its normal score lies on a line through knots, which goes on beyond its ends.
 export function valueOfScore({ knots, scores, low, high, step }, score) {
   const value = onLine(scores, knots, score);

@@ -2,6 +2,7 @@
 
 import { normals } from "./maths/random.js";
 import { sizeOf } from "./engines/shapes.js";
+import { seenOf } from "./forms.js";
 
 const ARRAYS = { f32: Float32Array, i32: Int32Array, bool: Uint8Array, u8: Uint8Array };
 const AT_ONCE = { plain: 64, onnx: 16, server: 256 }; // rows in one call, so that no call takes the page's breath away
@@ -23,7 +24,7 @@ export function makeGraphs(model, engine) {
       const size = sizeOf(one);
       const data = new Kind(count * size);
       const rows = { z, x, mask }[name];
-      if (name === "mask" && !rows) data.fill(1);
+      if (name === "mask" && !rows) x.forEach((row, i) => data.set(seenOf(model.form, row), i * size));
       else if (rows) rows.forEach((row, i) => data.set(row, i * size));
       else if (name === "noise") data.set(noise ?? normals(data.length, 1));
       else for (let i = 0; i < count; i++) data.set(y[name.slice(2)], i * size);

@@ -1,7 +1,7 @@
 // All that the page knows at a moment, and what can be done to it. Parts of the page listen for what they show.
 
 import { makeGraphs, rowsOf } from "./graphs.js";
-import { makeLayout } from "./maths/places.js";
+import { makeLayout, variances } from "./maths/places.js";
 import { pValue } from "./maths/trust.js";
 import { extentOf } from "./map/view.js";
 import { ways } from "./maths/ways.js";
@@ -114,20 +114,41 @@ export class Session {
 
   rest() {
     clearTimeout(this.resting);
-    if (this.model.score) this.resting = setTimeout(() => this.judge(), REST);
+    if (this.judges) this.resting = setTimeout(() => this.judge(), REST);
   }
 
   async judge() {
     const { shown } = this.state;
-    if (!shown || !this.graphs.has("score")) return;
+    if (!shown || !this.judges) return;
     await this.attempt(async () => {
-      const score = await this.graphs.score([shown.x], null, shown.y);
-      if (this.state.shown === shown) this.set({ trust: this.trustOf(score[0]) });
+      const [trust] = await this.trustOfPlaces([shown], shown.y);
+      if (this.state.shown === shown) this.set({ trust });
     });
   }
 
-  trustOf(score) {
-    return { score, p: pValue(score, this.tensors.calibration.data) };
+  get judges() {
+    return Boolean(this.tensors["calibration.place"] && this.graphs.has("encoder")) || this.graphs.has("score");
+  }
+
+  // How normal places are: whether the model reads what it wrote there as the same place again, as it does with the codes of
+  // normal rows. The score of what is decoded would not do: a decoded row is smoother than any real one, which some scores
+  // find odd wherever it is from. It is what is left where there is nothing better.
+  async trustOfPlaces(shown, y) {
+    const usual = this.tensors["calibration.place"]?.data;
+    if (!usual || !this.graphs.has("encoder")) {
+      const scores = await this.graphs.score(shown.map((s) => s.x), null, y);
+      return Array.from(scores, (score) => this.trustOf(score));
+    }
+    const again = await this.graphs.encode(shown.map((s) => s.typical), null, y);
+    this.weights ??= variances(this.codes);
+    return shown.map(({ z }, i) => {
+      const score = -this.weights.reduce((sum, weight, j) => sum + weight * (again[i][j] - z[j]) ** 2, 0);
+      return this.trustOf(score, usual);
+    });
+  }
+
+  trustOf(score, usual = this.tensors.calibration.data) {
+    return { score, p: pValue(score, usual) };
   }
 
   // ---- Pins: places that stay, each of which is a step in the history.
@@ -189,9 +210,10 @@ export class Session {
       for (let row = 0; row < height; row++) {
         const v = v0 + ((row + 0.5) / height) * (v1 - v0);
         const z = Array.from({ length: width }, (_, i) => layout.code(u0 + ((i + 0.5) / width) * (u1 - u0), v, pinned.z));
-        const x = this.state.drawn ? await this.graphs.draw(z, y, this.state.noise) : (await this.graphs.decode(z, y)).x;
-        const score = await this.graphs.score(x, null, y);
-        trust.set(Array.from(score, (s) => Math.round(255 * this.trustOf(s).p)), row * width);
+        const { x } = await this.graphs.decode(z, y);
+        const drawn = this.state.drawn ? await this.graphs.draw(z, y, this.state.noise) : x;
+        const found = await this.trustOfPlaces(z.map((code, i) => ({ z: code, x: drawn[i], typical: x[i] })), y);
+        trust.set(found.map(({ p }) => Math.round(255 * p)), row * width);
         if (row % 4 === 0) await new Promise((go) => setTimeout(go)); // the hand comes first
       }
       Object.assign(layout, { trust: { data: trust, shape: [height, width] }, extent: Float32Array.from(extent), ofPin: true });

@@ -32,7 +32,7 @@ export function Legend({ session, colours: { about, colours } }) {
         {layout.trust && (layout.ofPin ? "The hatching is of the plane through the pin, with its conditions, as they were. " : "The hatching is of the map's middle plane, with the conditions that the page starts with. ")}
         {!layout.linear && "This map is bent: a place stands for the codes near it."}
       </p>
-      {session.model.score && session.graphs.has("score") && (
+      {session.judges && (
         <button class="link" onClick={() => session.shade()} disabled={shading} id="shade">{shading ? "Looking …" : "Hatch the map anew for the pin and its conditions"}</button>
       )}
     </div>

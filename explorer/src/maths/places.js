@@ -68,6 +68,14 @@ function nearestPlace({ points, codes }, z) {
   return [points[2 * best], points[2 * best + 1]];
 }
 
+// How much each unit says: one that the model does not use is the same for all rows.
+export function variances(codes) {
+  return Array.from(codes[0], (_, i) => {
+    const mean = codes.reduce((sum, code) => sum + code[i], 0) / codes.length;
+    return codes.reduce((sum, code) => sum + (code[i] - mean) ** 2, 0) / codes.length;
+  });
+}
+
 // Is a place inside a line that is drawn around others? Counts how often a ray from the place crosses it.
 export function inside(polygon, u, v) {
   let odd = false;

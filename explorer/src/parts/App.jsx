@@ -25,7 +25,7 @@ export function App({ session, view }) {
           <Between session={session} view={view} />
           <History session={session} view={view} />
           <Drop session={session} view={view} />
-          <Notes model={session.model} />
+          <Notes model={session.model} judges={Boolean(session.tensors["calibration.place"])} />
         </div>
       </main>
     </>

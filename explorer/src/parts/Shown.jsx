@@ -32,7 +32,7 @@ export function Shown({ session, view }) {
         )}
       </header>
       <view.Whole x={shown.x} bins={shown.bins} y={shown.y} beside={beside} besideName={beside?.name} />
-      {model.score && session.graphs.has("score") && <Trust trust={trust} noun={model.noun} />}
+      {session.judges && <Trust trust={trust} noun={model.noun} />}
       {here && pinned.row !== null && !pinned.given && <p class="quiet">This {model.row} itself is not part of the page. What is shown is its reconstruction.</p>}
       {here && model.conditions.length > 0 && (
         <dl class="facts">
@@ -40,7 +40,7 @@ export function Shown({ session, view }) {
         </dl>
       )}
       {beside && <Itself session={session} view={view} pinned={pinned} shown={shown} />}
-      <Spoken text={trust || !model.score ? `${title}: ${view.say(shown.x)}. ${trust ? words(trust.p, model.noun).text : ""}` : ""} />
+      <Spoken text={trust || !session.judges ? `${title}: ${view.say(shown.x)}. ${trust ? words(trust.p, model.noun).text : ""}` : ""} />
     </section>
   );
 }
