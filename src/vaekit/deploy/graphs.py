@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -291,3 +291,13 @@ def example(fitted: Fitted, n: int = ROWS, seed: int = 0) -> dict[str, Tensor]:
     return {"temperature": temperature, "x": narrow(torch.where(mask, x, 0)), "mask": mask, "z": z} | {
         f"y.{k}": narrow(t) for k, t in y.items()
     }
+
+
+def as_inputs(kind: Any, packed: Data, uniform: Any) -> dict[str, Tensor]:
+    """Packed rows as inputs of graphs: x, mask and y.NAME. uniform: see `Kind.batch`."""
+    x = kind.batch(packed.x, uniform)
+    mask = torch.ones(x.shape, dtype=torch.bool) if packed.mask is None else packed.mask
+    short = kind.event_shape[-1] - x.shape[-1]
+    x, mask = (nn.functional.pad(t, (0, short)) for t in (x, mask))
+    y = {f"y.{name}": narrow(t) for name, t in packed.y.items()}
+    return {"x": narrow(torch.where(mask, x, 0)), "mask": mask, **y}

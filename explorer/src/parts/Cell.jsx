@@ -1,0 +1,11 @@
+// A small picture of a row, as a button that goes there.
+
+import { Painted } from "../views/common.jsx";
+
+export function Cell({ view, x, bins, label, onClick, here }) {
+  return (
+    <button class={`cell ${here ? "here" : ""}`} onClick={onClick} aria-label={label} title={label}>
+      <Painted paint={(canvas) => view.paint(canvas, x, bins)} what={[x]} label={label} />
+    </button>
+  );
+}
