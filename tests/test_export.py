@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from vaekit import Policy
+from vaekit.deploy.policy import Deployed, export_policy
 from vaekit.errors import UserError
 from vaekit.robots.environments import demonstrate, make
-from vaekit.deploy.policy import Deployed, export_policy
 from vaekit.robots.onnx_policy import METADATA, OnnxPolicy
 from vaekit.robots.rollout import load_policy, rollout
 

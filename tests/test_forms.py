@@ -414,3 +414,31 @@ def test_conditions_are_picked_as_a_model_weighs_them():
     picked = learned.pick(many, 12_000, np.random.default_rng(0)).reshape(3, 4000)
     share = np.stack([np.bincount(row, minlength=p.shape[1]) / 4000 for row in picked])
     np.testing.assert_allclose(share, p, atol=4 * np.sqrt(0.25 / 4000))
+
+
+JUNK = (
+    None, 3, 2.5, "text", b"bytes", [], {}, [[]], [None], ["a"], [["a", "b"]], [np.nan], np.zeros(3), np.zeros((2, 2), complex), np.array([["a"]]),
+    np.zeros((0, 4, 6)), np.zeros((1, 1, 1, 1, 1)), {"a": 1}, {"a": [1, [2]]}, [{"a": 1}, 3], [{}], pd.DataFrame({"x": [1]}), object(), iter([1]), np.array(3),
+    [np.zeros(2), np.zeros(3)], {1: [2]}, [np.full(2000, np.inf)], range(3), {"c": [object()], "other": ["1"]}, {"c": ["2019"], "other": [1e300]},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["pictures", "rows", "series", "table", "times", "texts", "clips", "none"])
+def test_junk_is_refused_in_a_line(kind):
+    made = {
+        "pictures": lambda: Images.infer(PICTURES["grey"]),
+        "rows": lambda: Rows.infer(np.eye(3), columns=["a", "b", "c"]),
+        "series": lambda: Series.infer([RNG.normal(size=(30, 3))], window=8),
+        "table": lambda: Table.infer(Frame.of(pa.table({"c": TYPES["string"], "other": RNG.normal(size=400)}))),
+        "times": lambda: Table.infer(Frame.of(pa.table({"c": TYPES["date32"], "other": RNG.normal(size=400)}))),
+        "texts": lambda: Text.infer(TEXTS),
+        "clips": lambda: Audio.infer(RNG.normal(size=(3, 2000)).astype(np.float32), rate=8000),
+        "none": lambda: type("Own", (Kind,), {"event_shape": (3,)})(),
+    }
+    form, refused = opened(made[kind]()), 0
+    for junk in JUNK:
+        try:
+            form.pack(junk)
+        except UserError:
+            refused += 1
+    assert refused > len(JUNK) / 2

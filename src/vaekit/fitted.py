@@ -122,10 +122,14 @@ class Fitted:
             rows = rows.to(self.device)
             yield Data(self.kind.batch(rows.x, fixed_uniform(), dtype=self.dtype), rows.mask, rows.y)
 
-    @torch.no_grad()
     def encode(self, X: Any, y: Any = None) -> Tensor:
         """The posterior means of rows X, (N, latent_dim), on the CPU."""
-        chunks = self.chunks(self.pack(X, y))
+        return self.encode_packed(self.pack(X, y))
+
+    @torch.no_grad()
+    def encode_packed(self, data: Data) -> Tensor:
+        """The same of packed rows."""
+        chunks = self.chunks(data)
         return torch.cat([self.model.posterior(c.x, c.y, c.mask).mean.cpu() for c in chunks])
 
     @inference()

@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -20,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaekit.deploy.graphs import Graph, example, graphs
+from vaekit.deploy.graphs import ROWS, Graph, example, graphs
 from vaekit.deploy.manifest import free, manifest, signature
-from vaekit.deploy.trace import TOLERANCE, differences, needed, traced
+from vaekit.deploy.trace import TOLERANCE, differences, needed, reason, traced
 from vaekit.errors import UserError
 from vaekit.files import write_together
 from vaekit.robots.onnx_policy import open_session
@@ -35,6 +36,7 @@ MODEL, CALIBRATION = "model.json", "calibration.npy"
 TRIED = (1, 5)  # rows that a graph is checked with; it was traced with 3
 
 Track = Callable[[list[Any]], Iterable[Any]]
+Rows = Callable[[int], Mapping[str, torch.Tensor]]
 
 
 def export(
@@ -57,12 +59,10 @@ def export(
     needed()
     folder, fitted = Path(folder), estimator.fitted_
     check_folder(folder)
-    notes: list[str] = []
+    notes = [fitted.kind.form()["note"]] if "note" in fitted.kind.form() else []
     if odd and len(odd.fitteds) > 1:
+        notes.append(f"the score is log p(x) of one model: {len(odd.fitteds)} that score together are not exported")
         odd = None
-        notes.append(
-            f"the score is that of one model: {len(odd.fitteds) if odd else 'several'} models that score together are not exported"
-        )
     score = odd.score if odd and (odd.score.learned or not odd.score.learns) else LogLikelihood(k=k)
     if isinstance(score, LogLikelihood):
         score = LogLikelihood(k=k or score.k or fitted.kind.score_samples)
@@ -90,16 +90,23 @@ def export(
     return notes
 
 
-def exported(graph: Graph, fitted: Any) -> tuple[bytes, dict[str, Any]]:
-    """A graph as the content of an ONNX file, and its signature. UserError if ONNX cannot express it, or computes something else."""
-    given = graph.inputs(example(fitted))
+def exported(graph: Graph, fitted: Any, rows: Rows | None = None) -> tuple[bytes, dict[str, Any]]:
+    """A graph as the content of an ONNX file, and its signature. UserError if ONNX cannot express it, or computes something else.
+
+    rows: makes a number of rows to trace and to check it with, as inputs of graphs; None: the model draws them itself.
+    """
+    make = rows or partial(example, fitted)
+    given = graph.inputs(make(ROWS))
     with torch.no_grad():
         found = graph(given)
     proto = traced(graph, given, {name: free(name, t) for name, t in given.items()}, list(found))
     content = proto.SerializeToString()
-    session = open_session(content)
-    for rows in TRIED:
-        given = graph.inputs(example(fitted, rows, seed=rows), seed=rows)
+    try:
+        session = open_session(content)
+    except Exception as e:  # the errors of onnxruntime share no base
+        raise UserError(f"onnxruntime cannot run it: {reason(e)}") from e
+    for n in TRIED:
+        given = graph.inputs(make(n), seed=n)
         with torch.no_grad():
             expected = {name: t.numpy() for name, t in graph(given).items()}
         found_there = dict(

@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from vaekit.fitted import Fitted
 from vaekit.structures.resample import CANDIDATES
 from vaekit.structures.semi_supervised import SemiSupervisedModel
-from vaekit.training.data import Data, fixed_uniform
+from vaekit.training.data import Data
 from vaekit.uses import generate
 from vaekit.uses.samplers import features
 from vaekit.uses.scores import Score, surprise
@@ -49,7 +49,7 @@ class Graph(nn.Module):
 
     name: ClassVar[str]
     takes: ClassVar[tuple[str, ...]]
-    random: ClassVar[tuple[str, ...]] = ()
+    random: tuple[str, ...] = ()
     samples: int = 1
 
     @classmethod
@@ -272,16 +272,18 @@ def example(fitted: Fitted, n: int = ROWS, seed: int = 0) -> dict[str, Tensor]:
     """Rows like those that the model was trained on, which it draws itself, as inputs of graphs: x, mask, z and y.NAME."""
     model, kind, rng = fitted.model, fitted.kind, np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
-    y = fitted.conditions.pack(fitted.conditions.fill({}, n, rng), n)
+    if fitted.conditions.seen:
+        y = fitted.conditions.pack(fitted.conditions.fill({}, n, rng), n)
+    else:
+        y = {name: torch.from_numpy(c.examples(n, rng)) for name, c in fitted.conditions.named.items()}
+    if isinstance(model, SemiSupervisedModel):  # what it predicts is unknown, as it is at use
+        y = {name: torch.full_like(t, torch.nan if t.is_floating_point() else -1) for name, t in y.items()}
     here = {name: t.to(fitted.device) for name, t in y.items()}
     x = generate.sample_tensors(
         model, n, here, temperature=1.0, mean=kind.mean_samples, generator=generator, likelihood=kind.written
     )  # fmt: skip
-    packed = fitted.pack(kind.unpack(x.cpu()), None)
-    x = kind.batch(packed.x, fixed_uniform())
-    mask = torch.ones(x.shape, dtype=torch.bool) if packed.mask is None else packed.mask
-    short = kind.event_shape[-1] - x.shape[-1]
-    x, mask = (nn.functional.pad(t, (0, short)) for t in (x, mask))
+    x = x.cpu()
+    mask = torch.ones(x.shape, dtype=torch.bool)
     if kind.fills:
         mask = mask & (torch.rand(x.shape, generator=generator) < 0.8)
     z = torch.randn(n, model.latent_dim, generator=generator)
@@ -289,3 +291,13 @@ def example(fitted: Fitted, n: int = ROWS, seed: int = 0) -> dict[str, Tensor]:
     return {"temperature": temperature, "x": narrow(torch.where(mask, x, 0)), "mask": mask, "z": z} | {
         f"y.{k}": narrow(t) for k, t in y.items()
     }
+
+
+def as_inputs(kind: Any, packed: Data, uniform: Any) -> dict[str, Tensor]:
+    """Packed rows as inputs of graphs: x, mask and y.NAME. uniform: see `Kind.batch`."""
+    x = kind.batch(packed.x, uniform)
+    mask = torch.ones(x.shape, dtype=torch.bool) if packed.mask is None else packed.mask
+    short = kind.event_shape[-1] - x.shape[-1]
+    x, mask = (nn.functional.pad(t, (0, short)) for t in (x, mask))
+    y = {f"y.{name}": narrow(t) for name, t in packed.y.items()}
+    return {"x": narrow(torch.where(mask, x, 0)), "mask": mask, **y}

@@ -261,6 +261,10 @@ class Learner(BaseEstimator):
         train, valid = split(len(data), self.validation, self.seed_)
         return train.numpy(), valid.numpy()
 
+    def division(self, data: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The same of rows as the model counts them, such as windows of series."""
+        return self.divide(data)
+
     def held_out(self, data: Any, limit: int | None = None) -> Any:
         """The rows that were held out of the data that it was trained on, at most `limit`; of all rows, where none were."""
         train, valid = self.divide(data)

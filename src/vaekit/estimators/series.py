@@ -105,6 +105,20 @@ class SeriesVAE(VAE):
         start, stop = (int(valid[i]) - (int(ends[series - 1]) if series else 0) for i in (0, -1))
         return TimeSeries([data.values[series][start : stop + self.kind_.window]], data.name, data.columns)
 
+    def division(self, data: TimeSeries) -> tuple[np.ndarray, np.ndarray]:
+        """Windows that it learned from, and that were held out."""
+        ends = steps.stretches(data.values, self.kind_.window)
+        learned, held_out = held_out_windows(ends, self.kind_.window, self.validation, self.seed_)
+        return learned.numpy(), held_out.numpy()
+
+    def rows_of(self, data: TimeSeries, index: np.ndarray) -> tuple[Data, dict[str, Any]]:
+        """See `VAE.rows_of`. Of a window it is known when it begins, and in which series."""
+        ends = steps.stretches(data.values, self.kind_.window)
+        series = np.searchsorted(ends, index, side="right")
+        known = {"step": (index - (ends - np.diff(ends, prepend=0))[series]).astype(float)}
+        several = {"series": series.astype(str)} if len(ends) > 1 else {}
+        return self.packed(data)[torch.from_numpy(index)], {**known, **several}
+
     def learned_from(self, data: TimeSeries, limit: int) -> TimeSeries:
         """All of `data`: what surrounds the stretch that was held out is no series by itself."""
         return data

@@ -38,7 +38,7 @@ class Form:
         x = as_numbers(X)
         if x.shape[1:] != tuple(self.event):
             raise UserError(f"rows of shape {x.shape[1:]} do not fit a model of rows of shape {tuple(self.event)}")
-        return observed(x.astype(np.float32))
+        return observed(x)
 
     def unpack(self, x: np.ndarray) -> Any:
         """x (N, *event) -> rows, in their own range and type."""
@@ -74,6 +74,8 @@ def as_numbers(X: Any) -> np.ndarray:
 
 
 def observed(x: np.ndarray) -> Packed:
-    """Put 0 where x is NaN. Also returns where it is not; None if it is nowhere."""
+    """x as float32, 0 where it is NaN. Also returns where it is not; None if it is nowhere."""
+    with np.errstate(over="ignore"):  # what is too large is told later
+        x = x.astype(np.float32)
     there = ~np.isnan(x)
-    return (x, None) if there.all() else (np.where(there, x, x.dtype.type(0)), there)
+    return (x, None) if there.all() else (np.where(there, x, np.float32(0)), there)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class Clips(Form):
         return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.frame) / self.frame)
 
     def pack(self, X: Any) -> Packed:
+        if isinstance(X, str | bytes | Mapping) or not hasattr(X, "__len__") or getattr(X, "ndim", 1) == 0:
+            raise UserError(f"X is {str(X)[:40]}: give the clips, an array (N, T) or a list of arrays (T,)")
         clips = clips_of([as_float(x) for x in X], self.rate, self.samples / self.rate, self.samples)
         seen = np.log(np.abs(self.spectrum(clips)[:, :-1]) + self.floor)
         return ((seen - self.mean) / self.scale)[:, None].astype(np.float32), None

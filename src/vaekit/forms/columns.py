@@ -57,7 +57,7 @@ class Columns(Form):
             x[:, j] = c.pack(distances.get(self.columns[j].name, cells[self.columns[j].name]))
         for j, gap in enumerate(self.gaps, len(self.columns)):
             x[:, j] = 1.0 + self.columns[gap].missing(cells[self.columns[gap].name])
-        return observed(x.astype(np.float32))
+        return observed(x)
 
     def unpack(self, x: np.ndarray) -> dict[str, np.ndarray]:
         missing = {gap: x[:, j] > 1.5 for j, gap in enumerate(self.gaps, len(self.columns))}

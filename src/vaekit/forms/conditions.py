@@ -32,6 +32,10 @@ class Label:
     def size(self) -> int:
         return len(self.classes)
 
+    def examples(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Codes (n,) of any of the classes."""
+        return rng.integers(0, self.size, n)
+
     @classmethod
     def infer(cls, name: str, values: np.ndarray) -> Label:
         counts = Counter(plain(v) for v in np.ravel(values).tolist() if not is_unknown(v))
@@ -77,6 +81,10 @@ class Number:
     @property
     def size(self) -> int:
         return len(self.mean)
+
+    def examples(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Standardised numbers (n, size), like those of training rows."""
+        return rng.standard_normal((n, self.size), dtype=np.float32)
 
     @classmethod
     def infer(cls, name: str, values: np.ndarray) -> Number:
@@ -128,6 +136,10 @@ class Picture:
     @property
     def size(self) -> int:
         return 3 * self.height * self.width
+
+    def examples(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Pictures (n, height, width, 3) of noise."""
+        return rng.integers(0, 256, (n, self.height, self.width, 3), dtype=np.uint8)
 
     @classmethod
     def infer(cls, name: str, values: np.ndarray) -> Picture:

@@ -35,7 +35,7 @@ class Curves(Array):
         return values.swapaxes(1, 2)
 
     def pack(self, X: Any) -> Packed:
-        return observed(self.scaled(self.windows(X)).astype(np.float32))
+        return observed(self.scaled(self.windows(X)))
 
     def unpack(self, x: np.ndarray) -> np.ndarray:
         return self.values(x).swapaxes(-1, -2)

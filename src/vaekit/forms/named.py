@@ -25,9 +25,11 @@ def columns_of(X: Any, wanted: Sequence[str] = ()) -> dict[str, np.ndarray]:
     if isinstance(X, Mapping):
         found = dict(X)
     elif is_named(X) and not hasattr(X, "columns"):
+        if odd := [i for i, row in enumerate(X) if not isinstance(row, Mapping)]:
+            raise UserError(f"row {odd[0]} of X is {X[odd[0]]!r}: give a dict for each row")
         names = wanted or list(dict.fromkeys(name for row in X for name in row))
         if missing := [name for name in names if not any(name in row for row in X)]:
-            raise lacking(missing[0], dict.fromkeys(name for row in X for name in row))
+            raise lacking(missing[0], {name: None for row in X for name in row})
         found = {name: [row.get(name) for row in X] for name in names}
     elif hasattr(X, "columns"):
         names = getattr(X, "column_names", X.columns)  # of Arrow, whose columns have no names of their own
@@ -47,7 +49,7 @@ def columns_of(X: Any, wanted: Sequence[str] = ()) -> dict[str, np.ndarray]:
 
 
 def lacking(name: str, known: Mapping[str, Any]) -> UserError:
-    return UserError(f"X has no column {name!r}, which the model was trained with{near_matches(name, known)}")
+    return UserError(f"X has no column {name!r}, which the model was trained with{near_matches(name, map(str, known))}")
 
 
 def column(name: str, values: Any) -> np.ndarray:

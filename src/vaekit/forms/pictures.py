@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.forms.array import Array
-from vaekit.forms.base import Packed, observed
+from vaekit.forms.base import Packed, as_numbers, observed
 from vaekit.forms.layout import as_pictures, channels_last, laid_like
 
 
@@ -30,12 +30,12 @@ class Pictures(Array):
         return self.event[0] if len(self.shape) == 3 else 0
 
     def conformed(self, X: Any) -> np.ndarray:
-        return laid_like(as_pictures(X), tuple(self.shape), self.channels, self.axes == "chw")
+        return laid_like(as_pictures(as_numbers(X)), tuple(self.shape), self.channels, self.axes == "chw")
 
     def pack(self, X: Any) -> Packed:
         rows = self.conformed(X)
         rows = np.moveaxis(channels_last(rows, self.axes == "chw"), 3, 1) if self.channels else rows[:, None]
-        x, mask = observed(rows.astype(np.float32))
+        x, mask = observed(rows)
         # As `vaekit.kinds.pictures` computes it, to the bit: what is exactly grey has to fall on the same side.
         x = (x - np.float32(self.black)) * np.float32(1 / (self.white - self.black))
         return (x > 0.5).astype(np.float32) if self.binarize else x, mask

@@ -29,7 +29,7 @@ class Rows(Array):
         return rows
 
     def pack(self, X: Any) -> Packed:
-        return observed(self.scaled(self.conformed(X)).astype(np.float32))
+        return observed(self.scaled(self.conformed(X)))
 
     def unpack(self, x: np.ndarray) -> np.ndarray:
         return self.values(x).astype(self.dtype)

@@ -114,8 +114,8 @@ def check_texts(texts: Any) -> np.ndarray:
         )
     if isinstance(texts, Iterator):
         raise UserError(f"X is a {type(texts).__name__}, which can be read only once: give list(X)")
-    if texts is None:
-        raise UserError("X is None: give the rows, a list of texts")
+    if isinstance(texts, Mapping) or not hasattr(texts, "__len__") or getattr(texts, "ndim", 1) == 0:
+        raise UserError(f"X is {str(texts)[:40]}: give the rows, a list of texts")
     array = np.empty(len(texts), dtype=object)
     array[:] = list(texts)
     for i, text in enumerate(array.tolist()):

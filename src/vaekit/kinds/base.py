@@ -43,6 +43,8 @@ class Kind:
     name: ClassVar[str]
     noun: ClassVar[str] = "rows"
     """What its rows are called, in the plural."""
+    row: ClassVar[str] = "row"
+    """What one of them is called."""
     report: ClassVar[str] = "vaekit.deploy.report.plain:PlainReport"
     """The class of its report, a `vaekit.show.report.Report`, by name, since drawing takes long to import."""
     estimator: ClassVar[str] = ""
@@ -435,6 +437,19 @@ class Kind:
         return Markup('<ul class="texts" aria-label="{}">{}</ul>').format(
             label, Markup("").join(map(line.format, lines))
         )
+
+    def thumbnails(self, x: Tensor) -> np.ndarray | None:
+        """Small pictures of rows as the model sees them (N, *event): bytes (N, height, width, channels), at most 32 high and wide;
+        None for rows that do not look like anything."""
+        return None
+
+    def lines(self, x: Tensor) -> list[str] | None:
+        """Rows as the model sees them (N, *event) as a line of text each; None for rows that are no texts."""
+        return None
+
+    def known(self, rows: Any) -> Mapping[str, np.ndarray]:
+        """What rows in the user's own form say by name, such as the columns of a table: (N,) each."""
+        return {}
 
     @property
     def extent(self) -> str:

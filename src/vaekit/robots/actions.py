@@ -36,6 +36,7 @@ class Actions(Kind):
 
     name: ClassVar[str] = "actions"
     noun: ClassVar[str] = "demonstrations"
+    row: ClassVar[str] = "chunk"
     report: ClassVar[str] = "vaekit.robots.report:PolicyReport"
     estimator: ClassVar[str] = "Policy"
     exports: ClassVar[Mapping[str, str]] = {"policy.onnx": "vaekit.deploy.policy:policy_bytes"}

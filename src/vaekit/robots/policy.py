@@ -187,6 +187,20 @@ class Policy(Learner, Actor):
         """See `Learner.divide`: by episode."""
         return split_episodes(data, self.validation, self.seed_)
 
+    def division(self, data: Demonstrations) -> tuple[np.ndarray, np.ndarray]:
+        """See `Learner.division`: chunks, by the frames that they begin at."""
+        _, held_out = self.divide(data)
+        held = np.isin(np.searchsorted(data.episode_ends, np.arange(len(data)), side="right"), held_out)
+        return np.flatnonzero(~held), np.flatnonzero(held)
+
+    def rows_of(self, data: Demonstrations, index: np.ndarray) -> tuple[Data, dict[str, Any]]:
+        """See `VAE.rows_of`. Of a chunk it is known how far into its episode it begins, and the task."""
+        episode = np.searchsorted(data.episode_ends, index, side="right")
+        known: dict[str, Any] = {"step of the episode": (index - data.episode_starts[episode]).astype(float)}
+        if data.tasks is not None and TASK not in self.conditions_.named:
+            known["task"] = data.tasks[index]
+        return self.data_of(data)[torch.from_numpy(index)], known
+
     def _chunk_size(self, demonstrations: Demonstrations) -> int:
         seconds = min(round(CHUNK_SECONDS * demonstrations.fps), int(demonstrations.lengths.max()))
         return max(1, seconds) if self.chunk_size is None else self.chunk_size

@@ -18,6 +18,10 @@ from vaekit.robots.onnx_policy import open_session
 ABOUT, FORMAT = "model.json", 1
 ROWS = 1024  # that go through a graph at a time: bounds memory
 AGAIN = "export the model again, or restore the file from a copy"
+WHY = {
+    "prior": "its rows cannot be sampled one by one", "draw": "its samples are not drawn", "complete": "such rows have no gaps to fill row by row",
+    "score": "its rows cannot be scored one by one", "predict": "it was not trained with few labels", "policy": "it is no policy",
+}  # fmt: skip
 TYPES = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_, "tensor(uint8)": np.uint8,
@@ -70,8 +74,9 @@ class Folder:
         return self.sessions[graph]
 
     def lacks(self, graph: str) -> UserError:
-        said = [note for note in self.notes if graph in note] or self.notes
-        return UserError(f"this model was exported without the graph {graph!r}{': ' if said else ''}{'; '.join(said)}")
+        said = [note for note in self.notes if note.startswith(f"{graph} ")]
+        why = "; ".join(said) or WHY.get(graph, "export the model again")
+        return UserError(f"this model was exported without the graph {graph!r}: {why}")
 
     def inputs(self, graph: str) -> dict[str, Any]:
         """The inputs of a graph by name, with their `shape` and `type`."""
@@ -128,6 +133,7 @@ def read_about(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not of a model that vaekit exported: give the folder that `vaekit export` wrote")
     if written > FORMAT:
         raise UserError(f"{path} has format {written}, and this vaekit reads up to {FORMAT}: upgrade vaekit")
-    if missing := [name for name in ("form", "conditions", "latent_dim", "graphs", "files") if name not in about]:
+    needed = {"form": dict, "conditions": list, "latent_dim": int, "graphs": dict, "files": dict}
+    if missing := [name for name, kind in needed.items() if not isinstance(about.get(name), kind)]:
         raise UserError(f"{path} lacks {missing[0]!r}: {AGAIN}")
     return about

@@ -67,7 +67,7 @@ class Runtime:
 
         Args:
             y: conditions, one for all rows or one a row; what is unknown is drawn as training rows had it.
-            temperature: multiplies the spread of z.
+            temperature: multiplies the spread of z (of texts, too: their tokens are drawn as the graph does it).
         """
         if n < 1:
             raise UserError(f"n is {n}: it has to be at least 1")

@@ -244,14 +244,19 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         return log_t[loss.argmin()].exp().item()
 
     def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> Draw:
-        if y is not None and is_known(y).all():
+        compiling = torch.compiler.is_compiling()
+        if y is not None and not compiling and is_known(y).all():
             return draw
         log_q, log_p = h.log_softmax(-1), self.log_prior.to(h).expand_as(h)
         if y is not None:  # where y is known all the probability is on it, and log p(y) is not part of log p(x|y)
             known = is_known(y).unsqueeze(1)
-            log_q = torch.where(known, torch.where(F.one_hot(chosen, h.shape[1]).bool(), 0.0, -torch.inf), log_q)
-            log_p = torch.where(known, 0.0, log_p)
-        q, every = log_q.exp(), torch.arange(len(h), device=h.device)
+            certain = torch.where(F.one_hot(chosen, h.shape[1]).bool(), 0.0, -torch.inf)
+            log_q, log_p = torch.where(known, certain, log_q), torch.where(known, certain, log_p)
+        q = log_q.exp()
+        divergence = torch.where(q > 0, q * (log_q.clamp_min(-1e4) - log_p.clamp_min(-1e4)), 0.0).sum(1)
+        if compiling:  # a graph has every class of every row
+            return self._every_class(draw, log_q, log_p, divergence, again)
+        every = torch.arange(len(h), device=h.device)
         rows, classes, drawn = self._others(q.detach(), chosen, again)
         # Of each pair of a row and a class: which they are, and the terms of its bound, (k, pairs) and (pairs,).
         pairs = [(every, chosen, draw.log_px, draw.kl, draw.log_weight)]
@@ -264,13 +269,33 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         share = q[row, label] / drawn
         log_weight = weight.new_full((len(draw.z), *h.shape), -torch.inf)
         log_weight[:, row, label] = weight + (log_p[row, label] - drawn.log()).to(weight)
-        divergence = torch.where(q > 0, q * (log_q.clamp_min(-1e4) - log_p), 0.0).sum(1)
         return Marginal.of(
             draw,
             log_px=torch.zeros_like(draw.log_px).index_add(1, row, share * log_px),
             # In training a row has two terms, whose sum does not depend on the order in which a GPU adds them to 0.
             kl=divergence + torch.zeros_like(divergence).index_add(0, row, share * kl),
             log_weight=log_weight.logsumexp(-1),
+        )
+
+    def _every_class(self, draw: Draw, log_q: Tensor, log_p: Tensor, divergence: Tensor, again: Again) -> Draw:
+        """The sum over all classes, by log q(y|x) and log p(y) of each, (B, classes)."""
+        k, (rows, classes), same = draw.z.shape[0], log_q.shape, again.noise()
+
+        def noise(k: int, n: int, *shape: int) -> Tensor:
+            return same(k, rows, *shape).repeat(1, classes, *[1] * len(shape))
+
+        every = torch.arange(classes, device=log_q.device).unsqueeze(1).expand(-1, rows).flatten()
+        mask = None if draw.mask is None else as_rows(draw.mask, classes)
+        each = self._given(as_rows(draw.x, classes), every, k, mask, noise)
+        log_px, log_weight = (
+            t.unflatten(1, (classes, rows)) for t in (each.log_px, each.log_weight)
+        )  # (k, classes, B)
+        q = log_q.exp().T
+        return Marginal.of(
+            draw,
+            log_px=(q * log_px).sum(1),
+            kl=divergence + (q * each.kl.unflatten(0, (classes, rows))).sum(0),
+            log_weight=(log_p.T + log_weight).logsumexp(1),
         )
 
     def _others(self, q: Tensor, chosen: Tensor, again: Again) -> tuple[Tensor, Tensor, Tensor]:
@@ -328,7 +353,7 @@ class SemiSupervisedRegressor(SemiSupervisedModel):
 
     def _sum_out(self, draw: Draw, h: Tensor, y: Tensor | None, chosen: Tensor, again: Again) -> Draw:
         unknown = torch.ones_like(h[:, 0], dtype=torch.bool) if y is None else ~is_known(y)
-        if not unknown.any():
+        if not torch.compiler.is_compiling() and not unknown.any():
             return draw
         k, q = len(draw.z), self.of(h)
         prior = Normal(1, torch.zeros_like(q.loc), torch.ones_like(q.scale))

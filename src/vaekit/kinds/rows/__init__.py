@@ -130,6 +130,9 @@ class Rows(Kind):
     def value_names(self) -> list[str]:
         return self.columns or [f"x{i}" for i in range(len(self.mean))]
 
+    def known(self, rows: np.ndarray | Frame) -> dict[str, np.ndarray]:
+        return dict(zip(self.value_names, self.conform(rows).T, strict=True))
+
     def fill(self, rows: np.ndarray | Frame, x: Tensor) -> np.ndarray:
         """Fill missing values from x (N, *event)."""
         rows = self.conform(rows)

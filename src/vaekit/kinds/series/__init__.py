@@ -45,6 +45,7 @@ class Series(Kind):
 
     name: ClassVar[str] = "series"
     noun: ClassVar[str] = "series"
+    row: ClassVar[str] = "window"
     report: ClassVar[str] = "vaekit.kinds.series.report:SeriesReport"
     estimator: ClassVar[str] = "SeriesVAE"
     score_samples: ClassVar[int] = 32

@@ -347,6 +347,9 @@ class Table(Kind):
             rows = slice(start, start := start + len(piece))
             yield do(Frame.of(piece), {name: values[rows] for name, values in data.conditions.items()}, i)
 
+    def known(self, rows: Frame) -> dict[str, np.ndarray]:
+        return {name: rows.table()[name].to_numpy(zero_copy_only=False) for name in self.columns}
+
     def write(self, path: Path, rows: Any, names: Names = None) -> None:
         """Write an Arrow table, or several, one below the other, of which one at a time is in memory."""
         write_pieces(path, rows if isinstance(rows, Iterator) else [rows])

@@ -62,6 +62,7 @@ class Text(Kind):
 
     name: ClassVar[str] = "text"
     noun: ClassVar[str] = "texts"
+    row: ClassVar[str] = "text"
     report: ClassVar[str] = "vaekit.kinds.text.report:TextReport"
     only_likelihood: ClassVar[str] = "causal"
     source_kinds: ClassVar[tuple[str, ...]] = ("text",)
@@ -308,10 +309,13 @@ class Text(Kind):
 
     def unpack(self, x: Tensor) -> np.ndarray:
         """Turn codes (N, T) into texts (N,), each up to its end."""
+        if cut := int((x != END).all(1).sum()):
+            note(f"texts without an end: {cut} of {len(x)}; they reached the limit of {x.shape[1]} tokens")
+        return np.array(self.lines(x), dtype=object)
+
+    def lines(self, x: Tensor) -> list[str]:
         rows = [row[: row.index(END)] if END in row else row for row in x.long().tolist()]
-        if cut := sum(len(row) == x.shape[1] for row in rows):
-            note(f"texts without an end: {cut} of {len(rows)}; they reached the limit of {x.shape[1]} tokens")
-        return np.array([self.tokenizer.decode([i - 1 for i in row]) for row in rows], dtype=object)
+        return [self.tokenizer.decode([i - 1 for i in row]) for row in rows]
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets import MLP
