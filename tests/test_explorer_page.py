@@ -633,6 +633,8 @@ OPERATIONS = [
     ("Flatten", {"axis": 2}, [X]), ("Gather", {"axis": 1}, [X, np.array([[2, -1], [0, 0]], WHOLE)]),
     ("GatherElements", {"axis": 2}, [X, np.array([[[1, 3], [0, 0], [2, -1]]] * 2, WHOLE)]),
     ("Gemm", {"transA": 1, "alpha": 0.5, "beta": 2.0}, [X[0], X[1], X[0, 0]]), ("Gemm", {"transB": 1}, [X[0], X[1], X[0, 0, :3]]),
+    ("Tile", {}, [X, np.array([2, 1, 3], WHOLE)]), ("Tile", {}, [X[0, 0], np.array([2], WHOLE)]),
+    ("Pad", {}, [X, np.array([1, 0, -1, 0, 2, 1], WHOLE), np.float32(7)]), ("Pad", {}, [X, np.array([2, 1], WHOLE), np.float32(0), np.array([-1], WHOLE)]),
     ("GatherND", {}, [X, np.array([[[0, 2], [1, -1]]], WHOLE)]), ("GatherND", {}, [X, np.array([[1, 0, 3]], WHOLE)]),
     ("Einsum", {"equation": "dc,bc...->bd..."}, [X[0, :2, :3], X]), ("Einsum", {"equation": "kb,kb...->b..."}, [X[0].T, X.transpose(2, 1, 0)]),
     ("Einsum", {"equation": "i,j->ij"}, [X[0, 0], X[0, :, 0]]), ("Einsum", {"equation": "...ij,...jk->...ik"}, [X, X.transpose(0, 2, 1)]),
