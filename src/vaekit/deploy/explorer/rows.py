@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.conditions import Condition, Conditions, Label
+from vaekit.conditions import Condition, Conditions, Label, Number
 from vaekit.deploy.graphs import as_inputs
 from vaekit.errors import UserError
 from vaekit.fitted import Fitted
@@ -90,7 +90,7 @@ def colours_of(fitted: Fitted, rows: Rows) -> tuple[list[dict[str, Any]], Tensor
 def known_values(fitted: Fitted, rows: Rows) -> Any:
     """Yield name, condition, and codes (N,) of a label or values (N,) of a number."""
     for name, condition in fitted.conditions.named.items():
-        if name in rows.packed.y and condition.kind != "picture":
+        if name in rows.packed.y:
             yield from parts(name, condition, rows.packed.y[name].numpy())
     for name, given in rows.known.items():
         try:
@@ -106,7 +106,7 @@ def parts(name: str, condition: Condition, packed: np.ndarray) -> Any:
     """The numbers of a vector one by one, in the user's own units; a label as it is."""
     if isinstance(condition, Label):
         yield name, condition, packed
-    else:
+    elif isinstance(condition, Number):
         for i, (mean, scale) in enumerate(zip(condition.mean, condition.scale, strict=True)):
             yield f"{name}[{i}]" if condition.size > 1 else name, condition, packed[:, i] * scale + mean
 
