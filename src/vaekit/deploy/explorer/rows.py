@@ -36,7 +36,7 @@ class Rows:
     Attributes:
         packed: as tensors. numbers: of them in the source (N,). of: how many rows the source has.
         held_out: how many of them were held out.
-        known: what is known of each, beside the model's conditions, by name: (N,) or (N, n).
+        known: what is known of each, by name: (N,) or (N, n).
     """
 
     packed: Data
@@ -93,6 +93,8 @@ def known_values(fitted: Fitted, rows: Rows) -> Any:
         if name in rows.packed.y:
             yield from parts(name, condition, rows.packed.y[name].numpy())
     for name, given in rows.known.items():
+        if name in fitted.conditions.named:
+            continue
         try:
             condition = Conditions.infer({name: given}).named[name]
             values = condition.pack(name, given)
