@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 UV := $(VENV)/bin/uv
 
-.PHONY: demo test test-gpu slow lint options speed clean
+.PHONY: demo test test-gpu slow lint options page speed clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/vaekit fit digits --condition label --size small
@@ -28,6 +28,10 @@ lint: $(VENV)/installed-test
 options: $(VENV)/installed
 	$(VENV)/bin/python -m vaekit.recipes.options > options.json
 	mv options.json src/vaekit/cli/options.json
+
+# The explorer's page, from its sources in explorer/. Needs Node.js 20 or newer. The tests see to it that the two agree.
+page:
+	cd explorer && npm ci && npm run build
 
 # All tables of speed: an hour on two cores. On a GPU: make speed DEVICE=cuda BATCH="128 512 4096"
 DEVICE ?= cpu

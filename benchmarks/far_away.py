@@ -74,7 +74,7 @@ class Octaves:
         return self
 
     def __call__(self, vae: Any, X: np.ndarray) -> np.ndarray:
-        return -0.5 * distance(self.statistics(X), self.learned)
+        return -0.5 * distance(torch.from_numpy(self.statistics(X)), self.learned).numpy()
 
     def statistics(self, X: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(np.ascontiguousarray(X)).double() / 255

@@ -80,8 +80,9 @@ class Explorer:
     def pinned(self):
         return self.codes("explorer.state.pinned.z")
 
-    def done(self):
+    def done(self, messages=0):
         assert self.troubles == []
+        assert self.page.locator(".message").count() == messages
         assert self.page.title().startswith(("digits", "flowers"))
         self.page.close()
 
@@ -260,6 +261,27 @@ def test_the_keyboard_moves_the_cross_and_pins(browser, digits_page):
     explorer.done()
 
 
+def test_a_place_of_a_bent_map_is_made_of_the_codes_near_it(browser, digits_page):
+    digits, tensors, path = digits_page
+    explorer = Explorer(browser, path)
+    explorer.page.select_option("#layout", label="UMAP")
+    explorer.page.evaluate(IDLE)
+    places = tensors["layout.2"]
+    low, high = places.min(0), places.max(0)
+    room = 0.04 * (high - low)
+    extent = [low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1]]
+    left, top, width, height = explorer.frame
+    x, y = left + width * 0.45, top + height * 0.55
+    explorer.page.mouse.move(x, y)
+    explorer.page.evaluate(IDLE)
+    far = ((places.astype(float) - explorer.on_map(extent, x, y)) ** 2).sum(1)
+    near = np.argsort(far)[:8]
+    weights = np.exp(-2 * far[near] / far[near].max())
+    z = (weights[:, None] * digits.codes[near]).sum(0) / weights.sum()
+    np.testing.assert_allclose(explorer.codes("explorer.state.shown.z"), z, rtol=1e-3, atol=1e-3)
+    explorer.done()
+
+
 def test_the_ground_is_hatched_by_the_trust_of_places(browser, digits_page):
     """And anew for the pin and its conditions."""
     digits, tensors, path = digits_page
@@ -340,7 +362,7 @@ def test_a_file_is_placed_scored_and_explained_and_one_of_another_kind_is_refuse
     page.set_input_files("input[type=file]", tmp_path / "song.mp3")
     page.wait_for_selector(".message")
     assert "PNG or JPEG file was expected" in page.locator(".message").inner_text()
-    explorer.done()
+    explorer.done(messages=1)
 
 
 def test_texts_stay_texts_and_nothing_is_asked_of_any_server(browser, digits_page):
@@ -421,7 +443,7 @@ def test_a_row_of_a_table_is_shown_with_its_distributions(browser, table_page, t
     page.set_input_files("input[type=file]", tmp_path / "other.csv")
     page.wait_for_selector(".message")
     assert "none of the model's columns" in page.locator(".message").inner_text()
-    explorer.done()
+    explorer.done(messages=1)
 
 
 def opened(browser, tmp_path, made):
@@ -611,6 +633,8 @@ OPERATIONS = [
     ("Flatten", {"axis": 2}, [X]), ("Gather", {"axis": 1}, [X, np.array([[2, -1], [0, 0]], WHOLE)]),
     ("GatherElements", {"axis": 2}, [X, np.array([[[1, 3], [0, 0], [2, -1]]] * 2, WHOLE)]),
     ("Gemm", {"transA": 1, "alpha": 0.5, "beta": 2.0}, [X[0], X[1], X[0, 0]]), ("Gemm", {"transB": 1}, [X[0], X[1], X[0, 0, :3]]),
+    ("Tile", {}, [X, np.array([2, 1, 3], WHOLE)]), ("Tile", {}, [X[0, 0], np.array([2], WHOLE)]),
+    ("Pad", {}, [X, np.array([1, 0, -1, 0, 2, 1], WHOLE), np.float32(7)]), ("Pad", {}, [X, np.array([2, 1], WHOLE), np.float32(0), np.array([-1], WHOLE)]),
     ("GatherND", {}, [X, np.array([[[0, 2], [1, -1]]], WHOLE)]), ("GatherND", {}, [X, np.array([[1, 0, 3]], WHOLE)]),
     ("Einsum", {"equation": "dc,bc...->bd..."}, [X[0, :2, :3], X]), ("Einsum", {"equation": "kb,kb...->b..."}, [X[0].T, X.transpose(2, 1, 0)]),
     ("Einsum", {"equation": "i,j->ij"}, [X[0, 0], X[0, :, 0]]), ("Einsum", {"equation": "...ij,...jk->...ik"}, [X, X.transpose(0, 2, 1)]),

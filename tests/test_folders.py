@@ -19,6 +19,7 @@ import vaekit as vk
 from conftest import mistake, noise, save_picture, vaekit
 from vaekit.recipes.recipe import Recipe
 from vaekit.sources import read
+from vaekit.sources.pictures import Pile
 
 refused = partial(mistake, read)
 
@@ -268,3 +269,13 @@ def test_many_small_pictures_are_read_quickly(tmp_path):
     start = time.process_time()
     assert len(read(tmp_path)) == 3000
     assert time.process_time() - start < 6
+
+
+def test_pictures_grow_beyond_their_room_past_one_of_another_size():
+    pile = Pile(1)
+    grey, colour = noise(2, 2), noise(2, 2, 3, seed=1)
+    for picture in (grey, noise(3, 3), colour):
+        pile.add(picture)
+    assert pile.sizes == [(2, 2), (3, 3), (2, 2)]
+    assert (pile.array[2] == colour).all()
+    assert (pile.array[0] == grey[..., None]).all()

@@ -262,6 +262,35 @@ function transpose([x], { perm }) {
   return taken(x, order.map((i) => x.shape[i]), order.map((i) => strides[i]));
 }
 
+function tile([x, repeats]) {
+  // Each axis is split into "which copy" and "where in it"; the first is a step of 0.
+  const strides = stridesOf(x.shape);
+  const split = x.shape.flatMap((n, i) => [repeats.data[i], n]);
+  const { data } = taken(x, split, strides.flatMap((s) => [0, s]));
+  return { data, shape: x.shape.map((n, i) => n * repeats.data[i]) };
+}
+
+function pad([x, pads, value, axes], { mode = "constant" }) {
+  if (mode !== "constant") throw new Error(`padding of the mode "${mode}" cannot be computed`);
+  const rank = x.shape.length;
+  const along = axes ? list(axes).map((a) => axisOf(a, rank)) : x.shape.map((_, i) => i);
+  const [before, after] = [new Array(rank).fill(0), new Array(rank).fill(0)];
+  along.forEach((axis, i) => {
+    before[axis] = pads.data[i];
+    after[axis] = pads.data[along.length + i];
+  });
+  // What is cut off (a negative padding) goes first.
+  const strides = stridesOf(x.shape);
+  const left = x.shape.map((n, i) => n + Math.min(0, before[i]) + Math.min(0, after[i]));
+  const inner = taken(x, left, strides, before.reduce((at, b, i) => at - Math.min(0, b) * strides[i], 0));
+  const shape = left.map((n, i) => n + Math.max(0, before[i]) + Math.max(0, after[i]));
+  const out = like(x, sizeOf(shape)).fill(value?.data[0] ?? 0);
+  const wide = stridesOf(shape);
+  const places = placesOf(left, wide, before.reduce((at, b, i) => at + Math.max(0, b) * wide[i], 0));
+  for (let i = 0; i < places.length; i++) out[places[i]] = inner.data[i];
+  return { data: out, shape };
+}
+
 function expand([x, wanted]) {
   const shape = meet(x.shape, list(wanted));
   return taken(x, shape, stretched(x.shape, shape));
@@ -424,6 +453,7 @@ export const ops = {
   Not: ([x]) => ({ data: x.data.map((v) => (v ? 0 : 1)), shape: x.shape }),
   OneHot: oneHot,
   Or: test((a, b) => a || b),
+  Pad: pad,
   Pow: ([a, b]) => pair(a, b, (x, y) => x ** y, a.data.constructor),
   Range: range,
   Reciprocal: each((x) => 1 / x),
@@ -454,6 +484,7 @@ export const ops = {
   Sub: sum((a, b) => a - b),
   Sum: fold((a, b) => a + b),
   Tanh: each(Math.tanh),
+  Tile: tile,
   Transpose: transpose,
   Unsqueeze: unsqueeze,
   Where: where,

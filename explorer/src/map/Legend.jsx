@@ -24,7 +24,7 @@ export function Legend({ session, colours: { about, colours } }) {
       )}
       {layout.trust && (
         <div class="scale trust-scale">
-          <i /><span>unlike any {model.row} seen</span><i /><span>as normal as those seen</span>
+          <span><i />unlike any {model.row} seen</span><span><i />as normal as those seen</span>
         </div>
       )}
       <p class="quiet">

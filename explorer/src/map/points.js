@@ -20,8 +20,25 @@ export function fastPoints(canvas) {
   let half = 1;
   let size = [];
   let latest = null;
+  let busy = false;
+  let next = null;
   return {
-    async set(points, { which, colours }, whole, view) {
+    // The plot takes one set of points at a time; of those that wait, the newest counts.
+    async set(...given) {
+      next = given;
+      if (busy) return;
+      busy = true;
+      try {
+        while (next) {
+          const now = next;
+          next = null;
+          await this.put(...now);
+        }
+      } finally {
+        busy = false;
+      }
+    },
+    async put(points, { which, colours }, whole, view) {
       plot ??= createScatterplot({
         canvas, width: view.width, height: view.height, cameraIsFixed: true, backgroundColor: [0, 0, 0, 0],
         pointScaleMode: "constant", lassoOnLongPress: false, showReticle: false, aspectRatio: 1,

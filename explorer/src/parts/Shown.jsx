@@ -13,11 +13,12 @@ export function Shown({ session, view }) {
   const trust = usePart(session, (s) => s.trust);
   const drawn = usePart(session, (s) => s.drawn);
   const playing = usePart(session, (s) => s.playing);
+  const theme = usePart(session, (s) => s.theme);
   if (!shown) return <section class="card shown" aria-label="Shown" aria-busy="true"><p class="quiet">One moment …</p></section>;
   const { model } = session;
   const here = !live && !playing && pinned;
   const beside = here ? pinned.given : null;
-  const title = playing ? "On the way from A to B" : live ? "Under the pointer" : pinned?.given?.name ?? (pinned?.row != null ? session.nameOf(pinned.row) : "The pinned place");
+  const title = playing ? "On the way from A to B" : live ? "Under the cross" : pinned?.given?.name ?? (pinned?.row != null ? session.nameOf(pinned.row) : "The pinned place");
   return (
     <section class="card shown" aria-label="Shown">
       <header>
@@ -31,7 +32,7 @@ export function Shown({ session, view }) {
           </span>
         )}
       </header>
-      <view.Whole x={shown.x} bins={shown.bins} y={shown.y} beside={beside} besideName={beside?.name} />
+      <view.Whole key={theme} x={shown.x} bins={shown.bins} y={shown.y} beside={beside} besideName={beside?.name} />
       {session.judges && <Trust trust={trust} noun={model.noun} />}
       {here && pinned.row !== null && !pinned.given && <p class="quiet">This {model.row} itself is not part of the page. What is shown is its reconstruction.</p>}
       {here && model.conditions.length > 0 && (

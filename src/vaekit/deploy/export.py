@@ -59,12 +59,10 @@ def export(
     needed()
     folder, fitted = Path(folder), estimator.fitted_
     check_folder(folder)
-    notes: list[str] = []
+    notes = [fitted.kind.form()["note"]] if "note" in fitted.kind.form() else []
     if odd and len(odd.fitteds) > 1:
+        notes.append(f"the score is log p(x) of one model: {len(odd.fitteds)} that score together are not exported")
         odd = None
-        notes.append(
-            f"the score is that of one model: {len(odd.fitteds) if odd else 'several'} models that score together are not exported"
-        )
     score = odd.score if odd and (odd.score.learned or not odd.score.learns) else LogLikelihood(k=k)
     if isinstance(score, LogLikelihood):
         score = LogLikelihood(k=k or score.k or fitted.kind.score_samples)

@@ -49,7 +49,7 @@ class Graph(nn.Module):
 
     name: ClassVar[str]
     takes: ClassVar[tuple[str, ...]]
-    random: ClassVar[tuple[str, ...]] = ()
+    random: tuple[str, ...] = ()
     samples: int = 1
 
     @classmethod

@@ -144,7 +144,7 @@ def cdist(a: Any, b: Any, p: float = 2.0, compute_mode: Any = None) -> Any:
     return op.ReduceL2(apart, op.Constant(value_ints=[2]), keepdims=0)
 
 
-TRANSLATIONS = {
+TRANSLATIONS: dict[Any, Any] = {
     torch.ops.aten._cdist_forward.default: cdist,
     torch.ops.aten.special_ndtr.default: ndtr,
     torch.ops.aten.softplus.default: softplus,

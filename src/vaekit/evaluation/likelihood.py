@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,12 +31,21 @@ Track = Callable[[list[Data]], Iterable[Data]]
 
 def shared_noise(seed: int = 0) -> Noise:
     """Standard Normal noise that is the same for every row, so that a row's score does not depend on its company."""
-    rng = np.random.default_rng([seed, VALIDATION])  # not torch's, whose numbers an export would draw anew
+    drawn: tuple[tuple[int, ...], ...] = ()
 
     def noise(k: int, rows: int, *shape: int) -> Tensor:
-        return torch.from_numpy(rng.standard_normal((k, 1, *shape))).expand(k, rows, *shape)
+        nonlocal drawn
+        drawn = (*drawn, (k, 1, *shape))
+        return numbers(seed, drawn).expand(k, rows, *shape)
 
     return noise
+
+
+@lru_cache(maxsize=32)
+def numbers(seed: int, shapes: tuple[tuple[int, ...], ...]) -> Tensor:
+    """The last of several draws. They are kept, so that an export takes them for constants: it would draw anew."""
+    gen = generator(seed, VALIDATION)
+    return [torch.randn(*shape, generator=gen, dtype=torch.float64) for shape in shapes][-1]
 
 
 @inference()

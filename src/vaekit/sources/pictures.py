@@ -89,10 +89,10 @@ class Pile:
         self.depths.append(channels)
         if self.sizes[n] != self.sizes[0] or self.dtypes[n] != self.dtypes[0]:
             return
-        if n == len(self.whole) or channels > depth(self.whole[0]):  # more pages than files, or the first colour
-            before, shape = self.whole, picture.shape if channels > depth(self.whole[0]) else self.whole.shape[1:]
+        if n >= len(self.whole) or channels > depth(self.whole[0]):  # more pages than files, or the first colour
+            before, shape = self.whole[:n], picture.shape if channels > depth(self.whole[0]) else self.whole.shape[1:]
             self.whole = np.empty((max(self.room, n + n // 2 + 1), *shape), picture.dtype)
-            copy(self.whole[:n], before[:n])
+            copy(self.whole[: len(before)], before)
         copy(self.whole[n], picture)
 
 

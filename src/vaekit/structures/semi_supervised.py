@@ -287,7 +287,9 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
         every = torch.arange(classes, device=log_q.device).unsqueeze(1).expand(-1, rows).flatten()
         mask = None if draw.mask is None else as_rows(draw.mask, classes)
         each = self._given(as_rows(draw.x, classes), every, k, mask, noise)
-        log_px, log_weight = (t.unflatten(1, (classes, rows)) for t in (each.log_px, each.log_weight))  # (k, classes, B)
+        log_px, log_weight = (
+            t.unflatten(1, (classes, rows)) for t in (each.log_px, each.log_weight)
+        )  # (k, classes, B)
         q = log_q.exp().T
         return Marginal.of(
             draw,
