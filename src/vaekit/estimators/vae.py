@@ -455,11 +455,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self._fitted().pack(self._rows(X), self._given(y))
 
     def rows_of(self, data: Any, index: np.ndarray) -> tuple[Data, dict[str, Any]]:
-        """Rows of a source by their numbers (N,), as `division` has them: packed, and what else is known of each, by name."""
-        some, named = data[index], self.conditions_.named
-        given = {name: values for name, values in some.conditions.items() if name in named}
-        others = {name: values for name, values in some.conditions.items() if name not in named}
-        return self.packed(some.x, given), {**others, **self.kind_.known(some.x)}
+        """Rows of a source by their numbers (N,), as `division` has them: packed, and what is known of each, by name."""
+        some = data[index]
+        given = {name: values for name, values in some.conditions.items() if name in self.conditions_.named}
+        return self.packed(some.x, given), {**some.conditions, **self.kind_.known(some.x)}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -25,7 +25,10 @@ from vaekit.files import write_text
 from vaekit.show.track import track
 
 PLAIN = 4 << 20  # bytes of weights: beyond, the page's own engine is slower than onnxruntime
-LARGE, LARGEST = 8 << 20, 32 << 20  # bytes of the page: of what is slow to open and to send, and of what some browsers refuse
+LARGE, LARGEST = (
+    8 << 20,
+    32 << 20,
+)  # bytes of the page: of what is slow to open and to send, and of what some browsers refuse
 
 
 def check(estimator: Any, run: Path) -> None:
@@ -61,7 +64,9 @@ def write_html(run: Path, estimator: Any, path: Path, data: Any = None) -> Scene
         shown.tensors |= {f"onnx.{name}": np.frombuffer(p.SerializeToString(), np.uint8) for name, p in protos.items()}
     text = html(shown.json, shown.tensors, shown.model["name"], onnx=shown.model["engine"] == "onnx")
     if len(text) > LARGEST:
-        raise UserError(f"the page would be {len(text) / 1e6:.0f} MB, more than {LARGEST >> 20}: use `vaekit explore {run}`, which serves it")
+        raise UserError(
+            f"the page would be {len(text) / 1e6:.0f} MB, more than {LARGEST >> 20}: use `vaekit explore {run}`, which serves it"
+        )
     if len(text) > LARGE:
         notes.append(f"the page has {len(text) / 1e6:.0f} MB: `vaekit explore {run}` serves one that opens sooner")
     write_text(path, text)
@@ -84,5 +89,7 @@ def html(model: str, tensors: Mapping[str, np.ndarray], title: str, *, onnx: boo
     # Within a script nothing but "<" can end it, or begin a comment.
     data = [f'<script type="application/json" id="model">{model.replace("<", chr(92) + "u003c")}</script>']
     for name, content in parts.items():
-        data.append(f'<script type="application/octet-stream" id="{name}">{base64.b64encode(content).decode()}</script>')
+        data.append(
+            f'<script type="application/octet-stream" id="{name}">{base64.b64encode(content).decode()}</script>'
+        )
     return page(title, "\n".join(data), ort=onnx)

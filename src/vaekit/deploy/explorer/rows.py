@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.conditions import Condition, Conditions, Label
+from vaekit.conditions import Condition, Conditions, Label, Number
 from vaekit.deploy.graphs import as_inputs
 from vaekit.errors import UserError
 from vaekit.fitted import Fitted
@@ -36,7 +36,7 @@ class Rows:
     Attributes:
         packed: as tensors. numbers: of them in the source (N,). of: how many rows the source has.
         held_out: how many of them were held out.
-        known: what is known of each, beside the model's conditions, by name: (N,) or (N, n).
+        known: what is known of each, by name: (N,) or (N, n).
     """
 
     packed: Data
@@ -90,9 +90,11 @@ def colours_of(fitted: Fitted, rows: Rows) -> tuple[list[dict[str, Any]], Tensor
 def known_values(fitted: Fitted, rows: Rows) -> Any:
     """Yield name, condition, and codes (N,) of a label or values (N,) of a number."""
     for name, condition in fitted.conditions.named.items():
-        if name in rows.packed.y and condition.kind != "picture":
+        if name in rows.packed.y:
             yield from parts(name, condition, rows.packed.y[name].numpy())
     for name, given in rows.known.items():
+        if name in fitted.conditions.named:
+            continue
         try:
             condition = Conditions.infer({name: given}).named[name]
             values = condition.pack(name, given)
@@ -106,7 +108,7 @@ def parts(name: str, condition: Condition, packed: np.ndarray) -> Any:
     """The numbers of a vector one by one, in the user's own units; a label as it is."""
     if isinstance(condition, Label):
         yield name, condition, packed
-    else:
+    elif isinstance(condition, Number):
         for i, (mean, scale) in enumerate(zip(condition.mean, condition.scale, strict=True)):
             yield f"{name}[{i}]" if condition.size > 1 else name, condition, packed[:, i] * scale + mean
 

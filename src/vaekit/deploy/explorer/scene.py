@@ -91,7 +91,14 @@ def scene(run: Path, estimator: Any, data: Any = None) -> Scene:
     model = manifest(fitted, run.resolve().name, odd, notes)
     names = [f"{kind.row} {i}" for i in chosen.numbers.tolist()]
     layed = [{"name": a.name, "axes": a.axes, "linear": a.basis is not None} for a in found]
-    model["map"] = {"rows": len(chosen), "of": chosen.of, "layouts": layed, "colours": colours, "texts": texts, "names": names}
+    model["map"] = {
+        "rows": len(chosen),
+        "of": chosen.of,
+        "layouts": layed,
+        "colours": colours,
+        "texts": texts,
+        "names": names,
+    }
     model |= {"row": kind.row, "noun": f"{kind.row}s", "graphs": about, "engine": "server"}
     return Scene(model, tensors, made, trying)
 

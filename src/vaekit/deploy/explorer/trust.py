@@ -40,7 +40,10 @@ def judge_of(run: Path, estimator: Any, data: Any) -> tuple[Calibration | None, 
     if kind.why_not("scores"):
         return None, f"{kind.row}s themselves have no score here"
     if not kind.exchangeable:
-        return None, f"{kind.row}s themselves have no score: neighbouring ones are alike, so there are no p-values, and the trust of places is rough"
+        return (
+            None,
+            f"{kind.row}s themselves have no score: neighbouring ones are alike, so there are no p-values, and the trust of places is rough",
+        )
     if len(members(run)) > 1:
         return None, f"{kind.row}s themselves have no score: that of several models together is not on this page"
     name = auto(fitted)
@@ -86,7 +89,9 @@ def normal_places(codes: np.ndarray, weights: np.ndarray, graphs: dict[str, Grap
     """The scores of the codes of normal rows (N, latent_dim), in ascending order. y: their own conditions."""
     parts = [slice(i, min(len(codes), i + ROWS)) for i in range(0, min(len(codes), DECODED), ROWS)]
     one_by_one = track(parts, what="decode normal codes")
-    return np.sort(np.concatenate([place_scores(codes[p], weights, graphs, {n: t[p] for n, t in y.items()}) for p in one_by_one]))
+    return np.sort(
+        np.concatenate([place_scores(codes[p], weights, graphs, {n: t[p] for n, t in y.items()}) for p in one_by_one])
+    )
 
 
 def shading(
