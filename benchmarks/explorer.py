@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from harness import Rows, arguments, run
-
 import vaekit
+from harness import Rows, arguments, run
 from vaekit.deploy.explorer.html import write_html
-from vaekit.sources import read
 
 PAGES = {  # name -> source, and how to train on it
     "digits": ("digits", ["--condition", "label"]),
@@ -90,12 +88,12 @@ def page(options: argparse.Namespace) -> Rows:
             }
             yield about | measured(browser, file.as_uri(), options)
         path = runs["digits, MLP"]
-        with served([sys.executable, "-m", "vaekit", "explore", str(path), "--no-browser", "--port"]) as address:
+        with Served([sys.executable, "-m", "vaekit", "explore", str(path), "--no-browser", "--port"]) as address:
             yield {"page": "digits, MLP, served", "engine": "server", "MB": ""} | measured(browser, address, options)
         if options.gradio_python:
             script = Path(folder) / "page.py"
             script.write_text(GRADIO)
-            with served([options.gradio_python, str(script), str(path)]) as address:
+            with Served([options.gradio_python, str(script), str(path)]) as address:
                 yield {"page": "digits, MLP, Gradio", "engine": "server", "MB": ""} | measured(
                     browser, address, options, gradio=True
                 )
@@ -127,7 +125,7 @@ def trained(folder: Path, epochs: int, pages: list[str]) -> dict[str, Path]:
     return found
 
 
-class served:
+class Served:
     """A server in a process of its own; within, its address."""
 
     def __init__(self, line: list[str]):
