@@ -58,7 +58,7 @@ class Explorer(ThreadingHTTPServer):
 
     def __init__(self, scene: Scene, port: int = 0):
         self.scene, self.running = scene, threading.Lock()
-        tensors = save({name: np.ascontiguousarray(values) for name, values in scene.tensors.items()})
+        tensors = save({name: np.array(values, order="C") for name, values in scene.tensors.items()})
         self.files: dict[str, tuple[str, bytes]] = {
             "/": ("text/html; charset=utf-8", page(scene.model["name"]).encode()),
             "/model.json": ("application/json", scene.json.encode()),
@@ -81,7 +81,7 @@ class Explorer(ThreadingHTTPServer):
         given = checked(content, self.scene.model["graphs"][name])
         with self.running:  # one at a time: more would only share the same cores
             found = outputs(self.scene.graphs[name], given)
-        return save({name: np.ascontiguousarray(t.numpy()) for name, t in found.items()})
+        return save({name: np.array(t.numpy(), order="C") for name, t in found.items()})
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A page that is closed while it is answered is no error."""
