@@ -34,8 +34,23 @@ export function stretched(from, shape) {
   });
 }
 
-// The place in another array of each value of an array of this shape, by the other's strides.
+// Graphs ask for the same places at each call: those of small arrays are kept.
+const kept = new Map();
+const [MANY, SMALL] = [2000, 20000];
+
+// The place in another array of each value of an array of this shape, by the other's strides. Nobody changes what it gives.
 export function placesOf(shape, strides, start = 0) {
+  if (sizeOf(shape) > SMALL) return counted(shape, strides, start);
+  const key = `${shape};${strides};${start}`;
+  let found = kept.get(key);
+  if (!found) {
+    if (kept.size >= MANY) kept.clear();
+    kept.set(key, (found = counted(shape, strides, start)));
+  }
+  return found;
+}
+
+function counted(shape, strides, start) {
   const places = new Int32Array(sizeOf(shape));
   const at = new Array(shape.length).fill(0);
   for (let i = 0, place = start; i < places.length; i++) {

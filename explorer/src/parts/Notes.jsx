@@ -1,3 +1,6 @@
+// Notes of the program begin small and have no full stop.
+const sentence = (text) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.!?:>]$/.test(text) ? "" : "."}`;
+
 export function Notes({ model, judges }) {
   const always = [
     "The map shows what the model learnt from its training data, not the world.",
@@ -7,7 +10,7 @@ export function Notes({ model, judges }) {
   return (
     <section class="card notes" aria-label="What to know">
       <h2>What to know</h2>
-      <ul>{[...(model.notes ?? []), ...always].map((note, i) => <li key={i}>{note}</li>)}</ul>
+      <ul>{[...(model.notes ?? []), ...always].map((note, i) => <li key={i}>{sentence(note)}</li>)}</ul>
     </section>
   );
 }

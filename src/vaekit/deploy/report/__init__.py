@@ -77,12 +77,18 @@ def write_report(
         about={**shown.about(), **effort(estimator.fitted_)},
         curves=curves(estimator.history_, keep=estimator.training().keep),
         units=units(shown),
-        commands=shown.commands(),
+        commands=[*explored(shown), *shown.commands()],
         settings=settings(estimator.fitted_),
         **{"results": results, **shown.contents()},
     )
     write_text(folder / runs.REPORT, page)
     return folder / runs.REPORT
+
+
+def explored(report: Report) -> list[tuple[str, str]]:
+    """The command that opens the explorer, which has the map as this page has it and decodes it, too."""
+    latent = report.estimator.model_.latent_dim
+    return [("Move through the latent codes in a browser", f"vaekit explore {report.run}")] if latent else []
 
 
 def report_of(estimator: Any) -> type[Report]:
