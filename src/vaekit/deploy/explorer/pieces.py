@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,7 @@ class Pieces:
 
     def cut(self, proto: Any, half: bool) -> list[str]:
         content, found, at = proto.SerializeToString(), [], 0
-        weights = [w.raw_data for w in proto.graph.initializer if w.data_type == w.FLOAT and len(w.raw_data) >= LEAST]
-        for raw in sorted(weights, key=content.find):
-            start = content.find(raw, at)
+        for start, raw in places(content, {w.raw_data for w in weights(proto.graph)}):
             values = np.frombuffer(raw, "<f4")
             found += [self.keep(content[at:start]), self.keep(raw, values.astype("<f2") if half else values)]
             at = start + len(raw)
@@ -39,3 +38,24 @@ class Pieces:
             self.names[content] = f"onnx.{len(self.names)}"
             self.tensors[self.names[content]] = np.frombuffer(content, np.uint8) if values is None else values
         return self.names[content]
+
+
+def weights(graph: Any) -> Iterator[Any]:
+    """Large tensors of 32 bits in a graph, and in the loops within it."""
+    for each in [*graph.initializer, *(a.t for node in graph.node for a in node.attribute if a.HasField("t"))]:
+        if each.data_type == each.FLOAT and len(each.raw_data) >= LEAST:
+            yield each
+    for node in graph.node:
+        for a in node.attribute:
+            if a.HasField("g"):
+                yield from weights(a.g)
+
+
+def places(content: bytes, parts: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Where parts are in a content, in order and without overlaps."""
+    found = sorted((match.start(), part) for part in parts for match in re.finditer(re.escape(part), content))
+    end = 0
+    for start, part in found:
+        if start >= end:
+            yield start, part
+            end = start + len(part)
