@@ -29,6 +29,11 @@ import vaekit
 from vaekit.deploy.explorer.html import write_html
 from vaekit.sources import read
 
+PAGES = {  # name -> source, and how to train on it
+    "digits": ("digits", ["--condition", "label"]),
+    "digits, MLP": ("digits", ["--condition", "label", "--network", "mlp"]),
+    "table": ("table.csv", []),
+}
 GRADIO = """
 import sys, numpy as np, gradio as gr, vaekit
 vae = vaekit.load(sys.argv[1])
@@ -50,6 +55,7 @@ WATCH = """(source) => {
   const look = () => { const next = now(); if (next !== last) { window.updates += 1; last = next; } requestAnimationFrame(look); };
   requestAnimationFrame(look);
 }"""
+PICTURES = "[...document.images].map((i) => i.src).filter((s) => s.includes('file=')).join()"
 DECODES = """async (n) => {
   const z = explorer.codes.slice(0, 64), y = explorer.state.y;
   for (let i = 0; i < 30; i++) await explorer.graphs.decode([z[i % z.length]], y);
@@ -70,14 +76,18 @@ def page(options: argparse.Namespace) -> Rows:
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        runs = trained(Path(folder), options.epochs)
+        runs = trained(Path(folder), options.epochs, options.pages)
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
         )
-        for name, path in runs.items():
+        for name, path in ((name, runs[name]) for name in options.pages):
             file = Path(folder) / f"{name}.html"
             shown = write_html(path, vaekit.load(path), file)
-            about = {"page": f"{name}, one file", "engine": shown.model["engine"], "MB": f"{file.stat().st_size / 1e6:.2f}"}
+            about = {
+                "page": f"{name}, one file",
+                "engine": shown.model["engine"],
+                "MB": f"{file.stat().st_size / 1e6:.2f}",
+            }
             yield about | measured(browser, file.as_uri(), options)
         path = runs["digits, MLP"]
         with served([sys.executable, "-m", "vaekit", "explore", str(path), "--no-browser", "--port"]) as address:
@@ -86,21 +96,33 @@ def page(options: argparse.Namespace) -> Rows:
             script = Path(folder) / "page.py"
             script.write_text(GRADIO)
             with served([options.gradio_python, str(script), str(path)]) as address:
-                yield {"page": "digits, MLP, Gradio", "engine": "server", "MB": ""} | measured(browser, address, options, gradio=True)
+                yield {"page": "digits, MLP, Gradio", "engine": "server", "MB": ""} | measured(
+                    browser, address, options, gradio=True
+                )
         browser.close()
 
 
-def trained(folder: Path, epochs: int) -> dict[str, Path]:
+def trained(folder: Path, epochs: int, pages: list[str]) -> dict[str, Path]:
     """Runs of the default networks."""
     (folder / "table.csv").write_text(TABLE)
     found = {}
-    for name, source, how in (
-        ("digits", "digits", ["--condition", "label"]),
-        ("digits, MLP", "digits", ["--condition", "label", "--network", "mlp"]),
-        ("table", str(folder / "table.csv"), []),
-    ):
+    for name, (source, how) in PAGES.items():
+        if name not in ("digits, MLP", *pages):
+            continue
         found[name] = folder / name.replace(", ", "-")
-        line = [sys.executable, "-m", "vaekit", "fit", source, *how, "--epochs", str(epochs), "--out", str(found[name])]
+        where = folder / source if source.endswith(".csv") else source
+        line = [
+            sys.executable,
+            "-m",
+            "vaekit",
+            "fit",
+            str(where),
+            *how,
+            "--epochs",
+            str(epochs),
+            "--out",
+            str(found[name]),
+        ]
         subprocess.run(line, check=True, capture_output=True)
     return found
 
@@ -116,7 +138,9 @@ class served:
 
     def __enter__(self) -> str:
         environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
-        self.process = subprocess.Popen(self.line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        self.process = subprocess.Popen(
+            self.line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
         address = f"http://127.0.0.1:{self.port}/"
         for _ in range(600):
             try:
@@ -145,12 +169,12 @@ def measured(browser: Any, address: str, options: argparse.Namespace, *, gradio:
         else:
             page.wait_for_function("() => window.explorer && explorer.state.shown")
         ready.append(1e3 * (time.perf_counter() - began))
-        page.evaluate(WATCH, "document.querySelector('img[src*=\"/file=\"], .image-frame img')?.src" if gradio else "explorer.state.shown")
+        asked.append(list(requests))
+        page.evaluate(WATCH, PICTURES if gradio else "explorer.state.shown")
         box = page.locator("input[type=range]" if gradio else "canvas").first.bounding_box()
         updates.append(moved(page, box, options.seconds, pressed=gradio))
         if not gradio:
             decodes.append(page.evaluate(DECODES, options.decodes))
-        asked.append(requests)
         page.close()
     far = sum(not url.startswith(("data:", "blob:", "file:", "http://127.0.0.1")) for url in asked[0])
     return {
@@ -192,4 +216,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--decodes", type=int, default=300)
     parser.add_argument("--gradio-python")
-    run(parser, {"page": page}, epochs=1, rounds=1, seconds=0.3, decodes=3)
+    parser.add_argument("--pages", nargs="+", choices=list(PAGES), default=list(PAGES))
+    run(parser, {"page": page}, epochs=1, rounds=1, seconds=0.3, decodes=3, pages=["digits, MLP"])

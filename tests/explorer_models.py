@@ -82,7 +82,12 @@ def as_onnx(model: dict[str, Any], tensors: dict[str, np.ndarray]) -> tuple[dict
         nodes = [helper.make_node(n["op"], n["in"], n["out"], **n["attrs"]) for n in plan["nodes"]]
         graph = helper.make_graph(nodes, name, *ends, kept)
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-        found[f"onnx.{name}"] = np.frombuffer(made.SerializeToString(), np.uint8)
+        file = np.frombuffer(made.SerializeToString(), np.uint8)
+        if name == "decoder":  # in two pieces, as graphs that share weights are
+            model["pieces"] = {name: ["piece.0", "piece.1"]}
+            found |= {"piece.0": file[:101], "piece.1": file[101:]}
+        else:
+            found[f"onnx.{name}"] = file
     return model, found
 
 

@@ -18,6 +18,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 LINES = {
     "anomaly.py adbench": "adbench",
     "anomaly.py dense": "",
+    "explorer.py page": "",
     "far_away.py auroc": "mnist",
     "generation.py disentanglement --data sprites": "lpc_sprites",
     "imputation.py tables": "tabular",

@@ -781,4 +781,6 @@ def test_the_built_page_is_what_its_sources_make(tmp_path):
     assert done.returncode == 0, done.stderr
     for built in sorted(tmp_path.iterdir()):
         assert (PAGE / built.name).read_bytes() == built.read_bytes(), f"{built.name}: run `npm run build` in explorer"
-    assert {p.name for p in tmp_path.iterdir()} == {p.name for p in PAGE.iterdir() if p.is_file() and not p.name.endswith(".py")}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        p.name for p in PAGE.iterdir() if p.is_file() and not p.name.endswith(".py")
+    }

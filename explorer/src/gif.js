@@ -8,7 +8,7 @@ const [FRAMES, SIDE, DELAY] = [24, 256, 60];
 
 export async function saveGif(session, view) {
   const z = Array.from({ length: FRAMES }, (_, i) => session.along(i / (FRAMES - 1)));
-  const { x, bins } = await session.graphs.decode(z, session.state.y);
+  const { x, bins } = await session.rowsAt(z, session.state.y);
   const small = document.createElement("canvas");
   const large = document.createElement("canvas");
   const context = large.getContext("2d", { willReadFrequently: true });

@@ -102,6 +102,12 @@ export class Session {
     return { z, y, x: drawn ?? x[0], typical: x[0], bins: bins?.[0] ?? null };
   }
 
+  // Rows of several places, as they are shown: drawn, or typical.
+  async rowsAt(z, y) {
+    const { x, bins } = await this.graphs.decode(z, y);
+    return { x: this.state.drawn ? await this.graphs.draw(z, y, this.state.noise) : x, bins };
+  }
+
   leave() {
     const { pinned } = this.state;
     if (pinned) this.look(pinned.z, null);

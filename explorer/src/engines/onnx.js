@@ -20,10 +20,23 @@ export function onnxEngine(model, tensors) {
     ort.env.logLevel = "error";
   }
 
+  // The file of a graph, whole or in pieces: graphs share the pieces that are weights.
+  function fileOf(graph) {
+    const names = model.pieces?.[graph];
+    if (!names) return tensors[`onnx.${graph}`].data;
+    const parts = names.map((name) => {
+      const { buffer, byteOffset, byteLength } = tensors[name].data;
+      return new Uint8Array(buffer, byteOffset, byteLength);
+    });
+    const file = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
+    parts.reduce((at, part) => (file.set(part, at), at + part.length), 0);
+    return file;
+  }
+
   async function session(graph) {
     ready ??= prepare();
     await ready;
-    sessions[graph] ??= ort.InferenceSession.create(tensors[`onnx.${graph}`].data, { executionProviders: ["wasm"] });
+    sessions[graph] ??= ort.InferenceSession.create(fileOf(graph), { executionProviders: ["wasm"] });
     return sessions[graph];
   }
 

@@ -8,7 +8,7 @@ import { Cell } from "./Cell.jsx";
 const SECONDS = 3; // from A to B
 
 export function Between({ session, view }) {
-  const [a, b, way, playing, y, pinned, theme] = ["a", "b", "way", "playing", "y", "pinned", "theme"].map((name) => usePart(session, (s) => s[name]));
+  const [a, b, way, playing, y, pinned, theme, drawn, noise] = ["a", "b", "way", "playing", "y", "pinned", "theme", "drawn", "noise"].map((name) => usePart(session, (s) => s[name]));
   const [strip, setStrip] = useState(null);
   const many = view.ratio > 1.2 ? 5 : 9; // wide cells need more room
   const [saving, setSaving] = useState(false);
@@ -21,11 +21,11 @@ export function Between({ session, view }) {
     let wanted = true;
     session.attempt(async () => {
       const z = Array.from({ length: many }, (_, i) => session.along(i / (many - 1)));
-      const { x, bins } = await session.graphs.decode(z, y);
+      const { x, bins } = await session.rowsAt(z, y);
       if (wanted) setStrip(z.map((code, i) => ({ z: code, x: x[i], bins: bins?.[i] ?? null })));
     });
     return () => (wanted = false);
-  }, [a, b, way, y, theme]);
+  }, [a, b, way, y, theme, drawn, noise]);
 
   useEffect(() => {
     if (!playing) return undefined;

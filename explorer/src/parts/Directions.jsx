@@ -10,7 +10,7 @@ const [COUNT, REACH, STEP, NEIGHBOURS] = [5, 2, 0.05, 64];
 
 export function Directions({ session, view }) {
   const pinned = usePart(session, (s) => s.pinned);
-  const theme = usePart(session, (s) => s.theme);
+  const [theme, drawn, noise] = ["theme", "drawn", "noise"].map((name) => usePart(session, (s) => s[name]));
   const [found, setFound] = useState(null);
   useEffect(() => {
     if (!pinned) return undefined;
@@ -23,7 +23,7 @@ export function Directions({ session, view }) {
       wanted = false;
       clearTimeout(timer);
     };
-  }, [pinned, theme]);
+  }, [pinned, theme, drawn, noise]);
   if (!found) return null;
   const most = Math.max(...found.lines.map((l) => l.effect)) || 1;
   return (
@@ -59,7 +59,7 @@ async function directionsFrom(session, view, { z, y }) {
   const spread = lines.map(({ direction }) => 0.75 * spreadAlong(session.codes, direction));
   const steps = Array.from({ length: 2 * REACH + 1 }, (_, i) => i - REACH);
   const places = lines.flatMap(({ direction }, k) => steps.map((step) => z.map((value, i) => value + step * spread[k] * direction[i])));
-  const { x, bins } = await graphs.decode(places, y);
+  const { x, bins } = await session.rowsAt(places, y);
   const cell = (at, step) => ({ z: places[at], x: x[at], bins: bins?.[at] ?? null, step });
   return { measured, lines: lines.map((line, k) => ({ ...line, cells: steps.map((step, i) => cell(k * steps.length + i, step)) })) };
 }

@@ -16,7 +16,7 @@ export function History({ session, view }) {
     if (!missing.length) return;
     session.attempt(async () => {
       for (const pin of missing) {
-        const { x, bins } = await session.graphs.decode([pin.z], pin.y);
+        const { x, bins } = await session.rowsAt([pin.z], pin.y);
         rows.current.set(pin, { x: x[0], bins: bins?.[0] ?? null });
       }
       again((n) => n + 1);

@@ -12,7 +12,7 @@ export function text(form, session) {
       <div class="texts">
         {beside && <figure><blockquote>{words(beside.x)}</blockquote><figcaption>Itself</figcaption></figure>}
         <figure>
-          <blockquote class="shown">{words(x) || <em class="quiet">an empty text</em>}</blockquote>
+          <blockquote class="shown">{words(x).trim() ? words(x) : <em class="quiet">an empty text</em>}</blockquote>
           {beside && <figcaption>As the model writes it</figcaption>}
         </figure>
       </div>
@@ -23,6 +23,11 @@ export function text(form, session) {
     const context = sharp(canvas, 120, 72);
     context.fillStyle = look().ink;
     context.font = `10px ${look().font}`;
+    if (!words(x).trim()) {
+      context.fillStyle = look().soft;
+      context.fillText("(empty)", 4, 13);
+      return;
+    }
     let [line, y] = ["", 13];
     for (const word of `${words(x)} `.split(/(?<=\s)/)) {
       if (context.measureText(line + word).width > 112 && line) {
