@@ -19,6 +19,7 @@ import vaekit as vk
 from conftest import SCRIPT, TINY, dataset, fails, kill, mistake, people, start, vaekit
 from vaekit.deploy.explorer import layouts, rows
 from vaekit.deploy.explorer.html import write_html
+from vaekit.deploy.explorer.pieces import Pieces
 from vaekit.deploy.explorer.plan import Plan
 from vaekit.deploy.explorer.scene import Scene, scene
 from vaekit.deploy.explorer.server import LARGEST, Explorer
@@ -340,6 +341,36 @@ def test_one_file(pictures: Any, tmp_path: Path) -> None:
     assert 'id="wasm"' not in text
 
 
+def test_in_a_browser(pictures: Any, tmp_path: Path, page: Any) -> None:
+    """The page's graphs give what the model gives."""
+    model, data = pictures
+    model.save(tmp_path / "run")
+    shown = write_html(tmp_path / "run", vk.load(tmp_path / "run"), tmp_path / "play.html", data)
+    requests: list[str] = []
+    page.on("request", lambda r: requests.append(r.url))
+    page.goto((tmp_path / "play.html").as_uri())
+    page.wait_for_function("window.explorer")
+    z = np.random.default_rng(0).normal(size=(2, 3)).round(3)
+    found = page.evaluate(
+        """async (codes) => {
+            const graphs = explorer.graphs, y = {label: Int32Array.of(1)}, z = codes.map((code) => Float32Array.from(code));
+            const { x } = await graphs.decode(z, y), own = explorer.rows[0];
+            const [code] = await graphs.encode([own], null, y), [score] = await graphs.score([own], null, y);
+            return { x: x.map((row) => [...row]), code: [...code], score, sample: [...(await graphs.sample(1, y, 1, 1))[0]] };
+        }""",
+        z.tolist(),
+    )
+    label, row = torch.ones(1, dtype=torch.int32), torch.from_numpy(shown.tensors["shown.x"][:1])
+    given = {"x": row, "mask": torch.ones(row.shape, dtype=torch.bool), "y.label": label}
+    with torch.no_grad():
+        x = shown.graphs["decoder"]({"z": torch.tensor(z).float(), "y.label": label.expand(2)})["x"]
+        assert np.allclose(found["x"], x.flatten(1), atol=1e-4)
+        assert np.allclose(found["code"], shown.graphs["encoder"](given)["z"][0], atol=1e-4)
+        assert np.allclose(found["score"], shown.graphs["score"](given)["score"][0], rtol=1e-3)
+    assert np.isfinite(found["sample"]).all()
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
+
+
 def test_weights_that_graphs_share_are_kept_once() -> None:
     from onnx import TensorProto, helper, numpy_helper
 
@@ -364,6 +395,29 @@ def test_weights_that_graphs_share_are_kept_once() -> None:
     assert one[1]["attrs"] == {"value": [1.0], "dtype": "f32", "shape": []}
     assert one[2]["attrs"] == {"to": 1}
     assert plan.graphs["two"]["inputs"] == ["x"]
+
+
+def test_files_in_pieces_are_whole() -> None:
+    from onnx import helper, numpy_helper
+
+    shared, own = (np.random.default_rng(i).normal(size=2000).astype(np.float32) for i in range(2))
+    inner = helper.make_graph(
+        [helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(shared))], "loop", [], []
+    )
+
+    def proto(*kept: np.ndarray) -> Any:
+        tensors = [numpy_helper.from_array(values, f"w{i}") for i, values in enumerate(kept)]
+        return helper.make_model(
+            helper.make_graph([helper.make_node("Loop", [], ["y"], body=inner)], "g", [], [], tensors)
+        )
+
+    protos = {"one": proto(shared, own, shared), "two": proto(own)}
+    pieces = Pieces(protos)
+    for name, expected in protos.items():
+        whole = b"".join(pieces.tensors[piece].tobytes() for piece in pieces.of[name])
+        assert whole == expected.SerializeToString()
+    assert sum(values.nbytes for values in pieces.tensors.values()) < 2 * shared.nbytes + 2000
+    assert {v.dtype.name for v in Pieces(protos, half=True).tensors.values()} == {"uint8", "float16"}
 
 
 def test_mistakes(pictures: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from vaekit.deploy.explorer.page import BUILT, WASM, page
+from vaekit.deploy.explorer.pieces import Pieces
 from vaekit.deploy.explorer.plan import Plan, fits
 from vaekit.deploy.explorer.scene import Scene, scene
 from vaekit.deploy.explorer.scene import check as scene_check
@@ -25,10 +26,7 @@ from vaekit.files import write_text
 from vaekit.show.track import track
 
 PLAIN = 4 << 20  # bytes of weights: beyond, the page's own engine is slower than onnxruntime
-LARGE, LARGEST = (
-    8 << 20,
-    32 << 20,
-)  # bytes of the page: of what is slow to open and to send, and of what some browsers refuse
+LARGE, LARGEST = 8 << 20, 32 << 20  # bytes of the page: slow to open and to send, and too many for some browsers
 
 
 def check(estimator: Any, run: Path) -> None:
@@ -55,22 +53,28 @@ def write_html(run: Path, estimator: Any, path: Path, data: Any = None) -> Scene
                 raise UserError(f"{e}: use `vaekit explore {run}`, which serves the page") from e
             notes.append(f"{name} is left out of this page: {e}")
     leave_out(shown, set(shown.graphs) - set(protos))
-    plan = Plan(protos) if fits(protos) else None
-    if plan and sum(values.nbytes for values in plan.weights.values()) <= PLAIN:
-        shown.model |= {"engine": "plain", "plan": plan.graphs}
-        shown.tensors |= plan.weights
-    else:
-        shown.model["engine"] = "onnx"
-        shown.tensors |= {f"onnx.{name}": np.frombuffer(p.SerializeToString(), np.uint8) for name, p in protos.items()}
-    text = html(shown.json, shown.tensors, shown.model["name"], onnx=shown.model["engine"] == "onnx")
+    text = filled(shown, protos, half=False)
+    if len(text) > LARGE:
+        notes.append("the weights have 16 bits on this page, so that it opens sooner: numbers are off by a thousandth")
+        text = filled(shown, protos, half=True)
     if len(text) > LARGEST:
         raise UserError(
-            f"the page would be {len(text) / 1e6:.0f} MB, more than {LARGEST >> 20}: use `vaekit explore {run}`, which serves it"
+            f"the page would have {len(text) / 1e6:.0f} MB, more than {LARGEST >> 20}: use `vaekit explore {run}`, which serves it"
         )
-    if len(text) > LARGE:
-        notes.append(f"the page has {len(text) / 1e6:.0f} MB: `vaekit explore {run}` serves one that opens sooner")
     write_text(path, text)
     return shown
+
+
+def filled(shown: Scene, protos: Mapping[str, Any], *, half: bool) -> str:
+    """The page with its graphs, in the simplest form that they have. half: with weights of 16 bits."""
+    plan = Plan(protos) if fits(protos) else None
+    if plan and sum(values.nbytes for values in plan.weights.values()) <= PLAIN:
+        own, graphs = {"engine": "plain", "plan": plan.graphs}, plan.weights
+    else:
+        pieces = Pieces(protos, half=half)
+        own, graphs = {"engine": "onnx", "pieces": pieces.of}, pieces.tensors
+    shown.model |= own
+    return html(shown.json, shown.tensors | graphs, shown.model["name"], onnx=own["engine"] == "onnx")
 
 
 def leave_out(shown: Scene, names: set[str]) -> None:

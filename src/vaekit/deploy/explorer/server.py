@@ -124,7 +124,10 @@ class Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "vaekit", ""
     protocol_version = "HTTP/1.1"
     timeout = 60
-    wbufsize, disable_nagle_algorithm = -1, True  # an answer goes out whole and at once: otherwise each takes 40 ms more
+    wbufsize, disable_nagle_algorithm = (
+        -1,
+        True,
+    )  # an answer goes out whole and at once: otherwise each takes 40 ms more
 
     def do_GET(self) -> None:
         self.answer(self.file)
