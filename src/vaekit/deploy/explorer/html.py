@@ -88,7 +88,9 @@ def leave_out(shown: Scene, names: set[str]) -> None:
 
 def html(model: str, tensors: Mapping[str, np.ndarray], title: str, *, onnx: bool) -> str:
     """The page. model: `model.json`."""
-    packed = gzip.compress(save({name: np.require(values, requirements="C") for name, values in tensors.items()}), 9, mtime=0)
+    packed = gzip.compress(
+        save({name: np.require(values, requirements="C") for name, values in tensors.items()}), 9, mtime=0
+    )
     parts = {"tensors": packed} | ({"wasm": (BUILT / WASM).read_bytes()} if onnx else {})
     # Within a script nothing but "<" can end it, or begin a comment.
     data = [f'<script type="application/json" id="model">{model.replace("<", chr(92) + "u003c")}</script>']
