@@ -14,7 +14,7 @@ from vaekit.cli.common import COUNT, PLACE, Run, app, given, say
 def export(
     run: Run,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write, or of a policy alone a .onnx file.", show_default=False, **PLACE)],
-    k: Annotated[int | None, typer.Option(help="Importance samples of the score, if it is log p(x). Default: 100; 20 for texts.", show_default=False, **COUNT)] = None,
+    k: Annotated[int | None, typer.Option(help="Importance samples of the score, if it is log p(x). Default: 100 for loglik, 20 for texts; 8 for exemplars.", show_default=False, **COUNT)] = None,
     execute: Annotated[str | None, typer.Option(help="Policies: ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="Policies: episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
     html: Annotated[bool, typer.Option("--html", help="Write the page of `vaekit explore` as one file, which needs neither Python nor a network.")] = False,
@@ -34,12 +34,15 @@ def export(
 
         path = export_policy(load_policy(run, execute=execute, z=z), output)
         return say(f"{path}; try it with: vaekit rollout {path} --env ENV")
+    from vaekit.deploy.export import check
     from vaekit.deploy.export import export as write
     from vaekit.recipes.calibrate import calibrated
 
     estimator = load_policy(run, execute=execute, z=z) if execute or z else load(run, device="cpu")
-    scored = estimator.kind_.exchangeable and not estimator.kind_.why_not("scores")
-    odd = calibrated(run, estimator) if scored else None
+    check(estimator, output)
+    odd, kind = None, estimator.kind_
+    if kind.exchangeable and not kind.why_not("scores"):
+        odd = calibrated(run, estimator, "auto", {"k": k} if k else {}, keep=not k)
     for text in write(estimator, output, odd=odd, k=k, track=partial(track, what="export")):
         note(text)
     say(f"{output}; in Python: model = vaekit.runtime.load({str(output)!r})")

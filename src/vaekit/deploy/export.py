@@ -48,7 +48,7 @@ def export(
     Args:
         estimator: fitted. folder: new, empty, or of an earlier export.
         odd: the score to export, and scores of normal rows, see `vaekit.recipes.calibrate`. None: log p(x), without p-values.
-        k: importance samples of log p(x). None: as many as suit the kind of data.
+        k: importance samples of log p(x), where there is no `odd`. None: as many as suit the kind of data.
         track: wraps the graphs, to show progress.
 
     Returns:
@@ -57,16 +57,15 @@ def export(
     Raises:
         UserError: a package is missing, the folder holds other files, or nothing could be exported.
     """
-    needed()
     folder, fitted = Path(folder), estimator.fitted_
-    check_folder(folder)
+    check(estimator, folder)
     notes = [fitted.kind.form()["note"]] if "note" in fitted.kind.form() else []
     if odd and len(odd.fitteds) > 1:
         notes.append(f"the score is log p(x) of one model: {len(odd.fitteds)} that score together are not exported")
         odd = None
     score = odd.score if odd and (odd.score.learned or not odd.score.learns) else LogLikelihood(k=k)
-    if isinstance(score, LogLikelihood):
-        score = LogLikelihood(k=k or score.k or fitted.kind.score_samples)
+    if isinstance(score, LogLikelihood):  # whose number of samples a graph has to know
+        score = LogLikelihood(k=score.k or fitted.kind.score_samples)
     content: dict[str, bytes] = {name: text.encode() for name, text in fitted.kind.files().items()}
     signatures = {}
     for graph in track(list(graphs(fitted, estimator.sampler_, score).values())):
@@ -79,9 +78,11 @@ def export(
         content[name] = resolve_name(make)(estimator)
     if not signatures and not fitted.kind.exports:
         raise UserError(f"nothing of this model could be exported: {notes[0]}")
-    about = manifest(fitted, folder.resolve().name, odd if "score" in signatures else None, notes)
-    if odd and len(odd.scores) and "score" in signatures:
-        content[CALIBRATION] = as_npy(np.sort(odd.scores))
+    about = manifest(fitted, folder.resolve().name, odd, notes)
+    normal = odd.scores if odd else np.zeros(0)
+    about["score"] = {"name": score.name, "rows": len(normal)} if "score" in signatures else None
+    if about["score"] and len(normal):
+        content[CALIBRATION] = as_npy(np.sort(normal))
     about |= {"graphs": signatures, "files": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}}
     content[MODEL] = json.dumps(about, indent=1, allow_nan=False, default=plain).encode()
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,12 +120,17 @@ def exported(graph: Graph, fitted: Any, rows: Rows | None = None) -> tuple[bytes
     return content, signature(graph, given, found)
 
 
-def check_folder(folder: Path) -> None:
-    """UserError if an export would lie among other files."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL).is_file():
-        raise UserError(f"{folder} holds other files: choose a new folder, or an earlier export")
+def check(estimator: Any, folder: Path) -> None:
+    """UserError, before any time is spent, for a model that is not exported, a missing package, or a folder that holds other files."""
+    needed()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL).is_file():
+        raise UserError(f"{folder} holds other files: choose a new folder, or an earlier export")
+    if not estimator.model_.latent_dim and not estimator.kind_.exports:
+        raise UserError(
+            "a language model has no latent, and is not exported: train one that has, for example with --latent-dim 16"
+        )
 
 
 def old_files(folder: Path) -> set[str]:

@@ -5,7 +5,7 @@
     encoder    x, mask, y.NAME              ->  z (B, latent_dim), the posterior's mean
     prior      noise, temperature, y.NAME   ->  z (B, latent_dim)
     decoder    z, y.NAME                    ->  x (B, *event), what the kind shows of p(x|z,y), and what else it tells of it
-    draw       z, noise, y.NAME             ->  x (B, *event), drawn from p(x|z,y)
+    draw       z, noise, y.NAME             ->  x (B, *event), drawn from p(x|z,y); of texts at a temperature
     score      x, mask, noise, y.NAME       ->  score (B,): high is normal
     surprise   x, mask, y.NAME              ->  surprise (B, *event): nats, of each value given the others
     complete   x, mask, noise, draws, y.NAME  ->  filled (D, B, *event): D draws of what the gaps may hold
@@ -48,13 +48,13 @@ class Graph(nn.Module):
     """
 
     name: ClassVar[str]
-    takes: ClassVar[tuple[str, ...]]
+    takes: tuple[str, ...]
     random: tuple[str, ...] = ()
     samples: int = 1
 
     @classmethod
     def suits(cls, fitted: Fitted) -> bool:
-        """Whether such a model has it."""
+        """Whether such a model has it. A model without a latent has none."""
         return bool(fitted.model.latent_dim)
 
     def __init__(self, fitted: Fitted):
@@ -114,10 +114,6 @@ class Prior(Graph):
 class Decoder(Graph):
     name, takes = "decoder", ("z",)
 
-    @classmethod
-    def suits(cls, fitted: Fitted) -> bool:
-        return True
-
     def forward(self, given: Given) -> dict[str, Tensor]:
         told = self.kind.told(self.model.decode(given["z"], conditions(given)))
         return {name: narrow(t) for name, t in told.items()}
@@ -128,11 +124,19 @@ class Draw(Graph):
 
     @classmethod
     def suits(cls, fitted: Fitted) -> bool:
-        return not fitted.kind.mean_samples
+        return super().suits(fitted) and not fitted.kind.mean_samples
+
+    def __init__(self, fitted: Fitted):
+        super().__init__(fitted)
+        _, self.writing = fitted.kind.spread(
+            1.0
+        )  # what draws of such rows can be told, such as the temperature of tokens
+        self.takes = ("z", *self.writing)
 
     def forward(self, given: Given) -> dict[str, Tensor]:
         p = self.model.decode(given["z"], conditions(given))
-        return {"x": narrow(self.kind.drawn(p, self.turn(given, "noise")))}
+        writing = {name: given[name] for name in self.writing}
+        return {"x": narrow(self.kind.drawn(p, self.turn(given, "noise"), **writing))}
 
 
 class Scored(Graph):
@@ -142,7 +146,7 @@ class Scored(Graph):
 
     @classmethod
     def suits(cls, fitted: Fitted) -> bool:
-        return not fitted.kind.why_not("scores")
+        return super().suits(fitted) and not fitted.kind.why_not("scores")
 
     def __init__(self, fitted: Fitted, score: Score):
         super().__init__(fitted.precise() if score.precise else fitted)

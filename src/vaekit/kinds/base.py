@@ -297,8 +297,8 @@ class Kind:
         """The same of p(x|z) as tensors alone, for a graph: "x" (N, *event), and what else there is to tell, by name."""
         return {"x": p.mean}
 
-    def drawn(self, p: Any, noise: Any) -> Tensor:
-        """A draw from p(x|z) by tensors alone, for a graph: (N, *event)."""
+    def drawn(self, p: Any, noise: Any, **writing: Any) -> Tensor:
+        """A draw from p(x|z) by tensors alone, for a graph: (N, *event). writing: what `spread` says of how rows are written."""
         return p.sample(1, noise)[0]
 
     # -- filling and scoring -------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Runtime:
 
         Args:
             y: conditions, one for all rows or one a row; what is unknown is drawn as training rows had it.
-            temperature: multiplies the spread of z (of texts, too: their tokens are drawn as the graph does it).
+            temperature: multiplies the spread of z; in texts of each token, and 0 takes the likeliest.
         """
         if n < 1:
             raise UserError(f"n is {n}: it has to be at least 1")
@@ -76,12 +76,17 @@ class Runtime:
         shown = "decoder" if self.about.get("mean_samples", True) else "draw"
         given = self.conditions.fill(self.conditions.name(y), n, np.random.default_rng([seed, 0]))
         codes = self._conditions(given, n)
-        noise = [
-            np.random.default_rng([seed, i]).standard_normal((n, self.folder.noise(graph)), dtype=np.float32)
-            for i, graph in enumerate(("prior", shown), 1)
-        ]
-        z = self._run("prior", codes, noise=noise[0], temperature=np.asarray(temperature, np.float32))["z"]
-        x = self._run(shown, codes, z=z, noise=noise[1])["x"]
+
+        def run(graph: str, i: int, temperature: float, **inputs: np.ndarray) -> np.ndarray:
+            numbers = np.random.default_rng([seed, i]).standard_normal((n, self.folder.noise(graph)), dtype=np.float32)
+            found = self._run(graph, codes, noise=numbers, temperature=np.asarray(temperature), **inputs)
+            return found["z" if graph == "prior" else "x"]
+
+        of_tokens = "temperature" in self.folder.inputs(shown)
+        z = np.zeros((n, 0))  # of a language model
+        if self.latent_dim:
+            z = run("prior", 1, 1.0 if of_tokens else temperature)
+        x = run(shown, 2, temperature, z=z)
         return self.form.with_conditions(self.form.unpack(x), given)
 
     def encode(self, X: Any, y: Any = None) -> np.ndarray:

@@ -302,10 +302,11 @@ class Text(Kind):
 
         return {"x": write(p)}
 
-    def drawn(self, p: Any, noise: Any) -> Tensor:
+    def drawn(self, p: Any, noise: Any, *, temperature: Any = 1.0) -> Tensor:  # type: ignore[override]
         from vaekit.kinds.text.graph import write
 
-        return write(p, torch.special.ndtr(noise(1, p.memory.shape[0], self.longest)[0]))
+        uniform = torch.special.ndtr(noise(1, p.memory.shape[0], self.longest)[0])
+        return write(p, uniform, torch.as_tensor(temperature))
 
     def unpack(self, x: Tensor) -> np.ndarray:
         """Turn codes (N, T) into texts (N,), each up to its end."""

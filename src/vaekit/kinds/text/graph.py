@@ -11,6 +11,8 @@ from torch import Tensor
 from vaekit.distributions.base import full_precision
 from vaekit.nets.text import END
 
+COLD = 1e-3  # a temperature at which the likeliest token has all the probability
+
 
 class Slots:
     """Keys and values of all places, of one attention: a `Cache` whose room does not grow. `here` (T,) is True at the token's place."""
@@ -26,9 +28,9 @@ class Slots:
         return self.keys, self.values
 
 
-def write(p: Any, uniform: Tensor | None = None) -> Tensor:
+def write(p: Any, uniform: Tensor | None = None, temperature: Tensor | None = None) -> Tensor:
     """Texts (B, longest) of a `Sentences` p over (B,), 0 behind their ends: the likeliest token each time, or with `uniform` (B, longest)
-    one that is drawn."""
+    one that is drawn at a temperature ()."""
     network, memory = p.network, p.memory  # (B, 1 + M, D)
     layers, longest, before = network.layers.layers, network.longest, memory.shape[1] - 1
     room, place = torch.arange(before + longest), torch.arange(longest)
@@ -54,7 +56,8 @@ def write(p: Any, uniform: Tensor | None = None) -> Tensor:
         if uniform is None:
             chosen = log_p.argmax(-1)
         else:
-            edges = log_p.softmax(-1).cumsum(-1)
+            spread = torch.ones(()) if temperature is None else temperature.clamp_min(COLD)
+            edges = (log_p / spread).softmax(-1).cumsum(-1)
             at = torch.where(now, weights, 0.0).sum(1, keepdim=True) * edges[:, -1:]
             chosen = (at > edges).sum(-1).clamp_max(network.vocabulary - 1)
         chosen = torch.where(going, chosen, END)
