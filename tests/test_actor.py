@@ -104,4 +104,4 @@ def test_it_needs_only_numpy():
     imported |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     own = {name for name in imported if name.startswith("vaekit.")}
     assert own == {"vaekit.errors", "vaekit.robots.execution"}
-    assert imported - own == {"__future__", "abc", "collections.abc", "dataclasses", "typing", "numpy"}
+    assert imported - own == {"__future__", "abc", "collections.abc", "dataclasses", "math", "typing", "numpy"}

@@ -5,6 +5,7 @@ The two actors are `Policy` and `OnnxPolicy`. Each says what it sees and which c
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -168,8 +169,11 @@ class Input:
             if value not in self.classes:
                 near = near_matches(str(value), map(str, self.classes))
                 raise UserError(f"observation {name!r} has no class {value!r}{near}")
-        if values.dtype.kind == "f" and not (finite := np.isfinite(values).all(axis=-1)).all():
-            raise UserError(f"observation {name!r} is not finite: {values[~finite][0].tolist()}")
+        # A sum of squares is finite only if all values are. Where it is not it may have overflowed: then they are looked at.
+        if values.dtype.kind == "f" and not math.isfinite(np.vdot(values, values)):
+            finite = np.isfinite(values).all(axis=-1)
+            if not finite.all():
+                raise UserError(f"observation {name!r} is not finite: {values[~finite][0].tolist()}")
 
 
 def check_observations(observations: Mapping[str, Any], inputs: Mapping[str, Input]) -> dict[str, np.ndarray]:
@@ -182,9 +186,9 @@ def check_observations(observations: Mapping[str, Any], inputs: Mapping[str, Inp
             )
         found[name] = np.asarray(observations[name])
         one.check(name, found[name])
-    steps = {name: len(values) for name, values in found.items() if values.ndim}
-    if len(set(steps.values())) > 1:
-        counts = ", ".join(f"{name!r} has {n}" for name, n in steps.items())
+    steps = {len(values) for values in found.values() if values.ndim}
+    if len(steps) > 1:
+        counts = ", ".join(f"{name!r} has {len(values)}" for name, values in found.items() if values.ndim)
         raise UserError(f"the observations differ in their number of steps: {counts}")
-    n = next(iter(steps.values()), 1)
+    n = steps.pop() if steps else 1
     return {name: values if values.ndim else values.repeat(n) for name, values in found.items()}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class OnnxPolicy(Actor):
     def __init__(self, path: str | os.PathLike[str], *, execute: str | int | None = None, threads: int = 1):
         self.session = _open(os.fspath(path), threads)
         self.about = _about(os.fspath(path), self.session)
+        self.outputs = [each.name for each in self.session.get_outputs()]  # else onnxruntime asks itself at every run
         self.execute = self.about["execute"] if execute is None else execute
         self.z, self.latent_dim, self.seed_ = self.about["z"], self.about["latent_dim"], self.about["seed"]
         self.reset()
@@ -74,10 +75,10 @@ class OnnxPolicy(Actor):
                     f"z has the shape {feed[Z].shape}: give one z for all observations, ({self.latent_dim},)"
                 )
         if self.about["noise"]:
-            feed[NOISE] = np.random.default_rng(seed).standard_normal((rows, self.about["noise"]), dtype=np.float32)
+            feed[NOISE] = numbers(tuple(seed), rows, self.about["noise"])
         if self.about["component"]:
             feed[COMPONENT] = np.full(rows, -1) if held is None else held
-        chunks, *kept = self.session.run(None, feed)
+        chunks, *kept = self.session.run(self.outputs, feed)
         return chunks, kept[0] if kept else None
 
     def _packed(self, observations: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -88,6 +89,12 @@ class OnnxPolicy(Actor):
             codes = [one.classes.index(value) for value in values.tolist()] if one.classes else values
             packed[name] = np.ascontiguousarray(codes, dtype=one.dtype)
         return packed
+
+
+@lru_cache(maxsize=8)
+def numbers(seed: tuple[int, ...], rows: int, n: int) -> np.ndarray:
+    """Standard Normal numbers (rows, n). Those of an episode are asked for at every decision, and drawing takes as long as a tenth of it."""
+    return np.random.default_rng(seed).standard_normal((rows, n), dtype=np.float32)
 
 
 def open_session(model: str | bytes, threads: int = 1) -> Any:
