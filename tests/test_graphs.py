@@ -57,15 +57,16 @@ MODELS = {
 QUICK = ("posterior full", "prior mixture of y", "ladder")
 
 
-@pytest.mark.parametrize("build", KINDS.values(), ids=KINDS)
-def test_every_kind_of_data_has_its_graphs(build: Any) -> None:
-    fitted = build()
-    names = set(graphs(fitted, score=LogLikelihood(k=3)))
-    assert names >= {"encoder", "prior", "decoder", "score"}
-    assert ("draw" in names) != fitted.kind.mean_samples
-    assert ("complete" in names) == fitted.kind.fills
-    for graph in graphs(fitted, score=LogLikelihood(k=3)).values():
-        exported(graph, fitted)  # compares with PyTorch, for other numbers of rows than it was traced with
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_data_has_its_graphs(name: str) -> None:
+    fitted = KINDS[name]()
+    found = graphs(fitted, score=LogLikelihood(k=3))
+    assert set(found) >= {"encoder", "prior", "decoder", "score"}
+    assert ("draw" in found) != fitted.kind.mean_samples
+    assert ("complete" in found) == fitted.kind.fills
+    if name in ("text", "series", "audio"):  # the runtime's tests export the others
+        for graph in found.values():
+            exported(graph, fitted)  # compares with PyTorch, for other numbers of rows than it was traced with
 
 
 @pytest.mark.parametrize(
