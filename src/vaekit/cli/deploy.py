@@ -34,12 +34,13 @@ def export(
 
         path = export_policy(load_policy(run, execute=execute, z=z), output)
         return say(f"{path}; try it with: vaekit rollout {path} --env ENV")
-    from vaekit.deploy.export import check
+    from vaekit.deploy.export import check, check_folder
     from vaekit.deploy.export import export as write
     from vaekit.recipes.calibrate import calibrated
 
+    check_folder(output)
     estimator = load_policy(run, execute=execute, z=z) if execute or z else load(run, device="cpu")
-    check(estimator, output)
+    check(estimator)
     odd, kind = None, estimator.kind_
     if kind.exchangeable and not kind.why_not("scores"):
         odd = calibrated(run, estimator, "auto", {"k": k} if k else {}, keep=not k)
@@ -73,10 +74,11 @@ def explore(
 ) -> None:  # fmt: skip
     """Play with a run in the browser: a map of its codes, what each place decodes to, and how far to trust it. `vaekit export RUN --html` writes the same page as one file."""
     from vaekit.deploy.explorer.scene import check, scene
-    from vaekit.deploy.explorer.server import Explorer, serve
+    from vaekit.deploy.explorer.server import Explorer, check_port, serve
     from vaekit.errors import note
     from vaekit.runs.load import load
 
+    check_port(port)
     estimator = load(run, device="cpu")
     check(estimator, run)
     shown = scene(run, estimator)

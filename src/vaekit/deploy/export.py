@@ -27,6 +27,7 @@ from vaekit.deploy.trace import TOLERANCE, differences, needed, reason, traced
 from vaekit.errors import UserError
 from vaekit.files import write_together
 from vaekit.robots.onnx_policy import open_session
+from vaekit.runtime.folder import digest_of
 from vaekit.uses.calibration import Calibration
 from vaekit.uses.scores import LogLikelihood
 
@@ -58,7 +59,8 @@ def export(
         UserError: a package is missing, the folder holds other files, or nothing could be exported.
     """
     folder, fitted = Path(folder), estimator.fitted_
-    check(estimator, folder)
+    check_folder(folder)
+    check(estimator)
     notes = [fitted.kind.form()["note"]] if "note" in fitted.kind.form() else []
     if odd and len(odd.fitteds) > 1:
         notes.append(f"the score is log p(x) of one model: {len(odd.fitteds)} that score together are not exported")
@@ -74,6 +76,8 @@ def export(
             content[f"{graph.name}.onnx"], signatures[graph.name] = exported(graph, fitted)
         except UserError as e:
             notes.append(f"{graph.name} is left out: {e}")
+    if (why := fitted.kind.why_not("complete")) and not fitted.kind.exports:
+        notes.append(f"complete is left out: {why}")
     for name, make in fitted.kind.exports.items():
         content[name] = resolve_name(make)(estimator)
     if not signatures and not fitted.kind.exports:
@@ -84,11 +88,13 @@ def export(
     if about["score"] and len(normal):
         content[CALIBRATION] = as_npy(np.sort(normal))
     about |= {"graphs": signatures, "files": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}}
-    content[MODEL] = json.dumps(about, indent=1, allow_nan=False, default=plain).encode()
+    about = json.loads(json.dumps(about, allow_nan=False, default=plain))
+    content[MODEL] = json.dumps(about | {"digest": digest_of(about)}, indent=1).encode()
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in old_files(folder) - set(content):
-        (folder / stale).unlink(missing_ok=True)
+    stale = old_files(folder) - set(content)
     write_together({folder / name: writing(data) for name, data in content.items()})
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
     return notes
 
 
@@ -120,13 +126,17 @@ def exported(graph: Graph, fitted: Any, rows: Rows | None = None) -> tuple[bytes
     return content, signature(graph, given, found)
 
 
-def check(estimator: Any, folder: Path) -> None:
-    """UserError, before any time is spent, for a model that is not exported, a missing package, or a folder that holds other files."""
+def check_folder(folder: Path) -> None:
+    """UserError where an export would lie among other files, or a package is missing."""
     needed()
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL).is_file():
         raise UserError(f"{folder} holds other files: choose a new folder, or an earlier export")
+
+
+def check(estimator: Any) -> None:
+    """UserError for a model that is not exported."""
     if not estimator.model_.latent_dim and not estimator.kind_.exports:
         raise UserError(
             "a language model has no latent, and is not exported: train one that has, for example with --latent-dim 16"

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from vaekit.fitted import Fitted
+from vaekit.structures.marginal import likeliest
 from vaekit.structures.resample import CANDIDATES
 from vaekit.structures.semi_supervised import SemiSupervisedModel
 from vaekit.training.data import Data
@@ -159,6 +160,8 @@ class Scored(Graph):
     def forward(self, given: Given) -> dict[str, Tensor]:
         rows = self.rows(given)
         x = rows.x.to(next(self.model.parameters()).dtype) if rows.x.is_floating_point() else rows.x
+        if isinstance(self.model, SemiSupervisedModel) and not self.random:  # log p(x) sums over what y may be
+            rows.y = likeliest(self.model, x, rows.y, rows.mask)
         noise = self.turn(given, "noise") if self.random else None
         return {"score": self.score.of(self.model, x, rows, noise).float()}
 

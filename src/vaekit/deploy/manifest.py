@@ -13,6 +13,7 @@ from vaekit import __version__
 from vaekit.conditions import Condition, Conditions, Label, Number
 from vaekit.deploy.graphs import Graph
 from vaekit.fitted import Fitted
+from vaekit.nets import ConditionEmbedding
 from vaekit.training.data import Data, rows_at_once
 from vaekit.uses.calibration import Calibration
 
@@ -37,6 +38,7 @@ def manifest(fitted: Fitted, name: str, odd: Calibration | None, notes: list[str
         "form": kind.form(),
         "conditions": [described(name, c, fitted.conditions) for name, c in fitted.conditions.named.items()],
         "seen": seen(fitted.conditions),
+        "unknown": isinstance(fitted.model.condition, ConditionEmbedding),
         "mean_samples": kind.mean_samples,
         "score": {"name": odd.score.name, "rows": len(odd.scores)} if odd else None,
         "notes": notes,

@@ -46,7 +46,11 @@ def traced(module: nn.Module, given: Inputs, dynamic: Mapping[str, Mapping[int, 
     free = {name: {i: named[d] for i, d in dynamic.get(name, {}).items()} for name in given}
     try:
         with quiet(), torch.no_grad():
-            exported = torch.export.export(module, (dict(given),), dynamic_shapes=(free,), strict=False)
+            plain = {f"input{i}": name for i, name in enumerate(given)}  # the exporter makes code of them
+            exported = torch.export.export(
+                Named(module, plain), ({own: given[name] for own, name in plain.items()},),
+                dynamic_shapes=({own: free[name] for own, name in plain.items()},), strict=False,
+            )  # fmt: skip
             program = torch.onnx.export(
                 exported, input_names=list(given), output_names=list(outputs), custom_translation_table=TRANSLATIONS,
                 dynamo=True, verbose=False,
@@ -59,6 +63,17 @@ def traced(module: nn.Module, given: Inputs, dynamic: Mapping[str, Mapping[int, 
         node.ClearField("metadata_props")  # the lines of code it comes from, with paths of this machine
         node.ClearField("doc_string")
     return proto
+
+
+class Named(nn.Module):
+    """A module that is called with a dict, by other names. names: these, and the module's own."""
+
+    def __init__(self, module: nn.Module, names: Mapping[str, str]):
+        super().__init__()
+        self.module, self.names = module, names
+
+    def forward(self, given: Inputs) -> dict[str, Tensor]:
+        return self.module({name: given[own] for own, name in self.names.items()})
 
 
 def reason(e: BaseException) -> str:

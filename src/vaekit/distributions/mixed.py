@@ -99,7 +99,8 @@ class Numbers(nn.Module):
     def log_slope(self, x: Tensor) -> Tensor:
         """log of the slope of the map to normal scores at x (..., C)."""
         flat = x.reshape(-1, x.shape[-1]).T.contiguous()
-        place = torch.searchsorted(self.knots, flat)
+        # Values on a knot, as the ends of a range are, belong to the piece below it, however they were rounded.
+        place = torch.searchsorted(self.knots, flat - ON_SPIKE)
         return self.log_slopes.gather(1, place).T.reshape(x.shape)
 
     def typical(self, h: Tensor) -> Tensor:

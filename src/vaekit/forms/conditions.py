@@ -48,10 +48,12 @@ class Label:
         try:
             codes = [-1 if is_unknown(v) else code[plain(v)] for v in np.ravel(values).tolist()]
         except KeyError as e:
-            known = [str(c) for c in self.classes]
-            raise UserError(
-                f"condition {name!r} has no class {e.args[0]!r}{near_matches(str(e.args[0]), known)}"
-            ) from None
+            known, given = [str(c) for c in self.classes], e.args[0]
+            near = near_matches(str(given), known)
+            if str(given) in known:
+                same = self.classes[known.index(str(given))]
+                near = f": its {same!r} is of the type {type(same).__name__}, and not {type(given).__name__}"
+            raise UserError(f"condition {name!r} has no class {given!r}{near}") from None
         return np.array(codes, dtype=np.int64)
 
     def listed(self, name: str, values: np.ndarray, rows: np.ndarray) -> list[Any]:

@@ -102,6 +102,8 @@ class Actor(ABC):
 
     def _decide(self, episode: Episode, observation: Mapping[str, Any]) -> np.ndarray:
         """The chunk that begins now, (chunk_size, A)."""
+        if not isinstance(observation, Mapping):
+            raise UserError(f"an observation is a dict of values by name, got a {type(observation).__name__}")
         row = {name: np.asarray(value)[None] for name, value in observation.items()}
         hold = self.z == "episode"
         seed = (*episode.seed, 0 if hold else episode.decisions)

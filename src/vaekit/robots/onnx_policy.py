@@ -11,6 +11,7 @@ Needs only NumPy and onnxruntime, no PyTorch: it runs on the robot.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -79,6 +80,8 @@ class OnnxPolicy(Actor):
         if self.about["component"]:
             feed[COMPONENT] = np.full(rows, -1) if held is None else held
         chunks, *kept = self.session.run(self.outputs, feed)
+        if not math.isfinite(np.vdot(chunks, chunks)) and not np.isfinite(chunks).all():
+            raise UserError("the policy gives no finite action for this observation: a value in it is too large")
         return chunks, kept[0] if kept else None
 
     def _packed(self, observations: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -119,6 +119,11 @@ class Folder:
         return np.load(io.BytesIO(self.file(name).read_bytes()), allow_pickle=False)
 
 
+def digest_of(about: Mapping[str, Any]) -> str:
+    """A hash of what model.json says."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
 def read_about(path: Path) -> dict[str, Any]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
@@ -133,6 +138,8 @@ def read_about(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not of a model that vaekit exported: give the folder that `vaekit export` wrote")
     if written > FORMAT:
         raise UserError(f"{path} has format {written}, and this vaekit reads up to {FORMAT}: upgrade vaekit")
+    if about.pop("digest", None) != digest_of(about):
+        raise UserError(f"{path} was changed after the export, or is damaged: {AGAIN}")
     needed = {"form": dict, "conditions": list, "latent_dim": int, "graphs": dict, "files": dict}
     if missing := [name for name, kind in needed.items() if not isinstance(about.get(name), kind)]:
         raise UserError(f"{path} lacks {missing[0]!r}: {AGAIN}")

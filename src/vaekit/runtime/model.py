@@ -12,6 +12,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.forms import open_form
+from vaekit.forms.base import as_numbers
 from vaekit.forms.conditions import FAR, KINDS, Known, Label, Picture, Seen
 from vaekit.robots.onnx_policy import OnnxPolicy
 from vaekit.runtime.folder import AGAIN, ROWS, Folder
@@ -69,10 +70,10 @@ class Runtime:
             y: conditions, one for all rows or one a row; what is unknown is drawn as training rows had it.
             temperature: multiplies the spread of z; in texts of each token, and 0 takes the likeliest.
         """
-        if n < 1:
-            raise UserError(f"n is {n}: it has to be at least 1")
-        if not 0 <= temperature < np.inf:
-            raise UserError(f"temperature is {temperature}: it has to be a number, 0 or more")
+        check_whole("n", n, 1)
+        check_whole("seed", seed, 0)
+        if isinstance(temperature, str) or not 0 <= temperature < np.inf:
+            raise UserError(f"temperature is {temperature!r}: it has to be a number, 0 or more")
         shown = "decoder" if self.about.get("mean_samples", True) else "draw"
         given = self.conditions.fill(self.conditions.name(y), n, np.random.default_rng([seed, 0]))
         codes = self._conditions(given, n)
@@ -95,9 +96,9 @@ class Runtime:
 
     def decode(self, Z: Any, y: Any = None) -> Any:
         """Latent codes (N, latent_dim) -> rows: the decoder's means, or what is shown in their place."""
-        z = np.asarray(Z, dtype=np.float32)
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise UserError(f"latent codes have shape (N, {self.latent_dim}), got {z.shape}")
+        z = as_numbers(Z).astype(np.float32)
+        if z.ndim != 2 or z.shape[1] != self.latent_dim or not len(z):
+            raise UserError(f"latent codes have shape (N, {self.latent_dim}), N at least 1, got {z.shape}")
         if not np.isfinite(z).all():
             raise UserError("a latent code is not finite: leave that row out")
         return self.form.unpack(self._run("decoder", self._conditions(self.conditions.name(y), len(z)), z=z)["x"])
@@ -111,12 +112,22 @@ class Runtime:
 
     def score(self, X: Any, y: Any = None) -> np.ndarray:
         """The score of each row, (N,), high for what is normal. It does not depend on the rows beside it."""
+        given = self.conditions.name(y)
+        codes = self._conditions(given, len(self._pack(X)[0]))
+        if "predict.onnx" not in self.about["files"]:
+            for name, values in codes.items():
+                if (np.isnan(values) if values.dtype.kind == "f" else values < 0).any():
+                    raise UserError(
+                        f"a score needs condition {name[2:]!r} of every row: give it, or use `vaekit score`"
+                    )
         return self._see("score", X, y)["score"]
 
     def p_values(self, X: Any, y: Any = None) -> np.ndarray:
         """The conformal p-value of each row, (N,), low for what is odd: see `vaekit.uses.conformal.p_values`."""
         if self.calibration is None:
-            raise UserError("this model was exported without scores of normal rows: calibrate it, and export it again")
+            raise UserError(
+                "there are no p-values: no normal rows were at hand as the model was exported, and series have none"
+            )
         return p_values(self.score(X, y), self.calibration)
 
     @cached_property
@@ -131,8 +142,9 @@ class Runtime:
             draws: how many sets of filled rows to draw from what the gaps may hold given the rest, for a list of them. None: one set
                 of best guesses, the mean of numbers and the commonest class.
         """
-        if draws is not None and draws < 1:
-            raise UserError(f"draws is {draws}: it has to be at least 1, or None for the best guess")
+        if draws is not None:
+            check_whole("draws", draws, 1)
+        check_whole("seed", seed, 0)
         y = self._known_or_predicted(X, y)
         x, mask = self._pack(X)
         codes = self._conditions(self.conditions.name(y), len(x))
@@ -215,6 +227,10 @@ class Runtime:
         """Conditions by name -> all inputs that are conditions, by the names that graphs have for them."""
         codes = self.conditions.codes(y, rows)
         for name, c in self.conditions.named.items():
+            if not self.about.get("unknown", True) and (
+                name not in codes or (codes[name].dtype.kind == "f" and np.isnan(codes[name]).any())
+            ):
+                raise UserError(f"this model needs condition {name!r}: give y={{{name!r}: ...}}, one for each row")
             if name not in codes and not isinstance(c, Picture):
                 unknown = np.nan if c.kind == "number" else -1
                 codes[name] = np.full((rows, c.size) if c.kind == "number" else rows, unknown)
@@ -242,6 +258,11 @@ class Runtime:
                     f"condition {name[2:]!r} is a picture, which cannot be unknown: give y={{{name[2:]!r}: ...}}"
                 )
         return self.folder.run(graph, {**codes, **given})
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise UserError(f"{name} is {value!r}: it has to be a whole number of at least {least}")
 
 
 def known(conditions: list[dict[str, Any]], seen: Mapping[str, Any] | None) -> Known:

@@ -66,6 +66,8 @@ def marginal(
 
 def likeliest(model: Any, x: Tensor, y: Mapping[str, Tensor], mask: Tensor | None = None) -> Mapping[str, Tensor]:
     """Complete y: where it is unknown, take the likeliest value given x, by the ELBO at the posterior's mean."""
+    if hasattr(model, "completed"):  # a model of few labels says what is likely itself
+        return {model.target: model.completed(y, model.judge(x, mask))}
     population = getattr(getattr(model, "condition", None), "population", None)
     if population is None:
         return y

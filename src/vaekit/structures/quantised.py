@@ -181,7 +181,7 @@ class QuantisedVAE(Model):
         """Vectors (..., latent_dim) -> the nearest codes, (..., positions)."""
         vectors = z.detach().unflatten(-1, (-1, self.positions)).mT.reshape(-1, self.map_shape[0])
         # The exact distance: a code's own vector must be nearest to itself, however close the next one is.
-        far = torch.cdist(vectors, self.codebook.to(vectors), compute_mode="donot_use_mm_for_euclid_dist")
+        far = torch.cdist(vectors.double(), self.codebook.double(), compute_mode="donot_use_mm_for_euclid_dist")
         return far.argmin(-1).reshape(*z.shape[:-1], self.positions)
 
     def vectors(self, codes: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ The rows on the map are a sample of a large source. All that is left out is said
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from vaekit.deploy.graphs import ROWS, Graph, graphs, narrow
 from vaekit.deploy.manifest import manifest, signature
 from vaekit.errors import UserError
 from vaekit.recipes.source import own_source
+
+log = logging.getLogger(__name__)
 
 USED = ("encoder", "prior", "decoder", "draw", "score", "surprise")  # graphs that the page asks for
 HALF = np.finfo(np.float16)
@@ -62,6 +65,7 @@ def scene(run: Path, estimator: Any, data: Any = None) -> Scene:
     fitted, kind = estimator.fitted_, estimator.kind_
     data = read(estimator) if data is None else data
     chosen = rows.chosen_rows(estimator, data)
+    log.info("encoding %s %ss", f"{len(chosen):,}", kind.row)
     codes = rows.codes_of(fitted, chosen)
     found, notes = layouts.layouts_of(codes)
     if len(chosen) < chosen.of:
@@ -78,6 +82,7 @@ def scene(run: Path, estimator: Any, data: Any = None) -> Scene:
     tensors |= {"codes": as_half(codes), **rows.pictures_of(fitted, chosen)}
     tensors |= {f"shown.{name}": t.numpy() for name, t in shown.items() if name != "mask" or not t.all()}
     y = {f"y.{name}": narrow(t) for name, t in chosen.packed.y.items()}
+    log.info("finding out which places of the map to trust")
     normal = chosen.held_out or len(chosen)
     places = trust.normal_places(codes[:normal], codes.var(0), made, y)
     start = trust.start_of(fitted, shown)
@@ -106,7 +111,11 @@ def scene(run: Path, estimator: Any, data: Any = None) -> Scene:
 def read(estimator: Any) -> Any:
     """The source that a model was trained on, with its labels, where it has some, to colour the map by."""
     source = own_source(estimator)
-    data = estimator.read(source)
+    log.info("reading %s", source)
+    try:
+        data = estimator.read(source)
+    except UserError as e:
+        raise UserError(f"the page shows rows that the model was trained on, and they cannot be read: {e}") from e
     if not data.conditions and not estimator.kind_.value_names:
         with suppress(UserError):
             return estimator.read(source, also=["label"])

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import gzip
 import signal
+import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -51,6 +53,21 @@ class Refused(Exception):  # noqa: N818
         self.status = status
 
 
+@contextmanager
+def had(port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise UserError(f"port {port} cannot be had ({e.strerror}): choose another, or leave --port out") from e
+
+
+def check_port(port: int) -> None:
+    """UserError if another program has it."""
+    with had(port), socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does it
+        tried.bind((HOST, port))
+
+
 class Explorer(ThreadingHTTPServer):
     """Serves one scene. port: 0 takes one that is free. UserError if another program has it."""
 
@@ -65,10 +82,8 @@ class Explorer(ThreadingHTTPServer):
             "/tensors": (BYTES, tensors),
         }
         self.zipped = {path: gzip.compress(content, 1) for path, (_, content) in self.files.items()}
-        try:
+        with had(port):
             super().__init__((HOST, port), Handler)
-        except OSError as e:
-            raise UserError(f"port {port} cannot be had ({e.strerror}): choose another, or leave --port out") from e
 
     @property
     def address(self) -> str:
@@ -160,7 +175,7 @@ class Handler(BaseHTTPRequestHandler):
         status, zipped = HTTPStatus.OK, False
         try:
             port = self.server.server_address[1]
-            if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+            if self.headers.get("Host", "").lower() not in (f"{HOST}:{port}", f"localhost:{port}"):
                 raise Refused(HTTPStatus.FORBIDDEN, f"open {self.server.address}")  # a stranger's name that leads here
             kind, content, zipped = find()
         except Refused as e:

@@ -230,6 +230,10 @@ class Text(Kind):
         """The temperature is that of each token."""
         return 1.0, {"temperature": temperature}
 
+    def why_not(self, use: str) -> str:
+        filled = "gaps of texts are filled by a search, which no graph holds: `vaekit impute` fills them"
+        return filled if use == "complete" else ""
+
     def impute(
         self, fitted: Any, X: Any, y: Any = None, *, draws: int | None, seed: int | None = None, track: Any = list
     ) -> list[np.ndarray]:
