@@ -217,3 +217,23 @@ def test_a_run_is_exported_from_the_command_line(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.encode(rows), estimator.transform(rows), rtol=1e-4, atol=1e-5)
     assert (model.p_values(rows) > 0).all()
     np.testing.assert_array_equal(model.decode(np.zeros((2, 16))), estimator.inverse_transform(np.zeros((2, 16))))
+
+
+def test_a_condition_may_have_any_name(tmp_path: Path) -> None:
+    name = "we\"ird, 'x' {0}\\ :("
+    cvae = vaekit.CVAE(latent_dim=2, epochs=1, size="small", sampler="prior").fit(NUMBERS, {name: LABELS})
+    assert export(cvae, tmp_path / "out", k=2) == []
+    model, y = vaekit.runtime.load(tmp_path / "out"), {name: LABELS}
+    np.testing.assert_allclose(model.encode(NUMBERS, y), cvae.transform(NUMBERS, y), rtol=1e-4, atol=1e-6)
+    assert "a score needs condition" in mistake(model.score, NUMBERS)
+
+
+def test_rows_of_unknown_labels_are_scored_with_what_is_predicted() -> None:
+    """Of the same rows a score is the same whether the likeliest label is given or left unknown."""
+    fitted = trained(vaekit.SemiSupervisedVAE, PICTURES, FEW)
+    score = new_score("path", fitted)
+    score.fit(fitted, PICTURES)
+    likely = fitted.model.judge(next(fitted.chunks(fitted.pack(PICTURES))).x).argmax(1)
+    ((name, condition),) = fitted.conditions.named.items()
+    given = {name: np.asarray(condition.classes, object)[likely.numpy()]}
+    np.testing.assert_allclose(score(fitted, PICTURES), score(fitted, PICTURES, given), rtol=1e-6)

@@ -17,6 +17,7 @@ from vaekit.deploy.export import export
 from vaekit.errors import Note, UserError
 from vaekit.robots.environments import demonstrate
 from vaekit.runtime import load
+from vaekit.runtime.folder import digest_of
 from vaekit.sources.base import Dataset
 from vaekit.uses.calibration import Calibration
 from vaekit.uses.conformal import p_values
@@ -91,8 +92,14 @@ def test_a_folder_that_was_changed(pictures, tmp_path):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
 
     def told(**changes):
-        (tmp_path / "model.json").write_text(json.dumps({**about, **changes}))
+        said = {**about, **changes}
+        (tmp_path / "model.json").write_text(json.dumps({**said, "digest": digest_of(said)}))
         return load(tmp_path)
+
+    (tmp_path / "model.json").write_text(json.dumps({**about, "latent_dim": 3}))
+    with pytest.raises(UserError, match=r"model\.json was changed after the export"):
+        load(tmp_path)
+    del about["digest"]
 
     for changes, said in (
         ({"format": 2}, "has format 2.*upgrade"), ({"format": None}, "not of a model that vaekit exported"), ({"form": {"type": "x"}}, "unknown"),
@@ -109,11 +116,10 @@ def test_a_folder_that_was_changed(pictures, tmp_path):
         model.sample(1)
     (tmp_path / "decoder.onnx").unlink()
     with pytest.raises(UserError, match=r"decoder\.onnx does not exist"):
-        model.decode(np.zeros((1, 2)))
-    (tmp_path / "model.json").write_text(json.dumps({**about, "files": []}))
+        told().decode(np.zeros((1, 2)))
     with pytest.raises(UserError, match="lacks 'files'"):
-        load(tmp_path)
-    for text, said in (("{", "is damaged"), ('{"format": 1}', "lacks 'form'"), ("[]", "not of a model")):
+        told(files=[])
+    for text, said in (("{", "is damaged"), ('{"format": 1}', "was changed"), ("[]", "not of a model")):
         (tmp_path / "model.json").write_text(text)
         with pytest.raises(UserError, match=said):
             load(tmp_path)
@@ -267,7 +273,7 @@ model = vaekit.runtime.load(sys.argv[2])
 import numpy as np
 X = np.load(sys.argv[3])
 z = model.encode(X)
-np.savez(sys.argv[4], z=z, rebuilt=model.reconstruct(X), shown=model.decode(z), score=model.score(X), p=model.p_values(X), new=model.sample(5))
+np.savez(sys.argv[4], z=z, rebuilt=model.reconstruct(X), shown=model.decode(z), score=model.score(X, 0), p=model.p_values(X, 0), new=model.sample(5))
 """
 
 
@@ -310,7 +316,7 @@ def test_no_torch_where_it_runs(pictures, tmp_path):
         assert np.abs(found["shown"].astype(int) - vae.fitted_.decode(found["z"])).max() <= 1
         assert np.abs(found["rebuilt"].astype(int) - vae.reconstruct(X)).max() <= 1
         assert found["new"].shape == (5, 6, 6)
-        np.testing.assert_array_equal(found["score"], load(folder).score(X))
+        np.testing.assert_array_equal(found["score"], load(folder).score(X, 0))
     said = bare(site, "import sys; sys.path[:0] = [sys.argv[1]]\nfrom vaekit.forms import open_form\nfrom vaekit.errors import UserError\n"
         "form = open_form({'type': 'tokens', 'event': [4], 'level': 'word', 'longest': 4, 'tokens': ['a']})\n"
         "try: form.pack(['a'])\nexcept UserError as e: print(e)")  # fmt: skip
