@@ -66,8 +66,6 @@ def export(
         notes.append(f"the score is log p(x) of one model: {len(odd.fitteds)} that score together are not exported")
         odd = None
     score = odd.score if odd and (odd.score.learned or not odd.score.learns) else LogLikelihood(k=k)
-    if isinstance(score, LogLikelihood):  # whose number of samples a graph has to know
-        score = LogLikelihood(k=score.k or fitted.kind.score_samples)
     content: dict[str, bytes] = {name: text.encode() for name, text in fitted.kind.files().items()}
     signatures = {}
     for graph in track(list(graphs(fitted, estimator.sampler_, score).values())):

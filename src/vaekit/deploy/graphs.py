@@ -20,6 +20,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -106,9 +107,10 @@ class Prior(Graph):
 
     def forward(self, given: Given) -> dict[str, Tensor]:
         y, n = conditions(given), given["noise"].shape[0]
-        prior = (
-            self.model.prior(y, n) if self.sampler is None else self.sampler(features(self.model.condition, y, n), n)
-        )
+        if self.sampler is None:
+            prior = self.model.prior(y, n)
+        else:
+            prior = self.sampler(features(self.model.condition, y, n), n)
         return {"z": prior.tempered(given["temperature"]).sample(1, self.turn(given, "noise"))[0]}
 
 
@@ -129,9 +131,7 @@ class Draw(Graph):
 
     def __init__(self, fitted: Fitted):
         super().__init__(fitted)
-        _, self.writing = fitted.kind.spread(
-            1.0
-        )  # what draws of such rows can be told, such as the temperature of tokens
+        _, self.writing = fitted.kind.spread(1.0)  # how such rows are written, such as the temperature of tokens
         self.takes = ("z", *self.writing)
 
     def forward(self, given: Given) -> dict[str, Tensor]:
@@ -151,11 +151,8 @@ class Scored(Graph):
 
     def __init__(self, fitted: Fitted, score: Score):
         super().__init__(fitted.precise() if score.precise else fitted)
-        self.score, self.dtype, self.random = (
-            score,
-            fitted.precise().dtype if score.precise else fitted.dtype,
-            score.random,
-        )
+        score = score.fixed(fitted.kind.score_samples)
+        self.score, self.random, self.samples = score, score.random, score.samples
 
     def forward(self, given: Given) -> dict[str, Tensor]:
         rows = self.rows(given)
@@ -223,13 +220,11 @@ GRAPHS: dict[str, type[Graph]] = {
 
 def graphs(fitted: Fitted, sampler: str = "prior", score: Score | None = None) -> dict[str, Graph]:
     """All graphs of a model, by name. score: which has learned what it learns; None: there is no graph of a score."""
-    found: dict[str, Graph] = {}
-    for name, graph in GRAPHS.items():
-        if graph.suits(fitted) and (graph is not Scored or score):
-            found[name] = Scored(fitted, score) if graph is Scored and score else graph(fitted)
-    if "prior" in found:
-        found["prior"] = Prior(fitted, sampler)
-    return found
+    make: dict[type[Graph], Any] = {Prior: partial(Prior, sampler=sampler)}
+    if score:
+        make[Scored] = partial(Scored, score=score)
+    wanted = [g for g in GRAPHS.values() if g.suits(fitted) and (score or g is not Scored)]
+    return {g.name: make.get(g, g)(fitted) for g in wanted}
 
 
 # -- what they are called with -----------------------------------------------------------------------------------------

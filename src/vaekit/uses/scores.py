@@ -76,6 +76,10 @@ class Score:
             raise UserError(f'score "{self.name}" has to be fitted to {which} rows first')
         return by_chunks(fitted.precise() if self.precise else fitted, X, y, self.of, samples=self.samples)
 
+    def fixed(self, samples: int) -> Score:
+        """The same with this number of samples, if it has none of its own: a graph has to know."""
+        return self
+
     def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         """The same of rows as the model sees them, x (B, *event), with the mask and y of `rows`: (B,). noise: for a score with `random`."""
         raise NotImplementedError
@@ -89,10 +93,13 @@ class LogLikelihood(Score):
 
     def __init__(self, *, k: int | None = None) -> None:
         super().__init__()
-        self.k = k
+        self.k, self.samples = k, k or 1
 
     def __call__(self, fitted: Fitted, X: Any, y: Any = None) -> np.ndarray:
         return log_likelihood(fitted, X, y, k=self.k)
+
+    def fixed(self, samples: int) -> Score:
+        return LogLikelihood(k=self.k or samples)
 
     def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
         """Where all of y is known."""

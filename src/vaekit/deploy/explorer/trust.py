@@ -51,8 +51,6 @@ def judge_of(run: Path, estimator: Any, data: Any) -> tuple[Calibration | None, 
     odd = calibrated(run, estimator, *((name, {"k": K}) if few else ()), own=data, keep=not few)
     if not len(odd.scores):
         return None, f"{kind.row}s themselves have no score: {odd.origin}"
-    if isinstance(odd.score, LogLikelihood):
-        odd.score.k = odd.score.k or kind.score_samples  # for its graph, which needs to know
     return odd, ""
 
 
