@@ -78,10 +78,11 @@ def test_every_structure_has_its_graphs(build: Any) -> None:
         exported(graph, fitted)
 
 
-@pytest.mark.parametrize("name", ["exemplars", "reconstruction", "kl", "path"])
+@pytest.mark.parametrize("name", ["exemplars", "reconstruction", "kl", "path", "path of vq"])
 def test_scores_are_those_of_the_estimator(name: str) -> None:
-    fitted = trained(X=PICTURES if name == "path" else NUMBERS)
+    name, _, structure = name.partition(" of ")
     X = PICTURES if name == "path" else NUMBERS
+    fitted = trained(X=X, **({"structure": {"name": structure, "side": 2}} if structure else {}))
     score = new_score(name, fitted)
     score.fit(fitted, X)
     content, _ = exported(Scored(fitted, score), fitted)

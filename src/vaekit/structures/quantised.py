@@ -33,6 +33,10 @@ class Certain:
     def mean(self) -> Tensor:
         return self.loc
 
+    @property
+    def scale(self) -> Tensor:
+        return torch.zeros_like(self.loc)
+
     def log_prob(self, x: Tensor) -> Tensor:
         """(*batch, latent_dim) -> (*batch): 0 where x is that z, else minus infinity."""
         return torch.where((x == self.loc).all(-1), 0.0, -torch.inf).to(self.loc)

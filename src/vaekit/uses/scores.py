@@ -32,6 +32,7 @@ from vaekit.evaluation.likelihood import DRAWS_AT_ONCE, shared_noise
 from vaekit.fitted import Fitted
 from vaekit.settings.parts import check_options
 from vaekit.structures.marginal import likeliest
+from vaekit.structures.quantised import Certain
 from vaekit.training.data import Data
 from vaekit.uses.likelihood import log_likelihood
 
@@ -358,6 +359,6 @@ def by_chunks(
 
 def spread(q: Distribution) -> Tensor:
     """The standard deviation of each unit of a posterior, (B, latent_dim), from samples if it has no closed form."""
-    if isinstance(q, Normal):
+    if isinstance(q, Normal | Certain):
         return q.scale.expand_as(q.loc)
     return q.sample(SAMPLES, shared_noise()).std(0)
