@@ -57,6 +57,14 @@ def test_pictures(pictures):
     assert model.encode(X[:1], 2).shape == (1, 2)
 
 
+def test_a_score_needs_all_that_the_model_was_told(pictures):
+    _, X, labels, _, folder = pictures
+    model = load(folder)
+    for y in (None, [None, *labels[1:]]):
+        with pytest.raises(UserError, match="a score needs condition 'y' of every row"):
+            model.p_values(X, y)
+
+
 def test_a_score_is_of_its_row_alone(pictures):
     _, X, labels, odd, folder = pictures
     model = load(folder)
