@@ -197,6 +197,9 @@ class Digits:
             tensors |= {f"layout.{i}{name}": value for name, value in layout.items()}
         angle = np.arctan2(self.codes[:, 0], self.codes[:, 1])  # a bent map, as UMAP's is
         bent = np.stack([angle, self.codes[:, 2]], 1).astype(np.float32)
+        low, high = bent.min(0), bent.max(0)
+        ends = np.stack([low - 0.04 * (high - low), high + 0.04 * (high - low)], 1).ravel()
+        tensors["layout.2.extent"] = ends.astype(np.float32)
         tensors |= {"layout.2": bent, "colour.ink": self.rows.mean((1, 2)).astype(np.float32)}
         tensors["thumbs"] = np.round(self.rows * 255).astype(np.uint8)[..., None]
         tensors["shown.x"] = self.rows[:300, None]

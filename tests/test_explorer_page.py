@@ -266,10 +266,7 @@ def test_a_place_of_a_bent_map_is_made_of_the_codes_near_it(browser, digits_page
     explorer = Explorer(browser, path)
     explorer.page.select_option("#layout", label="UMAP")
     explorer.page.evaluate(IDLE)
-    places = tensors["layout.2"]
-    low, high = places.min(0), places.max(0)
-    room = 0.04 * (high - low)
-    extent = [low[0] - room[0], high[0] + room[0], low[1] - room[1], high[1] + room[1]]
+    places, extent = tensors["layout.2"], tensors["layout.2.extent"]
     left, top, width, height = explorer.frame
     x, y = left + width * 0.45, top + height * 0.55
     explorer.page.mouse.move(x, y)
@@ -279,6 +276,17 @@ def test_a_place_of_a_bent_map_is_made_of_the_codes_near_it(browser, digits_page
     weights = np.exp(-2 * far[near] / far[near].max())
     z = (weights[:, None] * digits.codes[near]).sum(0) / weights.sum()
     np.testing.assert_allclose(explorer.codes("explorer.state.shown.z"), z, rtol=1e-3, atol=1e-3)
+    # Where there is no code near, nothing is to be trusted, however normal the mean of the nearest is.
+    grid = np.stack(
+        np.meshgrid(np.linspace(left + 9, left + width - 9, 60), np.linspace(top + 9, top + height - 9, 60)), -1
+    )
+    points = grid.reshape(-1, 2)
+    there = np.stack(explorer.on_map(extent, points[:, 0], points[:, 1]), 1)
+    distance = np.sqrt(((there[:, None] - places[None, ::3]) ** 2).sum(-1)).min(1)
+    assert distance.max() > 0.08 * (extent[3] - extent[2])
+    explorer.page.mouse.move(*points[distance.argmax()])
+    explorer.page.evaluate(IDLE)
+    assert explorer.trust()[0] == pytest.approx(1 / (1 + len(tensors["calibration.place"])))
     explorer.done()
 
 

@@ -124,10 +124,13 @@ export class Session {
   }
 
   async judge() {
-    const { shown } = this.state;
+    const { shown, live, pinned } = this.state;
     if (!shown || !this.judges) return;
+    const at = live ? [live.u, live.v] : pinned?.place?.layout === this.layout.name ? pinned.place.at : null;
     await this.attempt(async () => {
-      const [trust] = await this.trustOfPlaces([shown], shown.y);
+      // What an empty place of a bent map decodes to is the mean of codes from elsewhere, however normal that is.
+      const empty = at && this.layout.empty(...at);
+      const [trust] = empty ? [this.trustOf(-Infinity, this.tensors["calibration.place"]?.data)] : await this.trustOfPlaces([shown], shown.y);
       if (this.state.shown === shown) this.set({ trust });
     });
   }
@@ -219,7 +222,8 @@ export class Session {
         const { x } = await this.graphs.decode(z, y);
         const drawn = this.state.drawn ? await this.graphs.draw(z, y, this.state.noise) : x;
         const found = await this.trustOfPlaces(z.map((code, i) => ({ z: code, x: drawn[i], typical: x[i] })), y);
-        trust.set(found.map(({ p }) => Math.round(255 * p)), row * width);
+        const there = (i) => !layout.empty(u0 + ((i + 0.5) / width) * (u1 - u0), v);
+        trust.set(found.map(({ p }, i) => (there(i) ? Math.round(255 * p) : 0)), row * width);
         if (row % 4 === 0) await new Promise((go) => setTimeout(go)); // the hand comes first
       }
       Object.assign(layout, { trust: { data: trust, shape: [height, width] }, extent: Float32Array.from(extent), ofPin: true });

@@ -1,6 +1,7 @@
 // Between a place on the map (two numbers) and a code z.
 
 const NEAR = 8; // codes that a place of a bent map is made of
+const FAR = 0.04; // of the height: a place of a bent map that is farther from every code is empty, as Python has it
 
 export const dot = (a, b) => {
   let total = 0;
@@ -12,7 +13,11 @@ export function makeLayout(index, about, tensors) {
   const part = (name) => tensors[`layout.${index}${name}`];
   const points = part("").data;
   const layout = { ...about, index, points, codes: tensors.codes, trust: part(".trust"), extent: part(".extent")?.data };
-  if (!about.linear) return { ...layout, place: (z) => nearestPlace(layout, z), code: (u, v) => nearbyCode(layout, u, v) };
+  if (!about.linear) {
+    const most = layout.extent ? (FAR * (layout.extent[3] - layout.extent[2])) ** 2 : Infinity;
+    const empty = (u, v) => nearest(layout.points, u, v, 1)[0].distance > most;
+    return { ...layout, place: (z) => nearestPlace(layout, z), code: (u, v) => nearbyCode(layout, u, v), empty };
+  }
   const dim = part(".basis").shape[1];
   const [right, up, origin] = [part(".basis").data.subarray(0, dim), part(".basis").data.subarray(dim), part(".origin").data];
   const place = (z) => {
@@ -24,7 +29,7 @@ export function makeLayout(index, about, tensors) {
     const [p, q] = place(base);
     return base.map((value, i) => value + (u - p) * right[i] + (v - q) * up[i]);
   };
-  return { ...layout, place, code, origin };
+  return { ...layout, place, code, origin, empty: () => false };
 }
 
 // A bent map has no formula: a place stands for the codes around it, the nearer the more.
