@@ -47,6 +47,7 @@ speed: $(VENV)/installed-bench
 	$(VENV)/bin/python benchmarks/reading.py sources
 	$(VENV)/bin/python benchmarks/policy_speed.py training
 	$(VENV)/bin/python benchmarks/policy_speed.py decision
+	$(VENV)/bin/python benchmarks/explorer.py page
 
 clean:
 	rm -rf $(VENV)

@@ -439,3 +439,15 @@ def test_a_page_that_would_be_too_large(pictures: Any, tmp_path: Path, monkeypat
     monkeypatch.setattr(html, "exported", lambda *given: (helper.make_model(linear).SerializeToString(), {}))
     assert "use `vaekit explore" in mistake(write_html, tmp_path / "run", model, tmp_path / "a.html", data)
     assert not (tmp_path / "a.html").exists()
+
+
+def test_a_weight_that_16_bits_cannot_hold_keeps_its_32():
+    from onnx import helper, numpy_helper
+
+    small, large = np.full(2000, 1.5, np.float32), np.full(2000, 1e6, np.float32)
+    weights = [numpy_helper.from_array(values, name) for name, values in (("small", small), ("large", large))]
+    graph = helper.make_graph([], "graph", [], [], initializer=weights)
+    pieces = Pieces({"decoder": helper.make_model(graph)}, half=True)
+    found = {t.dtype.str: t for t in pieces.tensors.values() if t.dtype.kind == "f"}
+    assert (found["<f2"] == small).all()
+    assert (found["<f4"] == large).all()

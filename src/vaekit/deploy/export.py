@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from vaekit.deploy.graphs import ROWS, Graph, example, graphs
-from vaekit.deploy.manifest import free, manifest, signature
+from vaekit.deploy.manifest import free, manifest, plain, signature
 from vaekit.deploy.trace import TOLERANCE, differences, needed, reason, traced
 from vaekit.errors import UserError
 from vaekit.files import write_together
@@ -157,8 +157,3 @@ def as_npy(values: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, values)
     return buffer.getvalue()
-
-
-def plain(value: Any) -> Any:
-    """What JSON does not know: numbers of NumPy, and dates."""
-    return value.item() if hasattr(value, "item") else str(value)

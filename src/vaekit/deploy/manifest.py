@@ -96,3 +96,8 @@ def given_out(name: str) -> dict[int, str]:
 
 def shape(t: Tensor, names: Mapping[int, str]) -> list[int | str]:
     return [names.get(i, n) for i, n in enumerate(t.shape)]
+
+
+def plain(value: Any) -> Any:
+    """What JSON does not know: numbers of NumPy, and dates."""
+    return value.item() if hasattr(value, "item") else str(value)

@@ -146,13 +146,10 @@ def example(policy: Policy, rows: int) -> dict[str, Tensor]:
     rng = np.random.default_rng(0)
     out = {}
     for name, c in policy.conditions_.named.items():
+        values = c.examples(rows, rng)
         if isinstance(c, Number):
-            values = np.asarray(c.mean) + np.asarray(c.scale) * rng.standard_normal((rows, c.size))
-            out[name] = torch.from_numpy(values.astype(np.float32))
-        elif isinstance(c, Label):
-            out[name] = torch.from_numpy(rng.integers(0, c.size, rows))
-        else:
-            out[name] = torch.from_numpy(rng.integers(0, 256, (rows, c.height, c.width, 3)).astype(np.uint8))
+            values = (np.asarray(c.mean) + np.asarray(c.scale) * values).astype(np.float32)
+        out[name] = torch.from_numpy(values)
     return out
 
 

@@ -246,9 +246,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     @property
     def sampler_(self) -> str:
         name, _ = self._sampler(self.sampler)
-        return (
-            name if name in self.samplers_ else "prior"
-        )  # it was no better, or training was stopped before it was learned
+        # It may have been no better than the prior, or training was stopped before it was learned.
+        return name if name in self.samplers_ else "prior"
 
     def _fit_sampler(
         self, name: str, options: dict[str, Any], train: Data, valid: Data, *, compare: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 from vaekit.forms.base import Form
 from vaekit.forms.numbers import rounded
 
-Each = Any  # a number for all values, or a list of one for each along the first axis of an event; None: there is none
+Each = Any  # one number for all values, or a list with a number for each place on the first axis of an event; None: no number
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Array(Form):
     columns: list[str] | None = None
 
     def along(self, each: Each, none: float = np.nan) -> np.ndarray:
-        """Such numbers, to combine with x (N, *event); `none` where there is none."""
+        """Turn them into an array that broadcasts to x (N, *event). `none` stands in for a missing number."""
         values = np.asarray(none if each is None else each, dtype=np.float64)
         return np.where(np.isnan(values), none, values).reshape(-1, *[1] * (len(self.event) - 1))
 

@@ -62,7 +62,7 @@ class Form:
 
 
 def as_numbers(X: Any) -> np.ndarray:
-    """Make an array of real numbers. UserError if X is none."""
+    """Turn X into an array of real numbers. UserError if that is impossible."""
     try:
         rows = np.asarray(X.detach().cpu() if hasattr(X, "detach") else X)
         rows = rows.astype(np.float64) if rows.dtype == object else rows
@@ -75,7 +75,7 @@ def as_numbers(X: Any) -> np.ndarray:
 
 def observed(x: np.ndarray) -> Packed:
     """x as float32, 0 where it is NaN. Also returns where it is not; None if it is nowhere."""
-    with np.errstate(over="ignore"):  # what is too large is told later
+    with np.errstate(over="ignore"):  # the caller reports values that are too large
         x = x.astype(np.float32)
     there = ~np.isnan(x)
     return (x, None) if there.all() else (np.where(there, x, np.float32(0)), there)

@@ -115,7 +115,7 @@ class Constraints:
 
 
 def distance_step(rule: Rule, grids: Mapping[str, Grid]) -> float:
-    """The step that divides a distance, in units of its column; 0 if there is none."""
+    """The step that divides a distance, in units of its column. 0 means that no step divides it."""
     return min(grids[name].step for name in (rule.name, *rule.others)) / grids[rule.name].scale
 
 

@@ -1,6 +1,6 @@
 """An exported model at work. Needs only NumPy and onnxruntime, no PyTorch (of texts also the package tokenizers).
 
-model = vaekit.runtime.load("digits")  # a folder of `vaekit export RUN -o digits`
+model = vaekit.runtime.load("exported")  # a folder of `vaekit export RUN -o exported`
 rows = model.sample(16)
 codes = model.encode(rows)
 """

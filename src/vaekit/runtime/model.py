@@ -112,15 +112,7 @@ class Runtime:
 
     def score(self, X: Any, y: Any = None) -> np.ndarray:
         """The score of each row, (N,), high for what is normal. It does not depend on the rows beside it."""
-        given = self.conditions.name(y)
-        codes = self._conditions(given, len(self._pack(X)[0]))
-        if "predict.onnx" not in self.about["files"]:
-            for name, values in codes.items():
-                if (np.isnan(values) if values.dtype.kind == "f" else values < 0).any():
-                    raise UserError(
-                        f"a score needs condition {name[2:]!r} of every row: give it, or use `vaekit score`"
-                    )
-        return self._see("score", X, y)["score"]
+        return self._see("score", X, y, whole="predict.onnx" not in self.about["files"])["score"]
 
     def p_values(self, X: Any, y: Any = None) -> np.ndarray:
         """The conformal p-value of each row, (N,), low for what is odd: see `vaekit.uses.conformal.p_values`."""
@@ -236,11 +228,14 @@ class Runtime:
                 codes[name] = np.full((rows, c.size) if c.kind == "number" else rows, unknown)
         return {f"y.{name}": values for name, values in codes.items()}
 
-    def _see(self, graph: str, X: Any, y: Any) -> dict[str, np.ndarray]:
-        """Run a graph on rows X."""
+    def _see(self, graph: str, X: Any, y: Any, *, whole: bool = False) -> dict[str, np.ndarray]:
+        """Run a graph on rows X. whole: UserError if a condition is unknown."""
         inputs = self.folder.inputs(graph)
         x, mask = self._pack(X)
         codes = self._conditions(self.conditions.name(y), len(x))
+        for name, values in codes.items() if whole else ():
+            if (np.isnan(values) if values.dtype.kind == "f" else values < 0).any():
+                raise UserError(f"a score needs condition {name[2:]!r} of every row: give it, or use `vaekit score`")
         if mask is not None and "mask" not in inputs and not self.form.pads:
             row = int(np.flatnonzero(~mask.reshape(len(mask), -1).all(1))[0])
             raise UserError(

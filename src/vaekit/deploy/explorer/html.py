@@ -54,7 +54,7 @@ def write_html(run: Path, estimator: Any, path: Path, data: Any = None) -> Scene
             notes.append(f"{name} is left out of this page: {e}")
     leave_out(shown, set(shown.graphs) - set(protos))
     text = filled(shown, protos, half=False)
-    if len(text) > LARGE:
+    if len(text) > LARGE and shown.model["engine"] == "onnx":
         notes.append("the weights have 16 bits on this page, so that it opens sooner: numbers are off by a thousandth")
         text = filled(shown, protos, half=True)
     if len(text) > LARGEST:
@@ -78,7 +78,7 @@ def filled(shown: Scene, protos: Mapping[str, Any], *, half: bool) -> str:
 
 
 def leave_out(shown: Scene, names: set[str]) -> None:
-    """Take graphs out of a scene, and what is of no use without them."""
+    """Remove these graphs from a scene, and what the page cannot show without them."""
     for name in names:
         del shown.model["graphs"][name]
     if "score" in names:

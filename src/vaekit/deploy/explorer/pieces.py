@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 LEAST = 4096  # bytes of a weight that is a piece of its own
+LARGEST_HALF = float(np.finfo(np.float16).max)  # a weight with larger numbers keeps its 32 bits
 
 
 class Pieces:
@@ -28,7 +29,8 @@ class Pieces:
         content, found, at = proto.SerializeToString(), [], 0
         for start, raw in places(content, {w.raw_data for w in weights(proto.graph)}):
             values = np.frombuffer(raw, "<f4")
-            found += [self.keep(content[at:start]), self.keep(raw, values.astype("<f2") if half else values)]
+            fits = half and np.abs(values).max() < LARGEST_HALF
+            found += [self.keep(content[at:start]), self.keep(raw, values.astype("<f2") if fits else values)]
             at = start + len(raw)
         return [*found, self.keep(content[at:])]
 

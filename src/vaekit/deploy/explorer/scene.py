@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vaekit.deploy.explorer import layouts, rows, trust
 from vaekit.deploy.graphs import ROWS, Graph, graphs, narrow
-from vaekit.deploy.manifest import manifest, signature
+from vaekit.deploy.manifest import manifest, plain, signature
 from vaekit.errors import UserError
 from vaekit.recipes.source import own_source
 
@@ -32,8 +32,10 @@ HALF = np.finfo(np.float16)
 
 @dataclass
 class Scene:
-    """Attributes:
-    model: `model.json`. tensors: by name. graphs: by name. some: a number of rows as their inputs, to try them with.
+    """What the page gets.
+
+    Attributes:
+        model: `model.json`. tensors, graphs: by name. some: gives a number of rows as inputs of the graphs, to try them with.
     """
 
     model: dict[str, Any]
@@ -139,8 +141,3 @@ def some(shown: Mapping[str, Tensor], latent_dim: int, n: int) -> dict[str, Tens
 def as_half(codes: np.ndarray) -> np.ndarray:
     """Codes in 16 bits, unless that would lose them."""
     return codes.astype(np.float16) if np.abs(codes).max(initial=0) < HALF.max else codes
-
-
-def plain(value: Any) -> Any:
-    """What JSON does not know: numbers of NumPy, and dates."""
-    return value.item() if hasattr(value, "item") else str(value)

@@ -35,7 +35,10 @@ USUAL = 300  # rows: enough for a median
 
 
 def judge_of(run: Path, estimator: Any, data: Any) -> tuple[Calibration | None, str]:
-    """The score for the page and what it usually is; None, and why, where there is none. data: the source, as the estimator reads it."""
+    """Choose the score of the page and calibrate it on normal rows. Returns the calibration and "", or None and the reason.
+
+    data: the source, as the estimator reads it.
+    """
     fitted, kind = estimator.fitted_, estimator.kind_
     if kind.why_not("scores"):
         return None, f"{kind.row}s themselves have no score here"

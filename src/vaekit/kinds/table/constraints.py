@@ -113,7 +113,7 @@ class Constraints:
         return forms_of(self.rules(schema), schema)
 
     def form(self, schema: Mapping[str, Column]) -> dict[str, Any] | None:
-        """The same as plain JSON, see `vaekit.forms.constraints.Constraints`; None if there are none."""
+        """Describe the rules as plain JSON, for `vaekit.forms.constraints.Constraints`. None for a table without rules."""
         if not self.texts:
             return None
         grids = {
