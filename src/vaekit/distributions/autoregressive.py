@@ -77,9 +77,8 @@ class AutoregressiveNormal:
         before, behind = (
             missed.gather(-1, at.expand(missed.shape)) for at in (left.clamp_min(0), right.clamp_max(len(step) - 1))
         )
-        bridge = (a * (1 - b.square()) * before + b * (1 - a.square()) * behind) / (1 - (a * b).square()).clamp_min(
-            1e-12
-        )
+        apart = (1 - (a * b).square()).clamp_min(1e-12)
+        bridge = (a * (1 - b.square()) * before + b * (1 - a.square()) * behind) / apart
         return torch.where(mask, x, drawn + bridge)
 
     def tempered(self, temperature: float) -> AutoregressiveNormal:

@@ -129,10 +129,8 @@ class ContinuousBernoulli(Elementwise):
     @property
     def mean(self) -> Tensor:
         x = self.logits
-        small, squares = (
-            x.abs() < 1,
-            x.square(),
-        )  # where the formula cancels; beside its series, what is left out is below 2e-8
+        small, squares = x.abs() < 1, x.square()
+        # There the formula cancels. What the series leaves out is below 2e-8.
         series = 0.5 + x * (1 / 12 - squares * (1 / 720 - squares * (1 / 30240 - squares / 1209600)))
         far = torch.where(small, 1.0, x)
         return torch.where(small, series, far.sigmoid() / (0.5 * far).tanh() - far.reciprocal())

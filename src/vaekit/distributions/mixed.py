@@ -120,18 +120,14 @@ class Numbers(nn.Module):
     def shares(self, h: Tensor, edges: Tensor) -> Tensor:
         """The probability of the intervals between edges (W + 1,), and of all beyond in the first and the last: (..., C, W)."""
         log_weight, loc, scale, spikes = self.parts(h)
-        below = torch.special.ndtr(
-            (edges[1:-1] - loc.unsqueeze(-1)) / scale.unsqueeze(-1)
-        )  # (..., C, components, W - 1)
-        below = (log_weight.exp().unsqueeze(-1) * below).sum(-2)
-        found = torch.cat([below, torch.ones_like(below[..., :1])], -1) - torch.cat(
-            [torch.zeros_like(below[..., :1]), below], -1
-        )
+        below = torch.special.ndtr((edges[1:-1] - loc[..., None]) / scale[..., None])  # (..., C, components, W - 1)
+        below = (log_weight.exp()[..., None] * below).sum(-2)
+        ends = torch.zeros_like(below[..., :1])
+        found = torch.cat([below, ends + 1], -1) - torch.cat([ends, below], -1)
         if spikes is None:
             return found
-        at = (self.spikes.unsqueeze(-1) > edges[1:-1]).sum(-1).unsqueeze(-1) == torch.arange(
-            len(edges) - 1
-        )  # (C, spikes, W)
+        place = (self.spikes[..., None] > edges[1:-1]).sum(-1)  # (C, spikes)
+        at = place[..., None] == torch.arange(len(edges) - 1)  # (C, spikes, W)
         return found * spikes[..., :1].exp() + (spikes[..., 1:].exp().unsqueeze(-1) * at).sum(-2)
 
     def place(self, slot: Tensor, value: Tensor) -> Tensor:

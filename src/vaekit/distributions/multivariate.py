@@ -17,9 +17,7 @@ class MultivariateNormal:
 
     loc: Tensor
     factor: Tensor
-    _drawn: tuple[Tensor, Tensor] | None = field(
-        default=None, repr=False
-    )  # the last samples, and the noise they came from
+    _drawn: tuple[Tensor, Tensor] | None = field(default=None, repr=False)  # the last samples, and their noise
 
     @property
     def mean(self) -> Tensor:

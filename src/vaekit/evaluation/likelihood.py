@@ -36,16 +36,19 @@ def shared_noise(seed: int = 0) -> Noise:
     def noise(k: int, rows: int, *shape: int) -> Tensor:
         nonlocal drawn
         drawn = (*drawn, (k, 1, *shape))
-        return numbers(seed, drawn).expand(k, rows, *shape)
+        return numbers(seed, drawn)[0].expand(k, rows, *shape)
 
     return noise
 
 
-@lru_cache(maxsize=32)
-def numbers(seed: int, shapes: tuple[tuple[int, ...], ...]) -> Tensor:
-    """The last of several draws. They are kept, so that an export takes them for constants: it would draw anew."""
+@lru_cache(maxsize=256)
+def numbers(seed: int, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, Tensor]:
+    """The last of several draws, and the generator's state after it. They are kept, so that an export takes them for constants: it would
+    draw anew."""
     gen = generator(seed, VALIDATION)
-    return [torch.randn(*shape, generator=gen, dtype=torch.float64) for shape in shapes][-1]
+    if before := shapes[:-1]:
+        gen.set_state(numbers(seed, before)[1])
+    return torch.randn(*shapes[-1], generator=gen, dtype=torch.float64), gen.get_state()
 
 
 @inference()

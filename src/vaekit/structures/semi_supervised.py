@@ -138,9 +138,8 @@ class SemiSupervisedModel(LatentModel):
         self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
         x, h = blank(x, mask), self.judge(x, mask)
-        again = Again(
-            noise, k, x.shape[0]
-        )  # every class of a row has the same noise: their difference is not one of luck
+        # Every class of a row has the same noise: their difference is not one of luck.
+        again = Again(noise, k, x.shape[0])
         chosen = self.completed(y, h)
         draw = super().draw(x, {self.target: chosen}, k=k, mask=mask, noise=again.noise())
         told = h.detach() + self.generative * (h - h.detach())  # the same number, whose gradient is another

@@ -36,7 +36,7 @@ def write(p: Any, uniform: Tensor | None = None, temperature: Tensor | None = No
     room, place = torch.arange(before + longest), torch.arange(longest)
     never = torch.zeros(network.vocabulary)
     never[list(p.unwritten)] = -torch.inf
-    weights = torch.zeros(memory.shape[0], longest) if uniform is None else uniform
+    numbers = torch.zeros(memory.shape[0], longest) if uniform is None else uniform
     keys, values = zip(*(remembered(layer.self_attn, memory[:, 1:], longest) for layer in layers), strict=True)
 
     def going_on(t: Tensor, token: Tensor, texts: Tensor, going: Tensor, *caches: Tensor) -> Tensor:
@@ -44,9 +44,8 @@ def write(p: Any, uniform: Tensor | None = None, temperature: Tensor | None = No
 
     def step(t: Tensor, token: Tensor, texts: Tensor, going: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
         tokens = network.tokens
-        h = (
-            tokens.codes(token) * tokens.codes.embedding_dim**0.5 + tokens.positions(t[None]) + memory[:, :1]
-        )  # (B, 1, D)
+        codes = tokens.codes(token) * tokens.codes.embedding_dim**0.5
+        h = codes + tokens.positions(t[None]) + memory[:, :1]  # (B, 1, D)
         now, found = place == t, []
         for layer, k, v in zip(layers, caches[: len(layers)], caches[len(layers) :], strict=True):
             slots = Slots(k, v, room == before + t)
@@ -58,7 +57,7 @@ def write(p: Any, uniform: Tensor | None = None, temperature: Tensor | None = No
         else:
             spread = torch.ones(()) if temperature is None else temperature.clamp_min(COLD)
             edges = (log_p / spread).softmax(-1).cumsum(-1)
-            at = torch.where(now, weights, 0.0).sum(1, keepdim=True) * edges[:, -1:]
+            at = torch.where(now, numbers, 0.0).sum(1, keepdim=True) * edges[:, -1:]
             chosen = (at > edges).sum(-1).clamp_max(network.vocabulary - 1)
         chosen = torch.where(going, chosen, END)
         texts = torch.where(now, chosen[:, None], texts)
