@@ -371,6 +371,32 @@ def test_in_a_browser(pictures: Any, tmp_path: Path, page: Any) -> None:
     assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
 
 
+def test_a_table_is_drawn_in_a_browser(tmp_path: Path, page: Any) -> None:
+    """By the page's own engine, as by PyTorch."""
+    table = people(120, 0)
+    model = vk.VAE(**TINY).fit(table)
+    data = dataset(model.kind_.take(table))
+    model.save(tmp_path / "run")
+    shown = write_html(tmp_path / "run", vk.load(tmp_path / "run"), tmp_path / "play.html", data)
+    assert shown.model["engine"] == "plain"
+    rng = np.random.default_rng(0)
+    width = shown.model["graphs"]["draw"]["inputs"]["noise"]["shape"][1]
+    given = {"z": rng.normal(size=(4, model.latent_dim)), "noise": rng.normal(size=(4, width))}
+    page.goto((tmp_path / "play.html").as_uri())
+    page.wait_for_function("window.explorer")
+    found = page.evaluate(
+        """async (given) => {
+            const inputs = Object.entries(given).map(([name, rows]) => [name, { data: Float32Array.from(rows.flat()), shape: [rows.length, rows[0].length] }]);
+            const { x } = await explorer.engine.run("draw", Object.fromEntries(inputs));
+            return [...x.data];
+        }""",
+        {name: values.tolist() for name, values in given.items()},
+    )
+    with torch.no_grad():
+        x = shown.graphs["draw"]({name: torch.tensor(values).float() for name, values in given.items()})["x"]
+    assert np.allclose(np.reshape(found, x.shape), x, atol=1e-4)
+
+
 def test_weights_that_graphs_share_are_kept_once() -> None:
     from onnx import TensorProto, helper, numpy_helper
 
