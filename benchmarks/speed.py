@@ -53,6 +53,21 @@ PEERS: dict[str, dict[str, Any]] = {
         "tuned": True,
         "graph": True,
     },
+    "graph-tf32": {
+        "title": "PyTorch, TF32, one CUDA graph by hand",
+        "script": "torch_loop",
+        "loader": False,
+        "graph": True,
+        "tf32": True,
+    },
+    "graph-compiled": {
+        "title": "PyTorch, TF32, the loss compiled, one CUDA graph by hand",
+        "script": "torch_loop",
+        "loader": False,
+        "graph": True,
+        "tf32": True,
+        "compile": True,
+    },
     "tuned": {"title": "PyTorch loop, bfloat16, fused Adam", "script": "torch_loop", "loader": False, "tuned": True},
     "slices": {"title": "PyTorch loop, shuffled slices", "script": "torch_loop", "loader": False},
     "loader": {"title": "PyTorch loop, `DataLoader`", "script": "torch_loop", "loader": True},
@@ -74,7 +89,11 @@ def training(options: argparse.Namespace) -> Rows:
     missing = [name for name in options.methods if not find_spec(PEERS[name].get("needs", "torch"))]
     if missing:
         print(f"not installed, and left out: {', '.join(missing)} (pip install 'vaekit[bench]')", flush=True)
-    peers = [name for name in options.methods if name not in missing and (name != "graph" or options.device == "cuda")]
+    peers = [
+        name
+        for name in options.methods
+        if name not in missing and (not PEERS[name].get("graph") or options.device == "cuda")
+    ]
     packages = ["lightning-fabric", "jax", "pythae", "numpy"]
     installed = [p for p in packages if find_spec(p.replace("-", "_"))]
     data = "Fashion-MNIST" if FASHION_MNIST.exists() else "Random numbers of the shape of Fashion-MNIST"

@@ -184,6 +184,7 @@ def test_gradients_reach_every_parameter_and_those_of_the_prior_stay_there(x):
     model.zero_grad()
     model.draw(x, LABELS).log_pz.sum().backward()
     assert all(p.grad is None for net in (model.encoder, model.decoder) for p in net.parameters())
+    assert not any(buffer.requires_grad for buffer in model.buffers())  # or it cannot be copied back from a GPU
 
 
 def test_what_is_missing_is_not_read(x):

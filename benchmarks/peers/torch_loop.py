@@ -1,5 +1,5 @@
 """The loop one writes by hand: batches from a DataLoader or by slicing a shuffled index; in float32 with the default Adam, or `tuned`:
-in bfloat16 with the fused one; and as one CUDA graph."""
+in bfloat16 with the fused one; and as one CUDA graph, also in TF32, and with its loss compiled."""
 
 from __future__ import annotations
 
@@ -59,15 +59,19 @@ def main() -> None:
     x = torch.from_numpy(pictures(rows))
     x = x.unsqueeze(1) if given["conv"] else x.flatten(1)
     model = (Convolutions() if given["conv"] else MLPs()).to(device)
-    graph = given.get("graph", False)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=tuned or None, capturable=graph)
+    graph, value_of = given.get("graph", False), loss
+    if given.get("tf32"):
+        torch.set_float32_matmul_precision("high")
+    if given.get("compile"):
+        value_of = torch.compile(loss)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=tuned or graph or None, capturable=graph)
     loader = DataLoader(TensorDataset(x), batch, shuffle=True, drop_last=True)
     on_device = x.to(device)
 
     def step(data: Tensor) -> None:
         optimizer.zero_grad()
         with torch.autocast(device, torch.bfloat16, enabled=tuned):
-            value = loss(model, data)
+            value = value_of(model, data)
         value.backward()
         optimizer.step()
 

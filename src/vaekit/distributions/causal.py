@@ -167,7 +167,7 @@ class CodeLogProb(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
         p, total, h, w, codes = ctx.saved_tensors
         gradient = gradient.to(p.dtype)[:, None]
-        slope = p * (-gradient / total)  # (n, V)
+        slope = p * (-gradient / total).to(p.dtype)  # (n, V); autocast of CUDA sums up in 32 bits
         slope.scatter_add_(1, codes[:, None], gradient)
         features, weight = ctx.dtypes
         return (slope @ w).to(features), (slope.T @ h).to(weight), slope.sum(0).to(weight), None

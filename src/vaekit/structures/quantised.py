@@ -220,6 +220,7 @@ class QuantisedVAE(Model):
         with torch.autocast(vectors.device.type, enabled=False):
             sequence = vectors.unflatten(-1, (-1, self.positions)).mT
             z, codes, distance = self.quantiser(sequence)
+        self.quantiser.zero.requires_grad_(False)  # which the package turns on; a buffer with it cannot leave a GPU
         return z.mT.flatten(1), codes, self.commitment * self.latent_dim * distance.squeeze()
 
     def _prior(self, c: Tensor | None, rows: int) -> CodePrior:

@@ -23,6 +23,8 @@ def chosen_device(name: str) -> torch.device:
     there = devices()
     if name == "auto":
         return torch.device(there[min(1, len(there) - 1)])
-    if name in there or (name == "cuda" and "cuda:0" in there):
+    if name == "cuda":
+        name = "cuda:0"  # a device without a number is no place that CUDA can make current
+    if name in there:
         return torch.device(name)
     raise UserError(f"device={name!r} is not on this machine: choose from {', '.join(['auto', *there])}")
