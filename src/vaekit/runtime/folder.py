@@ -128,7 +128,9 @@ class Folder:
             one = {n: np.concatenate([feed[n] for feed in feeds]) if v.ndim else v for n, v in one.items()}
         rows = [max((len(v) for v in feed.values() if v.ndim), default=1) for feed in feeds]
         parts = [
-            session.run(list(axes), {n: np.ascontiguousarray(v[i : i + piece]) if v.ndim else v for n, v in one.items()})
+            session.run(
+                list(axes), {n: np.ascontiguousarray(v[i : i + piece]) if v.ndim else v for n, v in one.items()}
+            )
             for i in range(0, sum(rows), piece)
         ]
         whole = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True), axes.values())
