@@ -144,7 +144,7 @@ class Number(Column):
     def schema(self, gaps: bool) -> dict[str, Any]:
         if self.origin is not None:
             return {"type": ["string", "null"] if gaps else "string"}
-        reach = REACH * max(self.high - self.low, np.finfo(np.float32).tiny)
+        reach = REACH * (self.high - self.low)
         return number(gaps, max(-float(MOST_EXACT), self.low - reach), min(float(MOST_EXACT), self.high + reach))
 
     def read(self, given: np.ndarray) -> np.ndarray:

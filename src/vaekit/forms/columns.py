@@ -110,11 +110,11 @@ class Columns(Form):
 
 def written(values: np.ndarray) -> np.ndarray:
     """Values (N,) as JSON holds them: times as texts, and None where one is missing."""
-    if values.dtype.kind == "M":
-        return np.where(np.isnat(values), None, np.datetime_as_string(values).astype(object))
-    if values.dtype.kind == "m":
-        return np.where(np.isnat(values), None, values.astype(str).astype(object))
-    return values
+    if values.dtype.kind not in "mM":
+        return values
+    texts = values.astype(str).astype(object)
+    texts[np.isnat(values)] = None
+    return texts
 
 
 def commonest(codes: np.ndarray) -> np.ndarray:

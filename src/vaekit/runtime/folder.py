@@ -111,7 +111,9 @@ class Folder:
     def run_together(self, graph: str, asked: Sequence[Mapping[str, np.ndarray]]) -> list[Outputs]:
         """Run a graph for several inputs, each as `run` wants them. Those that differ in their rows alone go through it as one."""
         types = {name: TYPES[each.type] for name, each in self.inputs(graph).items()}
-        feeds = [{name: np.asarray(given[name], dtype) for name, dtype in types.items()} for given in asked]
+        feeds: list[dict[str, np.ndarray]] = [
+            {name: np.asarray(given[name], dtype) for name, dtype in types.items()} for given in asked
+        ]
         alike: dict[Any, list[int]] = {}
         for i, feed in enumerate(feeds):
             alike.setdefault(tuple(v.shape[1:] if v.ndim else v.item() for v in feed.values()), []).append(i)

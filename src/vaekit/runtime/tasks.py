@@ -107,7 +107,8 @@ class Tasks:
         ends = yield from self.encode(X, y)
         if len(ends) != 2:
             raise UserError(f"a path leads from one row to another: give 2 rows, got {len(ends)}")
-        return (yield from self.decode(PATHS[name](*ends.astype(np.float64), steps), y))
+        a, b = ends.astype(np.float64)
+        return (yield from self.decode(PATHS[name](a, b, steps), y))
 
     # -- scores and gaps -----------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from vaekit.errors import UserError
 from vaekit.forms.base import Form
 
 MOST_PIXELS = 1 << 26  # of a PNG, which can be a thousand times larger than its file
-WIDTHS = {1: np.uint8, 2: np.dtype("<i2"), 4: np.dtype("<i4")}
+WIDTHS = {1: "u1", 2: "<i2", 4: "<i4"}
 
 
 @dataclass(frozen=True)

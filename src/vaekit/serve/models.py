@@ -51,7 +51,7 @@ class Model:
 
     def __init__(self, name: str, folder: Folder, limits: Limits, metrics: Metrics):
         self.tasks = Tasks(folder)
-        kinds = {**OPERATIONS, Act.name: Act}
+        kinds: dict[str, type[Operation]] = {**OPERATIONS, Act.name: Act}
         self.operations = {o: kind(self.tasks, limits.rows) for o, kind in kinds.items() if kind.suits(self.tasks)}
         if not self.operations:
             raise UserError(f"nothing of {folder.path} can be served: {'; '.join(folder.notes) or 'it has no graphs'}")

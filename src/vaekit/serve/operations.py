@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
+import jsonschema_rs
 import numpy as np
 
 from vaekit.errors import UserError
@@ -43,6 +45,44 @@ class Operation:
     @classmethod
     def suits(cls, tasks: Tasks) -> bool:
         return all(f"{graph}.onnx" in tasks.about["files"] for graph in cls.graphs)
+
+    @cached_property
+    def _check(self) -> Any:
+        return jsonschema_rs.validator_for(self.body())
+
+    @cached_property
+    def _check_rest(self) -> Any:
+        """Of all but the field that is a file."""
+        body = self.body()
+        body["properties"] = {name: schema for name, schema in body["properties"].items() if name != self.main}
+        return jsonschema_rs.validator_for(
+            body | {"required": [name for name in body["required"] if name != self.main]}
+        )
+
+    def check(self, given: Any, main: Any = None) -> dict[str, Any]:
+        """What was given, if it fits. UserError if it does not.
+
+        main: the rows or codes, where they came as a file and not in what is given.
+        """
+        check = self._check if main is None else self._check_rest
+        if (error := next(check.iter_errors(given), None)) is not None:
+            raise UserError(told(error))
+        if main is None:
+            return given
+        if self.count(main) > self.rows:
+            raise UserError(f"{self.count(main)} rows are too many at once: at most {self.rows}")
+        return {**given, str(self.main): main}
+
+    @staticmethod
+    def count(rows: Any) -> int:
+        """How many rows these are."""
+        return (
+            max(map(len, rows.values()), default=0)
+            if isinstance(rows, Mapping)
+            else np.shape(rows)[0]
+            if np.ndim(rows)
+            else 0
+        )
 
     # -- what goes in and comes out ------------------------------------------------------------------------------------
 
@@ -109,6 +149,12 @@ class Operation:
         return {**schema, "maxItems": self.rows}
 
 
+def told(error: Any) -> str:
+    """An error of a JSON Schema in a line."""
+    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path).lstrip(".")
+    return f"{place or 'the body'}: {' '.join(error.message.split())[:300]}"
+
+
 def loosened(schema: Any) -> Any:
     """A schema without bounds of its numbers: what a model gives may lie beyond what it takes."""
     if isinstance(schema, list):
@@ -173,7 +219,7 @@ class Interpolate(Operation):
         return "steps", "path"
 
     def run(self, given: Given) -> Task:
-        how = {"steps": int(given.get("steps", 9)), "path": given.get("path")}
+        how: dict[str, Any] = {"steps": int(given.get("steps", 9)), "path": given.get("path")}
         return {"rows": (yield from self.tasks.interpolate(given["rows"], given.get("y"), **how))}
 
 
@@ -210,7 +256,7 @@ class Impute(Operation):
 
     def run(self, given: Given) -> Task:
         draws = given.get("draws")
-        how = {"draws": draws and int(draws), "seed": int(given.get("seed", 0))}
+        how: dict[str, Any] = {"draws": draws and int(draws), "seed": int(given.get("seed", 0))}
         found = yield from self.tasks.impute(given["rows"], given.get("y"), **how)
         return {"rows": [self.tasks.form.listed(each) for each in found] if draws else found}
 
