@@ -7,6 +7,7 @@ from typing import Any
 
 from vaekit.deploy.explorer.html import check, write_html
 from vaekit.files import to_yaml
+from vaekit.runs.card import plain, shown_source
 from vaekit.runs.hub import CARD
 
 
@@ -24,9 +25,12 @@ def space_files(
     check(estimator, run)
     shown = write_html(run, estimator, folder / "index.html")
     rows, themselves, noun = shown.model["map"]["rows"], len(shown.tensors["shown.x"]), shown.model["noun"]
-    told = f"the Space holds {themselves:,} {noun} of the training data, and the codes and labels of {rows:,}: whoever opens it can read them"
+    told = (
+        f"the Space holds {themselves:,} {noun} of {shown_source(estimator.fitted_)}, and the codes and labels of {rows:,}: whoever opens "
+        "it can read them"
+    )
     head = {"title": name.partition("/")[2], "sdk": "static", "models": [name], "tags": ["vaekit"]}
     head |= {"license": licence} if licence else {}
-    about = f"The latent space of [{name}](https://huggingface.co/{name}), made with `vaekit push --space`. {told[0].upper()}{told[1:]}.\n"
+    about = f"The latent space of [{name}](https://huggingface.co/{name}), made with `vaekit push --space`. {plain(told[0].upper() + told[1:])}.\n"
     files = {"index.html": str(folder / "index.html"), CARD: f"---\n{to_yaml(head)}---\n\n{about}".encode()}
     return files, [told, *shown.model["notes"]]

@@ -6,7 +6,6 @@ of a stranger; pickles that lie beside a run are never fetched.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -323,8 +322,8 @@ def reason(error: BaseException, name: str, revision: str | None) -> str:
     for e in chain:
         if isinstance(e, OSError) and (e.errno in FULL or "os error 28" in str(e)):
             return f"the disk is full: free space in {constants.HF_HUB_CACHE}, or name another folder in HF_HOME"
-        if isinstance(e, PermissionError) or getattr(e, "errno", None) == errno.EROFS:
-            return f"cannot write to {constants.HF_HUB_CACHE}: name a folder that you may write to in HF_HOME"
+        if isinstance(e, OSError) and e.filename:
+            return f"{e.filename}: {e.strerror}; the cache is {constants.HF_HUB_CACHE}, and HF_HOME names another one"
         if isinstance(e, errors.OfflineModeIsEnabled):
             return f"{run} is not in the cache ({constants.HF_HUB_CACHE}), and HF_HUB_OFFLINE forbids the network: unset it"
         if isinstance(e, errors.GatedRepoError):
