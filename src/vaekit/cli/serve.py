@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli.common import PLACE, app, say
+from vaekit.cli.common import PLACE, app, fetched, say
 
 
 @app.command()
@@ -27,9 +27,11 @@ def serve(
     from vaekit.errors import extra_needed
 
     try:
-        from vaekit.serve.models import Limits
-        from vaekit.serve.server import serve as run
+        from vaekit.serve.models import Limits, names_of
+        from vaekit.serve.server import serve as start
     except ModuleNotFoundError as e:
         raise extra_needed("serve", str(e.name)) from e
+    names = names_of(runs)
+    places = [fetched(Path(run)) if run.startswith("hf:") else Path(run) for run in runs]
     limits = Limits(waiting=waiting, body=body << 20, rows=rows, deadline=deadline, threads=threads)
-    run(runs, host, port, token_file, limits, drain, say)
+    start(dict(zip(names, places, strict=True)), host, port, token_file, limits, drain, say)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +16,7 @@ from vaekit.serve.metrics import Metrics
 from vaekit.serve.models import Limits, Model
 from vaekit.serve.operations import Operation, numbers_of, plain
 from vaekit.serve.protocol import add_protocol
-from vaekit.serve.requests import JSON, Refused, answer, answering, body_of, parsed
+from vaekit.serve.requests import JSON, LAST, Refused, answer, answered, body_of, parsed
 
 TYPES = {media.type: name for name, media in MEDIA.items()}
 TEXTS = {
@@ -35,7 +34,7 @@ def create_app(models: Mapping[str, Model], limits: Limits, metrics: Metrics) ->
     app = FastAPI(
         title="vaekit", version=__version__, docs_url=None, redoc_url=None, separate_input_output_schemas=False
     )
-    app.state.draining = False
+    app.state.draining, app.state.direct = False, {}
 
     @app.get("/health", tags=["service"], responses=described(ok="The process lives."))
     async def health() -> dict[str, str]:
@@ -66,10 +65,8 @@ def create_app(models: Mapping[str, Model], limits: Limits, metrics: Metrics) ->
         why = e.detail
         if e.status_code == 404 and not isinstance(e, Refused):
             why = missing(request.url.path, models)
-        # The body may not have been read, and may never end.
-        headers = {**(e.headers or {}), "connection": "close"}
         key = "error" if request.url.path.startswith("/v2") else "detail"  # as each of the two faces says it
-        return answer({key: why}, e.status_code, headers)
+        return answer({key: why}, e.status_code, {**(e.headers or {}), **LAST})
 
     return app
 
@@ -90,11 +87,12 @@ def add_operation(
     count = metrics.of(name, operation.name)
 
     async def endpoint(request: Request) -> Response:
-        with answering(count, limits, f"{operation.name} of {name}"):
-            async with asyncio.timeout(limits.deadline):
-                wanted = chosen(request.headers.get("accept", JSON), writes)
-                result, notes = await model.do(operation, await read(request))
-            return written(result, notes, wanted)
+        return await answered(work(request), count, limits, f"{operation.name} of {name}")
+
+    async def work(request: Request) -> Response:
+        wanted = chosen(request.headers.get("accept", JSON), writes)
+        result, notes = await model.do(operation, await read(request))
+        return written(result, notes, wanted)
 
     async def read(request: Request) -> dict[str, Any]:
         kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
@@ -112,11 +110,13 @@ def add_operation(
         data = writes[wanted].write(numbers_of(rows) if wanted == MEDIA["npy"].type else rows, model.tasks.form)
         return Response(data, media_type=wanted)
 
+    path = f"/models/{name}/{operation.name}"
+    app.state.direct[path] = endpoint
     files = {t: {"schema": {"type": "string", "format": "binary"}} for t in reads}
     body = {"required": True, "content": {JSON: {"schema": operation.body()}, **files}}
     result = {JSON: {"schema": operation.result()}, **{t: {} for t in writes}}
     app.add_api_route(
-        f"/models/{name}/{operation.name}", endpoint, methods=["POST"], tags=[name], name=operation.name,
+        path, endpoint, methods=["POST"], tags=[name], name=operation.name,
         operation_id=f"{operation.name}-{name}", summary=operation.says, description=IN_QUERY if reads else "",
         response_class=Response,
         openapi_extra={"requestBody": body},

@@ -98,32 +98,40 @@ class Model:
         self.drift(p)
 
 
-def open_models(places: Sequence[str], limits: Limits, metrics: Metrics) -> dict[str, Model]:
-    """Open exported models and runs, and check their files, by the names that they have in paths. UserError if one cannot be served."""
+def open_models(places: Mapping[str, Path], limits: Limits, metrics: Metrics) -> dict[str, Model]:
+    """Open exported models and runs by name, and check their files. UserError if one cannot be served."""
     models: dict[str, Model] = {}
-    for place in places:
-        name = name_of(place)
-        if name in models:
-            raise UserError(f"two models have the name {name!r}: rename the folder of one, its name is its path")
+    for name, place in places.items():
         with TemporaryDirectory(prefix="vaekit-serve-") as scratch:
-            folder = Folder(place if (Path(place) / ABOUT).exists() else exported(place, scratch), limits.threads)
+            folder = Folder(
+                place if (place / ABOUT).exists() else exported(place, Path(scratch) / name), limits.threads
+            )
             for graph in folder.about["graphs"]:
                 folder.session(graph)  # now, and not at the first request
             models[name] = Model(name, folder, limits, metrics)
     return models
 
 
-def name_of(place: str) -> str:
-    """The name of a model in paths: that of its folder."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(place).resolve().name).strip("-.")
-    if not name:
-        raise UserError(f"{place} has no name that could be in a path: rename the folder")
-    return name
+def names_of(places: Sequence[str]) -> list[str]:
+    """The names of models in paths: those of their folders, or of repositories. UserError if two have the same name."""
+    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", folder_name(place)).strip("-.") for place in places]
+    for place, name in zip(places, names, strict=True):
+        if not name:
+            raise UserError(f"{place} has no name that could be in a path: rename the folder")
+        if names.count(name) > 1:
+            raise UserError(f"two models have the name {name!r}: rename the folder of one, its name is its path")
+    return names
 
 
-def exported(run: str, scratch: str) -> Path:
-    """Export a run below this folder. UserError if there is no run."""
-    if not Path(run).exists():
+def folder_name(place: str) -> str:
+    if place.startswith("hf:"):
+        return place.partition("@")[0].rpartition("/")[2]
+    return Path(place).resolve().name
+
+
+def exported(run: Path, folder: Path) -> Path:
+    """Export a run to a new folder. UserError if there is no run."""
+    if not run.exists():
         raise UserError(f"{run} does not exist: give a run directory, or a folder of `vaekit export`")
     from vaekit.deploy.export import check, export
     from vaekit.recipes.calibrate import calibrated
@@ -134,8 +142,7 @@ def exported(run: str, scratch: str) -> Path:
     check(estimator)
     odd, kind = None, estimator.kind_
     if kind.exchangeable and not kind.why_not("scores"):
-        odd = calibrated(Path(run), estimator, keep=os.access(run, os.W_OK))
-    folder = Path(scratch) / name_of(run)
+        odd = calibrated(run, estimator, keep=os.access(run, os.W_OK))
     for text in export(estimator, folder, odd=odd):
         log.info("%s", text)
     return folder

@@ -7,7 +7,6 @@ Schemas of the operation: what is an array of numbers in JSON is a tensor, a col
 
 from __future__ import annotations
 
-import asyncio
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from vaekit.errors import UserError, near_matches
 from vaekit.serve.metrics import Metrics
 from vaekit.serve.models import Limits, Model
 from vaekit.serve.operations import Operation
-from vaekit.serve.requests import Refused, answer, answering, body_of, parsed
+from vaekit.serve.requests import Refused, answer, answered, body_of, parsed
 
 DTYPES = {
     "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
@@ -91,18 +90,19 @@ def add_protocol(app: FastAPI, models: Mapping[str, Model], limits: Limits, metr
         return {"name": name, "versions": [__version__], "platform": "vaekit", **shapes}
 
     async def infer(name: str, request: Request) -> Response:
-        _, model, operation = operation_of(name)
-        with answering(counts[name], limits, name):
-            async with asyncio.timeout(limits.deadline):
-                message, binary = split(await body_of(request, limits), request.headers.get(HEADER))
-                given = body_from(
-                    read_inputs(message, binary), message.get("parameters", {}), known[name][0], operation
-                )
-                result, notes = await model.do(operation, given)
-            head: dict[str, Any] = {"model_name": name, "model_version": __version__, "id": str(message.get("id", ""))}
-            if notes:
-                head["parameters"] = {"notes": notes}
-            return written(head, dict(as_tensors(result)), message)
+        operation_of(name)
+        return await answered(inferred(name, request), counts[name], limits, name, "error")
+
+    async def inferred(name: str, request: Request) -> Response:
+        _, model, operation = served[name]
+        message, binary = split(await body_of(request, limits), request.headers.get(HEADER))
+        inputs, outputs = known[name]
+        given = body_from(read_inputs(message, binary), message.get("parameters", {}), inputs, operation)
+        result, notes = await model.do(operation, given)
+        head: dict[str, Any] = {"model_name": name, "model_version": __version__, "id": str(message.get("id", ""))}
+        if notes:
+            head["parameters"] = {"notes": notes}
+        return written(head, dict(as_tensors(result, outputs)), message)
 
     route("/v2", server)
     route("/v2/health/live", live)
@@ -269,14 +269,17 @@ def plain_values(values: np.ndarray) -> Any:
     return values.tolist()
 
 
-def as_tensors(result: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """A result as tensors by name; columns of a table have names of their own."""
+def as_tensors(result: Mapping[str, Any], outputs: Sequence[Tensor]) -> Iterator[tuple[str, np.ndarray]]:
+    """A result as tensors by name, of the types that were announced; columns of a table have names of their own."""
+    types = {t.name: t.datatype for t in outputs}
     for name, value in result.items():
         for each, values in value.items() if isinstance(value, Mapping) else [(name, value)]:
             array = np.asarray(values)
-            if array.dtype.kind in "mM":
-                array = array.astype(str)
-            yield each, array if array.dtype in NAMES else array.astype(object)
+            dtype = DTYPES.get(types.get(each, BYTES))
+            if dtype is None or array.dtype.kind in "mMOUS":
+                yield each, array.astype(str if array.dtype.kind in "mM" else object).astype(object)
+            else:
+                yield each, array.astype(dtype)
 
 
 def written(head: Mapping[str, Any], found: Mapping[str, np.ndarray], message: Mapping[str, Any]) -> Response:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from vaekit.serve.models import Limits
 log = logging.getLogger(__name__)
 
 JSON = "application/json"
+LAST = {"connection": "close"}  # after an error: the body may not have been read, and may never end
 
 
 class Refused(HTTPException):
@@ -29,33 +30,31 @@ class Refused(HTTPException):
         super().__init__(status, why, headers or None)
 
 
-@contextmanager
-def answering(count: Callable[[int, float], None], limits: Limits, what: str) -> Iterator[None]:
-    """Count a request, and turn what goes wrong within it into an answer."""
-    begin, status = time.perf_counter(), 200
+async def answered(
+    work: Awaitable[Response], count: Callable[[int, float], None], limits: Limits, what: str, key: str = "detail"
+) -> Response:
+    """The answer to a request, counted; where something goes wrong, what it was. key: where the answer says it."""
+    begin = time.perf_counter()
+    status, why, headers = 200, "", {}
     try:
-        yield
-    except HTTPException as e:
-        status = e.status_code
-        raise
+        async with asyncio.timeout(limits.deadline):
+            return await work
+    except Refused as e:
+        status, why = e.status_code, e.detail
     except UserError as e:
-        status = 422
-        raise Refused(422, str(e)) from None
+        status, why = 422, str(e)
     except Full:
-        status = 429
-        raise Refused(429, "too many requests wait: try again in a second", **{"retry-after": "1"}) from None
+        status, why, headers = 429, "too many requests wait: try again in a second", {"retry-after": "1"}
     except TimeoutError:
-        status = 503
-        raise Refused(503, f"no answer within {limits.deadline:g} seconds", **{"retry-after": "1"}) from None
+        status, why, headers = 503, f"no answer within {limits.deadline:g} seconds", {"retry-after": "1"}
     except ClientDisconnect:
-        status = 499  # as nginx counts who went away
-        raise Refused(400, "the body broke off") from None
+        status, why = 400, "the body broke off"
     except Exception:
-        status = 500
         log.exception("a fault in vaekit, in %s", what)
-        raise Refused(500, "this is a fault in vaekit; the log of the service has the details") from None
+        status, why = 500, "this is a fault in vaekit; the log of the service has the details"
     finally:
         count(status, time.perf_counter() - begin)
+    return answer({key: why}, status, {**headers, **LAST})
 
 
 async def body_of(request: Request, limits: Limits) -> bytes:

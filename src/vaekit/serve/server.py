@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,13 @@ SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another one
 
 
 def serve(
-    places: Sequence[str], host: str, port: int, token_file: Path | None, limits: Limits, drain: float,
+    places: Mapping[str, Path], host: str, port: int, token_file: Path | None, limits: Limits, drain: float,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Serve runs and exported models until SIGTERM or Ctrl-C.
 
     Args:
+        places: of the models, by the names that they get in paths.
         drain: seconds in which, at the end, requests are still taken while those who balance the load learn of it.
     """
     tokens = read_tokens(token_file) if token_file else None
@@ -51,7 +52,7 @@ def serve(
         models = open_models(places, limits, metrics)
         app = create_app(models, limits, metrics)
         config = uvicorn.Config(
-            Guard(app, tokens), http=Patient, ws="none", lifespan="off", access_log=False, log_level="warning",
+            Guard(app, tokens), http=Patient, ws="none", lifespan="off", access_log=False, proxy_headers=False, log_level="warning",
             server_header=False, backlog=BACKLOG, timeout_keep_alive=30, timeout_graceful_shutdown=int(limits.deadline) + 1,
         )  # fmt: skip
         raise_open_files()
