@@ -65,7 +65,8 @@ def test_tables(service, place):
     assert filled[0] == rows[0]
     assert [row["size"] for row in filled] == pytest.approx(model.impute(frame)["size"])
     assert filled[2]["word"] in ("a", "b")
-    assert [len(each) for each in service.json("/models/table/impute", {"rows": rows, "draws": 2})["rows"]] == [3, 3]
+    draws = service.json("/models/table/impute", {"rows": rows, "draws": 2})["draws"]
+    assert [len(each) for each in draws] == [3, 3]
     new = service.json("/models/table/sample", {"n": 30})["rows"]
     assert {row["word"] for row in new} <= {"a", "b", None}
     odd = service.json("/models/table/encode", {"rows": [{"size": 1, "word": "new"}]})

@@ -94,6 +94,10 @@ class Operation:
         """The properties of the result."""
         return {"rows": self.rows_out()}
 
+    def sure(self) -> list[str]:
+        """Properties that every result has."""
+        return list(self.gives())
+
     def optional(self) -> tuple[str, ...]:
         """Properties that a body may leave out."""
         return ()
@@ -116,7 +120,7 @@ class Operation:
     def result(self) -> Schema:
         """The JSON Schema of the result."""
         properties = {**self.gives(), "notes": {"type": "array", "items": {"type": "string"}}}
-        return {"type": "object", "properties": properties, "required": list(self.gives())}
+        return {"type": "object", "properties": properties, "required": self.sure()}
 
     def condition(self) -> Schema:
         """The JSON Schema of y: each condition is one value for all rows, or an array of one a row."""
@@ -252,13 +256,16 @@ class Impute(Operation):
         return "draws", "seed"
 
     def gives(self) -> Schema:
-        return {"rows": {"description": "Rows; with draws, an array of rows for each draw.", "type": "array"}}
+        return {"rows": self.rows_out(), "draws": {"type": "array", "items": self.rows_out()}}
+
+    def sure(self) -> list[str]:
+        return []
 
     def run(self, given: Given) -> Task:
         draws = given.get("draws")
         how: dict[str, Any] = {"draws": draws and int(draws), "seed": int(given.get("seed", 0))}
         found = yield from self.tasks.impute(given["rows"], given.get("y"), **how)
-        return {"rows": [self.tasks.form.listed(each) for each in found] if draws else found}
+        return {"draws": [self.tasks.form.listed(each) for each in found]} if draws else {"rows": found}
 
 
 class Predict(Operation):
@@ -296,10 +303,7 @@ OPERATIONS: dict[str, type[Operation]] = {
 
 def plain(result: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
     """A result as JSON holds it."""
-    return {
-        name: tasks.form.listed(values) if name == "rows" and not isinstance(values, list) else values
-        for name, values in result.items()
-    }
+    return {name: tasks.form.listed(values) if name == "rows" else values for name, values in result.items()}
 
 
 def numbers_of(values: Any) -> np.ndarray:

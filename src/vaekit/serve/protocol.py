@@ -31,6 +31,7 @@ NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 BYTES = "BYTES"
 LEAVES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "string": BYTES}
 HEADER = "inference-header-content-length"
+DRAWS = "draws"  # of rows that are columns there would be no tensors: it is for JSON alone
 EXTENSIONS = ["binary_tensor_data"]
 
 Schema = Mapping[str, Any]
@@ -117,12 +118,13 @@ def add_protocol(app: FastAPI, models: Mapping[str, Model], limits: Limits, metr
 
 def tensors_in(operation: Operation) -> list[Tensor]:
     """The inputs of an operation."""
-    return [t for name, schema in operation.body()["properties"].items() for t in tensors(name, (name,), schema)]
+    properties = operation.body()["properties"]
+    return [t for name, schema in properties.items() if name != DRAWS for t in tensors(name, (name,), schema)]
 
 
 def tensors_out(operation: Operation) -> list[Tensor]:
     """Its outputs."""
-    return [t for name, schema in operation.gives().items() for t in tensors(name, (name,), schema)]
+    return [t for name, s in operation.gives().items() if name != DRAWS for t in tensors(name, (name,), s)]
 
 
 def tensors(name: str, path: tuple[str, ...], schema: Schema) -> Iterator[Tensor]:
