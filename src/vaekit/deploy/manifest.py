@@ -40,6 +40,7 @@ def manifest(fitted: Fitted, name: str, odd: Calibration | None, notes: list[str
         "seen": seen(fitted.conditions),
         "unknown": isinstance(fitted.model.condition, ConditionEmbedding),
         "mean_samples": kind.mean_samples,
+        "path": kind.path,
         "score": {"name": odd.score.name, "rows": len(odd.scores)} if odd else None,
         "notes": notes,
     }

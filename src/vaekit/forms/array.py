@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vaekit.forms.base import Form
+from vaekit.forms.base import LARGEST, Form, nested, number
 from vaekit.forms.numbers import rounded
 
 Each = Any  # one number for all values, or a list with a number for each place on the first axis of an event; None: no number
@@ -32,6 +32,11 @@ class Array(Form):
     step: Each = None
     dtype: str = "float64"
     columns: list[str] | None = None
+
+    def schema(self, gaps: bool) -> dict[str, Any]:
+        reach = np.asarray(self.scale) * LARGEST
+        mean = np.nan_to_num(np.asarray(self.mean, dtype=np.float64))
+        return nested(self.shape, number(gaps, float((mean - reach).max()), float((mean + reach).min())))
 
     def along(self, each: Each, none: float = np.nan) -> np.ndarray:
         """Turn them into an array that broadcasts to x (N, *event). `none` stands in for a missing number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 
+LARGEST = 1e9  # number in a request, where a model says nothing better
 Packed = tuple[np.ndarray, np.ndarray | None]  # x (N, *event) and a mask, True where observed (None: everywhere)
 
 
@@ -27,11 +28,25 @@ class Form:
     event: list[int]
     pads: ClassVar[bool] = False
     """Whether what a mask leaves out is the end of a row, which is not missing."""
+    media: ClassVar[tuple[str, ...]] = ("npy",)
+    """Files that can hold such rows, by their endings: see `vaekit.serve.media`."""
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> Form:
         known = inspect.signature(cls).parameters
         return cls(**{name: value for name, value in description.items() if name in known})
+
+    def schema(self, gaps: bool) -> dict[str, Any]:
+        """The JSON Schema of a row. gaps: whether its values may be missing, null."""
+        return nested(self.event, number(gaps))
+
+    def rows_schema(self, gaps: bool) -> dict[str, Any]:
+        """The same of all rows that come together."""
+        return {"type": "array", "items": self.schema(gaps), "minItems": 1}
+
+    def listed(self, rows: Any) -> Any:
+        """Rows as what JSON holds; arrays of numbers may stay arrays."""
+        return rows
 
     def pack(self, X: Any) -> Packed:
         """Rows -> x (N, *event), float32 (texts: int32), and a mask. UserError if they are not like the training rows."""
@@ -59,6 +74,18 @@ class Form:
     def with_conditions(self, rows: Any, given: Mapping[str, Any]) -> Any:
         """Add to generated rows the conditions that they were generated for, if rows can hold them."""
         return rows
+
+
+def number(gaps: bool, low: float = -LARGEST, high: float = LARGEST) -> dict[str, Any]:
+    """The JSON Schema of a number between low and high, or null if there may be gaps."""
+    return {"type": ["number", "null"] if gaps else "number", "minimum": low, "maximum": high}
+
+
+def nested(shape: Sequence[int], items: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of an array of this shape."""
+    for n in reversed(shape):
+        items = {"type": "array", "items": items, "minItems": n, "maxItems": n}
+    return items
 
 
 def as_numbers(X: Any) -> np.ndarray:

@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, note
+from vaekit.forms.base import number
 from vaekit.forms.conditions import is_unknown
 from vaekit.forms.numbers import held, piecewise, unscored
 
 MOST_EXACT = 2**53  # 64 bits of a float tell whole numbers apart up to this
 NO_TIME = np.iinfo(np.int64).min  # what NaT is in int64
+REACH = 1e6  # how far beyond its range a number of a request may lie, in ranges
+JSON_TYPES = {str: "string", bool: "boolean"}  # of classes; others are numbers
 FLOATS = {"float": "float32", "double": "float64", "halffloat": "float16"}
 
 
@@ -47,6 +50,10 @@ class Column:
     @property
     def is_time(self) -> bool:
         return self.dtype.kind in "mM"
+
+    def schema(self, gaps: bool) -> dict[str, Any]:
+        """The JSON Schema of a cell. gaps: whether it may be null."""
+        raise NotImplementedError
 
     def read(self, given: np.ndarray) -> np.ndarray:
         """What a person gives (N,) -> values (N,)."""
@@ -134,6 +141,12 @@ class Number(Column):
     spikes: list[float] = field(default_factory=list)
     origin: int | None = None
 
+    def schema(self, gaps: bool) -> dict[str, Any]:
+        if self.origin is not None:
+            return {"type": ["string", "null"] if gaps else "string"}
+        reach = REACH * (self.high - self.low)
+        return number(gaps, max(-float(MOST_EXACT), self.low - reach), min(float(MOST_EXACT), self.high + reach))
+
     def read(self, given: np.ndarray) -> np.ndarray:
         if self.origin is not None:
             return self.units(given)
@@ -187,6 +200,10 @@ class Classes(Column):
     @cached_property
     def codes(self) -> dict[Any, int]:
         return {value: i for i, value in enumerate(self.classes, 1)}
+
+    def schema(self, gaps: bool) -> dict[str, Any]:
+        types = {"string"} if self.is_time else {JSON_TYPES.get(type(c), "number") for c in self.classes}
+        return {"type": sorted(types | {"null"} if gaps or not types else types)}
 
     def read(self, given: np.ndarray) -> np.ndarray:
         if self.is_time:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from vaekit.errors import UserError, note
-from vaekit.forms.base import Form, Packed
+from vaekit.forms.base import Form, Packed, number
 
 ITERATIONS, MOMENTUM = 60, 0.99  # of Perraudin et al. 2013 (doi 10.1109/WASPAA.2013.6701851)
 
@@ -29,6 +29,11 @@ class Clips(Form):
     mean: float
     scale: float
     floor: float
+
+    media: ClassVar[tuple[str, ...]] = ("npy", "wav")
+
+    def schema(self, gaps: bool) -> dict[str, Any]:
+        return {"type": "array", "items": number(False, -1, 1), "minItems": 1}
 
     @property
     def window(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Columns(Form):
     gaps: list[int] = field(default_factory=list)
     constraints: Any = None
 
+    media: ClassVar[tuple[str, ...]] = ("arrow",)
+
     def __post_init__(self) -> None:
         self.columns = [column_of(c) for c in self.columns]
         self.constraints = Constraints(self.columns, **(self.constraints or {}))
@@ -42,6 +44,18 @@ class Columns(Form):
     def seen(self) -> list[Column]:
         """The columns as the model sees them: some are distances from others."""
         return [self.constraints.distances.get(c.name, c) for c in self.columns]
+
+    def schema(self, gaps: bool) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {c.name: c.schema(gaps) for c in self.columns},
+            "required": [c.name for c in self.columns],
+        }
+
+    def listed(self, rows: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+        """A dict for each row."""
+        columns = [written(values).tolist() for values in rows.values()]
+        return [dict(zip(rows, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def cells(self, X: Any) -> dict[str, np.ndarray]:
         """The columns of X as numbers or classes, see `Column.read`."""
@@ -92,6 +106,15 @@ class Columns(Form):
 
     def with_conditions(self, rows: dict[str, np.ndarray], given: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {**rows, **{name: np.asarray(values) for name, values in given.items()}}
+
+
+def written(values: np.ndarray) -> np.ndarray:
+    """Values (N,) as JSON holds them: times as texts, and None where one is missing."""
+    if values.dtype.kind not in "mM":
+        return values
+    texts = values.astype(str).astype(object)
+    texts[np.isnat(values)] = None
+    return texts
 
 
 def commonest(codes: np.ndarray) -> np.ndarray:

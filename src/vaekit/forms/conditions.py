@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vaekit.errors import UserError, near_matches
+from vaekit.forms.base import LARGEST, nested, number
 
 FAR = 1e12  # standard deviations, or other units of a model: beyond it, squares and sums overflow
 MAX_WHOLE_FLOAT_CLASSES = 20
@@ -31,6 +32,10 @@ class Label:
     @property
     def size(self) -> int:
         return len(self.classes)
+
+    def schema(self, unknown: bool) -> dict[str, Any]:
+        """The JSON Schema of a value. unknown: whether it may be null."""
+        return {"enum": [*self.classes, None] if unknown else list(self.classes)}
 
     def examples(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Codes (n,) of any of the classes."""
@@ -83,6 +88,12 @@ class Number:
     @property
     def size(self) -> int:
         return len(self.mean)
+
+    def schema(self, unknown: bool) -> dict[str, Any]:
+        """The JSON Schema of a value: a number, or an array of them."""
+        mean, reach = np.asarray(self.mean), np.asarray(self.scale) * LARGEST
+        one = number(unknown, float((mean - reach).max()), float((mean + reach).min()))
+        return one if self.size == 1 else nested([self.size], one)
 
     def examples(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Standardised numbers (n, size), like those of training rows."""
@@ -138,6 +149,10 @@ class Picture:
     @property
     def size(self) -> int:
         return 3 * self.height * self.width
+
+    def schema(self, unknown: bool) -> dict[str, Any]:
+        """The JSON Schema of a picture: bytes by row, column and colour."""
+        return nested([self.height, self.width, 3], {"type": "integer", "minimum": 0, "maximum": 255})
 
     def examples(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Pictures (n, height, width, 3) of noise."""

@@ -20,6 +20,12 @@ class Curves(Array):
     def window(self) -> int:
         return self.shape[0]
 
+    def rows_schema(self, gaps: bool) -> dict[str, Any]:
+        """Windows, or one series."""
+        window = self.schema(gaps)
+        series = {"type": "array", "items": window["items"], "minItems": 1}
+        return {"anyOf": [super().rows_schema(gaps), series]}
+
     def windows(self, X: Any) -> np.ndarray:
         """X -> windows (N, *event) of its values. A series shorter than a window is one window, whose end is missing."""
         values = as_numbers(X)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Pictures(Array):
     binarize: str | None = None
     black: float = 0.0
     white: float = 1.0
+
+    media: ClassVar[tuple[str, ...]] = ("npy", "png")
 
     @property
     def channels(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from vaekit.forms.named import columns_of, is_named
 @dataclass
 class Rows(Array):
     """Rows of numbers, NaN where a value is missing."""
+
+    media: ClassVar[tuple[str, ...]] = ("npy", "arrow")
 
     def conformed(self, X: Any) -> np.ndarray:
         if self.columns and is_named(X):

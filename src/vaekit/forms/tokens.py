@@ -35,6 +35,14 @@ class Tokens(Form):
     own: Any = None
     pads: ClassVar[bool] = True
 
+    media: ClassVar[tuple[str, ...]] = ()
+
+    def schema(self, gaps: bool) -> dict[str, Any]:
+        return {"type": "string"}
+
+    def listed(self, rows: np.ndarray) -> list[str]:
+        return rows.tolist()
+
     @cached_property
     def tokenizer(self) -> Any:
         lib = tokenizers()

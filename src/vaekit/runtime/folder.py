@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ TYPES = {
     "tensor(bool)": np.bool_, "tensor(uint8)": np.uint8,
 }  # fmt: skip
 
+Outputs = dict[str, np.ndarray]
+
 
 class Folder:
     """An exported model's files.
@@ -45,6 +47,8 @@ class Folder:
         self.path, self.threads = Path(path), threads
         self.about = read_about(self.path / ABOUT)
         self.sessions: dict[str, Any] = {}
+        self._inputs: dict[str, dict[str, Any]] = {}
+        self._outputs: dict[str, dict[str, int]] = {}
 
     @property
     def notes(self) -> list[str]:
@@ -80,7 +84,9 @@ class Folder:
 
     def inputs(self, graph: str) -> dict[str, Any]:
         """The inputs of a graph by name, with their `shape` and `type`."""
-        return {each.name: each for each in self.session(graph).get_inputs()}
+        if graph not in self._inputs:  # onnxruntime makes its answer anew each time
+            self._inputs[graph] = {each.name: each for each in self.session(graph).get_inputs()}
+        return self._inputs[graph]
 
     def noise(self, graph: str, name: str = "noise") -> int:
         """How many random numbers a graph needs for each row (or of `draws`, for each draw of a row)."""
@@ -91,26 +97,57 @@ class Folder:
         """How many rows go through a graph at a time."""
         return min(ROWS, self.about["graphs"].get(graph, {}).get("rows", ROWS))
 
-    def run(self, graph: str, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run a graph, in pieces of as many rows as fit into memory.
+    def run(self, graph: str, given: Mapping[str, np.ndarray]) -> Outputs:
+        """Run a graph.
 
         Args:
             given: by name, each (N, ...) or () for all rows. What the graph does not read is left out.
 
         Returns:
-            its outputs by name, each (N, ...).
+            its outputs by name, with N rows each.
         """
-        session = self.session(graph)
-        feed: dict[str, np.ndarray] = {
-            name: np.asarray(given[name], TYPES[each.type]) for name, each in self.inputs(graph).items()
-        }
-        rows, piece = max((len(values) for values in feed.values() if values.ndim), default=1), self.rows(graph)
-        parts = [
-            session.run(None, {n: np.ascontiguousarray(v[i : i + piece]) if v.ndim else v for n, v in feed.items()})
-            for i in range(0, rows, piece)
+        return self.run_together(graph, [given])[0]
+
+    def run_together(self, graph: str, asked: Sequence[Mapping[str, np.ndarray]]) -> list[Outputs]:
+        """Run a graph for several inputs, each as `run` wants them. Those that differ in their rows alone go through it as one."""
+        types = {name: TYPES[each.type] for name, each in self.inputs(graph).items()}
+        feeds: list[dict[str, np.ndarray]] = [
+            {name: np.asarray(given[name], dtype) for name, dtype in types.items()} for given in asked
         ]
-        names = [each.name for each in session.get_outputs()]
-        return {name: np.concatenate(outputs) for name, outputs in zip(names, zip(*parts, strict=True), strict=True)}
+        alike: dict[Any, list[int]] = {}
+        for i, feed in enumerate(feeds):
+            alike.setdefault(tuple(v.shape[1:] if v.ndim else v.item() for v in feed.values()), []).append(i)
+        found: list[Outputs] = [{} for _ in feeds]
+        for those in alike.values():
+            for i, outputs in zip(those, self._run_alike(graph, [feeds[i] for i in those]), strict=True):
+                found[i] = outputs
+        return found
+
+    def _run_alike(self, graph: str, feeds: Sequence[Mapping[str, np.ndarray]]) -> Iterator[Outputs]:
+        session, piece, axes = self.session(graph), self.rows(graph), self._axes(graph)
+        one = feeds[0]
+        if len(feeds) > 1:
+            one = {n: np.concatenate([feed[n] for feed in feeds]) if v.ndim else v for n, v in one.items()}
+        rows = [max((len(v) for v in feed.values() if v.ndim), default=1) for feed in feeds]
+        parts = [
+            session.run(
+                list(axes), {n: np.ascontiguousarray(v[i : i + piece]) if v.ndim else v for n, v in one.items()}
+            )
+            for i in range(0, sum(rows), piece)
+        ]
+        whole = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True), axes.values())
+        split = [
+            np.split(values, np.cumsum(rows)[:-1], axis) for values, axis in zip(whole, axes.values(), strict=True)
+        ]
+        return (dict(zip(axes, outputs, strict=True)) for outputs in zip(*split, strict=True))
+
+    def _axes(self, graph: str) -> dict[str, int]:
+        """The outputs of a graph by name, and which of their axes counts rows."""
+        if graph not in self._outputs:
+            known = self.about["graphs"][graph]["outputs"]
+            names = [each.name for each in self.session(graph).get_outputs()]
+            self._outputs[graph] = {name: known[name]["shape"].index("rows") for name in names}
+        return self._outputs[graph]
 
     def array(self, name: str) -> np.ndarray | None:
         """The array in a .npy file; None if the model has no such file."""

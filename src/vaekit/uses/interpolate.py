@@ -7,45 +7,35 @@ a, b (d,) -> (steps, d). `decode_mean` (n, d) -> (n, *event) is the decoder, whi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaekit.errors import UserError, near_matches
 from vaekit.fitted import Fitted
 from vaekit.training.products import inference
+from vaekit.uses import paths
 
 Decode = Callable[[Tensor], Tensor]
 ITERATIONS = 200  # of L-BFGS
 HIGH = 1e6  # of an energy that is 1 on the straight line
-PARALLEL = 1e-6  # radians: directions this close, or this close to opposite, have no arc of their own between them
 
 
-def linear(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None) -> Tensor:
-    """The straight line, in equal steps."""
-    share = shares(a, steps)
-    # As a sum of shares and not as a step from a: both ends are exact, and there and back are the same points.
-    return (1 - share) * a + share * b
+def of_tensors(path: Callable[..., np.ndarray]) -> Callable[..., Tensor]:
+    """A path of `vaekit.uses.paths` between tensors."""
+
+    @wraps(path)
+    def between(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None) -> Tensor:
+        ends = (t.detach().cpu().numpy() for t in (a, b))
+        return torch.from_numpy(path(*ends, steps)).to(a)
+
+    return between
 
 
-def spherical(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None) -> Tensor:
-    """Directions turn at a constant rate while the norm goes from |a| to |b| in equal steps (slerp; White 2016, arXiv
-    1609.04468): under a Normal prior every point is then as far out as samples are. Where a or b is zero, or their
-    directions are parallel or opposite, the straight line.
-    """
-    share, norms = shares(a, steps), torch.stack([a.norm(), b.norm()])
-    if (norms == 0).any():
-        return linear(a, b, steps)
-    u, v = a / norms[0], b / norms[1]
-    # Not the arc cosine, which is blind to small angles.
-    angle = 2 * torch.atan2((u - v).norm(), (u + v).norm())
-    if angle < PARALLEL or torch.pi - angle < PARALLEL:
-        return linear(a, b, steps)
-    direction = (((1 - share) * angle).sin() * u + (share * angle).sin() * v) / angle.sin()
-    path = ((1 - share) * norms[0] + share * norms[1]) * direction
-    path[0], path[-1] = a, b
-    return path
+linear, spherical = of_tensors(paths.linear), of_tensors(paths.spherical)
 
 
 def geodesic(a: Tensor, b: Tensor, steps: int, decode_mean: Decode | None = None) -> Tensor:
@@ -138,8 +128,3 @@ def smoothness(points: Tensor) -> dict[str, float]:
 def energy(decoded: Tensor) -> Tensor:
     """sum |x_i+1 - x_i|^2 of a decoded path (steps, *event)."""
     return decoded.diff(dim=0).square().sum()
-
-
-def shares(a: Tensor, steps: int) -> Tensor:
-    """0 to 1 in equal steps -> (steps, 1)."""
-    return torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device)[:, None]

@@ -1,0 +1,35 @@
+"""Models as a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaekit.cli.common import PLACE, app, say
+
+
+@app.command()
+def serve(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run directories, and folders of `vaekit export`, which need no PyTorch here.", show_default=False)],
+    host: Annotated[str, typer.Option(help="The address to listen on. 0.0.0.0: all that this machine has.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on. 0: any that is free.", min=0, max=65535)] = 8000,
+    token_file: Annotated[Path | None, typer.Option(help="A file of tokens, one a line: requests have to bring one. Needed where others can reach the address.", show_default=False, **PLACE)] = None,
+    waiting: Annotated[int, typer.Option(help="Requests of a model that may be under way; the next one is told to come again (429).", min=1)] = 256,
+    deadline: Annotated[float, typer.Option(help="Seconds that a request may take.", min=0.01)] = 30.0,
+    body: Annotated[int, typer.Option(help="Largest body of a request, in MiB.", min=1)] = 64,
+    rows: Annotated[int, typer.Option(help="Most rows of a request, in or out.", min=2)] = 10_000,
+    threads: Annotated[int, typer.Option(help="Threads of each model.", min=1)] = 1,
+    drain: Annotated[float, typer.Option(help="Seconds after SIGTERM in which requests are still answered.", min=0)] = 3.0,
+) -> None:  # fmt: skip
+    """Serve runs over HTTP: sample, encode, decode, reconstruct, interpolate, score, impute, predict, act. http://HOST:PORT/openapi.json describes it; it also speaks the Open Inference Protocol."""
+    from vaekit.errors import extra_needed
+
+    try:
+        from vaekit.serve.models import Limits
+        from vaekit.serve.server import serve as run
+    except ModuleNotFoundError as e:
+        raise extra_needed("serve", str(e.name)) from e
+    limits = Limits(waiting=waiting, body=body << 20, rows=rows, deadline=deadline, threads=threads)
+    run(runs, host, port, token_file, limits, drain, say)

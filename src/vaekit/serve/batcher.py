@@ -1,0 +1,143 @@
+"""A thread that moves all tasks of a model forward that wait. Under load what goes through a graph together grows by itself; a task that
+comes alone waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+from vaekit.errors import kept_notes
+from vaekit.runtime.folder import Folder
+from vaekit.runtime.tasks import Ask, Task
+
+TOGETHER = 256  # tasks that are moved forward at once: bounds memory
+
+
+class Full(Exception):  # noqa: N818
+    """As many tasks wait as may wait."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A task that is under way.
+
+    Attributes:
+        future: of the loop, where its result is awaited. ask: what it asks next.
+        value, error: its result, when it has one. notes: what was said on the way.
+    """
+
+    task: Task
+    future: asyncio.Future[Any]
+    ask: Ask | None = None
+    value: Any = None
+    error: BaseException | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def move(self, found: Any = None) -> bool:
+        """Move it forward. Returns whether it asks for more."""
+        try:
+            with kept_notes() as notes:
+                self.ask = self.task.send(found)
+            more = True
+        except StopIteration as end:
+            self.value, more = end.value, False
+        except Exception as e:
+            self.error, more = e, False
+        self.notes += notes
+        return more
+
+
+class Batcher:
+    """Runs the tasks of one model.
+
+    Args:
+        folder: of the model. most: how many tasks may be under way. measured: is told the number of rows and the seconds of each
+            run of a graph.
+    """
+
+    def __init__(self, folder: Folder, most: int = 256, measured: Callable[[int, float], None] = lambda *_: None):
+        self.folder, self.most, self.measured = folder, most, measured
+        self.under_way = 0
+        self._new: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    async def do(self, task: Task) -> tuple[Any, list[str]]:
+        """The result of a task, and the notes that it made. `Full` if too many tasks wait."""
+        if self.under_way >= self.most:
+            raise Full
+        self.under_way += 1
+        job = Job(task, asyncio.get_running_loop().create_future())
+        self._new.put(job)
+        return await job.future, job.notes
+
+    def close(self) -> None:
+        """End the thread when what is under way is done."""
+        self._new.put(None)
+        self._thread.join()
+
+    # -- in the thread -------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        asking: list[Job] = []
+        while True:
+            fresh = list(self._taken(wait=not asking, most=TOGETHER - len(asking)))
+            if None in fresh:
+                return
+            done: list[Job] = []
+            self._sort([(job, None) for job in fresh if job], asking, done)
+            self._tell(done)
+            by_graph: dict[str, list[Job]] = {}
+            for job in asking:
+                by_graph.setdefault(job.ask[0], []).append(job)  # type: ignore[index]
+            asking = []
+            for graph, those in by_graph.items():
+                done = []
+                self._sort(self._found(graph, those, done), asking, done)
+                self._tell(done)
+
+    def _taken(self, wait: bool, most: int) -> Iterator[Job | None]:
+        if wait:
+            yield self._new.get()
+        while not self._new.empty() and most > 0:
+            yield self._new.get()
+            most -= 1
+
+    def _sort(self, moves: list[tuple[Job, Any]], asking: list[Job], done: list[Job]) -> None:
+        for job, found in moves:
+            gone = job.future.cancelled()  # whoever asked no longer waits
+            (asking if not gone and job.move(found) else done).append(job)
+
+    def _found(self, graph: str, those: list[Job], done: list[Job]) -> list[tuple[Job, Any]]:
+        """What a graph gives for each job. If it fails for all together, they are run one by one, and who is to blame is done."""
+        asked = [job.ask[1] for job in those if job.ask]
+        begin = time.perf_counter()
+        try:
+            found = list(zip(those, self.folder.run_together(graph, asked), strict=True))
+        except Exception as e:  # onnxruntime's errors share no other base
+            if len(those) > 1:
+                return [each for job in those for each in self._found(graph, [job], done)]
+            those[0].error = e
+            done.append(those[0])
+            return []
+        self.measured(len(those), time.perf_counter() - begin)
+        return found
+
+    def _tell(self, done: list[Job]) -> None:
+        if done:
+            done[0].future.get_loop().call_soon_threadsafe(self._settle, done)
+
+    def _settle(self, done: list[Job]) -> None:
+        self.under_way -= len(done)
+        for job in done:
+            if job.future.cancelled():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.value)

@@ -1,0 +1,88 @@
+"""Who may ask, and when no more is taken: around the whole service, before anything of a request is read."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from vaekit.errors import UserError, note
+
+OPEN = {"/health", "/ready", "/v2/health/live", "/v2/health/ready"}  # to all: who watches over a service has no token
+SHORTEST = 16  # characters of a token
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Guard:
+    """An ASGI application around the service.
+
+    Args:
+        app: the service. tokens: one of which a request has to bring. None: whoever asks by a name of this machine may ask; other names
+            may be those of a page in a browser that leads here.
+    """
+
+    def __init__(self, app: Any, tokens: Sequence[bytes] | None):
+        self.app, self.tokens = app, tokens
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        headers = dict(scope["headers"])
+        if self.app.state.draining:
+            send = closing(send)
+        if scope["path"] not in OPEN:
+            if self.tokens is None and not is_local(headers.get(b"host", b"")):
+                return await refuse(send, 403, "without a token only this machine may ask: call it localhost")
+            if self.tokens is not None and not self.knows(headers.get(b"authorization", b"")):
+                return await refuse(send, 401, "give a token: Authorization: Bearer TOKEN")
+        await self.app(scope, receive, send)
+
+    def knows(self, authorization: bytes) -> bool:
+        scheme, _, token = authorization.partition(b" ")
+        # Each is compared, and in constant time: how long it takes tells nothing about them.
+        found = [hmac.compare_digest(token.strip(), known) for known in self.tokens or ()]
+        return scheme.lower() == b"bearer" and any(found)
+
+
+def closing(send: Any) -> Any:
+    """A `send` that tells the client to use this connection no more."""
+
+    async def last(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return last
+
+
+async def refuse(send: Any, status: int, why: str) -> None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": orjson.dumps({"detail": why})})
+
+
+def is_local(host: bytes) -> bool:
+    name = host.decode("latin-1").lower()
+    return any(name == each or name.startswith(f"{each}:") for each in LOOPBACK)
+
+
+def read_tokens(path: Path) -> list[bytes]:
+    """The tokens in a file, one a line. UserError if there is no good one; the error never holds one."""
+    try:
+        lines = [line.strip() for line in path.read_bytes().splitlines()]
+        mode = path.stat().st_mode
+    except OSError as e:
+        raise UserError(f"cannot read the tokens in {path}: {e.strerror}") from None
+    tokens = [line for line in lines if line]
+    if not tokens or min(map(len, tokens)) < SHORTEST:
+        raise UserError(
+            f"{path} holds no token, or one below {SHORTEST} characters: make one with `openssl rand -hex 32 > {path}`"
+        )
+    if mode & 0o004:
+        note(f"everybody on this machine can read {path}: chmod 600 {path}")
+    return tokens

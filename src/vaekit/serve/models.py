@@ -1,0 +1,141 @@
+"""What is served: runs, and models that were exported."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from vaekit.errors import UserError
+from vaekit.runtime.folder import ABOUT, Folder
+from vaekit.runtime.tasks import Tasks
+from vaekit.serve.batcher import Batcher
+from vaekit.serve.episodes import Act
+from vaekit.serve.metrics import Metrics
+from vaekit.serve.operations import OPERATIONS, Operation
+
+log = logging.getLogger(__name__)
+
+LOOK = 1.0  # seconds between two looks at what came in, to see whether it is odd
+LOOKED_AT = 64  # rows at a time
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may cost.
+
+    Attributes:
+        waiting: requests of a model that may be under way. body: bytes of a request. rows: of a request, in or out.
+        deadline: seconds for a request. threads: of a graph.
+    """
+
+    waiting: int = 256
+    body: int = 64 << 20
+    rows: int = 10_000
+    deadline: float = 30.0
+    threads: int = 1
+
+
+class Model:
+    """A model that is served.
+
+    Attributes:
+        tasks: what it does. operations: what can be asked of it, by name.
+    """
+
+    def __init__(self, name: str, folder: Folder, limits: Limits, metrics: Metrics):
+        self.tasks = Tasks(folder)
+        kinds: dict[str, type[Operation]] = {**OPERATIONS, Act.name: Act}
+        self.operations = {o: kind(self.tasks, limits.rows) for o, kind in kinds.items() if kind.suits(self.tasks)}
+        if not self.operations:
+            raise UserError(f"nothing of {folder.path} can be served: {'; '.join(folder.notes) or 'it has no graphs'}")
+        self.batcher = Batcher(folder, limits.waiting, metrics.graphs(name))
+        self._waiting = metrics.waiting.labels(name)
+        self._waiting.set_function(lambda: self.batcher.under_way)
+        self.drift = None if self.tasks.calibration is None else metrics.drift(name)
+        self._came: list[Mapping[str, Any]] = []  # since the last look
+        self._looking: asyncio.Task[None] | None = None
+
+    def about(self) -> dict[str, Any]:
+        """What a client may want to know."""
+        about = self.tasks.about
+        kept = {
+            name: about.get(name) for name in ("name", "noun", "vaekit", "latent_dim", "conditions", "score", "notes")
+        }
+        return {**kept, "operations": list(self.operations)}
+
+    async def do(self, operation: Operation, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The result of an operation, and the notes that were made."""
+        result, notes = await self.batcher.do(operation.run(given))
+        if self.drift and operation.main == "rows":
+            self._look(operation, given, result)
+        return result, notes
+
+    # -- is what comes in like what the model was trained on? ----------------------------------------------------------
+
+    def _look(self, operation: Operation, given: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        assert self.drift
+        if "p_values" in result:
+            self.drift(result["p_values"])
+        elif self._looking is None or self._looking.done():
+            # One request a second is looked at: the figure must not cost what the requests cost.
+            self._looking = asyncio.get_running_loop().create_task(self._rate(given))
+
+    async def _rate(self, given: Mapping[str, Any]) -> None:
+        assert self.drift
+        rows, y = given["rows"], given.get("y")
+        await asyncio.sleep(LOOK)
+        try:
+            (_, p), _ = await self.batcher.do(self.tasks.rate(rows, y))
+        except Exception:  # such as gaps, an unknown condition, or no room to wait: this request says nothing
+            return
+        self.drift(p)
+
+
+def open_models(places: Sequence[str], limits: Limits, metrics: Metrics) -> dict[str, Model]:
+    """Open exported models and runs, and check their files, by the names that they have in paths. UserError if one cannot be served."""
+    models: dict[str, Model] = {}
+    for place in places:
+        name = name_of(place)
+        if name in models:
+            raise UserError(f"two models have the name {name!r}: rename the folder of one, its name is its path")
+        with TemporaryDirectory(prefix="vaekit-serve-") as scratch:
+            folder = Folder(place if (Path(place) / ABOUT).exists() else exported(place, scratch), limits.threads)
+            for graph in folder.about["graphs"]:
+                folder.session(graph)  # now, and not at the first request
+            models[name] = Model(name, folder, limits, metrics)
+    return models
+
+
+def name_of(place: str) -> str:
+    """The name of a model in paths: that of its folder."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(place).resolve().name).strip("-.")
+    if not name:
+        raise UserError(f"{place} has no name that could be in a path: rename the folder")
+    return name
+
+
+def exported(run: str, scratch: str) -> Path:
+    """Export a run below this folder. UserError if there is no run."""
+    if not Path(run).exists():
+        raise UserError(f"{run} does not exist: give a run directory, or a folder of `vaekit export`")
+    from vaekit.deploy.export import check, export
+    from vaekit.recipes.calibrate import calibrated
+    from vaekit.runs.load import load
+
+    log.info("exporting %s, which takes a while; `vaekit export %s -o FOLDER` does it once", run, run)
+    estimator = load(run, device="cpu")
+    check(estimator)
+    odd, kind = None, estimator.kind_
+    if kind.exchangeable and not kind.why_not("scores"):
+        odd = calibrated(Path(run), estimator, keep=os.access(run, os.W_OK))
+    folder = Path(scratch) / name_of(run)
+    for text in export(estimator, folder, odd=odd):
+        log.info("%s", text)
+    return folder
