@@ -219,7 +219,7 @@ class Served:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.z = codes(1)
+        self.z, self.ms = codes(1), ms
         job = {"folder": str(folder), "ms": ms, "path": f"{PATH}decode", "port": self.port, "z": self.z[0]}
         self.expected = load_model(folder).decode(self.z)
         more = {k: v for k, v in PEERS[name].items() if k not in ("title", "needs", "script")}
@@ -235,6 +235,13 @@ class Served:
                 raise SystemExit(f"{self.log.stem} does not decode ({self.failure}):\n{self.log.read_text()}")
             time.sleep(0.05)
         np.testing.assert_allclose(rows, self.expected, rtol=1e-4, atol=1e-4)
+        begin = time.perf_counter()
+        self.decodes()
+        if (took := 1e3 * (time.perf_counter() - begin)) < self.ms:
+            self.kill()
+            raise SystemExit(
+                f"{self.log.stem} decodes in {took:.1f} ms, though its model takes {self.ms:g} ms: it is not slowed down"
+            )
         return self
 
     def decodes(self) -> Any:
@@ -254,7 +261,7 @@ class Served:
         """End the process, and what it started and left behind."""
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(PATIENCE)
+            self.process.wait(2)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
