@@ -254,5 +254,5 @@ def test_without_calibration_rows_there_are_no_p_values():
 
 def test_a_folder_without_a_detector_is_none(tmp_path):
     vk.VAE(2, **QUICK).fit(ring(50, 0)).save(tmp_path / "run")
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="without an AnomalyDetector"):
         vk.AnomalyDetector.load(tmp_path / "run")

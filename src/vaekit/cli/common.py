@@ -42,8 +42,28 @@ SOURCE_HELP = (
     ".parquet or .jsonl file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz) or a folder of such files, a .txt (one text per line), "
     "FILE.csv:COLUMN (a column of texts), or hf://name from Hugging Face. Pick rows with SOURCE\\[12], SOURCE\\[10:20] or SOURCE\\[0:5,8,-10:]; leave rows out with SOURCE\\[!3,7]."
 )
+
+
+def fetched(run: Path) -> Path:
+    """The folder of a RUN. One on the Hub is fetched; what a verb writes beside it is gone at the end."""
+    from vaekit.runs.hub import borrowed
+
+    return borrowed(run)
+
+
+def results_folder(run: Path) -> Path:
+    """Where results go that the user names no file for: the run, or for a run on the Hub the current folder."""
+    from vaekit.runs.hub import is_borrowed
+
+    return Path() if is_borrowed(run) else run
+
+
+RUN: dict[str, Any] = dict(metavar="RUN", callback=fetched, show_default=False)
 Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The run directory that `vaekit fit` wrote.", show_default=False)
+    Path,
+    typer.Argument(
+        help="The run directory that `vaekit fit` wrote, or hf://user/name from the Hugging Face Hub.", **RUN
+    ),
 ]
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
 Out = Annotated[

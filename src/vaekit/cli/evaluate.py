@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, PLACE, SEED, Device, Run, Source, app, say
+from vaekit.cli.common import COUNT, PLACE, SEED, Device, Run, Source, app, results_folder, say
 from vaekit.errors import note, printable
 
 
@@ -62,12 +62,17 @@ def features(
 @app.command()
 def report(run: Run, device: Device = "auto") -> None:
     """Write report.html again, from the run and its source."""
+    import shutil
+
     from vaekit.deploy.report import report_run
     from vaekit.runs.load import load
 
     estimator = load(run, device=device)
     name_source(estimator)
-    say(f"look at {report_run(run, estimator)}")
+    page = report_run(run, estimator)
+    if (there := results_folder(run)) != run:
+        page = Path(shutil.copy(page, there))
+    say(f"look at {page}")
 
 
 def name_source(estimator: Any) -> None:

@@ -10,7 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, SEED, Condition, Device, Out, Run, Source, app, given, say, say_where
+from vaekit.cli.common import (
+    COUNT,
+    SEED,
+    Condition,
+    Device,
+    Out,
+    Run,
+    Source,
+    app,
+    given,
+    results_folder,
+    say,
+    say_where,
+)
 from vaekit.errors import UserError
 
 Temperature = Annotated[float | None, typer.Option(help="Texts: draw each token, more varied with a higher number. Default: 0, the likeliest token each time.", show_default=False)]  # fmt: skip
@@ -209,6 +222,6 @@ def opened(
     if output is None and not endings and kind.printed:
         return estimator, STDOUT
     endings = endings or tuple(kind.endings)
-    path = output or run / (name + endings[0])
+    path = output or results_folder(run) / (name + endings[0])
     check_suffix(path, endings)
     return estimator, path

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vaekit.cli.common import COUNT, PLACE, SEED, Device, app, say
+from vaekit.cli.common import COUNT, PLACE, RUN, SEED, Device, app, say
 
 
 @app.command()
@@ -34,7 +34,7 @@ def demonstrate(
 
 @app.command()
 def rollout(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, or a .onnx file of `vaekit export`.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="The run directory, hf://user/name, or a .onnx file of `vaekit export`.", **RUN)],
     environment: Annotated[str, typer.Option("--env", help="Where to act; see `vaekit demonstrate --help`.", show_default=False)],
     episodes: Annotated[int, typer.Option(help="Number of episodes.", **COUNT)] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the first episode; choose seeds that the demonstrations do not have.", **SEED)] = 1000,

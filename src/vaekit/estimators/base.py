@@ -20,6 +20,7 @@ from vaekit.conditions import Conditions
 from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, kept_notes, note
 from vaekit.estimators.checks import PARTS
+from vaekit.estimators.hub import OnHub
 from vaekit.fitted import Chunks, Fitted, fingerprint, learn_likelihood
 from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
@@ -52,7 +53,7 @@ def learned(name: str) -> Any:
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
-class Learner(BaseEstimator):
+class Learner(OnHub, BaseEstimator):
     """Base of the estimators; see `VAE` for the arguments.
 
     A subclass learns what its data look like, says in `build` which model they make, and calls, within `_seeded`,

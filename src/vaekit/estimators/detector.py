@@ -13,8 +13,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vaekit.errors import UserError, extra_needed, near_matches, note
 from vaekit.estimators.base import kept_if_failed
+from vaekit.estimators.hub import OnHub
 from vaekit.estimators.vae import VAE
+from vaekit.fitted import Fitted
 from vaekit.kinds import chosen_kind
+from vaekit.runs.hub import folder_of, is_address, pinned
 from vaekit.runs.load import load
 from vaekit.settings.limits import Seed, Within, check_call
 from vaekit.sources.base import Dataset
@@ -26,7 +29,7 @@ from vaekit.uses.scores import SCORES
 NOISE = (0.3, 0.1, 0.03)  # standard deviations of a column
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator):
+class AnomalyDetector(OnHub, OutlierMixin, BaseEstimator):
     """Finds rows that are not like the rows it was fitted to.
 
     Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, texts, or windows of a
@@ -160,8 +163,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, run: str | Path, *, device: str = "auto") -> AnomalyDetector:
-        """Load the fitted detector from a run directory that `save` wrote. device: as for `vaekit.load`."""
-        models = [load(folder, device=device) for folder in members(Path(run))]
+        """Load the fitted detector from a run directory that `save` wrote, or hf://user/name. device: as for `vaekit.load`."""
+        place = folder_of(run)
+        models = [load(folder, device=device) for folder in members(place)]
+        if not (place / DETECTOR).exists():
+            raise UserError(f"{run} is a run without an AnomalyDetector: load it with vaekit.load")
 
         def rebuilt(fitteds: Any, arrays: Any, about: Any) -> AnomalyDetector:
             self = cls(clone(models[0]) if len(fitteds) == 1 else None, **about["settings"])
@@ -169,10 +175,20 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             self.calibration_ = Calibration.rebuilt(fitteds, arrays, about)
             return self
 
-        self = kept(Path(run) / DETECTOR, [model.fitted_ for model in models], rebuilt)
+        self = kept(place / DETECTOR, [model.fitted_ for model in models], rebuilt)
         self.offset_ = float(np.percentile(self.training_scores_, 100 * self.contamination))
         self._adopt_names()
+        if is_address(run):
+            self.hub_ = pinned(run, place)
         return self
+
+    @classmethod
+    def _loaded(cls, run: str | Path, **options: Any) -> AnomalyDetector:
+        return cls.load(run, **options)
+
+    @property
+    def fitted_(self) -> Fitted:
+        return self.model_.fitted_
 
     @property
     def model_(self) -> VAE:

@@ -56,6 +56,8 @@ class Kind:
     """Whether no structure but "flat" has networks for such rows."""
     only_likelihood: ClassVar[str | None] = None
     """The one likelihood for such rows, which is for no other kind; None: any that belongs to no kind."""
+    task: ClassVar[str] = ""
+    """What the Hugging Face Hub calls the use of such a model (its pipeline_tag); "" where it has no word for it."""
     exports: ClassVar[Mapping[str, str]] = {}
     """Files that `vaekit export` writes beside the graphs: name -> "module:function", which makes the bytes of an estimator."""
     foreign: ClassVar[str] = ""
@@ -415,6 +417,18 @@ class Kind:
 
     def read_files(self, folder: Path) -> None:
         """Take back what `files` put into a run's folder."""
+
+    def first_steps(self, run: str) -> tuple[str, str]:
+        """A command that tries a model of such rows, and what does the same in Python with a loaded `model`."""
+        return f"vaekit sample {run} -n 16 -o samples{self.endings[0]}", "rows = model.sample(16)"
+
+    def reveals(self) -> list[str]:
+        """What the files of a run tell about the training rows beside the weights, a sentence each."""
+        return ["config.yaml holds the names of columns, where they have names, and the range and scaling of values."]
+
+    def privacy(self, found: Mapping[str, Any] | None) -> list[str]:
+        """What `Report.privacy` found, in sentences; None: there is no report of these weights."""
+        return [f"vaekit has no check of whether a model of {self.noun} repeats what it learned from."]
 
     @property
     def in_words(self) -> str:

@@ -69,6 +69,7 @@ class Images(Kind):
     name: ClassVar[str] = "images"
     noun: ClassVar[str] = "pictures"
     row: ClassVar[str] = "picture"
+    task: ClassVar[str] = "unconditional-image-generation"
     score: ClassVar[str] = "path"
     mean_samples: ClassVar[bool] = True
     fills: ClassVar[bool] = True

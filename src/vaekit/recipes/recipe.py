@@ -19,6 +19,7 @@ from vaekit.files import read_yaml, to_yaml
 from vaekit.fitted import config
 from vaekit.kinds import Kind, kind_part, kinds
 from vaekit.runs import directory as runs
+from vaekit.runs.hub import is_address
 from vaekit.runs.load import ESTIMATORS, load, moved_settings
 from vaekit.settings.limits import Positive, check_all, hints_of
 from vaekit.settings.options import DATA, LABELS, POLICIES, setting
@@ -247,7 +248,7 @@ class Recipe:
             "source": source,
             "folder": str(Path.cwd()),
             **{name: getattr(self, name) for name in READ_BY},
-            **({"init": str(Path(self.init).absolute())} if self.init else {}),
+            **({"init": self.init if is_address(self.init) else str(Path(self.init).absolute())} if self.init else {}),
             **{name: getattr(self, name) for name in labelled},
         }
 

@@ -39,6 +39,7 @@ class Actions(Kind):
     row: ClassVar[str] = "chunk"
     report: ClassVar[str] = "vaekit.robots.report:PolicyReport"
     estimator: ClassVar[str] = "Policy"
+    task: ClassVar[str] = "robotics"
     exports: ClassVar[Mapping[str, str]] = {"policy.onnx": "vaekit.deploy.policy:policy_bytes"}
     foreign: ClassVar[str] = "vaekit.robots.published:load_foreign"
     mean_samples: ClassVar[bool] = True
@@ -51,6 +52,9 @@ class Actions(Kind):
     def infer(cls, actions: np.ndarray, chunk_size: int, fps: float, names: list[str] | None = None) -> Actions:
         """Learn the schema from actions (T, A)."""
         return cls(chunk_size, actions.mean(0).tolist(), scales(actions).tolist(), float(fps), names)
+
+    def first_steps(self, run: str) -> tuple[str, str]:
+        return f"vaekit rollout {run} --env two-routes", "model.reset(); action = model.act(observation)"
 
     def why_not(self, use: str) -> str:
         return "is a policy: try `vaekit rollout RUN --env ENV`, or `vaekit evaluate RUN`"

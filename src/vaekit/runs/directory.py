@@ -10,6 +10,8 @@
     calibration-*.safetensors   what `vaekit score` learned from normal rows
     detector.safetensors     the same from an `AnomalyDetector`, whose other models are runs in detector-*/
     evaluation.json          what `vaekit evaluate` found last
+    privacy.json             of tables and texts: what the report found out about copies of training rows
+    README.md                the model card, see `vaekit.runs.card`
     report.html              to look at
     temperature.safetensors  of --label-column: how sure predictions are to be
     labels-alone.safetensors   of --label-column: a classifier that learned from the labels alone, to compare with
@@ -48,13 +50,13 @@ from vaekit.fitted import MAY_CHANGE_ON_RESUME, Fitted, config, identity, model_
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
 
 CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
-NOTES = "notes.json"
+NOTES, PRIVACY = "notes.json", "privacy.json"
 SAMPLER = "sampler-{}.safetensors"
 LANGUAGE_MODEL, LABELS_ALONE = "language-model", "labels-alone.safetensors"
 TEMPERATURE = "temperature.safetensors"
 LEFT_BY_A_RUN = (
     CHECKPOINT, "sampler-*.safetensors", "calibration-*.safetensors", "detector*", "tokenizer.json", EVALUATION,
-    REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD, NOTES,
+    PRIVACY, REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD, NOTES,
 )  # fmt: skip
 PATIENCE = 60.0  # seconds that a save waits for another one into the same place
 
@@ -139,10 +141,14 @@ def make_folder(folder: Path) -> None:
 
 def described(folder: Path, values: dict[str, Any], fitted: Fitted) -> dict[Path, Any]:
     """Files that say what a model is, for `write_together`."""
-    text = to_yaml(values, width=120, default_flow_style=None)
-    head = "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n"
-    texts = {**fitted.kind.files(), CONFIG: head + text}
+    texts = {**fitted.kind.files(), CONFIG: config_text(values)}
     return {folder / name: text_writer(content) for name, content in texts.items()}
+
+
+def config_text(values: Mapping[str, Any]) -> str:
+    """A config as its file has it."""
+    head = "# A run of vaekit; `vaekit info` explains it. The weights are in model.safetensors.\n"
+    return head + to_yaml(dict(values), width=120, default_flow_style=None)
 
 
 def save(folder: Path, fitted: Fitted) -> Path:
@@ -216,17 +222,17 @@ def save_samplers(folder: Path, fitted: Fitted) -> None:
     write_together(sampler_files(folder, fitted))
 
 
-def save_evaluation(folder: Path, results: Mapping[str, Any], fitted: Fitted) -> dict[str, Any]:
-    """Keep what `evaluate` found, with a hash of the model. Returns what is kept."""
+def save_evaluation(folder: Path, results: Mapping[str, Any], fitted: Fitted, name: str = EVALUATION) -> dict[str, Any]:
+    """Keep what `evaluate` found in the file `name`, with a hash of the model. Returns what is kept."""
     kept = {**results, "hash": evaluation_hash(results, fitted)}
-    write_text(folder / EVALUATION, json.dumps(kept, indent=2) + "\n")
+    write_text(folder / name, json.dumps(kept, indent=2) + "\n")
     return kept
 
 
-def read_evaluation(folder: Path, fitted: Fitted) -> dict[str, Any] | None:
+def read_evaluation(folder: Path, fitted: Fitted, name: str = EVALUATION) -> dict[str, Any] | None:
     """Read what `save_evaluation` kept; None if there is nothing, it belongs to other weights, or it was changed."""
     try:
-        results = json.loads(read_text(folder / EVALUATION))
+        results = json.loads(read_text(folder / name))
         return results if results.pop("hash") == evaluation_hash(results, fitted) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

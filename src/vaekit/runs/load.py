@@ -17,6 +17,7 @@ from vaekit.errors import UserError, near_matches, note
 from vaekit.files import read_tensors
 from vaekit.fitted import Fitted, Learned
 from vaekit.kinds import kinds
+from vaekit.runs import hub
 from vaekit.runs.directory import (
     CONFIG,
     SAMPLER,
@@ -41,16 +42,18 @@ def load(
     """Load the trained estimator of a run directory.
 
     Args:
-        run: the directory; or a checkpoint of ACT, as `vaekit.load_published` takes it.
+        run: the directory; a run on the Hugging Face Hub, hf://user/name or hf://user/name@revision, whose commit is then in the
+            attribute `hub_`; or a checkpoint of ACT, as `vaekit.load_published` takes it.
         encoder, decoder: the factories it was trained with, where they were the user's own: code is never loaded from
             a run.
         device: where it is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
         form: the library in which tables come back: "pandas", "polars" or "arrow". None: pandas.
 
     Raises:
-        UserError: the directory is missing something, was cut short, tampered with, or is of something else.
+        UserError: the directory is missing something, was cut short, tampered with, or is of something else; or a run on the Hub
+            cannot be fetched.
     """
-    folder = Path(run)
+    folder = hub.folder_of(run)
     if not (folder / CONFIG).exists():
         for kind in kinds().values():
             if kind.foreign and (foreign := resolve_name(kind.foreign)(folder)) is not None:
@@ -85,6 +88,8 @@ def load(
     fitted.form = form or fitted.form
     fitted.to(device)
     estimator.count_columns()
+    if hub.is_address(run):
+        estimator.hub_ = hub.pinned(run, folder)
     return estimator
 
 

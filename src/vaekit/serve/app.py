@@ -26,6 +26,7 @@ TEXTS = {
     415: "The body is of a type that this operation does not read.", 422: "The body does not fit the model.",
     429: "Too many requests wait: try again.", 503: "The service is ending, or has no answer in time.",
 }  # fmt: skip
+IN_QUERY = 'The rows may also come as a file. Then the other fields are parameters of the query, each as JSON: `?y={"label":3}&seed=1`.'
 ERROR: dict[str, Any] = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
 
 
@@ -116,7 +117,8 @@ def add_operation(
     result = {JSON: {"schema": operation.result()}, **{t: {} for t in writes}}
     app.add_api_route(
         f"/models/{name}/{operation.name}", endpoint, methods=["POST"], tags=[name], name=operation.name,
-        operation_id=f"{operation.name}-{name}", summary=operation.says, response_class=Response,
+        operation_id=f"{operation.name}-{name}", summary=operation.says, description=IN_QUERY if reads else "",
+        response_class=Response,
         openapi_extra={"requestBody": body},
         responses={
             **described(400, 406, 408, 413, 415, 422, 429, 503),

@@ -23,7 +23,7 @@ from vaekit.serve.operations import OPERATIONS, Operation
 log = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds between two looks at what came in, to see whether it is odd
-LOOKED_AT = 64  # rows at a time
+LOOKED_AT = 256  # rows at a time, at most
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Model:
         assert self.drift
         if "p_values" in result:
             self.drift(result["p_values"])
-        elif self._looking is None or self._looking.done():
+        elif (self._looking is None or self._looking.done()) and operation.count(given["rows"]) <= LOOKED_AT:
             # One request a second is looked at: the figure must not cost what the requests cost.
             self._looking = asyncio.get_running_loop().create_task(self._rate(given))
 

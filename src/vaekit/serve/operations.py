@@ -135,7 +135,7 @@ class Operation:
         return self.bounded(self.tasks.form.rows_schema(self.gaps))
 
     def rows_out(self) -> Schema:
-        return {"type": "array", "items": loosened(self.tasks.form.schema(True))}
+        return loosened(self.tasks.form.rows_schema(True))
 
     def codes(self) -> Schema:
         return self.many(nested([self.tasks.latent_dim], CODE))

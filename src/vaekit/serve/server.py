@@ -11,6 +11,8 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from vaekit.serve.models import Limits, open_models
 log = logging.getLogger(__name__)
 
 PATIENCE = 10.0  # seconds that a client has for the head of a request
+LAST = 0.5  # seconds that the last connections have to send their request
 BACKLOG = 2048  # connections that wait to be accepted
 SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another one waits: the default makes answers wait for 5 ms
 
@@ -54,9 +57,9 @@ def serve(
         raise_open_files()
         sys.setswitchinterval(SWITCH)
         shown = f"[{host}]" if ":" in host else host
-        say(f"serving {', '.join(models)} at http://{shown}:{place.getsockname()[1]} (Ctrl-C ends it)")
-        server = Server(config, app, drain)
-        server.run(sockets=[place])
+        address = f"http://{shown}:{place.getsockname()[1]}"
+        begins = partial(say, f"serving {', '.join(models)} at {address} (Ctrl-C ends it)")
+        Server(config, app, place, drain, begins).run(sockets=[place])
     for model in models.values():
         model.batcher.close()
     say("served all that had come in")
@@ -65,20 +68,42 @@ def serve(
 class Server(uvicorn.Server):
     """A server that, told to end, first says that it is not ready, and answers on for a while: a request that was sent is answered."""
 
-    def __init__(self, config: uvicorn.Config, app: Any, drain: float):
+    def __init__(
+        self, config: uvicorn.Config, app: Any, place: socket.socket, drain: float, begins: Callable[[], None]
+    ):
         super().__init__(config)
-        self.app, self.drain = app, drain
+        self.app, self.place, self.drain, self.begins = app, place, drain, begins
+        self.last: list[asyncio.Task[Any]] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.begins()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        if self.app.state.draining or sig == signal.SIGINT:  # who presses Ctrl-C waits
+        if self.should_exit:  # it was told twice
+            self.force_exit = True
+        elif self.app.state.draining or sig == signal.SIGINT:  # who presses Ctrl-C waits
+            self.app.state.draining = self.should_exit = True
+        else:
             self.app.state.draining = True
-            return super().handle_exit(sig, frame)
-        self.app.state.draining = True
-        loop = asyncio.get_running_loop()
-        loop.call_soon_threadsafe(loop.call_later, self.drain, self.end)
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(loop.call_later, self.drain, self.end)
 
     def end(self) -> None:
-        self.should_exit = True
+        """Take the connections that wait, and then no more. A port that is closed while connections wait would reset them."""
+        loop = asyncio.get_running_loop()
+        self.place.listen(0)  # the fewer can come between the last one and the end
+        with suppress(BlockingIOError):
+            while True:
+                connection, _ = self.place.accept()
+                connection.setblocking(False)
+                self.last.append(loop.create_task(loop.connect_accepted_socket(self.protocol, connection)))
+        for server in self.servers:
+            server.close()
+        loop.call_later(LAST, setattr, self, "should_exit", True)
+
+    def protocol(self) -> asyncio.Protocol:
+        return Patient(self.config, self.server_state, self.lifespan.state)
 
 
 class Patient(HttpToolsProtocol):

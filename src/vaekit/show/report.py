@@ -55,6 +55,10 @@ class Report:
         """What the template shows, beyond what is on every page, by name."""
         raise NotImplementedError
 
+    def privacy(self, contents: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the contents that say whether the model gives training rows away, as plain values: the run keeps them."""
+        return {}
+
     def about(self) -> dict[str, Any]:
         """Say in words what was trained on what."""
         what = "variational autoencoder" if self.estimator.model_.latent_dim else "language model"

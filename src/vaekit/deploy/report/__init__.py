@@ -69,6 +69,7 @@ def write_report(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"nats": nats, "number": number}
+    contents = shown.contents()
     page = environment.get_template(shown.template).render(
         name=folder.resolve().name,
         date=datetime.now().strftime("%d %B %Y").lstrip("0"),
@@ -79,9 +80,11 @@ def write_report(
         units=units(shown),
         commands=[*explored(shown), *shown.commands()],
         settings=settings(estimator.fitted_),
-        **{"results": results, **shown.contents()},
+        **{"results": results, **contents},
     )
     write_text(folder / runs.REPORT, page)
+    if found := shown.privacy(contents):
+        runs.save_evaluation(folder, found, estimator.fitted_, runs.PRIVACY)
     return folder / runs.REPORT
 
 

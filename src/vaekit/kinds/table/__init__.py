@@ -380,6 +380,21 @@ class Table(Kind):
     def in_words(self) -> str:
         return f"rows of {len(self.columns)} column{'s' if len(self.columns) > 1 else ''}"
 
+    def reveals(self) -> list[str]:
+        numbers = [c for c in self.schema.values() if isinstance(c, Continuous)]
+        knots = max((len(c.knots) for c in numbers), default=0)
+        of_numbers = (
+            f"config.yaml holds up to {knots} quantiles of each column of numbers and dates, among them the lowest and the highest "
+            "value, and the values that occur often."
+        )
+        of_others = "config.yaml holds all classes of each column of categories, and how often each occurs."
+        return [of_numbers] * bool(numbers) + [of_others] * (len(numbers) < len(self.schema))
+
+    def privacy(self, found: Mapping[str, Any] | None) -> list[str]:
+        from vaekit.kinds.table.synthesis import privacy_lines
+
+        return privacy_lines(found) if found else ["Not checked: run `vaekit report RUN` before pushing."]
+
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
         from vaekit.nets.residual import SIZES, ResidualMLP
 

@@ -57,6 +57,9 @@ class TableReport(Report):
             "examples": examples(synthetic),
         }
 
+    def privacy(self, contents: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: contents["found"][name] for name in ("copying", "membership") if name in contents["found"]}
+
     def whole(self, rows: Any) -> Any:
         """The columns that the model knows as an Arrow table, its conditions after them."""
         table = to_frame(rows.x).select(self.kind.columns).table()

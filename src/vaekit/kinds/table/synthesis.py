@@ -407,3 +407,19 @@ def summary(shapes: Mapping[str, float], pairs: Mapping[tuple[str, str], float])
     columns = float(np.nanmean(list(shapes.values())))
     both = float(np.mean(list(pairs.values()))) if pairs else math.nan
     return {"column_shapes": columns, "pair_trends": both, "quality": float(np.nanmean([columns, both]))}
+
+
+def privacy_lines(found: Mapping[str, Any]) -> list[str]:
+    """Say what `copying` and `membership` found, by these names, in sentences."""
+    lines = []
+    if each := found.get("copying"):
+        lines.append(
+            f"{each['nearer_to_train']:.1%} of the synthetic rows are nearer to training rows than to held-out ones (50 % is right, "
+            f"100 % are copies). {each['copies']:.2%} equal a training row, and {each['copies_of_holdout']:.2%} a held-out one."
+        )
+    if each := found.get("membership"):
+        lines.append(
+            f"Two attacks with the synthetic table tell training rows from others with an AUC of {each['auc']:.3f} "
+            f"(0.5: not at all, 1: always; chance: ± {2 * each['standard_error']:.3f})."
+        )
+    return [*lines, "This is no proof: a mean hides the rows most at risk, and no model here has differential privacy."]

@@ -63,6 +63,7 @@ class Text(Kind):
     name: ClassVar[str] = "text"
     noun: ClassVar[str] = "texts"
     row: ClassVar[str] = "text"
+    task: ClassVar[str] = "text-generation"
     report: ClassVar[str] = "vaekit.kinds.text.report:TextReport"
     only_likelihood: ClassVar[str] = "causal"
     source_kinds: ClassVar[tuple[str, ...]] = ("text",)
@@ -343,6 +344,19 @@ class Text(Kind):
             raise UserError(f"{path} cannot be read: {e}") from e
         if text_digest(text) != self.tokens:
             raise UserError(f"{path} is damaged, or this run was trained with another one: restore it from a copy")
+
+    def reveals(self) -> list[str]:
+        return [
+            "tokenizer.json holds the tokens: words, or pieces of words, of the training texts. Names may be among them."
+        ]
+
+    def privacy(self, found: Mapping[str, Any] | None) -> list[str]:
+        if not found:
+            return ["Not checked: run `vaekit report RUN` before pushing."]
+        return [
+            f"{found['share']} of {found['written']} samples are training texts word for word. The same is true for "
+            f"{found['reference']} of {found['held_out']} held-out texts: more copies than that are memorised texts."
+        ]
 
     def form(self) -> dict[str, Any]:
         """See `Kind.form`. A user's own tokenizer comes whole, as `own`."""

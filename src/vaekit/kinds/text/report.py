@@ -48,6 +48,9 @@ class TextReport(Report):
             "copies": copies(written, texts, self.train.x),
         }
 
+    def privacy(self, contents: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: contents["copies"][name] for name in ("share", "written", "reference", "held_out")}
+
     def commands(self) -> list[tuple[str, str]]:
         run, texts = self.run, self.held_out.x
         some = texts[varied(texts, have_words(texts))][:2].tolist()
