@@ -56,7 +56,7 @@ PEERS: dict[str, dict[str, Any]] = {
 MODEL, LATENT = "digits", 16
 PATH = f"/models/{MODEL}/"
 OTHERS = 3  # times that another server than vaekit is stopped
-PATIENCE = 10.0  # seconds that a server may take to stop, as Docker gives it
+ENOUGH = 20.0  # seconds after which a server that is stopped is not waited for
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -131,7 +131,8 @@ def stop(options: argparse.Namespace) -> Rows:
     flight: requests that waited for their answer at the signal, median. The next columns are sums: answered, after the signal; errors, answers
     other than 200; lost, requests that were sent and whose connection ended without an answer; waiting, those without an answer at the
     end; refused, clients that could not connect, so that nothing was sent. Exit: seconds from the signal to the end of
-    the process, median and most, 20 s at most. Goes on: how often the port was still answered after that."""
+    the process, median and most of those that ended. No exit: how often it had not ended after some 20 s, and was killed. Goes on: how
+    often the port was still answered after all that."""
     peers = installed([name for name in options.methods if name != "limit"])
     yield setup(options)
     with exported() as folder:
@@ -140,12 +141,12 @@ def stop(options: argparse.Namespace) -> Rows:
         found = take_turns({name: jobs[name] for name in jobs if name not in others}, options.repetitions)
         found |= take_turns(others, min(OTHERS, options.repetitions))
     for name, runs in found.items():
-        exits = [one["exit"] for one in runs]
+        exits = [one["exit"] for one in runs if one["exit"] is not None]
         yield {
             "server": PEERS[name]["title"], "in flight": f"{middle(runs, 'in_flight'):.0f}",
             **{title: f"{sum(one[key] for one in runs):,}" for title, key in {"answered after": "after", "errors": "errors", "lost": "lost", "waiting": "waiting", "refused": "refused"}.items()},
             "repetitions with losses": f"{sum(one['lost'] > 0 for one in runs)} of {len(runs)}",
-            "exit s": f"{statistics.median(exits):.2f}, {max(exits):.2f}", "goes on": f"{sum(one['goes on'] for one in runs)} of {len(runs)}",
+            "exit s": f"{statistics.median(exits):.2f}, {max(exits):.2f}" if exits else "", "no exit": f"{len(runs) - len(exits)} of {len(runs)}", "goes on": f"{sum(one['goes on'] for one in runs)} of {len(runs)}",
         }  # fmt: skip
 
 
@@ -172,10 +173,10 @@ def stopped(options: argparse.Namespace, folder: Path, name: str) -> dict[str, A
             options, server, requests=decodes(64), clients=options.clients, seconds=options.seconds / 4, stop=True
         )
         with suppress(subprocess.TimeoutExpired):
-            server.process.wait(options.seconds / 4 + 2 * PATIENCE)
-        ended = time.monotonic()
+            server.process.wait(options.seconds / 4 + ENOUGH)
+        ended, now = server.process.poll() is not None, time.monotonic()
         found = result(asking)
-        return {**found, "exit": ended - found["stopped"], "goes on": server.decodes() is not None}
+        return {**found, "exit": now - found["stopped"] if ended else None, "goes on": server.decodes() is not None}
 
 
 def codes(n: int) -> list[list[float]]:
