@@ -20,6 +20,7 @@ def serve(
     deadline: Annotated[float, typer.Option(help="Seconds that a request may take.", min=0.01)] = 30.0,
     body: Annotated[int, typer.Option(help="Largest body of a request, in MiB.", min=1)] = 64,
     rows: Annotated[int, typer.Option(help="Most rows of a request, in or out.", min=2)] = 10_000,
+    device: Annotated[str, typer.Option(help="Where runs compute: cpu (by onnxruntime), or cuda, cuda:1, mps, auto (by PyTorch).")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of each model.", min=1)] = 1,
     drain: Annotated[float, typer.Option(help="Seconds after SIGTERM in which requests are still answered.", min=0)] = 3.0,
 ) -> None:  # fmt: skip
@@ -33,5 +34,5 @@ def serve(
         raise extra_needed("serve", str(e.name)) from e
     names = names_of(runs)
     places = [fetched(Path(run)) if run.startswith("hf:") else Path(run) for run in runs]
-    limits = Limits(waiting=waiting, body=body << 20, rows=rows, deadline=deadline, threads=threads)
+    limits = Limits(waiting=waiting, body=body << 20, rows=rows, deadline=deadline, threads=threads, device=device)
     start(dict(zip(names, places, strict=True)), host, port, token_file, limits, drain, say)

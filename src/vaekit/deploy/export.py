@@ -29,7 +29,7 @@ from vaekit.files import write_together
 from vaekit.robots.onnx_policy import open_session
 from vaekit.runtime.folder import digest_of
 from vaekit.uses.calibration import Calibration
-from vaekit.uses.scores import LogLikelihood
+from vaekit.uses.scores import LogLikelihood, Score
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +62,7 @@ def export(
     check_folder(folder)
     check(estimator)
     notes = [fitted.kind.form()["note"]] if "note" in fitted.kind.form() else []
-    if odd and len(odd.fitteds) > 1:
-        notes.append(f"the score is log p(x) of one model: {len(odd.fitteds)} that score together are not exported")
-        odd = None
-    score = odd.score if odd and (odd.score.learned or not odd.score.learns) else LogLikelihood(k=k)
+    odd, score = exported_score(odd, k, notes)
     content: dict[str, bytes] = {name: text.encode() for name, text in fitted.kind.files().items()}
     signatures = {}
     for graph in track(list(graphs(fitted, estimator.sampler_, score).values())):
@@ -94,6 +91,14 @@ def export(
     for name in stale:
         (folder / name).unlink(missing_ok=True)
     return notes
+
+
+def exported_score(odd: Calibration | None, k: int | None, notes: list[str]) -> tuple[Calibration | None, Score]:
+    """The score that one model alone can give, and what is known of it. notes: gets what is left out."""
+    if odd and len(odd.fitteds) > 1:
+        notes.append(f"the score is log p(x) of one model: {len(odd.fitteds)} that score together are not exported")
+        odd = None
+    return odd, odd.score if odd and (odd.score.learned or not odd.score.learns) else LogLikelihood(k=k)
 
 
 def exported(graph: Graph, fitted: Any, rows: Rows | None = None) -> tuple[bytes, dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.robots.onnx_policy import open_session
+from vaekit.robots.onnx_policy import OnnxPolicy, open_session
 
 ABOUT, FORMAT = "model.json", 1
 ROWS = 1024  # that go through a graph at a time: bounds memory
@@ -76,6 +76,12 @@ class Folder:
             except Exception as e:  # onnxruntime's errors share no other base
                 raise UserError(f"{path} cannot be opened by this onnxruntime ({str(e)[:200]}): upgrade it") from e
         return self.sessions[graph]
+
+    def policy(self) -> Any:
+        """The policy, which acts. UserError if this is none."""
+        if "policy.onnx" not in self.about["files"]:
+            raise self.lacks("policy")
+        return OnnxPolicy(self.file("policy.onnx"), threads=self.threads)
 
     def lacks(self, graph: str) -> UserError:
         said = [note for note in self.notes if note.startswith(f"{graph} ")]

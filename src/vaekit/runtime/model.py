@@ -114,9 +114,7 @@ class Runtime:
     @cached_property
     def policy(self) -> OnnxPolicy:
         """The policy, which acts. UserError if this is none."""
-        if "policy.onnx" not in self.about["files"]:
-            raise self.folder.lacks("policy")
-        return OnnxPolicy(self.folder.file("policy.onnx"), threads=self.folder.threads)
+        return self.folder.policy()
 
     def reset(self, seed: int | None = None, *, z: Any = None) -> None:
         """Begin an episode: see `vaekit.robots.actor.Actor.reset`."""

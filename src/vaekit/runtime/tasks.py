@@ -7,6 +7,7 @@ together.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from typing import Any
@@ -45,10 +46,19 @@ class Tasks:
         except (KeyError, TypeError) as e:
             raise UserError(f"model.json describes conditions that cannot be read ({e}): {AGAIN}") from e
 
+    def can(self, graph: str) -> bool:
+        """Whether the model has this graph."""
+        return f"{graph}.onnx" in self.about["files"]
+
+    @property
+    def gaps(self) -> bool:
+        """Whether rows may have gaps. A model that was trained on rows without any has no place for them."""
+        return self.can("encoder") and "mask" in self.folder.inputs("encoder")
+
     @property
     def predicts(self) -> bool:
         """Whether it is a model of few labels."""
-        return "predict.onnx" in self.about["files"]
+        return self.can("predict")
 
     @property
     def target(self) -> Any:
@@ -226,6 +236,14 @@ class Tasks:
                     f"condition {name[2:]!r} is a picture, which cannot be unknown: give y={{{name[2:]!r}: ...}}"
                 )
         return graph, {**codes, **given}
+
+
+def open_folder(folder: str | os.PathLike[str], threads: int = 1) -> Tasks:
+    """The tasks of an exported model. All its graphs are read and checked now, and not when they are first used."""
+    tasks = Tasks(Folder(folder, threads))
+    for graph in tasks.about["graphs"]:
+        tasks.folder.session(graph)
+    return tasks
 
 
 def check_whole(name: str, value: Any, least: int) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.forms.base import nested, number
-from vaekit.robots.actor import Input
-from vaekit.robots.onnx_policy import OnnxPolicy
+from vaekit.robots.actor import Actor, Input
 from vaekit.runtime.tasks import Task, Tasks
 from vaekit.serve.operations import SEED, Given, Operation, Schema
 
@@ -22,8 +21,8 @@ class Act(Operation):
 
     def __init__(self, tasks: Tasks, rows: int):
         self.tasks, self.rows = tasks, rows
-        self.policy = OnnxPolicy(tasks.folder.file("policy.onnx"), threads=tasks.folder.threads)
-        self.episodes: OrderedDict[str, OnnxPolicy] = OrderedDict()
+        self.policy: Actor = tasks.folder.policy()
+        self.episodes: OrderedDict[str, Actor] = OrderedDict()
 
     def condition(self) -> Schema:
         return {"properties": {}}
@@ -46,7 +45,7 @@ class Act(Operation):
         return {"action": actor.act({name: self.value(name, v) for name, v in given["observation"].items()})}
         yield  # it asks for no graph: an episode goes step by step
 
-    def actor(self, episode: str, begins: bool, seed: int | None) -> OnnxPolicy:
+    def actor(self, episode: str, begins: bool, seed: int | None) -> Actor:
         if begins or episode not in self.episodes:
             self.episodes[episode] = actor = copy.copy(self.policy)
             actor.reset(None if seed is None else int(seed))

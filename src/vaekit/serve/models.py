@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vaekit.errors import UserError
-from vaekit.runtime.folder import ABOUT, Folder
-from vaekit.runtime.tasks import Tasks
+from vaekit.runtime.folder import ABOUT
+from vaekit.runtime.tasks import Tasks, open_folder
 from vaekit.serve.batcher import Batcher
 from vaekit.serve.episodes import Act
 from vaekit.serve.metrics import Metrics
@@ -32,7 +31,7 @@ class Limits:
 
     Attributes:
         waiting: requests of a model that may be under way. body: bytes of a request. rows: of a request, in or out.
-        deadline: seconds for a request. threads: of a graph.
+        deadline: seconds for a request. threads: of a graph. device: where runs compute.
     """
 
     waiting: int = 256
@@ -40,6 +39,7 @@ class Limits:
     rows: int = 10_000
     deadline: float = 30.0
     threads: int = 1
+    device: str = "cpu"
 
 
 class Model:
@@ -49,13 +49,13 @@ class Model:
         tasks: what it does. operations: what can be asked of it, by name.
     """
 
-    def __init__(self, name: str, folder: Folder, limits: Limits, metrics: Metrics):
-        self.tasks = Tasks(folder)
+    def __init__(self, name: str, tasks: Tasks, limits: Limits, metrics: Metrics):
+        self.tasks = tasks
         kinds: dict[str, type[Operation]] = {**OPERATIONS, Act.name: Act}
         self.operations = {o: kind(self.tasks, limits.rows) for o, kind in kinds.items() if kind.suits(self.tasks)}
         if not self.operations:
-            raise UserError(f"nothing of {folder.path} can be served: {'; '.join(folder.notes) or 'it has no graphs'}")
-        self.batcher = Batcher(folder, limits.waiting, metrics.graphs(name))
+            raise UserError(f"nothing of {name} can be served: {'; '.join(tasks.about['notes']) or 'it has no graphs'}")
+        self.batcher = Batcher(tasks.folder, limits.waiting, metrics.graphs(name))
         self._waiting = metrics.waiting.labels(name)
         self._waiting.set_function(lambda: self.batcher.under_way)
         self.drift = None if self.tasks.calibration is None else metrics.drift(name)
@@ -103,13 +103,21 @@ def open_models(places: Mapping[str, Path], limits: Limits, metrics: Metrics) ->
     models: dict[str, Model] = {}
     for name, place in places.items():
         with TemporaryDirectory(prefix="vaekit-serve-") as scratch:
-            folder = Folder(
-                place if (place / ABOUT).exists() else exported(place, Path(scratch) / name), limits.threads
-            )
-            for graph in folder.about["graphs"]:
-                folder.session(graph)  # now, and not at the first request
-            models[name] = Model(name, folder, limits, metrics)
+            models[name] = Model(name, opened(place, name, Path(scratch), limits), limits, metrics)
     return models
+
+
+def opened(place: Path, name: str, scratch: Path, limits: Limits) -> Tasks:
+    """The tasks of an exported model, or of a run."""
+    if (place / ABOUT).exists():
+        if limits.device != "cpu":
+            raise UserError(f"{place} is an exported model, which runs on the CPU: give the run that it came from")
+        return open_folder(place, limits.threads)
+    if not place.exists():
+        raise UserError(f"{place} does not exist: give a run directory, or a folder of `vaekit export`")
+    from vaekit.serve.engine import tasks_of  # with PyTorch, which an exported model does not need
+
+    return tasks_of(place, name, scratch, limits.threads, limits.device)
 
 
 def names_of(places: Sequence[str]) -> list[str]:
@@ -127,22 +135,3 @@ def folder_name(place: str) -> str:
     if place.startswith("hf:"):
         return place.partition("@")[0].rpartition("/")[2]
     return Path(place).resolve().name
-
-
-def exported(run: Path, folder: Path) -> Path:
-    """Export a run to a new folder. UserError if there is no run."""
-    if not run.exists():
-        raise UserError(f"{run} does not exist: give a run directory, or a folder of `vaekit export`")
-    from vaekit.deploy.export import check, export
-    from vaekit.recipes.calibrate import calibrated
-    from vaekit.runs.load import load
-
-    log.info("exporting %s, which takes a while; `vaekit export %s -o FOLDER` does it once", run, run)
-    estimator = load(run, device="cpu")
-    check(estimator)
-    odd, kind = None, estimator.kind_
-    if kind.exchangeable and not kind.why_not("scores"):
-        odd = calibrated(run, estimator, keep=os.access(run, os.W_OK))
-    for text in export(estimator, folder, odd=odd):
-        log.info("%s", text)
-    return folder

@@ -38,13 +38,11 @@ class Operation:
     needs_y: ClassVar[bool] = False
 
     def __init__(self, tasks: Tasks, rows: int):
-        self.tasks, self.rows = tasks, rows
-        # A model that was trained on rows without gaps has no place for them.
-        self.gaps = "encoder" in tasks.about["graphs"] and "mask" in tasks.folder.inputs("encoder")
+        self.tasks, self.rows, self.gaps = tasks, rows, tasks.gaps
 
     @classmethod
     def suits(cls, tasks: Tasks) -> bool:
-        return all(f"{graph}.onnx" in tasks.about["files"] for graph in cls.graphs)
+        return all(map(tasks.can, cls.graphs))
 
     @cached_property
     def _check(self) -> Any:
