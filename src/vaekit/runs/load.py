@@ -116,7 +116,10 @@ def moved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if said or settings.get("kind", "auto") is None:
         settings["kind"] = {"name": settings.get("kind") or "auto", **said}
     if isinstance(settings.get("trainer"), Mapping):
-        settings["trainer"] = {name: value for name, value in settings["trainer"].items() if name != "accelerator"}
+        trainer = {name: value for name, value in settings["trainer"].items() if name != "accelerator"}
+        if trainer.pop("tensorboard", False):
+            trainer["track"] = ["tensorboard"]
+        settings["trainer"] = trainer
     return settings
 
 
