@@ -27,6 +27,7 @@ from vaekit.runs import directory
 from vaekit.settings.limits import Many, Positive, Seed, Share, ShareBelow1, Whole
 from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, setting
 from vaekit.settings.parts import Part, check_options, choose
+from vaekit.show.notebook import Shown, card
 from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
 from vaekit.training.guards import seeded
@@ -53,7 +54,7 @@ def learned(name: str) -> Any:
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
-class Learner(BaseEstimator):
+class Learner(Shown, BaseEstimator):
     """Base of the estimators; see `VAE` for the arguments.
 
     A subclass learns what its data look like, says in `build` which model they make, and calls, within `_seeded`,
@@ -341,6 +342,9 @@ class Learner(BaseEstimator):
 
     def count_columns(self) -> None:
         """Set the attributes about columns that scikit-learn expects, if rows have columns."""
+
+    def _card(self) -> str | None:
+        return card(self) if hasattr(self, "fitted_") else None
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fitted_")

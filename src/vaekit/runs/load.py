@@ -23,6 +23,7 @@ from vaekit.runs.directory import (
     identity,
     model_hash,
     read_config,
+    read_evaluation,
     read_metrics,
     read_notes,
     read_temperature,
@@ -82,6 +83,7 @@ def load(
     load_samplers(folder, fitted)
     fitted.temperature = read_temperature(folder, fitted)
     read_notes(folder, fitted)
+    fitted.verdict = str((read_evaluation(folder, fitted) or {}).get("verdict", ""))
     fitted.form = form or fitted.form
     fitted.to(device)
     estimator.count_columns()
