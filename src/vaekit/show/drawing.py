@@ -202,12 +202,17 @@ def histograms(real: np.ndarray, new: np.ndarray, label: str, *, dates: bool = F
 
 
 def draw_shares(
-    axes: Axes, real: np.ndarray, new: np.ndarray, colours: Colours = PAGE, *, dates: bool = False
-) -> np.ndarray:
-    """The same into axes. Returns the edges of the bins."""
-    both = np.concatenate([real, new]) if len(real) + len(new) else np.zeros(1)
-    low, high = np.quantile(both, [0.005, 0.995])
-    bins = np.linspace(low, high if high > low else low + 1, 31)
+    axes: Axes,
+    real: np.ndarray,
+    new: np.ndarray,
+    colours: Colours = PAGE,
+    *,
+    dates: bool = False,
+    bins: np.ndarray | None = None,
+) -> None:
+    """The same into axes. bins: their edges; None: between all values but a few extremes."""
+    if bins is None:
+        bins = edges(np.concatenate([real, new]))
     axes.stairs(np.histogram(real, bins)[0] / max(1, len(real)), bins, fill=True, color=colours.muted, alpha=0.35)
     axes.stairs(np.histogram(new, bins)[0] / max(1, len(new)), bins, color=colours.accent, linewidth=1.5)
     axes.set_ylim(0)
@@ -218,7 +223,12 @@ def draw_shares(
     if dates:
         ticks = np.linspace(bins[0], bins[-1], 3)
         axes.set_xticks(ticks, ticks.astype("datetime64[us]").astype("datetime64[D]").astype(str))
-    return bins
+
+
+def edges(values: np.ndarray, low: float = 0.005, high: float = 0.995) -> np.ndarray:
+    """Edges of the bins of a histogram, from one quantile of the values to another."""
+    start, end = np.quantile(values if len(values) else np.zeros(1), [low, high])
+    return np.linspace(start, end if end > start else start + 1, 31)
 
 
 def draw_against(axes: Axes, real: np.ndarray, back: np.ndarray, colours: Colours = PAGE) -> None:

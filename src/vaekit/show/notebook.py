@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ STYLE = """<style>
 .vaekit table { border-collapse: collapse; margin: 0 0 .5rem; font: inherit; font-variant-numeric: tabular-nums; }
 .vaekit th, .vaekit td { padding: .15rem 1rem .15rem 0; border: 0; border-bottom: 1px solid var(--rule); background: none; color: inherit;
   text-align: left; vertical-align: top; font-weight: 400; white-space: normal; }
-.vaekit th { opacity: .75; }
+.vaekit th { opacity: .75; overflow-wrap: normal; }
 .vaekit td.value { text-align: right; white-space: nowrap; padding-right: .4rem; }
 .vaekit figure { margin: 0; flex: 1 1 15rem; max-width: 20rem; }
 .vaekit figcaption { opacity: .75; }
@@ -40,49 +40,51 @@ STYLE = """<style>
 
 
 class Results(dict[str, Any]):
-    """What `evaluate` found: a dict, which is shown as a table with units."""
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """What is measured, the value, and its unit."""
-        found = []
-        for name, value in self.items():
-            if name in NATS:
-                found.append((NATS[name], nats(value) if value is not None else "–", "nats"))
-            elif name in UNITS:
-                title, unit = UNITS[name]
-                shown = f"{100 * value:.2f}" if unit == "%" else number(math.nan if value is None else value)
-                found.append((title, shown, unit))
-        if "iw_nll" in self:
-            at = next(i for i, row in enumerate(found) if row[0] == NATS["iw_nll"])
-            error = nats(self["iw_nll_standard_error"])
-            found[at] = (f"IW-NLL (k={self['k']})", found[at][1], f"± {error} nats")
-        if "active_units" in self:
-            found.append(("active units", str(self["active_units"]), f"of {self['latent_units']}"))
-        if "rows" in self:
-            found.append(("measured on", f"{self['rows']:,}", "rows"))
-        return found
-
-    @property
-    def others(self) -> list[str]:
-        """Names of what the table leaves out."""
-        shown = {*NATS, *UNITS, "rows", "k", "iw_nll_standard_error", "active_units", "latent_units", "verdict"}
-        return [name for name in self if name not in shown]
+    """What `evaluate` found: a dict, which is shown as a table with units. It has no names of its own beside a dict's: Jinja would
+    find them in place of the keys."""
 
     def __repr__(self) -> str:
-        rows = self.rows()
+        rows = measured(self)
         if not rows:
             return super().__repr__()
         width, right = (max(len(row[i]) for row in rows) for i in (0, 1))
         lines = [f"{title:{width}}  {value:>{right}} {unit}".rstrip() for title, value, unit in rows]
-        more = [f"more in {', '.join(map(repr, self.others))}"] if self.others else []
+        more = [f"more in {', '.join(map(repr, left_out(self)))}"] if left_out(self) else []
         return "\n".join([*lines, *more, *([self["verdict"]] if "verdict" in self else [])])
 
     def _repr_html_(self) -> str:
         from markupsafe import Markup
 
-        more = f"More in {', '.join(map(repr, self.others))}." if self.others else ""
+        more = f"More in {', '.join(map(repr, left_out(self)))}." if left_out(self) else ""
         muted = Markup('<p style="opacity: .75">{}</p>').format(more) if more else Markup("")
-        return whole([table(self.rows()), muted, said(self.get("verdict"))])
+        return whole([table(measured(self)), muted, said(self.get("verdict"))])
+
+
+def measured(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What is measured, the value, and its unit."""
+    found = []
+    for name, value in results.items():
+        if name in NATS:
+            found.append((NATS[name], nats(value) if value is not None else "–", "nats"))
+        elif name in UNITS:
+            title, unit = UNITS[name]
+            shown = f"{100 * value:.2f}" if unit == "%" else number(math.nan if value is None else value)
+            found.append((title, shown, unit))
+    if results.keys() >= {"iw_nll", "iw_nll_standard_error", "k"}:
+        at = next(i for i, row in enumerate(found) if row[0] == NATS["iw_nll"])
+        error = nats(results["iw_nll_standard_error"])
+        found[at] = (f"IW-NLL (k={results['k']})", found[at][1], f"± {error} nats")
+    if results.keys() >= {"active_units", "latent_units"}:
+        found.append(("active units", str(results["active_units"]), f"of {results['latent_units']}"))
+    if "rows" in results:
+        found.append(("measured on", f"{results['rows']:,}", "rows"))
+    return found
+
+
+def left_out(results: Mapping[str, Any]) -> list[str]:
+    """Names of what the table leaves out."""
+    shown = {*NATS, *UNITS, "rows", "k", "iw_nll_standard_error", "active_units", "latent_units", "verdict"}
+    return [name for name in results if name not in shown]
 
 
 def whole(parts: Iterable[Any]) -> str:
