@@ -70,8 +70,10 @@ def runs(client: Any) -> list[Any]:
 
 def records(folder: Path) -> list[Any]:
     """What a run of Weights & Biases wrote on this machine: a log as LevelDB writes it, behind a head of 7 bytes."""
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
+    wandb.teardown()  # the process that writes the file ends it
     (path,) = folder.glob("*.wandb")
     data, at, piece, found = path.read_bytes(), 7, b"", []
     while at < len(data):

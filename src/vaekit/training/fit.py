@@ -93,7 +93,7 @@ class Training:
         "Replay recorded steps; always: your networks, too.",
         DEVICES,
     )
-    track: Sequence[str] = setting(list, "Also track the run there; repeat it for several.")
+    track: Sequence[str] = setting(list, "Also log to that tracker.")
     least_epochs: Many = 50
 
 
