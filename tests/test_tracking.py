@@ -21,7 +21,7 @@ from conftest import TINY, assert_same, fails, mistake, start, vaekit
 from vaekit.errors import Note
 from vaekit.files import read_yaml, to_yaml
 from vaekit.runs.load import moved_settings
-from vaekit.training.tracking import flat
+from vaekit.training.trackers import flat
 
 QUICK = ("--size", "small", "--latent-dim", 2, "--sampler", "prior", "--no-report")
 X = np.random.default_rng(0).normal(size=(60, 3))
@@ -275,7 +275,7 @@ def test_tensorboard_without_a_run_directory_logs_where_pytorch_does(
 def test_mistakes_come_before_time_is_spent(wandb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "there is no tracker 'mlfow'; did you mean 'mlflow'?" in fails("fit", "digits", "--track", "mlfow")
     assert "trainer.track='mlflow' has to be a list" in mistake(vk.VAE(trainer={"track": "mlflow"}).fit, X)
-    monkeypatch.setattr("vaekit.training.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("vaekit.training.trackers.find_spec", lambda name: None)
     assert "pip install 'vaekit[mlflow]'" in fails("fit", tmp_path / "nowhere.csv", "--track", "mlflow")
     monkeypatch.undo()
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE"):
@@ -290,7 +290,7 @@ def test_mistakes_come_before_time_is_spent(wandb: Any, tmp_path: Path, monkeypa
 
 def test_a_run_that_was_tracked_is_used_where_its_tracker_is_not(mlflow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     vaekit("fit", "digits", *QUICK, "--epochs", 1, "--track", "mlflow", "--out", "out", check=0)
-    monkeypatch.setattr("vaekit.training.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("vaekit.training.trackers.find_spec", lambda name: None)
     vaekit("evaluate", "out", "--k", 2, check=0)
     assert vk.load("out").sample(1).shape == (1, 8, 8)
 

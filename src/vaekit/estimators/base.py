@@ -31,7 +31,8 @@ from vaekit.show.notebook import Shown, card
 from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
 from vaekit.training.guards import seeded
-from vaekit.training.tracking import FINISHED, KILLED, About, End, Tracking
+from vaekit.training.trackers import FINISHED, KILLED, About, End
+from vaekit.training.tracking import Tracking
 
 CALL = 9  # an address of random numbers
 

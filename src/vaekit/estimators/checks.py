@@ -16,7 +16,7 @@ from vaekit.settings.parts import check_options, choose, options_of
 from vaekit.structures.build import STRUCTURES
 from vaekit.training.devices import chosen_device
 from vaekit.training.fit import Training
-from vaekit.training.tracking import check_names
+from vaekit.training.trackers import check_names
 from vaekit.uses.samplers import SAMPLERS
 
 PARTS: dict[str, Mapping[str, Any]] = {

@@ -19,7 +19,7 @@ from vaekit.settings.limits import check, parts
 from vaekit.settings.options import Option, options_in
 from vaekit.settings.parts import Part
 from vaekit.training.fit import Training
-from vaekit.training.tracking import TRACKERS
+from vaekit.training.trackers import TRACKERS
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from vaekit.settings.parse import parse_map, parse_size, parse_value
 from vaekit.settings.parts import options_of
 from vaekit.sources.base import Dataset, from_here
 from vaekit.training.progress import ProgressBar
-from vaekit.training.tracking import ready
+from vaekit.training.trackers import ready
 from vaekit.uses import labels
 from vaekit.uses.labels import keep_some
 

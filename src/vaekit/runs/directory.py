@@ -47,7 +47,8 @@ from vaekit.files import (
 )
 from vaekit.fitted import MAY_CHANGE_ON_RESUME, Fitted, config, identity, model_hash
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
-from vaekit.training.tracking import TENSORBOARD, TRACKING
+from vaekit.training.trackers import TENSORBOARD
+from vaekit.training.tracking import TRACKING
 
 CONFIG, REPORT, EVALUATION = "config.yaml", "report.html", "evaluation.json"
 NOTES = "notes.json"

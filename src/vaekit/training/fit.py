@@ -67,7 +67,7 @@ class Training:
         checkpoint_seconds: how often to write a checkpoint.
         capture: record a step once and replay it, as one CUDA graph on a GPU. "auto": if all parts are vaekit's own; "always": also
             your own modules and functions, which then have to do the same at every call; "never".
-        track: names of trackers that follow training, see `vaekit.training.tracking`: "tensorboard", "mlflow", "wandb".
+        track: names of trackers that follow training, see `vaekit.training.trackers`: "tensorboard", "mlflow", "wandb".
     """
 
     epochs: Many | None = None
