@@ -267,14 +267,6 @@ def test_print_config_round_trip(tmp_path):
     assert yaml.safe_load(again)["random_state"] == 7
 
 
-def test_tensorboard_logs(tmp_path):
-    vaekit("fit", "digits", *QUICK, "--tensorboard", "--no-report", "--out", tmp_path / "run", check=0)
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
-    assert len(events.Scalars("valid_elbo")) == 3
-
-
 def test_runs_are_not_overwritten(tmp_path):
     for _ in range(2):
         vaekit("fit", "digits", *QUICK, "--no-report", cwd=tmp_path, check=0)

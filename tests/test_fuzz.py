@@ -142,9 +142,7 @@ def command_line(dice):
         "interpolate": [model, *ends], "evaluate": [model, *dice.choice([[], [source]])],
     }.get(verb, [model, source])  # fmt: skip
     line = [verb, *arguments, *(["--label", "label"] if verb == "features" else [])]
-    known = [
-        o for o in options_of(verbs[verb]) if o[0] not in ("out", "output", "print_config", "resume", "tensorboard")
-    ]
+    known = [o for o in options_of(verbs[verb]) if o[0] not in ("out", "output", "print_config", "resume", "track")]
     chosen = dice.sample(known, min(len(known), dice.choice([0, 1, 1, 2, 2, 3])))
     for name, written, type_ in chosen:
         line.append(written)

@@ -136,13 +136,11 @@ def test_help_names_the_choices_and_the_defaults_of_each_kind():
 
 def test_options_set_what_declares_them(tmp_path):
     (tmp_path / "s.yaml").write_text("a: real\n")
-    given = (
-        "--seed 3 --no-calibrate --nodes 2 --tensorboard --checkpoint-seconds 5 --prior mixture --prior.components 9"
-    )
+    given = "--seed 3 --no-calibrate --nodes 2 --track tensorboard --track mlflow --checkpoint-seconds 5 --prior mixture --prior.components 9"
     given += " --tokenizer word --constraint a<=b --constraint b<=c --label-column k --resize 8x6 --schema"
     found = yaml.safe_load(vaekit("fit", "x.csv", *given.split(), tmp_path / "s.yaml", "--print-config").stdout)
     assert (found["random_state"], found["calibrate"], found["label_column"]) == (3, False, "k")
-    assert found["trainer"] == {"nodes": 2, "tensorboard": True, "checkpoint_seconds": 5.0}
+    assert found["trainer"] == {"nodes": 2, "track": ["tensorboard", "mlflow"], "checkpoint_seconds": 5.0}
     assert found["prior"] == {"name": "mixture", "components": 9}
     said = {"tokenizer": "word", "constraints": ["a<=b", "b<=c"], "schema": {"a": "real"}}
     assert found["kind"] == {"name": "auto", **said}

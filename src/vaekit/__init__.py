@@ -46,6 +46,7 @@ _MODULES = (
     "model",
     "nets",
     "objectives",
+    "plot",
     "robots",
     "runtime",
     "sources",

@@ -45,7 +45,7 @@ class Fitted:
         seed: of everything random.
         data: where the rows came from and how they were read, and how many they were.
         history: metrics per epoch. notes: what to know about training, a sentence each.
-        interrupted: whether training was stopped by Ctrl-C.
+        interrupted: whether training was stopped by Ctrl-C. verdict: what the evaluation that its run directory keeps says.
         samplers: what was learned of the codes after training, by name.
         temperature: what a classifier's outputs are divided by; 1 where they are not calibrated.
         form: the library that tables came from, and so go back to.
@@ -62,6 +62,7 @@ class Fitted:
     history: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
+    verdict: str = ""
     samplers: dict[str, Learned] = field(default_factory=dict)
     temperature: float = 1.0
     form: str = "pandas"

@@ -88,6 +88,8 @@ def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
     from vaekit.recipes.comparison import labels_alone
     from vaekit.recipes.evaluate import REPORT_ROWS, REPORT_SAMPLES, evaluate
     from vaekit.recipes.source import held_out
+    from vaekit.runs.directory import EVALUATION, REPORT, shared
+    from vaekit.training.tracking import add
     from vaekit.uses.labels import label_lines
 
     rows = held_out(estimator, REPORT_ROWS)
@@ -103,6 +105,9 @@ def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
             say(f"look at {report_run(folder, estimator)}")
         except UserError as error:  # such as too few rows to compare; the run itself is whole
             note(f"the run is complete, but has no report: {error}")
+    numbers = {name: results[name] for name in ("elbo", "reconstruction", "kl", "iw_nll", "active_units")}
+    files = [path for path in shared(folder) if path.name in (EVALUATION, REPORT)]
+    add(folder, estimator.tracks, numbers, results["verdict"], files)
 
 
 def options() -> list[dict[str, Any]]:

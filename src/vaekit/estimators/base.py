@@ -21,16 +21,19 @@ from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, kept_notes, note
 from vaekit.estimators.checks import PARTS
 from vaekit.estimators.hub import OnHub
-from vaekit.fitted import Chunks, Fitted, fingerprint, learn_likelihood
+from vaekit.fitted import Chunks, Fitted, config, fingerprint, learn_likelihood, model_hash
 from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Positive, Seed, Share, ShareBelow1, Whole
 from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, setting
 from vaekit.settings.parts import Part, check_options, choose
+from vaekit.show.notebook import Shown, card
 from vaekit.training import Data, Training, disband, fit, launch
 from vaekit.training.data import split, subset
 from vaekit.training.guards import seeded
+from vaekit.training.trackers import FINISHED, KILLED, About, End
+from vaekit.training.tracking import Tracking
 
 CALL = 9  # an address of random numbers
 
@@ -53,7 +56,7 @@ def learned(name: str) -> Any:
 
 
 @dataclass(eq=False, repr=False)  # it writes the __init__ that stores its arguments, as scikit-learn wants it
-class Learner(OnHub, BaseEstimator):
+class Learner(OnHub, Shown, BaseEstimator):
     """Base of the estimators; see `VAE` for the arguments.
 
     A subclass learns what its data look like, says in `build` which model they make, and calls, within `_seeded`,
@@ -154,10 +157,15 @@ class Learner(OnHub, BaseEstimator):
     @contextmanager
     def _seeded(self) -> Iterator[tuple[int, list[str]]]:
         """`vaekit.training.guards.seeded`: the seed, and the notes that are made. If learning fails, the estimator is as it was
-        before."""
+        before. Trackers learn how it ends."""
         seed = secrets.randbits(31) if self.random_state is None else self.random_state
-        with kept_if_failed(self), kept_notes() as notes, seeded(seed):
-            yield seed, notes
+        self._tracking = Tracking(self.tracks)
+        try:
+            with self._tracking, kept_if_failed(self), kept_notes() as notes, seeded(seed):
+                yield seed, notes
+                self._tracking.end = self._end()
+        finally:
+            del self._tracking
 
     def _assemble(
         self, kind: Any, conditions: Conditions, likelihood: tuple[str, Mapping[str, Any]], data: Data, *,
@@ -211,13 +219,11 @@ class Learner(OnHub, BaseEstimator):
         objective = self._objective()
         first = fabric.is_global_zero
         with directory.training(folder, fitted, resume=resume, first=first) as run:
-            if folder and first and training.tensorboard:
-                from vaekit.training.progress import TensorBoard
-
-                watchers.append(TensorBoard(folder / directory.TENSORBOARD))
+            if first:
+                self._tracking.open(self._about(folder), resume)
             state = fit(
                 fabric, fitted.model, objective, train, valid, training, to_batch=fitted.kind.batch,
-                folder=folder, run=run, resume=resume, watchers=watchers if first else [],
+                folder=folder, run=run, resume=resume, watchers=[*watchers, self._tracking] if first else [],
             )  # fmt: skip
         disband(fabric)
         fitted.history, fitted.interrupted = state.history, state.interrupted
@@ -227,6 +233,33 @@ class Learner(OnHub, BaseEstimator):
         self._save_notes(folder)
         fitted.to(self.device)
         return None if state.interrupted or fabric.world_size > 1 else (train, valid)
+
+    @property
+    def tracks(self) -> Sequence[str]:
+        """Names of the trackers that follow training."""
+        return (self.trainer or {}).get("track", ())
+
+    def _about(self, folder: Path | None) -> About:
+        """What trackers learn of the run before training."""
+        fitted = self.fitted_
+        values = config(fitted)
+        size = {"parameters": sum(p.numel() for p in fitted.model.parameters())}
+        data = {"rows": fitted.data["rows"], "source": fitted.data.get("source"), "kind": fitted.kind.name}
+        settings = {
+            "estimator": fitted.estimator,
+            **values["settings"],
+            "likelihood": fitted.likelihood,
+            "data": data,
+            **size,
+        }
+        return About(folder.resolve().name if folder else fitted.estimator, settings, values["vaekit"], folder)
+
+    def _end(self) -> End:
+        """What trackers learn of the run behind training."""
+        fitted, folder = self.fitted_, self._tracking.folder
+        tags = {"vaekit.model": model_hash(fitted)} if self._tracking.lines else {}
+        files = directory.shared(folder) if folder else []
+        return End(KILLED if fitted.interrupted else FINISHED, fitted.notes, tags, files)
 
     def _save_notes(self, folder: Path | None) -> None:
         """Keep the notes that were made so far in the run directory."""
@@ -311,6 +344,9 @@ class Learner(OnHub, BaseEstimator):
 
     def count_columns(self) -> None:
         """Set the attributes about columns that scikit-learn expects, if rows have columns."""
+
+    def _card(self) -> str | None:
+        return card(self) if hasattr(self, "fitted_") else None
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fitted_")

@@ -16,6 +16,7 @@ from vaekit.settings.parts import check_options, choose, options_of
 from vaekit.structures.build import STRUCTURES
 from vaekit.training.devices import chosen_device
 from vaekit.training.fit import Training
+from vaekit.training.trackers import check_names
 from vaekit.uses.samplers import SAMPLERS
 
 PARTS: dict[str, Mapping[str, Any]] = {
@@ -34,6 +35,7 @@ def check_settings(estimator: Any) -> None:
     check_size(estimator.size, estimator.sizes)
     check_all(settings, hints_of(type(estimator)))
     check_all(estimator.trainer or {}, hints_of(Training), "trainer")
+    check_names(estimator.tracks)
     chosen_device(estimator.device)
     name, options = choose("likelihood", estimator.likelihood, ["auto", *LIKELIHOODS])
     if name != "auto":  # else the data decides whose options they are

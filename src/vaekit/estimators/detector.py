@@ -20,6 +20,7 @@ from vaekit.kinds import chosen_kind
 from vaekit.runs.hub import folder_of, is_address, pinned
 from vaekit.runs.load import load
 from vaekit.settings.limits import Seed, Within, check_call
+from vaekit.show.notebook import Shown, detector_card
 from vaekit.sources.base import Dataset
 from vaekit.training.data import split
 from vaekit.uses.calibration import DETECTOR, MEMBER, Calibration, kept, members
@@ -29,7 +30,7 @@ from vaekit.uses.scores import SCORES
 NOISE = (0.3, 0.1, 0.03)  # standard deviations of a column
 
 
-class AnomalyDetector(OnHub, OutlierMixin, BaseEstimator):
+class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
     """Finds rows that are not like the rows it was fitted to.
 
     Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, texts, or windows of a
@@ -197,6 +198,9 @@ class AnomalyDetector(OnHub, OutlierMixin, BaseEstimator):
     @property
     def calibration_scores_(self) -> np.ndarray:
         return self.calibration_.scores
+
+    def _card(self) -> str | None:
+        return detector_card(self) if hasattr(self, "models_") else None
 
     # -- details -------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from vaekit.fitted import ROWS_AT_ONCE
 from vaekit.nets.population import is_known
 from vaekit.runs import directory
 from vaekit.settings.options import LABELS, setting
+from vaekit.show.notebook import Results
 from vaekit.structures.semi_supervised import (
     SemiSupervisedClassifier,
     SemiSupervisedModel,
@@ -228,7 +229,7 @@ class SemiSupervised(VAE):
             self, rows[some], truth[some], None if sample_weight is None else np.asarray(sample_weight)[some]
         )
 
-    def evaluate(self, X: Any, y: Any = None, **options: Any) -> dict[str, Any]:
+    def evaluate(self, X: Any, y: Any = None, **options: Any) -> Results:
         """As in `VAE`, for log p(x) where y is unknown and log p(x|y) where it is known. Also "known", the number of rows with a known
         y, and for these "accuracy", the share of right labels, or "r2"."""
         label, rows = self.target_kind == "label", self.kind_.take(self._rows(X))

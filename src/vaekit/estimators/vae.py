@@ -26,6 +26,7 @@ from vaekit.runs import directory
 from vaekit.settings.limits import Many, Seed, Share, Within, check_call
 from vaekit.settings.options import MODEL, setting
 from vaekit.settings.parts import Part, check_options, choose
+from vaekit.show.notebook import Results
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
 from vaekit.structures.build import STRUCTURES, NetFactory
@@ -399,10 +400,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Mean of `score_samples`: nats per row, higher is better."""
         return float(self.score_samples(X, y).mean())
 
-    def evaluate(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> dict[str, Any]:
+    def evaluate(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> Results:
         """Measure ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and
         the kinds of texts and tables for what they add. k: importance samples; by default 500, and 20 for texts."""
-        return likelihood.evaluate(self._fitted(), self._rows(X), self._given(y), k=k, track=track)
+        return Results(likelihood.evaluate(self._fitted(), self._rows(X), self._given(y), k=k, track=track))
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
 

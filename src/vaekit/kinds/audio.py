@@ -23,7 +23,7 @@ from vaekit.errors import UserError, extra_needed, tell
 from vaekit.files import write_atomically
 from vaekit.forms.clips import ITERATIONS, MOMENTUM, as_float, clips_of
 from vaekit.kinds.base import Kind, one_source
-from vaekit.kinds.pictures import THUMBNAIL_SIDE, Images
+from vaekit.kinds.pictures import Images
 from vaekit.settings.limits import Many, Positive
 from vaekit.settings.options import DATA, Option
 from vaekit.sources.base import Dataset, as_slice, bounded, decoding, split_rows
@@ -183,12 +183,12 @@ class Audio(Kind):
         wavfile.write(buffer, self.rate, np.rint(samples * 32767).astype(np.int16))
         return buffer.getvalue()
 
-    def thumbnails(self, x: Tensor) -> np.ndarray:
+    def thumbnails(self, x: Tensor, side: int = 32) -> np.ndarray:
         """Spectrograms, low frequencies below."""
         from vaekit.show.drawing import shrink
 
         seen = x[:, 0].flip(1).cpu().numpy()
-        return shrink(seen, THUMBNAIL_SIDE, seen.min(), seen.max())
+        return shrink(seen, side, seen.min(), seen.max())
 
     def preview(self, rows: np.ndarray, label: str) -> Markup:
         """A spectrogram of each clip, low frequencies below, and a player."""

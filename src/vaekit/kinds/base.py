@@ -452,9 +452,9 @@ class Kind:
             label, Markup("").join(map(line.format, lines))
         )
 
-    def thumbnails(self, x: Tensor) -> np.ndarray | None:
-        """Small pictures of rows as the model sees them (N, *event): bytes (N, height, width, channels), at most 32 high and wide;
-        None for rows that do not look like anything."""
+    def thumbnails(self, x: Tensor, side: int = 32) -> np.ndarray | None:
+        """Small pictures of rows as the model sees them (N, *event): bytes (N, height, width, channels), at most `side` high and
+        wide; None for rows that do not look like anything."""
         return None
 
     def lines(self, x: Tensor) -> list[str] | None:

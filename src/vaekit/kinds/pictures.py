@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 PREVIEW_SIDE = 64  # larger pictures are shrunk to this, so that a page stays small
-THUMBNAIL_SIDE = 32
 PREVIEW_WIDTH = 620  # screen pixels that pictures beside each other may take
 SMALL = 1024  # values of a picture
 MOST_PAIRS = 64  # pictures beside their reconstructions in a grid
@@ -169,11 +168,11 @@ class Images(Kind):
         # Colour pictures of some size would make a page of many megabytes; small ones have to stay sharp.
         return picture(image, label, lossy=small.shape[3] > 1 and max(small.shape[1:3]) > 40)
 
-    def thumbnails(self, x: Tensor) -> np.ndarray:
+    def thumbnails(self, x: Tensor, side: int = 32) -> np.ndarray:
         from vaekit.show.drawing import shrink
 
         colours = 3 if x.shape[1] >= 3 else 1
-        return shrink(x[:, :colours].movedim(1, 3).cpu().numpy(), THUMBNAIL_SIDE, 0, 1)
+        return shrink(x[:, :colours].movedim(1, 3).cpu().numpy(), side, 0, 1)
 
     def pack(
         self, rows: np.ndarray, dtype: torch.dtype = torch.float32, jitter: Any = None

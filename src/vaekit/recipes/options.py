@@ -19,6 +19,7 @@ from vaekit.settings.limits import check, parts
 from vaekit.settings.options import Option, options_in
 from vaekit.settings.parts import Part
 from vaekit.training.fit import Training
+from vaekit.training.trackers import TRACKERS
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Offered:
     def choices(self) -> list[str]:
         """The names it may have, if it is one of several."""
         literals = [get_args(each) for each in parts(self.hint) if get_origin(each) is Literal]
-        lists = {"likelihood": ["auto", *LIKELIHOODS], "kind": ["auto", *kinds()]}
+        lists = {"likelihood": ["auto", *LIKELIHOODS], "kind": ["auto", *kinds()], "track": [*TRACKERS]}
         registries = [each.sizes if self.name == "size" else each.parts.get(self.name, ()) for each in estimators()]
         return list(dict.fromkeys(chain(*literals, lists.get(self.name, ()), *registries)))
 

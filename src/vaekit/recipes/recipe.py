@@ -27,6 +27,7 @@ from vaekit.settings.parse import parse_map, parse_size, parse_value
 from vaekit.settings.parts import options_of
 from vaekit.sources.base import Dataset, from_here
 from vaekit.training.progress import ProgressBar
+from vaekit.training.trackers import ready
 from vaekit.uses import labels
 from vaekit.uses.labels import keep_some
 
@@ -203,6 +204,7 @@ class Recipe:
             raise UserError("--label-column cannot be combined with --condition or --kind: leave them out")
         if self.source is None:
             raise UserError("give a SOURCE to learn from: `vaekit fit digits` needs no file")
+        ready(self.estimator(**self.arguments).tracks)
         estimator, data = self.first_estimator(), self.read_source()
         folder = Path(out) if out else free_folder(Path("runs"), data.name)
         say(f"{data.name}: {data.describe()} -> {folder}")

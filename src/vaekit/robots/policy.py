@@ -41,6 +41,7 @@ from vaekit.robots.health import Setup, action_spread, policy_verdict
 from vaekit.settings.limits import Share
 from vaekit.settings.options import POLICIES, setting
 from vaekit.settings.parts import Part, choose
+from vaekit.show.notebook import Results
 from vaekit.sources.pictures import resized
 from vaekit.training import Data
 from vaekit.training.data import generator, split
@@ -304,9 +305,7 @@ class Policy(Learner, Actor):
         packed = self.conditions_.pack(seen, len(next(iter(seen.values()))))
         return {name: values.to(self.fitted_.device) for name, values in packed.items()}
 
-    def evaluate(
-        self, demonstrations: Demonstrations, y: Any = None, *, k: int = 20, track: Any = list
-    ) -> dict[str, Any]:
+    def evaluate(self, demonstrations: Demonstrations, y: Any = None, *, k: int = 20, track: Any = list) -> Results:
         """ELBO, KL, active units, how far z moves actions (`vaekit.robots.health`), and a verdict.
 
         demonstrations: best those that the policy was not trained on. y is ignored: they hold the observations.
@@ -316,7 +315,7 @@ class Policy(Learner, Actor):
         found = evaluation.evaluate(self.model_, data, k=k, to_batch=self.kind_.batch, track=track)
         setup = self.setup
         found |= {"effective_beta": setup.effective_beta, **action_spread(self.model_, data)}
-        return {**found, "verdict": policy_verdict(found, setup)}
+        return Results({**found, "verdict": policy_verdict(found, setup)})
 
     @property
     def setup(self) -> Setup:

@@ -13,6 +13,7 @@
     privacy.json             of tables and texts: what the report found out about copies of training rows
     README.md                the model card, see `vaekit.runs.card`
     report.html              to look at
+    tracking.json            which runs of its trackers it is; tensorboard/ is a tracker's own
     temperature.safetensors  of --label-column: how sure predictions are to be
     labels-alone.safetensors   of --label-column: a classifier that learned from the labels alone, to compare with
     language-model/          of texts: the same model without z, a run of its own, which `vaekit evaluate` compares with
@@ -48,15 +49,17 @@ from vaekit.files import (
 )
 from vaekit.fitted import MAY_CHANGE_ON_RESUME, Fitted, config, identity, model_hash
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
+from vaekit.training.trackers import TENSORBOARD
+from vaekit.training.tracking import TRACKING
 
-CONFIG, REPORT, EVALUATION, TENSORBOARD = "config.yaml", "report.html", "evaluation.json", "tensorboard"
+CONFIG, REPORT, EVALUATION = "config.yaml", "report.html", "evaluation.json"
 NOTES, PRIVACY = "notes.json", "privacy.json"
 SAMPLER = "sampler-{}.safetensors"
 LANGUAGE_MODEL, LABELS_ALONE = "language-model", "labels-alone.safetensors"
 TEMPERATURE = "temperature.safetensors"
 LEFT_BY_A_RUN = (
     CHECKPOINT, "sampler-*.safetensors", "calibration-*.safetensors", "detector*", "tokenizer.json", EVALUATION,
-    PRIVACY, REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD, NOTES,
+    PRIVACY, REPORT, LANGUAGE_MODEL, LABELS_ALONE, TEMPERATURE, TENSORBOARD, TRACKING, NOTES,
 )  # fmt: skip
 PATIENCE = 60.0  # seconds that a save waits for another one into the same place
 
@@ -187,6 +190,13 @@ def clear(folder: Path, keep: Collection[Path]) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             elif path not in keep:
                 path.unlink(missing_ok=True)
+
+
+def shared(folder: Path) -> list[Path]:
+    """The files that are of use elsewhere: all of a run but what only this folder needs."""
+    own = {CHECKPOINT, TRACKING}
+    found = [path for name in (CONFIG, MODEL, METRICS, *LEFT_BY_A_RUN) for path in sorted(folder.glob(name))]
+    return [path for path in found if path.name not in own and path.is_file()]
 
 
 def sampler_files(folder: Path, fitted: Fitted) -> dict[Path, Any]:

@@ -24,6 +24,7 @@ from vaekit.runs.directory import (
     identity,
     model_hash,
     read_config,
+    read_evaluation,
     read_metrics,
     read_notes,
     read_temperature,
@@ -85,6 +86,7 @@ def load(
     load_samplers(folder, fitted)
     fitted.temperature = read_temperature(folder, fitted)
     read_notes(folder, fitted)
+    fitted.verdict = str((read_evaluation(folder, fitted) or {}).get("verdict", ""))
     fitted.form = form or fitted.form
     fitted.to(device)
     estimator.count_columns()
@@ -121,7 +123,10 @@ def moved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if said or settings.get("kind", "auto") is None:
         settings["kind"] = {"name": settings.get("kind") or "auto", **said}
     if isinstance(settings.get("trainer"), Mapping):
-        settings["trainer"] = {name: value for name, value in settings["trainer"].items() if name != "accelerator"}
+        trainer = {name: value for name, value in settings["trainer"].items() if name != "accelerator"}
+        if trainer.pop("tensorboard", False):
+            trainer["track"] = ["tensorboard"]
+        settings["trainer"] = trainer
     return settings
 
 

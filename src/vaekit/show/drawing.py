@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +30,35 @@ COLOURS = [
     "#27408f", "#a87800", "#b53f2c", "#2f8674", "#1f6b2f", "#c04a7e", "#6a2fb0", "#4f86c6", "#62402c", "#5d6169",
 ]  # fmt: skip
 FALL, RISE = (66, 105, 208), (237, 115, 51)
-# Figures are drawn in stand-ins, and the page's style sheet says what they are in light and in dark.
-INK, MUTED, RULE, ACCENT, SECOND = (f"#0{i}0{i}0{i}" for i in range(1, 6))
-STAND_INS = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", SECOND: "second"}
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none", "svg.hashsalt": "vaekit", "text.parse_math": False, "font.size": 9, "text.color": INK,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": RULE, "axes.labelcolor": MUTED,
-    "axes.grid": True, "axes.grid.axis": "y", "grid.color": RULE, "grid.linewidth": 0.6, "axes.axisbelow": True,
-    "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
-    "ytick.major.size": 0, "xtick.major.size": 3, "lines.linewidth": 1.6, "axes.formatter.limits": (-4, 6),
-    "axes.formatter.useoffset": False,
-}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What figures are drawn in."""
+
+    ink: str
+    muted: str
+    rule: str
+    accent: str
+    second: str
+
+    @property
+    def style(self) -> dict[Any, Any]:
+        """Matplotlib's settings."""
+        return {
+            "svg.fonttype": "none", "svg.hashsalt": "vaekit", "text.parse_math": False, "font.size": 9, "text.color": self.ink,
+            "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": self.rule, "axes.labelcolor": self.muted,
+            "axes.grid": True, "axes.grid.axis": "y", "grid.color": self.rule, "grid.linewidth": 0.6, "axes.axisbelow": True,
+            "xtick.color": self.rule, "ytick.color": self.rule, "xtick.labelcolor": self.muted, "ytick.labelcolor": self.muted,
+            "ytick.major.size": 0, "xtick.major.size": 3, "lines.linewidth": 1.6, "axes.formatter.limits": (-4, 6),
+            "axes.formatter.useoffset": False,
+        }  # fmt: skip
+
+
+# Figures of a page are drawn in stand-ins, and the page's style sheet says what they are in light and in dark.
+PAGE = Colours(*(f"#0{i}0{i}0{i}" for i in range(1, 6)))
+INK, MUTED, RULE, ACCENT, SECOND = astuple(PAGE)
+PAPER = Colours("#1d1e20", "#686b72", "#dddbd4", "#1f6f8b", "#d08a3c")
 
 
 def grid(
@@ -161,7 +179,7 @@ def svg(draw: Callable[[Axes], object], label: str, width: float, height: float)
     from matplotlib.figure import Figure
 
     buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context(PAGE.style), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of letters that its font lacks, which the browser will draw
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.subplots())
@@ -173,30 +191,55 @@ def svg(draw: Callable[[Axes], object], label: str, width: float, height: float)
     text = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", text)  # not referred to, and not unique on the page
     text = re.sub(r" font-family: [^;\"]*;", "", text)
     text = re.sub(r"\s*\n\s*", " ", text)
-    for colour, name in STAND_INS.items():
+    for name, colour in asdict(PAGE).items():
         text = text.replace(colour, f"var(--{name})")
     return Markup(f'<svg {box[0]} role="img" aria-label="{escape(label)}">{text}')
 
 
 def histograms(real: np.ndarray, new: np.ndarray, label: str, *, dates: bool = False) -> Markup:
     """Shares of real values, filled, and of new ones, an outline, on one scale. dates: they are microseconds."""
-    both = np.concatenate([real, new]) if len(real) + len(new) else np.zeros(1)
-    low, high = np.quantile(both, [0.005, 0.995])
-    bins = np.linspace(low, high if high > low else low + 1, 31)
+    return svg(lambda axes: draw_shares(axes, real, new, dates=dates), label, 2.5, 1.6)
 
-    def draw(axes: Axes) -> None:
-        axes.stairs(np.histogram(real, bins)[0] / max(1, len(real)), bins, fill=True, color=MUTED, alpha=0.35)
-        axes.stairs(np.histogram(new, bins)[0] / max(1, len(new)), bins, color=ACCENT, linewidth=1.5)
-        axes.set_ylim(0)
-        axes.set_yticks([])  # shares are there to be compared
-        axes.grid(False)
-        axes.spines["left"].set_visible(False)
-        axes.locator_params(axis="x", nbins=4)
-        if dates:
-            ticks = np.linspace(bins[0], bins[-1], 3)
-            axes.set_xticks(ticks, ticks.astype("datetime64[us]").astype("datetime64[D]").astype(str))
 
-    return svg(draw, label, 2.5, 1.6)
+def draw_shares(
+    axes: Axes,
+    real: np.ndarray,
+    new: np.ndarray,
+    colours: Colours = PAGE,
+    *,
+    dates: bool = False,
+    bins: np.ndarray | None = None,
+) -> None:
+    """The same into axes. bins: their edges; None: between all values but a few extremes."""
+    if bins is None:
+        bins = edges(np.concatenate([real, new]))
+    axes.stairs(np.histogram(real, bins)[0] / max(1, len(real)), bins, fill=True, color=colours.muted, alpha=0.35)
+    axes.stairs(np.histogram(new, bins)[0] / max(1, len(new)), bins, color=colours.accent, linewidth=1.5)
+    axes.set_ylim(0)
+    axes.set_yticks([])  # shares are there to be compared
+    axes.grid(False)
+    axes.spines["left"].set_visible(False)
+    axes.locator_params(axis="x", nbins=4)
+    if dates:
+        ticks = np.linspace(bins[0], bins[-1], 3)
+        axes.set_xticks(ticks, ticks.astype("datetime64[us]").astype("datetime64[D]").astype(str))
+
+
+def edges(values: np.ndarray, low: float = 0.005, high: float = 0.995) -> np.ndarray:
+    """Edges of the bins of a histogram, from one quantile of the values to another."""
+    start, end = np.quantile(values if len(values) else np.zeros(1), [low, high])
+    return np.linspace(start, end if end > start else start + 1, 31)
+
+
+def draw_against(axes: Axes, real: np.ndarray, back: np.ndarray, colours: Colours = PAGE) -> None:
+    """What values (N,) were reconstructed as, against the values."""
+    low, high = view([real])
+    axes.plot([low, high], [low, high], color=colours.muted, linewidth=0.8)
+    axes.plot(real, back, ".", color=colours.accent, alpha=0.45, markersize=5, markeredgewidth=0)
+    axes.set(xlim=(low, high), ylim=(low, high))
+    axes.set_xlabel("real")
+    axes.set_ylabel("reconstructed")
+    axes.locator_params(nbins=3)
 
 
 def view(series: list[np.ndarray]) -> tuple[float, float]:

@@ -135,9 +135,7 @@ class Report:
 
     def packed(self, name: str) -> np.ndarray:
         """A condition: the codes (N,) of a label, -1 for unknown; or the first of its numbers (N,), NaN for unknown."""
-        condition = self.known[name]
-        packed = condition.pack(name, self.y[name])
-        return packed[:, 0] * condition.scale[0] + condition.mean[0] if isinstance(condition, Number) else packed
+        return numbers_of(name, self.known[name], self.y[name])
 
     def given(self, rows: Any = slice(None)) -> dict[str, np.ndarray] | None:
         """The model's conditions of these rows."""
@@ -197,6 +195,12 @@ class Report:
             z[:, unit] += np.linspace(-REACH, REACH, steps) * codes[:, unit].std()
             found.append((unit, nats(kl[unit]), self.estimator.inverse_transform(z, y)))
         return group and group[0], found
+
+
+def numbers_of(name: str, condition: Condition, values: Any) -> np.ndarray:
+    """Values (N, ...) of a condition: the codes (N,) of a label, -1 for unknown; or the first of its numbers (N,), NaN for unknown."""
+    packed = condition.pack(name, values)
+    return packed[:, 0] * condition.scale[0] + condition.mean[0] if isinstance(condition, Number) else packed
 
 
 def in_words(name: str, condition: Condition) -> str:

@@ -67,7 +67,7 @@ class Training:
         checkpoint_seconds: how often to write a checkpoint.
         capture: record a step once and replay it, as one CUDA graph on a GPU. "auto": if all parts are vaekit's own; "always": also
             your own modules and functions, which then have to do the same at every call; "never".
-        tensorboard: log to `tensorboard/` in the run's folder.
+        track: names of trackers that follow training, see `vaekit.training.trackers`: "tensorboard", "mlflow", "wandb".
     """
 
     epochs: Many | None = None
@@ -93,7 +93,7 @@ class Training:
         "Replay recorded steps; always: your networks, too.",
         DEVICES,
     )
-    tensorboard: bool = setting(False, "Also log to RUN/tensorboard.")
+    track: Sequence[str] = setting(list, "Also log to that tracker.")
     least_epochs: Many = 50
 
 

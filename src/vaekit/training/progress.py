@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from pathlib import Path
 from typing import Any
-
-from vaekit.errors import extra_needed
 
 WIDE = 120  # columns of a terminal that shows the whole line
 
@@ -89,22 +86,3 @@ class ProgressBar:
                 f"{state.best_epoch} was better on the held-out rows (--patience)",
                 highlight=False, soft_wrap=not self.console.is_terminal,
             )  # fmt: skip
-
-
-class TensorBoard:
-    """Each epoch's metrics as TensorBoard scalars in `folder`; needs the extra `tensorboard`."""
-
-    def __init__(self, folder: Path):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as e:
-            raise extra_needed("tensorboard", "tensorboard") from e
-        self.writer = SummaryWriter(str(folder))
-
-    def step(self, state: Any, progress: float, terms: dict[str, float]) -> None: ...
-
-    def epoch(self, state: Any, progress: float, row: dict[str, float]) -> None:
-        for name, value in row.items():
-            if name not in ("epoch", "step"):
-                self.writer.add_scalar(name, value, int(row["step"]))
-        self.writer.flush()

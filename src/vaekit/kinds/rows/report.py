@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from vaekit.show.drawing import ACCENT, MUTED, Panel, change_colours, histograms, svg, view
+from vaekit.show.drawing import Panel, change_colours, draw_against, histograms, svg
 from vaekit.show.latent_map import latent_maps
 from vaekit.show.report import REACH, ROWS, Report
 from vaekit.show.words import cell, number, short
@@ -39,16 +40,8 @@ class RowsReport(Report):
             a, b = real[seen, i], back[seen, i]
             explained = 1 - np.mean((a - b) ** 2) / a.var() if a.size and a.var() > 0 else None
 
-            def draw(axes: Axes, a: np.ndarray = a, b: np.ndarray = b) -> None:
-                low, high = view([a])
-                axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8)
-                axes.plot(a, b, ".", color=ACCENT, alpha=0.45, markersize=5, markeredgewidth=0)
-                axes.set(xlim=(low, high), ylim=(low, high))
-                axes.set_xlabel("real")
-                axes.set_ylabel("reconstructed")
-                axes.locator_params(nbins=3)
-
             note = "" if explained is None else f"{max(0.0, explained):.0%}"
+            draw = partial(draw_against, real=a, back=b)
             yield Panel(name, svg(draw, f"{name}: reconstructed against real", 2.5, 2.1), note)
 
     def samples(self) -> dict[str, Any]:
