@@ -48,6 +48,10 @@ speed: $(VENV)/installed-bench
 	$(VENV)/bin/python benchmarks/policy_speed.py training
 	$(VENV)/bin/python benchmarks/policy_speed.py decision
 	$(VENV)/bin/python benchmarks/explorer.py page
+	$(VENV)/bin/python benchmarks/serving.py load
+	$(VENV)/bin/python benchmarks/serving.py lone --seconds 2
+	$(VENV)/bin/python benchmarks/serving.py hold
+	$(VENV)/bin/python benchmarks/serving.py stop
 
 clean:
 	rm -rf $(VENV)
@@ -69,5 +73,5 @@ $(VENV)/installed-test: $(UV) pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-bench: $(UV) pyproject.toml constraints.txt
-	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[bench,robots,onnx]'
+	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[bench,robots,onnx,serve]'
 	@touch $@
