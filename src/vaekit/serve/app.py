@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from vaekit import __version__
@@ -29,11 +30,12 @@ IN_QUERY = 'The rows may also come as a file. Then the other fields are paramete
 ERROR: dict[str, Any] = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
 
 
-def create_app(models: Mapping[str, Model], limits: Limits, metrics: Metrics) -> FastAPI:
-    """The service of these models, by their names in paths."""
+def create_app(models: Mapping[str, Model], limits: Limits, metrics: Metrics, secured: bool) -> FastAPI:
+    """The service of these models, by their names in paths. secured: whether requests have to bring a token, see `Guard`."""
     app = FastAPI(
-        title="vaekit", version=__version__, docs_url=None, redoc_url=None, separate_input_output_schemas=False
-    )
+        title="vaekit", version=__version__, docs_url=None, redoc_url=None, separate_input_output_schemas=False,
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if secured else [],
+    )  # fmt: skip
     app.state.draining, app.state.direct = False, {}
 
     @app.get("/health", tags=["service"], responses=described(ok="The process lives."))

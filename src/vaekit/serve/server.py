@@ -50,7 +50,7 @@ def serve(
     metrics = Metrics()
     with listening(host, port) as place:
         models = open_models(places, limits, metrics)
-        app = create_app(models, limits, metrics)
+        app = create_app(models, limits, metrics, tokens is not None)
         config = uvicorn.Config(
             Guard(app, tokens), http=Patient, ws="none", lifespan="off", access_log=False, proxy_headers=False, log_level="warning",
             server_header=False, backlog=BACKLOG, timeout_keep_alive=30, timeout_graceful_shutdown=int(limits.deadline) + 1,
