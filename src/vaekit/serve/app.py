@@ -17,7 +17,7 @@ from vaekit.serve.metrics import Metrics
 from vaekit.serve.models import Limits, Model
 from vaekit.serve.operations import Operation, numbers_of, plain
 from vaekit.serve.protocol import add_protocol
-from vaekit.serve.requests import JSON, LAST, Refused, answer, answered, body_of, parsed
+from vaekit.serve.requests import JSON, LAST, Desk, Refused, answer, parsed
 
 TYPES = {media.type: name for name, media in MEDIA.items()}
 TEXTS = {
@@ -37,6 +37,7 @@ def create_app(models: Mapping[str, Model], limits: Limits, metrics: Metrics, se
         dependencies=[Depends(HTTPBearer(auto_error=False))] if secured else [],
     )  # fmt: skip
     app.state.draining, app.state.direct = False, {}
+    desk = Desk(limits)
 
     @app.get("/health", tags=["service"], responses=described(ok="The process lives."))
     async def health() -> dict[str, str]:
@@ -59,8 +60,8 @@ def create_app(models: Mapping[str, Model], limits: Limits, metrics: Metrics, se
     for name, model in models.items():
         add_model(app, name, model)
         for operation in model.operations.values():
-            add_operation(app, name, model, operation, limits, metrics)
-    add_protocol(app, models, limits, metrics)
+            add_operation(app, name, model, operation, desk, metrics)
+    add_protocol(app, models, desk, metrics)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, e: HTTPException) -> Response:
@@ -79,9 +80,7 @@ def add_model(app: FastAPI, name: str, model: Model) -> None:
         return model.about()
 
 
-def add_operation(
-    app: FastAPI, name: str, model: Model, operation: Operation, limits: Limits, metrics: Metrics
-) -> None:
+def add_operation(app: FastAPI, name: str, model: Model, operation: Operation, desk: Desk, metrics: Metrics) -> None:
     media = model.tasks.form.media if operation.main == "rows" else ("npy",) if operation.main else ()
     reads = {MEDIA[each].type: MEDIA[each] for each in media}
     shown = model.tasks.form.media if operation.shown == "rows" else ("npy",)
@@ -89,7 +88,7 @@ def add_operation(
     count = metrics.of(name, operation.name)
 
     async def endpoint(request: Request) -> Response:
-        return await answered(work(request), count, limits, f"{operation.name} of {name}")
+        return await desk.answer(request, work(request), count)
 
     async def work(request: Request) -> Response:
         wanted = chosen(request.headers.get("accept", JSON), writes)
@@ -100,7 +99,7 @@ def add_operation(
         kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
         if kind not in (JSON, *reads):
             raise Refused(415, f"the body is {kind[:60]!r}: {operation.name} reads {' or '.join([JSON, *reads])}")
-        data = await body_of(request, limits)
+        data = await desk.body(request)
         if kind == JSON:
             return operation.check(parsed(data))
         return operation.check(in_query(request), reads[kind].read(data, model.tasks.form))

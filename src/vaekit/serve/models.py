@@ -35,7 +35,7 @@ class Limits:
     """
 
     waiting: int = 256
-    body: int = 64 << 20
+    body: int = 16 << 20
     rows: int = 10_000
     deadline: float = 30.0
     threads: int = 1

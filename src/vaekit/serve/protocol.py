@@ -19,9 +19,9 @@ from fastapi import FastAPI, Request, Response
 from vaekit import __version__
 from vaekit.errors import UserError, near_matches
 from vaekit.serve.metrics import Metrics
-from vaekit.serve.models import Limits, Model
+from vaekit.serve.models import Model
 from vaekit.serve.operations import Operation
-from vaekit.serve.requests import Refused, answer, answered, body_of, parsed
+from vaekit.serve.requests import Desk, Refused, answer, parsed
 
 DTYPES = {
     "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
@@ -54,7 +54,7 @@ class Tensor:
         return {"name": self.name, "datatype": self.datatype, "shape": self.shape}
 
 
-def add_protocol(app: FastAPI, models: Mapping[str, Model], limits: Limits, metrics: Metrics) -> None:
+def add_protocol(app: FastAPI, models: Mapping[str, Model], desk: Desk, metrics: Metrics) -> None:
     """Add its routes to the service."""
     served = {
         f"{m}-{o}": (m, model, operation) for m, model in models.items() for o, operation in model.operations.items()
@@ -92,11 +92,11 @@ def add_protocol(app: FastAPI, models: Mapping[str, Model], limits: Limits, metr
 
     async def infer(name: str, request: Request) -> Response:
         operation_of(name)
-        return await answered(inferred(name, request), counts[name], limits, name, "error")
+        return await desk.answer(request, inferred(name, request), counts[name], "error")
 
     async def inferred(name: str, request: Request) -> Response:
         _, model, operation = served[name]
-        message, binary = split(await body_of(request, limits), request.headers.get(HEADER))
+        message, binary = split(await desk.body(request), request.headers.get(HEADER))
         inputs, outputs = known[name]
         given = body_from(read_inputs(message, binary), message.get("parameters", {}), inputs, operation)
         result, notes = await model.do(operation, given)

@@ -20,6 +20,8 @@ from vaekit.serve.models import Limits
 log = logging.getLogger(__name__)
 
 JSON = "application/json"
+BODIES = 8  # of the largest size that may be in memory together
+HELD = "vaekit.held"  # of a request's scope: bytes of its body
 LAST = {"connection": "close"}  # after an error: the body may not have been read, and may never end
 
 
@@ -30,46 +32,61 @@ class Refused(HTTPException):
         super().__init__(status, why, headers or None)
 
 
-async def answered(
-    work: Awaitable[Response], count: Callable[[int, float], None], limits: Limits, what: str, key: str = "detail"
-) -> Response:
-    """The answer to a request, counted; where something goes wrong, what it was. key: where the answer says it."""
-    begin = time.perf_counter()
-    status, why, headers = 200, "", {}
-    try:
-        async with asyncio.timeout(limits.deadline):
-            return await work
-    except Refused as e:
-        status, why = e.status_code, e.detail
-    except UserError as e:
-        status, why = 422, str(e)
-    except Full:
-        status, why, headers = 429, "too many requests wait: try again in a second", {"retry-after": "1"}
-    except TimeoutError:
-        status, why, headers = 503, f"no answer within {limits.deadline:g} seconds", {"retry-after": "1"}
-    except ClientDisconnect:
-        status, why = 400, "the body broke off"
-    except Exception:
-        log.exception("a fault in vaekit, in %s", what)
-        status, why = 500, "this is a fault in vaekit; the log of the service has the details"
-    finally:
-        count(status, time.perf_counter() - begin)
-    return answer({key: why}, status, {**headers, **LAST})
+class Desk:
+    """Where requests come in: it bounds what they may cost, counts them, and words what goes wrong.
 
+    Attributes:
+        held: bytes of bodies that are in memory now.
+    """
 
-async def body_of(request: Request, limits: Limits) -> bytes:
-    """The whole body. `Refused` if it is too large; the caller bounds the time."""
-    too_large = Refused(413, f"the body has more than {limits.body >> 20} MiB: send less at once")
-    length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > limits.body:
-        raise too_large
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limits.body:
+    def __init__(self, limits: Limits):
+        self.limits, self.held = limits, 0
+
+    async def answer(
+        self, request: Request, work: Awaitable[Response], count: Callable[[int, float], None], key: str = "detail"
+    ) -> Response:
+        """The answer to a request; where something goes wrong, what it was, under this key."""
+        begin = time.perf_counter()
+        status, why, headers = 200, "", {}
+        try:
+            async with asyncio.timeout(self.limits.deadline):
+                return await work
+        except Refused as e:
+            status, why = e.status_code, e.detail
+        except UserError as e:
+            status, why = 422, str(e)
+        except Full:
+            status, why, headers = 429, "too many requests wait: try again in a second", {"retry-after": "1"}
+        except TimeoutError:
+            status, why, headers = 503, f"no answer within {self.limits.deadline:g} seconds", {"retry-after": "1"}
+        except ClientDisconnect:
+            status, why = 400, "the body broke off"
+        except Exception:
+            log.exception("a fault in vaekit, at %s", request.url.path)
+            status, why = 500, "this is a fault in vaekit; the log of the service has the details"
+        finally:
+            self.held -= request.scope.pop(HELD, 0)
+            count(status, time.perf_counter() - begin)
+        return answer({key: why}, status, {**headers, **LAST})
+
+    async def body(self, request: Request) -> bytes:
+        """The whole body. `Refused` if it is too large, `Full` if all bodies together are; `answer` bounds the time."""
+        most = self.limits.body
+        too_large = Refused(413, f"the body has more than {most >> 20} MiB: send less at once")
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > most:
             raise too_large
-        parts.append(part)
-    return b"".join(parts)
+        parts, size = [], 0
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise too_large
+            if self.held + len(part) > BODIES * most:
+                raise Full
+            self.held += len(part)
+            request.scope[HELD] = size
+            parts.append(part)
+        return b"".join(parts)
 
 
 def parsed(data: bytes) -> Any:
