@@ -70,6 +70,29 @@ def test_bodies_without_end(place, codes):
         assert len(service.json(DECODE, codes)["rows"]) == 1
 
 
+def test_many_large_bodies_at_once(place, codes):
+    """All that is held of bodies is bounded, and is free again when a client goes away."""
+    with Service(place / "pictures", "--body", 1) as service:
+        for _ in range(3):
+            large = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(12)]
+            for each in large:
+                each.sendall(
+                    request(DECODE, "Content-Type: application/json", "Content-Length: 1000000") + b" " * 900_000
+                )
+            time.sleep(0.5)
+            assert service.ask(DECODE, codes)[0] == 200
+            for each in large:
+                each.setblocking(False)
+            refused = 0
+            for each in large:
+                with contextlib.suppress(BlockingIOError):
+                    refused += b" 429 " in each.recv(1000)
+            assert refused == 3  # nine are less than eight times 1 MiB
+            for each in large:
+                each.close()
+            time.sleep(0.3)
+
+
 def test_a_thousand_slow_clients(place, codes):
     with Service(place / "pictures", patience=1.5) as service:
         slow = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(1000)]
