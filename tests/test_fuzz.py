@@ -14,7 +14,7 @@ import pytest
 from vaekit.cli import app, main
 
 SECONDS, WAITING = 20, 120  # of computing, and in all, that a command line may take; a hang is a fault
-LEFT_OUT = {"demonstrate", "rollout", "export"}  # which need a simulator
+LEFT_OUT = {"demonstrate", "rollout", "export", "explore", "serve"}  # which need a simulator, or do not end
 INTEGERS = [-1, 0, 1, 2, 3, 7, 50, 2**31, 10**12, 2**64, 10**30, "3.5", "many", ""]
 FLOATS = [-1, 0, 1e-9, 0.1, 0.5, 1, 2, 50, 1e9, 1e300, "nan", "inf", "1e400", "10%", ""]
 ABSURD = ["", " ", "evil", "-", "../..", "x" * 300, "\x00", "é\n", "{a: [", "None", "1e-3"]

@@ -31,6 +31,8 @@ def folder_or_file(text: str) -> Path:
     """Return the path of an option. An empty one, such as a variable that is not set, would mean the current folder."""
     if not text.strip():
         raise typer.BadParameter("it is empty: give a path")
+    if "\0" in text:
+        raise typer.BadParameter("it holds a NUL character, which no path can have")
     return Path(text)
 
 

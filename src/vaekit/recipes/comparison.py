@@ -63,7 +63,9 @@ def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
             raise UserError(f"{path} was trained on other data than {folder}: delete it, and vaekit trains a new one")
         return known
     say(f"training a language model of the same size, for comparison -> {path}")
-    trainer = {**(estimator.trainer or {}), "track": []}  # it is a part of the run that is tracked
+    trainer = estimator.trainer
+    if estimator.tracks:  # it is a part of the run that is tracked
+        trainer = {**trainer, "track": []}
     model = clone(estimator).set_params(latent_dim=0, random_state=estimator.seed_, trainer=trainer)
     with ProgressBar() as bar:
         model.fit_data(
