@@ -151,12 +151,12 @@ def test_another_protocol_by_its_own_client(service, pictures, place):
     n = triton.InferInput("n", [1], "INT64")
     n.set_data_from_numpy(np.array([5]))
     assert client.infer("pictures-sample", [n]).as_numpy("rows").shape == (5, 6, 6)
-    size, word = triton.InferInput("size", [2], "FP64"), triton.InferInput("word", [2], "BYTES")
+    size, word = triton.InferInput("rows.size", [2], "FP64"), triton.InferInput("rows.word", [2], "BYTES")
     size.set_data_from_numpy(np.array([1.0, np.nan]))
     word.set_data_from_numpy(np.array(["a", "b"], dtype=object))
     found = client.infer("table-impute", [size, word])
-    assert found.as_numpy("size")[0] == 1.0
-    assert found.as_numpy("word").tolist() == [b"a", b"b"]
+    assert found.as_numpy("rows.size")[0] == 1.0
+    assert found.as_numpy("rows.word").tolist() == [b"a", b"b"]
     policy = load(place / "robot").policy
     seen = []
     for name, one in policy.inputs.items():

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 import warnings
 from functools import partial
 from typing import Annotated, Any
@@ -90,6 +91,8 @@ class Phases(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())
+        if record.exc_info and record.exc_info[0]:
+            traceback.print_exception(*record.exc_info)
 
 
 def mendable(error: Exception) -> str:

@@ -17,12 +17,12 @@ def serve(
     port: Annotated[int, typer.Option(help="The port to listen on. 0: any that is free.", min=0, max=65535)] = 8000,
     token_file: Annotated[Path | None, typer.Option(help="A file of tokens, one a line: requests have to bring one. Needed where others can reach the address.", show_default=False, **PLACE)] = None,
     waiting: Annotated[int, typer.Option(help="Requests of a model that may be under way; the next one is told to come again (429).", min=1)] = 256,
-    deadline: Annotated[float, typer.Option(help="Seconds that a request may take.", min=0.01)] = 30.0,
+    deadline: Annotated[float, typer.Option(help="Seconds that a request may take.", min=0.01, max=86400)] = 30.0,
     body: Annotated[int, typer.Option(help="Largest body of a request, in MiB.", min=1)] = 16,
     rows: Annotated[int, typer.Option(help="Most rows of a request, in or out.", min=2)] = 10_000,
     device: Annotated[str, typer.Option(help="Where runs compute: cpu (by onnxruntime), or cuda, cuda:1, mps, auto (by PyTorch).")] = "cpu",
-    threads: Annotated[int, typer.Option(help="Threads of each model.", min=1)] = 1,
-    drain: Annotated[float, typer.Option(help="Seconds after SIGTERM in which requests are still answered.", min=0)] = 3.0,
+    threads: Annotated[int, typer.Option(help="Threads of each model.", min=1, max=1024)] = 1,
+    drain: Annotated[float, typer.Option(help="Seconds after SIGTERM in which requests are still answered.", min=0, max=86400)] = 3.0,
 ) -> None:  # fmt: skip
     """Serve runs over HTTP: sample, encode, decode, reconstruct, interpolate, score, impute, predict, act. http://HOST:PORT/openapi.json describes it; it also speaks the Open Inference Protocol."""
     from vaekit.errors import extra_needed

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
@@ -91,6 +91,7 @@ def add_operation(app: FastAPI, name: str, model: Model, operation: Operation, d
         return await desk.answer(request, work(request), count)
 
     async def work(request: Request) -> Response:
+        model.batcher.check_room()  # before the body is read
         wanted = chosen(request.headers.get("accept", JSON), writes)
         result, notes = await model.do(operation, await read(request))
         return written(result, notes, wanted)
@@ -99,6 +100,8 @@ def add_operation(app: FastAPI, name: str, model: Model, operation: Operation, d
         kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
         if kind not in (JSON, *reads):
             raise Refused(415, f"the body is {kind[:60]!r}: {operation.name} reads {' or '.join([JSON, *reads])}")
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise Refused(415, "the body is compressed: send it as it is")
         data = await desk.body(request)
         if kind == JSON:
             return operation.check(parsed(data))
@@ -138,10 +141,14 @@ def described(*statuses: int, ok: str = "") -> dict[int | str, dict[str, Any]]:
 
 def in_query(request: Request) -> dict[str, Any]:
     """What goes with a body that is a file: each parameter of the query is JSON, such as ?y={"label":3}&seed=1"""
+    found = request.query_params.multi_items()
     try:
-        return {name: json.loads(text) for name, text in request.query_params.items()}
+        given = {name: orjson.loads(text) for name, text in found}
     except (ValueError, RecursionError):
         raise Refused(422, 'a parameter is not JSON: write it as in ?y={"label":3}&seed=1') from None
+    if len(given) < len(found):
+        raise Refused(422, "a parameter is given twice: give each once")
+    return given
 
 
 def chosen(accept: str, writes: Mapping[str, Any]) -> str:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
+
 from vaekit.errors import kept_notes
-from vaekit.runtime.folder import Folder
+from vaekit.runtime.folder import ROWS, Folder
 from vaekit.runtime.tasks import Ask, Task
 
 TOGETHER = 256  # tasks that are moved forward at once: bounds memory
@@ -37,6 +39,18 @@ class Job:
     value: Any = None
     error: BaseException | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def graph(self) -> str:
+        """The graph that it asks."""
+        assert self.ask
+        return self.ask[0]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it asks about."""
+        assert self.ask
+        return max((len(values) for values in self.ask[1].values() if np.ndim(values)), default=1)
 
     def move(self, found: Any = None) -> bool:
         """Move it forward. Returns whether it asks for more."""
@@ -67,10 +81,14 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
-    async def do(self, task: Task) -> tuple[Any, list[str]]:
-        """The result of a task, and the notes that it made. `Full` if too many tasks wait."""
+    def check_room(self) -> None:
+        """`Full` if as many tasks wait as may wait."""
         if self.under_way >= self.most:
             raise Full
+
+    async def do(self, task: Task) -> tuple[Any, list[str]]:
+        """The result of a task, and the notes that it made. `Full` if too many tasks wait."""
+        self.check_room()
         self.under_way += 1
         job = Job(task, asyncio.get_running_loop().create_future())
         self._new.put(job)
@@ -94,12 +112,24 @@ class Batcher:
             self._tell(done)
             by_graph: dict[str, list[Job]] = {}
             for job in asking:
-                by_graph.setdefault(job.ask[0], []).append(job)  # type: ignore[index]
+                by_graph.setdefault(job.graph, []).append(job)
             asking = []
             for graph, those in by_graph.items():
+                now, later = self._turn(those)
+                asking += later
                 done = []
-                self._sort(self._found(graph, those, done), asking, done)
+                self._sort(self._found(graph, now, done), asking, done)
                 self._tell(done)
+
+    def _turn(self, jobs: list[Job]) -> tuple[list[Job], list[Job]]:
+        """Those whose turn it is, and the others: the one that waits for longest, and then the smallest, as many rows as fit. Those
+        that nobody waits for any more cost nothing."""
+        rows, now, later = 0, list[Job](), list[Job]()
+        for job in [jobs[0], *sorted(jobs[1:], key=lambda job: job.rows)]:
+            fits = not now or rows + job.rows <= ROWS
+            rows += job.rows * fits
+            (now if fits else later).append(job)
+        return now, later
 
     def _taken(self, wait: bool, most: int) -> Iterator[Job | None]:
         if wait:
@@ -110,11 +140,14 @@ class Batcher:
 
     def _sort(self, moves: list[tuple[Job, Any]], asking: list[Job], done: list[Job]) -> None:
         for job, found in moves:
-            gone = job.future.cancelled()  # whoever asked no longer waits
-            (asking if not gone and job.move(found) else done).append(job)
+            if not self._gone(job, done):
+                (asking if job.move(found) else done).append(job)
 
     def _found(self, graph: str, those: list[Job], done: list[Job]) -> list[tuple[Job, Any]]:
         """What a graph gives for each job. If it fails for all together, they are run one by one, and who is to blame is done."""
+        those = [job for job in those if not self._gone(job, done)]
+        if not those:
+            return []
         asked = [job.ask[1] for job in those if job.ask]
         begin = time.perf_counter()
         try:
@@ -127,6 +160,12 @@ class Batcher:
             return []
         self.measured(len(those), time.perf_counter() - begin)
         return found
+
+    def _gone(self, job: Job, done: list[Job]) -> bool:
+        """Whether whoever asked no longer waits; then the job is done."""
+        if gone := job.future.cancelled():
+            done.append(job)
+        return gone
 
     def _tell(self, done: list[Job]) -> None:
         if done:

@@ -20,7 +20,7 @@ class Act(Operation):
     name, says, graphs, main, shown = "act", "The action for what a robot sees now.", ("policy",), None, "action"
 
     def __init__(self, tasks: Tasks, rows: int):
-        self.tasks, self.rows = tasks, rows
+        super().__init__(tasks, rows)
         self.policy: Actor = tasks.folder.policy()
         self.episodes: OrderedDict[str, Actor] = OrderedDict()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import hmac
+import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,6 @@ from vaekit.errors import UserError, note
 
 OPEN = {"/health", "/ready", "/v2/health/live", "/v2/health/ready"}  # to all: who watches over a service has no token
 SHORTEST = 16  # characters of a token
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Guard:
@@ -73,14 +74,22 @@ async def refuse(send: Any, status: int, why: str) -> None:
 
 
 def is_local(host: bytes) -> bool:
+    """Whether a request's Host is this machine: localhost, or a loopback address, maybe with a port."""
     name = host.decode("latin-1").lower()
-    return any(name == each or name.startswith(f"{each}:") for each in LOOPBACK)
+    return is_loopback(name.partition("]")[0][1:] if name.startswith("[") else name.rpartition(":")[0] or name)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_tokens(path: Path) -> list[bytes]:
     """The tokens in a file, one a line. UserError if there is no good one; the error never holds one."""
     try:
-        lines = [line.strip() for line in path.read_bytes().splitlines()]
+        lines = [line.strip() for line in path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()]
         mode = path.stat().st_mode
     except OSError as e:
         raise UserError(f"cannot read the tokens in {path}: {e.strerror}") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import struct
 import wave
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import numpy as np
 from vaekit.errors import UserError
 from vaekit.forms.base import Form
 
+MOST_ROWS = 1 << 20  # of an Arrow stream, before they are counted by what the service allows
 MOST_PIXELS = 1 << 26  # of a PNG, which can be a thousand times larger than its file
 WIDTHS = {1: "u1", 2: "<i2", 4: "<i4"}
 
@@ -31,10 +34,18 @@ class Media:
 
 
 def read_npy(data: bytes, form: Form | None = None) -> np.ndarray:
+    file, npy = io.BytesIO(data), np.lib.format
     try:
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError) as e:
-        raise UserError(f"the body is not a .npy file of numbers ({str(e)[:80]}): write it with numpy.save") from None
+        header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
+        shape, fortran, dtype = header(file)
+        if (
+            dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell()
+        ):  # before memory is asked for
+            raise ValueError
+        values = np.frombuffer(data, dtype, offset=file.tell())
+        return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+    except Exception:  # the errors of the header's parser share no base
+        raise UserError("the body is not a .npy file of numbers, or is damaged: write it with numpy.save") from None
 
 
 def write_npy(rows: Any, form: Form | None = None) -> bytes:
@@ -50,14 +61,15 @@ def read_png(data: bytes, form: Any) -> np.ndarray:
         with image.open(io.BytesIO(data), formats=["PNG"]) as file:
             if file.width * file.height > MOST_PIXELS:
                 raise UserError(f"the picture has {file.width}x{file.height} pixels: make it smaller")
-            pixels = np.asarray(file.convert({1: "L", 3: "RGB", 4: "RGBA"}[form.channels or 1]))
+            deep = file.mode.startswith("I")  # of 16 bits
+            shades = file if deep else file.convert({1: "L", 3: "RGB", 4: "RGBA"}[form.channels or 1])
+            pixels = np.asarray(shades) / (65535 if deep else 255)
     except UserError:
         raise
     except Exception as e:  # the errors of Pillow's decoders share no base
         raise UserError(f"the body is not a PNG, or is damaged ({str(e)[:80]})") from None
-    if form.dtype == "uint8":
-        return pixels[None]
-    return pixels[None] / 255 * (form.white - form.black) + form.black
+    values = pixels[None] * (form.white - form.black) + form.black
+    return np.rint(values) if np.dtype(form.dtype).kind in "iu" else values
 
 
 def write_png(rows: np.ndarray, form: Any) -> bytes:
@@ -85,11 +97,12 @@ def read_wav(data: bytes, form: Any) -> np.ndarray:
         with wave.open(io.BytesIO(data)) as file:
             rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
             samples = np.frombuffer(file.readframes(file.getnframes()), WIDTHS[width])
-    except (wave.Error, EOFError, KeyError, ValueError) as e:
-        raise UserError(f"the body is not a WAV file of 8, 16 or 32 bits ({str(e)[:80]})") from None
+        samples = samples.reshape(1, -1) if channels == 1 else samples.reshape(1, -1, channels)
+    except Exception as e:  # the errors of its parser share no base
+        raise UserError(f"the body is not a WAV file of 8, 16 or 32 bits, or is damaged ({str(e)[:80]})") from None
     if rate != form.rate:
         raise UserError(f"the clip has {rate} samples a second, and the model's have {form.rate}: resample it")
-    return samples.reshape(1, -1) if channels == 1 else samples.reshape(1, -1, channels)
+    return samples
 
 
 def write_wav(rows: np.ndarray, form: Any) -> bytes:
@@ -106,12 +119,44 @@ def write_wav(rows: np.ndarray, form: Any) -> bytes:
 def read_arrow(data: bytes, form: Form) -> Any:
     arrow = pyarrow()
     try:
+        for message in arrow.ipc.MessageReader.open_stream(data):
+            if is_compressed(message):
+                raise UserError("the Arrow stream is compressed: write it without compression")
         with arrow.ipc.open_stream(data) as reader:
-            table = reader.read_all()
-            table.validate(full=True)
-            return dict(zip(table.column_names, (c.to_numpy() for c in table.columns), strict=True))
-    except (arrow.ArrowException, OSError, ValueError) as e:
+            names = reader.schema.names
+            if len(set(names)) < len(names):
+                raise UserError("the Arrow stream has two columns of one name: rename one")
+            batches = list(reader)
+        if sum(batch.num_rows for batch in batches) > MOST_ROWS:  # of nulls, which take no bytes
+            raise UserError("the Arrow stream has too many rows: send fewer at once")
+        table = arrow.Table.from_batches(batches, reader.schema)
+        table.validate(full=True)
+        return dict(zip(names, (c.to_numpy() for c in table.columns), strict=True))
+    except (arrow.ArrowException, OSError, ValueError, struct.error) as e:
+        if isinstance(e, UserError):
+            raise
         raise UserError(f"the body is not an Arrow stream, or is damaged ({str(e)[:80]})") from None
+
+
+def is_compressed(message: Any) -> bool:
+    """Whether a message of an Arrow stream has compressed buffers, which may unpack to a thousand times their size.
+
+    pyarrow does not say so. In the FlatBuffers table of a message the third field is its header; in that of a record batch the fourth
+    is the compression (https://arrow.apache.org/docs/format/Columnar.html).
+    """
+    if message.type != "record batch":
+        return False
+    data = message.metadata.to_pybytes()
+
+    def field(table: int, i: int) -> int:
+        vtable = table - struct.unpack_from("<i", data, table)[0]
+        inside = 4 + 2 * i < struct.unpack_from("<H", data, vtable)[0]
+        return struct.unpack_from("<H", data, vtable + 4 + 2 * i)[0] if inside else 0
+
+    (root,) = struct.unpack_from("<I", data, 0)
+    header = root + field(root, 2)
+    batch = header + struct.unpack_from("<I", data, header)[0]
+    return field(batch, 3) != 0
 
 
 def write_arrow(rows: Any, form: Any) -> bytes:

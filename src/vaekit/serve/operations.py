@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -17,8 +18,10 @@ from vaekit.uses.paths import PATHS
 
 Schema = dict[str, Any]
 Given = Mapping[str, Any]
+VALUES = 10_000_000  # of all rows of a request, in or out
 SEED: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1, "default": 0}
-CODE = number(False, -1e4, 1e4)
+FARTHEST = 1e4  # number in a latent code
+CODE = number(False, -FARTHEST, FARTHEST)
 
 
 class Operation:
@@ -38,7 +41,9 @@ class Operation:
     needs_y: ClassVar[bool] = False
 
     def __init__(self, tasks: Tasks, rows: int):
-        self.tasks, self.rows, self.gaps = tasks, rows, tasks.gaps
+        self.tasks, self.gaps = tasks, tasks.gaps
+        self.size = math.prod(tasks.about["form"]["event"])  # of a row
+        self.rows = max(2, min(rows, VALUES // self.size))
 
     @classmethod
     def suits(cls, tasks: Tasks) -> bool:
@@ -62,9 +67,10 @@ class Operation:
 
         main: the rows or codes, where they came as a file and not in what is given.
         """
-        check = self._check if main is None else self._check_rest
-        if (error := next(check.iter_errors(given), None)) is not None:
-            raise UserError(told(error))
+        try:  # not `iter_errors`, which makes all errors, each with the value that it is about
+            (self._check if main is None else self._check_rest).validate(given)
+        except jsonschema_rs.ValidationError as e:
+            raise UserError(told(e)) from None
         if main is None:
             return given
         if self.count(main) > self.rows:
@@ -199,6 +205,9 @@ class Decode(Operation):
         return {"z": self.codes()}
 
     def run(self, given: Given) -> Task:
+        z = np.asarray(given["z"])
+        if z.dtype.kind in "iuf" and np.abs(z).max(initial=0) > FARTHEST:  # in a file, which no schema bounds
+            raise UserError(f"a latent code holds {np.abs(z).max():g}: they lie between -{FARTHEST:g} and {FARTHEST:g}")
         return {"rows": (yield from self.tasks.decode(given["z"], given.get("y")))}
 
 
@@ -212,16 +221,20 @@ class Reconstruct(Operation):
 class Interpolate(Operation):
     name, says, graphs = "interpolate", "A walk from the first of two rows to the second.", ("encoder", "decoder")
 
+    @property
+    def steps(self) -> int:
+        return min(9, self.rows)
+
     def takes(self) -> Schema:
         ends = nested([2], self.tasks.form.schema(self.gaps))
-        steps = {"type": "integer", "minimum": 2, "maximum": self.rows, "default": 9}
+        steps = {"type": "integer", "minimum": 2, "maximum": self.rows, "default": self.steps}
         return {"rows": ends, "steps": steps, "path": {"enum": list(PATHS)}}
 
     def optional(self) -> tuple[str, ...]:
         return "steps", "path"
 
     def run(self, given: Given) -> Task:
-        how: dict[str, Any] = {"steps": int(given.get("steps", 9)), "path": given.get("path")}
+        how: dict[str, Any] = {"steps": int(given.get("steps", self.steps)), "path": given.get("path")}
         return {"rows": (yield from self.tasks.interpolate(given["rows"], given.get("y"), **how))}
 
 
@@ -261,6 +274,8 @@ class Impute(Operation):
 
     def run(self, given: Given) -> Task:
         draws = given.get("draws")
+        if (draws or 1) * self.count(given["rows"]) * self.size > VALUES:
+            raise UserError(f"{draws} draws of {self.count(given['rows'])} rows are too many at once: ask for fewer")
         how: dict[str, Any] = {"draws": draws and int(draws), "seed": int(given.get("seed", 0))}
         found = yield from self.tasks.impute(given["rows"], given.get("y"), **how)
         return {"draws": [self.tasks.form.listed(each) for each in found]} if draws else {"rows": found}

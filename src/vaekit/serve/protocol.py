@@ -1,7 +1,7 @@
 """A second face: the Open Inference Protocol over REST, with its extension of binary tensors.
 
 Each operation of each model is a model of the protocol, MODEL-OPERATION, such as `digits-decode`. Its tensors follow from the JSON
-Schemas of the operation: what is an array of numbers in JSON is a tensor, a column of a table is one of its own, and a condition NAME is
+Schemas of the operation: what is an array of numbers in JSON is a tensor, and a column NAME of a table is `rows.NAME`, a condition
 `y.NAME`. https://github.com/kserve/open-inference-protocol
 """
 
@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request, Response
 
 from vaekit import __version__
 from vaekit.errors import UserError, near_matches
+from vaekit.forms.columns import written as as_text
 from vaekit.serve.metrics import Metrics
 from vaekit.serve.models import Model
 from vaekit.serve.operations import Operation
@@ -27,6 +28,7 @@ DTYPES = {
     "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
     "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64,
 }  # fmt: skip
+WHOLE = {dtype for name, dtype in DTYPES.items() if not name.startswith("FP")}
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 BYTES = "BYTES"
 LEAVES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "string": BYTES}
@@ -136,7 +138,8 @@ def tensors(name: str, path: tuple[str, ...], schema: Schema) -> Iterator[Tensor
         return
     items = schema.get("items", {})
     if "properties" in items:  # rows of named columns
-        yield from (Tensor(each, (*path, each), leaf(one), [-1]) for each, one in items["properties"].items())
+        for each, one in items["properties"].items():
+            yield Tensor(f"{name}.{each}", (*path, each), leaf(one), [-1])
         return
     shape, schema = [], schema["anyOf"][0] if "anyOf" in schema else schema
     while schema.get("type") == "array":
@@ -159,6 +162,8 @@ def leaf(schema: Schema) -> str:
             else ("FP64" if all(isinstance(v, int | float) for v in values) else BYTES)
         )
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ["number"])
+    if types == ["boolean", "null"]:
+        return BYTES  # which alone has room for what is missing
     return next((LEAVES[t] for t in types if t != "null"), "FP64")
 
 
@@ -167,7 +172,9 @@ def leaf(schema: Schema) -> str:
 
 def split(data: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
     """A request's JSON, and the binary tensors behind it."""
-    if header is not None and not (header.isdecimal() and int(header) <= len(data)):
+    if header is not None and not (
+        header.isascii() and header.isdecimal() and len(header) < 20 and int(header) <= len(data)
+    ):
         raise Refused(400, f"{HEADER} is {header[:20]!r}: it has to be the length of the JSON, in bytes")
     at = len(data) if header is None else int(header)
     message = parsed(data[:at])
@@ -183,10 +190,14 @@ def read_inputs(message: Mapping[str, Any], binary: bytes) -> dict[str, np.ndarr
     found: dict[str, np.ndarray] = {}
     for each in message.get("inputs", []):
         try:
-            name, datatype, shape = str(each["name"]), each["datatype"], [int(n) for n in each["shape"]]
+            name, datatype, shape = str(each["name"]), each["datatype"], each["shape"]
+            if name in found:
+                raise ValueError(f"{name[:60]!r} is given twice")
+            if not isinstance(shape, list) or not all(type(n) is int for n in shape):
+                raise ValueError("its shape has to be a list of whole numbers")
             if datatype != BYTES and datatype not in DTYPES:
                 raise ValueError(f"its datatype is {datatype!r}, not one of {', '.join([*DTYPES, BYTES])}")
-            size = (each.get("parameters") or {}).get("binary_data_size")
+            size = object_of(each.get("parameters")).get("binary_data_size")
             if size is None:
                 values = from_json(each["data"], datatype)
             else:
@@ -196,10 +207,19 @@ def read_inputs(message: Mapping[str, Any], binary: bytes) -> dict[str, np.ndarr
             if min(shape, default=1) < 0 or values.size != math.prod(shape):
                 raise ValueError(f"it has {values.size} values, which do not fill the shape {shape}")
             found[name] = values.reshape(shape)
-        except (KeyError, TypeError, ValueError, OverflowError, struct.error) as e:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError, struct.error) as e:
             lacks = f"it lacks {e}" if isinstance(e, KeyError) else str(e)
             raise Refused(400, f"an input is not a tensor: {lacks[:200]}") from None
+    if binary:
+        raise Refused(400, f"{len(binary)} bytes belong to no input")
     return found
+
+
+def object_of(value: Any) -> dict[str, Any]:
+    """A JSON object that may be missing."""
+    if not isinstance(value or {}, dict):
+        raise ValueError("parameters have to be an object")
+    return value or {}
 
 
 def from_json(data: Any, datatype: str) -> np.ndarray:
@@ -210,7 +230,11 @@ def from_json(data: Any, datatype: str) -> np.ndarray:
         return values
     if any(isinstance(v, str) for v in flat):
         raise ValueError(f"a text is no {datatype}")
-    return np.array(flat, np.float64 if None in flat else DTYPES[datatype])
+    given = np.array(flat, np.float64 if None in flat else None)
+    values = given if None in flat else given.astype(DTYPES[datatype])
+    if DTYPES[datatype] in WHOLE and given.size and not np.array_equal(values, given, equal_nan=True):
+        raise ValueError(f"its values are not all {datatype}")
+    return values
 
 
 def flattened(data: Any) -> Iterator[Any]:
@@ -243,7 +267,8 @@ def body_from(
     by_name = {t.name: t for t in known}
     if unknown := [name for name in given if name not in by_name]:
         raise UserError(f"there is no input {unknown[0][:60]!r}{near_matches(unknown[0][:60], by_name)}")
-    body: dict[str, Any] = {name: value for name, value in parameters.items() if name in by_name}
+    own = {name for name in by_name if by_name[name].path[0] not in ("y", operation.main)}
+    body: dict[str, Any] = {name: value for name, value in parameters.items() if name in own}
     for name, values in given.items():
         path = by_name[name].path
         if path[0] == operation.main:
@@ -275,22 +300,18 @@ def as_tensors(result: Mapping[str, Any], outputs: Sequence[Tensor]) -> Iterator
     """A result as tensors by name, of the types that were announced; columns of a table have names of their own."""
     types = {t.name: t.datatype for t in outputs}
     for name, value in result.items():
-        for each, values in value.items() if isinstance(value, Mapping) else [(name, value)]:
-            array = np.asarray(values)
-            dtype = DTYPES.get(types.get(each, BYTES))
-            if dtype is None or array.dtype.kind in "mMOUS":
-                yield each, array.astype(str if array.dtype.kind in "mM" else object).astype(object)
-            else:
-                yield each, array.astype(dtype)
+        columns = {f"{name}.{each}": v for each, v in value.items()} if isinstance(value, Mapping) else {name: value}
+        for each, values in columns.items():
+            array, dtype = as_text(np.asarray(values)), DTYPES.get(types.get(each, BYTES))
+            yield each, array.astype(object if dtype is None or array.dtype.kind in "OUS" else dtype)
 
 
 def written(head: Mapping[str, Any], found: Mapping[str, np.ndarray], message: Mapping[str, Any]) -> Response:
     """The answer: those outputs that are wanted, in JSON or as binary tensors, as the request says."""
-    wanted = {
-        str(each.get("name")): each.get("parameters") or {}
-        for each in message.get("outputs", [])
-        if isinstance(each, dict)
-    }
+    try:
+        wanted = {str(each["name"]): object_of(each.get("parameters")) for each in message.get("outputs", [])}
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise Refused(400, "an output is an object with a name, and parameters that are an object") from None
     if unknown := [name for name in wanted if name not in found]:
         raise UserError(f"there is no output {unknown[0][:60]!r}{near_matches(unknown[0][:60], found)}")
     by_default = bool(message.get("parameters", {}).get("binary_data_output", False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import resource
 import signal
@@ -21,13 +20,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from vaekit.errors import Note, UserError
 from vaekit.serve.app import create_app
-from vaekit.serve.guard import Guard, read_tokens
+from vaekit.serve.guard import Guard, is_loopback, read_tokens
 from vaekit.serve.metrics import Metrics
 from vaekit.serve.models import Limits, open_models
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0  # seconds that a client has for the head of a request
+PATIENCE = 10.0  # seconds that a client has for the head of a request, and to read on
+HEAD = 1 << 16  # bytes of it
 LAST = 0.5  # seconds that the last connections have to send their request
 BACKLOG = 2048  # connections that wait to be accepted
 SWITCH = 0.0005  # seconds that a thread keeps the interpreter while another one waits: the default makes answers wait for 5 ms
@@ -49,10 +49,11 @@ def serve(
     warnings.simplefilter("ignore", Note)  # those of requests go into the answers
     metrics = Metrics()
     with listening(host, port) as place:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # while models are opened
         models = open_models(places, limits, metrics)
         app = create_app(models, limits, metrics, tokens is not None)
         config = uvicorn.Config(
-            Guard(app, tokens), http=Patient, ws="none", lifespan="off", access_log=False, proxy_headers=False, log_level="warning",
+            Guard(app, tokens), http=Patient, ws="none", lifespan="off", access_log=False, proxy_headers=False, log_level="error",
             server_header=False, backlog=BACKLOG, timeout_keep_alive=30, timeout_graceful_shutdown=int(limits.deadline) + 1,
         )  # fmt: skip
         raise_open_files()
@@ -78,6 +79,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if hasattr(signal, "SIGHUP"):  # a terminal that goes away ends it like SIGTERM
+            signal.signal(signal.SIGHUP, self.handle_exit)
         self.begins()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -108,33 +111,62 @@ class Server(uvicorn.Server):
 
 
 class Patient(HttpToolsProtocol):
-    """HTTP, with a bound on the seconds that the head of a request may take. The service itself bounds those of its body."""
+    """HTTP, with bounds on the head of a request, and on how long a client may not read its answer. The service itself bounds bodies."""
 
-    late: asyncio.TimerHandle | None = None
+    late: asyncio.TimerHandle | None = None  # runs while the head of a request is awaited
+    stalled: asyncio.TimerHandle | None = None  # runs while a client does not read
+    head = 0  # bytes of the head so far
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.wait()
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.wait()
+    def data_received(self, data: bytes) -> None:
+        if self.late is None and (self.cycle is None or self.cycle.response_complete):
+            self.wait()  # a head begins, though it may be empty lines for now
+        super().data_received(data)
+        self.head += len(data)
+        if self.late and self.head > HEAD:
+            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
-        self.stop()
+        stop(self.late)
+        self.late = None
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.stop()
+        stop(self.late)
+        stop(self.stalled)
         super().connection_lost(exc)
 
     def wait(self) -> None:
-        self.stop()
-        self.late = self.loop.call_later(PATIENCE, self.transport.close)
+        self.late, self.head = self.loop.call_later(PATIENCE, self.transport.close), 0
 
-    def stop(self) -> None:
-        if self.late:
-            self.late.cancel()
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.look(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        stop(self.stalled)
+
+    def look(self, left: int) -> None:
+        """Abort if in a while nothing of what is left to send is read."""
+
+        def again() -> None:
+            now = self.transport.get_write_buffer_size()
+            if now >= left:
+                self.transport.abort()
+            else:
+                self.look(now)
+
+        self.stalled = self.loop.call_later(PATIENCE, again)
+
+
+def stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer:
+        timer.cancel()
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -149,13 +181,6 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as e:
         raise UserError(f"port {port} of {host} cannot be had ({e.strerror}): choose another with --port") from None
     return place
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def raise_open_files() -> None:
