@@ -29,12 +29,13 @@ class Job:
     """A task that is under way.
 
     Attributes:
-        future: of the loop, where its result is awaited. ask: what it asks next.
+        future: of the loop, where its result is awaited. large: whether it is about many rows. ask: what it asks next.
         value, error: its result, when it has one. notes: what was said on the way.
     """
 
     task: Task
     future: asyncio.Future[Any]
+    large: bool = False
     ask: Ask | None = None
     value: Any = None
     error: BaseException | None = None
@@ -86,11 +87,11 @@ class Batcher:
         if self.under_way >= self.most:
             raise Full
 
-    async def do(self, task: Task) -> tuple[Any, list[str]]:
-        """The result of a task, and the notes that it made. `Full` if too many tasks wait."""
+    async def do(self, task: Task, rows: int = 1) -> tuple[Any, list[str]]:
+        """The result of a task about this many rows, and the notes that it made. `Full` if too many tasks wait."""
         self.check_room()
         self.under_way += 1
-        job = Job(task, asyncio.get_running_loop().create_future())
+        job = Job(task, asyncio.get_running_loop().create_future(), rows > ROWS)
         self._new.put(job)
         return await job.future, job.notes
 
@@ -103,12 +104,15 @@ class Batcher:
 
     def _work(self) -> None:
         asking: list[Job] = []
+        large: list[Job] = []  # which begin one by one: to prepare their rows takes long
         while True:
-            fresh = list(self._taken(wait=not asking, most=TOGETHER - len(asking)))
+            fresh = list(self._taken(wait=not asking and not large, most=TOGETHER - len(asking)))
             if None in fresh:
                 return
+            large += [job for job in fresh if job and job.large]
+            begins, large = [job for job in fresh if job and not job.large] + large[:1], large[1:]
             done: list[Job] = []
-            self._sort([(job, None) for job in fresh if job], asking, done)
+            self._sort([(job, None) for job in begins], asking, done)
             self._tell(done)
             by_graph: dict[str, list[Job]] = {}
             for job in asking:

@@ -72,7 +72,7 @@ class Model:
 
     async def do(self, operation: Operation, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """The result of an operation, and the notes that were made."""
-        result, notes = await self.batcher.do(operation.run(given))
+        result, notes = await self.batcher.do(operation.run(given), operation.asked(given))
         if self.drift and operation.main == "rows":
             self._look(operation, given, result)
         return result, notes

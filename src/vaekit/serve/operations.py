@@ -88,6 +88,10 @@ class Operation:
             else 0
         )
 
+    def asked(self, given: Given) -> int:
+        """How many rows a body is about."""
+        return self.count(given[self.main]) if self.main else int(given.get("n", 1))
+
     # -- what goes in and comes out ------------------------------------------------------------------------------------
 
     def takes(self) -> Schema:
