@@ -204,6 +204,7 @@ def test_it_says_how_odd_what_comes_in_is(service, pictures):
     ("pictures/encode?y={", b"x", {"content_type": NPY}, 422, "a parameter is not JSON"),
     ("table/impute", b"x", {"content_type": ARROW}, 422, "not an Arrow stream"),
     ("pictures/encode", {"rows": [[[1] * 6] * 6]}, {"accept": "text/html"}, 406, "ask for application/json or application/x-npy"),
+    ("table/impute", {"rows": [{"size": 1, "word": "a"}], "draws": 2}, {"accept": ARROW}, 406, "several draws"),
     ("pictures/sample", {"n": 10**9}, {}, 422, "n: "),
     ("picture/encode", {}, {}, 404, "there is no model 'picture'; did you mean 'pictures'?"),
     ("pictures/encod", {}, {}, 404, "no operation 'encod'; did you mean 'encode'?"),

@@ -110,6 +110,8 @@ def add_operation(app: FastAPI, name: str, model: Model, operation: Operation, d
     def written(result: Mapping[str, Any], notes: list[str], wanted: str) -> Response:
         if wanted == JSON:
             return answer({**plain(result, model.tasks), **({"notes": notes} if notes else {})})
+        if operation.shown not in result:
+            raise Refused(406, f"several draws cannot be {wanted}: ask for {JSON}")
         rows = result[operation.shown]
         data = writes[wanted].write(numbers_of(rows) if wanted == MEDIA["npy"].type else rows, model.tasks.form)
         return Response(data, media_type=wanted)

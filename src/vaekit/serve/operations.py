@@ -80,13 +80,9 @@ class Operation:
     @staticmethod
     def count(rows: Any) -> int:
         """How many rows these are."""
-        return (
-            max(map(len, rows.values()), default=0)
-            if isinstance(rows, Mapping)
-            else np.shape(rows)[0]
-            if np.ndim(rows)
-            else 0
-        )
+        if isinstance(rows, Mapping):
+            return max(map(len, rows.values()), default=0)
+        return len(rows) if isinstance(rows, list) or np.ndim(rows) else 0
 
     def asked(self, given: Given) -> int:
         """How many rows a body is about."""
