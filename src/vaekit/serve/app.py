@@ -36,7 +36,8 @@ def create_app(models: Mapping[str, Model], limits: Limits, metrics: Metrics, se
         title="vaekit", version=__version__, docs_url=None, redoc_url=None, separate_input_output_schemas=False,
         dependencies=[Depends(HTTPBearer(auto_error=False))] if secured else [],
     )  # fmt: skip
-    app.state.draining, app.state.direct = False, {}
+    app.state.draining = app.state.ending = False
+    app.state.direct = {}
     desk = Desk(limits)
 
     @app.get("/health", tags=["service"], responses=described(ok="The process lives."))

@@ -34,7 +34,7 @@ class Guard:
             return await self.app(scope, receive, send)
         headers = dict(scope["headers"])
         if self.app.state.draining:
-            send = closing(send)
+            send = closing(send, self.app.state)
         if scope["path"] not in OPEN:
             if self.tokens is None and not is_local(headers.get(b"host", b"")):
                 return await refuse(send, 403, "without a token only this machine may ask: call it localhost")
@@ -54,11 +54,11 @@ class Guard:
         return scheme.lower() == b"bearer" and any(found)
 
 
-def closing(send: Any) -> Any:
-    """A `send` that tells the client to use this connection no more."""
+def closing(send: Any, state: Any) -> Any:
+    """A `send` that tells the client to use this connection no more, when no other can be had either."""
 
     async def last(message: Any) -> None:
-        if message["type"] == "http.response.start":
+        if state.ending and message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], (b"connection", b"close")]
         await send(message)
 
