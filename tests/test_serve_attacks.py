@@ -181,7 +181,7 @@ def test_who_does_not_read_is_let_go(service):
         head = f"POST /models/table/sample HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         for _ in range(20):
             c.sendall(head.encode() + b"\r\n" + body)
-        time.sleep(8)
+        time.sleep(5)
         assert closed(c, 5)
     assert service.ask(DECODE, CODES)[0] == 200
 
