@@ -82,7 +82,7 @@ def left_out(files: Collection[Path]) -> list[str]:
     kinds = sorted(names.items(), key=lambda kind: -len(kind[1]))
     return [
         f"{len(found)} {suffix or 'nameless'} file{'s were' if len(found) > 1 else ' was'} not read: {listed(found)}; "
-        "save them as .png or .jpg if they are pictures"
+        "save them as .png or .jpg if they are pictures; sounds need --kind audio"
         for suffix, found in kinds
     ]
 
