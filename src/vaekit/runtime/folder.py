@@ -78,7 +78,7 @@ class Folder:
         return self.sessions[graph]
 
     def policy(self) -> Any:
-        """The policy, which acts. UserError if this is none."""
+        """The policy of a robot. UserError if the model is not a policy."""
         if "policy.onnx" not in self.about["files"]:
             raise self.lacks("policy")
         return OnnxPolicy(self.file("policy.onnx"), threads=self.threads)

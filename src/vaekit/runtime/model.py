@@ -113,7 +113,7 @@ class Runtime:
 
     @cached_property
     def policy(self) -> OnnxPolicy:
-        """The policy, which acts. UserError if this is none."""
+        """The policy of a robot. UserError if the model is not a policy."""
         return self.folder.policy()
 
     def reset(self, seed: int | None = None, *, z: Any = None) -> None:

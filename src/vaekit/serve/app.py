@@ -19,10 +19,9 @@ from vaekit.serve.operations import Operation, numbers_of, plain
 from vaekit.serve.protocol import add_protocol
 from vaekit.serve.requests import JSON, LAST, Desk, Refused, answer, parsed
 
-TYPES = {media.type: name for name, media in MEDIA.items()}
 TEXTS = {
     400: "The body is not what its type says.", 401: "The token is missing or wrong.", 404: "There is no such model or operation.",
-    406: "The result cannot be of this type.", 408: "The body did not come in time.", 413: "The body is too large.",
+    406: "The result cannot be of this type.", 413: "The body is too large.",
     415: "The body is of a type that this operation does not read.", 422: "The body does not fit the model.",
     429: "Too many requests wait: try again.", 503: "The service is ending, or has no answer in time.",
 }  # fmt: skip
@@ -128,7 +127,7 @@ def add_operation(app: FastAPI, name: str, model: Model, operation: Operation, d
         response_class=Response,
         openapi_extra={"requestBody": body},
         responses={
-            **described(400, 406, 408, 413, 415, 422, 429, 503),
+            **described(400, 406, 413, 415, 422, 429, 503),
             200: {"description": operation.says, "content": result},
         },
     )  # fmt: skip

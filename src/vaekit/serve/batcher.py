@@ -71,8 +71,8 @@ class Batcher:
     """Runs the tasks of one model.
 
     Args:
-        folder: of the model. most: how many tasks may be under way. measured: is told the number of rows and the seconds of each
-            run of a graph.
+        folder: of the model. most: how many tasks may be under way.
+        measured: called after each run of a graph, with the number of requests that went through it together, and the seconds.
     """
 
     def __init__(self, folder: Folder, most: int = 256, measured: Callable[[int, float], None] = lambda *_: None):

@@ -15,7 +15,7 @@ import numpy as np
 from vaekit.errors import UserError
 from vaekit.forms.base import Form
 
-MOST_ROWS = 1 << 20  # of an Arrow stream, before they are counted by what the service allows
+MOST_ROWS = 1 << 20  # of an Arrow stream: rows of nulls take no bytes, and so no limit of bytes stops them
 MOST_PIXELS = 1 << 26  # of a PNG, which can be a thousand times larger than its file
 WIDTHS = {1: "u1", 2: "<i2", 4: "<i4"}
 
@@ -38,9 +38,8 @@ def read_npy(data: bytes, form: Form | None = None) -> np.ndarray:
     try:
         header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
         shape, fortran, dtype = header(file)
-        if (
-            dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell()
-        ):  # before memory is asked for
+        # A header may claim any size: compare before memory is allocated.
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
             raise ValueError
         values = np.frombuffer(data, dtype, offset=file.tell())
         return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)

@@ -98,6 +98,7 @@ def add_protocol(app: FastAPI, models: Mapping[str, Model], desk: Desk, metrics:
 
     async def inferred(name: str, request: Request) -> Response:
         _, model, operation = served[name]
+        model.batcher.check_room()  # before the body is read
         message, binary = split(await desk.body(request), request.headers.get(HEADER))
         inputs, outputs = known[name]
         given = body_from(read_inputs(message, binary), message.get("parameters", {}), inputs, operation)
@@ -154,13 +155,8 @@ def leaf(schema: Schema) -> str:
     """The datatype of single values."""
     if "enum" in schema:
         values = [v for v in schema["enum"] if v is not None]
-        return (
-            "BOOL"
-            if all(isinstance(v, bool) for v in values)
-            else "INT64"
-            if all(isinstance(v, int) for v in values)
-            else ("FP64" if all(isinstance(v, int | float) for v in values) else BYTES)
-        )
+        types: dict[str, Any] = {"BOOL": bool, "INT64": int, "FP64": int | float}
+        return next((name for name, type_ in types.items() if all(isinstance(v, type_) for v in values)), BYTES)
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ["number"])
     if types == ["boolean", "null"]:
         return BYTES  # which alone has room for what is missing

@@ -94,8 +94,11 @@ class Server(uvicorn.Server):
             loop.call_soon_threadsafe(loop.call_later, self.drain, self.end)
 
     def end(self) -> None:
-        """Take the connections that wait, and then no more. A port that is closed while connections wait would reset them; so clients keep
-        theirs until then, and are told to leave it after that."""
+        """Accept the connections that wait, then close the port.
+
+        Closing a port resets connections that wait at it. Therefore clients keep their connections up to this moment, so that few new
+        ones come. From now on each answer asks its client to close the connection.
+        """
         self.app.state.ending = True
         loop = asyncio.get_running_loop()
         self.place.listen(0)  # the fewer can come between the last one and the end

@@ -164,7 +164,7 @@ class Shown:
 
     @property
     def _repr_html_(self) -> Any:
-        diagram = super()._repr_html_  # type: ignore[misc]  # AttributeError where scikit-learn is told to show text
+        diagram = super()._repr_html_  # type: ignore[misc]  # AttributeError if scikit-learn is set to show text
         return lambda: self._card() or diagram()
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
