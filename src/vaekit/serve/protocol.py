@@ -155,8 +155,8 @@ def leaf(schema: Schema) -> str:
     """The datatype of single values."""
     if "enum" in schema:
         values = [v for v in schema["enum"] if v is not None]
-        types: dict[str, Any] = {"BOOL": bool, "INT64": int, "FP64": int | float}
-        return next((name for name, type_ in types.items() if all(isinstance(v, type_) for v in values)), BYTES)
+        kinds: dict[str, Any] = {"BOOL": bool, "INT64": int, "FP64": int | float}
+        return next((name for name, type_ in kinds.items() if all(isinstance(v, type_) for v in values)), BYTES)
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ["number"])
     if types == ["boolean", "null"]:
         return BYTES  # which alone has room for what is missing
