@@ -59,7 +59,6 @@ class Model:
         self._waiting = metrics.waiting.labels(name)
         self._waiting.set_function(lambda: self.batcher.under_way)
         self.drift = None if self.tasks.calibration is None else metrics.drift(name)
-        self._came: list[Mapping[str, Any]] = []  # since the last look
         self._looking: asyncio.Task[None] | None = None
 
     def about(self) -> dict[str, Any]:
