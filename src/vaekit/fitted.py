@@ -213,12 +213,6 @@ def check_reach(x: Tensor, mask: Tensor | None) -> None:
         )
 
 
-def fingerprint(data: Data) -> str:
-    """Hash the training data, to check on resuming that it is the same."""
-    mask = {} if data.mask is None else {"mask": data.mask}
-    return digest({"x": data.x, **mask, **{f"y.{name}": values for name, values in data.y.items()}})
-
-
 class Chunks:
     """Packed data as the model sees it, in pieces; it can be walked more than once."""
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
@@ -30,8 +29,8 @@ from vaekit.show.notebook import Results
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
 from vaekit.structures.build import STRUCTURES, NetFactory
-from vaekit.training import Data
-from vaekit.training.data import START, generator
+from vaekit.training import Data, Rows
+from vaekit.training.data import View
 from vaekit.uses import generate, interpolate, likelihood
 from vaekit.uses.samplers import SAMPLERS, learn_sampler
 
@@ -181,16 +180,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise UserError(f"likelihood {name!r} is for {of}: leave likelihood out")
         return name, said
 
-    def _start(self, data: Data) -> None:
+    def _start(self, data: Rows) -> None:
         """Let the parts of a new model learn from the data before training."""
         train, _ = self._split(data)
         if not len(train):
             return  # `_train` says so
-        some = data[train[torch.randperm(len(train), generator=generator(self.seed_, START))[:1024]]]
-        x, _ = next(iter(Chunks(some, self.kind_)))
+        x, _ = next(iter(Chunks(View(data, train).few(1024, self.seed_), self.kind_)))
         self.model_.learn(x)
 
-    def _learn(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
+    def _learn(self, data: Rows, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
         """Train the model, then the sampler of its codes."""
         trained = self._train(data, folder, resume, watchers)
         sampler, options = self._sampler(self.sampler)
@@ -251,7 +249,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return name if name in self.samplers_ else "prior"
 
     def _fit_sampler(
-        self, name: str, options: dict[str, Any], train: Data, valid: Data, *, compare: bool = False
+        self, name: str, options: dict[str, Any], train: Any, valid: Any, *, compare: bool = False
     ) -> VAE:
         """compare: keep it only where the codes of held-out rows are clearly likelier under it than under the prior."""
         log.info("learning where the codes lie (sampler %s)", name)
