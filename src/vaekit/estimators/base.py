@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,11 +28,13 @@ from vaekit.objectives import Objective
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Positive, Seed, Share, ShareBelow1, Whole
 from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, setting
+from vaekit.settings.parse import parse_bytes
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.notebook import Shown, card
 from vaekit.training import Rows, Training, disband, fit, launch
-from vaekit.training.data import View, split
+from vaekit.training.data import View, fixed_uniform, split
 from vaekit.training.guards import seeded
+from vaekit.training.stream import Streamed
 from vaekit.training.trackers import FINISHED, KILLED, About, End
 from vaekit.training.tracking import Tracking
 
@@ -142,6 +145,11 @@ class Learner(OnHub, Shown, BaseEstimator):
         return Training(**{**self.kind_.training, **given, **(self.trainer or {})})
 
     @property
+    def memory(self) -> int:
+        """Bytes that rows may take in training."""
+        return parse_bytes({"memory": Training.memory, **(self.trainer or {})}["memory"])
+
+    @property
     def sampler_(self) -> str:
         """What z of samples is drawn from: "prior", or what was learned of the codes."""
         return "prior"
@@ -184,6 +192,9 @@ class Learner(OnHub, Shown, BaseEstimator):
             options = {**kind.likelihood_options(self.size, self.latent_dim), **options}
             head = learn_likelihood(name, Chunks(data.in_memory(seed), kind), kind.unit, options)
             said, model = {"name": name, **head.options}, self.build(kind, conditions, head)
+        if isinstance(data, Streamed):
+            head = copy.deepcopy(model.likelihood)  # the model's own may go to a GPU
+            data.check = lambda rows: head.check(kind.batch(rows.x, fixed_uniform()), rows.mask)
         settings = {**self.get_params(deep=False), "random_state": seed}
         name = type(self).__name__
         self.fitted_ = Fitted(name, settings, kind, conditions, said, model, seed, about, notes=notes)

@@ -20,7 +20,7 @@ from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
 from vaekit.settings.limits import Many, Positive, Seed, Share
-from vaekit.settings.options import DEVICES, setting
+from vaekit.settings.options import DATA, DEVICES, setting
 from vaekit.training.alone import Adam, Alone
 from vaekit.training.capture import Capture, impure
 from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -67,6 +67,7 @@ class Training:
         checkpoint_seconds: how often to write a checkpoint.
         capture: record a step once and replay it, as one CUDA graph on a GPU. "auto": if all parts are vaekit's own; "always": also
             your own modules and functions, which then have to do the same at every call; "never".
+        memory: how much of rows that lie in files is held at a time, such as "2GiB". What takes less than half of it is held whole.
         track: names of trackers that follow training, see `vaekit.training.trackers`: "tensorboard", "mlflow", "wandb".
     """
 
@@ -93,6 +94,7 @@ class Training:
         "Replay recorded steps; always: your networks, too.",
         DEVICES,
     )
+    memory: str = setting("2GiB", "Read larger files in pieces, within this memory.", DATA)
     track: Sequence[str] = setting(list, "Also log to that tracker.")
     least_epochs: Many = 50
 

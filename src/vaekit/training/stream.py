@@ -86,7 +86,9 @@ class Streamed:
         if rows.mask is None and rows.x.is_floating_point():  # a gap may come in any group
             rows = Data(rows.x, torch.ones_like(rows.x, dtype=torch.bool), rows.y)
         if (rows.mask is None) != (getattr(self, "like", rows).mask is None):
-            raise UserError(f"{self._named(group)} have gaps, and the first rows had none: fill them, or leave them out")
+            raise UserError(
+                f"{self._named(group)} have gaps, and the first rows had none: fill them, or leave them out"
+            )
         try:
             self.check(rows)
         except UserError as error:
