@@ -145,7 +145,7 @@ class Learner(OnHub, Shown, BaseEstimator):
         return Training(**{**self.kind_.training, **given, **(self.trainer or {})})
 
     @property
-    def memory(self) -> int:
+    def memory_bytes(self) -> int:
         """Bytes that rows may take in training."""
         return parse_bytes({"memory": Training.memory, **(self.trainer or {})}["memory"])
 

@@ -138,7 +138,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             watchers: see `vaekit.training`.
         """
         check_settings(self)
-        memory = self.memory
+        memory = self.memory_bytes
         stored = X if stays(X, memory) else None
         with self._seeded() as (seed, notes):
             kind, options, rows = self._new_rows(X.sample(seed) if stored is not None else X, read_as)
