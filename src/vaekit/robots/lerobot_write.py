@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from vaekit.errors import UserError
 from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.lerobot_meta import BOOKKEEPING, DATA_PATH, EPISODES_PATH, KEYS, PREFIX, VIDEO_PATH
-from vaekit.robots.videos import av_package
+from vaekit.robots.reels import av_package
 
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
 SAMPLED = 100  # pictures, evenly spaced, for the statistics of a camera
