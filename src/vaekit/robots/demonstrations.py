@@ -57,7 +57,8 @@ class Demonstrations:
     def __post_init__(self) -> None:
         self.actions, self.episode_ends = np.asarray(self.actions), np.asarray(self.episode_ends)
         self.observations = {
-            name: values if isinstance(values, Video) else np.asarray(values) for name, values in self.observations.items()
+            name: values if isinstance(values, Video) else np.asarray(values)
+            for name, values in self.observations.items()
         }
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
+from zlib import crc32
 
 import numpy as np
 
@@ -108,9 +109,7 @@ class Held:
     apart: int = 1
 
     def __post_init__(self) -> None:
-        from zlib import crc32
-
-        self.marks = np.array([crc32(np.ascontiguousarray(picture)) for picture in self.values], np.uint32)
+        self.marks = np.array([crc32(picture.tobytes()) for picture in self.values], np.uint32)
 
     def pictures(self, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         for place in places.tolist():
@@ -190,6 +189,13 @@ class Video(Stored):
         return hashlib.blake2b(f"{self.shape}".encode() + marks.tobytes(), digest_size=8).hexdigest()
 
 
+def part(values: Any, frames: slice) -> Any:
+    """Some frames of an array, or of a video, without a copy of them."""
+    return values.take(np.arange(len(values))[frames]) if isinstance(values, Video) else values[frames]
+
+
 def held(values: np.ndarray) -> Video:
     """Pictures in memory as a `Video`."""
-    return Video([Held(values)], np.zeros(len(values), np.int32), np.arange(len(values), dtype=np.int32), values.shape[1:])
+    return Video(
+        [Held(values)], np.zeros(len(values), np.int32), np.arange(len(values), dtype=np.int32), values.shape[1:]
+    )

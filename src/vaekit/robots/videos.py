@@ -18,7 +18,9 @@ from vaekit.show.track import track
 from vaekit.sources.base import decoding
 from vaekit.threads import OnAllCores
 
-RUN = 1000  # frames that a core looks at at a time; a run begins at the last key frame before it, and some are far apart
+RUN = (
+    1000  # frames that a core looks at at a time; a run begins at the last key frame before it, and some are far apart
+)
 
 
 @dataclass
@@ -133,7 +135,9 @@ class _Search:
                 else:
                     packets.append((packet.pts, packet.is_keyframe, crc32(packet)))
             size = stream.codec_context.height, stream.codec_context.width
-        times, keys, marks = (np.array(each) for each in zip(*sorted(packets), strict=True)) if packets else [np.zeros(0)] * 3
+        times, keys, marks = (
+            (np.array(each) for each in zip(*sorted(packets), strict=True)) if packets else [np.zeros(0)] * 3
+        )
         keys = np.union1d([0], np.flatnonzero(keys))
         unit = float(stream.time_base)
         return Film(path, size, times, unit, keys, marks.astype(np.uint32), self.asked.resize)
