@@ -96,7 +96,7 @@ def importance_weighted(
     if k < 1:
         raise UserError(f"k is {k}: give at least 1")
     at_once = min(k, SAMPLES_AT_ONCE)
-    few = data.x[0].numel() <= FEW  # a picture would wait too long for the rows that fill its piece
+    few = math.prod(data.event) <= FEW  # a picture would wait too long for the rows that fill its piece
     rows = rows_at_once(model, data, at_once, most=(FILLED_DRAWS if few else DRAWS_AT_ONCE) // at_once)
     scores = []
     for chunk in track(Pieces(data, rows)):

@@ -72,6 +72,7 @@ class Filmed(Streamed):
     """
 
     def __init__(self, rest: Data, videos: Mapping[str, Video], groups: Sequence[int], memory: int):
+        assert rest.mask is not None  # as `Actions.pack` makes it
         self.rest, self.videos = rest, videos
         ends = np.cumsum(groups).tolist()
         first = Data(

@@ -55,7 +55,7 @@ class Film:
     Attributes:
         size: (height, width) of its pictures.
         times: of its n frames, in units of the file, rising. unit: its length in seconds.
-        keys: places of the key frames, rising; the first one is 0.
+        keys: places of the key frames, rising; at least one. seeks: the time (dts) at which each is found.
         resize: the (width, height) that pictures are resized to.
     """
 
@@ -64,6 +64,7 @@ class Film:
     times: np.ndarray
     unit: float
     keys: np.ndarray
+    seeks: np.ndarray
     marks: np.ndarray
     resize: tuple[int, int] | None = None
 
@@ -72,21 +73,21 @@ class Film:
         return int(np.diff(self.keys, append=len(self.times)).max())
 
     def pictures(self, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        key = self.keys[np.searchsorted(self.keys, places, side="right") - 1]
-        far = np.flatnonzero(key[1:] - places[:-1] > NEAR) + 1
+        key = np.maximum(0, np.searchsorted(self.keys, places, side="right") - 1)
+        far = np.flatnonzero(self.keys[key][1:] - places[:-1] > NEAR) + 1
         with decoding(str(self.path), "a video"), av_package().open(str(self.path), format="mp4") as container:
             # No other format: some formats name further files to open.
             container.streams.video[0].codec_context.thread_count = 1  # each core has frames of its own
-            for some in np.split(places, far):
-                yield from self._follow(container, some)
+            for some, first in zip(np.split(places, far), [0, *far], strict=True):
+                yield from self._follow(container, some, int(self.seeks[key[first]]))
 
-    def _follow(self, container: Any, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    def _follow(self, container: Any, places: np.ndarray, seek: int) -> Iterator[tuple[int, np.ndarray]]:
         """The pictures at places that lie near each other."""
         stream = container.streams.video[0]
         converter = av_package().video.reformatter.VideoReformatter()  # one: to make it takes longer than to use it
         wanted = dict(zip(self.times[places].tolist(), places.tolist(), strict=True))
         last = max(wanted)
-        container.seek(min(wanted), stream=stream)
+        container.seek(seek, stream=stream)  # FFmpeg would go to the last key frame stored before `wanted`, which may be shown later
         why = ""
         try:
             for frame in container.decode(stream):

@@ -123,7 +123,7 @@ class _Search:
             stream = container.streams.video[0]
             self.rates[path] = float(stream.average_rate or self.fps)
             if shots[0].begins > 1:
-                container.seek(int(shots[0].begins / stream.time_base), stream=stream)
+                container.seek(int((shots[0].begins - 1) / stream.time_base), stream=stream)  # stored up to a second before
             packets = []
             for packet in container.demux(stream):
                 if packet.dts is not None and packet.dts * stream.time_base > shots[-1].ends(self.fps):
@@ -133,14 +133,14 @@ class _Search:
                 if packet.is_corrupt:
                     self._note_damage(path, float(packet.pts * stream.time_base), shots)
                 else:
-                    packets.append((packet.pts, packet.is_keyframe, crc32(packet)))
+                    packets.append((packet.pts, packet.dts, packet.is_keyframe, crc32(packet)))
             size = stream.codec_context.height, stream.codec_context.width
-        times, keys, marks = (
-            (np.array(each) for each in zip(*sorted(packets), strict=True)) if packets else [np.zeros(0)] * 3
-        )
-        keys = np.union1d([0], np.flatnonzero(keys))
-        unit = float(stream.time_base)
-        return Film(path, size, times, unit, keys, marks.astype(np.uint32), self.asked.resize)
+            unit = float(stream.time_base)
+        if not any(key for _, _, key, _ in packets):
+            raise UserError(f"{path} has no frame from {shots[0].begins:.3f} seconds on: {AGAIN}")
+        times, seeks, key, marks = (np.array(each) for each in zip(*sorted(packets), strict=True))
+        keys = np.flatnonzero(key)
+        return Film(path, size, times, unit, keys, seeks[keys], marks.astype(np.uint32), self.asked.resize)
 
     def _note_damage(self, path: Path, seconds: float, shots: list[Shot]) -> None:
         shot = [shot for shot in shots if shot.begins <= seconds + 0.5 / self.fps or shot is shots[0]][-1]
