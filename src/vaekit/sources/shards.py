@@ -102,7 +102,7 @@ def files_in(filesystem: Any, root: str) -> Sequence[str]:
     if info.type == fs.FileType.File:
         return ()
     found = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
-    names = sorted(each.base_name for each in found if each.type == fs.FileType.File)
+    names = sorted(each.base_name for each in found if each.type != fs.FileType.Directory)
     if not any(name.endswith(".parquet") for name in names):
         raise UserError(
             f"{root} holds no Parquet files: check its name, or write shards with `vaekit pack SOURCE -o SHARDS`"

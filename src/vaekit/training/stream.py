@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -105,10 +106,14 @@ class Streamed:
 
     def by_group(self, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
         """The groups that some rows lie in, with the places in `rows` of those that it has."""
-        group = torch.bucketize(rows, self.ends, right=True)
-        order = group.argsort(stable=True)
-        found, counts = group[order].unique_consecutive(return_counts=True)
-        yield from zip(found.tolist(), order.split(counts.tolist()), strict=True)
+        order = rows.argsort(stable=True)
+        for group, first, stop in self.spans(rows[order]):
+            yield group, order[first:stop]
+
+    def spans(self, rows: Tensor) -> list[tuple[int, int, int]]:
+        """The groups that rows in rising order lie in, each with the places in `rows` of its first row and behind its last one."""
+        places = [0, *torch.searchsorted(rows, self.ends).tolist()]
+        return [(i, first, stop) for i, (first, stop) in enumerate(pairwise(places)) if first < stop]
 
     def __getitem__(self, index: Tensor | slice) -> Data:
         rows = torch.arange(len(self))[index]
@@ -122,7 +127,7 @@ class Streamed:
     def chunks(self, size: int, rows: Tensor | None = None) -> Iterator[Data]:
         """These rows, all by default, in pieces of at most `size`. rows: in rising order."""
         rows = torch.arange(len(self)) if rows is None else rows
-        asked = [(group, rows[places] - self.starts[group]) for group, places in self.by_group(rows)]
+        asked = [(group, rows[first:stop] - self.starts[group]) for group, first, stop in self.spans(rows)]
         for found in self.pick(asked):
             yield from found.chunks(size)
 
@@ -138,17 +143,17 @@ class Streamed:
     # -- an epoch ------------------------------------------------------------------------------------------------------
 
     def windows(self, seed: int, epoch: int, rows: Tensor | None = None) -> list[Tensor]:
-        """The order of an epoch: places in `rows`, window by window."""
-        own = dict(self.by_group(torch.arange(len(self)) if rows is None else rows))
-        mixed = torch.randperm(len(self.sizes), generator=generator(seed, ORDER, epoch)).tolist()
+        """The order of an epoch: places in `rows`, which are in rising order, window by window."""
+        spans = self.spans(torch.arange(len(self)) if rows is None else rows)
         windows: list[list[Tensor]] = []
         room = 0
-        for group in filter(own.__contains__, mixed):
-            if len(own[group]) > room:
+        for i in torch.randperm(len(spans), generator=generator(seed, ORDER, epoch)).tolist():
+            _, first, stop = spans[i]
+            if stop - first > room:
                 windows.append([])
                 room = self.window
-            windows[-1].append(own[group])
-            room -= len(own[group])
+            windows[-1].append(torch.arange(first, stop))
+            room -= stop - first
         whole = (torch.cat(window) for window in windows)
         return [w[torch.randperm(len(w), generator=generator(seed, ORDER, epoch, 2, i))] for i, w in enumerate(whole)]
 
