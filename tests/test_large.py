@@ -109,7 +109,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bits(table, tmp_path):
     fit = ("fit", table, *FIT, "--epochs", 3, "--config", config, "--no-report")
     said = vaekit(*fit, "--out", tmp_path / "whole", check=0).stderr
     assert re.search(
-        r"the 3,000 rows stay in their files: \d+ at a time are read and shuffled, within --memory 90KiB", said
+        r"the 3,000 rows stay in their files: [0-9,]+ at a time are read and shuffled, within --memory 90KiB", said
     )
     run = tmp_path / "killed"
     kills = 0

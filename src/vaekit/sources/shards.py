@@ -44,12 +44,13 @@ def read_parquets(ask: Ask) -> Dataset:
     if manifest is None:
         parts = [f"{root}/{name}" for name in names if name.endswith(".parquet")] if names else [root]
         with decoding(ask.text, "a table of Parquet files"):
-            table = open_parquet(parts, filesystem)
-        return from_table(table, ask, PurePosixPath(root).stem, [])
+            return from_table(open_parquet(parts, filesystem), ask, PurePosixPath(root).stem, [])
     check_sizes(manifest, filesystem, root, ask.text)
     with decoding(ask.text, "shards"):
         parts = open_parquet([f"{root}/{shard.file}" for shard in manifest.shards], filesystem)
-    return dataset_of(parts, ask, manifest.name, []) if manifest.kind == "table" else column_of(manifest, parts, ask)
+        return (
+            dataset_of(parts, ask, manifest.name, []) if manifest.kind == "table" else column_of(manifest, parts, ask)
+        )
 
 
 def column_of(manifest: Manifest, parts: Any, ask: Ask) -> Dataset:
