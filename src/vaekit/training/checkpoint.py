@@ -37,12 +37,17 @@ def save_checkpoint(folder: Path, run: str, state: Any, step: nn.Module, optimiz
     write_together({folder / name: write for name, write in files.items()})
 
 
-def load_checkpoint(folder: Path, run: str, step: nn.Module, optimizer: Any, state_class: type[S]) -> S:
-    """Put everything back and return the state; a new state if there is no checkpoint yet."""
+def load_checkpoint(fabric: Any, folder: Path, run: str, step: nn.Module, optimizer: Any, state_class: type[S]) -> S:
+    """Put everything back and return the state; a new state if there is no checkpoint yet.
+
+    The first process reads it for all: another machine may have no such folder, or still see the checkpoint before this one.
+    """
     path = folder / CHECKPOINT
-    if not path.exists():
+    tensors, about = fabric.broadcast(
+        read_tensors(path, "checkpoint") if fabric.is_global_zero and path.exists() else ({}, {})
+    )
+    if not about:
         return state_class()
-    tensors, about = read_tensors(path, "checkpoint")
     if about.get("run") != run:
         raise UserError(f"{path} belongs to another run than the one in {folder}: choose another --out to start again")
     groups: dict[str, dict[str, Any]] = {"step": {}, "best": {}, "optimizer": {}, "random": {}}

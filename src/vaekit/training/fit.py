@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,8 +36,8 @@ from vaekit.training.data import (
     row_lengths,
     rows_at_once,
 )
-from vaekit.training.devices import chosen_device, most_bits
-from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
+from vaekit.training.devices import most_bits
+from vaekit.training.guards import Interrupt, explain_nan, reject_nan
 from vaekit.training.meter import Meter, Pace
 
 VALIDATION_ROWS = 1024  # rows at a time, at most: bounds memory
@@ -181,7 +179,7 @@ def fit(
     meter = Meter(device)
     rate = torch.zeros((), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
     step, optimizer = fabric.setup(bare, adam(fabric, parameters, rate, meter.stopped))
-    state = load_checkpoint(folder, run, bare, optimizer, State) if folder and resume else State()
+    state = load_checkpoint(fabric, folder, run, bare, optimizer, State) if folder and resume else State()
 
     rows = min(options.batch_size, len(train))
     if rows % fabric.world_size:
@@ -319,6 +317,9 @@ def adam(fabric: Any, parameters: Sequence[Tensor], rate: Tensor, stopped: Tenso
         return Adam(parameters, rate, stopped)
     optimizer = torch.optim.Adam(parameters, rate, fused=True)
     optimizer.found_inf = stopped  # type: ignore[attr-defined]
+    optimizer.register_load_state_dict_post_hook(
+        lambda loaded: loaded.param_groups[0].update(lr=rate)
+    )  # it makes a copy
     return optimizer
 
 
@@ -333,73 +334,10 @@ def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
     return None
 
 
-def launch(options: Training) -> Any:
-    """Lightning Fabric for these options, or for one device what it would do there: its import takes seconds. UserError if
-    this machine cannot do what the options say."""
-    started = check_devices(options)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every fit
-    keep_freed_memory()
-    precision = options.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if computes_bfloat16(options.device) else "32-true"
-    if started == options.devices == options.nodes == 1 and options.strategy == "auto" and precision != "16-mixed":
-        return Alone(chosen_device(options.device), precision)
-    from lightning_fabric import Fabric
-
-    device, _, index = options.device.partition(":")
-    try:
-        fabric = Fabric(
-            accelerator=device,
-            devices=[int(index)] if index else options.devices,
-            num_nodes=options.nodes,
-            strategy=options.strategy,
-            precision=precision,  # type: ignore[arg-type]
-        )
-        fabric.launch()
-    except (ValueError, TypeError, RuntimeError, ImportError) as e:
-        raise UserError(f"cannot train with device {options.device!r}, strategy {options.strategy!r}: {e}") from e
-    return fabric
-
-
-def check_devices(options: Training) -> int:
-    """Return how many processes were started.
-
-    UserError if Lightning would start the program again for each of these devices, or wait forever for nodes that nobody started.
-    torchrun and SLURM start all processes themselves.
-    """
-    wanted = options.devices * options.nodes
-    started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
-    if wanted not in (1, started):
-        where = "" if options.nodes == 1 else f"--nnodes {options.nodes} "
-        raise UserError(
-            f"devices={options.devices} and nodes={options.nodes} need {wanted} processes, but there are {started}: start them "
-            f"with `torchrun {where}--nproc-per-node {options.devices} -m vaekit fit ...`, or your own script in place of -m vaekit"
-        )
-    if options.device != "auto":
-        chosen_device(options.device)
-    there = torch.cuda.device_count()
-    if options.device in ("auto", "cuda") and there and options.devices > there:
-        raise UserError(f"devices={options.devices}, but this machine has {there}: ask for no more than that")
-    return started
-
-
-def disband(fabric: Any) -> None:
-    """End what `launch` began: a process that exits while its group's threads still run may be aborted."""
-    if fabric.world_size > 1:
-        fabric.barrier()
-        torch.distributed.destroy_process_group()
-
-
 def see_some(uniform: Tensor, share: float) -> Tensor:
     """Which cells are seen, (B, cells) booleans, by uniform numbers (B, 2 + cells): of `share` of the rows not all."""
     whole, rate, cell = uniform[:, :1] >= share, uniform[:, 1:2], uniform[:, 2:]
     return whole | (cell >= rate)
-
-
-def computes_bfloat16(accelerator: str) -> bool:
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 def schedule(progress: float) -> float:
