@@ -38,6 +38,7 @@ from vaekit.training.data import (
 )
 from vaekit.training.devices import most_bits
 from vaekit.training.guards import Interrupt, explain_nan, reject_nan
+from vaekit.training.launch import settle
 from vaekit.training.meter import Meter, Pace
 
 VALIDATION_ROWS = 1024  # rows at a time, at most: bounds memory
@@ -134,7 +135,10 @@ class Step(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Callable[[], tuple[Draw, Tensor]]) -> Tensor:
+    def forward(self, batch: Callable[[], tuple[Draw, Tensor]] | None) -> Tensor:
+        """The loss of a batch. None: a number that all parameters are in."""
+        if batch is None:
+            return sum(p.sum() for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
         drawn, progress = batch()
         loss, self.terms = self.objective(drawn, progress)
         return loss + drawn.penalty
@@ -179,6 +183,7 @@ def fit(
     meter = Meter(device)
     rate = torch.zeros((), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
     step, optimizer = fabric.setup(bare, adam(fabric, parameters, rate, meter.stopped))
+    settle(fabric, step)
     state = load_checkpoint(fabric, folder, run, bare, optimizer, State) if folder and resume else State()
 
     rows = min(options.batch_size, len(train))
@@ -317,9 +322,8 @@ def adam(fabric: Any, parameters: Sequence[Tensor], rate: Tensor, stopped: Tenso
         return Adam(parameters, rate, stopped)
     optimizer = torch.optim.Adam(parameters, rate, fused=True)
     optimizer.found_inf = stopped  # type: ignore[attr-defined]
-    optimizer.register_load_state_dict_post_hook(
-        lambda loaded: loaded.param_groups[0].update(lr=rate)
-    )  # it makes a copy
+    # Loading makes a copy of the rate, which nobody would set.
+    optimizer.register_load_state_dict_post_hook(lambda loaded: loaded.param_groups[0].update(lr=rate))
     return optimizer
 
 

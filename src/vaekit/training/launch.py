@@ -42,7 +42,7 @@ def launch(options: Training) -> Any:
             accelerator=device,
             devices=[int(index)] if index else options.devices,
             num_nodes=options.nodes,
-            strategy=shared(options.strategy) if started > 1 else options.strategy,
+            strategy=patient(options.strategy) if started > 1 else options.strategy,
             precision=precision,  # type: ignore[arg-type]
         )
         fabric.launch()
@@ -55,15 +55,27 @@ def launch(options: Training) -> Any:
     return fabric
 
 
-def shared(strategy: str) -> Any:
-    """Fabric's strategy for several processes.
-
-    DDP would put gradients into another order after the first step, and more than two processes add in the order of their
-    places: a resumed run would differ in the last digits. Looking for unused parameters keeps the order.
-    """
+def patient(strategy: str) -> Any:
+    """Fabric's strategy for several processes, which do not wait for each other for ever."""
     from lightning_fabric.strategies import DDPStrategy
 
-    return DDPStrategy(timeout=PATIENCE, find_unused_parameters=True) if strategy in ("auto", "ddp") else strategy
+    return DDPStrategy(timeout=PATIENCE) if strategy in ("auto", "ddp") else strategy
+
+
+def settle(fabric: Any, step: Any) -> None:
+    """Have DDP choose the order in which it sends gradients, by a backward pass that teaches nothing.
+
+    It takes the order of its first pass for all that follow, and more than two processes add in an order that depends on it. If
+    the first pass were a step, a resumed run would take that step in another order, and differ in the last digits.
+    """
+    if fabric.world_size == 1:
+        return
+    from lightning_fabric.strategies import DDPStrategy
+
+    if isinstance(fabric.strategy, DDPStrategy):
+        fabric.backward(step(None))
+        for p in step.parameters():
+            p.grad = None
 
 
 def check_devices(options: Training) -> int:
