@@ -1,6 +1,5 @@
 """Training that loses nothing: killed and resumed, stopped and resumed, shared out over processes, out of disk."""
 
-import csv
 import resource
 import signal
 import subprocess
@@ -13,19 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 import vaekit as vk
-from conftest import assert_same, dataset, kill, process, start, vaekit, weights, write_settings
+from conftest import assert_same, dataset, kill, process, start, timeless, vaekit, weights, write_settings
 from vaekit.errors import UserError
 from vaekit.training.data import BatchNoise, Data, epoch_order, generator, split
 from vaekit.training.fit import schedule
 
 FIT = ["fit", "digits", "--condition", "label", "--size", "small", "--latent-dim", 4, "--batch-size", 64]
 FIT += ["--sampler", "prior", "--no-report"]
-
-
-def timeless(run):
-    """Metrics without the column that no two runs share."""
-    with (run / "metrics.csv").open(newline="") as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
 @pytest.mark.gpu

@@ -14,15 +14,21 @@ from torch import nn
 
 from vaekit.errors import UserError
 from vaekit.files import read_tensors, tensor_writer, text_writer, write_together
-from vaekit.training.guards import first_bad
+from vaekit.training.guards import first_bad, reject_nan
 
 CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.csv"
 S = TypeVar("S")
 
 
-def save_checkpoint(folder: Path, run: str, state: Any, step: nn.Module, optimizer: Any) -> None:
-    """Write state, weights, best weights, optimiser and random state to `folder`, each file atomically."""
+def save_checkpoint(fabric: Any, folder: Path, run: str, state: Any, step: nn.Module, optimizer: Any) -> None:
+    """Write state, weights, best weights, optimiser and random state to `folder`, each file atomically. Every process calls it, and
+    the first one writes."""
+    totals = {k: fabric.all_gather(torch.tensor(v, dtype=torch.float64)) for k, v in state.totals.items()}
+    if not fabric.is_global_zero:
+        return
+    reject_nan(step)
     plain = {k: v for k, v in asdict_shallow(state).items() if k != "best"}
+    plain["totals"] = {k: v.flatten().tolist() for k, v in totals.items()}  # of each process
     tensors = {f"step.{k}": v for k, v in step.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in state.best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -53,6 +59,7 @@ def load_checkpoint(fabric: Any, folder: Path, run: str, step: nn.Module, optimi
     groups: dict[str, dict[str, Any]] = {"step": {}, "best": {}, "optimizer": {}, "random": {}}
     try:
         state = state_class(**about["state"])
+        totals = {k: [float(each) for each in v] for k, v in state.totals.items()}  # type: ignore[attr-defined]
         for key, tensor in tensors.items():
             group, _, name = key.partition(".")
             groups[group][name] = tensor
@@ -70,6 +77,8 @@ def load_checkpoint(fabric: Any, folder: Path, run: str, step: nn.Module, optimi
         raise UserError(
             f"{path} does not fit this model ({reason}): resume with the settings it was trained with"
         ) from e
+    same = len(next(iter(totals.values()), [])) == fabric.world_size  # as many processes as before
+    state.totals = {k: v[fabric.global_rank] if same else sum(v) / len(v) for k, v in totals.items()}  # type: ignore[attr-defined]
     state.best = groups["best"]  # type: ignore[attr-defined]
     state.interrupted = False  # type: ignore[attr-defined]
     return state

@@ -18,26 +18,26 @@ from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
 from vaekit.settings.limits import Many, Positive, Seed, Share
-from vaekit.settings.options import DEVICES, setting
+from vaekit.settings.options import DATA, DEVICES, setting
 from vaekit.training.alone import Adam, Alone
 from vaekit.training.capture import Capture, impure
 from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from vaekit.training.data import (
     VALIDATION,
     BatchNoise,
-    Data,
+    Rows,
     ToBatch,
     as_is,
     batch_lengths,
     batch_seeds,
-    epoch_order,
     generator,
     like_lengths,
+    own_rows,
     row_lengths,
     rows_at_once,
 )
 from vaekit.training.devices import most_bits
-from vaekit.training.guards import Interrupt, explain_nan, reject_nan
+from vaekit.training.guards import Interrupt, explain_nan
 from vaekit.training.launch import settle
 from vaekit.training.meter import Meter, Pace
 
@@ -66,6 +66,7 @@ class Training:
         checkpoint_seconds: how often to write a checkpoint.
         capture: record a step once and replay it, as one CUDA graph on a GPU. "auto": if all parts are vaekit's own; "always": also
             your own modules and functions, which then have to do the same at every call; "never".
+        memory: how much of rows that lie in files is held at a time, such as "2GiB". What takes less than half of it is held whole.
         track: names of trackers that follow training, see `vaekit.training.trackers`: "tensorboard", "mlflow", "wandb".
     """
 
@@ -92,6 +93,7 @@ class Training:
         "Replay recorded steps; always: your networks, too.",
         DEVICES,
     )
+    memory: str = setting("2GiB", "Read larger files in pieces, within this memory.", DATA)
     track: Sequence[str] = setting(list, "Also log to that tracker.")
     least_epochs: Many = 50
 
@@ -104,7 +106,9 @@ class State:
     batch: int = 0  # of this epoch, done
     step: int = 0
     seconds: float = 0.0
-    totals: dict[str, float] = field(default_factory=dict)  # terms summed over this epoch's batches so far
+    totals: dict[str, float] = field(
+        default_factory=dict
+    )  # terms summed over this process's shares of this epoch's batches so far
     history: list[dict[str, float]] = field(default_factory=list)  # a row of metrics per epoch
     best_score: float = -math.inf  # the objective's own, on the validation rows
     best_epoch: int = 0
@@ -148,8 +152,8 @@ def fit(
     fabric: Any,
     model: nn.Module,
     objective: Objective | Callable[[Draw, Tensor], Any],
-    train: Data,
-    valid: Data,
+    train: Rows,
+    valid: Rows,
     options: Training,
     *,
     to_batch: ToBatch = as_is,
@@ -164,7 +168,7 @@ def fit(
     Args:
         fabric: what `launch` gave for the same options.
         model: anything with `draw`, such as a `LatentModel`.
-        train, valid: packed rows; an empty `valid` keeps the last epoch.
+        train, valid: packed rows, see `vaekit.training.data`; an empty `valid` keeps the last epoch.
         to_batch: packed rows -> what the model sees.
         folder: where checkpoints and `metrics.csv` go; None: nowhere.
         run: which run they are of; a checkpoint of another one is refused.
@@ -202,6 +206,7 @@ def fit(
 
     # What differs from step to step is in these, so that a captured step finds it where it was.
     index, done = torch.zeros(share, dtype=torch.long, device=device), torch.zeros((), device=device)
+    feed = train.feed()
     noise = BatchNoise(torch.Generator(device), rows, mine)
     cut: int | None = None  # the length of its rows, where they have one
 
@@ -214,14 +219,14 @@ def fit(
         """Say which batch of the epoch is next."""
         nonlocal cut
         cut = cuts[batch] if cuts else None
-        index.copy_(order[batch * rows : (batch + 1) * rows][mine])
+        index.copy_(feed.at(batch * share, share))
         noise.generator.manual_seed(seeds[batch])
         rate.fill_(options.learning_rate * schedule(progress()))
         done.fill_(progress())
 
     def batch() -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
         """Its x, y and mask."""
-        found = train[index] if cut is None else train[index].cut(cut)
+        found = feed.held[index] if cut is None else feed.held[index].cut(cut)
         x, y, mask = to_batch(found.x, noise.uniform), found.y, found.mask
         if y and options.condition_dropout:
             y = forget(y, noise.uniform(share, 1 + len(y)), options.condition_dropout)
@@ -240,14 +245,15 @@ def fit(
         for p in parameters:
             p.grad = None
 
-    def read() -> None:
-        """Wait for the device. Keep what its steps came to, the time, and whether the user asks to stop."""
+    def read() -> tuple[bool, bool]:
+        """Wait for the device. Keep what its steps came to, and the time. Returns whether to stop, and whether to save."""
         good, sums, terms = meter.read()
         state.seconds = time.monotonic() - started
+        stop, due = interrupt.now, time.monotonic() - saved > options.checkpoint_seconds
         if fabric.world_size > 1:  # what one process knows, all of them have to act on
-            known = torch.tensor([state.seconds, float(interrupt.now), -good], dtype=torch.float64)
-            state.seconds, now, bad = fabric.all_reduce(known, reduce_op="max").tolist()
-            interrupt.now, good = bool(now), round(-bad)
+            known = torch.tensor([state.seconds, stop, due, -good], dtype=torch.float64)
+            state.seconds, stop, due, bad = fabric.all_reduce(known, reduce_op="max").tolist()
+            good = round(-bad)
         if good < state.batch:
             begin(good)
             x, y, mask = batch()
@@ -258,11 +264,11 @@ def fit(
         for watcher in watchers:
             watcher.step(state, progress(), dict(zip(bare.terms, terms, strict=True)))
         pace.waited()
+        return bool(stop), bool(due)
 
     def save() -> None:
-        if folder and fabric.is_global_zero:
-            reject_nan(bare)
-            save_checkpoint(folder, run, state, bare, optimizer)
+        if folder:
+            save_checkpoint(fabric, folder, run, state, bare, optimizer)
 
     pace = Pace(device, fabric.world_size)
     captured = Capture(
@@ -272,10 +278,12 @@ def fit(
         # An epoch that was begun is ended, also where its last step was the last thing that was saved.
         while state.epoch < epochs and (progress() < 1 or state.batch) and not state.stopped_early:
             step.train()
-            order = epoch_order(len(train), options.seed, state.epoch).to(device)
+            windows = train.windows(options.seed, state.epoch)
             if lengths is not None:
-                order = like_lengths(order, lengths, rows, options.seed, state.epoch)
-            cuts = batch_lengths(lengths, order, rows, train.x.shape[1]) if lengths is not None and any_length else []
+                windows = [like_lengths(w, lengths, rows, options.seed, state.epoch, i) for i, w in enumerate(windows)]
+            order = torch.cat(windows)
+            cuts = batch_lengths(lengths, order, rows, train.event[0]) if lengths is not None and any_length else []
+            feed.begin(*own_rows(order, windows, rows, mine))
             seeds = batch_seeds(per_epoch, options.seed, state.epoch)
             meter.start(state.batch, state.totals)
             while state.batch < per_epoch and not (options.minutes and progress() >= 1):
@@ -285,12 +293,12 @@ def fit(
                 state.batch += 1
                 if not pace.is_due() and state.batch < per_epoch:
                     continue
-                read()
-                if interrupt.now:
+                stop, due = read()
+                if stop:
                     state.interrupted = True
                     save()
                     return finish(model, state)
-                if time.monotonic() - saved > options.checkpoint_seconds:
+                if due:
                     save()
                     saved = time.monotonic()
 
@@ -311,6 +319,7 @@ def fit(
                 watcher.epoch(state, progress(), row)
 
         save()
+    feed.close()
     if captured.problem and (device.type == "cuda" or options.capture == "always"):
         note(f"steps were not captured, which makes small networks slow on a GPU: {captured.problem}")
     return finish(model, state)
@@ -351,7 +360,7 @@ def schedule(progress: float) -> float:
 
 @torch.no_grad()
 def validate(
-    fabric: Any, model: nn.Module, objective: Objective, valid: Data, to_batch: ToBatch, seed: int
+    fabric: Any, model: nn.Module, objective: Objective, valid: Rows, to_batch: ToBatch, seed: int
 ) -> tuple[dict[str, float], float | None]:
     """ELBO, reconstruction and KL at full weight, in nats, and the objective's own score: the same noise at every call,
     whatever the processes."""
