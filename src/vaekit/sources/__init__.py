@@ -64,24 +64,13 @@ def read(
     """
     text = os.fspath(source)
     conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)
-    check_size(resize)
     with reading(text, "give a smaller file"):
         text, rows = split_rows(text)
         ask = Ask(text, Path(os.path.expanduser(text)), conditions, columns, resize, strict, optional_conditions)
         ask.column, ask.encoding, ask.decimal = column, encoding, decimal
         ask.metadata = Path(os.path.expanduser(metadata)) if metadata else None
         ask.schema = as_said(schema)
-        if decimal not in (None, ".", ","):
-            raise UserError(f"--decimal {decimal!r} is not a decimal separator: give . or ,")
-        reader = _reader(ask, named=isinstance(source, str))
-        if encoding and reader not in (read_csv, read_json_lines, read_text) and not optional_conditions:
-            raise UserError(
-                f"{ask.text} is not a text file, such as a .txt or .csv, so it has no encoding: leave out --encoding"
-            )
-        if metadata and reader is not read_folder and not optional_conditions:
-            raise UserError(f"{ask.text} is not a folder of pictures, so it has no metadata: leave out --metadata")
-        if ask.metadata and not ask.metadata.is_file() and not optional_conditions:
-            raise UserError(f"the metadata {ask.metadata} is not a file: check its name")
+        reader = checked_reader(ask, named=isinstance(source, str))
         data = reader(ask)
         if ask.column is not None and data.kind == "table":
             data = column_of(data, ask)
@@ -92,6 +81,25 @@ def read(
     if rows is None:
         return data
     return data[as_slice(bounded(rows, len(data), text))]
+
+
+def checked_reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
+    """Choose the function that reads a source. UserError if the source is asked for what it cannot have."""
+    check_size(ask.resize)
+    if ask.decimal not in (None, ".", ","):
+        raise UserError(f"--decimal {ask.decimal!r} is not a decimal separator: give . or ,")
+    reader = _reader(ask, named)
+    if ask.optional_conditions:
+        return reader
+    if ask.encoding and reader not in (read_csv, read_json_lines, read_text):
+        raise UserError(
+            f"{ask.text} is not a text file, such as a .txt or .csv, so it has no encoding: leave out --encoding"
+        )
+    if ask.metadata and reader is not read_folder:
+        raise UserError(f"{ask.text} is not a folder of pictures, so it has no metadata: leave out --metadata")
+    if ask.metadata and not ask.metadata.is_file():
+        raise UserError(f"the metadata {ask.metadata} is not a file: check its name")
+    return reader
 
 
 def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
