@@ -54,7 +54,8 @@ def from_pictures(
     notes = [*notes, *notes_of(read.told, len(pictures), len(read.titles))]
     if not read.titles:
         raise UserError(f"no picture of {ask.text} can be read" + "".join(f"; {note}" for note in notes))
-    check_alike(read, ask)
+    check_sizes(read.pile.sizes, ask)
+    check_types(dict(zip(read.pile.dtypes, read.titles, strict=True)), ask)
     taken = {key: values[read.files] for key, values in conditions.items()}
     names = {"file": np.array([os.fsencode(title).decode(errors="replace") for title in read.titles])}
     names |= {key: values[read.files] for key, values in (known or {}).items()}
@@ -64,7 +65,7 @@ def from_pictures(
 class Pile:
     """Pictures in one array, to which each is copied as it is read. It has the channels of the richest picture so far.
 
-    Pictures that differ from the first in size or dtype only leave their size, dtype and channels: `check_alike` refuses them.
+    Pictures that differ from the first in size or dtype only leave their size, dtype and channels: `check_sizes` and `check_types` refuse them.
     """
 
     def __init__(self, room: int):
@@ -168,22 +169,29 @@ def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask, told: Tol
     return read
 
 
-def check_alike(read: Read, ask: Ask) -> None:
-    """UserError if pictures differ in size or in the type of their pixels."""
-    sizes = Counter(read.pile.sizes).most_common()
-    if len(sizes) > 1:
-        (a, many), (b, fewer), *others = [(f"{w}x{h}", count) for (w, h), count in sizes]
+def check_sizes(sizes: Iterable[tuple[int, int]], ask: Ask) -> None:
+    """UserError if pictures differ in size, which is (width, height)."""
+    counts = Counter(sizes).most_common()
+    if len(counts) > 1:
+        (a, many), (b, fewer), *others = [(in_words(size), count) for size, count in counts]
         more = f", other sizes: {sum(count for _, count in others)}" if others else ""
         raise UserError(
             f"the pictures of {ask.text} differ in size: {many} are {a}, {fewer} are {b}{more}; "
             f"bring them to one size, for example with --resize {a}"
         )
-    types = dict(zip(read.pile.dtypes, read.titles, strict=True))
+
+
+def check_types(types: Mapping[Any, str], ask: Ask) -> None:
+    """UserError if pictures differ in the type of their pixels. types: for each, the name of a picture that has it."""
     if len(types) > 1:
         each = ", ".join(f"{title} has {dtype}" for dtype, title in types.items())
         raise UserError(
             f"the pictures of {ask.text} differ in the type of their pixels: {each}; save all with the same type"
         )
+
+
+def in_words(size: Sequence[int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def depth(picture: np.ndarray) -> int:
