@@ -229,7 +229,7 @@ class Sounds(Pieces):
         self.put_beside_x(labelled, ["file", *labelled])
 
     def identity(self) -> str:
-        return identity_of(self.paths, [path.relative_to(self.root).as_posix() for path in self.paths])
+        return identity_of(self.paths, self.root)
 
     def look(self) -> None:
         """Find the length of the longest sound, as the beginnings of the files say."""

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -16,7 +16,7 @@ from typing import Any
 
 from vaekit import __version__
 from vaekit.errors import UserError, note, tell
-from vaekit.files import flush, locked, write_atomically, write_text
+from vaekit.files import TEMPORARY, flush, locked, write_atomically, write_text
 from vaekit.settings.parts import options_of
 from vaekit.show.track import track_to
 from vaekit.sources.base import Names, Told, reading
@@ -26,6 +26,7 @@ from vaekit.sources.pieces.base import PlainTold
 
 SHARD = 256 << 20  # bytes of a part, about
 GROUP, MOST_ROWS = 8 << 20, 65_536  # bytes, about, and rows of a row group: what a reader holds at a time
+PARTS = "part-*.parquet"
 STATE = ".pack.jsonl"
 ELSEWHERE = "choose another folder, or remove it"
 
@@ -82,7 +83,7 @@ class State:
         rows = rows_per_shard or group * max(1, SHARD // (group * pieces.row_bytes))
         about: list[Any] = [source, pieces.shape, pieces.dtype, rows, min(group, rows)]
         write_text(folder / STATE, json.dumps(about) + "\n")
-        for path in folder.glob(PART.replace("{:05d}", "*")):
+        for path in folder.glob(PARTS):
             path.unlink()
         return cls(*about)
 
@@ -160,19 +161,35 @@ def check_place(folder: Path) -> None:
         raise UserError(f"{folder} is not a folder of this machine: pack into one, and copy it there")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose another name")
-    if folder.exists() and not (folder / STATE).exists() and any(folder.iterdir()):
+    if folder.exists() and not (folder / STATE).exists() and not is_empty(folder):
         raise UserError(f"{folder} is not empty, and holds no shards that `vaekit pack` began here: {ELSEWHERE}")
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is in the folder but what a killed process left."""
+    return {*folder.iterdir()} == {*folder.glob(TEMPORARY.format("*"))}
 
 
 @contextmanager
 def prepared(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other processes from writing to it. UserError if it cannot be written."""
+    """Make the folder, and keep other processes from writing to it. Without a part at the end, nothing is left behind.
+
+    UserError if the folder cannot be written.
+    """
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UserError(f"cannot make the folder {folder}: {e.strerror}; choose another place") from e
     with locked(folder):
-        yield
+        try:
+            yield
+        finally:
+            if not any(folder.glob(PARTS)):
+                (folder / STATE).unlink(missing_ok=True)
+                if made:
+                    with suppress(OSError):
+                        folder.rmdir()
 
 
 def write_shards(pieces: Pieces, folder: Path, rows_per_shard: int | None, asked: Mapping[str, Any]) -> None:
@@ -203,7 +220,6 @@ def write_shards(pieces: Pieces, folder: Path, rows_per_shard: int | None, asked
         return write_shards(pieces, folder, rows_per_shard, asked)
     rows = sum(shard.rows for shard, _ in state.parts)
     if not rows:
-        (folder / STATE).unlink()
         raise pieces.nothing(told)
     if pieces.identity() != identity:
         raise UserError(

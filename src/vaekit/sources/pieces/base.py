@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +113,13 @@ def plain(told: Told) -> PlainTold:
     return {what: (len(names), list(names.first)) for what, names in told.items()}
 
 
-def identity_of(paths: Iterable[Path], names: Iterable[str] = ()) -> str:
-    """A hash of the names, sizes and times of change of files. names: what they are called, if not by their own names."""
+def identity_of(paths: Iterable[Path], root: Path | None = None) -> str:
+    """A hash of the names, sizes and times of change of files; of those below `root`, their paths there are their names."""
     found = hashlib.blake2b(digest_size=16)
-    for path, name in zip_longest(paths, names):
+    for path in paths:
         about = os.stat(path)
-        found.update(f"{name or path.name}\0{about.st_size}\0{about.st_mtime_ns}\0".encode("utf-8", "surrogatepass"))
+        name = path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.name
+        found.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\0".encode("utf-8", "surrogatepass"))
     return found.hexdigest()
 
 

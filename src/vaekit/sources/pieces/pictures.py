@@ -129,10 +129,9 @@ class FolderPictures(Pictures):
     def identity(self) -> str:
         table = self.ask.metadata or self.ask.path / METADATA
         more = [table] if table.is_file() else []
-        paths = (self.ask.path / title for title in self.titles)
-        return identity_of(chain(paths, more), chain(self.titles, ["", ""]))
+        return identity_of(chain((self.file(i)[1] for i in range(len(self.titles))), more), self.ask.path)
 
-    def file(self, i: int) -> File:
+    def file(self, i: int) -> tuple[str, Path]:
         return self.titles[i], self.ask.path / self.titles[i]
 
     def batches(self, start: int, files: int) -> Iterator[tuple[Sequence[File], Mapping[str, Any]]]:

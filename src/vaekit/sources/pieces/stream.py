@@ -13,7 +13,7 @@ from vaekit.sources.folders import walk
 from vaekit.sources.hugging_face import files_of, load, loading, name_and_split, read_hugging_face, with_labels
 from vaekit.sources.pieces.base import Pieces, identity_of, plain_schema, possible_conditions
 from vaekit.sources.pieces.pictures import FILE, File, Pictures
-from vaekit.sources.pieces.tables import FIRST, Tables, Texts, of_table
+from vaekit.sources.pieces.tables import FIRST, Tables, Texts, as_whole, of_table
 from vaekit.sources.tables import known_columns
 
 
@@ -49,7 +49,7 @@ class Stream:
             return self.revision
         path = Path(self.name)
         paths = list(walk(path)) if path.is_dir() else [path]
-        return identity_of(paths, [each.relative_to(path).as_posix() for each in paths])
+        return identity_of(paths, path)
 
     def batches(self, start: int, rows: int) -> Iterator[Any]:
         """Arrow tables of at most `rows` rows, in order."""
@@ -88,7 +88,7 @@ def of_hugging_face(ask: Ask) -> Pieces:
         changed = True
     if changed:
         data = read_hugging_face(ask)
-        pieces = of_table(data.x.whole().table(), ask, data.name, [], data.notes)
+        pieces = of_table(data.x.whole().table(), ask, data.name, [], [*data.notes, as_whole(ask)])
         pieces.identity = rows.identity  # type: ignore[method-assign]
         return pieces
     return (Tables if ask.column is None else Texts)(ask, Path(rows.name).name, rows)

@@ -31,14 +31,15 @@ CHUNK = 4 << 20  # bytes of a file of lines that are decoded at a time
 
 
 class Rows:
-    """An Arrow table in memory, or a dataset of Parquet files, that is read from any row on. paths: its files."""
+    """An Arrow table in memory, or a dataset of Parquet files, that is read from any row on. paths: its files, below `root`."""
 
-    def __init__(self, dataset: Any, paths: Sequence[Path]):
-        self.dataset, self.paths, self.schema = dataset, paths, plain_schema(dataset.schema)
+    def __init__(self, dataset: Any, paths: Sequence[Path], root: Path | None):
+        self.dataset, self.paths, self.root = dataset, paths, root
+        self.schema = plain_schema(dataset.schema)
         self.length: int | None = dataset.count_rows()
 
     def identity(self) -> str:
-        return identity_of(self.paths)
+        return identity_of(self.paths, self.root)
 
     def batches(self, start: int, rows: int) -> Iterator[Any]:
         """Arrow tables of at most `rows` rows, in order."""
@@ -74,19 +75,21 @@ def of_parquet(ask: Ask) -> Pieces:
         reject_duplicates(found.schema.names)
         found.count_rows()
     table, notes = typed(found, ask)
+    notes += [] if table is found else [as_whole(ask)]
     return of_table(table, ask, ask.path.stem, paths, notes)
 
 
 def of_table(table: Any, ask: Ask, name: str, paths: Sequence[Path], notes: list[str]) -> Pieces:
     """An Arrow table or dataset; with --column, its texts."""
-    whole = not hasattr(table, "count_rows")
-    pieces = (Tables if ask.column is None else Texts)(
-        ask, name, Rows(Frame.of(table).dataset if whole else table, paths)
-    )
+    found = table if hasattr(table, "count_rows") else Frame.of(table).dataset
+    pieces = (Tables if ask.column is None else Texts)(ask, name, Rows(found, paths, ask.path))
     pieces.notes = list(notes)
-    if whole:
-        pieces.notes.append(f"{ask.text} was read as a whole, because all cells decide what a column of text holds")
     return pieces
+
+
+def as_whole(ask: Ask) -> str:
+    """The note on a table that could have been read piece by piece."""
+    return f"{ask.text} was read as a whole: all cells of its columns of text tell whether they are numbers or dates"
 
 
 class Tables(Pieces):
