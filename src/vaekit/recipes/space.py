@@ -196,8 +196,10 @@ class Space:
 
 
 def put(recipe: Recipe, name: str, value: Any) -> None:
-    """Set a setting, or an option of a part."""
+    """Set a setting, or an option of a part. A structure leaves out the settings that its models do not have."""
     part, _, key = name.partition(".")
+    if name == "structure" and value != "flat":
+        recipe.settings = {key: kept for key, kept in recipe.settings.items() if key not in FLAT_ONLY}
     if key:
         recipe.set_part(part, {key: value})
     else:

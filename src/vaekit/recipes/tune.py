@@ -9,7 +9,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -85,8 +85,9 @@ class Tuned:
     def first(self) -> Trial | None:
         """The trial of the settings that `vaekit fit` would take, if it went to its end."""
         defaults = self.space.defaults()
-        tried = (each for each in self.trials if each.state == DONE and each.settings == defaults)
-        return next(tried, None) if defaults.keys() == self.space.ranges.keys() else None
+        return next(
+            (each for each in self.trials if each.state == DONE and each.settings.items() <= defaults.items()), None
+        )
 
     def lines(self, best: Path) -> list[str]:
         """What was found, and what to do with it."""
@@ -95,7 +96,7 @@ class Tuned:
         beside = f"; with the settings of `vaekit fit`: {nats(first.value)}" if first else ""
         found = [f"the best of {self.ended} trials is {self.best.number}: {value} on the held-out rows{beside}"]
         if self.running:
-            found.append(f"{self.running} trials go on in other processes; the same command then shows what they found")
+            found.append(f"still at work elsewhere: {self.running}; the same command then shows what came of them")
         return [*found, f"train it: vaekit fit --config {quote(str(best))} --out {quote(str(self.folder / 'best'))}"]
 
     def save(self) -> Path:
@@ -142,7 +143,8 @@ def tune(
                 study.again(trial)
                 interrupt.now = True
             except BaseException:
-                study.again(trial)
+                with suppress(OSError):  # of a full disk, perhaps: then another call finds that this process has gone
+                    study.again(trial)
                 raise
     return Tuned(study, space, folder, about, trials, interrupt.now)
 

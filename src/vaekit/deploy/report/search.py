@@ -22,6 +22,7 @@ from vaekit.runs.directory import REPORT
 from vaekit.show.drawing import ACCENT, MUTED, SECOND, Panel, svg, view
 from vaekit.show.words import duration, nats
 
+LONG = 30  # characters that fit under a panel
 WORST = 0.1  # share of the bounds that may lie below what is shown: those of hopeless settings would squash the rest
 
 
@@ -51,7 +52,8 @@ def write_search(found: Tuned) -> Path:
         history=svg(partial(draw_history, judged, limits), f"bound of {len(judged)} trials in turn; the best is {nats(best.value)} nats", 4.8, 2.3),
         importances=importances(found.study.importances()),
         slices=list(slices(found, judged, best, limits)),
-        head=["trial", "bound", "KL", "epochs", "time", *found.space.ranges, "what became of it"],
+        head=["trial", "bound", "KL", "epochs", "time", "end", *found.space.ranges],
+        reasons=reasons(trials),
         rows=[row(each, [*found.space.ranges]) for each in trials],
     )  # fmt: skip
     write_text(found.folder / REPORT, page)
@@ -71,12 +73,19 @@ def counts(found: Tuned) -> dict[str, int]:
 
 def row(trial: Trial, names: Sequence[str]) -> list[str]:
     """A trial in the table. names: of the settings, a column each."""
-    said = {
-        DONE: "done", PRUNED: f"pruned at {trial.share:.0%}", REFUSED: f"refused: {trial.reason}", STOPPED: "stopped, and tried again",
-    }.get(trial.state, trial.state)  # fmt: skip
+    said = {PRUNED: f"pruned at {trial.share:.0%}", STOPPED: "stopped, and tried again"}.get(trial.state, trial.state)
     settings = [str(trial.settings.get(name, "–")) for name in names]
     epochs = "–" if trial.epochs is None else str(trial.epochs)
-    return [str(trial.number), nats(trial.value), nats(trial.kl), epochs, duration(trial.seconds), *settings, said]
+    return [str(trial.number), nats(trial.value), nats(trial.kl), epochs, duration(trial.seconds), said, *settings]
+
+
+def reasons(trials: Sequence[Trial]) -> list[tuple[str, str]]:
+    """Why trials were refused, the commonest reason first, each behind the numbers of the trials."""
+    found: dict[str, list[str]] = {}
+    for each in trials:
+        if each.state == REFUSED:
+            found.setdefault(each.reason, []).append(str(each.number))
+    return [(", ".join(found[reason]), reason) for reason in sorted(found, key=lambda reason: -len(found[reason]))]
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -143,11 +152,15 @@ def draw_slice(
         i = [t.number for t in trials].index(best.number)
         axes.plot(places[i] + apart[i], best.value, "o", color=SECOND, markersize=7)
     if tried.choices:
-        axes.set_xticks(range(len(tried.choices)), list(map(str, tried.choices)))
+        names = list(map(str, tried.choices))
+        turned = {"rotation": 25, "ha": "right"} if len(" ".join(names)) > LONG else {}
+        axes.set_xticks(range(len(names)), names, **turned)  # type: ignore[arg-type]
         axes.set_xlim(-0.5, len(tried.choices) - 0.5)
     elif tried.log:
+        low, high = float(tried.low or 1), float(tried.high or 1)
+        middle = float(f"{(low * high) ** 0.5:.2g}")
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
+        axes.set_xticks([low, middle, high], [f"{value:g}" for value in (low, middle, high)])
+        axes.set_xticks([], minor=True)
     axes.set_ylim(limits)
     axes.locator_params(axis="y", nbins=4)
