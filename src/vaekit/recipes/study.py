@@ -30,6 +30,10 @@ STARTUP = 5  # finished trials before any is pruned
 DONE, PRUNED, REFUSED, RUNNING, WAITING, STOPPED = "done", "pruned", "refused", "running", "waiting", "stopped"
 
 
+class EndOfSearch(UserError):  # noqa: N818
+    """A mistake that no other settings would mend."""
+
+
 @dataclass
 class Trial:
     """A trial, for people.
@@ -102,12 +106,12 @@ class Study:
             yield
 
     def check_rows(self, fingerprint: str) -> None:
-        """UserError if the rows are not those that the search began with."""
+        """EndOfSearch if the rows are not those that the search began with."""
         known = self.study.user_attrs.get("fingerprint")
         if known is None:
             self.study.set_user_attr("fingerprint", fingerprint)
         elif known != fingerprint:
-            raise UserError(
+            raise EndOfSearch(
                 f"{self.folder} searches on other rows: the source has changed since. Choose another -o FOLDER"
             )
 
@@ -192,7 +196,7 @@ def check_same(folder: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -
     """UserError that names the first thing in which two searches differ."""
     for name in {**known, **now}:
         if known.get(name) != now.get(name):
-            before, after = (f"{values[name]}" if name in values else "not there" for values in (known, now))
+            before, after = (f"{values[name]}" if name in values else "absent" for values in (known, now))
             raise UserError(
                 f"{folder} holds another search: its {name} is {before}, and here it is {after}. Give the same command as "
                 "before, or another -o FOLDER"

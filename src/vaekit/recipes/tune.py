@@ -29,6 +29,7 @@ from vaekit.recipes.study import (
     STEPS,
     STOPPED,
     WAITING,
+    EndOfSearch,
     Study,
     Trial,
     best_of,
@@ -41,10 +42,6 @@ from vaekit.training.guards import Interrupt
 BEST = "best.yaml"
 UNJUDGED = {"sampler": "prior", "calibrate": False}  # what is learned behind training, and costs time
 ELSEWHERE = ("source", "device", "trainer")  # may differ from machine to machine
-
-
-class EndOfSearch(UserError):  # noqa: N818
-    """A mistake that no other settings would mend."""
 
 
 class Pruned(Exception):  # noqa: N818
@@ -128,12 +125,13 @@ def tune(
     _, data, folder = recipe.begin(folder, say)
     kind = recipe.kind_class if recipe.kind != "auto" else kinds()[data.kind]
     space = Space(recipe, kind, search, fixed)
-    ranges = "; ".join(f"{name} {each}" for name, each in space.ranges.items())
+    ranges = {name: str(each) for name, each in space.ranges.items()}
     about = f"{data.name}: {data.describe()}"
     same = {name: value for name, value in parse_yaml(recipe.to_yaml()).items() if name not in ELSEWHERE}
     seed = recipe.settings.get("random_state") or 0
-    study = Study(folder, {"data": about, "search": ranges, **same}, seed, space.defaults())
-    say(f"searching {ranges}")
+    tried = {f"search of {name}": each for name, each in ranges.items()}
+    study = Study(folder, {"data": about, **tried, **same}, seed, space.defaults())
+    say(f"searching {'; '.join(f'{name} {each}' for name, each in ranges.items())}")
     with study.worker, Interrupt(saves=True) as interrupt, SearchBar(trials) as bar, quiet_log():
         search_on = Searcher(study, space, data, interrupt, bar, say)
         while not interrupt.now and time.monotonic() < until and (trial := study.ask(trials)):

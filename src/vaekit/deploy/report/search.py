@@ -52,7 +52,7 @@ def write_search(found: Tuned) -> Path:
         history=svg(partial(draw_history, judged, limits), f"bound of {len(judged)} trials in turn; the best is {nats(best.value)} nats", 4.8, 2.3),
         importances=importances(found.study.importances()),
         slices=list(slices(found, judged, best, limits)),
-        head=["trial", "bound", "KL", "epochs", "time", "end", *found.space.ranges],
+        head=["trial", "end", "bound", "KL", "epochs", "time", *found.space.ranges],
         reasons=reasons(trials),
         rows=[row(each, [*found.space.ranges]) for each in trials],
     )  # fmt: skip
@@ -76,7 +76,7 @@ def row(trial: Trial, names: Sequence[str]) -> list[str]:
     said = {PRUNED: f"pruned at {trial.share:.0%}", STOPPED: "stopped, and tried again"}.get(trial.state, trial.state)
     settings = [str(trial.settings.get(name, "–")) for name in names]
     epochs = "–" if trial.epochs is None else str(trial.epochs)
-    return [str(trial.number), nats(trial.value), nats(trial.kl), epochs, duration(trial.seconds), said, *settings]
+    return [str(trial.number), said, nats(trial.value), nats(trial.kl), epochs, duration(trial.seconds), *settings]
 
 
 def reasons(trials: Sequence[Trial]) -> list[tuple[str, str]]:
