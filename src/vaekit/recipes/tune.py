@@ -41,7 +41,8 @@ from vaekit.training.guards import Interrupt
 
 BEST = "best.yaml"
 UNJUDGED = {"sampler": "prior", "calibrate": False}  # what is learned behind training, and costs time
-ELSEWHERE = ("source", "device", "trainer")  # may differ from machine to machine
+# What may differ from machine to machine, and what says which device, how often and who follows.
+ELSEWHERE = {"source", "device", "trainer", "devices", "nodes", "strategy", "capture", "track", "checkpoint_seconds"}
 
 
 class Pruned(Exception):  # noqa: N818
@@ -127,7 +128,8 @@ def tune(
     space = Space(recipe, kind, search, fixed)
     ranges = {name: str(each) for name, each in space.ranges.items()}
     about = f"{data.name}: {data.describe()}"
-    same = {name: value for name, value in parse_yaml(recipe.to_yaml()).items() if name not in ELSEWHERE}
+    said = parse_yaml(recipe.to_yaml())
+    same = {name: value for name, value in {**said, **(said["trainer"] or {})}.items() if name not in ELSEWHERE}
     seed = recipe.settings.get("random_state") or 0
     tried = {f"search of {name}": each for name, each in ranges.items()}
     study = Study(folder, {"data": about, **tried, **same}, seed, space.defaults())

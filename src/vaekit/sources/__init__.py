@@ -22,6 +22,7 @@ from vaekit.sources.folders import read_folder
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.json_lines import read_json_lines
 from vaekit.sources.pictures import PICTURE_SUFFIXES, read_picture_file
+from vaekit.sources.shards import is_parquet_folder, is_remote, read_parquets
 from vaekit.sources.tables import read_csv, read_parquet
 from vaekit.sources.text import column_of, read_text
 
@@ -44,8 +45,8 @@ def read(
 ) -> Dataset:
     """Read a source into memory.
 
-    source: "digits", a folder of pictures, a folder of MNIST's own files (only the training pictures), a file (a picture,
-        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .jsonl, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
+    source: "digits", a folder of pictures, of Parquet files or of shards that `vaekit pack` wrote (these also as s3://bucket/folder, and
+        wherever else fsspec reads), a folder of MNIST's own files (only the training pictures), a file (a picture, .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .jsonl, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
         picks rows, the first being row 0, [0:5,10:] several of these, and [!12] all others.
     conditions: names of labels or columns to condition on; they are taken out of x.
     columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
@@ -64,24 +65,13 @@ def read(
     """
     text = os.fspath(source)
     conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)
-    check_size(resize)
     with reading(text, "give a smaller file"):
         text, rows = split_rows(text)
         ask = Ask(text, Path(os.path.expanduser(text)), conditions, columns, resize, strict, optional_conditions)
         ask.column, ask.encoding, ask.decimal = column, encoding, decimal
         ask.metadata = Path(os.path.expanduser(metadata)) if metadata else None
         ask.schema = as_said(schema)
-        if decimal not in (None, ".", ","):
-            raise UserError(f"--decimal {decimal!r} is not a decimal separator: give . or ,")
-        reader = _reader(ask, named=isinstance(source, str))
-        if encoding and reader not in (read_csv, read_json_lines, read_text) and not optional_conditions:
-            raise UserError(
-                f"{ask.text} is not a text file, such as a .txt or .csv, so it has no encoding: leave out --encoding"
-            )
-        if metadata and reader is not read_folder and not optional_conditions:
-            raise UserError(f"{ask.text} is not a folder of pictures, so it has no metadata: leave out --metadata")
-        if ask.metadata and not ask.metadata.is_file() and not optional_conditions:
-            raise UserError(f"the metadata {ask.metadata} is not a file: check its name")
+        reader = checked_reader(ask, named=isinstance(source, str))
         data = reader(ask)
         if ask.column is not None and data.kind == "table":
             data = column_of(data, ask)
@@ -94,12 +84,33 @@ def read(
     return data[as_slice(bounded(rows, len(data), text))]
 
 
+def checked_reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
+    """Choose the function that reads a source. UserError if the source is asked for what it cannot have."""
+    check_size(ask.resize)
+    if ask.decimal not in (None, ".", ","):
+        raise UserError(f"--decimal {ask.decimal!r} is not a decimal separator: give . or ,")
+    reader = _reader(ask, named)
+    if ask.optional_conditions:
+        return reader
+    if ask.encoding and reader not in (read_csv, read_json_lines, read_text):
+        raise UserError(
+            f"{ask.text} is not a text file, such as a .txt or .csv, so it has no encoding: leave out --encoding"
+        )
+    if ask.metadata and reader is not read_folder:
+        raise UserError(f"{ask.text} is not a folder of pictures, so it has no metadata: leave out --metadata")
+    if ask.metadata and not ask.metadata.is_file():
+        raise UserError(f"the metadata {ask.metadata} is not a file: check its name")
+    return reader
+
+
 def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
     """Choose the function that reads this source: by its name, because it is a folder, or by the ending of the file's name."""
     if named and ask.text == "digits":
         return read_digits
     if named and ask.text.startswith("hf://"):
         return read_hugging_face
+    if named and is_remote(ask.text):
+        return read_parquets
     if not ask.text:
         raise UserError("the source is empty: give digits, a folder of pictures, a file or hf://NAME")
     if not ask.path.exists():
@@ -122,6 +133,8 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
             ask.array = part[2]
         else:
             ask.column = part[2]
+    if is_parquet_folder(ask):
+        return read_parquets
     if ask.path.is_dir():
         return read_mnist if mnist_file(ask.path) else read_folder
     for ending, reader in _READERS.items():

@@ -1,6 +1,6 @@
 """Training: `fit` is the whole story."""
 
-from vaekit.training.data import Data
+from vaekit.training.data import Data, Rows
 from vaekit.training.fit import State, Training, disband, fit, launch
 
-__all__ = ["Data", "State", "Training", "disband", "fit", "launch"]
+__all__ = ["Data", "Rows", "State", "Training", "disband", "fit", "launch"]

@@ -20,21 +20,21 @@ from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
 from vaekit.settings.limits import Many, Positive, Seed, Share
-from vaekit.settings.options import DEVICES, setting
+from vaekit.settings.options import DATA, DEVICES, setting
 from vaekit.training.alone import Adam, Alone
 from vaekit.training.capture import Capture, impure
 from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from vaekit.training.data import (
     VALIDATION,
     BatchNoise,
-    Data,
+    Rows,
     ToBatch,
     as_is,
     batch_lengths,
     batch_seeds,
-    epoch_order,
     generator,
     like_lengths,
+    own_rows,
     row_lengths,
     rows_at_once,
 )
@@ -67,6 +67,7 @@ class Training:
         checkpoint_seconds: how often to write a checkpoint.
         capture: record a step once and replay it, as one CUDA graph on a GPU. "auto": if all parts are vaekit's own; "always": also
             your own modules and functions, which then have to do the same at every call; "never".
+        memory: how much of rows that lie in files is held at a time, such as "2GiB". What takes less than half of it is held whole.
         track: names of trackers that follow training, see `vaekit.training.trackers`: "tensorboard", "mlflow", "wandb".
     """
 
@@ -93,6 +94,7 @@ class Training:
         "Replay recorded steps; always: your networks, too.",
         DEVICES,
     )
+    memory: str = setting("2GiB", "Read larger files in pieces, within this memory.", DATA)
     track: Sequence[str] = setting(list, "Also log to that tracker.")
     least_epochs: Many = 50
 
@@ -146,8 +148,8 @@ def fit(
     fabric: Any,
     model: nn.Module,
     objective: Objective | Callable[[Draw, Tensor], Any],
-    train: Data,
-    valid: Data,
+    train: Rows,
+    valid: Rows,
     options: Training,
     *,
     to_batch: ToBatch = as_is,
@@ -162,7 +164,7 @@ def fit(
     Args:
         fabric: what `launch` gave for the same options.
         model: anything with `draw`, such as a `LatentModel`.
-        train, valid: packed rows; an empty `valid` keeps the last epoch.
+        train, valid: packed rows, see `vaekit.training.data`; an empty `valid` keeps the last epoch.
         to_batch: packed rows -> what the model sees.
         folder: where checkpoints and `metrics.csv` go; None: nowhere.
         run: which run they are of; a checkpoint of another one is refused.
@@ -199,6 +201,7 @@ def fit(
 
     # What differs from step to step is in these, so that a captured step finds it where it was.
     index, done = torch.zeros(share, dtype=torch.long, device=device), torch.zeros((), device=device)
+    feed = train.feed()
     noise = BatchNoise(torch.Generator(device), rows, mine)
     cut: int | None = None  # the length of its rows, where they have one
 
@@ -211,14 +214,14 @@ def fit(
         """Say which batch of the epoch is next."""
         nonlocal cut
         cut = cuts[batch] if cuts else None
-        index.copy_(order[batch * rows : (batch + 1) * rows][mine])
+        index.copy_(feed.at(batch * share, share))
         noise.generator.manual_seed(seeds[batch])
         rate.fill_(options.learning_rate * schedule(progress()))
         done.fill_(progress())
 
     def batch() -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
         """Its x, y and mask."""
-        found = train[index] if cut is None else train[index].cut(cut)
+        found = feed.held[index] if cut is None else feed.held[index].cut(cut)
         x, y, mask = to_batch(found.x, noise.uniform), found.y, found.mask
         if y and options.condition_dropout:
             y = forget(y, noise.uniform(share, 1 + len(y)), options.condition_dropout)
@@ -269,10 +272,12 @@ def fit(
         # An epoch that was begun is ended, also where its last step was the last thing that was saved.
         while state.epoch < epochs and (progress() < 1 or state.batch) and not state.stopped_early:
             step.train()
-            order = epoch_order(len(train), options.seed, state.epoch).to(device)
+            windows = train.windows(options.seed, state.epoch)
             if lengths is not None:
-                order = like_lengths(order, lengths, rows, options.seed, state.epoch)
-            cuts = batch_lengths(lengths, order, rows, train.x.shape[1]) if lengths is not None and any_length else []
+                windows = [like_lengths(w, lengths, rows, options.seed, state.epoch, i) for i, w in enumerate(windows)]
+            order = torch.cat(windows)
+            cuts = batch_lengths(lengths, order, rows, train.event[0]) if lengths is not None and any_length else []
+            feed.begin(*own_rows(order, windows, rows, mine))
             seeds = batch_seeds(per_epoch, options.seed, state.epoch)
             meter.start(state.batch, state.totals)
             while state.batch < per_epoch and not (options.minutes and progress() >= 1):
@@ -308,6 +313,7 @@ def fit(
                 watcher.epoch(state, progress(), row)
 
         save()
+    feed.close()
     if captured.problem and (device.type == "cuda" or options.capture == "always"):
         note(f"steps were not captured, which makes small networks slow on a GPU: {captured.problem}")
     return finish(model, state)
@@ -409,7 +415,7 @@ def schedule(progress: float) -> float:
 
 @torch.no_grad()
 def validate(
-    fabric: Any, model: nn.Module, objective: Objective, valid: Data, to_batch: ToBatch, seed: int
+    fabric: Any, model: nn.Module, objective: Objective, valid: Rows, to_batch: ToBatch, seed: int
 ) -> tuple[dict[str, float], float | None]:
     """ELBO, reconstruction and KL at full weight, in nats, and the objective's own score: the same noise at every call,
     whatever the processes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError, near_matches, note
 from vaekit.forms.numbers import piecewise
-from vaekit.frame import LARGE, Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
+from vaekit.frame import Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
 from vaekit.frame.arrow import (
     as_trained,
     canonical,
@@ -211,8 +210,8 @@ class Table(Kind):
     ) -> tuple[Tensor, Tensor | None]:
         """See `Kind.pack`. jitter: spreads rounded numbers, for training."""
         frame = self.conform(frame)
-        x = new_array((len(frame), *self.event_shape), np.float64 if dtype == torch.float64 else np.float32)
-        mask = new_array(x.shape, bool)
+        x = np.empty((len(frame), *self.event_shape), np.float64 if dtype == torch.float64 else np.float32)
+        mask = np.empty(x.shape, bool)
         start = 0
         for piece in frame.pieces():
             rows = slice(start, start + len(piece))
@@ -453,10 +452,3 @@ def restored(values: list[Any], c: Column) -> list[Any]:
 
     kind = value_type(type_named(c.type))
     return write_times(restore(pa.array(values), str(kind)), "").to_pylist() if is_time(kind) else values
-
-
-def new_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Make an array to fill. A large one lies in a temporary file that disappears with the process."""
-    if np.prod(shape) * np.dtype(dtype).itemsize < LARGE:
-        return np.empty(shape, dtype)
-    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)
