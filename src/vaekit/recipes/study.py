@@ -102,7 +102,7 @@ class Study:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keep other processes from choosing a trial, or from writing to the folder."""
-        with full_disk(self.folder), locked(self.folder, PATIENCE):
+        with locked(self.folder, PATIENCE):
             yield
 
     def check_rows(self, fingerprint: str) -> None:
@@ -134,9 +134,11 @@ class Study:
                 self.again(each)
 
     def again(self, trial: Any) -> None:
-        """Mark a trial as stopped, and queue what it tried."""
+        """Mark a trial as stopped, and queue what it tried. If not all of it was chosen, it is chosen once more, in the same way."""
+        known = self.study.get_trials(deepcopy=False)[trial.number]
+        tried = known.params if "settings" in known.user_attrs else known.system_attrs.get("fixed_params", {})
         if self.tell(trial.number, state=self.optuna.trial.TrialState.FAIL):
-            self.study.enqueue_trial(trial.params)
+            self.study.enqueue_trial(tried)
 
     def done(self, trial: Any, value: float, found: Mapping[str, Any]) -> bool:
         """Keep the bound of a trial, and what else was found. False if it was given up meanwhile, as if this process had died."""
@@ -151,6 +153,8 @@ class Study:
             for name, value in (attributes or {}).items():
                 trial.set_user_attr(name, value)
             self.study.tell(trial, *args, **options)
+        except EndOfSearch:
+            raise
         except (self.given_up, ValueError):  # two ways in which Optuna says that the trial has ended
             return False
         return True
@@ -174,7 +178,7 @@ class Study:
         came = max(each.intermediate_values, default=0)
         value = each.value if each.value is not None else each.intermediate_values.get(came, math.nan)
         return Trial(
-            each.number, state, value, known.get("settings", each.params), known.get("reason", ""),
+            each.number, state, value, known.get("settings", each.system_attrs.get("fixed_params", {})), known.get("reason", ""),
             1.0 if state == DONE else came / STEPS, each.duration.total_seconds() if each.duration else 0.0,
             **known.get("found", {}),
         )  # fmt: skip
@@ -201,18 +205,6 @@ def check_same(folder: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -
                 f"{folder} holds another search: its {name} is {before}, and here it is {after}. Give the same command as "
                 "before, or another -o FOLDER"
             )
-
-
-@contextmanager
-def full_disk(folder: Path) -> Iterator[None]:
-    """Say what to do where the search cannot be written."""
-    try:
-        yield
-    except OSError as e:
-        remedy = "free space" if e.errno in FULL else "mend that"
-        raise UserError(
-            f"cannot write to {folder}: {e.strerror or e}; what was found is kept: {remedy}, and give the same command again"
-        ) from e
 
 
 def sampler(seed: int) -> Any:
@@ -253,19 +245,29 @@ def journal_backend() -> Any:
 
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
             lines = "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in logs)
-            self.lock.acquire()
             try:
-                size = self.path.stat().st_size
+                self.lock.acquire()
                 try:
-                    with self.path.open("ab") as file:
-                        file.write(lines.encode())
-                        file.flush()
-                        os.fsync(file.fileno())
-                except OSError:
-                    os.truncate(self.path, size)
-                    raise
-            finally:
-                self.lock.release()
+                    self.append(lines.encode())
+                finally:
+                    self.lock.release()
+            except OSError as e:
+                remedy = "free space" if e.errno in FULL else "mend that"
+                raise EndOfSearch(
+                    f"cannot write to {self.path}: {e.strerror or e}; what was found is kept: {remedy}, and give the same "
+                    "command again"
+                ) from e
+
+        def append(self, lines: bytes) -> None:
+            size = self.path.stat().st_size
+            try:
+                with self.path.open("ab") as file:
+                    file.write(lines)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                os.truncate(self.path, size)
+                raise
 
     return Journal
 

@@ -33,7 +33,6 @@ from vaekit.recipes.study import (
     Study,
     Trial,
     best_of,
-    full_disk,
 )
 from vaekit.show.track import EVERY
 from vaekit.show.words import duration, nats
@@ -143,7 +142,9 @@ def tune(
                 study.again(trial)
                 interrupt.now = True
             except BaseException:
-                with suppress(OSError):  # of a full disk, perhaps: then another call finds that this process has gone
+                with suppress(
+                    EndOfSearch
+                ):  # of a full disk, perhaps: then another call finds that this process has gone
                     study.again(trial)
                 raise
     return Tuned(study, space, folder, about, trials, interrupt.now)
@@ -179,9 +180,8 @@ class Searcher:
         """Train one trial, and keep what came of it."""
         self.bar.begin(trial.number, best_of(self.study.trials))
         recipe, values = self.space.chosen(trial)
-        with full_disk(self.study.folder):
-            trial.set_user_attr("settings", values)
-            kept = self.train(trial, recipe)
+        trial.set_user_attr("settings", values)
+        kept = self.train(trial, recipe)
         trials = self.study.trials
         ended = trials[trial.number]
         best = best_of(trials)
