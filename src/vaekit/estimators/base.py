@@ -31,7 +31,7 @@ from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, Search, sett
 from vaekit.settings.parse import parse_bytes
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.notebook import Shown, card
-from vaekit.training import Rows, Training, disband, fit, launch
+from vaekit.training import Rows, Training, fit, launch, together
 from vaekit.training.data import View, fixed_uniform, split
 from vaekit.training.guards import seeded
 from vaekit.training.stream import Streamed
@@ -237,14 +237,13 @@ class Learner(OnHub, Shown, BaseEstimator):
         fabric = launch(training)
         objective = self._objective()
         first = fabric.is_global_zero
-        with directory.training(folder, fitted, resume=resume, first=first) as run:
+        with together(fabric, folder), directory.training(folder, fitted, resume=resume, first=first) as run:
             if first:
                 self._tracking.open(self._about(folder), resume)
             state = fit(
                 fabric, fitted.model, objective, train, valid, training, to_batch=fitted.kind.batch,
                 folder=folder, run=run, resume=resume, watchers=[*watchers, self._tracking] if first else [],
             )  # fmt: skip
-        disband(fabric)
         fitted.history, fitted.interrupted = state.history, state.interrupted
         for text in objective.notes(state.history):
             note(text)
