@@ -72,9 +72,7 @@ class Recipe:
         DATA,
     )
     encoding: str | None = setting(None, "The encoding of a .txt or .csv file, such as latin-1. Default: UTF-8.", DATA)
-    decimal: str | None = setting(
-        None, "The decimal separator of a .csv file, . or , , if its numbers do not show it, as in 1,234.", DATA
-    )
+    decimal: str | None = setting(None, "The decimal separator of a .csv, . or , , if numbers do not show it.", DATA)
     map: dict[str, str] | None = setting(
         None, "The names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
         "joins two vectors.", POLICIES, parse=parse_map,
