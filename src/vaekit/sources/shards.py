@@ -87,7 +87,7 @@ def place_of(ask: Ask) -> tuple[Any, str]:
     try:
         other, path = fsspec.core.url_to_fs(ask.text)
     except ImportError as error:
-        raise extra_needed("cloud", f"what reads {ask.text.partition(':')[0]}://") from error
+        raise extra_needed("cloud", "s3fs or gcsfs") from error
     except ValueError as error:
         raise UserError(
             f"{ask.text} cannot be read ({error}): give a folder, a file, or an address such as s3://"
