@@ -39,7 +39,7 @@ class RowGroups:
                 found.update(PurePosixPath(fragment.path).name.encode())
                 found.update(self._footer(fragment.path))
                 infos = fragment.row_groups
-            self._check_schema(fragment)
+                self._check_schema(fragment)
             self.groups += [(fragment, info.id) for info in infos if info.num_rows]
             self.rows += [info.num_rows for info in infos if info.num_rows]
         self.fingerprint = found.hexdigest()

@@ -158,7 +158,7 @@ class View:
     """Some rows of data, without a copy of them.
 
     Args:
-        rows: their numbers, (n,). y: their conditions, where these are not those of the data.
+        rows: their numbers, (n,), in rising order. y: their conditions, where these are not those of the data.
     """
 
     def __init__(self, data: Any, rows: Tensor, y: Mapping[str, Tensor] | None = None):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,8 +36,9 @@ from vaekit.training.data import (
     row_lengths,
     rows_at_once,
 )
-from vaekit.training.devices import chosen_device, most_bits
-from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
+from vaekit.training.devices import most_bits
+from vaekit.training.guards import Interrupt, explain_nan
+from vaekit.training.launch import settle
 from vaekit.training.meter import Meter, Pace
 
 VALIDATION_ROWS = 1024  # rows at a time, at most: bounds memory
@@ -107,7 +106,9 @@ class State:
     batch: int = 0  # of this epoch, done
     step: int = 0
     seconds: float = 0.0
-    totals: dict[str, float] = field(default_factory=dict)  # terms summed over this epoch's batches so far
+    totals: dict[str, float] = field(
+        default_factory=dict
+    )  # terms summed over this process's shares of this epoch's batches so far
     history: list[dict[str, float]] = field(default_factory=list)  # a row of metrics per epoch
     best_score: float = -math.inf  # the objective's own, on the validation rows
     best_epoch: int = 0
@@ -138,7 +139,10 @@ class Step(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Callable[[], tuple[Draw, Tensor]]) -> Tensor:
+    def forward(self, batch: Callable[[], tuple[Draw, Tensor]] | None) -> Tensor:
+        """The loss of a batch. None: a number that all parameters are in."""
+        if batch is None:
+            return sum(p.sum() for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
         drawn, progress = batch()
         loss, self.terms = self.objective(drawn, progress)
         return loss + drawn.penalty
@@ -183,7 +187,8 @@ def fit(
     meter = Meter(device)
     rate = torch.zeros((), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
     step, optimizer = fabric.setup(bare, adam(fabric, parameters, rate, meter.stopped))
-    state = load_checkpoint(folder, run, bare, optimizer, State) if folder and resume else State()
+    settle(fabric, step)
+    state = load_checkpoint(fabric, folder, run, bare, optimizer, State) if folder and resume else State()
 
     rows = min(options.batch_size, len(train))
     if rows % fabric.world_size:
@@ -240,14 +245,15 @@ def fit(
         for p in parameters:
             p.grad = None
 
-    def read() -> None:
-        """Wait for the device. Keep what its steps came to, the time, and whether the user asks to stop."""
+    def read() -> tuple[bool, bool]:
+        """Wait for the device. Keep what its steps came to, and the time. Returns whether to stop, and whether to save."""
         good, sums, terms = meter.read()
         state.seconds = time.monotonic() - started
+        stop, due = interrupt.now, time.monotonic() - saved > options.checkpoint_seconds
         if fabric.world_size > 1:  # what one process knows, all of them have to act on
-            known = torch.tensor([state.seconds, float(interrupt.now), -good], dtype=torch.float64)
-            state.seconds, now, bad = fabric.all_reduce(known, reduce_op="max").tolist()
-            interrupt.now, good = bool(now), round(-bad)
+            known = torch.tensor([state.seconds, stop, due, -good], dtype=torch.float64)
+            state.seconds, stop, due, bad = fabric.all_reduce(known, reduce_op="max").tolist()
+            good = round(-bad)
         if good < state.batch:
             begin(good)
             x, y, mask = batch()
@@ -258,11 +264,11 @@ def fit(
         for watcher in watchers:
             watcher.step(state, progress(), dict(zip(bare.terms, terms, strict=True)))
         pace.waited()
+        return bool(stop), bool(due)
 
     def save() -> None:
-        if folder and fabric.is_global_zero:
-            reject_nan(bare)
-            save_checkpoint(folder, run, state, bare, optimizer)
+        if folder:
+            save_checkpoint(fabric, folder, run, state, bare, optimizer)
 
     pace = Pace(device, fabric.world_size)
     captured = Capture(
@@ -287,12 +293,12 @@ def fit(
                 state.batch += 1
                 if not pace.is_due() and state.batch < per_epoch:
                     continue
-                read()
-                if interrupt.now:
+                stop, due = read()
+                if stop:
                     state.interrupted = True
                     save()
                     return finish(model, state)
-                if time.monotonic() - saved > options.checkpoint_seconds:
+                if due:
                     save()
                     saved = time.monotonic()
 
@@ -325,6 +331,8 @@ def adam(fabric: Any, parameters: Sequence[Tensor], rate: Tensor, stopped: Tenso
         return Adam(parameters, rate, stopped)
     optimizer = torch.optim.Adam(parameters, rate, fused=True)
     optimizer.found_inf = stopped  # type: ignore[attr-defined]
+    # Loading makes a copy of the rate, which nobody would set.
+    optimizer.register_load_state_dict_post_hook(lambda loaded: loaded.param_groups[0].update(lr=rate))
     return optimizer
 
 
@@ -339,73 +347,10 @@ def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
     return None
 
 
-def launch(options: Training) -> Any:
-    """Lightning Fabric for these options, or for one device what it would do there: its import takes seconds. UserError if
-    this machine cannot do what the options say."""
-    started = check_devices(options)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every fit
-    keep_freed_memory()
-    precision = options.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if computes_bfloat16(options.device) else "32-true"
-    if started == options.devices == options.nodes == 1 and options.strategy == "auto" and precision != "16-mixed":
-        return Alone(chosen_device(options.device), precision)
-    from lightning_fabric import Fabric
-
-    device, _, index = options.device.partition(":")
-    try:
-        fabric = Fabric(
-            accelerator=device,
-            devices=[int(index)] if index else options.devices,
-            num_nodes=options.nodes,
-            strategy=options.strategy,
-            precision=precision,  # type: ignore[arg-type]
-        )
-        fabric.launch()
-    except (ValueError, TypeError, RuntimeError, ImportError) as e:
-        raise UserError(f"cannot train with device {options.device!r}, strategy {options.strategy!r}: {e}") from e
-    return fabric
-
-
-def check_devices(options: Training) -> int:
-    """Return how many processes were started.
-
-    UserError if Lightning would start the program again for each of these devices, or wait forever for nodes that nobody started.
-    torchrun and SLURM start all processes themselves.
-    """
-    wanted = options.devices * options.nodes
-    started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
-    if wanted not in (1, started):
-        where = "" if options.nodes == 1 else f"--nnodes {options.nodes} "
-        raise UserError(
-            f"devices={options.devices} and nodes={options.nodes} need {wanted} processes, but there are {started}: start them "
-            f"with `torchrun {where}--nproc-per-node {options.devices} -m vaekit fit ...`, or your own script in place of -m vaekit"
-        )
-    if options.device != "auto":
-        chosen_device(options.device)
-    there = torch.cuda.device_count()
-    if options.device in ("auto", "cuda") and there and options.devices > there:
-        raise UserError(f"devices={options.devices}, but this machine has {there}: ask for no more than that")
-    return started
-
-
-def disband(fabric: Any) -> None:
-    """End what `launch` began: a process that exits while its group's threads still run may be aborted."""
-    if fabric.world_size > 1:
-        fabric.barrier()
-        torch.distributed.destroy_process_group()
-
-
 def see_some(uniform: Tensor, share: float) -> Tensor:
     """Which cells are seen, (B, cells) booleans, by uniform numbers (B, 2 + cells): of `share` of the rows not all."""
     whole, rate, cell = uniform[:, :1] >= share, uniform[:, 1:2], uniform[:, 2:]
     return whole | (cell >= rate)
-
-
-def computes_bfloat16(accelerator: str) -> bool:
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 def schedule(progress: float) -> float:

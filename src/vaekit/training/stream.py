@@ -8,8 +8,10 @@ on with the rows it would have had.
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -74,9 +76,10 @@ class Streamed:
         return self.like.event
 
     def to(self, device: torch.device) -> Streamed:
-        """Rows go to this device window by window."""
-        self.device = device
-        return self
+        """The same, whose rows go to this device as they are read."""
+        there = copy.copy(self)
+        there.device = device
+        return there
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -101,20 +104,24 @@ class Streamed:
     def pick(self, asked: Sequence[tuple[int, Tensor]]) -> Iterator[Data]:
         """Rows of groups, each with the places of the rows in it; they are read ahead."""
         read = OnAllCores(lambda one: self.read(one[0])[one[1]], asked, waiting=self.waiting)
-        return iter(read)
+        return (rows.to(self.device) for rows in read)
 
     def by_group(self, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
         """The groups that some rows lie in, with the places in `rows` of those that it has."""
-        group = torch.bucketize(rows, self.ends, right=True)
-        order = group.argsort(stable=True)
-        found, counts = group[order].unique_consecutive(return_counts=True)
-        yield from zip(found.tolist(), order.split(counts.tolist()), strict=True)
+        order = rows.argsort(stable=True)
+        for group, first, stop in self.spans(rows[order]):
+            yield group, order[first:stop]
+
+    def spans(self, rows: Tensor) -> list[tuple[int, int, int]]:
+        """The groups that rows in rising order lie in, each with the places in `rows` of its first row and behind its last one."""
+        places = [0, *torch.searchsorted(rows, self.ends).tolist()]
+        return [(i, first, stop) for i, (first, stop) in enumerate(pairwise(places)) if first < stop]
 
     def __getitem__(self, index: Tensor | slice) -> Data:
         rows = torch.arange(len(self))[index]
         parts = list(self.by_group(rows))
         picked = self.pick([(group, rows[places] - self.starts[group]) for group, places in parts])
-        out = self.room(len(rows), torch.device("cpu"))
+        out = self.room(len(rows))
         for (_, places), found in zip(parts, picked, strict=True):
             put(out, places, found)
         return out
@@ -122,7 +129,7 @@ class Streamed:
     def chunks(self, size: int, rows: Tensor | None = None) -> Iterator[Data]:
         """These rows, all by default, in pieces of at most `size`. rows: in rising order."""
         rows = torch.arange(len(self)) if rows is None else rows
-        asked = [(group, rows[places] - self.starts[group]) for group, places in self.by_group(rows)]
+        asked = [(group, rows[first:stop] - self.starts[group]) for group, first, stop in self.spans(rows)]
         for found in self.pick(asked):
             yield from found.chunks(size)
 
@@ -138,28 +145,28 @@ class Streamed:
     # -- an epoch ------------------------------------------------------------------------------------------------------
 
     def windows(self, seed: int, epoch: int, rows: Tensor | None = None) -> list[Tensor]:
-        """The order of an epoch: places in `rows`, window by window."""
-        own = dict(self.by_group(torch.arange(len(self)) if rows is None else rows))
-        mixed = torch.randperm(len(self.sizes), generator=generator(seed, ORDER, epoch)).tolist()
+        """The order of an epoch: places in `rows`, which are in rising order, window by window."""
+        spans = self.spans(torch.arange(len(self)) if rows is None else rows)
         windows: list[list[Tensor]] = []
         room = 0
-        for group in filter(own.__contains__, mixed):
-            if len(own[group]) > room:
+        for i in torch.randperm(len(spans), generator=generator(seed, ORDER, epoch)).tolist():
+            _, first, stop = spans[i]
+            if stop - first > room:
                 windows.append([])
                 room = self.window
-            windows[-1].append(own[group])
-            room -= len(own[group])
+            windows[-1].append(torch.arange(first, stop))
+            room -= stop - first
         whole = (torch.cat(window) for window in windows)
         return [w[torch.randperm(len(w), generator=generator(seed, ORDER, epoch, 2, i))] for i, w in enumerate(whole)]
 
     def feed(self) -> Ring:
         return Ring(self)
 
-    def room(self, rows: int, device: torch.device) -> Data:
+    def room(self, rows: int) -> Data:
         """Memory for as many rows."""
 
         def one(t: Tensor) -> Tensor:
-            return torch.empty((rows, *t.shape[1:]), dtype=t.dtype, device=device)
+            return torch.empty((rows, *t.shape[1:]), dtype=t.dtype, device=self.device)
 
         like = self.like
         return Data(one(like.x), None if like.mask is None else one(like.mask), {k: one(v) for k, v in like.y.items()})
@@ -172,7 +179,7 @@ def put(held: Data, places: Tensor, rows: Data) -> None:
         pairs.append((held.mask, rows.mask))
     places = places.to(held.x.device)
     for to, values in pairs:
-        to[places] = values.to(to.device)
+        to[places] = values
 
 
 class Ring(Feed):
@@ -181,7 +188,7 @@ class Ring(Feed):
 
     def __init__(self, data: Streamed):
         self.data, self.size = data, min(2 * data.window, len(data))
-        self.held = data.room(self.size, data.device)
+        self.held = data.room(self.size)
         self.close()
 
     def begin(self, order: Tensor, ends: Sequence[int]) -> None:
