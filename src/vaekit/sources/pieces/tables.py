@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from vaekit.sources.tables import typed
 from vaekit.sources.text import blank_note, check_texts, empty_note, name_of, no_texts, nul_byte
 
 FIRST = 1000  # rows that say how many bytes a row has
+BUFFER = 1 << 20  # bytes of each column that are read at a time
 CHUNK = 4 << 20  # bytes of a file of lines that are decoded at a time
 
 
@@ -43,19 +44,49 @@ class Rows:
 
     def batches(self, start: int, rows: int) -> Iterator[Any]:
         """Arrow tables of at most `rows` rows, in order."""
-        import pyarrow as pa
-
         with undamaged():
             for fragment in self.dataset.get_fragments():
-                for group in fragment.split_by_row_group() if hasattr(fragment, "row_groups") else [fragment]:
-                    length = group.count_rows()
+                for length, read in groups_of(fragment):
                     if start >= length:
                         start -= length
                         continue
-                    for batch in group.to_batches(self.dataset.schema, batch_size=rows, batch_readahead=1):
-                        if start < len(batch):
-                            yield pa.Table.from_batches([batch.slice(start)]).cast(self.schema)
-                        start = max(0, start - len(batch))
+                    for table in read(rows):
+                        if start < len(table):
+                            yield self.complete(table.slice(start), fragment)
+                        start = max(0, start - len(table))
+
+    def complete(self, table: Any, fragment: Any) -> Any:
+        """Add the columns that the folders of a file say, and bring all to the common types."""
+        import pyarrow as pa
+        from pyarrow import dataset
+
+        known = dataset.get_partition_keys(fragment.partition_expression)
+        for field in self.schema:
+            if field.name not in table.column_names:
+                table = table.append_column(field.name, pa.array([known.get(field.name)] * len(table), field.type))
+        return table.select(self.schema.names).cast(self.schema)
+
+
+def groups_of(fragment: Any) -> Iterator[tuple[int, Callable[[int], Iterator[Any]]]]:
+    """The row groups of a file, or a table in memory: their lengths, and functions that read them in tables of some rows."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if not hasattr(fragment, "row_groups"):
+        yield (
+            fragment.count_rows(),
+            lambda rows: (pa.Table.from_batches([b]) for b in fragment.to_batches(batch_size=rows)),
+        )
+        return
+    # A scan of the dataset would hold a row group as a whole, and some files are a single one.
+    file = parquet.ParquetFile(fragment.path, buffer_size=BUFFER, pre_buffer=False)
+    for i in range(file.num_row_groups):
+        yield (
+            file.metadata.row_group(i).num_rows,
+            lambda rows, i=i: (  # type: ignore[misc]
+                pa.Table.from_batches([batch]) for batch in file.iter_batches(rows, row_groups=[i])
+            ),
+        )
 
 
 def of_parquet(ask: Ask) -> Pieces:
