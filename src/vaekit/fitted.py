@@ -17,6 +17,7 @@ from vaekit.conditions import FAR, Conditions
 from vaekit.distributions import LIKELIHOODS, Likelihood, normal_noise
 from vaekit.errors import UserError
 from vaekit.files import digest, text_digest
+from vaekit.sources.stored import Stored
 from vaekit.training.data import Data, fixed_uniform, generator, rows_at_once
 from vaekit.training.devices import chosen_device
 from vaekit.training.products import inference
@@ -106,7 +107,7 @@ class Fitted:
 
     def pack(self, X: Any, y: Any = None) -> Data:
         """Turn rows X, in any form of this kind of data, and their conditions into tensors, on the CPU."""
-        rows = self.kind.take(X)
+        rows = self.kind.take(X[:] if isinstance(X, Stored) else X)
         if not len(rows):
             raise UserError("X has no rows: give at least one")
         x, mask = self.kind.pack(rows, self.dtype)
@@ -211,12 +212,6 @@ def check_reach(x: Tensor, mask: Tensor | None) -> None:
         raise UserError(
             f"row {int(rows[0])} holds a value that is too large to compute with: correct it, or leave the row out"
         )
-
-
-def fingerprint(data: Data) -> str:
-    """Hash the training data, to check on resuming that it is the same."""
-    mask = {} if data.mask is None else {"mask": data.mask}
-    return digest({"x": data.x, **mask, **{f"y.{name}": values for name, values in data.y.items()}})
 
 
 class Chunks:

@@ -14,11 +14,14 @@ AHEAD = 2  # tasks per core whose results may wait until they are taken: what th
 class OnAllCores:
     """What a function makes of each item, in order. The first error is raised where the result of its task would be.
 
-    at_once: items of a task; several, where one takes less time than it takes to hand it over.
+    at_once: items of a task; several, where one takes less time than it takes to hand it over. waiting: the most tasks whose results
+    may wait; None: two for each core.
     """
 
-    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], at_once: int = 1):
-        self.function, self.items, self.at_once = function, items, at_once
+    def __init__(
+        self, function: Callable[[Any], Any], items: Sequence[Any], at_once: int = 1, waiting: int | None = None
+    ):
+        self.function, self.items, self.at_once, self.waiting = function, items, at_once, waiting
 
     def __len__(self) -> int:
         return len(self.items)
@@ -32,7 +35,7 @@ class OnAllCores:
         pool = ThreadPoolExecutor(cores)
         try:
             for start in range(0, len(self.items), self.at_once):
-                if len(waiting) == AHEAD * cores:
+                if len(waiting) == (self.waiting or AHEAD * cores):
                     yield from waiting.popleft().result()
                 waiting.append(pool.submit(self._task, self.items[start : start + self.at_once]))
             while waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,17 +22,19 @@ from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, kept_notes, note
 from vaekit.estimators.checks import PARTS
 from vaekit.estimators.hub import OnHub
-from vaekit.fitted import Chunks, Fitted, config, fingerprint, learn_likelihood, model_hash
+from vaekit.fitted import Chunks, Fitted, config, learn_likelihood, model_hash
 from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Positive, Seed, Share, ShareBelow1, Whole
 from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, setting
+from vaekit.settings.parse import parse_bytes
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.notebook import Shown, card
-from vaekit.training import Data, Training, disband, fit, launch
-from vaekit.training.data import split, subset
+from vaekit.training import Rows, Training, fit, launch, together
+from vaekit.training.data import View, fixed_uniform, split
 from vaekit.training.guards import seeded
+from vaekit.training.stream import Streamed
 from vaekit.training.trackers import FINISHED, KILLED, About, End
 from vaekit.training.tracking import Tracking
 
@@ -128,7 +131,7 @@ class Learner(OnHub, Shown, BaseEstimator):
         """Make the model for such rows and conditions, with fresh weights."""
         raise NotImplementedError
 
-    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+    def _split(self, data: Rows) -> tuple[Tensor, Tensor]:
         """Indices of the training and of the validation rows."""
         return split(len(data), self.validation, self.seed_)
 
@@ -140,6 +143,11 @@ class Learner(OnHub, Shown, BaseEstimator):
         }  # fmt: skip
         given = {name: value for name, value in own.items() if value is not None}
         return Training(**{**self.kind_.training, **given, **(self.trainer or {})})
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that rows may take in training."""
+        return parse_bytes({"memory": Training.memory, **(self.trainer or {})}["memory"])
 
     @property
     def sampler_(self) -> str:
@@ -168,22 +176,25 @@ class Learner(OnHub, Shown, BaseEstimator):
             del self._tracking
 
     def _assemble(
-        self, kind: Any, conditions: Conditions, likelihood: tuple[str, Mapping[str, Any]], data: Data, *,
+        self, kind: Any, conditions: Conditions, likelihood: tuple[str, Mapping[str, Any]], data: Rows, *,
         seed: int, notes: list[str], origin: Mapping[str, Any],
     ) -> None:  # fmt: skip
         """Make the likelihood that explains the data, and the model with it; or take the fitted model, to train it further.
 
         likelihood: its name and options. origin: where the rows came from.
         """
-        about = {**origin, "fingerprint": fingerprint(data)}
+        about = {**origin, "fingerprint": data.fingerprint}
         if self._warm:
             said, model = self.likelihood_, self._rebuilt()
         else:
             name, options = likelihood
             check_options("likelihood", name, options, LIKELIHOODS[name])
             options = {**kind.likelihood_options(self.size, self.latent_dim), **options}
-            head = learn_likelihood(name, Chunks(data, kind), kind.unit, options)
+            head = learn_likelihood(name, Chunks(data.in_memory(seed), kind), kind.unit, options)
             said, model = {"name": name, **head.options}, self.build(kind, conditions, head)
+        if isinstance(data, Streamed):
+            head = copy.deepcopy(model.likelihood)  # the model's own may go to a GPU
+            data.check = lambda rows: head.check(kind.batch(rows.x, fixed_uniform()), rows.mask)
         settings = {**self.get_params(deep=False), "random_state": seed}
         name = type(self).__name__
         self.fitted_ = Fitted(name, settings, kind, conditions, said, model, seed, about, notes=notes)
@@ -207,10 +218,10 @@ class Learner(OnHub, Shown, BaseEstimator):
             ) from e
         return model
 
-    def _train(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> tuple[Data, Data] | None:
+    def _train(self, data: Rows, folder: Path | None, resume: bool, watchers: list[Any]) -> tuple[Any, Any] | None:
         """Train the model. Returns the training and the validation rows if this process may continue by itself."""
         training, fitted = self.training(), self.fitted_
-        train, valid = (subset(data, rows) for rows in self._split(data))
+        train, valid = (View(data, rows) for rows in self._split(data))
         if not len(train):
             raise UserError(
                 f"validation={self.validation} holds out all {len(valid)} rows and leaves none to learn from: give a smaller share"
@@ -218,14 +229,13 @@ class Learner(OnHub, Shown, BaseEstimator):
         fabric = launch(training)
         objective = self._objective()
         first = fabric.is_global_zero
-        with directory.training(folder, fitted, resume=resume, first=first) as run:
+        with together(fabric, folder), directory.training(folder, fitted, resume=resume, first=first) as run:
             if first:
                 self._tracking.open(self._about(folder), resume)
             state = fit(
                 fabric, fitted.model, objective, train, valid, training, to_batch=fitted.kind.batch,
                 folder=folder, run=run, resume=resume, watchers=[*watchers, self._tracking] if first else [],
             )  # fmt: skip
-        disband(fabric)
         fitted.history, fitted.interrupted = state.history, state.interrupted
         for text in objective.notes(state.history):
             note(text)

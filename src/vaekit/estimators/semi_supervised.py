@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from vaekit.structures.semi_supervised import (
     SemiSupervisedModel,
 )
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
-from vaekit.training import Data, Training
+from vaekit.training import Data, Rows, Training
 from vaekit.training.data import fixed_uniform, rows_at_once
 from vaekit.uses.labels import are_known, compare_with_alone, note_words, score_predictions, unlabelled
 from vaekit.uses.temperature import temperature
@@ -86,11 +85,11 @@ class SemiSupervised(VAE):
         """Turn y from the user's form into an array, None or NaN where it is unknown. UserError if all of it is unknown."""
         raise NotImplementedError
 
-    def _start(self, data: Data) -> None:
+    def _start(self, data: Rows) -> None:
         super()._start(data)
         self._show_labels(data)
 
-    def _show_labels(self, data: Data) -> None:
+    def _show_labels(self, data: Rows) -> None:
         """Give the labelled rows to the model, which learns from all of them at each step."""
         some = data[is_known(data.y[self.target_]).nonzero().squeeze(1)]
         self.model_.learn_from(self.kind_.batch(some.x, fixed_uniform()), some.mask, some.y[self.target_])
@@ -111,7 +110,7 @@ class SemiSupervised(VAE):
     def _known_of(self, condition: Any) -> dict[str, Any]:
         return {}
 
-    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+    def _split(self, data: Rows) -> tuple[Tensor, Tensor]:
         """Hold out no labels: there are few."""
         train, valid = super()._split(data)
         labelled = is_known(data.y[self.target_])[valid]
@@ -123,7 +122,7 @@ class SemiSupervised(VAE):
         training.keep, training.patience, training.condition_dropout = "last", 1.0, 0.0
         return training
 
-    def _learn(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
+    def _learn(self, data: Rows, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
         """As in `VAE`; then learn how sure predictions should be."""
         super()._learn(data, folder, resume, watchers)
         if self.calibrate and self.first_process_ and not self.interrupted_:
@@ -133,13 +132,11 @@ class SemiSupervised(VAE):
         self._save_notes(folder)
         return self
 
-    def _fit_sampler(self, name: str, options: dict[str, Any], train: Data, valid: Data, **how: Any) -> VAE:
+    def _fit_sampler(self, name: str, options: dict[str, Any], train: Any, valid: Any, **how: Any) -> VAE:
         completed = []
         for part in (train, valid):
             labels = [self._completed(c) for c in part.chunks(rows_at_once(self.model_, part, most=ROWS_AT_ONCE))]
-            part = copy.copy(part)
-            part.y = {self.target_: torch.cat(labels)} if labels else part.y
-            completed.append(part)
+            completed.append(part.given({self.target_: torch.cat(labels)}) if labels else part)
         return super()._fit_sampler(name, options, *completed, **how)
 
     # -- using ---------------------------------------------------------------------------------------------------------

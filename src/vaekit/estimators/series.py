@@ -22,7 +22,7 @@ from vaekit.settings.limits import LARGEST, Seed, Within, check_call
 from vaekit.settings.options import MODEL, setting
 from vaekit.settings.parts import Part
 from vaekit.sources.series import TimeSeries, is_several, is_table, to_series
-from vaekit.training import Data
+from vaekit.training import Data, Rows
 from vaekit.training.data import SPLIT, generator
 from vaekit.uses import steps
 
@@ -129,7 +129,7 @@ class SeriesVAE(VAE):
         super().fit_sampler(sampler, X)
         return self
 
-    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+    def _split(self, data: Rows) -> tuple[Tensor, Tensor]:
         return held_out_windows(self.stretches_, self.kind_.window, self.validation, self.seed_)
 
     def _training_extras(self) -> dict[str, Any]:

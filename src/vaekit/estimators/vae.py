@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
@@ -19,6 +18,7 @@ from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, note
 from vaekit.estimators.base import Learner
 from vaekit.estimators.checks import PARTS, check_settings
+from vaekit.estimators.large import opened, streamed
 from vaekit.fitted import Chunks, Learned
 from vaekit.frame import Frame, is_frame
 from vaekit.kinds import Kind, chosen_kind, kinds
@@ -30,8 +30,8 @@ from vaekit.show.notebook import Results
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
 from vaekit.structures.build import STRUCTURES, NetFactory
-from vaekit.training import Data
-from vaekit.training.data import START, generator
+from vaekit.training import Data, Rows
+from vaekit.training.data import View
 from vaekit.uses import generate, interpolate, likelihood
 from vaekit.uses.samplers import SAMPLERS, learn_sampler
 
@@ -139,13 +139,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """
         check_settings(self)
         with self._seeded() as (seed, notes):
+            X, stored = opened(X, self.memory_bytes, seed)
             kind, options, rows = self._new_rows(X, read_as)
-            if len(rows) < 2:
-                raise UserError(f"got {len(rows)} sample: a model needs at least 2 rows to learn from")
+            if (n := len(rows if stored is None else stored)) < 2:
+                raise UserError(f"got {n} sample: a model needs at least 2 rows to learn from")
             for name, values in y.items():
-                if len(values) != len(rows):
+                if len(values) != n:
                     raise UserError(
-                        f"X has {len(rows)} rows, but condition {name!r} has {len(values)} values: give one per row"
+                        f"X has {n} rows, but condition {name!r} has {len(values)} values: give one per row"
                     )
             options = kind.without(options, y)
             name, likelihood = self._likelihood(kind, options, rows)
@@ -157,15 +158,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 conditions = Conditions.infer(y, condition_kinds)
             if self.latent_dim < learned.least_latent_dim:
                 raise UserError(f"latent_dim={self.latent_dim} is too small: give at least {learned.least_latent_dim}")
-            known = conditions.pack(y, len(rows))
-            if known and not warm:
+            if (known := conditions.pack(y, n)) and not warm:
                 conditions.learn(y, known)
-            x, mask = learned.pack(rows, jitter=np.random.default_rng(seed))
-            data = Data(x, mask, known)
-            form, own = getattr(rows, "like", "pandas"), getattr(rows, "own", None)
-            about = {**(origin or {}), "rows": len(rows), **({"own": own} if own else {})}
+            about = {**(origin or {}), "rows": n}
+            if stored is None:
+                data: Rows = Data(*learned.pack(rows, jitter=np.random.default_rng(seed)), known)  # type: ignore[call-arg]
+            else:
+                data = streamed(learned, stored, known, self.memory_bytes, seed)
+                about["memory"] = self.memory_bytes  # the order of an epoch depends on it
+            about |= {"own": own} if (own := getattr(rows, "own", None)) else {}
             self._assemble(learned, conditions, (name, likelihood), data, seed=seed, notes=notes, origin=about)
-            self.fitted_.form = form
+            self.fitted_.form = getattr(rows, "like", "pandas")
             self.count_columns()
             if not warm:
                 self._start(data)
@@ -181,16 +184,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             raise UserError(f"likelihood {name!r} is for {of}: leave likelihood out")
         return name, said
 
-    def _start(self, data: Data) -> None:
+    def _start(self, data: Rows) -> None:
         """Let the parts of a new model learn from the data before training."""
         train, _ = self._split(data)
         if not len(train):
             return  # `_train` says so
-        some = data[train[torch.randperm(len(train), generator=generator(self.seed_, START))[:1024]]]
-        x, _ = next(iter(Chunks(some, self.kind_)))
+        x, _ = next(iter(Chunks(View(data, train).few(1024, self.seed_), self.kind_)))
         self.model_.learn(x)
 
-    def _learn(self, data: Data, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
+    def _learn(self, data: Rows, folder: Path | None, resume: bool, watchers: list[Any]) -> VAE:
         """Train the model, then the sampler of its codes."""
         trained = self._train(data, folder, resume, watchers)
         sampler, options = self._sampler(self.sampler)
@@ -250,9 +252,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         # It may have been no better than the prior, or training was stopped before it was learned.
         return name if name in self.samplers_ else "prior"
 
-    def _fit_sampler(
-        self, name: str, options: dict[str, Any], train: Data, valid: Data, *, compare: bool = False
-    ) -> VAE:
+    def _fit_sampler(self, name: str, options: dict[str, Any], train: Any, valid: Any, *, compare: bool = False) -> VAE:
         """compare: keep it only where the codes of held-out rows are clearly likelier under it than under the prior."""
         log.info("learning where the codes lie (sampler %s)", name)
         found = learn_sampler(self.fitted_, name, options, train, valid, compare=compare)

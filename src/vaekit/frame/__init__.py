@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from vaekit.errors import UserError, near_matches, note, tell
 from vaekit.frame.cells import format_of, is_text, listed, read_cells, write_cells
+from vaekit.frame.groups import RowGroups, undamaged
 
 PIECE = 65_536  # rows read at a time
-LARGE = 1 << 30  # bytes: an array of more lies in a file, and is not copied
+CELL = 5  # bytes of a cell in what a model learns from: a number in 32 bits, and whether it is there
 
 
 class Frame:
@@ -55,6 +57,35 @@ class Frame:
     @property
     def shape(self) -> tuple[int, int]:
         return (self.rows, len(self.columns))
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes to learn from it."""
+        return self.rows * len(self.columns) * CELL
+
+    @cached_property
+    def row_groups(self) -> RowGroups | None:
+        """What is read of it at a time; None in memory."""
+        return RowGroups(self.dataset) if hasattr(self.dataset, "files") else None
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """How many rows each of its row groups has; none in memory."""
+        return self.row_groups.rows if self.row_groups else ()
+
+    def sample(self, seed: int) -> Frame:
+        """What a schema is learned from: all rows, piece by piece."""
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        return self.row_groups.fingerprint if self.row_groups else ""
+
+    def group(self, i: int) -> Frame:
+        """One of its row groups, in memory."""
+        assert self.row_groups is not None
+        table = self._completed(self.row_groups.read(i, self._there()))
+        return Frame.of(table, self.like, self.own)
 
     @property
     def ndim(self) -> int:
@@ -155,19 +186,6 @@ class Frame:
         """(N, columns) float64, NaN where a cell is empty. UserError where a column does not hold numbers."""
         table = self.table()
         return np.column_stack([column_of_numbers(name, table[name]) for name in self.columns])
-
-
-@contextmanager
-def undamaged() -> Iterator[None]:
-    """UserError if the file turns out to be damaged when rows are read from it."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except MemoryError:
-        raise
-    except (OSError, pa.ArrowException) as e:
-        raise UserError(f"the table is damaged, or was changed while it was read ({e}): get it or save it again") from e
 
 
 def without(column: Any, values: Sequence[Any]) -> Any:

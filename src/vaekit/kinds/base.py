@@ -19,6 +19,7 @@ from vaekit.show.write import Names, write_array
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import from_here
 from vaekit.sources.pieces import Pieces, open_pieces
+from vaekit.sources.stored import Stored
 from vaekit.structures.resample import GUESSES, complete
 from vaekit.training.data import Data, fixed_uniform, generator
 
@@ -104,8 +105,9 @@ class Kind:
         return X
 
     def take(self, X: Any) -> Any:
-        """Turn what a user gives into rows that fit the training rows. UserError if they do not."""
-        return self.conform(self.check(X))
+        """Turn what a user gives into rows that fit the training rows. UserError if they do not. Rows that are `Stored` stay so: each piece
+        of them comes here as it is read."""
+        return X if isinstance(X, Stored) else self.conform(self.check(X))
 
     @classmethod
     def infer(cls, *args: Any, **options: Any) -> Any:

@@ -43,7 +43,7 @@ from vaekit.settings.options import POLICIES, setting
 from vaekit.settings.parts import Part, choose
 from vaekit.show.notebook import Results
 from vaekit.sources.pictures import resized
-from vaekit.training import Data
+from vaekit.training import Data, Rows
 from vaekit.training.data import generator, split
 
 CHUNK_SECONDS = 2.0
@@ -222,7 +222,7 @@ class Policy(Learner, Actor):
         """The chunk that begins at each frame, and what is seen there. UserError for demonstrations of another robot."""
         return chunks_of(self.kind_, self.conditions_, demonstrations)
 
-    def _split(self, data: Data) -> tuple[Tensor, Tensor]:
+    def _split(self, data: Rows) -> tuple[Tensor, Tensor]:
         """By episode: frames of one episode are near-copies of each other."""
         _, valid = split(len(self.episode_ends_), self.validation, self.seed_)
         episode = torch.from_numpy(np.searchsorted(self.episode_ends_, np.arange(len(data)), side="right"))

@@ -48,6 +48,7 @@ from vaekit.files import (
     write_together,
 )
 from vaekit.fitted import MAY_CHANGE_ON_RESUME, Fitted, config, identity, model_hash
+from vaekit.settings.parse import size_text
 from vaekit.training.checkpoint import CHECKPOINT, METRICS, MODEL, to_csv
 from vaekit.training.trackers import TENSORBOARD
 from vaekit.training.tracking import TRACKING
@@ -131,6 +132,9 @@ def check_resumable(folder: Path, new: dict[str, Any], resume: bool) -> None:
             raise UserError(
                 f"{folder} was trained with {name}={old['settings'].get(name)!r}, not {value!r}: resume with the old value"
             )
+    if (held := old["data"].get("memory")) != new["data"].get("memory"):  # on which the order of the rows depends
+        how = f"--memory {size_text(held)}" if held else "more --memory, which held all rows"
+        raise UserError(f"{folder} was trained within another memory: resume with {how}")
     if identity(old) != identity(new):
         raise UserError(f"{folder} was trained on other data: resume with the same data")
 

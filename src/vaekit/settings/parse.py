@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -43,3 +44,22 @@ def read_schema(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a schema: write one with `vaekit schema SOURCE -o {path}`")
     return {str(name): value for name, value in values.items()}
+
+
+UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size of memory or of a file, such as 2GiB, 500MB or 1.5g. KB, K and k are 1024 bytes too."""
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt])?i?b?\s*", text, re.IGNORECASE)
+    size = float(found[1]) * 1024 ** (" kmgt".index((found[2] or " ").lower())) if found else 0
+    if not size >= 1:
+        raise UserError(f"{text!r} is not a size: write it as 500MiB or 2GiB")
+    return int(size)
+
+
+def size_text(size: float) -> str:
+    """A size in bytes as `parse_bytes` reads it, rounded up."""
+    unit = next((name for name, each in reversed(UNITS.items()) if size >= each), "KiB")
+    tenths = math.ceil(10 * size / UNITS[unit])
+    return f"{tenths / 10:g}{unit}"

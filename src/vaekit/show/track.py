@@ -31,18 +31,20 @@ def track_to(work: Iterator[tuple[Any, int]], length: int | None, what: str) -> 
                 console.print(f"{what}: {far}{left}", highlight=False)
 
 
-def track(work: Any, what: str = "evaluate") -> Iterator[Any]:
-    """Yield the items of `work`, which has a length, with a bar on a terminal and a line every few seconds elsewhere."""
+def track(work: Any, what: str = "evaluate", total: int | None = None) -> Iterator[Any]:
+    """Yield the items of `work` with a bar on a terminal, and a line every few seconds elsewhere. total: how many there are, where `work`
+    has no length."""
     from rich.console import Console
     from rich.progress import track as rich_track
 
     console = Console(stderr=True)
     if console.is_terminal:
-        yield from rich_track(work, what, console=console, transient=True)
+        yield from rich_track(work, what, total, console=console, transient=True)
         return
+    total = len(work) if total is None else total
     said = time.monotonic()
     for i, item in enumerate(work):
         yield item
         if time.monotonic() - said > EVERY:
             said = time.monotonic()
-            console.print(f"{what}: {(i + 1) / len(work):.0%}", highlight=False)
+            console.print(f"{what}: {(i + 1) / total:.0%}", highlight=False)

@@ -22,6 +22,7 @@ from vaekit.sources.folders import read_folder
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.json_lines import read_json_lines
 from vaekit.sources.pictures import PICTURE_SUFFIXES, read_picture_file
+from vaekit.sources.shards import is_parquet_folder, is_remote, read_parquets
 from vaekit.sources.tables import read_csv, read_parquet
 from vaekit.sources.text import column_of, read_text
 
@@ -44,8 +45,8 @@ def read(
 ) -> Dataset:
     """Read a source into memory.
 
-    source: "digits", a folder of pictures, a folder of MNIST's own files (only the training pictures), a file (a picture,
-        .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .jsonl, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
+    source: "digits", a folder of pictures, of Parquet files or of shards that `vaekit pack` wrote (these also as s3://bucket/folder, and
+        wherever else fsspec reads), a folder of MNIST's own files (only the training pictures), a file (a picture, .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .jsonl, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
         picks rows, the first being row 0, [0:5,10:] several of these, and [!12] all others.
     conditions: names of labels or columns to condition on; they are taken out of x.
     columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
@@ -108,6 +109,8 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
         return read_digits
     if named and ask.text.startswith("hf://"):
         return read_hugging_face
+    if named and is_remote(ask.text):
+        return read_parquets
     if not ask.text:
         raise UserError("the source is empty: give digits, a folder of pictures, a file or hf://NAME")
     if not ask.path.exists():
@@ -130,6 +133,8 @@ def _reader(ask: Ask, named: bool) -> Callable[[Ask], Dataset]:
             ask.array = part[2]
         else:
             ask.column = part[2]
+    if is_parquet_folder(ask):
+        return read_parquets
     if ask.path.is_dir():
         return read_mnist if mnist_file(ask.path) else read_folder
     for ending, reader in _READERS.items():

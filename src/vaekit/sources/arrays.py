@@ -19,7 +19,9 @@ from vaekit.forms.layout import are_channels_first, channels_last
 from vaekit.frame import unmasked
 from vaekit.sources.base import Ask, Dataset, MissingConditionError, Offers, content_of, decoding, take
 from vaekit.sources.pictures import resized
+from vaekit.sources.stored import StoredNpy
 
+STAYS = 64 << 20  # bytes: the values of a larger .npy file stay there until they are needed
 ARRAY_NAMES = ("x", "X", "images", "data", "observations")  # the arrays of an .npz file that are taken to be the data
 REMEDY = (
     "give pictures as X = np.stack([np.asarray(x) for x, _ in data]), and their labels as y; files of any size are read by "
@@ -30,25 +32,31 @@ IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 
 def from_array(x: np.ndarray, ask: Ask, name: str, offers: Offers) -> Dataset:
     """Make a Dataset of an array: (N, D) is rows, (N, H, W), (N, H, W, C) and (N, C, H, W) are pictures."""
-    if x.dtype.kind not in "biuf":
-        raise UserError(f"{ask.text} holds values of type {x.dtype}: give an array of real numbers")
-    if x.dtype.kind == "f" and x.dtype.itemsize not in (4, 8):
-        x = x.astype(np.float32 if x.dtype.itemsize < 4 else np.float64)
-    x = x.astype(x.dtype.newbyteorder("="), copy=False)  # PyTorch knows the machine's byte order only
+    x = x.astype(_own_type(x.dtype, x.shape, ask), copy=False)
     if x.ndim == 2:
-        x = x if x.dtype.kind == "f" else x.astype(np.float64)
         return Dataset(x, "rows", name, None, take(offers, ask), [])
-    if x.ndim not in (3, 4):
-        raise UserError(
-            f"{ask.text} has the shape {x.shape}: give (N, D) for rows of numbers, "
-            "(N, H, W), (N, H, W, channels) or (N, channels, H, W) for pictures"
-        )
     conditions = take(offers, ask)
     if ask.resize and x.size:
         first = are_channels_first(x.shape[1:])
         x = np.stack([resized(picture, ask.resize) for picture in channels_last(x, first)])
         x = np.moveaxis(x, 3, 1) if first else x
     return Dataset(x, "images", name, None, conditions, [])
+
+
+def _own_type(dtype: np.dtype, shape: tuple[int, ...], ask: Ask) -> np.dtype:
+    """The type that the values of a file get. UserError if these are no rows of numbers and no pictures."""
+    if dtype.kind not in "biuf":
+        raise UserError(f"{ask.text} holds values of type {dtype}: give an array of real numbers")
+    if len(shape) not in (2, 3, 4):
+        raise UserError(
+            f"{ask.text} has the shape {shape}: give (N, D) for rows of numbers, "
+            "(N, H, W), (N, H, W, channels) or (N, channels, H, W) for pictures"
+        )
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
+    if len(shape) == 2 and dtype.kind != "f":
+        return np.dtype(np.float64)
+    return dtype.newbyteorder("=")  # PyTorch knows the machine's byte order only
 
 
 def as_array(X: Any) -> Any:
@@ -118,10 +126,24 @@ def load_array(file: IO[bytes]) -> np.ndarray | None:
 
 def read_npy(ask: Ask) -> Dataset:
     with decoding(ask.text, "a NumPy .npy file"), ask.path.open("rb") as file:
+        if ask.path.stat().st_size > STAYS and not ask.resize and (stored := stored_array(file, ask)):
+            return Dataset(stored, "rows" if stored.ndim == 2 else "images", ask.path.stem, None, take({}, ask), [])  # type: ignore[arg-type]
         x = load_array(file)
     if x is None:
         raise UserError(f"{ask.text} holds pickled Python objects, which are never opened: save numbers")
     return from_array(x, ask, ask.path.stem, {})
+
+
+def stored_array(file: IO[bytes], ask: Ask) -> StoredNpy | None:
+    """The array in an open .npy file, which stays there. None, and the file as it was, if its values lie in another order."""
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(file)
+    start = file.tell()
+    if fortran or dtype.hasobject or not shape or ask.path.stat().st_size - start != math.prod(shape) * dtype.itemsize:
+        file.seek(0)
+        return None
+    return StoredNpy(ask.path, shape, dtype, start, _own_type(dtype, shape, ask))
 
 
 def read_npz(ask: Ask) -> Dataset:

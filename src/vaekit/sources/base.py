@@ -17,6 +17,7 @@ import numpy as np
 
 from vaekit.errors import UserError, near_matches
 from vaekit.show.track import track
+from vaekit.sources.stored import Stored
 
 NOUNS = {"images": "pictures", "audio": "clips"}  # what a row is called; elsewhere a row
 KEPT = 5  # names that a note may show
@@ -28,7 +29,7 @@ class Dataset:
     """Pictures, rows of numbers, a table or texts, with the conditions that belong to them."""
 
     # pictures: (N, H, W) or (N, H, W, C); numbers: (N, D) float, NaN where a value is missing; a table: a `Frame`; texts: (N,)
-    # objects, each a str
+    # objects, each a str; pictures, numbers and texts may be `Stored`
     x: Any
     kind: str  # "images", "rows", "table", "text" or "audio"
     name: str  # a short name of the source, for run folders
@@ -49,11 +50,13 @@ class Dataset:
         if self.kind == "text":
             from vaekit.show.words import have_words, pieces
 
-            what = "word" if (words := have_words(self.x)) else "character"
-            long = round(sum(len(pieces(text, words)) for text in self.x) / max(len(self), 1))
+            some = self.x[:10_000] if isinstance(self.x, Stored) else self.x
+            what = "word" if (words := have_words(some)) else "character"
+            long = round(sum(len(pieces(text, words)) for text in some) / max(len(some), 1))
             return f"{len(self)} texts, {long} {what}{'s' * (long != 1)} each{',' * bool(given)}{given}"
         shape = "x".join(map(str, self.x.shape[1:]))
-        missing = int(np.isnan(self.x).sum()) if self.x.dtype.kind == "f" else 0
+        floats = self.x.dtype.kind == "f" and not isinstance(self.x, Stored)
+        missing = int(np.isnan(self.x).sum()) if floats else 0
         gaps = f", {missing} of {self.x.size} values missing (the likelihood leaves them out)" if missing else ""
         return f"{len(self)} {NOUNS.get(self.kind, 'rows')} of {shape}{given}{gaps}"
 
@@ -132,6 +135,8 @@ def check(data: Dataset, ask: Ask, first: int = 0) -> None:
     ]
     arrays = data.conditions if data.kind == "table" else {"x": data.x, **data.conditions}
     for name, values in arrays.items():
+        if isinstance(values, Stored):
+            continue  # they are checked as they are read
         if values.dtype.kind == "f" and np.isinf(values).any():
             row, *rest = (int(i) for i in np.argwhere(np.isinf(values))[0])
             place = f", pixel {tuple(rest)}" if data.kind == "images" else ""

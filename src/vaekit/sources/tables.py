@@ -13,6 +13,7 @@ import numpy as np
 from vaekit.errors import UserError, near_matches
 from vaekit.frame import Frame, in_words, is_numeric, reject_duplicates, undamaged
 from vaekit.frame.cells import DROP, is_text, read_cells
+from vaekit.frame.groups import open_parquet
 from vaekit.sources.base import Ask, Dataset, Offers, content_of, decoded, decoding, shown, take
 from vaekit.sources.tabs import as_csv
 
@@ -136,10 +137,8 @@ def _comes_again(header: list[str], table: Any) -> bool:
 
 
 def read_parquet(ask: Ask) -> Dataset:
-    from pyarrow import dataset
-
     with decoding(ask.text, "a parquet file"):
-        table = dataset.dataset(ask.path, format="parquet")  # read when it is used, piece by piece
+        table = open_parquet([ask.path])  # read when it is used, piece by piece
         reject_duplicates(table.schema.names)
         table.count_rows()
     return from_table(table, ask, ask.path.stem, [])

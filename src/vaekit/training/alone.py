@@ -32,6 +32,12 @@ class Alone:
     def all_reduce(self, tensor: Tensor, reduce_op: str = "mean") -> Tensor:
         return tensor
 
+    def all_gather(self, tensor: Tensor) -> Tensor:
+        return tensor[None]
+
+    def broadcast(self, found: Any) -> Any:
+        return found
+
 
 class Autocast(nn.Module):
     """A module whose networks compute in bfloat16. Its weights, and the number that it returns, have 32 bits."""

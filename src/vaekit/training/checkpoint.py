@@ -14,15 +14,21 @@ from torch import nn
 
 from vaekit.errors import UserError
 from vaekit.files import read_tensors, tensor_writer, text_writer, write_together
-from vaekit.training.guards import first_bad
+from vaekit.training.guards import first_bad, reject_nan
 
 CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.csv"
 S = TypeVar("S")
 
 
-def save_checkpoint(folder: Path, run: str, state: Any, step: nn.Module, optimizer: Any) -> None:
-    """Write state, weights, best weights, optimiser and random state to `folder`, each file atomically."""
+def save_checkpoint(fabric: Any, folder: Path, run: str, state: Any, step: nn.Module, optimizer: Any) -> None:
+    """Write state, weights, best weights, optimiser and random state to `folder`, each file atomically. Every process calls it, and
+    the first one writes."""
+    totals = {k: fabric.all_gather(torch.tensor(v, dtype=torch.float64)) for k, v in state.totals.items()}
+    if not fabric.is_global_zero:
+        return
+    reject_nan(step)
     plain = {k: v for k, v in asdict_shallow(state).items() if k != "best"}
+    plain["totals"] = {k: v.flatten().tolist() for k, v in totals.items()}  # of each process
     tensors = {f"step.{k}": v for k, v in step.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in state.best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -37,17 +43,23 @@ def save_checkpoint(folder: Path, run: str, state: Any, step: nn.Module, optimiz
     write_together({folder / name: write for name, write in files.items()})
 
 
-def load_checkpoint(folder: Path, run: str, step: nn.Module, optimizer: Any, state_class: type[S]) -> S:
-    """Put everything back and return the state; a new state if there is no checkpoint yet."""
+def load_checkpoint(fabric: Any, folder: Path, run: str, step: nn.Module, optimizer: Any, state_class: type[S]) -> S:
+    """Put everything back and return the state; a new state if there is no checkpoint yet.
+
+    The first process reads it for all: another machine may have no such folder, or still see the checkpoint before this one.
+    """
     path = folder / CHECKPOINT
-    if not path.exists():
+    tensors, about = fabric.broadcast(
+        read_tensors(path, "checkpoint") if fabric.is_global_zero and path.exists() else ({}, {})
+    )
+    if not about:
         return state_class()
-    tensors, about = read_tensors(path, "checkpoint")
     if about.get("run") != run:
         raise UserError(f"{path} belongs to another run than the one in {folder}: choose another --out to start again")
     groups: dict[str, dict[str, Any]] = {"step": {}, "best": {}, "optimizer": {}, "random": {}}
     try:
         state = state_class(**about["state"])
+        totals = {k: [float(each) for each in v] for k, v in state.totals.items()}  # type: ignore[attr-defined]
         for key, tensor in tensors.items():
             group, _, name = key.partition(".")
             groups[group][name] = tensor
@@ -65,6 +77,8 @@ def load_checkpoint(folder: Path, run: str, step: nn.Module, optimizer: Any, sta
         raise UserError(
             f"{path} does not fit this model ({reason}): resume with the settings it was trained with"
         ) from e
+    same = len(next(iter(totals.values()), [])) == fabric.world_size  # as many processes as before
+    state.totals = {k: v[fabric.global_rank] if same else sum(v) / len(v) for k, v in totals.items()}  # type: ignore[attr-defined]
     state.best = groups["best"]  # type: ignore[attr-defined]
     state.interrupted = False  # type: ignore[attr-defined]
     return state

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,26 +18,27 @@ from vaekit.model import Draw
 from vaekit.nets.condition import forget
 from vaekit.objectives import Function, Objective
 from vaekit.settings.limits import Many, Positive, Seed, Share
-from vaekit.settings.options import DEVICES, setting
+from vaekit.settings.options import DATA, DEVICES, setting
 from vaekit.training.alone import Adam, Alone
 from vaekit.training.capture import Capture, impure
 from vaekit.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from vaekit.training.data import (
     VALIDATION,
     BatchNoise,
-    Data,
+    Rows,
     ToBatch,
     as_is,
     batch_lengths,
     batch_seeds,
-    epoch_order,
     generator,
     like_lengths,
+    own_rows,
     row_lengths,
     rows_at_once,
 )
-from vaekit.training.devices import chosen_device, most_bits
-from vaekit.training.guards import Interrupt, explain_nan, keep_freed_memory, reject_nan
+from vaekit.training.devices import most_bits
+from vaekit.training.guards import Interrupt, explain_nan
+from vaekit.training.launch import settle
 from vaekit.training.meter import Meter, Pace
 
 VALIDATION_ROWS = 1024  # rows at a time, at most: bounds memory
@@ -67,6 +66,7 @@ class Training:
         checkpoint_seconds: how often to write a checkpoint.
         capture: record a step once and replay it, as one CUDA graph on a GPU. "auto": if all parts are vaekit's own; "always": also
             your own modules and functions, which then have to do the same at every call; "never".
+        memory: how much of rows that lie in files is held at a time, such as "2GiB". What takes less than half of it is held whole.
         track: names of trackers that follow training, see `vaekit.training.trackers`: "tensorboard", "mlflow", "wandb".
     """
 
@@ -93,6 +93,7 @@ class Training:
         "Replay recorded steps; always: your networks, too.",
         DEVICES,
     )
+    memory: str = setting("2GiB", "Read larger files in pieces, within this memory.", DATA)
     track: Sequence[str] = setting(list, "Also log to that tracker.")
     least_epochs: Many = 50
 
@@ -105,7 +106,9 @@ class State:
     batch: int = 0  # of this epoch, done
     step: int = 0
     seconds: float = 0.0
-    totals: dict[str, float] = field(default_factory=dict)  # terms summed over this epoch's batches so far
+    totals: dict[str, float] = field(
+        default_factory=dict
+    )  # terms summed over this process's shares of this epoch's batches so far
     history: list[dict[str, float]] = field(default_factory=list)  # a row of metrics per epoch
     best_score: float = -math.inf  # the objective's own, on the validation rows
     best_epoch: int = 0
@@ -136,7 +139,10 @@ class Step(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Callable[[], tuple[Draw, Tensor]]) -> Tensor:
+    def forward(self, batch: Callable[[], tuple[Draw, Tensor]] | None) -> Tensor:
+        """The loss of a batch. None: a number that all parameters are in."""
+        if batch is None:
+            return sum(p.sum() for p in self.parameters() if p.requires_grad)  # type: ignore[return-value]
         drawn, progress = batch()
         loss, self.terms = self.objective(drawn, progress)
         return loss + drawn.penalty
@@ -146,8 +152,8 @@ def fit(
     fabric: Any,
     model: nn.Module,
     objective: Objective | Callable[[Draw, Tensor], Any],
-    train: Data,
-    valid: Data,
+    train: Rows,
+    valid: Rows,
     options: Training,
     *,
     to_batch: ToBatch = as_is,
@@ -162,7 +168,7 @@ def fit(
     Args:
         fabric: what `launch` gave for the same options.
         model: anything with `draw`, such as a `LatentModel`.
-        train, valid: packed rows; an empty `valid` keeps the last epoch.
+        train, valid: packed rows, see `vaekit.training.data`; an empty `valid` keeps the last epoch.
         to_batch: packed rows -> what the model sees.
         folder: where checkpoints and `metrics.csv` go; None: nowhere.
         run: which run they are of; a checkpoint of another one is refused.
@@ -181,7 +187,8 @@ def fit(
     meter = Meter(device)
     rate = torch.zeros((), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
     step, optimizer = fabric.setup(bare, adam(fabric, parameters, rate, meter.stopped))
-    state = load_checkpoint(folder, run, bare, optimizer, State) if folder and resume else State()
+    settle(fabric, step)
+    state = load_checkpoint(fabric, folder, run, bare, optimizer, State) if folder and resume else State()
 
     rows = min(options.batch_size, len(train))
     if rows % fabric.world_size:
@@ -199,6 +206,7 @@ def fit(
 
     # What differs from step to step is in these, so that a captured step finds it where it was.
     index, done = torch.zeros(share, dtype=torch.long, device=device), torch.zeros((), device=device)
+    feed = train.feed()
     noise = BatchNoise(torch.Generator(device), rows, mine)
     cut: int | None = None  # the length of its rows, where they have one
 
@@ -211,14 +219,14 @@ def fit(
         """Say which batch of the epoch is next."""
         nonlocal cut
         cut = cuts[batch] if cuts else None
-        index.copy_(order[batch * rows : (batch + 1) * rows][mine])
+        index.copy_(feed.at(batch * share, share))
         noise.generator.manual_seed(seeds[batch])
         rate.fill_(options.learning_rate * schedule(progress()))
         done.fill_(progress())
 
     def batch() -> tuple[Tensor, Mapping[str, Tensor], Tensor | None]:
         """Its x, y and mask."""
-        found = train[index] if cut is None else train[index].cut(cut)
+        found = feed.held[index] if cut is None else feed.held[index].cut(cut)
         x, y, mask = to_batch(found.x, noise.uniform), found.y, found.mask
         if y and options.condition_dropout:
             y = forget(y, noise.uniform(share, 1 + len(y)), options.condition_dropout)
@@ -237,14 +245,15 @@ def fit(
         for p in parameters:
             p.grad = None
 
-    def read() -> None:
-        """Wait for the device. Keep what its steps came to, the time, and whether the user asks to stop."""
+    def read() -> tuple[bool, bool]:
+        """Wait for the device. Keep what its steps came to, and the time. Returns whether to stop, and whether to save."""
         good, sums, terms = meter.read()
         state.seconds = time.monotonic() - started
+        stop, due = interrupt.now, time.monotonic() - saved > options.checkpoint_seconds
         if fabric.world_size > 1:  # what one process knows, all of them have to act on
-            known = torch.tensor([state.seconds, float(interrupt.now), -good], dtype=torch.float64)
-            state.seconds, now, bad = fabric.all_reduce(known, reduce_op="max").tolist()
-            interrupt.now, good = bool(now), round(-bad)
+            known = torch.tensor([state.seconds, stop, due, -good], dtype=torch.float64)
+            state.seconds, stop, due, bad = fabric.all_reduce(known, reduce_op="max").tolist()
+            good = round(-bad)
         if good < state.batch:
             begin(good)
             x, y, mask = batch()
@@ -255,11 +264,11 @@ def fit(
         for watcher in watchers:
             watcher.step(state, progress(), dict(zip(bare.terms, terms, strict=True)))
         pace.waited()
+        return bool(stop), bool(due)
 
     def save() -> None:
-        if folder and fabric.is_global_zero:
-            reject_nan(bare)
-            save_checkpoint(folder, run, state, bare, optimizer)
+        if folder:
+            save_checkpoint(fabric, folder, run, state, bare, optimizer)
 
     pace = Pace(device, fabric.world_size)
     captured = Capture(
@@ -269,10 +278,12 @@ def fit(
         # An epoch that was begun is ended, also where its last step was the last thing that was saved.
         while state.epoch < epochs and (progress() < 1 or state.batch) and not state.stopped_early:
             step.train()
-            order = epoch_order(len(train), options.seed, state.epoch).to(device)
+            windows = train.windows(options.seed, state.epoch)
             if lengths is not None:
-                order = like_lengths(order, lengths, rows, options.seed, state.epoch)
-            cuts = batch_lengths(lengths, order, rows, train.x.shape[1]) if lengths is not None and any_length else []
+                windows = [like_lengths(w, lengths, rows, options.seed, state.epoch, i) for i, w in enumerate(windows)]
+            order = torch.cat(windows)
+            cuts = batch_lengths(lengths, order, rows, train.event[0]) if lengths is not None and any_length else []
+            feed.begin(*own_rows(order, windows, rows, mine))
             seeds = batch_seeds(per_epoch, options.seed, state.epoch)
             meter.start(state.batch, state.totals)
             while state.batch < per_epoch and not (options.minutes and progress() >= 1):
@@ -282,12 +293,12 @@ def fit(
                 state.batch += 1
                 if not pace.is_due() and state.batch < per_epoch:
                     continue
-                read()
-                if interrupt.now:
+                stop, due = read()
+                if stop:
                     state.interrupted = True
                     save()
                     return finish(model, state)
-                if time.monotonic() - saved > options.checkpoint_seconds:
+                if due:
                     save()
                     saved = time.monotonic()
 
@@ -308,6 +319,7 @@ def fit(
                 watcher.epoch(state, progress(), row)
 
         save()
+    feed.close()
     if captured.problem and (device.type == "cuda" or options.capture == "always"):
         note(f"steps were not captured, which makes small networks slow on a GPU: {captured.problem}")
     return finish(model, state)
@@ -319,6 +331,8 @@ def adam(fabric: Any, parameters: Sequence[Tensor], rate: Tensor, stopped: Tenso
         return Adam(parameters, rate, stopped)
     optimizer = torch.optim.Adam(parameters, rate, fused=True)
     optimizer.found_inf = stopped  # type: ignore[attr-defined]
+    # Loading makes a copy of the rate, which nobody would set.
+    optimizer.register_load_state_dict_post_hook(lambda loaded: loaded.param_groups[0].update(lr=rate))
     return optimizer
 
 
@@ -333,73 +347,10 @@ def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
     return None
 
 
-def launch(options: Training) -> Any:
-    """Lightning Fabric for these options, or for one device what it would do there: its import takes seconds. UserError if
-    this machine cannot do what the options say."""
-    started = check_devices(options)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every fit
-    keep_freed_memory()
-    precision = options.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if computes_bfloat16(options.device) else "32-true"
-    if started == options.devices == options.nodes == 1 and options.strategy == "auto" and precision != "16-mixed":
-        return Alone(chosen_device(options.device), precision)
-    from lightning_fabric import Fabric
-
-    device, _, index = options.device.partition(":")
-    try:
-        fabric = Fabric(
-            accelerator=device,
-            devices=[int(index)] if index else options.devices,
-            num_nodes=options.nodes,
-            strategy=options.strategy,
-            precision=precision,  # type: ignore[arg-type]
-        )
-        fabric.launch()
-    except (ValueError, TypeError, RuntimeError, ImportError) as e:
-        raise UserError(f"cannot train with device {options.device!r}, strategy {options.strategy!r}: {e}") from e
-    return fabric
-
-
-def check_devices(options: Training) -> int:
-    """Return how many processes were started.
-
-    UserError if Lightning would start the program again for each of these devices, or wait forever for nodes that nobody started.
-    torchrun and SLURM start all processes themselves.
-    """
-    wanted = options.devices * options.nodes
-    started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
-    if wanted not in (1, started):
-        where = "" if options.nodes == 1 else f"--nnodes {options.nodes} "
-        raise UserError(
-            f"devices={options.devices} and nodes={options.nodes} need {wanted} processes, but there are {started}: start them "
-            f"with `torchrun {where}--nproc-per-node {options.devices} -m vaekit fit ...`, or your own script in place of -m vaekit"
-        )
-    if options.device != "auto":
-        chosen_device(options.device)
-    there = torch.cuda.device_count()
-    if options.device in ("auto", "cuda") and there and options.devices > there:
-        raise UserError(f"devices={options.devices}, but this machine has {there}: ask for no more than that")
-    return started
-
-
-def disband(fabric: Any) -> None:
-    """End what `launch` began: a process that exits while its group's threads still run may be aborted."""
-    if fabric.world_size > 1:
-        fabric.barrier()
-        torch.distributed.destroy_process_group()
-
-
 def see_some(uniform: Tensor, share: float) -> Tensor:
     """Which cells are seen, (B, cells) booleans, by uniform numbers (B, 2 + cells): of `share` of the rows not all."""
     whole, rate, cell = uniform[:, :1] >= share, uniform[:, 1:2], uniform[:, 2:]
     return whole | (cell >= rate)
-
-
-def computes_bfloat16(accelerator: str) -> bool:
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 def schedule(progress: float) -> float:
@@ -409,7 +360,7 @@ def schedule(progress: float) -> float:
 
 @torch.no_grad()
 def validate(
-    fabric: Any, model: nn.Module, objective: Objective, valid: Data, to_batch: ToBatch, seed: int
+    fabric: Any, model: nn.Module, objective: Objective, valid: Rows, to_batch: ToBatch, seed: int
 ) -> tuple[dict[str, float], float | None]:
     """ELBO, reconstruction and KL at full weight, in nats, and the objective's own score: the same noise at every call,
     whatever the processes."""

@@ -21,7 +21,7 @@ from vaekit.distributions.priors import FlowPrior, MixturePrior
 from vaekit.errors import UserError, note
 from vaekit.model import Draw, LatentModel
 from vaekit.objectives import Objective
-from vaekit.training import Data, Training, fit, launch
+from vaekit.training import Data, Rows, Training, fit, launch
 from vaekit.training.data import fixed_uniform, generator, rows_at_once
 from vaekit.training.guards import seeded
 from vaekit.training.products import inference
@@ -93,8 +93,8 @@ def new_sampler(model: nn.Module, build: Callable[[int, int], Prior]) -> Prior:
 def fit_sampler(
     model: LatentModel,
     build: Callable[[int, int], Prior],
-    train: Data,
-    valid: Data,
+    train: Rows,
+    valid: Rows,
     encode: Callable[[Data], Distribution],
     seed: int,
 ) -> Prior:
@@ -102,12 +102,13 @@ def fit_sampler(
 
     Args:
         build: (latent_dim, condition_features) -> one of `SAMPLERS`.
-        train, valid: packed rows.
+        train, valid: packed rows. Of more than fit into memory it sees some.
         encode: rows -> q(z|x,y) by this model.
     """
     device = next(model.parameters()).device
     with seeded(seed):
         prior = new_sampler(model, build).to(device)
+        train, valid = train.in_memory(seed), valid.in_memory(seed)
         codes = [codes_of(model, data, encode) for data in (train, valid)]
         loc, scale = codes[0].x.unbind(1)
         # At draws: means alone lie too close together, most of all in units out of use.
@@ -127,7 +128,7 @@ def fit_sampler(
 
 
 def learn_sampler(
-    fitted: Any, name: str, options: dict[str, Any], train: Data, valid: Data, *, compare: bool = False
+    fitted: Any, name: str, options: dict[str, Any], train: Rows, valid: Rows, *, compare: bool = False
 ) -> nn.Module | None:
     """Learn where the codes of packed rows lie.
 
@@ -153,11 +154,12 @@ def learn_sampler(
 
 @inference()
 def gain(
-    model: LatentModel, sampler: nn.Module, data: Data, encode: Callable[[Data], Distribution], seed: int
+    model: LatentModel, sampler: nn.Module, data: Rows, encode: Callable[[Data], Distribution], seed: int
 ) -> tuple[float, float]:
     """By how many nats per row the codes of held-out rows (at most 2000) are likelier under a sampler than under the model's prior,
     and the standard error. NaN if there are fewer than 2 rows."""
-    codes, draws = codes_of(model, data[slice(COMPARED)], encode), normal_noise(generator(seed))
+    some = data.few(COMPARED, seed) if len(data) > COMPARED else data
+    codes, draws = codes_of(model, some, encode), normal_noise(generator(seed))
     if len(codes) < 2:
         return math.nan, math.nan
     codes = codes.to(next(model.parameters()).device)
@@ -169,7 +171,7 @@ def gain(
 
 
 @inference()
-def codes_of(model: nn.Module, data: Data, encode: Callable[[Data], Distribution]) -> Data:
+def codes_of(model: nn.Module, data: Rows, encode: Callable[[Data], Distribution]) -> Data:
     """Location and scale of each row's q(z|x,y). If it is not Normal, a draw and a tiny scale."""
     out = []
     device = next(model.parameters()).device

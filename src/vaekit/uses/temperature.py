@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vaekit.errors import note
-from vaekit.training.data import BatchNoise, Data, fixed_uniform, generator
+from vaekit.training.data import BatchNoise, Rows, fixed_uniform, generator
 from vaekit.training.products import inference
 from vaekit.uses.labels import learn_labels, untrained
 
@@ -25,7 +25,7 @@ HALVES, BATCH = 12, 13  # addresses of random numbers
 log = logging.getLogger(__name__)
 
 
-def temperature(estimator: Any, data: Data) -> float:
+def temperature(estimator: Any, data: Rows) -> float:
     """Find the temperature of a fitted estimator; for numbers, the factor of their standard deviations. It is 1, with a note, if
     there are too few labels.
 
@@ -48,13 +48,14 @@ def temperature(estimator: Any, data: Data) -> float:
     return learned.fit_temperature(h, y)
 
 
-def judged_by_others(estimator: Any, data: Data, half: Tensor, judged: Tensor) -> tuple[Tensor, Tensor]:
+def judged_by_others(estimator: Any, data: Rows, half: Tensor, judged: Tensor) -> tuple[Tensor, Tensor]:
     """Train a classifier on one half of the labels, and return its outputs (n, outputs) for the judged rows, and their y. half,
     judged: which of the labelled rows, (N,)."""
     learned, model = estimator.model_, untrained(estimator).model_
     x, y = learned.labelled_x.cpu(), learned.labelled_y.cpu()
     mask = None if learned.labelled_mask is None else learned.labelled_mask.cpu()
     model.learn_from(x[half], None if mask is None else mask[half], y[half])
+    data = data.in_memory(estimator.seed_)
     batch = min(len(data), estimator.training().batch_size)
 
     def loss(step: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError, near_matches, note
 from vaekit.forms.numbers import piecewise
-from vaekit.frame import LARGE, Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
+from vaekit.frame import PIECE, Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
 from vaekit.frame.arrow import (
     as_trained,
     canonical,
@@ -35,10 +35,12 @@ from vaekit.kinds.table.constraints import Constraints, candidates
 from vaekit.kinds.table.identifiers import leave_out
 from vaekit.settings.options import DATA, Option
 from vaekit.settings.parse import read_schema
+from vaekit.show.track import track
 from vaekit.show.write import Names, write_pieces
 from vaekit.sources.arrays import as_array
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
+MANY = 1_000_000  # this many rows take a while to look at
 BINS = np.linspace(-4, 4, 41).tolist()  # edges, in normal scores, of the intervals that show what a number may be
 
 SCHEMA = Option(
@@ -118,7 +120,7 @@ class Table(Kind):
             raise UserError("no column is left: keep at least one")
         fields = [frame.field(name) for name in kept]
         summaries = [Summary(f.name, f.type, len(frame), said.get(f.name, {}), format_of(f)) for f in fields]
-        for piece in frame.pieces():
+        for piece in pieces_of(frame):
             for summary in summaries:
                 summary.add(piece[summary.name])
         named = {s.name: why for s in summaries if (why := s.identifier())}
@@ -130,7 +132,7 @@ class Table(Kind):
             )
         leave_out(named, {s.name for s in summaries if s.is_prose()}, alone=len(named) == len(summaries))
         self = cls({s.name: s.column() for s in summaries if s.name not in named}, len(frame), left_out=named)
-        cells = map(self.cells, frame.pieces())
+        cells = map(self.cells, pieces_of(frame))
         if constraints:
             self.constraints = Constraints.learn(constraints, self.schema, cells, len(frame))
         elif found := candidates(self.schema, cells):
@@ -210,8 +212,8 @@ class Table(Kind):
     ) -> tuple[Tensor, Tensor | None]:
         """See `Kind.pack`. jitter: spreads rounded numbers, for training."""
         frame = self.conform(frame)
-        x = new_array((len(frame), *self.event_shape), np.float64 if dtype == torch.float64 else np.float32)
-        mask = new_array(x.shape, bool)
+        x = np.empty((len(frame), *self.event_shape), np.float64 if dtype == torch.float64 else np.float32)
+        mask = np.empty(x.shape, bool)
         start = 0
         for piece in frame.pieces():
             rows = slice(start, start + len(piece))
@@ -410,6 +412,12 @@ class Table(Kind):
         return lines + [f"constraint: {text}" for text in self.constraints.texts]
 
 
+def pieces_of(frame: Frame) -> Iterator[Any]:
+    """The pieces of a frame; of a large one, with a bar."""
+    pieces = frame.pieces()
+    return pieces if len(frame) < MANY else track(pieces, "look at the columns", math.ceil(len(frame) / PIECE))
+
+
 def setting_of(c: Column) -> dict[str, Any]:
     """Describe the guessed column as a user may write it."""
     written: dict[str, Any] = {"format": c.format} if c.format and c.kind not in ("binary", "categorical") else {}
@@ -452,10 +460,3 @@ def restored(values: list[Any], c: Column) -> list[Any]:
 
     kind = value_type(type_named(c.type))
     return write_times(restore(pa.array(values), str(kind)), "").to_pylist() if is_time(kind) else values
-
-
-def new_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Make an array to fill. A large one lies in a temporary file that disappears with the process."""
-    if np.prod(shape) * np.dtype(dtype).itemsize < LARGE:
-        return np.empty(shape, dtype)
-    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)
