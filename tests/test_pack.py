@@ -56,6 +56,11 @@ def assert_as_read(folder: Path, data) -> None:
         found = table[name].to_pylist()
         wanted = [None if v is None or v != v else v for v in np.asarray(values).tolist()]
         assert found == wanted, name
+    again = vk.read(folder, conditions=list(data.conditions))
+    assert (again.kind, again.name) == (data.kind, data.name)
+    np.testing.assert_array_equal(again.x, data.x)
+    for name, values in {**data.conditions, **data.names}.items():
+        np.testing.assert_array_equal({**again.conditions, **again.names}[name][:], values)
 
 
 @pytest.fixture
