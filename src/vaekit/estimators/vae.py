@@ -24,7 +24,7 @@ from vaekit.frame import Frame, is_frame
 from vaekit.kinds import Kind, chosen_kind, kinds
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Seed, Share, Within, check_call
-from vaekit.settings.options import MODEL, setting
+from vaekit.settings.options import MODEL, Search, setting
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.notebook import Results
 from vaekit.sources.arrays import as_array
@@ -94,9 +94,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         n_features_in_: columns of X (numbers only).
     """
 
-    network: Literal["auto", "conv", "mlp"] = setting("auto", "Kind of the networks.", MODEL)
-    cell_dropout: Share | None = setting(None, "Share of rows in which training hides some cells.", MODEL)
-    structure: Part = setting("flat", "ladder: a hierarchy of latents; vq: quantised latents.", MODEL)
+    network: Literal["auto", "conv", "mlp"] = setting("auto", "Kind of the networks.", MODEL, search=Search(choices=("conv", "mlp"), usual=False))  # fmt: skip
+    cell_dropout: Share | None = setting(None, "Share of rows in which training hides some cells.", MODEL, search=Search(0.0, 0.5, usual=False))  # fmt: skip
+    structure: Part = setting("flat", "ladder: a hierarchy of latents; vq: quantised latents.", MODEL, search=Search(usual=False))  # fmt: skip
     sampler: Part = setting(
         "auto", "Where the z of samples comes from: gmm and flow are learned on the codes after training. auto: gmm, if it is "
         "better than the prior.", MODEL,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vaekit import sources
 from vaekit.errors import UserError
+from vaekit.settings.options import Search
 from vaekit.settings.parts import Part, check_options
 from vaekit.show.write import Names, write_array
 from vaekit.sources.arrays import as_array
@@ -76,6 +77,8 @@ class Kind:
     """What "auto" is."""
     training: ClassVar[Mapping[str, Any]] = {}
     """What is better than `Training` has it."""
+    ranges: ClassVar[Mapping[str, Search]] = {}
+    """What `vaekit tune` tries for such data, by setting, where that differs from what the setting says."""
     fills: ClassVar[bool] = False
     """Whether the gaps of a row are filled by `vaekit.structures.resample.complete`, row for row."""
     exchangeable: ClassVar[bool] = True

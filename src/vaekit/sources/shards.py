@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, extra_needed
 from vaekit.frame import Frame
 from vaekit.frame.groups import RowGroups, open_parquet
 from vaekit.sources.base import Ask, Dataset, decoding, take
@@ -87,7 +87,7 @@ def place_of(ask: Ask) -> tuple[Any, str]:
     try:
         other, path = fsspec.core.url_to_fs(ask.text)
     except ImportError as error:
-        raise UserError(f"{ask.text} needs a package that is not installed: {error}") from error
+        raise extra_needed("cloud", f"what reads {ask.text.partition(':')[0]}://") from error
     except ValueError as error:
         raise UserError(
             f"{ask.text} cannot be read ({error}): give a folder, a file, or an address such as s3://"

@@ -33,7 +33,7 @@ from vaekit.kinds.base import Kind
 from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column
 from vaekit.kinds.table.constraints import Constraints, candidates
 from vaekit.kinds.table.identifiers import leave_out
-from vaekit.settings.options import DATA, Option
+from vaekit.settings.options import DATA, Option, Search
 from vaekit.settings.parse import read_schema
 from vaekit.show.track import track
 from vaekit.show.write import Names, write_pieces
@@ -81,6 +81,7 @@ class Table(Kind):
     endings: ClassVar[Sequence[str]] = (".csv", ".parquet")
     score: ClassVar[str] = "exemplars"
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
+    ranges: ClassVar[dict[str, Search]] = {"batch_size": Search(choices=(128, 256, 512, 1024, 2048))}
 
     def __post_init__(self) -> None:
         self.schema = {n: column(**c) if isinstance(c, Mapping) else c for n, c in self.schema.items()}
