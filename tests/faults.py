@@ -123,7 +123,24 @@ def full_disk_at_save(tmp_path):
         assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
+def stopped_pack(fault, tmp_path):
+    source = tmp_path / "x.npy"
+    np.save(source, ROWS)
+    whole = vk.pack(source, tmp_path / "whole", rows_per_shard=15)
+    wanted = {path.name: path.read_bytes() for path in whole.iterdir()}
+    for n in range(1, 100):
+        folder = tmp_path / str(n)
+        over = faulty(n, fault, lambda folder=folder: vk.pack(source, folder, rows_per_shard=15))
+        vk.pack(source, folder, rows_per_shard=15)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
+        if over:
+            break
+    assert n > 20
+
+
 CASES = {
+    "pack, full": lambda folder: stopped_pack(full, folder),
+    "pack, killed": lambda folder: stopped_pack(killed, folder),
     "fit, full": lambda folder: stopped_fit(full, 3, folder),
     "fit, killed": lambda folder: stopped_fit(killed, 1, folder),
     "save, full": lambda folder: stopped_save(full, folder),

@@ -111,7 +111,7 @@ def test_memory_that_holds_no_two_groups_is_refused():
 
 
 def test_what_cannot_be_learned_from_is_named():
-    data, rows = streamed([3, 4, 3], 20)
+    _, rows = streamed([3, 4, 3], 20)
 
     def check(found: Data) -> None:
         if (found.x == 8).any():
@@ -122,8 +122,7 @@ def test_what_cannot_be_learned_from_is_named():
     feed = rows.feed()
     feed.begin(order, ends)
     with pytest.raises(UserError, match="rows 3 to 6 of the source: 8 cannot be"):
-        feed.at(0, 5)
-        feed.at(5, 5)
+        [feed.at(start, 5) for start in (0, 5)]
 
 
 def test_no_thread_is_left():

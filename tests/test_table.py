@@ -332,16 +332,3 @@ def test_samples_of_a_real_table_are_like_it() -> None:
             assert ks_2samp(rows[name].dropna(), samples[name].dropna()).statistic < 0.1, name
     assert samples["total_bedrooms"].isna().mean() == pytest.approx(rows["total_bedrooms"].isna().mean(), abs=0.01)
     assert samples["total_rooms"].corr(samples["households"]) > 0.8
-
-
-def test_a_table_too_large_for_memory_is_learned_from_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = pd.DataFrame({"a": RNG.normal(size=600), "b": RNG.choice(["x", "y"], 600)})
-    rows.loc[::7, "a"] = np.nan
-    whole = vaekit.VAE(epochs=2, size="small", sampler="gmm").fit(rows)
-    monkeypatch.setattr("vaekit.training.data.LARGE", 100)  # bytes
-    monkeypatch.setattr("vaekit.kinds.table.LARGE", 100)
-    piecewise = vaekit.VAE(epochs=2, size="small", sampler="gmm").fit(rows)
-    assert piecewise.data_ == whole.data_
-    for (name, a), b in zip(whole.model_.state_dict().items(), piecewise.model_.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
-    pd.testing.assert_frame_equal(whole.sample(20), piecewise.sample(20))

@@ -31,6 +31,7 @@ _HOME = {
     "load": "runs.load",
     "preset": "recipes.recipe",
     "read": "sources",
+    "pack": "recipes.pack",
     "read_series": "sources.series",
     "LatentModel": "model",
     "Draw": "model",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+# How PyTorch says so: of main memory, of a GPU's, and of a tensor that is larger than any memory.
+OUT_OF_MEMORY = "can't allocate memory|out of memory|Storage size calculation overflowed"
 
 
 class UserError(ValueError):
@@ -23,6 +27,13 @@ class MissingExtra(UserError, ImportError):  # noqa: N818
 def extra_needed(extra: str, package: str) -> MissingExtra:
     """Make the error to raise if `package`, which comes with the extra `extra`, is not installed."""
     return MissingExtra(f"this needs the package {package}, which is not installed: pip install 'vaekit[{extra}]'")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and bool(re.search(OUT_OF_MEMORY, str(error)))
+    )
 
 
 def near_matches(word: str, known: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import traceback
 import warnings
@@ -13,16 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli import deploy, evaluate, fit, generate, hub, predict, robots, score, serve  # noqa: F401  they register their verbs
+from vaekit.cli import deploy, evaluate, fit, generate, hub, pack, predict, robots, score, serve, tune  # noqa: F401  they register their verbs
 from vaekit.cli.common import Log, app, say
-from vaekit.errors import Note, UserError
+from vaekit.errors import Note, UserError, out_of_memory
 
 # Every mistake on the command line itself; typer names it only as an ancestor of the errors it does name.
 CommandLineError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
-
-
-# How PyTorch says so: of main memory, of a GPU's, and of a tensor that is larger than any memory.
-OUT_OF_MEMORY = "can't allocate memory|out of memory|Storage size calculation overflowed"
 
 
 def show_version(asked: bool) -> None:
@@ -101,7 +96,7 @@ def mendable(error: Exception) -> str:
         return str(error)
     if isinstance(error, CommandLineError):
         return f"{error.format_message()} (see vaekit --help)"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and re.search(OUT_OF_MEMORY, str(error))):
+    if out_of_memory(error):
         return f"there is not enough memory: ask for less, such as fewer rows, units or steps ({error})"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the system'}: {error.strerror}"

@@ -41,8 +41,8 @@ PLACE: dict[str, Any] = dict(parser=folder_or_file, metavar="PATH")  # for optio
 
 SOURCE_HELP = (
     "The data: [bold]digits[/] (bundled), a folder of pictures (class = subfolder), a picture, a .npy, .npz, .csv, .tsv, "
-    ".parquet or .jsonl file, an idx file (Fashion-MNIST's train-images-idx3-ubyte.gz) or a folder of such files, a .txt (one text per line), "
-    "FILE.csv:COLUMN (a column of texts), or hf://name from Hugging Face. Pick rows with SOURCE\\[12], SOURCE\\[10:20] or SOURCE\\[0:5,8,-10:]; leave rows out with SOURCE\\[!3,7]."
+    ".parquet or .jsonl file, an idx file (train-images-idx3-ubyte.gz), a folder of .parquet or idx files (also s3://...), shards of "
+    "[bold]vaekit pack[/], a .txt (one text per line), FILE.csv:COLUMN (a column of texts), or hf://name from Hugging Face. Pick rows with SOURCE\\[12], SOURCE\\[10:20] or SOURCE\\[0:5,8,-10:]; leave rows out with SOURCE\\[!3,7]."
 )
 
 

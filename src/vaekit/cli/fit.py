@@ -17,6 +17,11 @@ from vaekit.errors import UserError, note
 from vaekit.settings.options import DATA, LABELS, MODEL
 
 OPTIONS = Path(__file__).with_name("options.json")
+CONFIG_HELP = "Read settings from a YAML file, such as a run's config.yaml; options on the command line win."
+PRESET_HELP = (
+    "A named set of settings: act (ACT as published, for --kind actions) or m2 (M2 as published, for --label-column)."
+)
+SET_HELP = "An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1."
 TYPES: dict[str, tuple[Any, str | None]] = {  # and what stands for such a value in the help
     "int": (int, "INT"), "float": (float, "FLOAT"), "bool": (bool, None),
     "str": (str, "TEXT"), "list": (list[str], "TEXT"), "Path": (Path, "TEXT"),
@@ -26,26 +31,17 @@ TYPES: dict[str, tuple[Any, str | None]] = {  # and what stands for such a value
 def fit(
     source: Annotated[list[str] | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP + " Several datasets of demonstrations are joined.", show_default=False)] = None,
     out: Annotated[Path | None, option("The run directory to write. Default: runs/NAME.", panel=DATA, **PLACE)] = None,
-    config: Annotated[Path | None, option("Read settings from a YAML file, such as a run's config.yaml; options on the command line win.", panel=DATA)] = None,
+    config: Annotated[Path | None, option(CONFIG_HELP, panel=DATA)] = None,
     print_config: Annotated[bool, option("Print the settings as YAML and stop.", "--print-config", panel=DATA)] = False,
     comparison: Annotated[bool, option("Compare with a classifier that is trained on the labelled rows alone, for as many steps.", "--comparison/--no-comparison", panel=LABELS)] = True,
     report: Annotated[bool, option("Write report.html at the end.", "--report/--no-report", panel=DATA)] = True,
-    preset: Annotated[str | None, option("A named set of settings: act (ACT as published, for --kind actions) or m2 (M2 as published, for --label-column).", panel=MODEL, metavar="TEXT")] = None,
-    set_: Annotated[list[str] | None, option("An option of a part; --PART.KEY VALUE is the same: --objective.beta 4, --objective.warmup 0.3, --prior.components 100, --likelihood.scale 1.", "--set", panel=MODEL, metavar="TEXT")] = None,
+    preset: Annotated[str | None, option(PRESET_HELP, panel=MODEL, metavar="TEXT")] = None,
+    set_: Annotated[list[str] | None, option(SET_HELP, "--set", panel=MODEL, metavar="TEXT")] = None,
     resume: Annotated[bool, option("Continue the run in --out; the result is the same to the bit.", "--resume")] = False,
     **settings: Any,
 ) -> None:  # fmt: skip
     """Train a VAE on SOURCE and write a run directory with a report. With --condition it is a conditional VAE; with --label-column it also learns to predict that label."""
-    from vaekit.recipes.options import offered
-    from vaekit.recipes.recipe import preset as settings_of
-
-    recipe = first_recipe(source, out, resume, config, settings["init"])
-    if source:
-        recipe.source = source if len(source) > 1 else source[0]
-    recipe.settings |= settings_of(preset) if preset else {}
-    for name, value in given(settings).items():
-        offered()[name].put(recipe, value)
-    recipe.set_options(set_ or [])
+    recipe, _ = filled(first_recipe(source, out, resume, config, settings["init"]), source, preset, set_, settings)
     if print_config:
         recipe.check()
         print(recipe.to_yaml(), end="")
@@ -80,6 +76,23 @@ def first_recipe(source: Any, out: Path | None, resume: bool, config: Path | Non
     if config:
         return Recipe.read(config)
     return Recipe.going_on(init) if init else Recipe()
+
+
+def filled(
+    recipe: Any, source: Any, preset: str | None, set_: list[str] | None, settings: dict[str, Any]
+) -> tuple[Any, set[str]]:
+    """The recipe with what the command line says, and the names of the settings, parts and options of parts that it fixes."""
+    from vaekit.recipes.options import offered
+    from vaekit.recipes.recipe import preset as settings_of
+
+    if source:
+        recipe.source = source if len(source) > 1 else source[0]
+    recipe.settings |= settings_of(preset) if preset else {}
+    for name, value in given(settings).items():
+        offered()[name].put(recipe, value)
+    recipe.set_options(set_ or [])
+    names = {text.partition("=")[0].replace("-", "_") for text in set_ or []}
+    return recipe, {*given(settings), *names, *(name.partition(".")[0] for name in names)}
 
 
 def judge(folder: Path, estimator: Any, comparison: bool, report: bool) -> None:
@@ -144,13 +157,15 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-class Fit(TyperCommand):
-    """`vaekit fit`, whose many options are put together when they are needed."""
+class WithSettings(TyperCommand):
+    """A verb whose many options are put together when they are needed."""
+
+    function: Callable[..., None]
 
     @cached_property
     def whole(self) -> Any:
         own = typer.Typer(rich_markup_mode="rich", add_completion=False)
-        own.command("fit")(with_settings(fit))
+        own.command(self.name)(with_settings(type(self).function))
         return typer.main.get_command(own)
 
     def get_params(self, ctx: Any) -> Any:
@@ -160,4 +175,10 @@ class Fit(TyperCommand):
         return self.whole.invoke(ctx)
 
 
-app.command("fit", cls=Fit, help=fit.__doc__)(lambda: None)
+def register(function: Callable[..., None]) -> None:
+    """Make a function that takes any settings a verb that offers them all."""
+    cls = type(function.__name__, (WithSettings,), {"function": staticmethod(function)})
+    app.command(function.__name__, cls=cls, help=function.__doc__)(lambda: None)
+
+
+register(fit)

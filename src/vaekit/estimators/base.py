@@ -27,7 +27,7 @@ from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Positive, Seed, Share, ShareBelow1, Whole
-from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, setting
+from vaekit.settings.options import DATA, DEVICES, MODEL, TRAINING, Search, setting
 from vaekit.settings.parse import parse_bytes
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.notebook import Shown, card
@@ -70,32 +70,40 @@ class Learner(OnHub, Shown, BaseEstimator):
     """
 
     latent_dim: Whole = setting(
-        16, "Number of latent units; 0 makes a policy without a latent, or a language model.", MODEL
-    )
+        16, "Number of latent units; 0 makes a policy without a latent, or a language model.", MODEL,
+        search=Search(2, 128, log=True),
+    )  # fmt: skip
     _: KW_ONLY
     kind: Part = setting(
         "auto", "The kind of data. auto recognises all but series (measurements over time), audio and actions (of a robot: a policy).", DATA,
     )  # fmt: skip
-    size: str = setting("base", "Size of the networks. published: as in the paper, for policies.", MODEL)
+    size: str = setting("base", "Size of the networks. published: as in the paper, for policies.", MODEL, search=Search(choices=("small", "base", "large")))  # fmt: skip
     likelihood: Part = setting(
         "auto", "The distribution of the data given z. auto: normal (with a learned scale), mixed (one distribution per column) for "
         "tables, autoregressive (errors depend on earlier ones) for series, causal (token by token) for texts.", MODEL,
     )  # fmt: skip
     prior: Part = setting(
-        "standard", "The distribution of z. conditional: a Normal, learned from the condition.", MODEL
-    )
+        "standard", "The distribution of z. conditional: a Normal, learned from the condition.", MODEL,
+        search=Search(choices=("standard", "mixture", "flow")),
+    )  # fmt: skip
     posterior: Part = setting(
         "normal",
         "The distribution of z given the data. full: a Normal with a covariance; iaf and maf: flows.",
         MODEL,
+        search=Search(usual=False),
     )
-    objective: Part = setting("auto", "What training maximises. auto: kl_floor for texts, else elbo.")
+    objective: Part = setting(
+        "auto", "What training maximises. auto: kl_floor for texts, else elbo.",
+        search=Search(choices=("elbo", "free_bits", "kl_floor", "iwae"), usual=False),
+    )  # fmt: skip
     epochs: Many | None = setting(
         None, "Passes over the data. Default: as many as 4000 steps take, at least 50 (20 for texts)."
     )
     minutes: Positive | None = setting(None, "Train for this many minutes instead.")
-    batch_size: Many | None = setting(None, "Rows per step, over all devices.")
-    learning_rate: Positive | None = setting(None, "Highest learning rate.")
+    batch_size: Many | None = setting(
+        None, "Rows per step, over all devices.", search=Search(choices=(32, 64, 128, 256, 512))
+    )
+    learning_rate: Positive | None = setting(None, "Highest learning rate.", search=Search(1e-4, 1e-2, log=True))
     patience: Share = setting(0.2, "Stop after this share of the run without a better epoch.")
     validation: ShareBelow1 = setting(0.1, "Share of rows to hold out for choosing the best epoch.", DATA)
     random_state: Seed | None = setting(0, "Seed for everything random.", TRAINING, "--seed")

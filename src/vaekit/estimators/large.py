@@ -11,13 +11,17 @@ from torch import Tensor
 
 from vaekit.errors import note
 from vaekit.settings.parse import size_text
+from vaekit.sources.stored import Stored
 from vaekit.training.data import Data
 from vaekit.training.stream import Streamed
 
 
-def stays(X: Any, memory: int) -> bool:
-    """Whether rows are read as they are needed: they lie in files, and take more than half of the memory."""
-    return len(getattr(X, "groups", ())) > 0 and X.nbytes > memory / 2
+def opened(X: Any, memory: int, seed: int) -> tuple[Any, Any]:
+    """Rows to learn a schema from; and X itself, where it lies in files and takes more than half of the memory, so that its rows are read
+    as they are needed. None where all are in memory."""
+    if len(getattr(X, "groups", ())) and X.nbytes > memory / 2:
+        return X.sample(seed), X
+    return X[:] if isinstance(X, Stored) else X, None
 
 
 def streamed(kind: Any, X: Any, known: Mapping[str, Tensor], memory: int, seed: int) -> Streamed:

@@ -18,13 +18,13 @@ from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, note
 from vaekit.estimators.base import Learner
 from vaekit.estimators.checks import PARTS, check_settings
-from vaekit.estimators.large import stays, streamed
+from vaekit.estimators.large import opened, streamed
 from vaekit.fitted import Chunks, Learned
 from vaekit.frame import Frame, is_frame
 from vaekit.kinds import Kind, chosen_kind, kinds
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Seed, Share, Within, check_call
-from vaekit.settings.options import MODEL, setting
+from vaekit.settings.options import MODEL, Search, setting
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.notebook import Results
 from vaekit.sources.arrays import as_array
@@ -94,9 +94,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         n_features_in_: columns of X (numbers only).
     """
 
-    network: Literal["auto", "conv", "mlp"] = setting("auto", "Kind of the networks.", MODEL)
-    cell_dropout: Share | None = setting(None, "Share of rows in which training hides some cells.", MODEL)
-    structure: Part = setting("flat", "ladder: a hierarchy of latents; vq: quantised latents.", MODEL)
+    network: Literal["auto", "conv", "mlp"] = setting("auto", "Kind of the networks.", MODEL, search=Search(choices=("conv", "mlp"), usual=False))  # fmt: skip
+    cell_dropout: Share | None = setting(None, "Share of rows in which training hides some cells.", MODEL, search=Search(0.0, 0.5, usual=False))  # fmt: skip
+    structure: Part = setting("flat", "ladder: a hierarchy of latents; vq: quantised latents.", MODEL, search=Search(usual=False))  # fmt: skip
     sampler: Part = setting(
         "auto", "Where the z of samples comes from: gmm and flow are learned on the codes after training. auto: gmm, if it is "
         "better than the prior.", MODEL,
@@ -138,12 +138,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             watchers: see `vaekit.training`.
         """
         check_settings(self)
-        memory = self.memory_bytes
-        stored = X if stays(X, memory) else None
         with self._seeded() as (seed, notes):
-            kind, options, rows = self._new_rows(X.sample(seed) if stored is not None else X, read_as)
-            n = len(rows if stored is None else stored)
-            if n < 2:
+            X, stored = opened(X, self.memory_bytes, seed)
+            kind, options, rows = self._new_rows(X, read_as)
+            if (n := len(rows if stored is None else stored)) < 2:
                 raise UserError(f"got {n} sample: a model needs at least 2 rows to learn from")
             for name, values in y.items():
                 if len(values) != n:
@@ -160,21 +158,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 conditions = Conditions.infer(y, condition_kinds)
             if self.latent_dim < learned.least_latent_dim:
                 raise UserError(f"latent_dim={self.latent_dim} is too small: give at least {learned.least_latent_dim}")
-            known = conditions.pack(y, n)
-            if known and not warm:
+            if (known := conditions.pack(y, n)) and not warm:
                 conditions.learn(y, known)
             about = {**(origin or {}), "rows": n}
-            data: Rows
             if stored is None:
-                x, mask = learned.pack(rows, jitter=np.random.default_rng(seed))
-                data = Data(x, mask, known)
+                data: Rows = Data(*learned.pack(rows, jitter=np.random.default_rng(seed)), known)  # type: ignore[call-arg]
             else:
-                data = streamed(learned, stored, known, memory, seed)
-                about["memory"] = memory  # the order of an epoch depends on it
-            form, own = getattr(rows, "like", "pandas"), getattr(rows, "own", None)
-            about |= {"own": own} if own else {}
+                data = streamed(learned, stored, known, self.memory_bytes, seed)
+                about["memory"] = self.memory_bytes  # the order of an epoch depends on it
+            about |= {"own": own} if (own := getattr(rows, "own", None)) else {}
             self._assemble(learned, conditions, (name, likelihood), data, seed=seed, notes=notes, origin=about)
-            self.fitted_.form = form
+            self.fitted_.form = getattr(rows, "like", "pandas")
             self.count_columns()
             if not warm:
                 self._start(data)

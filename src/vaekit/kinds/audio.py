@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,11 @@ from vaekit.kinds.base import Kind, one_source
 from vaekit.kinds.pictures import Images
 from vaekit.settings.limits import Many, Positive
 from vaekit.settings.options import DATA, Option
-from vaekit.sources.base import Dataset, as_slice, bounded, decoding, split_rows
+from vaekit.show.track import track
+from vaekit.sources.base import Ask, Dataset, Told, as_slice, bounded, decoding, listed, split_rows
+from vaekit.sources.pieces import Piece, Pieces
+from vaekit.sources.pieces.base import identity_of, plain, table_of
+from vaekit.threads import OnAllCores
 from vaekit.training.data import generator
 
 ENDINGS = (".wav", ".flac")
@@ -65,7 +69,7 @@ class Audio(Kind):
         """Read a folder of .wav and .flac files (the condition "label" is the name of the subfolder), or one file."""
         text, some = split_rows(one_source(source))
         path, rate, found, notes = Path(text).expanduser(), options.get("rate", RATE), {}, []
-        for each in sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS) if path.is_dir() else [path]:
+        for each in sounds_in(path):
             try:
                 found[each] = read_sound(each, rate)
             except UserError as e:
@@ -73,9 +77,9 @@ class Audio(Kind):
                     raise
                 notes.append(f"a file was left out: {e}")
         if not found:
-            raise UserError(f"{text} holds no sound: give a folder of files that end in {' or '.join(ENDINGS)}")
+            raise no_sound(text)
         root = path if path.is_dir() else path.parent
-        labels = np.array([p.parent.name if p.parent != root else None for p in found], dtype=object)
+        labels = np.array(labels_of(found, root), dtype=object)
         offers = {} if None in labels else {"label": labels}
         if wrong := [n for n in conditions if n not in offers]:
             raise UserError(
@@ -86,6 +90,11 @@ class Audio(Kind):
         data = Dataset(x, cls.name, path.stem, None, {n: offers[n] for n in conditions}, notes, names)
         tell(notes)
         return data if some is None else data[as_slice(bounded(some, len(data), text))]
+
+    @staticmethod
+    def open_source(source: str, *, rate: int = RATE, seconds: float | None = None, strict: bool = False) -> Pieces:
+        """Open a folder of .wav and .flac files, or one file, to read it piece by piece. The arguments are as in `read`."""
+        return Sounds(source, rate, seconds, strict)
 
     def read_again(
         self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()
@@ -199,6 +208,108 @@ class Audio(Kind):
         sounds = [base64.b64encode(self.wav(clip)).decode() for clip in rows]
         players = [f'<audio controls title="{escape(label)}" src="data:audio/wav;base64,{s}"></audio>' for s in sounds]
         return Markup("<div>") + drawn + Markup("".join(players) + "</div>")
+
+
+class Sounds(Pieces):
+    """The sounds in a folder, read piece by piece. The condition "label" is the name of the subfolder."""
+
+    kind = "audio"
+
+    def __init__(self, source: str, rate: int, seconds: float | None, strict: bool):
+        path = Path(source).expanduser()
+        if not path.exists():
+            raise UserError(f"{source} does not exist: give a folder of files that end in {' or '.join(ENDINGS)}")
+        self.paths, self.root = sounds_in(path), path if path.is_dir() else path.parent
+        super().__init__(
+            Ask(source, path, (), None, None, strict or not path.is_dir(), False), path.stem, len(self.paths)
+        )
+        self.rate, self.seconds, self.extra = rate, seconds, {"rate": rate}
+        self.labels = labels_of(self.paths, self.root)
+        labelled = ["label"] if None not in self.labels else []
+        self.put_beside_x(labelled, ["file", *labelled])
+
+    def identity(self) -> str:
+        return identity_of(self.paths, self.root)
+
+    def look(self) -> None:
+        """Find the length of the longest sound, as the beginnings of the files say."""
+        look = OnAllCores(partial(attempt, sound_length, wanted=self.rate), self.paths, 16)
+        longest = max((n for n in track(look, "look") if isinstance(n, int)), default=0)
+        if not longest:
+            raise no_sound(self.ask.text)
+        self.expect([min(longest, round(self.seconds * self.rate)) if self.seconds else longest], "float32")
+
+    def read(self, start: int, told: Told) -> Iterator[Piece]:
+        samples = (self.shape or [0])[0]
+        while start < len(self.paths):
+            paths, kept, clips = self.paths[start : start + min(self.at_once, 256)], [], []
+            for i, found in enumerate(OnAllCores(partial(attempt, read_sound, wanted=self.rate), paths, 4), start):
+                if isinstance(found, UserError):
+                    if self.ask.strict:
+                        raise found
+                    told["failed"].add([str(found)])
+                    continue
+                if not np.isfinite(found).all():
+                    raise UserError(f"{self.paths[i]} holds a value that is not a number: mend it, or leave it out")
+                told["cut" if len(found) > samples else "filled" if len(found) < samples else "whole"].count += 1
+                kept.append(i)
+                clips.append(np.pad(found[:samples], (0, max(0, samples - len(found)))))
+            start += len(paths)
+            names = [self.paths[i].relative_to(self.root).as_posix() for i in kept]
+            columns = {"file": names, **{name: [self.labels[i] for i in kept] for name in self.conditions}}
+            x = np.stack(clips) if clips else np.empty((0, samples), np.float32)
+            yield Piece(table_of(x, columns), start, start, plain(told))
+
+    def notes_of(self, told: Told, rows: int) -> list[str]:
+        last = f"of {rows}; a clip lasts {(self.shape or [0])[0] / self.rate:.3g} s"
+        said = {"cut": f"clips that were cut: {len(told['cut'])} {last}"}
+        said["filled"] = f"clips that were filled up with silence: {len(told['filled'])} {last}"
+        said["failed"] = f"files that were left out: {len(told['failed'])}: {listed(told['failed'])}"
+        return [text for what, text in said.items() if len(told[what])]
+
+    def nothing(self, told: Told) -> UserError:
+        return no_sound(self.ask.text)
+
+
+def attempt(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What a function returns, or the UserError that it raises."""
+    try:
+        return function(*args, **options)
+    except UserError as error:
+        return error
+
+
+def sounds_in(path: Path) -> list[Path]:
+    return sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS) if path.is_dir() else [path]
+
+
+def labels_of(paths: Iterable[Path], root: Path) -> list[str | None]:
+    return [path.parent.name if path.parent != root else None for path in paths]
+
+
+def no_sound(text: str) -> UserError:
+    return UserError(f"{text} holds no sound: give a folder of files that end in {' or '.join(ENDINGS)}")
+
+
+def sound_length(path: Path, wanted: int) -> int:
+    """How many samples `read_sound` gives, as the beginning of the file says."""
+    from scipy.io import wavfile
+
+    with decoding(str(path), "a sound"):
+        if path.suffix.lower() != ".wav":
+            try:
+                import soundfile
+            except ModuleNotFoundError as e:
+                raise extra_needed("audio", "soundfile") from e
+            about = soundfile.info(path)
+            rate, length = about.samplerate, about.frames
+        else:
+            try:
+                rate, samples = wavfile.read(path, mmap=True)
+            except ValueError:  # such as of 24 bits, which cannot be mapped
+                rate, samples = wavfile.read(path)
+            length = len(samples)
+    return -(-length * wanted // rate)
 
 
 def read_sound(path: Path, wanted: int) -> np.ndarray:

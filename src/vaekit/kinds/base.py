@@ -14,10 +14,12 @@ from torch import Tensor
 
 from vaekit import sources
 from vaekit.errors import UserError
+from vaekit.settings.options import Search
 from vaekit.settings.parts import Part, check_options
 from vaekit.show.write import Names, write_array
 from vaekit.sources.arrays import as_array
 from vaekit.sources.base import from_here
+from vaekit.sources.pieces import Pieces, open_pieces
 from vaekit.sources.stored import Stored
 from vaekit.structures.resample import GUESSES, complete
 from vaekit.training.data import Data, fixed_uniform, generator
@@ -75,6 +77,8 @@ class Kind:
     """What "auto" is."""
     training: ClassVar[Mapping[str, Any]] = {}
     """What is better than `Training` has it."""
+    ranges: ClassVar[Mapping[str, Search]] = {}
+    """What `vaekit tune` tries for such data, by setting, where that differs from what the setting says."""
     fills: ClassVar[bool] = False
     """Whether the gaps of a row are filled by `vaekit.structures.resample.complete`, row for row."""
     exchangeable: ClassVar[bool] = True
@@ -169,6 +173,12 @@ class Kind:
             one_source(source), conditions=conditions, resize=resize, metadata=metadata, column=column, encoding=encoding,
             decimal=decimal, strict=strict, schema=options.get("schema"),
         )  # fmt: skip
+
+    packer: ClassVar[str] = ""
+    """ "module:function" that writes a source as a folder that can be read piece by piece; "" for shards, see `open_source`."""
+
+    open_source: ClassVar[Callable[..., Pieces]] = staticmethod(open_pieces)
+    """Opens a source of such rows to read it piece by piece; its keyword-only arguments are what a user may ask of one."""
 
     def read_again(
         self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()

@@ -72,9 +72,7 @@ class Recipe:
         DATA,
     )
     encoding: str | None = setting(None, "The encoding of a .txt or .csv file, such as latin-1. Default: UTF-8.", DATA)
-    decimal: str | None = setting(
-        None, "The decimal separator of a .csv file, . or , , if its numbers do not show it, as in 1,234.", DATA
-    )
+    decimal: str | None = setting(None, "The decimal separator of a .csv, . or , , if numbers do not show it.", DATA)
     map: dict[str, str] | None = setting(
         None, "The names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
         "joins two vectors.", POLICIES, parse=parse_map,
@@ -195,8 +193,9 @@ class Recipe:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in own}
         return to_yaml({**values, **settings_of(self.estimator), **self.settings})
 
-    def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
-        """Read the source, train, write the run directory. `say` shows a line to the user."""
+    def begin(self, out: Path | None, say: Any = print) -> tuple[Any, Any, Path]:
+        """The estimator before training, what it learns from, and the folder to write to: `out`, or a free one. `say` shows a line to
+        the user."""
         self.check()
         if self.labels is not None and not self.label_column:
             raise UserError("--labels needs --label-column NAME, the label to predict")
@@ -213,13 +212,15 @@ class Recipe:
             labels.note_words(name, values.tolist())
             self.hide_labels(data, estimator)
             say(labels.known_line(name, values, data.conditions[name], estimator.target_kind == "label"))
-        kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
+        return estimator, data, folder
+
+    def train(self, out: Path | None, *, resume: bool = False, say: Any = print) -> tuple[Path, VAE]:
+        """Read the source, train, write the run directory. `say` shows a line to the user."""
+        estimator, data, folder = self.begin(out, say)
         bar = ProgressBar()
         try:
             with bar:
-                estimator.fit_data(
-                    data, condition_kinds=kinds, folder=folder, resume=resume, origin=self.origin, watchers=[bar]
-                )
+                estimator.fit_data(data, folder=folder, resume=resume, watchers=[bar], **self.about_data)
         except KeyboardInterrupt:
             if bar.over:
                 say(
@@ -228,6 +229,12 @@ class Recipe:
                 )
             raise
         return folder, estimator
+
+    @property
+    def about_data(self) -> dict[str, Any]:
+        """What `fit_data` should know about the data: the kinds of conditions that the user names, and where the data comes from."""
+        kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
+        return {"condition_kinds": kinds, "origin": self.origin}
 
     def first_estimator(self) -> Any:
         """The estimator before training: a new one, or that of the run to continue."""

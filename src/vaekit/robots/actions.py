@@ -40,6 +40,7 @@ class Actions(Kind):
     report: ClassVar[str] = "vaekit.robots.report:PolicyReport"
     estimator: ClassVar[str] = "Policy"
     task: ClassVar[str] = "robotics"
+    packer: ClassVar[str] = "vaekit.robots.datasets:pack_demonstrations"
     exports: ClassVar[Mapping[str, str]] = {"policy.onnx": "vaekit.deploy.policy:policy_bytes"}
     foreign: ClassVar[str] = "vaekit.robots.published:load_foreign"
     mean_samples: ClassVar[bool] = True

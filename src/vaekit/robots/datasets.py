@@ -102,6 +102,18 @@ def write_demonstrations(demonstrations: Demonstrations, folder: str | os.PathLi
     write_lerobot(demonstrations, Path(folder).expanduser())
 
 
+def pack_demonstrations(
+    source: str, folder: Path, *, resize: tuple[int, int] | None = None, strict: bool = False
+) -> None:
+    """Write the demonstrations of a source as a LeRobot v3 folder. UserError if the source is one already."""
+    from vaekit.robots.lerobot_write import check_free, write_lerobot
+
+    check_free(folder)
+    if (Path(source).expanduser() / "meta" / "info.json").exists():
+        raise UserError(f"{source} is a folder of LeRobot already: use it as it is")
+    write_lerobot(read_demonstrations(source, resize=resize, strict=strict), folder)
+
+
 def _reader(asked: Asked) -> Callable[[Asked], Demonstrations]:
     from vaekit.robots.hdf5 import is_hdf5, read_hdf5
     from vaekit.robots.lerobot import read_lerobot

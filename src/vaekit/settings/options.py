@@ -11,6 +11,23 @@ LABELS, POLICIES = "Few labels, with --label-column", "Policies, with --kind act
 
 
 @dataclass(frozen=True)
+class Search:
+    """What `vaekit tune` tries for a setting. Only a setting that leaves the bound of a row comparable may have it.
+
+    Attributes:
+        low, high: numbers from here to there. log: evenly in their logarithms.
+        choices: these values. Without numbers and choices: every name that the setting can have.
+        usual: whether it is searched if the user does not ask for it.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+    usual: bool = True
+
+
+@dataclass(frozen=True)
 class Option:
     """How a setting is offered on the command line.
 
@@ -18,20 +35,27 @@ class Option:
         help: what it does; the choices and the default are added to it. panel: where it stands.
         flags: its names; none: "--" and the name of the setting.
         parse: reads what the user typed, whose type is that of its only argument.
+        search: what `vaekit tune` tries; None: it cannot be searched.
     """
 
     help: str
     panel: str = TRAINING
     flags: tuple[str, ...] = ()
     parse: Callable[[Any], Any] | None = None
+    search: Search | None = None
 
 
 def setting(
-    default: Any, help: str, panel: str = TRAINING, *flags: str, parse: Callable[[Any], Any] | None = None
+    default: Any,
+    help: str,
+    panel: str = TRAINING,
+    *flags: str,
+    parse: Callable[[Any], Any] | None = None,
+    search: Search | None = None,
 ) -> Any:
     """A field of a dataclass that is an option, see `Option`. A class as the default makes one for each object."""
     start: Any = {"default_factory": default} if isinstance(default, type) else {"default": default}
-    return field(**start, metadata={"option": Option(help, panel, flags, parse)})
+    return field(**start, metadata={"option": Option(help, panel, flags, parse, search)})
 
 
 def split_option(hint: Any) -> tuple[Any, Option | None]:

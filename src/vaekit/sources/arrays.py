@@ -30,7 +30,7 @@ REMEDY = (
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def _from_array(x: np.ndarray, ask: Ask, name: str, offers: Offers) -> Dataset:
+def from_array(x: np.ndarray, ask: Ask, name: str, offers: Offers) -> Dataset:
     """Make a Dataset of an array: (N, D) is rows, (N, H, W), (N, H, W, C) and (N, C, H, W) are pictures."""
     x = x.astype(_own_type(x.dtype, x.shape, ask), copy=False)
     if x.ndim == 2:
@@ -108,7 +108,7 @@ def read_digits(ask: Ask) -> Dataset:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    data = _from_array(digits.images.astype(np.uint8), ask, "digits", {"label": lambda: digits.target})
+    data = from_array(digits.images.astype(np.uint8), ask, "digits", {"label": lambda: digits.target})
     if ask.path.exists():
         data.notes.append("digits is the built-in data set; write ./digits to read the file or folder of that name")
     return data
@@ -131,7 +131,7 @@ def read_npy(ask: Ask) -> Dataset:
         x = load_array(file)
     if x is None:
         raise UserError(f"{ask.text} holds pickled Python objects, which are never opened: save numbers")
-    return _from_array(x, ask, ask.path.stem, {})
+    return from_array(x, ask, ask.path.stem, {})
 
 
 def stored_array(file: IO[bytes], ask: Ask) -> StoredNpy | None:
@@ -152,21 +152,26 @@ def read_npz(ask: Ask) -> Dataset:
         for member in archive.namelist():
             with archive.open(member) as file:
                 found[member.removesuffix(".npy")] = load_array(file)
+    x, others = chosen_arrays(found, ask)
+    return from_array(x, ask, ask.path.stem, {key: partial(np.asarray, values) for key, values in others.items()})
+
+
+def chosen_arrays(found: Mapping[str, Any], ask: Ask) -> tuple[Any, dict[str, Any]]:
+    """Choose the data among the arrays of an .npz file, and those that can be conditions. None stands for pickled objects."""
     arrays = {key: values for key, values in found.items() if values is not None}
     if {"format", "shape", "data"} <= found.keys():
         raise UserError(
             f"{ask.text} is a SciPy sparse matrix: save it dense, with np.savez(FILE, x=scipy.sparse.load_npz(FILE).toarray())"
         )
-    x = arrays.pop(_main_array(arrays, [key for key in found if key not in arrays], ask))
-    offers = {
-        key: partial(np.asarray, values)
+    x = arrays.pop(main_array(arrays, [key for key in found if key not in arrays], ask))
+    return x, {
+        key: values
         for key, values in arrays.items()
         if values.ndim in (1, 2) and x.ndim and len(values) == len(x) and values.dtype.kind in "biufU"
     }
-    return _from_array(x, ask, ask.path.stem, offers)
 
 
-def _main_array(arrays: Mapping[str, np.ndarray], pickled: list[str], ask: Ask) -> str:
+def main_array(arrays: Mapping[str, Any], pickled: list[str], ask: Ask) -> str:
     """Return the name of the array that is the data: the one asked for, else the usual name, else the only one with rows."""
     shapes = ", ".join(f"{key} {values.shape}" for key, values in arrays.items()) or "none"
     if pickled:
@@ -218,7 +223,7 @@ def read_idx(ask: Ask) -> Dataset:
             raise UserError(f"{beside} has the shape {labels.shape} for {len(x)} images: get the two files again")
         return labels
 
-    return _from_array(x, ask, ask.path.absolute().parent.name, {"label": label})
+    return from_array(x, ask, ask.path.absolute().parent.name, {"label": label})
 
 
 def mnist_file(folder: Path) -> Path | None:

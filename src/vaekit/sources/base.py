@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from vaekit.show.track import track
 from vaekit.sources.stored import Stored
 
 NOUNS = {"images": "pictures", "audio": "clips"}  # what a row is called; elsewhere a row
+KEPT = 5  # names that a note may show
 Offers = Mapping[str, Callable[[], np.ndarray]]  # what a source could be conditioned on: name -> values, one a row
 
 
@@ -81,6 +84,7 @@ class Ask:
     metadata: Path | None = None  # a table with conditions of the pictures in a folder
     decimal: str | None = None  # the decimal separator of a text file
     schema: Mapping[str, Any] = field(default_factory=dict)  # what the user says about columns, see `read_cells`
+    every: bool = False  # take all conditions that the source has; a table keeps its columns
 
 
 class MissingConditionError(UserError):
@@ -89,23 +93,27 @@ class MissingConditionError(UserError):
 
 def take(offers: Offers, ask: Ask) -> dict[str, np.ndarray]:
     """Return the conditions that were asked for; if they are optional, only those that the source has."""
-    for name in ask.conditions:
+    wanted = list(offers) if ask.every else ask.conditions
+    for name in wanted:
         if name not in offers and not ask.optional_conditions:
             known = near_matches(name, offers) or ", or anything else: leave the condition out"
             raise UserError(f"{ask.text} has no label or column {name!r}{known}")
     taken = {}
-    for name in ask.conditions:
+    for name in wanted:
         if name in offers:
             try:
                 taken[name] = offers[name]()
             except MissingConditionError:
-                if not ask.optional_conditions:
+                if not (ask.optional_conditions or ask.every):
                     raise
     return taken
 
 
-def check(data: Dataset, ask: Ask) -> None:
-    """UserError if a source has no rows or has infinities, or does not suit the columns and the size that were asked for."""
+def check(data: Dataset, ask: Ask, first: int = 0) -> None:
+    """UserError if a source has no rows or has infinities, or does not suit the columns and the size that were asked for.
+
+    first: the number of the first row, where these are not all rows of the source.
+    """
     if not len(data):
         raise UserError(f"{ask.text} has no rows: give a source that has some")
     if not np.prod(data.x.shape):
@@ -136,7 +144,7 @@ def check(data: Dataset, ask: Ask) -> None:
                 place = f", column {data.columns[rest[0]]!r}" if data.columns else f", column {rest[0]}"
             place = place if name == "x" else f" of the condition {name!r}"
             raise UserError(
-                f"{ask.text} holds an infinity at row {row} (the first is 0){place}: "
+                f"{ask.text} holds an infinity at row {first + row} (the first is 0){place}: "
                 "put a number in its place, or NaN if it is missing"
             )
 
@@ -237,13 +245,17 @@ def content_of(path: Path) -> bytes:
     """
     most = memory() // 2
     with path.open("rb") as file, decoding(str(path), "gzipped"):
-        packed = file.peek(2)[:2] == b"\x1f\x8b"
-        content = (gzip.GzipFile(fileobj=file) if packed else file).read(most + 1)
+        content = unpacked(file).read(most + 1)
     if len(content) > most:
         raise UserError(
             f"{path} holds more than {most / 2**30:.1f} GiB, half of this machine's memory: give it in parts"
         )
     return content
+
+
+def unpacked(file: io.BufferedReader) -> IO[bytes]:
+    """An open file, or what is in it if it is gzipped, whatever its name says."""
+    return gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file  # type: ignore[return-value]
 
 
 def memory() -> int:
@@ -262,15 +274,20 @@ def decoded(content: bytes, ask: Ask) -> str:
     except LookupError as error:
         raise UserError(f"--encoding {encoding!r} is not known: try utf-8, latin-1 or utf-16") from error
     except UnicodeError as error:
-        start = getattr(error, "start", 0)
-        line = 1 + len(re.findall("\r\n|\r|\n", content[:start].decode(encoding, "ignore")))
-        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins
-        remedy = f"name its encoding, as with --encoding {'utf-16' if wide else 'latin-1'}"
-        if b"\0" in content and not wide:
-            remedy = "it holds NUL bytes too, so it is hardly a file of text: give another"
-        raise UserError(
-            f"{ask.text}, line {line} (the first is 1): byte 0x{content[start]:02x} is not {encoding.upper()}; {remedy}"
-        ) from error
+        raise undecodable(error, content, ask) from error
+
+
+def undecodable(error: UnicodeError, content: bytes, ask: Ask, before: int = 0) -> UserError:
+    """Say which line does not fit the encoding. content: what was decoded. before: lines of the file before it."""
+    encoding, start = ask.encoding or "utf-8", getattr(error, "start", 0)
+    line = before + 1 + len(re.findall("\r\n|\r|\n", content[:start].decode(encoding, "ignore")))
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins
+    remedy = f"name its encoding, as with --encoding {'utf-16' if wide else 'latin-1'}"
+    if b"\0" in content and not wide:
+        remedy = "it holds NUL bytes too, so it is hardly a file of text: give another"
+    return UserError(
+        f"{ask.text}, line {line} (the first is 1): byte 0x{content[start]:02x} is not {encoding.upper()}; {remedy}"
+    )
 
 
 def shown(work: Any) -> Iterator[Any]:
@@ -278,7 +295,28 @@ def shown(work: Any) -> Iterator[Any]:
     return track(work, "read")
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
+class Names:
+    """How many names there are, of which it keeps the first few."""
+
+    def __init__(self, count: int = 0, first: Sequence[str] = ()):
+        self.count, self.first = count, list(first)
+
+    def add(self, names: Sequence[str]) -> None:
+        self.count += len(names)
+        self.first += names[: KEPT - len(self.first)]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, some: Any) -> Any:
+        return self.first[some]
+
+
+Told = defaultdict[str, Names]
+"""What was left out or changed on the way, by what happened to it."""
+
+
+def listed(names: Sequence[str] | Names, most: int = 3) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 

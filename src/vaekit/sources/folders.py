@@ -24,36 +24,51 @@ SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # Windows leaves them behind
 
 def read_folder(ask: Ask) -> Dataset:
     """Read the pictures in a folder and its subfolders, in the order of their names: 10.png comes before 2.png."""
-    root = ask.path
-    files = list(walk(root))
-    pictures = [path for path in files if is_picture(path)]
-    notes = left_out([path for path in files if not is_picture(path) and path not in (root / METADATA, ask.metadata)])
-    if not pictures and (root / "meta" / "info.json").exists():
+    titles, notes = pictures_in(ask)
+    folders = np.array([subfolder(title) for title in titles], dtype=object)
+    offers = {"label": lambda: labels_of(titles, ask, notes), **described(ask, titles, notes)}
+    known = {"label": folders} if any(folders) else {}
+    pictures = [(title, ask.path / title) for title in titles]
+    return from_pictures(pictures, ask, ask.path.resolve().name, offers, notes, known)
+
+
+def pictures_in(ask: Ask) -> tuple[list[str], list[str]]:
+    """Find the pictures in a folder and its subfolders, by their paths in it. Also returns notes on the other files."""
+    root, titles, others = ask.path, [], []
+    for path in walk(root):
+        if is_picture(path):
+            titles.append("/".join(path.relative_to(root).parts))
+        elif path not in (root / METADATA, ask.metadata):
+            others.append(path)
+    notes = left_out(others)
+    if not titles and (root / "meta" / "info.json").exists():
         raise UserError(f"{ask.text} is a dataset of demonstrations: add --kind actions to learn a policy from it")
-    if not pictures:
+    if not titles:
         held = notes[0] if notes else f"but {', '.join(visible_names(root)[:5]) or 'nothing'}: give another"
         raise UserError(f"the folder {ask.text} holds no pictures ({', '.join(PICTURE_SUFFIXES)}), {held}")
-    parts = [path.relative_to(root).parts for path in pictures]
-    titles = ["/".join(part) for part in parts]
-    folders = np.array([part[0] if len(part) > 1 else None for part in parts], dtype=object)
+    return titles, notes
 
-    def label() -> np.ndarray:
-        loose = [title for title, folder in zip(titles, folders, strict=True) if folder is None]
-        if loose:
-            raise (MissingConditionError if len(loose) == len(titles) else UserError)(
-                f"a picture's label is the name of its subfolder, but {loose[0]} is in no subfolder of {ask.text}: "
-                f"move it into one, give the labels in a {METADATA}, or leave out --condition label"
-            )
-        if deeper := [part for part in parts if len(part) > 2]:
-            notes.append(
-                f"pictures deeper than one folder: {len(deeper)} of {len(parts)}, such as {'/'.join(deeper[0])}; the first folder, "
-                f"{deeper[0][0]!r}, is its label; to use the folders inside as labels, give {ask.text}/{deeper[0][0]}"
-            )
-        return folders.astype(str)
 
-    offers = {"label": label, **described(ask, titles, notes)}
-    known = {"label": folders} if any(folders) else {}
-    return from_pictures(list(zip(titles, pictures, strict=True)), ask, root.resolve().name, offers, notes, known)
+def subfolder(title: str) -> str | None:
+    first, slash, _ = title.partition("/")
+    return first if slash else None
+
+
+def labels_of(titles: Sequence[str], ask: Ask, notes: list[str]) -> np.ndarray:
+    """The label of each picture: the name of its subfolder. UserError if some are in no subfolder."""
+    loose = [title for title in titles if "/" not in title]
+    if loose:
+        raise (MissingConditionError if len(loose) == len(titles) else UserError)(
+            f"a picture's label is the name of its subfolder, but {loose[0]} is in no subfolder of {ask.text}: "
+            f"move it into one, give the labels in a {METADATA}, or leave out --condition label"
+        )
+    if deeper := [title for title in titles if title.count("/") > 1]:
+        first = subfolder(deeper[0])
+        notes.append(
+            f"pictures deeper than one folder: {len(deeper)} of {len(titles)}, such as {deeper[0]}; the first folder, "
+            f"{first!r}, is its label; to use the folders inside as labels, give {ask.text}/{first}"
+        )
+    return np.array([subfolder(title) for title in titles])
 
 
 def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
@@ -92,12 +107,28 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
     path = ask.metadata or ask.path / METADATA
     if not ask.conditions or not path.is_file():
         return {}
-    asked = replace(ask, path=path, text=str(path), column=None)
-    header = columns_of(asked)
+    header = columns_of(table_ask(ask, path))
     if not set(ask.conditions) & set(header):  # what there is may be named in an error
         return dict.fromkeys(header, lambda: np.empty(0))
-    key = FILE_NAME if FILE_NAME in header else header[0]
-    table, _ = csv_table(replace(asked, schema={key: {"kind": "categorical"}}))  # 007.png is not a number, nor is 007
+    table = beside(ask, path, titles, notes)
+    return {} if table is None else column_offers(Frame.of(table), ask)
+
+
+def table_ask(ask: Ask, path: Path) -> Ask:
+    """What is asked for, of the table beside the pictures."""
+    return replace(ask, path=path, text=str(path), column=None)
+
+
+def beside(ask: Ask, path: Path, titles: Sequence[str], notes: list[str]) -> Any:
+    """The rows of the table that belong to the pictures, one for each; empty for pictures that it does not name.
+
+    None if it names none of them and the conditions are optional.
+    """
+    asked = table_ask(ask, path)
+    key = key_of(columns_of(asked))
+    table, _ = csv_table(
+        replace(asked, schema={**ask.schema, key: {"kind": "categorical"}})
+    )  # 007.png is not a number, nor is 007
     row_of = {str(name).replace("\\", "/").removeprefix("./"): i for i, name in enumerate(table[key].to_pylist())}
     paths = [PurePosixPath(title) for title in titles]
     often = Counter(path.name for path in paths)
@@ -110,7 +141,7 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
     rows = [row(path) for path in paths]
     unknown = [title for title, found in zip(titles, rows, strict=True) if found is None]
     if len(unknown) == len(titles) and ask.optional_conditions:
-        return {}
+        return None
     if len(unknown) == len(titles):
         raise UserError(
             f"{path} names no picture of {ask.text}: its column {key!r} has {next(iter(row_of), 'no rows')!r}, but a "
@@ -124,7 +155,12 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
     if idle := sorted(set(range(len(table))) - set(rows)):
         names = [str(table[key][i]) for i in idle]
         notes.append(f"rows of {path.name} that name no picture here: {len(idle)} of {len(table)} ({listed(names)})")
-    return column_offers(Frame.of(arranged(table, rows)), ask)
+    return arranged(table, rows)
+
+
+def key_of(header: Sequence[str]) -> str:
+    """The column that names the pictures."""
+    return FILE_NAME if FILE_NAME in header else header[0]
 
 
 def columns_of(ask: Ask) -> list[str]:

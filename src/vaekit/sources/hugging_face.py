@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from vaekit.errors import UserError, extra_needed
 from vaekit.frame import Frame
@@ -12,33 +15,65 @@ from vaekit.sources.tables import column_offers, from_table
 
 
 def read_hugging_face(ask: Ask) -> Dataset:
+    with loading(ask):
+        data, image = load(ask)
+        table = with_labels(data.with_format("arrow")[:], data.features)
+    name = Path(name_and_split(ask)[0]).name
+    if not image:
+        return from_table(table, ask, name, [])
+    offers = column_offers(Frame.of(table.drop_columns(image)), ask)
+    return from_pictures(files_of(table[image]), ask, name, offers)
+
+
+def name_and_split(ask: Ask) -> tuple[str, str]:
+    name = ask.text.removeprefix("hf://")
+    if ":" in name and not Path(name).exists():
+        name, split = name.rsplit(":", 1)
+        return name, split
+    return name, "train"
+
+
+@contextmanager
+def loading(ask: Ask) -> Iterator[None]:
+    """Turn whatever the libraries raise into a UserError: each kind of source is read by another one."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error.__cause__ or error)[:300]
+        raise UserError(f"{ask.text} could not be loaded ({reason}): check its name and split") from error
+
+
+def load(ask: Ask, **options: Any) -> tuple[Any, str | None]:
+    """Load a dataset, its pictures as files. Also returns the name of the column of pictures, if it has one."""
     try:
         import datasets
     except ImportError as error:
         raise extra_needed("hf", "datasets") from error
-    import pyarrow as pa
 
-    name, split = ask.text.removeprefix("hf://"), "train"
-    if ":" in name and not Path(name).exists():
-        name, split = name.rsplit(":", 1)
-    try:
-        data = datasets.load_dataset(name, split=split)
-        images = [key for key, feature in data.features.items() if isinstance(feature, datasets.Image)]
-        for key in images:
-            data = data.cast_column(key, datasets.Image(decode=False))
-        table = data.with_format("arrow")[:]
-    except Exception as error:  # of whichever library it uses for this source
-        reason = str(error.__cause__ or error)[:300]
-        raise UserError(f"{ask.text} could not be loaded ({reason}): check its name and split") from error
-    for i, (key, feature) in enumerate(data.features.items()):
-        if isinstance(feature, datasets.ClassLabel):
-            labels = [None if k is None or k < 0 else feature.names[k] for k in table[key].to_pylist()]
-            table = table.set_column(i, key, pa.array(labels, pa.string()))
-    name = Path(name).name
-    if not images:
-        return from_table(table, ask, name, [])
+    name, split = name_and_split(ask)
+    data = datasets.load_dataset(name, split=split, **options)
+    images = [key for key, feature in (data.features or {}).items() if isinstance(feature, datasets.Image)]
     if len(images) > 1:
         raise UserError(f"{ask.text} has several columns of pictures ({', '.join(images)}): give a source with one")
-    cells = table[images[0]].to_pylist()
-    pictures = [(f"row {i}", cell["bytes"] or Path(cell["path"]) if cell else b"") for i, cell in enumerate(cells)]
-    return from_pictures(pictures, ask, name, column_offers(Frame.of(table.drop_columns(images)), ask))
+    for key in images:
+        data = data.cast_column(key, datasets.Image(decode=False))
+    return data, next(iter(images), None)
+
+
+def with_labels(table: Any, features: Any) -> Any:
+    """Write the names of classes in place of their numbers."""
+    import pyarrow as pa
+
+    for key, feature in (features or {}).items():
+        if hasattr(feature, "int2str"):  # a ClassLabel
+            labels = [None if k is None or k < 0 else feature.names[k] for k in table[key].to_pylist()]
+            table = table.set_column(table.column_names.index(key), key, pa.array(labels, pa.string()))
+    return table
+
+
+def files_of(column: Any, first: int = 0) -> Sequence[tuple[str, Path | bytes]]:
+    """Pictures by name, and their files, from a column of them. first: the number of its first row."""
+    cells = enumerate(column.to_pylist(), first)
+    return [(f"row {i}", cell["bytes"] or Path(cell["path"]) if cell else b"") for i, cell in cells]

@@ -22,7 +22,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 PART = "part-{:05d}.parquet"
 X = "x"  # the column of pictures, rows, clips and texts; a table has its own columns
-AGAIN = "restore it from a copy, or pack the source again"
+AGAIN = "restore it from a copy, or remove it and pack the source again"
 NONE = type(None)
 TYPES = {
     "kind": str, "name": str, "rows": int, "shape": (list, NONE), "dtype": (str, NONE), "columns": (list, NONE),

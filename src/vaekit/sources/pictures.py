@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError
-from vaekit.sources.base import Ask, Dataset, Offers, listed, shown, take
+from vaekit.sources.base import KEPT, Ask, Dataset, Names, Offers, Told, listed, shown, take
 from vaekit.threads import OnAllCores
 
 PICTURE_SUFFIXES = (
@@ -51,11 +51,11 @@ def from_pictures(
     """
     conditions = take(offers, ask)
     read = read_files(pictures, ask)
-    notes = [*notes, *read.notes(len(pictures))]
+    notes = [*notes, *notes_of(read.told, len(pictures), len(read.titles))]
     if not read.titles:
         raise UserError(f"no picture of {ask.text} can be read" + "".join(f"; {note}" for note in notes))
-    check_alike(read, ask)
-    notes += channel_notes(read)
+    check_sizes(read.pile.sizes, ask)
+    check_types(dict(zip(read.pile.dtypes, read.titles, strict=True)), ask)
     taken = {key: values[read.files] for key, values in conditions.items()}
     names = {"file": np.array([os.fsencode(title).decode(errors="replace") for title in read.titles])}
     names |= {key: values[read.files] for key, values in (known or {}).items()}
@@ -65,7 +65,7 @@ def from_pictures(
 class Pile:
     """Pictures in one array, to which each is copied as it is read. It has the channels of the richest picture so far.
 
-    Pictures that differ from the first in size or dtype only leave their size, dtype and channels: `check_alike` refuses them.
+    Pictures that differ from the first in size or dtype only leave their size, dtype and channels: `check_sizes` and `check_types` refuse them.
     """
 
     def __init__(self, room: int):
@@ -111,26 +111,33 @@ class Read:
     """Pictures as they were read, a title and the number of its file for each, and what to tell about the files."""
 
     pile: Pile
+    told: Told
     titles: list[str] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    paged: list[str] = field(default_factory=list)
-    other_size: list[str] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
-
-    def notes(self, files: int) -> list[str]:
-        n, listed_failed = len(self.failed), listed(self.failed, 5)
-        said = {
-            f"{n} of {files} pictures could not be read and were skipped: {listed_failed}": self.failed,
-            f"{len(self.paged)} of {files} files hold several pages or frames, and each was read as a picture: {listed(self.paged)}": self.paged,
-            f"pages that were left out, because their size is not that of the first page of the file: {counted(self.other_size)}": self.other_size,
-            f"only 8 of 16 bits per colour were read in {len(self.cut)} of {files} pictures: {listed(self.cut)}; give a .npy to keep all": self.cut,
-        }
-        return [text for text, found in said.items() if found]
 
 
-def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask) -> Read:
-    """Read each page of each file, in the size that was asked for. With `strict`, UserError for a file that cannot be read."""
+def notes_of(told: Told, files: int, pages: int) -> list[str]:
+    """Write the notes on files that could not be read as they are, and on pictures that get more channels because others have them."""
+    failed, paged, other_size, cut, grey, clear = (
+        told[what] for what in ("failed", "paged", "other_size", "cut", "grey", "clear")
+    )
+    said = {
+        f"{len(failed)} of {files} pictures could not be read and were skipped: {listed(failed, KEPT)}": failed,
+        f"{len(paged)} of {files} files hold several pages or frames, and each was read as a picture: {listed(paged)}": paged,
+        f"pages that were left out, because their size is not that of the first page of the file: {counted(other_size)}": other_size,
+        f"only 8 of 16 bits per colour were read in {len(cut)} of {files} pictures: {listed(cut)}; give a .npy to keep all": cut,
+        f"grey pictures that became colour pictures, like the others: {counted(grey, pages)}": len(grey) < pages
+        and grey,
+        f"pictures with transparent pixels: {counted(clear, pages)}; all have a fourth channel, opacity": clear,
+    }
+    return [text for text, found in said.items() if found]
+
+
+def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask, told: Told | None = None) -> Read:
+    """Read each page of each file, in the size that was asked for. With `strict`, UserError for a file that cannot be read.
+
+    told: what there is to tell about earlier files, to which it adds.
+    """
 
     def attempt(picture: tuple[str, Path | bytes]) -> tuple[list[np.ndarray], int, bool] | Exception:
         try:
@@ -139,37 +146,43 @@ def read_files(pictures: Sequence[tuple[str, Path | bytes]], ask: Ask) -> Read:
             return error
         return [resized(page, ask.resize) if ask.resize else page for page in pages], left_out, cut
 
-    read = Read(Pile(len(pictures)))
+    read = Read(Pile(len(pictures)), defaultdict(Names) if told is None else told)
     for i, ((title, _), found) in enumerate(
         zip(pictures, progress(OnAllCores(attempt, pictures, AT_ONCE)), strict=True)
     ):
         if isinstance(found, Exception):
-            read.failed.append(f"{title} ({_reason(found)})")
+            failed = f"{title} ({_reason(found)})"
             if ask.strict:
-                raise UserError(f"{ask.text}: cannot read {read.failed[0]}; mend or remove it") from found
+                raise UserError(f"{ask.text}: cannot read {failed}; mend or remove it") from found
+            read.told["failed"].add([failed])
             continue
         pages, left_out, cut = found
+        titles = [f"{title}[{k}]" for k in range(len(pages))] if len(pages) > 1 else [title]
         read.files += [i] * len(pages)
-        for page in pages:
+        for page, name in zip(pages, titles, strict=True):
             read.pile.add(page)
-        read.titles += [f"{title}[{k}]" for k in range(len(pages))] if len(pages) > 1 else [title]
-        read.paged += [f"{title} has {len(pages)}"] * (len(pages) > 1)
-        read.other_size += [title] * left_out
-        read.cut += [title] * cut
+            read.told[{1: "grey", 3: "colour", 4: "clear"}[depth(page)]].add([name])
+        read.titles += titles
+        read.told["paged"].add([f"{title} has {len(pages)}"] * (len(pages) > 1))
+        read.told["other_size"].add([title] * left_out)
+        read.told["cut"].add([title] * cut)
     return read
 
 
-def check_alike(read: Read, ask: Ask) -> None:
-    """UserError if pictures differ in size or in the type of their pixels."""
-    sizes = Counter(read.pile.sizes).most_common()
-    if len(sizes) > 1:
-        (a, many), (b, fewer), *others = [(f"{w}x{h}", count) for (w, h), count in sizes]
+def check_sizes(sizes: Iterable[tuple[int, int]], ask: Ask) -> None:
+    """UserError if pictures differ in size, which is (width, height)."""
+    counts = Counter(sizes).most_common()
+    if len(counts) > 1:
+        (a, many), (b, fewer), *others = [(in_words(size), count) for size, count in counts]
         more = f", other sizes: {sum(count for _, count in others)}" if others else ""
         raise UserError(
             f"the pictures of {ask.text} differ in size: {many} are {a}, {fewer} are {b}{more}; "
             f"bring them to one size, for example with --resize {a}"
         )
-    types = dict(zip(read.pile.dtypes, read.titles, strict=True))
+
+
+def check_types(types: Mapping[Any, str], ask: Ask) -> None:
+    """UserError if pictures differ in the type of their pixels. types: for each, the name of a picture that has it."""
     if len(types) > 1:
         each = ", ".join(f"{title} has {dtype}" for dtype, title in types.items())
         raise UserError(
@@ -177,25 +190,15 @@ def check_alike(read: Read, ask: Ask) -> None:
         )
 
 
-def channel_notes(read: Read) -> list[str]:
-    """Write the notes on pictures that get more channels because others have them."""
-    by_depth: dict[int, list[str]] = {1: [], 3: [], 4: []}
-    for channels, title in zip(read.pile.depths, read.titles, strict=True):
-        by_depth[channels].append(title)
-    grey, clear, n = by_depth[1], by_depth[4], len(read.titles)
-    notes = []
-    if grey and len(grey) < n:
-        notes.append(f"grey pictures that became colour pictures, like the others: {counted(grey, n)}")
-    if clear:
-        notes.append(f"pictures with transparent pixels: {counted(clear, n)}; all have a fourth channel, opacity")
-    return notes
+def in_words(size: Sequence[int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def depth(picture: np.ndarray) -> int:
     return picture.shape[2] if picture.ndim == 3 else 1
 
 
-def counted(names: Sequence[str], of: int | None = None) -> str:
+def counted(names: Names, of: int | None = None) -> str:
     return f"{len(names)}{f' of {of}' if of else ''} ({listed(names)})"
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
-from vaekit.errors import UserError
+from vaekit.errors import UserError, extra_needed
 from vaekit.frame import Frame
 from vaekit.frame.groups import RowGroups, open_parquet
 from vaekit.sources.base import Ask, Dataset, decoding, take
@@ -44,12 +44,13 @@ def read_parquets(ask: Ask) -> Dataset:
     if manifest is None:
         parts = [f"{root}/{name}" for name in names if name.endswith(".parquet")] if names else [root]
         with decoding(ask.text, "a table of Parquet files"):
-            table = open_parquet(parts, filesystem)
-        return from_table(table, ask, PurePosixPath(root).stem, [])
+            return from_table(open_parquet(parts, filesystem), ask, PurePosixPath(root).stem, [])
     check_sizes(manifest, filesystem, root, ask.text)
     with decoding(ask.text, "shards"):
         parts = open_parquet([f"{root}/{shard.file}" for shard in manifest.shards], filesystem)
-    return dataset_of(parts, ask, manifest.name, []) if manifest.kind == "table" else column_of(manifest, parts, ask)
+        return (
+            dataset_of(parts, ask, manifest.name, []) if manifest.kind == "table" else column_of(manifest, parts, ask)
+        )
 
 
 def column_of(manifest: Manifest, parts: Any, ask: Ask) -> Dataset:
@@ -86,7 +87,7 @@ def place_of(ask: Ask) -> tuple[Any, str]:
     try:
         other, path = fsspec.core.url_to_fs(ask.text)
     except ImportError as error:
-        raise UserError(f"{ask.text} needs a package that is not installed: {error}") from error
+        raise extra_needed("cloud", "s3fs or gcsfs") from error
     except ValueError as error:
         raise UserError(
             f"{ask.text} cannot be read ({error}): give a folder, a file, or an address such as s3://"

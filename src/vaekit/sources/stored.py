@@ -14,6 +14,7 @@ from vaekit.errors import UserError
 from vaekit.frame.groups import RowGroups
 
 AT_ONCE = 8 << 20  # bytes of rows that are read at a time
+TEXT = 640  # bytes of the tokens of a text and their mask
 SAMPLE = 10_000  # rows that a schema is learned from, at most
 
 
@@ -53,8 +54,8 @@ class Stored:
 
     @property
     def nbytes(self) -> int:
-        """The memory that they take; of a text, about that of its tokens."""
-        return self.size * (self.dtype.itemsize if self.dtype != object else 512)
+        """The memory that they take; of a text, at most that of its tokens."""
+        return self.size * (self.dtype.itemsize if self.dtype != object else TEXT)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         """Rows in memory: by a slice, whole numbers or booleans."""

@@ -148,6 +148,8 @@ def known_columns(table: Any, ask: Ask) -> dict[str, Any]:
     """What the user said about the columns of a table, by name, for `read_cells`. A column of texts stays text."""
     if ask.column is None:
         return dict(ask.schema)
+    if ask.every:
+        return {**ask.schema, ask.column: {"kind": "categorical"}}
     others = {name: {"kind": DROP} for name in table.schema.names if name not in ask.conditions}
     return {**ask.schema, **others, ask.column: {"kind": "categorical"}}
 
@@ -163,7 +165,7 @@ def dataset_of(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
     frame = Frame(table) if hasattr(table, "count_rows") else Frame.of(table)
     if not len(frame):
         raise UserError(f"{ask.text} has no rows: give a table that has some")
-    conditions = take(column_offers(frame, ask), ask)
+    conditions = {} if ask.every else take(column_offers(frame, ask), ask)
     rest = [column for column in frame.columns if column not in conditions]
     columns = rest if ask.columns is None else list(ask.columns)
     missing = [column for column in columns if column not in frame.columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,20 +25,19 @@ def read_text(ask: Ask) -> Dataset:
         raise UserError(f"{ask.text} is empty: give a file with a text on each line")
     text = decoded(content, ask).replace("\r\n", "\n").replace("\r", "\n")
     if (place := text.find("\0")) >= 0:
-        line = 1 + text.count("\n", 0, place)
-        raise UserError(
-            f"{ask.text}, line {line} (the first is 1), has a NUL byte: it is not a text file, or it has another "
-            "encoding, such as --encoding utf-16"
-        )
+        raise nul_byte(ask, 1 + text.count("\n", 0, place))
     lines = text.removesuffix("\n").split("\n")
     kept = [line for line in lines if line.strip()]
     notes = []
     if blank := [i for i, line in enumerate(lines, 1) if not line.strip()]:
-        notes.append(f"{ask.text}: blank lines that were skipped: {len(blank)}, the first is line {blank[0]}")
+        notes.append(blank_note(ask, len(blank), blank[0]))
     if not kept:
         raise UserError(f"{ask.text} has only blank lines ({len(lines)}): give a file with a text on each line")
-    name = re.sub(r"(\.txt)?(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE)
-    return Dataset(np.array(kept, dtype=object), "text", name, None, take({}, ask), notes)
+    return Dataset(np.array(kept, dtype=object), "text", name_of(ask), None, take({}, ask), notes)
+
+
+def name_of(ask: Ask) -> str:
+    return re.sub(r"(\.txt)?(\.gz)?$", "", ask.path.name, flags=re.IGNORECASE)
 
 
 def column_of(data: Dataset, ask: Ask) -> Dataset:
@@ -46,26 +46,50 @@ def column_of(data: Dataset, ask: Ask) -> Dataset:
     if name in data.conditions:
         raise UserError(f"{name!r} is the column of texts, so it cannot be a condition too: leave out one of the two")
     frame = data.x.whole()
-    if name not in frame.columns:
-        raise UserError(f"{ask.text} has no column {name!r}{near_matches(str(name), frame.columns)}")
-    column = frame.select([name]).table()[name]
-    if not is_text(column.type):
-        others = ", ".join(other for other in frame.columns if is_text(frame.type_of(other)))
-        raise UserError(
-            f"{ask.text}: column {name!r} holds {in_words(column.type)}, not texts; columns of text: {others or 'none'}"
-        )
-    texts = np.array(column.to_pylist(), dtype=object)
+    check_texts(ask, {each: frame.type_of(each) for each in frame.columns})
+    texts = np.array(frame.select([name]).table()[name].to_pylist(), dtype=object)
     full = np.array([bool(text and text.strip()) for text in texts], dtype=bool)
     notes = list(data.notes)
     if not full.any():
-        raise UserError(f"{ask.text}: column {name!r} has no text in any row: name another")
+        raise no_texts(ask)
     if not full.all():
-        notes.append(
-            f"{ask.text}: rows without a text in {name!r} that were skipped: {(~full).sum()}, the first is row {np.argmin(full)} "
-            "(counted from 0)"
-        )
+        notes.append(empty_note(ask, int((~full).sum()), int(np.argmin(full))))
     conditions = {key: values[full] for key, values in data.conditions.items()}
     return Dataset(texts[full], "text", data.name, None, conditions, notes)
+
+
+def check_texts(ask: Ask, types: Mapping[str, Any]) -> None:
+    """UserError if a table, with columns of these Arrow types, has no column of texts of the name that was asked for."""
+    name = str(ask.column)
+    if name not in types:
+        raise UserError(f"{ask.text} has no column {name!r}{near_matches(name, types)}")
+    if not is_text(types[name]):
+        others = ", ".join(other for other, kind in types.items() if is_text(kind))
+        raise UserError(
+            f"{ask.text}: column {name!r} holds {in_words(types[name])}, not texts; columns of text: {others or 'none'}"
+        )
+
+
+def no_texts(ask: Ask) -> UserError:
+    return UserError(f"{ask.text}: column {ask.column!r} has no text in any row: name another")
+
+
+def empty_note(ask: Ask, count: int, first: Any) -> str:
+    return (
+        f"{ask.text}: rows without a text in {ask.column!r} that were skipped: {count}, the first is row {first} "
+        "(counted from 0)"
+    )
+
+
+def blank_note(ask: Ask, count: int, first: Any) -> str:
+    return f"{ask.text}: blank lines that were skipped: {count}, the first is line {first}"
+
+
+def nul_byte(ask: Ask, line: int) -> UserError:
+    return UserError(
+        f"{ask.text}, line {line} (the first is 1), has a NUL byte: it is not a text file, or it has another "
+        "encoding, such as --encoding utf-16"
+    )
 
 
 def is_text(kind: Any) -> bool:

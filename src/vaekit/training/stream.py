@@ -8,6 +8,7 @@ on with the rows it would have had.
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -75,9 +76,10 @@ class Streamed:
         return self.like.event
 
     def to(self, device: torch.device) -> Streamed:
-        """Rows go to this device window by window."""
-        self.device = device
-        return self
+        """The same, whose rows go to this device as they are read."""
+        there = copy.copy(self)
+        there.device = device
+        return there
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -102,7 +104,7 @@ class Streamed:
     def pick(self, asked: Sequence[tuple[int, Tensor]]) -> Iterator[Data]:
         """Rows of groups, each with the places of the rows in it; they are read ahead."""
         read = OnAllCores(lambda one: self.read(one[0])[one[1]], asked, waiting=self.waiting)
-        return iter(read)
+        return (rows.to(self.device) for rows in read)
 
     def by_group(self, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
         """The groups that some rows lie in, with the places in `rows` of those that it has."""
@@ -119,7 +121,7 @@ class Streamed:
         rows = torch.arange(len(self))[index]
         parts = list(self.by_group(rows))
         picked = self.pick([(group, rows[places] - self.starts[group]) for group, places in parts])
-        out = self.room(len(rows), torch.device("cpu"))
+        out = self.room(len(rows))
         for (_, places), found in zip(parts, picked, strict=True):
             put(out, places, found)
         return out
@@ -160,11 +162,11 @@ class Streamed:
     def feed(self) -> Ring:
         return Ring(self)
 
-    def room(self, rows: int, device: torch.device) -> Data:
+    def room(self, rows: int) -> Data:
         """Memory for as many rows."""
 
         def one(t: Tensor) -> Tensor:
-            return torch.empty((rows, *t.shape[1:]), dtype=t.dtype, device=device)
+            return torch.empty((rows, *t.shape[1:]), dtype=t.dtype, device=self.device)
 
         like = self.like
         return Data(one(like.x), None if like.mask is None else one(like.mask), {k: one(v) for k, v in like.y.items()})
@@ -177,7 +179,7 @@ def put(held: Data, places: Tensor, rows: Data) -> None:
         pairs.append((held.mask, rows.mask))
     places = places.to(held.x.device)
     for to, values in pairs:
-        to[places] = values.to(to.device)
+        to[places] = values
 
 
 class Ring(Feed):
@@ -186,7 +188,7 @@ class Ring(Feed):
 
     def __init__(self, data: Streamed):
         self.data, self.size = data, min(2 * data.window, len(data))
-        self.held = data.room(self.size, data.device)
+        self.held = data.room(self.size)
         self.close()
 
     def begin(self, order: Tensor, ends: Sequence[int]) -> None:

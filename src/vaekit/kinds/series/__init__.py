@@ -17,6 +17,7 @@ from vaekit.forms.numbers import rounded
 from vaekit.kinds.base import Kind, one_source
 from vaekit.kinds.table.columns import decimals
 from vaekit.show.write import Names, write_array, write_table
+from vaekit.sources.pieces import Pieces
 from vaekit.sources.series import TimeSeries, read_series, to_series
 from vaekit.training.data import Data
 from vaekit.training.products import inference
@@ -59,6 +60,13 @@ class Series(Kind):
     @classmethod
     def read(cls, source: str | Sequence[str], options: Mapping[str, Any]) -> TimeSeries:  # type: ignore[override]
         return read_series(one_source(source))
+
+    @staticmethod
+    def open_source(source: str) -> Pieces:
+        raise UserError(
+            "series cannot be packed: a window goes across many rows, and shards hold rows on their own; `vaekit fit FILE "
+            "--kind series` reads the file itself"
+        )
 
     def read_again(
         self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()

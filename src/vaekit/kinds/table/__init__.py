@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError, near_matches, note
 from vaekit.forms.numbers import piecewise
-from vaekit.frame import Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
+from vaekit.frame import PIECE, Frame, array_frame, both_forms, from_arrow, is_frame, to_frame
 from vaekit.frame.arrow import (
     as_trained,
     canonical,
@@ -32,12 +33,14 @@ from vaekit.kinds.base import Kind
 from vaekit.kinds.table.columns import DROP, Column, Continuous, Discrete, Summary, blanks, column
 from vaekit.kinds.table.constraints import Constraints, candidates
 from vaekit.kinds.table.identifiers import leave_out
-from vaekit.settings.options import DATA, Option
+from vaekit.settings.options import DATA, Option, Search
 from vaekit.settings.parse import read_schema
+from vaekit.show.track import track
 from vaekit.show.write import Names, write_pieces
 from vaekit.sources.arrays import as_array
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
+MANY = 1_000_000  # this many rows take a while to look at
 BINS = np.linspace(-4, 4, 41).tolist()  # edges, in normal scores, of the intervals that show what a number may be
 
 SCHEMA = Option(
@@ -78,6 +81,7 @@ class Table(Kind):
     endings: ClassVar[Sequence[str]] = (".csv", ".parquet")
     score: ClassVar[str] = "exemplars"
     training: ClassVar[dict[str, Any]] = {"batch_size": 512, "learning_rate": 2e-3, "cell_dropout": 0.1}
+    ranges: ClassVar[dict[str, Search]] = {"batch_size": Search(choices=(128, 256, 512, 1024, 2048))}
 
     def __post_init__(self) -> None:
         self.schema = {n: column(**c) if isinstance(c, Mapping) else c for n, c in self.schema.items()}
@@ -117,7 +121,7 @@ class Table(Kind):
             raise UserError("no column is left: keep at least one")
         fields = [frame.field(name) for name in kept]
         summaries = [Summary(f.name, f.type, len(frame), said.get(f.name, {}), format_of(f)) for f in fields]
-        for piece in frame.pieces():
+        for piece in pieces_of(frame):
             for summary in summaries:
                 summary.add(piece[summary.name])
         named = {s.name: why for s in summaries if (why := s.identifier())}
@@ -129,7 +133,7 @@ class Table(Kind):
             )
         leave_out(named, {s.name for s in summaries if s.is_prose()}, alone=len(named) == len(summaries))
         self = cls({s.name: s.column() for s in summaries if s.name not in named}, len(frame), left_out=named)
-        cells = map(self.cells, frame.pieces())
+        cells = map(self.cells, pieces_of(frame))
         if constraints:
             self.constraints = Constraints.learn(constraints, self.schema, cells, len(frame))
         elif found := candidates(self.schema, cells):
@@ -407,6 +411,12 @@ class Table(Kind):
         lines = [f"{name}: {describe(c)}" for name, c in self.schema.items()]
         lines += [f"{name}: left out, it looks like an identifier: {why}" for name, why in self.left_out.items()]
         return lines + [f"constraint: {text}" for text in self.constraints.texts]
+
+
+def pieces_of(frame: Frame) -> Iterator[Any]:
+    """The pieces of a frame; of a large one, with a bar."""
+    pieces = frame.pieces()
+    return pieces if len(frame) < MANY else track(pieces, "look at the columns", math.ceil(len(frame) / PIECE))
 
 
 def setting_of(c: Column) -> dict[str, Any]:

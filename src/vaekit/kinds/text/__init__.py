@@ -21,7 +21,7 @@ from vaekit.files import read_text, text_digest
 from vaekit.forms.tokens import END, UNKNOWN, check_texts, dressed, is_texts, tokenizers
 from vaekit.kinds.base import Kind
 from vaekit.nets.text import ENCODER_LAYERS, SIZES
-from vaekit.settings.options import MODEL, Option
+from vaekit.settings.options import MODEL, Option, Search
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.words import have_words
 from vaekit.show.write import STDOUT, Names, write_lines, write_table
@@ -84,6 +84,7 @@ class Text(Kind):
     training: ClassVar[dict[str, Any]] = {
         "batch_size": 64, "learning_rate": 2e-3, "like_lengths": True, "least_epochs": 20,
     }  # fmt: skip
+    ranges: ClassVar[dict[str, Search]] = {"batch_size": Search(choices=(16, 32, 64, 128))}
 
     def __post_init__(self) -> None:
         # Of Hugging Face's tokenizers: no plain value, so a run keeps it in a file of its own.
