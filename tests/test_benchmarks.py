@@ -38,6 +38,7 @@ LINES = {
     "surprise.py monitors": "",
     "synthesis.py tables": "tabular",
     "text.py ptb": "text",
+    "two_processes.py rates": "",
     "use_speed.py rates": "",
 }
 
