@@ -23,6 +23,7 @@ import torch
 
 from vaekit.deploy.graphs import ROWS, Graph, example, graphs
 from vaekit.deploy.manifest import free, manifest, plain, signature
+from vaekit.deploy.steady import steady
 from vaekit.deploy.trace import TOLERANCE, differences, needed, reason, traced
 from vaekit.errors import UserError
 from vaekit.files import write_together
@@ -110,7 +111,7 @@ def exported(graph: Graph, fitted: Any, rows: Rows | None = None) -> tuple[bytes
     given = graph.inputs(make(ROWS))
     with torch.no_grad():
         found = graph(given)
-    proto = traced(graph, given, {name: free(name, t) for name, t in given.items()}, list(found))
+    proto = steady(traced(graph, given, {name: free(name, t) for name, t in given.items()}, list(found)))
     content = proto.SerializeToString()
     try:
         session = open_session(content)
