@@ -61,7 +61,7 @@ class Form:
 
     def center(self, draws: np.ndarray) -> np.ndarray:
         """Turn several draws of each row (k, N, *event) into its best guess (N, *event)."""
-        return draws.mean(0)
+        return mean(draws)
 
     def fill(self, X: Any, x: np.ndarray) -> Any:
         """Fill what rows lack from x (N, *event). UserError where such rows have no gaps."""
@@ -74,6 +74,11 @@ class Form:
     def with_conditions(self, rows: Any, given: Mapping[str, Any]) -> Any:
         """Add to generated rows the conditions that they were generated for, if rows can hold them."""
         return rows
+
+
+def mean(draws: np.ndarray) -> np.ndarray:
+    """The mean (N, ...) of draws (k, N, ...), which are added in order: NumPy adds those of a lone row in another."""
+    return sum(draws) / len(draws)
 
 
 def number(gaps: bool, low: float = -LARGEST, high: float = LARGEST) -> dict[str, Any]:
