@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -44,13 +44,14 @@ Rows = Callable[[int], Mapping[str, torch.Tensor]]
 
 
 def export(
-    estimator: Any, folder: str | Path, *, odd: Calibration | None = None, k: int | None = None, track: Track = list
-) -> list[str]:
+    estimator: Any, folder: str | Path, *, odd: Calibration | None = None, k: int | None = None, only: Collection[str] = (), track: Track = list,
+) -> list[str]:  # fmt: skip
     """Write a trained model as a folder of ONNX graphs. Each is checked: onnxruntime gives what PyTorch gives.
 
     Args:
         estimator: fitted. folder: new, empty, or of an earlier export.
         odd: the score to export, and scores of normal rows, see `vaekit.recipes.calibrate`. None: log p(x), without p-values.
+        only: graphs to write; none are named: all.
         k: importance samples of log p(x), where there is no `odd`. None: as many as suit the kind of data.
         track: wraps the graphs, to show progress.
 
@@ -67,7 +68,8 @@ def export(
     odd, score = exported_score(odd, k, notes)
     content: dict[str, bytes] = {name: text.encode() for name, text in fitted.kind.files().items()}
     signatures = {}
-    for graph in track(list(graphs(fitted, estimator.sampler_, score).values())):
+    wanted = [g for g in graphs(fitted, estimator.sampler_, score).values() if not only or g.name in only]
+    for graph in track(wanted):
         log.info("exporting the %s", graph.name)
         try:
             content[f"{graph.name}.onnx"], signatures[graph.name] = exported(graph, fitted)

@@ -28,6 +28,8 @@ class Form:
     event: list[int]
     pads: ClassVar[bool] = False
     """Whether what a mask leaves out is the end of a row, which is not missing."""
+    alone: ClassVar[bool] = True
+    """Whether each row stands for itself, whatever lies beside it. Windows of a series do not."""
     media: ClassVar[tuple[str, ...]] = ("npy",)
     """Files that can hold such rows, by their endings: see `vaekit.serve.media`."""
 
@@ -35,6 +37,11 @@ class Form:
     def of(cls, description: Mapping[str, Any]) -> Form:
         known = inspect.signature(cls).parameters
         return cls(**{name: value for name, value in description.items() if name in known})
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The named columns that a row is made of, with Arrow's names of their types. Empty: a row is one array, or a text."""
+        return {}
 
     def schema(self, gaps: bool) -> dict[str, Any]:
         """The JSON Schema of a row. gaps: whether its values may be missing, null."""

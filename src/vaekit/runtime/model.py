@@ -89,6 +89,10 @@ class Runtime:
         """The conformal p-value of each row, (N,), low for what is odd: see `vaekit.uses.conformal.p_values`."""
         return self._finish(self.tasks.p_values(X, y))
 
+    def rate(self, X: Any, y: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The score of each row, (N,), and its p-value, (N,)."""
+        return self._finish(self.tasks.rate(X, y))
+
     @property
     def calibration(self) -> np.ndarray | None:
         """Scores (n,) of rows known to be normal."""
