@@ -14,6 +14,7 @@ from vaekit.distributed.work import Work, carried, opened
 from vaekit.errors import UserError, extra_needed
 
 ROWS = 8192  # of a batch, at most
+SHARE = 0.5  # of a core, so that as many actors as there are cores leave some to those who read and write
 
 
 class Actor:
@@ -33,7 +34,7 @@ def use(
 
     Args:
         dataset: `ray.data.Dataset` of named columns. folder: that `vaekit export` wrote; its files travel to the actors.
-        verb: "score", "encode", "impute" or "predict". actors: each has a core; None: from one to as many as there are cores.
+        verb: "score", "encode", "impute" or "predict". actors: each works on a core; None: from one to as many as there are cores.
         options: see `vaekit.distributed.work.Work`.
 
     Returns:
@@ -48,10 +49,13 @@ def use(
     except ImportError as e:
         raise extra_needed("ray", "ray[data]") from e
     Work(folder, verb, **options)
-    most = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    if (actors or 1) * SHARE + 1 > cores:
+        raise UserError(f"{actors or 1} actors leave none of the {cores} cores to read with: give fewer, or ray.init(num_cpus=2)")
+    most = actors or cores
     try:
         return dataset.map_batches(
-            Actor, fn_constructor_args=(carried(folder), verb, options), batch_format="pyarrow", batch_size=ROWS, num_cpus=1,
+            Actor, fn_constructor_args=(carried(folder), verb, options), batch_format="pyarrow", batch_size=ROWS, num_cpus=SHARE,
             compute=ActorPoolStrategy(min_size=actors or 1, max_size=most),
         )  # fmt: skip
     except (TypeError, AttributeError) as e:
