@@ -27,7 +27,9 @@ def numbers():
 
 
 def table():
-    X = pd.DataFrame(RNG.normal(size=(N, 3)).cumsum(1), columns=["a", "b", "c"]).assign(word=RNG.choice(["x", "y", "z"], N))
+    X = pd.DataFrame(RNG.normal(size=(N, 3)).cumsum(1), columns=["a", "b", "c"]).assign(
+        word=RNG.choice(["x", "y", "z"], N)
+    )
     X = X.mask(RNG.random(X.shape) < 0.1)
     return vk.VAE(**{**TINY, "latent_dim": 3}).fit(X[:200]), X
 
@@ -42,7 +44,11 @@ def pictures():
     return vk.VAE(**{**TINY, "latent_dim": 3}, network="conv").fit(X[:40]), X
 
 
-@pytest.fixture(scope="module", params=[numbers, table, lone_column, pictures], ids=lambda make: make.__name__)
+SLOW = [pytest.param(make, marks=pytest.mark.slow) for make in (table, lone_column, pictures)]  # tracing takes a while
+GRAPHS = ("encoder", "prior", "decoder", "draw", "score", "complete")
+
+
+@pytest.fixture(scope="module", params=[numbers, *SLOW], ids=lambda make: make.__name__)
 def model(request, tmp_path_factory):
     """A model, rows, and what it says of all of them at once, by what is asked."""
     vae, X = request.param()
@@ -51,7 +57,7 @@ def model(request, tmp_path_factory):
     kind = vae.fitted_.kind
     if not kind.fills:
         odd.calibrate((Dataset(X[:40], kind.name, "", None, {}, []), np.arange(40)), "here")
-    export(vae, folder, odd=odd, k=5)
+    export(vae, folder, odd=odd, k=5, only=GRAPHS)
     runtime = load(folder)
     asked = ["score", "encode", "reconstruct", *["p_values"] * (not kind.fills), *["impute"] * kind.fills]
     return runtime, X, {name: said(runtime, name, X, slice(0, 200 if name == "impute" else N)) for name in asked}
@@ -70,7 +76,9 @@ def test_a_row_is_told_the_same_in_every_batch(model, start, length):
     runtime, X, everything = model
     for name, wanted in everything.items():
         first = start % len(wanted)
-        np.testing.assert_array_equal(said(runtime, name, X, slice(first, first + length))[: len(wanted) - first], wanted[first : first + length])
+        np.testing.assert_array_equal(
+            said(runtime, name, X, slice(first, first + length))[: len(wanted) - first], wanted[first : first + length]
+        )
 
 
 def test_a_row_is_told_the_same_at_every_place(model):

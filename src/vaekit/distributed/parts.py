@@ -61,24 +61,34 @@ class Parts:
     def left(self) -> list[int]:
         return [part for part in range(len(self)) if not self.path(part).exists()]
 
-    def claim(self) -> None:
-        """Write the manifest. UserError if there is one that says something else."""
-        said = {**asdict(self), "rows_per_part": self.size, "parts": len(self)}
-        del said["folder"]
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the manifest says."""
+        return {name: value for name, value in asdict(self).items() if name != "folder"} | {
+            "rows_per_part": self.size,
+            "parts": len(self),
+        }
+
+    def check(self) -> None:
+        """UserError if there is a manifest that says something else."""
         file = self.folder / MANIFEST
         if not file.exists():
-            return write_text(file, json.dumps(said, indent=1) + "\n")
+            return
         try:
-            known = json.loads(read_text(file))
-        except (OSError, ValueError):
+            known = dict(json.loads(read_text(file)))
+        except (OSError, ValueError, TypeError):
             raise UserError(f"{file} is not of vaekit, or is damaged: choose a new folder") from None
-        for name, value in json.loads(json.dumps(said)).items():
-            if not isinstance(known, dict) or known.get(name) != value:
+        for name, value in json.loads(json.dumps(self.said)).items():
+            if known.get(name) != value:
                 what = {"model": "another model", "source": "another source, or of one that has changed"}
                 raise UserError(
                     f"{self.folder} holds the parts of {what.get(name, f'a command with another {name!r}')}: choose a new folder, "
                     "or delete this one"
                 )
+
+    def claim(self) -> None:
+        """Write the manifest."""
+        write_text(self.folder / MANIFEST, json.dumps(self.said, indent=1) + "\n")
 
 
 def check_folder(folder: Path) -> None:

@@ -102,6 +102,7 @@ def make_parts(parts: Parts, about: Mapping[str, Any], workers: int) -> Iterator
                 place = "" if worker.part == STARTING else f"{where(parts, worker.part)}: "
                 raise UserError(f"{place}{said['error']}")
             elif "ready" in said and left:
+                died[STARTING] = 0
                 worker.make(left.popleft())
                 now[worker.part] = 0
             elif "ready" in said:

@@ -51,7 +51,9 @@ def use(
     Work(folder, verb, **options)
     cores = int(ray.cluster_resources().get("CPU", 1))
     if (actors or 1) * SHARE + 1 > cores:
-        raise UserError(f"{actors or 1} actors leave none of the {cores} cores to read with: give fewer, or ray.init(num_cpus=2)")
+        raise UserError(
+            f"{actors or 1} actors leave none of the {cores} cores to read with: give fewer, or ray.init(num_cpus=2)"
+        )
     most = actors or cores
     try:
         return dataset.map_batches(

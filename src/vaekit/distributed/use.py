@@ -122,10 +122,11 @@ def use(
             rows = Rows(place) if source is not None else None
             said = {**options, "score": score, "k": k, "calibrate": calibrate}
             parts = Parts(out, verb, said, used.hash, rows.total if rows else n, rows.fingerprint if rows else None)
-            parts.claim()
+            parts.check()
             if left := len(parts.left):
                 model = used.exported(out / MODEL, score, k, calibrate)
                 try_out(Work(model, verb, **options), rows, names)
+                parts.claim()
                 made_of = {**asdict(parts), "folder": str(out)}
                 about = {"parts": made_of, "model": str(model), "work": options, "place": place, "names": names}
                 make(parts, about, workers)
