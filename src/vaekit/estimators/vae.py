@@ -419,8 +419,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def _new_rows(
         self, X: Any, source: str = "auto", extra: Mapping[str, Any] | None = None
     ) -> tuple[type[Kind], dict[str, Any], Any]:
-        """Find the kind of data of X. Also returns what is said about it, by its source (extra) and by the user, and checked rows to learn
-        from."""
+        """The kind of data of X; what its source (extra) and the user say about it; and checked rows to learn from."""
         name, _ = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
         found, options, X = chosen_kind(self.kind, X, name, source)
         if found.counts_columns and not isinstance(X, Frame):
