@@ -18,6 +18,7 @@ from vaekit.model import Draw
 from vaekit.structures.marginal import marginal
 from vaekit.training.data import VALIDATION, BatchNoise, Data, ToBatch, as_is, generator, rows_at_once
 from vaekit.training.products import inference
+from vaekit.training.stream import Streamed
 
 ROWS = 2000  # every row's z is held against every row's posterior
 ROWS_AT_ONCE = 256
@@ -26,7 +27,7 @@ VALUES_AT_ONCE = 1 << 22
 
 @inference()
 def latent_health(
-    model: nn.Module, data: Data, *, to_batch: ToBatch = as_is, seed: int = 0, rows: int = ROWS
+    model: nn.Module, data: Data | Streamed, *, to_batch: ToBatch = as_is, seed: int = 0, rows: int = ROWS
 ) -> dict[str, Any]:
     """Information in the latent, in nats, from one z of each of at most `rows` rows chosen at random.
 
@@ -45,8 +46,9 @@ def latent_health(
     """
     order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 0))[:rows]
     draws, gap, compared = [], 0.0, 0
-    some = data[order.to(data.x.device)]
-    for i, chunk in enumerate(some.chunks(rows_at_once(model, some, most=ROWS_AT_ONCE))):
+    device = next(model.parameters()).device
+    for i, index in enumerate(order.split(rows_at_once(model, data, most=ROWS_AT_ONCE))):
+        chunk = data[index].to(device)
         noise = BatchNoise(generator(seed, VALIDATION, i, 1), len(chunk), slice(None))
         x = to_batch(chunk.x, noise.uniform)
         draw = marginal(model, x, chunk.y, mask=chunk.mask, noise=noise.normal)
@@ -54,9 +56,10 @@ def latent_health(
             others = draw.decode(draw.z.roll(1, dims=1)).log_prob(draw.x, draw.mask)
             gap += (draw.log_px - others).double().sum().item()
             compared += len(chunk)
+        del draw.decode  # it holds what the networks see of y, and the tokens of pictures are large
         draws.append(draw)
     return {
-        **information(draws, conditioned=bool(data.y)),
+        **information(draws, conditioned=bool(chunk.y)),
         "shuffle_gap": gap / compared if compared else None,
     }
 

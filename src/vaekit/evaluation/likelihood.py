@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from vaekit.structures import QuantisedVAE
 from vaekit.structures.marginal import marginal
 from vaekit.training.data import VALIDATION, BatchNoise, Data, RowNoise, ToBatch, as_is, generator, rows_at_once
 from vaekit.training.products import inference
+from vaekit.training.stream import Streamed
 
 ROWS_AT_ONCE = 1024  # at most
 DRAWS_AT_ONCE = 8192  # of all rows together: few enough to show how far it has come
@@ -26,7 +27,21 @@ FILLED_DRAWS = 1024  # the same where each piece is filled up
 FEW = 256  # values of a row
 SAMPLES_AT_ONCE = 50  # the noise of each row is drawn in blocks of this many samples
 
-Track = Callable[[list[Data]], Iterable[Data]]
+
+class Pieces:
+    """Rows in turn, in pieces of at most `size`, whose number is known. Those of a stream are read as they are needed."""
+
+    def __init__(self, data: Any, size: int):
+        self.data, self.size = data, size
+
+    def __len__(self) -> int:
+        return sum(-(-n // self.size) for n in (self.data.sizes.tolist() if self.data.streams else [len(self.data)]))
+
+    def __iter__(self) -> Iterator[Data]:
+        return self.data.chunks(self.size)
+
+
+Track = Callable[[Any], Iterable[Data]]
 
 
 def shared_noise(seed: int = 0) -> Noise:
@@ -54,7 +69,7 @@ def numbers(seed: int, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, Ten
 @inference()
 def importance_weighted(
     model: nn.Module,
-    data: Data,
+    data: Data | Streamed,
     k: int,
     *,
     to_batch: ToBatch = as_is,
@@ -73,7 +88,7 @@ def importance_weighted(
         k: samples.
         to_batch: packed rows -> what the model sees.
         seed: of the noise.
-        track: wraps the list of pieces of work, to show how far it has come.
+        track: wraps the pieces of work, which have a length, to show how far it has come.
 
     Returns:
         (N,) float64, nats.
@@ -81,10 +96,10 @@ def importance_weighted(
     if k < 1:
         raise UserError(f"k is {k}: give at least 1")
     at_once = min(k, SAMPLES_AT_ONCE)
-    few = data.x[0].numel() <= FEW  # a picture would wait too long for the rows that fill its piece
+    few = math.prod(data.event) <= FEW  # a picture would wait too long for the rows that fill its piece
     rows = rows_at_once(model, data, at_once, most=(FILLED_DRAWS if few else DRAWS_AT_ONCE) // at_once)
     scores = []
-    for chunk in track(list(data.chunks(rows))):
+    for chunk in track(Pieces(data, rows)):
         given = len(chunk)
         if few:  # pieces of one size, in which a row is rounded nearly in the same way whatever is beside it
             chunk = chunk.filled(rows)
@@ -101,7 +116,13 @@ def importance_weighted(
 
 @inference()
 def evaluate(
-    model: nn.Module, data: Data, *, k: int = 500, to_batch: ToBatch = as_is, seed: int = 0, track: Track = list
+    model: nn.Module,
+    data: Data | Streamed,
+    *,
+    k: int = 500,
+    to_batch: ToBatch = as_is,
+    seed: int = 0,
+    track: Track = list,
 ) -> dict[str, Any]:
     """Measure a model on `data`: means over its rows, in nats. The ELBO, its two parts and the IW-NLL sum out what is unknown about
     y; the measures of the latent take the likeliest y instead.

@@ -288,6 +288,8 @@ class Recipe:
             asked["conditions"] = [name.partition(":")[0] for name in conditions]
         for name in asked:
             self.check_asked(name)
+        if "memory" in options_of(self.kind_class.read):
+            asked["memory"] = self.estimator(**self.arguments).memory_bytes
         return self.kind_class.read(self.source, kind_part(self.settings.get("kind") or "auto")[1], **asked)
 
     def check_asked(self, name: str) -> None:

@@ -15,6 +15,7 @@ from vaekit.conditions import scales
 from vaekit.kinds.base import Kind
 from vaekit.robots.datasets import needed, read_demonstrations
 from vaekit.robots.demonstrations import Demonstrations
+from vaekit.training import Training
 
 
 @dataclass
@@ -72,17 +73,19 @@ class Actions(Kind):
         fps: float | None = None,
         trim: bool = False,
         strict: bool = False,
+        memory: str | int = Training.memory,
     ) -> Demonstrations:
-        """See `Kind.read`. conditions: what the policy sees."""
+        """See `Kind.read`. conditions: what the policy sees. memory: see `read_demonstrations`."""
         return read_demonstrations(
-            source, **needed(conditions), resize=resize, map=map, fps=fps, trim=trim, strict=strict
+            source, **needed(conditions), resize=resize, map=map, fps=fps, trim=trim, strict=strict, memory=memory
         )
 
     def read_again(
         self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()
     ) -> Demonstrations:
         said = {name: value for name in ("resize", "map", "fps", "trim") if (value := fitted.data.get(name))}
-        return self.read(source, {}, conditions=conditions, **said)
+        trainer = fitted.settings.get("trainer") or {}
+        return self.read(source, {}, conditions=conditions, **said, memory=trainer.get("memory", Training.memory))
 
     @property
     def event_shape(self) -> tuple[int, ...]:

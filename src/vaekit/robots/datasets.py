@@ -19,8 +19,10 @@ from vaekit.errors import UserError, near_matches, tell
 from vaekit.robots.demonstrations import CAMERA, DEFAULTS, TASK, VECTORS, Demonstrations, floats
 from vaekit.robots.names import PICTURES, VECTOR, choose_fields
 from vaekit.robots.reading import LAST, NUMBERS, Asked, check_part, ends_by_frames, side_by_side
+from vaekit.settings.parse import parse_bytes
 from vaekit.sources.arrays import load_array
 from vaekit.sources.base import check_size, decoding, reading, split_rows, visible_names
+from vaekit.training import Training
 
 ZARR = (
     "is a zarr store, which vaekit does not read: save its arrays as an .npz, with python -c \"import numpy, zarr; z = zarr.open('{0}'); "
@@ -39,8 +41,9 @@ def read_demonstrations(
     fps: float | None = None,
     trim: bool = False,
     strict: bool = False,
+    memory: str | int = Training.memory,
 ) -> Demonstrations:
-    """Read demonstrations into memory.
+    """Read demonstrations.
 
     source: a folder of LeRobot v3 or v2 (it has meta/info.json), a folder of HDF5 files, such as ACT's episode_N.hdf5, one such
         file, also of robomimic or LIBERO, or an .npz file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n),
@@ -56,18 +59,22 @@ def read_demonstrations(
     trim: leave out the frames at the beginning of an episode before its actions change; see `Demonstrations.idle`.
     strict: an episode that cannot be used (frames or a camera missing, a number that is NaN) is an error; otherwise it is left
         out, and `notes` says so.
+    memory: such as "2GiB", or a number of bytes. The pictures of videos that take more than half of it stay in their files: a camera
+        is then a `vaekit.robots.reels.Video`, which decodes the frames that it is asked for, `video[frames]`.
 
     Raises UserError if something is wrong with the source or with these arguments.
     """
+    memory = parse_bytes(memory) if isinstance(memory, str) else memory
     if not isinstance(source, str | os.PathLike):
         options: dict[str, Any] = dict(cameras=cameras, resize=resize, also=also, map=map, fps=fps, trim=trim)
+        options["memory"] = memory // max(1, len(source))
         return Demonstrations.join([read_demonstrations(one, **options, strict=strict) for one in source])
     text = os.fspath(source)
     check_size(resize)
     cameras = (cameras,) if isinstance(cameras, str) else cameras
     with reading(text, "give fewer cameras or episodes, or a smaller size"):
         text, rows = split_rows(text)
-        asked = Asked(text, Path(text).expanduser(), rows, cameras, resize, also, map or {}, fps, strict)
+        asked = Asked(text, Path(text).expanduser(), rows, cameras, resize, also, map or {}, fps, strict, memory)
         found = _reader(asked)(asked)
     found = asked.without_left_out(found)
     found.notes = asked.notes

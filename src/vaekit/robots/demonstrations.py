@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vaekit.errors import UserError, note
+from vaekit.robots.reels import Video
 
 DEFAULTS = ("actions", "state", "environment_state")  # the vectors that are read by default
 VECTORS = DEFAULTS[1:]
@@ -24,7 +25,7 @@ class Demonstrations:
     Attributes:
         actions: (T, A) float, in the robot's own units.
         observations: by name, as LeRobot calls them without its prefix: vectors (T, n), such as "state", "environment_state"
-            or "velocity", and cameras "images.NAME" (T, height, width, 3) uint8; at least one.
+            or "velocity", and cameras "images.NAME" (T, height, width, 3) uint8, which may be a `Video`; at least one.
         episode_ends: (E,) int64, rising: the frame after the last one of each episode; the last is T.
         fps: frames a second.
         name: a short name, for run folders.
@@ -35,7 +36,7 @@ class Demonstrations:
     """
 
     actions: np.ndarray
-    observations: dict[str, np.ndarray]
+    observations: dict[str, Any]
     episode_ends: np.ndarray
     fps: float = 50.0
     name: str = "demonstrations"
@@ -55,7 +56,10 @@ class Demonstrations:
 
     def __post_init__(self) -> None:
         self.actions, self.episode_ends = np.asarray(self.actions), np.asarray(self.episode_ends)
-        self.observations = {name: np.asarray(values) for name, values in self.observations.items()}
+        self.observations = {
+            name: values if isinstance(values, Video) else np.asarray(values)
+            for name, values in self.observations.items()
+        }
 
     def __len__(self) -> int:
         """The number of frames."""
@@ -76,7 +80,7 @@ class Demonstrations:
         return self.episode_ends - self.episode_starts
 
     @property
-    def offered(self) -> dict[str, np.ndarray]:
+    def offered(self) -> dict[str, Any]:
         """All that a policy can see: the observations, and the task if it is known."""
         return self.observations if self.tasks is None else {**self.observations, TASK: self.tasks}
 
@@ -98,7 +102,7 @@ class Demonstrations:
         return replace(
             self,
             actions=self.actions[frames],
-            observations={name: values[frames] for name, values in self.observations.items()},
+            observations={name: values.take(frames, axis=0) for name, values in self.observations.items()},
             episode_ends=np.cumsum(self.lengths[chosen]),
             tasks=None if self.tasks is None else self.tasks[frames],
             numbers=[self.number(i) for i in chosen.tolist()],
@@ -125,7 +129,7 @@ class Demonstrations:
         known = [each.tasks for each in several if each.tasks is not None]
         return cls(
             np.concatenate([each.actions for each in several]),
-            {name: np.concatenate([each.observations[name] for each in several]) for name in names},
+            {name: joined([each.observations[name] for each in several]) for name in names},
             np.cumsum(np.concatenate([each.lengths for each in several])),
             first.fps,
             f"{first.name}-and-{len(several) - 1}-more" if len(several) > 1 else first.name,
@@ -153,7 +157,9 @@ class Demonstrations:
         starts = self.episode_starts if cut is None else self.episode_starts + cut
         ends = np.cumsum((self.episode_ends - starts)[kept])
 
-        def close(values: np.ndarray) -> np.ndarray:
+        def close(values: Any) -> Any:
+            if isinstance(values, Video):
+                return values.take(np.concatenate([np.arange(starts[i], self.episode_ends[i]) for i in kept]))
             for i, end in zip(kept, ends, strict=True):
                 span = values[starts[i] : self.episode_ends[i]]
                 values[end - len(span) : end] = span
@@ -207,7 +213,7 @@ class Demonstrations:
                 "the last of episode_ends must be the number of frames"
             )
 
-    def _check_array(self, name: str, values: np.ndarray, finite: bool) -> None:
+    def _check_array(self, name: str, values: Any, finite: bool) -> None:
         if not values.ndim or len(values) != len(self):
             frames = len(values) if values.ndim else "no"
             raise UserError(
@@ -228,6 +234,11 @@ class Demonstrations:
                 f"{self.name}: {name!r} is {values[place]} at frame {frame} (episode {self.number(episode)}, frame "
                 f"{frame - self.episode_starts[episode]}), column {column}: correct it, or leave that episode out"
             )
+
+
+def joined(several: Sequence[Any]) -> Any:
+    """The frames of several arrays or videos."""
+    return Video.join(several) if any(isinstance(each, Video) for each in several) else np.concatenate(several)
 
 
 def _named(several: Sequence[Demonstrations]) -> str:

@@ -11,6 +11,7 @@ from vaekit.distributions import Distribution, Mixture, Noise, Prior
 from vaekit.model import LatentModel, repeated
 from vaekit.nets.mlp import MLP
 
+FRAMES_AT_ONCE = 16  # times the samples of z: rows that go through the decoder together
 KEPT = 0.1  # of the likeliest component's weight: with less, the held component does not fit the observation
 
 
@@ -47,10 +48,16 @@ def draw_chunks(model: LatentModel, y: Mapping[str, Tensor], k: int, noise: Nois
     """
     rows = len(next(iter(y.values())))
     assert model.condition is not None  # a policy's
-    c = model.condition(y, rows)  # (B, ...) by name
+    places = torch.arange(rows).split(FRAMES_AT_ONCE)
+    pieces = [{name: values[i[0] : i[-1] + 1] for name, values in y.items()} for i in places]
+    seen = [model.condition(some, len(i)) for some, i in zip(pieces, places, strict=True)]  # (b, ...) by name
+    c = {name: torch.cat([some[name] for some in seen]) for name in seen[0]}
     z = model.prior_head(c, rows).sample(k, noise).float()  # (k, B, latent_dim)
-    h = model.decoder(z.flatten(0, 1), repeated(c, k))  # (k * B, A, chunk_size)
-    return model.likelihood(h.unflatten(0, (k, rows))).mean
+    found = []
+    for some, some_z in zip(seen, z.split(FRAMES_AT_ONCE, dim=1), strict=True):
+        h = model.decoder(some_z.flatten(0, 1), repeated(some, k))  # (k * b, A, chunk_size)
+        found.append(model.likelihood(h.unflatten(0, some_z.shape[:2])).mean)
+    return torch.cat(found, dim=1)
 
 
 class ObservationPrior(Prior):

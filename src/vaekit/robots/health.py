@@ -21,11 +21,10 @@ from vaekit.evaluation.health import (
 from vaekit.model import LatentModel
 from vaekit.objectives import Objective
 from vaekit.objectives.bounds import ACT, ELBO
-from vaekit.robots.draws import draw_chunks
-from vaekit.training.data import VALIDATION, BatchNoise, Data, generator
+from vaekit.robots.draws import FRAMES_AT_ONCE, draw_chunks
+from vaekit.training.data import VALIDATION, BatchNoise, Rows, generator
 
 FRAMES = 512  # observations that z is varied at
-FRAMES_AT_ONCE = 16  # times the samples of z: rows that go through the decoder together
 STILL = 0.05  # actions that move less with z than this, in their own standard deviations, do not depend on it
 
 
@@ -62,7 +61,7 @@ class Setup:
 
 
 @torch.no_grad()
-def action_spread(model: LatentModel, data: Data, *, samples: int = 16, seed: int = 0) -> dict[str, float]:
+def action_spread(model: LatentModel, data: Rows, *, samples: int = 16, seed: int = 0) -> dict[str, float]:
     """How far actions move with z.
 
     Args:
@@ -77,10 +76,10 @@ def action_spread(model: LatentModel, data: Data, *, samples: int = 16, seed: in
         action_spread_first: the same of the first action of each chunk.
     """
     device = next(model.parameters()).device
-    order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 2))[:FRAMES].to(data.x.device)
-    total, count = torch.zeros(2, data.x.shape[-1], device=device)  # (chunk_size,) both
-    for i, rows in enumerate(data[order].chunks(FRAMES_AT_ONCE)):
-        some = rows.to(device)
+    order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 2))[:FRAMES]
+    total, count = torch.zeros(2, data.event[-1], device=device)  # (chunk_size,) both
+    for i, index in enumerate(order.split(FRAMES_AT_ONCE)):
+        some = data[index].to(device)
         assert some.mask is not None  # as `Actions.pack` makes it
         noise = BatchNoise(generator(seed, VALIDATION, i, 2), len(some), slice(None))
         actions = draw_chunks(model, some.y, samples, noise.normal)  # (samples, B, A, chunk_size)

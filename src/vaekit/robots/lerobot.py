@@ -16,7 +16,8 @@ from vaekit.robots.demonstrations import TASK, Demonstrations
 from vaekit.robots.lerobot_meta import BOOKKEEPING, KEYS, Episode, layout, read_info, read_table, read_tasks, within
 from vaekit.robots.names import OTHER, PICTURES, VECTOR, choose_fields
 from vaekit.robots.reading import Asked, gather, opened, side_by_side, stacked
-from vaekit.robots.videos import AGAIN, Shot, read_videos
+from vaekit.robots.reels import AGAIN
+from vaekit.robots.videos import Shot, decode, find_pictures
 from vaekit.sources.base import decoding
 
 
@@ -58,12 +59,14 @@ def _read(asked: Asked) -> Demonstrations:
 
     most = sum(max(0, row["length"] or 0) for row in chosen.values())
     film_bytes = sum(asked.picture_bytes(features[key]["shape"]) for key in videos.values())
-    found = gather(asked, list(chosen), most, read, fps=fps, more=film_bytes)
+    stay = most * film_bytes > asked.memory / 2
+    found = gather(asked, list(chosen), most, read, fps=fps, more=0 if stay else film_bytes)
     kept = [episodes[found.number(i)] for i in range(found.episodes)]
     for name, key in videos.items():
         firsts = zip(kept, found.episode_starts.tolist(), strict=True)
         shots = [Shot(e.number, *e.films[key], e.length, first) for e, first in firsts]
-        found.observations[name] = read_videos(asked, name, shots, fps)
+        video = find_pictures(asked, name, shots, fps)
+        found.observations[name] = video if stay else decode(asked, video, shots)
     if len(names["actions"]) == 1:
         found.action_names = _names(features[names["actions"][0]], found.actions.shape[1])
     if files.has_stats and not (asked.path / "meta" / "stats.json").exists():

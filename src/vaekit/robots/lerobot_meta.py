@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from vaekit.errors import UserError
 from vaekit.robots.demonstrations import VECTORS
 from vaekit.robots.reading import Asked, DatasetError
-from vaekit.robots.videos import AGAIN
+from vaekit.robots.reels import AGAIN
 from vaekit.sources.base import decoding
 
 PREFIX = "observation."

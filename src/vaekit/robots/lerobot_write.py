@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from vaekit.errors import UserError
 from vaekit.robots.demonstrations import CAMERA, Demonstrations
 from vaekit.robots.lerobot_meta import BOOKKEEPING, DATA_PATH, EPISODES_PATH, KEYS, PREFIX, VIDEO_PATH
-from vaekit.robots.videos import av_package
+from vaekit.robots.reels import av_package, part
 
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
 SAMPLED = 100  # pictures, evenly spaced, for the statistics of a camera
@@ -93,7 +93,9 @@ def _write(demonstrations: Demonstrations, root: Path) -> None:
         for key in cameras:
             row |= {f"videos/{key}/from_timestamp": start / fps, f"videos/{key}/to_timestamp": end / fps}
         for key, values in {**columns, **cameras}.items():
-            row |= {f"stats/{key}/{name}": value for name, value in _statistics(values[start:end]).items()}
+            row |= {
+                f"stats/{key}/{name}": value for name, value in _statistics(part(values, slice(start, end))).items()
+            }
         episodes.append(row)
     episodes_path = root / EPISODES_PATH.format(chunk_index=0, file_index=0)
     episodes_path.parent.mkdir(parents=True)

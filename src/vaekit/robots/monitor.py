@@ -21,9 +21,10 @@ from vaekit.errors import UserError, near_matches
 from vaekit.estimators.vae import VAE
 from vaekit.evaluation import shared_noise
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
-from vaekit.robots.draws import draw_chunks
+from vaekit.robots.draws import FRAMES_AT_ONCE, draw_chunks
 from vaekit.robots.environments import Environment
 from vaekit.robots.policy import Policy
+from vaekit.robots.reels import part
 from vaekit.robots.rollout import Acting, wilson
 from vaekit.runs.directory import make_folder
 from vaekit.runs.load import load
@@ -112,8 +113,9 @@ class Disagreement:
 
     @torch.no_grad()
     def scores(self, observations: Observations) -> np.ndarray:
-        y, k = self.policy.pack_observations(observations), self.samples if self.policy.latent_dim else 1
-        parts = [draw_chunks(self.policy.model_, some, k, shared_noise()) for some in pieces(y, 16)]
+        policy, k = self.policy, self.samples if self.policy.latent_dim else 1
+        packed = map(policy.pack_observations, pieces(observations, FRAMES_AT_ONCE))
+        parts = [draw_chunks(policy.model_, y, k, shared_noise()) for y in packed]
         chunks = torch.cat(parts, dim=1).transpose(0, 1)  # (T, samples, A, chunk_size)
         moved = (chunks[1:, ..., :-1] - chunks[:-1, ..., 1:]).square().flatten(1).double()
         return np.append(0.0, moved.sum(1).div(max(1, moved.shape[1])).sqrt().cpu().numpy())
@@ -355,21 +357,22 @@ def record(
 def observations_of(demonstrations: Demonstrations) -> list[Observations]:
     """The observations of each episode."""
     spans = [slice(*span) for span in zip(demonstrations.episode_starts, demonstrations.episode_ends, strict=True)]
-    return [{name: values[span] for name, values in demonstrations.offered.items()} for span in spans]
+    return [{name: part(values, span) for name, values in demonstrations.offered.items()} for span in spans]
 
 
 @torch.no_grad()
 def features(policy: Policy, observations: Observations) -> np.ndarray:
     """The observation of each step, and its change since the step before (0 at the first): (T, 2 n) float64."""
     parts = []
-    for some in pieces(policy.pack_observations(observations), ROWS_AT_ONCE):
-        c = policy.model_.condition(some, len(next(iter(some.values()))))
+    for some in pieces(observations, FRAMES_AT_ONCE if policy.sees_cameras else ROWS_AT_ONCE):
+        y = policy.pack_observations(some)
+        c = policy.model_.condition(y, len(next(iter(y.values()))))
         parts.append(torch.cat([v.mean(1) if name == "pictures" else v for name, v in c.items()], dim=1))
     seen = torch.cat(parts).double().cpu().numpy()
     return np.concatenate([seen, np.diff(seen, axis=0, prepend=seen[:1])], axis=1)
 
 
-def pieces(y: Mapping[str, torch.Tensor], size: int) -> Iterable[dict[str, torch.Tensor]]:
-    """y in turn, at most `size` rows at a time."""
-    for start in range(0, len(next(iter(y.values()))), size):
-        yield {name: values[start : start + size] for name, values in y.items()}
+def pieces(observations: Observations, size: int) -> Iterable[Observations]:
+    """Steps in turn, at most `size` at a time."""
+    for start in range(0, len(next(iter(observations.values()))), size):
+        yield {name: values[start : start + size] for name, values in observations.items()}

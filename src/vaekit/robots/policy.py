@@ -27,6 +27,7 @@ from vaekit.nets.resnet import RESNETS, backbones
 from vaekit.objectives import OBJECTIVES
 from vaekit.robots.actions import Actions
 from vaekit.robots.actor import Actor, Input, check_observations, execution_of
+from vaekit.robots.chunks import Filmed, chunks_of
 from vaekit.robots.demonstrations import (
     CAMERA,
     TASK,
@@ -40,11 +41,12 @@ from vaekit.robots.draws import ObservationPrior, draw
 from vaekit.robots.health import Setup, action_spread, policy_verdict
 from vaekit.settings.limits import Share
 from vaekit.settings.options import POLICIES, setting
+from vaekit.settings.parse import size_text
 from vaekit.settings.parts import Part, choose
 from vaekit.show.notebook import Results
 from vaekit.sources.pictures import resized
 from vaekit.training import Data, Rows
-from vaekit.training.data import generator, split
+from vaekit.training.data import View, generator, split
 
 CHUNK_SECONDS = 2.0
 COMPONENTS = 8  # of a mixture prior, by default
@@ -162,13 +164,20 @@ class Policy(Learner, Actor):
                     demonstrations.actions, chunk_size, demonstrations.fps, demonstrations.action_names
                 )
                 kinds = {name: "picture" if name.startswith(CAMERA) else "number" for name in seen} | {TASK: "label"}
-                conditions = Conditions.infer(seen, kinds)
+                shown = {name: v[:1] if kinds[name] == "picture" else v for name, v in seen.items()}
+                conditions = Conditions.infer(shown, kinds)
             self.episode_ends_ = demonstrations.episode_ends
-            data = chunks_of(kind, conditions, demonstrations)
+            data = chunks_of(kind, conditions, demonstrations, self.memory_bytes)
             name, options = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
             if name == "auto":
                 name, options = "laplace", {"shared": True, **options}
-            about = {"rows": len(demonstrations), "episodes": demonstrations.episodes}
+            about: dict[str, Any] = {"rows": len(demonstrations), "episodes": demonstrations.episodes}
+            if isinstance(data, Filmed):
+                about["memory"] = self.memory_bytes  # the order of an epoch depends on it
+                note(
+                    f"the pictures of {len(data):,} frames stay in their videos: those of {min(data.window, len(data)):,} frames at a "
+                    f"time are decoded and shuffled, within --memory {size_text(self.memory_bytes)}"
+                )
             self._assemble(
                 kind, conditions, (name, options), data, seed=seed, notes=notes, origin={**(origin or {}), **about}
             )
@@ -194,19 +203,19 @@ class Policy(Learner, Actor):
         held = np.isin(np.searchsorted(data.episode_ends, np.arange(len(data)), side="right"), held_out)
         return np.flatnonzero(~held), np.flatnonzero(held)
 
-    def rows_of(self, data: Demonstrations, index: np.ndarray) -> tuple[Data, dict[str, Any]]:
+    def rows_of(self, data: Demonstrations, index: np.ndarray) -> tuple[View, dict[str, Any]]:
         """See `VAE.rows_of`. Of a chunk it is known how far into its episode it begins, and the task."""
         episode = np.searchsorted(data.episode_ends, index, side="right")
         known: dict[str, Any] = {"step of the episode": (index - data.episode_starts[episode]).astype(float)}
         if data.tasks is not None and TASK not in self.conditions_.named:
             known["task"] = data.tasks[index]
-        return self.data_of(data)[torch.from_numpy(index)], known
+        return View(self.data_of(data), torch.from_numpy(index)), known
 
     def _chunk_size(self, demonstrations: Demonstrations) -> int:
         seconds = min(round(CHUNK_SECONDS * demonstrations.fps), int(demonstrations.lengths.max()))
         return max(1, seconds) if self.chunk_size is None else self.chunk_size
 
-    def _observations(self, demonstrations: Demonstrations) -> dict[str, np.ndarray]:
+    def _observations(self, demonstrations: Demonstrations) -> dict[str, Any]:
         there = demonstrations.offered
         if self.observations is not None and not self.observations:
             raise UserError(f"observations is empty: name some of {', '.join(there)}")
@@ -218,9 +227,9 @@ class Policy(Learner, Actor):
             note_tasks(demonstrations, names)
         return {name: there[name] for name in names}
 
-    def data_of(self, demonstrations: Demonstrations) -> Data:
-        """The chunk that begins at each frame, and what is seen there. UserError for demonstrations of another robot."""
-        return chunks_of(self.kind_, self.conditions_, demonstrations)
+    def data_of(self, demonstrations: Demonstrations) -> Data | Filmed:
+        """See `chunks_of`."""
+        return chunks_of(self.kind_, self.conditions_, demonstrations, self.memory_bytes)
 
     def _split(self, data: Rows) -> tuple[Tensor, Tensor]:
         """By episode: frames of one episode are near-copies of each other."""
@@ -331,20 +340,3 @@ def as_input(condition: Condition) -> Input:
     if isinstance(condition, Number):
         return Input("float32", (condition.size,))
     return Input("int64", (), condition.classes)
-
-
-def chunks_of(kind: Actions, conditions: Conditions, demonstrations: Demonstrations) -> Data:
-    """The chunk that begins at each frame, and what is seen there. UserError for demonstrations of another robot."""
-    there, size = demonstrations.offered, len(kind.mean)
-    for name in conditions.named:
-        if name not in there:
-            near = near_matches(name, there)
-            raise UserError(f"{demonstrations.name} has no {name!r}, which the policy was trained to see{near}")
-    if demonstrations.actions.shape[1] != size:
-        raise UserError(
-            f"an action of {demonstrations.name} has {demonstrations.actions.shape[1]} numbers, and the policy's has {size}: "
-            "give demonstrations of the same robot"
-        )
-    x, mask = kind.pack(demonstrations.actions, demonstrations.episode_ends)
-    seen = {name: there[name] for name in conditions.named}
-    return Data(x, mask, conditions.pack(seen, len(demonstrations)))

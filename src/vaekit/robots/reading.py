@@ -55,6 +55,7 @@ class Asked:
     map: Mapping[str, str] = field(default_factory=dict)
     fps: float | None = None
     strict: bool = False
+    memory: int = 2**31  # bytes: videos that take more than half of it stay in their files
     notes: list[str] = field(default_factory=list)
     left_out: dict[int, str] = field(default_factory=dict)  # the number of an episode -> why it cannot be used
 

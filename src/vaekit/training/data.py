@@ -87,7 +87,7 @@ class Data:
 
     def __getitem__(self, index: Tensor | slice) -> Data:
         def pick(t: Tensor) -> Tensor:
-            return t[index] if isinstance(index, slice) else t.index_select(0, index)
+            return t[index] if isinstance(index, slice) else t.index_select(0, index.to(t.device))
 
         return Data(
             pick(self.x), None if self.mask is None else pick(self.mask), {k: pick(v) for k, v in self.y.items()}
@@ -225,11 +225,11 @@ class ViewFeed:
 
 
 def rows_at_once(model: nn.Module, data: Any, k: int = 1, *, most: int | None = None) -> int:
-    """How many rows fit in memory at once with k decoder outputs each; at most `most`."""
+    """How many rows fit in memory at once with k decoder outputs each; at most `most`, and as many as the data say."""
     shape, likelihood = data.event, getattr(model, "likelihood", None)
     decoded = 0 if likelihood is None else likelihood.values_per_row(shape)  # type: ignore[operator]
     rows = VALUES_AT_ONCE // (k * max(1, decoded, math.prod(shape)))
-    return max(1, min(rows, most or rows))
+    return max(1, min(rows, most or rows, getattr(data, "at_once", rows)))
 
 
 class ToBatch(Protocol):

@@ -15,7 +15,7 @@ from vaekit.deploy.graphs import as_inputs
 from vaekit.errors import UserError
 from vaekit.fitted import Fitted
 from vaekit.show.track import track
-from vaekit.training.data import Data
+from vaekit.training.data import Data, View
 
 MOST = 20_000  # rows on the map
 ENOUGH = 5_000  # rows: if fewer were held out, training rows join them
@@ -39,7 +39,7 @@ class Rows:
         known: what is known of each, by name: (N,) or (N, n).
     """
 
-    packed: Data
+    packed: Data | View
     numbers: np.ndarray
     of: int
     held_out: int
@@ -62,13 +62,18 @@ def chosen_rows(estimator: Any, data: Any, seed: int = 0) -> Rows:
     back = np.argsort(order)
     known = {name: np.asarray(values)[back] for name, values in known.items()}
     of = len(learned) + len(held_out)
-    return Rows(packed[torch.from_numpy(back)], numbers, of, min(len(held_out), MOST), known)
+    places = torch.from_numpy(back)
+    packed = View(packed.data, packed.rows[places]) if isinstance(packed, View) else packed[places]
+    return Rows(packed, numbers, of, min(len(held_out), MOST), known)
 
 
 def codes_of(fitted: Fitted, rows: Rows) -> np.ndarray:
     """Posterior means (N, latent_dim), float32."""
-    starts = track([*range(0, len(rows), ROWS_AT_ONCE)], what="encode")
-    return torch.cat([fitted.encode_packed(rows.packed[i : i + ROWS_AT_ONCE]) for i in starts]).float().numpy()
+    size = getattr(
+        getattr(rows.packed, "data", None), "at_once", ROWS_AT_ONCE
+    )  # of rows that are read as they are needed
+    starts = track([*range(0, len(rows), size)], what="encode")
+    return torch.cat([fitted.encode_packed(rows.packed[i : i + size]) for i in starts]).float().numpy()
 
 
 def colours_of(fitted: Fitted, rows: Rows) -> tuple[list[dict[str, Any]], Tensors]:
@@ -126,7 +131,7 @@ def pictures_of(fitted: Fitted, rows: Rows) -> Tensors:
 def shown_of(fitted: Fitted, rows: Rows) -> tuple[dict[str, Tensor], list[str] | None]:
     """The first rows themselves as inputs of graphs, x (R, *event), mask and y.NAME, and as lines of text, if they are texts."""
     size = 4 * math.prod(fitted.kind.event_shape)
-    size += sum(t[0].nbytes for t in rows.packed.y.values())
+    size += sum(t.nbytes for t in rows.packed[:1].y.values())
     some = rows.packed[: max(1, SHOWN_BYTES // size)]
     lines = fitted.kind.lines(some.x)
     return as_inputs(fitted.kind, some, half), lines and [line[:LINE] for line in lines]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vaekit.deploy.explorer import layouts, rows, trust
-from vaekit.deploy.graphs import ROWS, Graph, graphs, narrow
+from vaekit.deploy.graphs import ROWS, Graph, graphs
 from vaekit.deploy.manifest import manifest, plain, signature
 from vaekit.errors import UserError
 from vaekit.recipes.source import own_source
@@ -83,10 +83,9 @@ def scene(run: Path, estimator: Any, data: Any = None) -> Scene:
     about = signatures(made, trying(ROWS))
     tensors |= {"codes": as_half(codes), **rows.pictures_of(fitted, chosen)}
     tensors |= {f"shown.{name}": t.numpy() for name, t in shown.items() if name != "mask" or not t.all()}
-    y = {f"y.{name}": narrow(t) for name, t in chosen.packed.y.items()}
     log.info("finding out which places of the map to trust")
     normal = chosen.held_out or len(chosen)
-    places = trust.normal_places(codes[:normal], codes.var(0), made, y)
+    places = trust.normal_places(codes[:normal], codes.var(0), made, chosen.packed)
     start = trust.start_of(fitted, shown)
     for i, layout in enumerate(found):
         tensors |= {**layout.tensors(i), f"layout.{i}.trust": trust.shading(layout, codes, made, places, start)}

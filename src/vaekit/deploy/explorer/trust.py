@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaekit.conditions import Label, Number
 from vaekit.deploy.explorer.layouts import WIDE, Layout
-from vaekit.deploy.graphs import Graph
+from vaekit.deploy.graphs import Graph, narrow
 from vaekit.deploy.manifest import described
 from vaekit.fitted import Fitted
 from vaekit.recipes.calibrate import calibrated
@@ -86,13 +86,14 @@ def place_scores(z: np.ndarray, weights: np.ndarray, graphs: dict[str, Graph], y
     return -(weights * (again - z) ** 2).sum(1)
 
 
-def normal_places(codes: np.ndarray, weights: np.ndarray, graphs: dict[str, Graph], y: dict[str, Tensor]) -> np.ndarray:
-    """The scores of the codes of normal rows (N, latent_dim), in ascending order. y: their own conditions."""
+def normal_places(codes: np.ndarray, weights: np.ndarray, graphs: dict[str, Graph], packed: Any) -> np.ndarray:
+    """The scores of the codes of normal rows (N, latent_dim), in ascending order. packed: rows with their own conditions."""
     parts = [slice(i, min(len(codes), i + ROWS)) for i in range(0, min(len(codes), DECODED), ROWS)]
-    one_by_one = track(parts, what="decode normal codes")
-    return np.sort(
-        np.concatenate([place_scores(codes[p], weights, graphs, {n: t[p] for n, t in y.items()}) for p in one_by_one])
-    )
+    found = []
+    for p in track(parts, what="decode normal codes"):
+        y = {f"y.{name}": narrow(t) for name, t in packed[p].y.items()}
+        found.append(place_scores(codes[p], weights, graphs, y))
+    return np.sort(np.concatenate(found))
 
 
 def shading(
