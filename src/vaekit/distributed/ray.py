@@ -49,16 +49,13 @@ def use(
     except ImportError as e:
         raise extra_needed("ray", "ray[data]") from e
     Work(folder, verb, **options)
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    if (actors or 1) * SHARE + 1 > cores:
-        raise UserError(
-            f"{actors or 1} actors leave none of the {cores} cores to read with: give fewer, or ray.init(num_cpus=2)"
-        )
-    most = actors or cores
+    cores, least = int(ray.cluster_resources().get("CPU", 1)), actors or 1
+    if least * SHARE + 1 > cores:
+        raise UserError(f"{least} actors leave none of the {cores} cores to read with: give fewer, or more cores")
     try:
         return dataset.map_batches(
             Actor, fn_constructor_args=(carried(folder), verb, options), batch_format="pyarrow", batch_size=ROWS, num_cpus=SHARE,
-            compute=ActorPoolStrategy(min_size=actors or 1, max_size=most),
+            compute=ActorPoolStrategy(min_size=least, max_size=actors or cores),
         )  # fmt: skip
     except (TypeError, AttributeError) as e:
         raise UserError(f"vaekit does not know Ray {ray.__version__} ({e}): install ray[data] 2.40 or later") from e
