@@ -13,12 +13,11 @@ from typing import Any
 from vaekit.distributed.work import Work, carried, opened
 from vaekit.errors import UserError, extra_needed
 
-ROWS = 8192  # of a batch, at most
-SHARE = 0.5  # of a core, so that as many actors as there are cores leave some to those who read and write
+ROWS, SHARE = 8192, 0.5  # of a batch; of a core: as many actors as cores leave some to those who read and write
 
 
 class Actor:
-    """A model on one core."""
+    """A model."""
 
     def __init__(self, files: Mapping[str, bytes], verb: str, options: Mapping[str, Any]):
         self.work = opened(files, verb, **options)
@@ -34,7 +33,7 @@ def use(
 
     Args:
         dataset: `ray.data.Dataset` of named columns. folder: that `vaekit export` wrote; its files travel to the actors.
-        verb: "score", "encode", "impute" or "predict". actors: each works on a core; None: from one to as many as there are cores.
+        verb: "score", "encode", "impute" or "predict". actors: one a core; None: up to as many as there are cores.
         options: see `vaekit.distributed.work.Work`.
 
     Returns:
