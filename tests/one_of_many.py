@@ -1,5 +1,5 @@
 """`vaekit fit` as a process on another machine would run it: only the first process has a place for the run. It waits for others
-for a few seconds in place of minutes."""
+for seconds in place of minutes."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from datetime import timedelta
 from vaekit.cli import main
 from vaekit.training import launch
 
-launch.PATIENCE = timedelta(seconds=3)
+launch.PATIENCE = timedelta(seconds=20)
 if os.environ["RANK"] != "0":
     sys.argv[sys.argv.index("--out") + 1] = "/proc/nowhere/run"  # nothing can be made or read there
 main()

@@ -22,6 +22,7 @@ LINES = {
     "far_away.py auroc": "mnist",
     "generation.py disentanglement --data sprites": "lpc_sprites",
     "imputation.py tables": "tabular",
+    "many_scores.py engines": "",
     "policy_speed.py training": "",
     "quality.py likelihood": "mnist",
     "reading.py sources": "",
@@ -38,6 +39,7 @@ LINES = {
     "surprise.py monitors": "",
     "synthesis.py tables": "tabular",
     "text.py ptb": "text",
+    "two_processes.py rates": "",
     "use_speed.py rates": "",
 }
 

@@ -56,6 +56,11 @@ def assert_as_read(folder: Path, data) -> None:
         found = table[name].to_pylist()
         wanted = [None if v is None or v != v else v for v in np.asarray(values).tolist()]
         assert found == wanted, name
+    again = vk.read(folder, conditions=list(data.conditions))
+    assert (again.kind, again.name) == (data.kind, data.name)
+    np.testing.assert_array_equal(again.x, data.x)
+    for name, values in {**data.conditions, **data.names}.items():
+        np.testing.assert_array_equal({**again.conditions, **again.names}[name][:], values)
 
 
 @pytest.fixture
@@ -223,6 +228,10 @@ def test_sounds(tmp_path):
     assert "files that were left out: 1" in said
     vk.pack(tmp_path / "p", tmp_path / "t", kind="audio", rate=8000, seconds=0.05)
     assert Manifest.read(tmp_path / "t").shape == [400]
+    again = Audio.read(str(tmp_path / "s"), {}, conditions=["label"])
+    np.testing.assert_array_equal(again.x[:], data.x)
+    assert "has 8000 samples a second, not 16000" in mistake(Audio.read, str(tmp_path / "s"), {"rate": 16000})
+    assert "holds no sounds" in mistake(Audio.read, str(vk.pack("digits", tmp_path / "d")), {})
 
 
 def test_a_dataset_of_hugging_face_is_streamed(tmp_path, monkeypatch):
@@ -394,7 +403,7 @@ def test_damage_is_found(tmp_path):
     assert "parts that are missing or damaged: 3" in said
     manifest = (folder / MANIFEST).read_text()
     (folder / MANIFEST).write_text(manifest.replace("1797", "1796"))
-    assert "manifest.json is damaged, or was changed" in fails("pack", folder, "--check")
+    assert "_manifest.json is damaged, or was changed" in fails("pack", folder, "--check")
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
@@ -420,7 +429,7 @@ def test_mistakes_are_told_in_one_line(pictures, tmp_path):
     assert "holds no sound" in fails("pack", pictures, *to, "--kind", "audio")
     assert "series cannot be packed" in fails("pack", tmp_path / "t.csv", *to, "--kind", "series")
     assert "does not exist" in fails("pack", tmp_path / "nothing.npy", *to)
-    assert "manifest.json does not exist" in fails("pack", pictures, "--check")
+    assert "_manifest.json does not exist" in fails("pack", pictures, "--check")
     assert not (tmp_path / "s").exists()
 
 

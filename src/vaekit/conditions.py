@@ -5,7 +5,7 @@ The schema is plain values, written to a run's config. A label that is None, or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaekit.errors import UserError, near_matches, note
+from vaekit.errors import UserError, note
 from vaekit.forms.conditions import (
     FAR,
     KINDS,
@@ -98,25 +98,6 @@ class Conditions(Known):
         condition = ConditionEmbedding(labels, numbers)
         condition.population = self.population
         return condition, condition.features
-
-    def parse(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Command-line values, "3" or "name=3", -> name -> value. If several names begin a text, the longest counts."""
-        out = {}
-        for text in texts:
-            if not self.named:
-                raise UserError(f"this model was trained without conditions, so it cannot take {text!r}: leave it out")
-            known = max((name for name in self.named if text.startswith(f"{name}=")), key=len, default="")
-            name, equals, value = (known, "=", text[len(known) + 1 :]) if known else text.partition("=")
-            if not equals:
-                if len(self.named) != 1:
-                    raise UserError(f"write the condition as NAME={text}; the names are {', '.join(self.named)}")
-                name, value = next(iter(self.named)), text
-            if name not in self.named:
-                raise UserError(f"this model has no condition {name!r}{near_matches(name, list(self.named))}")
-            if name in out:
-                raise UserError(f"condition {name!r} is given twice: give it one value")
-            out[name] = self.named[name].parse(name, value)
-        return out
 
     def to_config(self) -> dict[str, Any]:
         return {name: {"kind": c.kind, **asdict(c)} for name, c in self.named.items()}

@@ -36,6 +36,7 @@ def folder_or_file(text: str) -> Path:
     return Path(text)
 
 
+MANY = "On many processes or machines"  # a panel of options
 PLACE: dict[str, Any] = dict(parser=folder_or_file, metavar="PATH")  # for options that say where to write
 
 

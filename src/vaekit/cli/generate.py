@@ -24,6 +24,7 @@ from vaekit.cli.common import (
     say,
     say_where,
 )
+from vaekit.cli.many import Address, Engine, PartsOut, Workers, on_many
 from vaekit.errors import UserError
 
 Temperature = Annotated[float | None, typer.Option(help="Texts: draw each token, more varied with a higher number. Default: 0, the likeliest token each time.", show_default=False)]  # fmt: skip
@@ -46,9 +47,17 @@ def sample(
     sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first used.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples; use another one for more rows.", **SEED)] = 0,
     device: Device = "auto",
-    output: Out = None,
+    workers: Workers = None,
+    output: PartsOut = None,
 ) -> None:  # fmt: skip
     """Draw new rows from a trained model and write .png, .gif, .npy, .npz, .csv or .parquet; texts are printed, or go to a .txt."""
+    others = {
+        "--top-p": top_p, "--repetition-penalty": repetition_penalty, "--max-length": max_length, "--guidance": guidance,
+        "--where": where, "--sampler": sampler,
+    }  # fmt: skip
+    how = {"condition": condition or [], "temperature": temperature, "seed": seed}
+    if on_many(run, "sample", None, output, device, workers, others=others, n=n, work=how):
+        return
     from vaekit.recipes.source import learn_sampler
     from vaekit.show.track import track
 
@@ -102,9 +111,17 @@ def impute(
     draws: Annotated[int | None, typer.Option(help="Write this many files, each with another draw for the gaps (multiple imputation). Default: one file with the best guess.", show_default=False, **COUNT)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.", **SEED)] = 0,
     device: Device = "auto",
-    output: Out = None,
+    workers: Workers = None,
+    engine: Engine = None,
+    address: Address = None,
+    output: PartsOut = None,
 ) -> None:  # fmt: skip
     """Fill the gaps of SOURCE (in texts each ___, which stands for one word). Known values stay as they are. --draws writes numbered files."""
+    cluster: dict[str, Any] = {"engine": engine, "address": address}
+    if on_many(
+        run, "impute", source, output, device, workers, **cluster, others={"--draws": draws}, work={"seed": seed}
+    ):
+        return
     from vaekit.show.track import track
     from vaekit.show.write import STDOUT
 
@@ -137,8 +154,18 @@ def schema(source: Source, output: Out = None) -> None:
 
 
 @app.command()
-def encode(run: Run, source: Source, device: Device = "auto", output: Out = None) -> None:
+def encode(
+    run: Run,
+    source: Source,
+    device: Device = "auto",
+    workers: Workers = None,
+    engine: Engine = None,
+    address: Address = None,
+    output: PartsOut = None,
+) -> None:
     """Write the latent codes (posterior means) of SOURCE: .npy, .csv or .parquet."""
+    if on_many(run, "encode", source, output, device, workers, engine=engine, address=address):
+        return
     from vaekit.show.write import write_array
 
     estimator, path = opened(run, output, device, "latents", ".csv", ".npy", ".parquet", sources=[source])

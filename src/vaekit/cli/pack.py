@@ -66,8 +66,9 @@ def described(folder: Path) -> str:
     if not (folder / MANIFEST).exists():
         return str(folder)
     found = Manifest.read(folder)
+    parts = len(found.shards)
     shape = f" of {'x'.join(map(str, found.shape))}" if found.shape else ""
     size = sum(shard.bytes for shard in found.shards) / 2**20
     given = f", conditions: {', '.join(found.conditions)}" if found.conditions else ""
     noun = {**NOUNS, "text": "texts"}.get(found.kind, "rows")
-    return f"{found.rows} {noun}{shape} in {len(found.shards)} parts, {size:.1f} MiB{given}, in {folder}"
+    return f"{found.rows} {noun}{shape} in {parts} part{'s' * (parts > 1)}, {size:.1f} MiB{given}, in {folder}"

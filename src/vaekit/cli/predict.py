@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from vaekit.cli.common import Device, Out, Run, Source, app, say
+from vaekit.cli.common import Device, Run, Source, app, say
+from vaekit.cli.many import Address, Engine, PartsOut, Workers, on_many
 from vaekit.errors import UserError
 
 
 @app.command()
-def predict(run: Run, source: Source, device: Device = "auto", output: Out = None) -> None:
+def predict(
+    run: Run,
+    source: Source,
+    device: Device = "auto",
+    workers: Workers = None,
+    engine: Engine = None,
+    address: Address = None,
+    output: PartsOut = None,
+) -> None:
     """Predict the label of each row of SOURCE with its probability, or a number with its standard deviation: .csv or .parquet. RUN comes from `vaekit fit --label-column`."""
+    if on_many(run, "predict", source, output, device, workers, engine=engine, address=address):
+        return
     from vaekit.cli.generate import opened
     from vaekit.estimators.semi_supervised import SemiSupervised
     from vaekit.show.write import write_table

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, Device, Out, Run, Source, app, say
+from vaekit.cli.common import COUNT, Device, Run, Source, app, say
 from vaekit.cli.generate import opened
+from vaekit.cli.many import Address, Engine, PartsOut, Workers, on_many
 from vaekit.errors import UserError, note
 
 
@@ -23,13 +24,20 @@ def score(
     calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that training did not see, for p-values. The run remembers them. Default: the rows that the run held out.", show_default=False)] = None,
     contributions: Annotated[bool, typer.Option("--contributions", help="Also write the contribution of each column: nats above its usual value.")] = False,
     device: Device = "auto",
-    output: Out = None,
+    workers: Workers = None,
+    engine: Engine = None,
+    address: Address = None,
+    output: PartsOut = None,
 ) -> None:  # fmt: skip
     """Score how normal each row of SOURCE is (high is normal), with a p-value: .csv, .parquet, or .npy with the scores alone.
 
     P-values are split-conformal: if the normal rows of SOURCE come from the same process as the calibration rows, at most a share a
     of them gets a p-value of at most a. This does not hold for neighbouring steps of a time series.
     """
+    others = {"--fdr": fdr, "--contributions": contributions}
+    how: dict[str, Any] = {"score": name, "k": k, "calibrate": calibrate}
+    if on_many(run, "score", source, output, device, workers, engine=engine, address=address, others=others, **how):
+        return
     import numpy as np
     import pyarrow as pa
 

@@ -28,6 +28,8 @@ class Form:
     event: list[int]
     pads: ClassVar[bool] = False
     """Whether what a mask leaves out is the end of a row, which is not missing."""
+    alone: ClassVar[bool] = True
+    """Whether each row stands for itself, whatever lies beside it. Windows of a series do not."""
     media: ClassVar[tuple[str, ...]] = ("npy",)
     """Files that can hold such rows, by their endings: see `vaekit.serve.media`."""
 
@@ -35,6 +37,11 @@ class Form:
     def of(cls, description: Mapping[str, Any]) -> Form:
         known = inspect.signature(cls).parameters
         return cls(**{name: value for name, value in description.items() if name in known})
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The named columns that a row is made of, with Arrow's names of their types. Empty: a row is one array, or a text."""
+        return {}
 
     def schema(self, gaps: bool) -> dict[str, Any]:
         """The JSON Schema of a row. gaps: whether its values may be missing, null."""
@@ -61,7 +68,7 @@ class Form:
 
     def center(self, draws: np.ndarray) -> np.ndarray:
         """Turn several draws of each row (k, N, *event) into its best guess (N, *event)."""
-        return draws.mean(0)
+        return mean(draws)
 
     def fill(self, X: Any, x: np.ndarray) -> Any:
         """Fill what rows lack from x (N, *event). UserError where such rows have no gaps."""
@@ -74,6 +81,11 @@ class Form:
     def with_conditions(self, rows: Any, given: Mapping[str, Any]) -> Any:
         """Add to generated rows the conditions that they were generated for, if rows can hold them."""
         return rows
+
+
+def mean(draws: np.ndarray) -> np.ndarray:
+    """The mean (N, ...) of draws (k, N, ...), which are added in order: NumPy adds those of a lone row in another."""
+    return sum(draws) / len(draws)
 
 
 def number(gaps: bool, low: float = -LARGEST, high: float = LARGEST) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vaekit.errors import UserError, note
-from vaekit.forms.base import number
+from vaekit.forms.base import mean, number
 from vaekit.forms.conditions import is_unknown
 from vaekit.forms.numbers import held, piecewise, unscored
 
@@ -187,8 +187,8 @@ class Number(Column):
 
     def mean(self, x: np.ndarray) -> np.ndarray:
         """The mean value of several (k, N), as the model sees it, (N,)."""
-        values = piecewise(x.ravel().astype(np.float64), self.scores, self.knots).reshape(x.shape).mean(0)
-        return piecewise(values, self.knots, self.scores)
+        values = piecewise(x.ravel().astype(np.float64), self.scores, self.knots).reshape(x.shape)
+        return piecewise(mean(values), self.knots, self.scores)
 
 
 @dataclass

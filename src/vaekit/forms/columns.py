@@ -45,6 +45,10 @@ class Columns(Form):
         """The columns as the model sees them: some are distances from others."""
         return [self.constraints.distances.get(c.name, c) for c in self.columns]
 
+    @property
+    def fields(self) -> dict[str, str]:
+        return {c.name: c.type for c in self.columns}
+
     def schema(self, gaps: bool) -> dict[str, Any]:
         return {
             "type": "object",

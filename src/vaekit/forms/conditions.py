@@ -6,7 +6,7 @@ Plain values and NumPy. A label that is None, or a number that is NaN, is *unkno
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -254,6 +254,25 @@ class Known:
             at = random.random((len(p), 1)) * p[:, -1:]
             picked[some] = np.minimum((p <= at).sum(1), total - 1)
         return picked
+
+    def parse(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Command-line values, "3" or "name=3", -> name -> value. If several names begin a text, the longest counts."""
+        out = {}
+        for text in texts:
+            if not self.named:
+                raise UserError(f"this model was trained without conditions, so it cannot take {text!r}: leave it out")
+            known = max((name for name in self.named if text.startswith(f"{name}=")), key=len, default="")
+            name, equals, value = (known, "=", text[len(known) + 1 :]) if known else text.partition("=")
+            if not equals:
+                if len(self.named) != 1:
+                    raise UserError(f"write the condition as NAME={text}; the names are {', '.join(self.named)}")
+                name, value = next(iter(self.named)), text
+            if name not in self.named:
+                raise UserError(f"this model has no condition {name!r}{near_matches(name, list(self.named))}")
+            if name in out:
+                raise UserError(f"condition {name!r} is given twice: give it one value")
+            out[name] = self.named[name].parse(name, value)
+        return out
 
     def name(self, y: Any) -> dict[str, Any]:
         """Turn what a user gives as conditions (None, a dict, a DataFrame, an array for the only one) into a dict."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from vaekit.forms.base import Packed, as_numbers, observed
 @dataclass
 class Curves(Array):
     """Windows of series, NaN where a value is missing. One series (T, channels) counts as its windows, which begin at each step."""
+
+    alone: ClassVar[bool] = False
 
     @property
     def window(self) -> int:

@@ -19,6 +19,10 @@ class Rows(Array):
 
     media: ClassVar[tuple[str, ...]] = ("npy", "arrow")
 
+    @property
+    def fields(self) -> dict[str, str]:
+        return dict.fromkeys(self.columns or [], "double")
+
     def conformed(self, X: Any) -> np.ndarray:
         if self.columns and is_named(X):
             X = np.stack([as_numbers(values) for values in columns_of(X, self.columns).values()], axis=1)

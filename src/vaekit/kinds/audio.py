@@ -19,6 +19,7 @@ import torch
 from markupsafe import Markup, escape
 from torch import Tensor
 
+from vaekit import sources
 from vaekit.errors import UserError, extra_needed, tell
 from vaekit.files import write_atomically
 from vaekit.forms.clips import ITERATIONS, MOMENTUM, as_float, clips_of
@@ -28,6 +29,7 @@ from vaekit.settings.limits import Many, Positive
 from vaekit.settings.options import DATA, Option
 from vaekit.show.track import track
 from vaekit.sources.base import Ask, Dataset, Told, as_slice, bounded, decoding, listed, split_rows
+from vaekit.sources.manifest import MANIFEST, Manifest
 from vaekit.sources.pieces import Piece, Pieces
 from vaekit.sources.pieces.base import identity_of, plain, table_of
 from vaekit.threads import OnAllCores
@@ -66,9 +68,12 @@ class Audio(Kind):
     def read(  # type: ignore[override]
         cls, source: str | Sequence[str], options: Mapping[str, Any], *, conditions: Sequence[str] = (), strict: bool = False
     ) -> Dataset:  # fmt: skip
-        """Read a folder of .wav and .flac files (the condition "label" is the name of the subfolder), or one file."""
+        """Read a folder of .wav and .flac files (the condition "label" is the name of the subfolder), one file, or shards of sounds."""
         text, some = split_rows(one_source(source))
         path, rate, found, notes = Path(text).expanduser(), options.get("rate", RATE), {}, []
+        if (path / MANIFEST).is_file():
+            check_shards(path, options.get("rate"))
+            return sources.read(one_source(source), conditions=conditions)
         for each in sounds_in(path):
             try:
                 found[each] = read_sound(each, rate)
@@ -100,6 +105,11 @@ class Audio(Kind):
         self, source: str | Sequence[str], fitted: Any, conditions: Sequence[str], also: Sequence[str] = ()
     ) -> Dataset:  # fmt: skip
         folder = Path(split_rows(one_source(source))[0]).expanduser()
+        if (folder / MANIFEST).is_file():
+            known = check_shards(folder, self.rate).conditions
+            data = sources.read(one_source(source), conditions=[*(n for n in conditions if n in known), *also])
+            data.x = self.conform(data.x[:])
+            return data
         there = conditions if folder.is_dir() and any(p.is_dir() for p in folder.iterdir()) else ()
         data = self.read(source, {"rate": self.rate}, conditions=[*there, *also])
         data.x = self.conform(data.x)
@@ -269,6 +279,18 @@ class Sounds(Pieces):
 
     def nothing(self, told: Told) -> UserError:
         return no_sound(self.ask.text)
+
+
+def check_shards(folder: Path, rate: int | None) -> Manifest:
+    """Read the manifest of shards. UserError if they hold no sounds, or sounds of another rate than is asked for."""
+    found = Manifest.read(folder)
+    if found.kind != Audio.name:
+        raise UserError(f"{folder} holds no sounds: leave out --kind audio")
+    if rate not in (None, found.extra["rate"]):
+        raise UserError(
+            f"{folder} has {found.extra['rate']} samples a second, not {rate}: pack the sounds again with --rate {rate}"
+        )
+    return found
 
 
 def attempt(function: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -49,14 +49,16 @@ class Runtime:
 
     # -- rows and codes ------------------------------------------------------------------------------------------------
 
-    def sample(self, n: int, y: Any = None, *, temperature: float = 1.0, seed: int = 0) -> Any:
+    def sample(self, n: int, y: Any = None, *, temperature: float = 1.0, seed: int = 0, first: int = 0) -> Any:
         """n new rows.
 
         Args:
             y: conditions, one for all rows or one a row; what is unknown is drawn as training rows had it.
             temperature: multiplies the spread of z; in texts of each token, and 0 takes the likeliest.
+            seed: a row follows from it and from the row's number. first: the number of the first row, a multiple of 1024: rows that are
+                drawn in several calls are those that one call draws.
         """
-        return self._finish(self.tasks.sample(n, y, temperature=temperature, seed=seed))
+        return self._finish(self.tasks.sample(n, y, temperature=temperature, seed=seed, first=first))
 
     def encode(self, X: Any, y: Any = None) -> np.ndarray:
         """The posterior means of rows X, (N, latent_dim)."""
@@ -86,6 +88,10 @@ class Runtime:
     def p_values(self, X: Any, y: Any = None) -> np.ndarray:
         """The conformal p-value of each row, (N,), low for what is odd: see `vaekit.uses.conformal.p_values`."""
         return self._finish(self.tasks.p_values(X, y))
+
+    def rate(self, X: Any, y: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The score of each row, (N,), and its p-value, (N,)."""
+        return self._finish(self.tasks.rate(X, y))
 
     @property
     def calibration(self) -> np.ndarray | None:

@@ -17,7 +17,7 @@ import numpy as np
 from vaekit.errors import UserError, near_matches
 from vaekit.forms import open_form
 from vaekit.forms.base import as_numbers
-from vaekit.forms.conditions import FAR, KINDS, Known, Label, Picture, Seen
+from vaekit.forms.conditions import FAR, KINDS, Known, Label, Picture, Seen, per_row
 from vaekit.runtime.folder import AGAIN, ROWS, Folder
 from vaekit.uses.conformal import p_values
 from vaekit.uses.paths import PATHS
@@ -72,25 +72,42 @@ class Tasks:
 
     # -- rows and codes ------------------------------------------------------------------------------------------------
 
-    def sample(self, n: int, y: Any = None, *, temperature: float = 1.0, seed: int = 0) -> Task:
+    def sample(self, n: int, y: Any = None, *, temperature: float = 1.0, seed: int = 0, first: int = 0) -> Task:
         check_whole("n", n, 1)
         check_whole("seed", seed, 0)
         if isinstance(temperature, str) or not 0 <= temperature < np.inf:
             raise UserError(f"temperature is {temperature!r}: it has to be a number, 0 or more")
+        if first % ROWS:
+            raise UserError(f"first is {first}: it has to be a multiple of {ROWS}")
+        given = self.conditions.name(y)
+        self.conditions.codes(given, n)  # which checks them
+        given = {name: per_row(self.conditions.named[name], values, n) for name, values in given.items()}
+        drawn = []
+        for start in range(0, n, ROWS):
+            own = {name: values[start : start + ROWS] for name, values in given.items()}
+            address = seed, (first + start) // ROWS
+            drawn.append((yield from self._draw(min(ROWS, n - start), own, temperature, address)))
+        x, filled = zip(*drawn, strict=True)
+        known = {name: np.concatenate([each[name] for each in filled]) for name in filled[0]}
+        return self.form.with_conditions(self.form.unpack(np.concatenate(x)), known)
+
+    def _draw(self, n: int, y: Mapping[str, Any], temperature: float, address: tuple[int, int]) -> Task:
+        """Packed rows (n, *event), and their conditions. address: a seed, and which piece of the rows of this seed they are."""
+        seed, piece = address
         shown = "decoder" if self.about.get("mean_samples", True) else "draw"
-        given = self.conditions.fill(self.conditions.name(y), n, np.random.default_rng([seed, 0]))
+        given = self.conditions.fill(y, n, np.random.default_rng([seed, 0, piece]))
         codes = self._conditions(given, n)
 
         def ask(graph: str, i: int, temperature: float, **inputs: np.ndarray) -> Ask:
-            numbers = np.random.default_rng([seed, i]).standard_normal((n, self.folder.noise(graph)), dtype=np.float32)
-            return self._ask(graph, codes, noise=numbers, temperature=np.asarray(temperature), **inputs)
+            random = np.random.default_rng([seed, i, piece])
+            noise = random.standard_normal((n, self.folder.noise(graph)), dtype=np.float32)
+            return self._ask(graph, codes, noise=noise, temperature=np.asarray(temperature), **inputs)
 
         of_tokens = "temperature" in self.folder.inputs(shown)
         z = np.zeros((n, 0))  # of a language model
         if self.latent_dim:
             z = (yield ask("prior", 1, 1.0 if of_tokens else temperature))["z"]
-        x = (yield ask(shown, 2, temperature, z=z))["x"]
-        return self.form.with_conditions(self.form.unpack(x), given)
+        return (yield ask(shown, 2, temperature, z=z))["x"], given
 
     def encode(self, X: Any, y: Any = None) -> Task:
         return (yield self._see("encoder", X, y))["z"]
@@ -148,17 +165,18 @@ class Tasks:
         if mask is not None:
             gappy, k = np.flatnonzero(~mask.reshape(len(mask), -1).all(1)), draws or GUESSES
             at_once = max(1, min(self.folder.rows("complete"), ROWS // k))
+            # A best guess follows from its row alone; draws differ among rows that are the same.
+            address = np.stack([np.full(len(x), seed), np.arange(len(x)) * (draws is not None)], 1)
+            first, each = self.folder.noise("complete"), self.folder.noise("complete", "draws")
             for start in range(0, len(gappy), at_once):
-                some, random = gappy[start : start + at_once], np.random.default_rng([seed, start])
-                noise, again = (
-                    random.standard_normal((len(some), *each, self.folder.noise("complete", name)), dtype=np.float32)
-                    for name, each in (("noise", ()), ("draws", (k,)))
-                )
+                some = gappy[start : start + at_once]
                 own = {name: values[some] for name, values in codes.items()}
-                ask = self._ask("complete", own, x=x[some], mask=mask[some], noise=noise, draws=again)
+                random = own_noise([x[some], mask[some], *own.values(), address[some]], first + k * each)
+                again = random[:, first:].reshape(len(some), k, each)
+                ask = self._ask("complete", own, x=x[some], mask=mask[some], noise=random[:, :first], draws=again)
                 drawn = (yield ask)["filled"]
                 found[:, some] = drawn if draws else self.form.center(drawn)[None]
-        filled = [self.form.fill(X, each) for each in found]
+        filled = [self.form.fill(X, rows) for rows in found]
         return filled if draws else filled[0]
 
     # -- labels --------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ class Whole(Tasks):
     gaps = False
     calibration = None
 
-    def sample(self, n: int, y: Any = None, *, temperature: float = 1.0, seed: int = 0) -> Task:
+    def sample(self, n: int, y: Any = None, *, temperature: float = 1.0, seed: int = 0, first: int = 0) -> Task:
         return np.asarray(self.estimator.sample(n, y or None, temperature=temperature, random_state=seed), dtype=object)
         yield  # it is a task that asks for nothing
 

@@ -208,7 +208,7 @@ def column_offers(frame: Frame, ask: Ask) -> Offers:
 
 
 def _condition(name: str, frame: Frame, ask: Ask) -> np.ndarray:
-    """Return (N,) numbers, NaN where one is missing, or text, None where it is missing."""
+    """Return (N,) numbers, NaN where one is missing, or text, None where it is missing; (N, n) numbers of lists of one length."""
     import pyarrow as pa
 
     column = frame.select([name]).table()[name]
@@ -216,6 +216,8 @@ def _condition(name: str, frame: Frame, ask: Ask) -> np.ndarray:
         return column.to_numpy()
     if is_numeric(column.type):
         return column.cast("float64", safe=False).to_numpy()
+    if pa.types.is_fixed_size_list(column.type) and is_numeric(column.type.value_type) and not column.null_count:
+        return pa.concat_arrays(column.chunks).flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
     try:
         texts = column.cast(pa.string()).to_pylist()
     except pa.ArrowException as error:

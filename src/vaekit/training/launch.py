@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -38,6 +40,12 @@ def launch(options: Training) -> Any:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces precision and processes at every fit
     device, _, index = options.device.partition(":")
     try:
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and not torch.distributed.is_initialized():
+            backend = "nccl" if chosen_device(options.device).type == "cuda" else "gloo"
+            rank = int(os.environ["RANK"])
+            torch.distributed.init_process_group(
+                backend, store=meet(rank, started), rank=rank, world_size=started, timeout=PATIENCE
+            )
         fabric = Fabric(
             accelerator=device,
             devices=[int(index)] if index else options.devices,
@@ -53,6 +61,34 @@ def launch(options: Training) -> Any:
             ) from e
         raise UserError(f"cannot train with device {options.device!r}, strategy {options.strategy!r}: {e}") from e
     return fabric
+
+
+def meet(rank: int, processes: int) -> torch.distributed.Store:
+    """torchrun's store, under a name that the processes of this attempt alone know.
+
+    After a restart the store still has the addresses of processes that are gone, and those that read them wait in vain
+    (pytorch/pytorch#135712). So each process but the first leaves a new word, and the first tells its holder the name of the attempt,
+    until all have said that they heard it.
+    """
+    store = torch.distributed.TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=PATIENCE
+    )
+    word = secrets.token_hex(8)
+    if rank:
+        store.set(f"vaekit/word/{rank}", word)
+        attempt = store.get(f"vaekit/attempt/{word}").decode()
+        store.set(f"vaekit/{attempt}/{rank}", "heard")
+        return torch.distributed.PrefixStore(attempt, store)
+    missing, until = list(range(1, processes)), time.monotonic() + PATIENCE.total_seconds()
+    while missing:
+        for other in missing:
+            if store.check([f"vaekit/word/{other}"]):
+                store.set(f"vaekit/attempt/{store.get(f'vaekit/word/{other}').decode()}", word)
+        if time.monotonic() > until:
+            raise torch.distributed.DistStoreError(f"waited {PATIENCE} for process {missing[0]}")
+        time.sleep(0.02)
+        missing = [other for other in missing if not store.check([f"vaekit/{word}/{other}"])]
+    return torch.distributed.PrefixStore(word, store)
 
 
 def patient(strategy: str) -> Any:

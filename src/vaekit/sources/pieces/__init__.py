@@ -23,7 +23,8 @@ from vaekit.sources.pieces.arrays import of_dataset, of_npy, of_npz
 from vaekit.sources.pieces.base import Piece, Pieces, RicherError
 from vaekit.sources.pieces.pictures import of_folder
 from vaekit.sources.pieces.stream import of_hugging_face
-from vaekit.sources.pieces.tables import Lines, Texts, of_parquet, of_table
+from vaekit.sources.pieces.tables import Lines, Texts, is_parquet, of_parquet, of_table
+from vaekit.sources.shards import read_parquets
 from vaekit.sources.tables import read_parquet
 from vaekit.sources.text import read_text
 
@@ -58,7 +59,9 @@ def open_pieces(
             raise UserError(f"{text} holds shards already: use it as it is")
         reader = checked_reader(ask, named=isinstance(source, str))
         opener = OPENERS.get(reader, opened_whole(reader))
-        pieces = (of_parquet if opener is of_folder and is_of_parquet(ask.path) else opener)(ask)
+        if opener is of_folder and is_of_parquet(ask.path):
+            opener = of_parquet
+        pieces = opener(ask)
         if ask.column is not None and not isinstance(pieces, Texts):
             raise UserError(f"{text} is not a table, so it has no columns: leave out --column {ask.column}")
         return pieces
@@ -79,7 +82,7 @@ def opened_whole(reader: Callable[[Ask], Any]) -> Callable[[Ask], Pieces]:
 
 def is_of_parquet(folder: Path) -> bool:
     """Whether the first file of a folder that can be read is one of Parquet, as other programs write large tables."""
-    known = (path for path in walk(folder) if is_picture(path) or path.suffix.lower() == ".parquet")
+    known = (path for path in walk(folder) if is_picture(path) or is_parquet(path))
     first = next(known, None)
     return first is not None and not is_picture(first)
 
@@ -90,5 +93,6 @@ OPENERS: dict[Callable[[Ask], Any], Callable[[Ask], Pieces]] = {
     read_npz: of_npz,
     read_text: Lines,
     read_parquet: of_parquet,
+    read_parquets: of_parquet,
     read_hugging_face: of_hugging_face,
 }

@@ -18,7 +18,7 @@ from vaekit.sources.base import Ask, Dataset, Told, check, decoding
 from vaekit.sources.pieces.base import PIECE, Piece, Pieces, arrow_values, identity_of, plain, table_of
 
 
-class Stored:
+class ArrayFile:
     """An array in a file, of which blocks of rows are read one after another.
 
     Args:
@@ -62,7 +62,7 @@ class Stored:
 
 
 class Arrays(Pieces):
-    """Rows of numbers or pictures in an array, or in a `Stored` one.
+    """Rows of numbers or pictures in an array, or in a `ArrayFile`.
 
     Args:
         x: the array. conditions, others: arrays of as many rows; the latter name rows. paths: the files.
@@ -110,7 +110,7 @@ def of_dataset(data: Dataset, ask: Ask, paths: Sequence[Path]) -> Arrays:
 
 def of_npy(ask: Ask) -> Arrays:
     with decoding(ask.text, "a NumPy .npy file"):
-        x = Stored(lambda: ask.path.open("rb"), ask.path)
+        x = ArrayFile(lambda: ask.path.open("rb"), ask.path)
     if x.dtype.hasobject:
         raise UserError(f"{ask.text} holds pickled Python objects, which are never opened: save numbers")
     return Arrays(ask, ask.path.stem, x, [ask.path], {})
@@ -120,7 +120,7 @@ def of_npz(ask: Ask) -> Arrays:
     with decoding(ask.text, "a NumPy .npz file"):
         archive = zipfile.ZipFile(ask.path)
         found = {
-            member.removesuffix(".npy"): Stored(lambda member=member: archive.open(member))  # type: ignore[misc]
+            member.removesuffix(".npy"): ArrayFile(lambda member=member: archive.open(member))  # type: ignore[misc]
             for member in archive.namelist()
         }
         x, others = chosen_arrays({key: None if a.dtype.hasobject else a for key, a in found.items()}, ask)

@@ -115,11 +115,18 @@ def plain(told: Told) -> PlainTold:
 
 def identity_of(paths: Iterable[Path], root: Path | None = None) -> str:
     """A hash of the names, sizes and times of change of files; of those below `root`, their paths there are their names."""
+    stats = ((path, os.stat(path)) for path in paths)
+    return digest_of(
+        (path.relative_to(root) if root and path.is_relative_to(root) else path.name, about.st_size, about.st_mtime_ns)
+        for path, about in stats
+    )
+
+
+def digest_of(parts: Iterable[Sequence[Any]]) -> str:
+    """A hash of plain values."""
     found = hashlib.blake2b(digest_size=16)
-    for path in paths:
-        about = os.stat(path)
-        name = path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.name
-        found.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\0".encode("utf-8", "surrogatepass"))
+    for part in parts:
+        found.update("".join(f"{each}\0" for each in part).encode("utf-8", "surrogatepass"))
     return found.hexdigest()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -18,71 +18,109 @@ from vaekit.sources.manifest import X
 from vaekit.sources.pieces.base import (
     Piece,
     Pieces,
+    digest_of,
     identity_of,
     plain,
     plain_schema,
     possible_conditions,
 )
+from vaekit.sources.shards import files_in, is_parquet_folder, is_remote, place_of
 from vaekit.sources.tables import typed
 from vaekit.sources.text import blank_note, check_texts, empty_note, name_of, no_texts, nul_byte
 
 FIRST = 1000  # rows that say how many bytes a row has
+BUFFER = 1 << 20  # bytes of each column that are read at a time
 CHUNK = 4 << 20  # bytes of a file of lines that are decoded at a time
 
 
 class Rows:
-    """An Arrow table in memory, or a dataset of Parquet files, that is read from any row on. paths: its files, below `root`."""
+    """An Arrow table in memory, or a dataset of Parquet files, that is read from any row on. paths: of files it was read from."""
 
-    def __init__(self, dataset: Any, paths: Sequence[Path], root: Path | None):
-        self.dataset, self.paths, self.root = dataset, paths, root
-        self.schema = plain_schema(dataset.schema)
+    def __init__(self, dataset: Any, paths: Sequence[Path] = ()):
+        self.dataset, self.paths, self.schema = dataset, paths, plain_schema(dataset.schema)
         self.length: int | None = dataset.count_rows()
 
     def identity(self) -> str:
-        return identity_of(self.paths, self.root)
+        if not hasattr(self.dataset, "files"):
+            return identity_of(self.paths)
+        infos = self.dataset.filesystem.get_file_info(self.dataset.files)
+        return digest_of((info.base_name, info.size, info.mtime_ns) for info in infos)
 
     def batches(self, start: int, rows: int) -> Iterator[Any]:
         """Arrow tables of at most `rows` rows, in order."""
-        import pyarrow as pa
-
         with undamaged():
             for fragment in self.dataset.get_fragments():
-                for group in fragment.split_by_row_group() if hasattr(fragment, "row_groups") else [fragment]:
-                    length = group.count_rows()
+                for length, read in groups_of(fragment, self.dataset):
                     if start >= length:
                         start -= length
                         continue
-                    for batch in group.to_batches(self.dataset.schema, batch_size=rows, batch_readahead=1):
-                        if start < len(batch):
-                            yield pa.Table.from_batches([batch.slice(start)]).cast(self.schema)
-                        start = max(0, start - len(batch))
+                    for table in read(rows):
+                        if start < len(table):
+                            yield self.complete(table.slice(start), fragment)
+                        start = max(0, start - len(table))
+
+    def complete(self, table: Any, fragment: Any) -> Any:
+        """Add the columns that the folders of a file say, and bring all to the common types."""
+        import pyarrow as pa
+        from pyarrow import dataset
+
+        known = dataset.get_partition_keys(fragment.partition_expression)
+        for field in self.schema:
+            if field.name not in table.column_names:
+                table = table.append_column(field.name, pa.array([known.get(field.name)] * len(table), field.type))
+        return table.select(self.schema.names).cast(self.schema)
+
+
+def groups_of(fragment: Any, dataset: Any) -> Iterator[tuple[int, Callable[[int], Iterator[Any]]]]:
+    """The row groups of a file, or a table in memory: their lengths, and functions that read them in tables of some rows."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if not hasattr(fragment, "row_groups"):
+        yield (
+            fragment.count_rows(),
+            lambda rows: (pa.Table.from_batches([b]) for b in fragment.to_batches(batch_size=rows)),
+        )
+        return
+    # A scan of the dataset would hold a row group as a whole, and some files are a single one.
+    file = parquet.ParquetFile(fragment.path, buffer_size=BUFFER, pre_buffer=False, filesystem=dataset.filesystem)
+    for i in range(file.num_row_groups):
+        yield (
+            file.metadata.row_group(i).num_rows,
+            lambda rows, i=i: (  # type: ignore[misc]
+                pa.Table.from_batches([batch]) for batch in file.iter_batches(rows, row_groups=[i])
+            ),
+        )
 
 
 def of_parquet(ask: Ask) -> Pieces:
-    """A file of Parquet, or a folder of such files, in which folders NAME=VALUE are columns."""
+    """A file of Parquet, a folder of such files, also on another machine; or a folder in which folders NAME=VALUE are columns."""
     from pyarrow import dataset
 
-    paths = [ask.path]
+    system, root = place_of(ask)
+    names = files_in(system, root) if is_remote(ask.text) or is_parquet_folder(ask) else []
+    nested = [str(path) for path in walk(ask.path) if is_parquet(path)] if ask.path.is_dir() and not names else []
+    paths = nested or [f"{root}/{name}" for name in names if is_parquet(name)] or [root]
+    options: dict[str, Any] = (
+        {"partitioning": dataset.partitioning(flavor="hive"), "partition_base_dir": root} if nested else {}
+    )
     with decoding(ask.text, "a parquet file"):
-        if ask.path.is_dir():
-            paths = [path for path in walk(ask.path) if path.suffix.lower() == ".parquet"]
-            found = dataset.dataset(
-                [str(path) for path in paths], format="parquet",
-                partitioning=dataset.partitioning(flavor="hive"), partition_base_dir=str(ask.path),
-            )  # fmt: skip
-        else:
-            found = dataset.dataset(ask.path, format="parquet")
+        found = dataset.dataset(paths, format="parquet", filesystem=system, **options)
         reject_duplicates(found.schema.names)
         found.count_rows()
     table, notes = typed(found, ask)
     notes += [] if table is found else [as_whole(ask)]
-    return of_table(table, ask, ask.path.stem, paths, notes)
+    return of_table(table, ask, PurePath(root).stem, [], notes)
+
+
+def is_parquet(path: str | Path) -> bool:
+    return str(path).lower().endswith(".parquet")
 
 
 def of_table(table: Any, ask: Ask, name: str, paths: Sequence[Path], notes: list[str]) -> Pieces:
     """An Arrow table or dataset; with --column, its texts."""
     found = table if hasattr(table, "count_rows") else Frame.of(table).dataset
-    pieces = (Tables if ask.column is None else Texts)(ask, name, Rows(found, paths, ask.path))
+    pieces = (Tables if ask.column is None else Texts)(ask, name, Rows(found, paths))
     pieces.notes = list(notes)
     return pieces
 
