@@ -18,6 +18,9 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 LINES = {
     "anomaly.py adbench": "adbench",
     "anomaly.py dense": "",
+    "beyond_memory.py cameras": "",
+    "beyond_memory.py pictures": "",
+    "beyond_memory.py table": "",
     "explorer.py page": "",
     "far_away.py auroc": "mnist",
     "generation.py disentanglement --data sprites": "lpc_sprites",
