@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import numpy as np
 
 from vaekit.distributed.work import SLICE, X, packed
 from vaekit.errors import UserError
+from vaekit.frame.groups import footer
+from vaekit.frame.places import files_in, parts_in, place_of, reached
 from vaekit.show.write import write_pieces
-
-TAIL = 8  # bytes at the end of a Parquet file: the size of its footer, and PAR1
 
 
 class Rows:
@@ -34,28 +33,16 @@ class Rows:
     """
 
     def __init__(self, place: str):
-        from pyarrow import fs, parquet
+        from pyarrow import parquet
 
-        with readable(place):
-            if "://" in place:
-                system, path = fs.FileSystem.from_uri(place)
-            else:
-                system, path = fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(place))
-            found = system.get_file_info(path)
-            if found.type == fs.FileType.Directory:
-                inside = [each.path for each in system.get_file_info(fs.FileSelector(path))]
-                paths = sorted(
-                    each for each in inside if each.endswith(".parquet") and os.path.basename(each)[0] not in "._"
-                )
-            else:
-                paths = [path]
-        if not paths:
-            raise UserError(f"{place} has no .parquet files: give a folder that does")
+        with reached(place):
+            system, root = place_of(place)
+            paths = parts_in(system, root, files_in(system, root), place)
         self.files, marks, schema = list[Any](), list[Any](), None
         for path in paths:
-            with readable(path):
+            with reached(path):
                 file = parquet.ParquetFile(path, filesystem=system, page_checksum_verification=True)
-                marks.append([os.path.basename(path), file.metadata.num_rows, footer(system, path)])
+                marks.append([os.path.basename(path), file.metadata.num_rows, footer(system, path).hex()])
             schema = schema or file.schema_arrow
             if file.schema_arrow.names != schema.names:
                 raise UserError(f"{path} has other columns than {paths[0]}: give files of the same table")
@@ -83,21 +70,12 @@ class Rows:
                 at = after
             if first is None:
                 continue
-            with readable(path):
+            with reached(path):
                 for batch in file.iter_batches(SLICE, groups, schema.names, use_threads=False):
                     low, high = max(start - first, 0), min(stop - first, len(batch))
                     first += len(batch)
                     if low < high:
                         yield pa.Table.from_batches([batch.slice(low, high - low)]).cast(schema)
-
-
-def footer(system: Any, path: str) -> str:
-    """A hash of the end of a Parquet file, which says where its columns lie, and how large and what they are."""
-    with system.open_input_file(path) as file:
-        size = file.size()
-        file.seek(size - TAIL)
-        file.seek(size - TAIL - int.from_bytes(file.read(4), "little"))
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def described(schema: Any, system: Any, manifest: str) -> Any:
@@ -131,14 +109,3 @@ def staged(data: Any, path: Path) -> None:
             start += len(x)
 
     write_pieces(path, pieces())
-
-
-@contextmanager
-def readable(place: str) -> Iterator[None]:
-    """Turn what Arrow raises for a file that is not there, damaged or out of reach into a UserError."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (OSError, pa.ArrowException) as e:
-        raise UserError(f"cannot read {place}: {str(e).splitlines()[0][:300]}") from e

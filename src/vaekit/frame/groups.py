@@ -37,7 +37,7 @@ class RowGroups:
             with undamaged():
                 self.seen[fragment.path] = self._stamp(fragment.path)
                 found.update(PurePosixPath(fragment.path).name.encode())
-                found.update(self._footer(fragment.path))
+                found.update(footer(self.filesystem, fragment.path))
                 infos = fragment.row_groups
                 self._check_schema(fragment)
             self.groups += [(fragment, info.id) for info in infos if info.num_rows]
@@ -74,14 +74,15 @@ class RowGroups:
         info = self.filesystem.get_file_info(path)
         return info.size, info.mtime_ns
 
-    def _footer(self, path: str) -> bytes:
-        """Where each piece of a Parquet file lies, how large it is, and its smallest and largest value."""
-        with self.filesystem.open_input_file(path) as file:
-            size = file.size()
-            file.seek(max(0, size - 8))
-            length = int.from_bytes(file.read(8)[:4], "little")
-            file.seek(max(0, size - 8 - length))
-            return file.read()
+
+def footer(filesystem: Any, path: str) -> bytes:
+    """The end of a Parquet file. It says where each column lies, how large it is, and its smallest and largest value."""
+    with filesystem.open_input_file(path) as file:
+        size = file.size()
+        file.seek(max(0, size - 8))
+        length = int.from_bytes(file.read(8)[:4], "little")
+        file.seek(max(0, size - 8 - length))
+        return file.read()
 
 
 @contextmanager

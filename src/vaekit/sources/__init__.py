@@ -16,13 +16,14 @@ from typing import Any
 
 from vaekit.errors import UserError, near_matches, tell
 from vaekit.frame.cells import as_said
+from vaekit.frame.places import is_remote
 from vaekit.sources.arrays import mnist_file, read_digits, read_idx, read_mnist, read_npy, read_npz
 from vaekit.sources.base import Ask, Dataset, as_slice, bounded, check, check_size, reading, split_rows, visible_names
 from vaekit.sources.folders import read_folder
 from vaekit.sources.hugging_face import read_hugging_face
 from vaekit.sources.json_lines import read_json_lines
 from vaekit.sources.pictures import PICTURE_SUFFIXES, read_picture_file
-from vaekit.sources.shards import is_parquet_folder, is_remote, read_parquets
+from vaekit.sources.shards import is_parquet_folder, read_parquets
 from vaekit.sources.tables import read_csv, read_parquet
 from vaekit.sources.text import column_of, read_text
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from vaekit.errors import UserError
 from vaekit.frame import Frame, reject_duplicates, undamaged
+from vaekit.frame.places import files_in, is_remote, place_of
 from vaekit.sources.base import Ask, Told, decoding, undecodable, unpacked
 from vaekit.sources.folders import walk
 from vaekit.sources.manifest import X
@@ -24,7 +25,7 @@ from vaekit.sources.pieces.base import (
     plain_schema,
     possible_conditions,
 )
-from vaekit.sources.shards import files_in, is_parquet_folder, is_remote, place_of
+from vaekit.sources.shards import is_parquet_folder
 from vaekit.sources.tables import typed
 from vaekit.sources.text import blank_note, check_texts, empty_note, name_of, no_texts, nul_byte
 
@@ -97,8 +98,8 @@ def of_parquet(ask: Ask) -> Pieces:
     """A file of Parquet, a folder of such files, also on another machine; or a folder in which folders NAME=VALUE are columns."""
     from pyarrow import dataset
 
-    system, root = place_of(ask)
-    names = files_in(system, root) if is_remote(ask.text) or is_parquet_folder(ask) else []
+    system, root = place_of(ask.text if is_remote(ask.text) else str(ask.path))
+    names = (files_in(system, root) if is_remote(ask.text) or is_parquet_folder(ask) else None) or []
     nested = [str(path) for path in walk(ask.path) if is_parquet(path)] if ask.path.is_dir() and not names else []
     paths = nested or [f"{root}/{name}" for name in names if is_parquet(name)] or [root]
     options: dict[str, Any] = (
