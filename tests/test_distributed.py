@@ -219,7 +219,7 @@ def test_bad_input_is_told_at_once(place, tmp_path):
     assert "X has no column 'size'" in fails("score", table, tmp_path / "lacking.parquet", "-o", tmp_path / "b")
     whole = rows.read_bytes()
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
-    assert "cannot read" in fails("score", table, tmp_path / "cut.parquet", "-o", tmp_path / "c")
+    assert "cannot be read" in fails("score", table, tmp_path / "cut.parquet", "-o", tmp_path / "c")
     broken = bytearray(whole)
     broken[len(whole) // 2 : len(whole) // 2 + 400] = bytes(400)
     (tmp_path / "broken.parquet").write_bytes(bytes(broken))
