@@ -89,7 +89,7 @@ def test_scores_are_those_of_the_runtime(place, scores):
     some = np.random.default_rng(0).permutation(ROWS)[:300]
     np.testing.assert_array_equal(found["score"].to_numpy()[some], load(place / "table").score(rows.take(some)))
     assert [len(pq.read_table(place / "scores" / name)) for name in scores] == [4096] * 7 + [ROWS - 7 * 4096]
-    assert [path.name for path in (place / "scores").iterdir() if path.name not in scores] == ["_manifest.json"]
+    assert [path.name for path in (place / "scores").iterdir() if path.name not in scores] == ["_parts.json"]
 
 
 def test_the_parts_do_not_depend_on_the_workers_or_the_files(place, scores, tmp_path):
@@ -199,7 +199,7 @@ def test_another_command_is_refused(place, tmp_path):
     (tmp_path / "other" / "model.json").write_text(json.dumps({**about, "digest": digest_of(about)}))
     assert "another model" in fails("score", tmp_path / "other", place / "rows.parquet", "-o", out)
     assert "holds other files" in fails("score", place / "table", place / "rows.parquet", "-o", place)
-    (out / "_manifest.json").write_text("{")
+    (out / "_parts.json").write_text("{")
     assert "is damaged" in fails(*command(place, out))
 
 
@@ -279,7 +279,7 @@ def test_sources_that_are_no_parquet_files(place, tmp_path):
     bytes_of = pa.array([x.tobytes() for x in X], pa.binary(36))
     (tmp_path / "shards").mkdir()
     pq.write_table(pa.table({"x": bytes_of, "y": np.arange(60) % 3}), tmp_path / "shards" / "part-00000.parquet")
-    (tmp_path / "shards" / "manifest.json").write_text(json.dumps({"dtype": "uint8", "shape": [6, 6]}))
+    (tmp_path / "shards" / "_manifest.json").write_text(json.dumps({"dtype": "uint8", "shape": [6, 6]}))
     vaekit("score", place / "pictures", tmp_path / "shards", "-o", tmp_path / "c", check=0)
     scores, p = load(place / "pictures").rate(X, np.arange(60) % 3)
     found = pq.read_table(tmp_path / "c")

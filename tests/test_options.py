@@ -67,7 +67,7 @@ def test_an_option_leaves_the_range_of_its_values():
 
 def test_a_kind_asks_of_a_source_what_a_recipe_can_say():
     asked = {name for kind in kinds().values() for name in options_of(kind.read)}
-    assert asked <= {f.name for f in fields(Recipe)}
+    assert asked <= {f.name for each in (Recipe, Training) for f in fields(each)}
     assert set(READ_BY) <= asked  # and no kind leaves an option without use
 
 

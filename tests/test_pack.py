@@ -403,7 +403,7 @@ def test_damage_is_found(tmp_path):
     assert "parts that are missing or damaged: 3" in said
     manifest = (folder / MANIFEST).read_text()
     (folder / MANIFEST).write_text(manifest.replace("1797", "1796"))
-    assert "manifest.json is damaged, or was changed" in fails("pack", folder, "--check")
+    assert "_manifest.json is damaged, or was changed" in fails("pack", folder, "--check")
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ def test_mistakes_are_told_in_one_line(pictures, tmp_path):
     assert "holds no sound" in fails("pack", pictures, *to, "--kind", "audio")
     assert "series cannot be packed" in fails("pack", tmp_path / "t.csv", *to, "--kind", "series")
     assert "does not exist" in fails("pack", tmp_path / "nothing.npy", *to)
-    assert "manifest.json does not exist" in fails("pack", pictures, "--check")
+    assert "_manifest.json does not exist" in fails("pack", pictures, "--check")
     assert not (tmp_path / "s").exists()
 
 

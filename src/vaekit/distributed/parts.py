@@ -1,6 +1,6 @@
 """A folder of parts: what it is made of, what is done, and what is left.
 
-DIR/_manifest.json        written first: the model, the source, what is done with its rows, and which rows are in which part
+DIR/_parts.json           written first: the model, the source, what is done with its rows, and which rows are in which part
 DIR/part-00000.parquet    whole or absent
 """
 
@@ -15,7 +15,7 @@ from vaekit.distributed.work import SLICE
 from vaekit.errors import UserError
 from vaekit.files import read_text, write_text
 
-MANIFEST, FORMAT = "_manifest.json", 1  # what reads a folder of Parquet files passes over such a name
+MANIFEST, FORMAT = "_parts.json", 1  # what reads a folder of Parquet files passes over such a name
 USUAL, LEAST, MOST = 64, 4 * SLICE, 1024 * SLICE  # parts of a source, and rows of a part
 
 

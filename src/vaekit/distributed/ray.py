@@ -13,12 +13,11 @@ from typing import Any
 from vaekit.distributed.work import Work, carried, opened
 from vaekit.errors import UserError, extra_needed
 
-ROWS = 8192  # of a batch, at most
-SHARE = 0.5  # of a core, so that as many actors as there are cores leave some to those who read and write
+ROWS, SHARE = 8192, 0.5  # of a batch; of a core: as many actors as cores leave some to those who read and write
 
 
 class Actor:
-    """A model on one core."""
+    """A model."""
 
     def __init__(self, files: Mapping[str, bytes], verb: str, options: Mapping[str, Any]):
         self.work = opened(files, verb, **options)
@@ -34,7 +33,7 @@ def use(
 
     Args:
         dataset: `ray.data.Dataset` of named columns. folder: that `vaekit export` wrote; its files travel to the actors.
-        verb: "score", "encode", "impute" or "predict". actors: each works on a core; None: from one to as many as there are cores.
+        verb: "score", "encode", "impute" or "predict". actors: one a core; None: up to as many as there are cores.
         options: see `vaekit.distributed.work.Work`.
 
     Returns:
@@ -49,16 +48,13 @@ def use(
     except ImportError as e:
         raise extra_needed("ray", "ray[data]") from e
     Work(folder, verb, **options)
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    if (actors or 1) * SHARE + 1 > cores:
-        raise UserError(
-            f"{actors or 1} actors leave none of the {cores} cores to read with: give fewer, or ray.init(num_cpus=2)"
-        )
-    most = actors or cores
+    cores, least = int(ray.cluster_resources().get("CPU", 1)), actors or 1
+    if least * SHARE + 1 > cores:
+        raise UserError(f"{least} actors leave none of the {cores} cores to read with: give fewer, or more cores")
     try:
         return dataset.map_batches(
             Actor, fn_constructor_args=(carried(folder), verb, options), batch_format="pyarrow", batch_size=ROWS, num_cpus=SHARE,
-            compute=ActorPoolStrategy(min_size=actors or 1, max_size=most),
+            compute=ActorPoolStrategy(min_size=least, max_size=actors or cores),
         )  # fmt: skip
     except (TypeError, AttributeError) as e:
         raise UserError(f"vaekit does not know Ray {ray.__version__} ({e}): install ray[data] 2.40 or later") from e

@@ -60,7 +60,7 @@ class Rows:
             if file.schema_arrow.names != schema.names:
                 raise UserError(f"{path} has other columns than {paths[0]}: give files of the same table")
             self.files.append((path, file))
-        self.schema = described(schema, system, os.path.join(path, "..", "manifest.json"))
+        self.schema = described(schema, system, os.path.join(path, "..", "_manifest.json"))
         self.ends = list(accumulate(file.metadata.num_rows for _, file in self.files))
         self.total = self.ends[-1]
         self.fingerprint = hashlib.sha256(json.dumps(marks).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -206,7 +207,8 @@ def by_ray(address: str | None, model: str, verb: str, source: str, out: str, op
     from vaekit.distributed.ray import use
 
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        cores = None if address else max(2, os.cpu_count() or 1)  # one works while another reads
+        ray.init(address, num_cpus=cores, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as e:
         raise UserError(f"Ray does not start at {address or 'this machine'}: {e}") from e
     try:

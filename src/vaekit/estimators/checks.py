@@ -88,3 +88,10 @@ def check_structure(estimator: Any) -> None:
             )
     if choose("sampler", estimator.sampler, PARTS["sampler"])[0] not in ("auto", "prior"):
         raise UserError(f"structure {structure!r} samples from a prior that it learns in training: leave sampler out")
+
+
+def check_lengths(y: Mapping[str, Any], rows: int) -> None:
+    """UserError for a condition that has not one value for each row."""
+    for name, values in y.items():
+        if len(values) != rows:
+            raise UserError(f"X has {rows} rows, but condition {name!r} has {len(values)} values: give one per row")

@@ -17,7 +17,7 @@ from vaekit.conditions import Conditions
 from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, note
 from vaekit.estimators.base import Learner
-from vaekit.estimators.checks import PARTS, check_settings
+from vaekit.estimators.checks import PARTS, check_lengths, check_settings
 from vaekit.estimators.large import opened, streamed
 from vaekit.fitted import Chunks, Learned
 from vaekit.frame import Frame, is_frame
@@ -139,15 +139,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """
         check_settings(self)
         with self._seeded() as (seed, notes):
+            extra = getattr(X, "extra", {})
             X, stored = opened(X, self.memory_bytes, seed)
-            kind, options, rows = self._new_rows(X, read_as)
+            kind, options, rows = self._new_rows(X, read_as, extra)
             if (n := len(rows if stored is None else stored)) < 2:
                 raise UserError(f"got {n} sample: a model needs at least 2 rows to learn from")
-            for name, values in y.items():
-                if len(values) != n:
-                    raise UserError(
-                        f"X has {n} rows, but condition {name!r} has {len(values)} values: give one per row"
-                    )
+            check_lengths(y, n)
             options = kind.without(options, y)
             name, likelihood = self._likelihood(kind, options, rows)
             if warm := self._warm:
@@ -419,12 +416,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Rows in the library that was used in `fit`, with its labels and types of columns."""
         return self.kind_.as_given(rows, self.fitted_.form, self.data_.get("own"))
 
-    def _new_rows(self, X: Any, source: str = "auto") -> tuple[type[Kind], dict[str, Any], Any]:
-        """Find the kind of data of X. Also returns what the user says about it, and checked rows to learn from."""
+    def _new_rows(
+        self, X: Any, source: str = "auto", extra: Mapping[str, Any] | None = None
+    ) -> tuple[type[Kind], dict[str, Any], Any]:
+        """The kind of data of X; what its source (extra) and the user say about it; and checked rows to learn from."""
         name, _ = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
         found, options, X = chosen_kind(self.kind, X, name, source)
         if found.counts_columns and not isinstance(X, Frame):
             self._count_features(X, reset=True)
+        options = {**(extra or {}), **options}
         return found, options, found.check(X, **options)
 
     def _rows(self, X: Any) -> Any:

@@ -110,7 +110,7 @@ def pack(
 ) -> Path:
     """Write a source as a folder that is read piece by piece, so that it may be larger than the memory.
 
-    The folder holds parts in Parquet and a manifest.json; it is a source like any other. All conditions that the source has come
+    The folder holds parts in Parquet and a _manifest.json; it is a source like any other. All conditions that the source has come
     along. A call that was interrupted goes on where it was if it is made again, and the folder is the same to the bit.
 
     Args:

@@ -96,8 +96,8 @@ class Filmed(Streamed):
     def pick(self, asked: Sequence[tuple[int, Tensor]]) -> Iterator[Data]:
         """See `Streamed.pick`. The other frames of a group need not be decoded."""
         starts = self.starts.tolist()
-        read = OnAllCores(lambda one: self.rows(starts[one[0]] + one[1]).to(self.device), asked, waiting=self.waiting)
-        return iter(read)
+        read = OnAllCores(lambda one: self.rows(starts[one[0]] + one[1]), asked, waiting=self.waiting)
+        return (rows.to(self.device) for rows in read)
 
     def chunks(self, size: int, rows: Tensor | None = None) -> Iterator[Data]:
         return super().chunks(min(size, self.at_once), rows)

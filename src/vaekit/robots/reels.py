@@ -87,7 +87,9 @@ class Film:
         converter = av_package().video.reformatter.VideoReformatter()  # one: to make it takes longer than to use it
         wanted = dict(zip(self.times[places].tolist(), places.tolist(), strict=True))
         last = max(wanted)
-        container.seek(seek, stream=stream)  # FFmpeg would go to the last key frame stored before `wanted`, which may be shown later
+        container.seek(
+            seek, stream=stream
+        )  # FFmpeg would go to the last key frame stored before `wanted`, which may be shown later
         why = ""
         try:
             for frame in container.decode(stream):

@@ -123,7 +123,9 @@ class _Search:
             stream = container.streams.video[0]
             self.rates[path] = float(stream.average_rate or self.fps)
             if shots[0].begins > 1:
-                container.seek(int((shots[0].begins - 1) / stream.time_base), stream=stream)  # stored up to a second before
+                container.seek(
+                    int((shots[0].begins - 1) / stream.time_base), stream=stream
+                )  # stored up to a second before
             packets = []
             for packet in container.demux(stream):
                 if packet.dts is not None and packet.dts * stream.time_base > shots[-1].ends(self.fps):

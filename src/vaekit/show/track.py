@@ -41,10 +41,9 @@ def track(work: Any, what: str = "evaluate", total: int | None = None) -> Iterat
     if console.is_terminal:
         yield from rich_track(work, what, total, console=console, transient=True)
         return
-    total = len(work) if total is None else total
     said = time.monotonic()
     for i, item in enumerate(work):
         yield item
         if time.monotonic() - said > EVERY:
             said = time.monotonic()
-            console.print(f"{what}: {(i + 1) / total:.0%}", highlight=False)
+            console.print(f"{what}: {(i + 1) / (total or len(work)):.0%}", highlight=False)

@@ -1,4 +1,4 @@
-"""A folder of shards, and what its manifest.json says about it.
+"""A folder of shards, and what its _manifest.json says about it.
 
 `vaekit pack` writes the folder: parts of some hundred MiB in Parquet, and a manifest once all of them are there.
 """
@@ -19,7 +19,7 @@ from vaekit.errors import UserError
 from vaekit.files import plain_file
 
 FORMAT = 1
-MANIFEST = "manifest.json"
+MANIFEST = "_manifest.json"  # what else reads a folder of Parquet files passes over such a name
 PART = "part-{:05d}.parquet"
 X = "x"  # the column of pictures, rows, clips and texts; a table has its own columns
 AGAIN = "restore it from a copy, or remove it and pack the source again"

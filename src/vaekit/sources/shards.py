@@ -29,7 +29,12 @@ def is_remote(text: str) -> bool:
 
 
 def is_parquet_folder(ask: Ask) -> bool:
-    return ask.path.is_dir() and any(ask.path.glob("*.parquet"))
+    return ask.path.is_dir() and any(is_part(path.name) for path in ask.path.iterdir())
+
+
+def is_part(name: str) -> bool:
+    """Whether a file in a folder holds rows of its table. Others begin with . or _."""
+    return name.endswith(".parquet") and name[0] not in "._"
 
 
 def read_parquets(ask: Ask) -> Dataset:
@@ -42,7 +47,7 @@ def read_parquets(ask: Ask) -> Dataset:
             with filesystem.open_input_file(f"{root}/{MANIFEST}") as file:
                 manifest = Manifest.parse(file.read().decode(errors="replace"), f"{ask.text}/{MANIFEST}")
     if manifest is None:
-        parts = [f"{root}/{name}" for name in names if name.endswith(".parquet")] if names else [root]
+        parts = [f"{root}/{name}" for name in names if is_part(name)] if names else [root]
         with decoding(ask.text, "a table of Parquet files"):
             return from_table(open_parquet(parts, filesystem), ask, PurePosixPath(root).stem, [])
     check_sizes(manifest, filesystem, root, ask.text)
@@ -104,7 +109,7 @@ def files_in(filesystem: Any, root: str) -> Sequence[str]:
         return ()
     found = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
     names = sorted(each.base_name for each in found if each.type != fs.FileType.Directory)
-    if not any(name.endswith(".parquet") for name in names):
+    if not any(map(is_part, names)):
         raise UserError(
             f"{root} holds no Parquet files: check its name, or write shards with `vaekit pack SOURCE -o SHARDS`"
         )

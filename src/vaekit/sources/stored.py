@@ -59,7 +59,7 @@ class Stored:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         """Rows in memory: by a slice, whole numbers or booleans."""
-        index = np.arange(len(self))[rows]
+        index = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.arange(len(self))[rows]
         if index.ndim == 0:
             return self[[int(index)]][0]
         found = np.empty((len(index), *self.shape[1:]), self.dtype)

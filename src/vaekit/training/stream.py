@@ -145,15 +145,16 @@ class Streamed:
     # -- an epoch ------------------------------------------------------------------------------------------------------
 
     def windows(self, seed: int, epoch: int, rows: Tensor | None = None) -> list[Tensor]:
-        """The order of an epoch: places in `rows`, which are in rising order, window by window."""
+        """The order of an epoch: places in `rows`, which are in rising order, window by window. The first windows are small, so that
+        learning begins soon."""
         spans = self.spans(torch.arange(len(self)) if rows is None else rows)
         windows: list[list[Tensor]] = []
         room = 0
         for i in torch.randperm(len(spans), generator=generator(seed, ORDER, epoch)).tolist():
             _, first, stop = spans[i]
             if stop - first > room:
+                room = max(self.window >> max(0, 3 - len(windows)), stop - first)
                 windows.append([])
-                room = self.window
             windows[-1].append(torch.arange(first, stop))
             room -= stop - first
         whole = (torch.cat(window) for window in windows)
