@@ -213,13 +213,17 @@ def test_a_machine_that_is_taken_away_saves_first(whole, settings, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lost_node_comes_back(whole, settings, tmp_path):
+def test_a_lost_node_comes_back(whole, settings, tmp_path, monkeypatch):
     """Two machines with a process each. One is lost and started again: both go on from the last checkpoint."""
+    # Without it torchrun tells a machine that comes later no address: it keeps those of the first start.
+    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     options = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-id=1"]
-    options += [f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--local-addr=127.0.0.1"]
+    port = free_port()
+    options += [f"--rdzv-endpoint=127.0.0.1:{port}", "--local-addr=127.0.0.1"]
     run = tmp_path / "run"
     command = [*FIT[:-1], 1, "--nodes", 2, "--epochs", 4, "--config", settings, "--resume", "--out", run]
     with Torchrun(*command, options=options) as first:
+        assert wait_for(lambda: answers(port), first)  # whoever is there first is where all meet
         with Torchrun(*command, options=options) as second:
             assert wait_for_checkpoint(run, first)
             time.sleep(0.1)
@@ -251,6 +255,11 @@ def on_each_node(commands, variables) -> None:
         for node in nodes:
             with suppress(OSError):
                 os.killpg(node.pid, signal.SIGKILL)
+
+
+def answers(port) -> bool:
+    with socket.socket() as other:
+        return other.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:
