@@ -221,7 +221,18 @@ def cameras(options: argparse.Namespace) -> Rows:
         size = sum(path.stat().st_size for source in sources for path in source.rglob("*.mp4")) / options.distinct
         joined = [sources[i % options.distinct] for i in range(options.episodes)]
         out = Path(folder) / "run"
-        words = ["--kind", "actions", "--chunk-size", 20, "--size", "small", "--batch-size", 8, "--minutes", options.minutes]
+        words = [
+            "--kind",
+            "actions",
+            "--chunk-size",
+            20,
+            "--size",
+            "small",
+            "--batch-size",
+            8,
+            "--minutes",
+            options.minutes,
+        ]
         words += ["--memory", options.memory, "--no-report", "--device", "cpu"]
         found = measured(options, "fit", *joined, "--out", out, *words, limit=limit)
         with (out / "metrics.csv").open() as file:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,6 +126,22 @@ def start(*args, cwd=None, env=None) -> subprocess.Popen:
 def kill(process: subprocess.Popen) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def kill_at_checkpoints(run, waits, *command):
+    """Start a command again and again, which writes checkpoints to `run`, and kill it a little after it has written a new one. Returns how
+    often it was killed before it had ended."""
+    kills, checkpoint = 0, run / "checkpoint.safetensors"
+    for wait in waits:
+        running = start(*command, *(["--resume"] if run.exists() else []))
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while running.poll() is None:
+            if checkpoint.exists() and checkpoint.stat().st_mtime_ns > before:
+                time.sleep(wait)
+                kills += running.poll() is None
+                kill(running)
+            time.sleep(0.005)
+    return kills
 
 
 def timeless(run):

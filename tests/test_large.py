@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vaekit as vk
-from conftest import assert_same, fails, kill, start, timeless, vaekit, weights, write_settings
+from conftest import assert_same, fails, kill_at_checkpoints, timeless, vaekit, weights, write_settings
 from vaekit.estimators.large import streamed
 from vaekit.frame import Frame
 from vaekit.frame.groups import open_parquet
@@ -112,17 +111,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bits(table, tmp_path):
         r"the 3,000 rows stay in their files: [0-9,]+ at a time are read and shuffled, within --memory 90KiB", said
     )
     run = tmp_path / "killed"
-    kills = 0
-    for wait in (0.02, 0.11, 0.19):
-        running = start(*fit, "--out", run, *(["--resume"] if run.exists() else []))
-        checkpoint = run / "checkpoint.safetensors"
-        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        while running.poll() is None:
-            if checkpoint.exists() and checkpoint.stat().st_mtime_ns > before:
-                time.sleep(wait)
-                kills += running.poll() is None
-                kill(running)
-            time.sleep(0.005)
+    kills = kill_at_checkpoints(run, (0.02, 0.11, 0.19), *fit, "--out", run)
     assert kills >= 2, "training was over before it could be killed: the test tests nothing"
     vaekit("fit", "--resume", "--out", run, "--no-report", check=0)
     assert_same(weights(tmp_path / "whole"), weights(run))

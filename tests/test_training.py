@@ -12,7 +12,17 @@ import torch
 from safetensors.torch import load_file
 
 import vaekit as vk
-from conftest import assert_same, dataset, kill, process, start, timeless, vaekit, weights, write_settings
+from conftest import (
+    assert_same,
+    dataset,
+    kill_at_checkpoints,
+    process,
+    start,
+    timeless,
+    vaekit,
+    weights,
+    write_settings,
+)
 from vaekit.errors import UserError
 from vaekit.training.data import BatchNoise, Data, epoch_order, generator, split
 from vaekit.training.fit import schedule
@@ -26,17 +36,8 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bits(tmp_path):
     config = write_settings(tmp_path / "settings.yaml")
     vaekit(*FIT, "--epochs", 4, "--config", config, "--out", tmp_path / "whole", check=0)
     run = tmp_path / "killed"
-    kills = 0
-    for wait in (0.02, 0.11, 0.19, 0.3):
-        running = start(*FIT, "--epochs", 4, "--config", config, "--out", run, *(["--resume"] if run.exists() else []))
-        before = (run / "checkpoint.safetensors").stat().st_mtime_ns if (run / "checkpoint.safetensors").exists() else 0
-        while running.poll() is None:  # until it has written a new checkpoint, and then a little longer
-            path = run / "checkpoint.safetensors"
-            if path.exists() and path.stat().st_mtime_ns > before:
-                time.sleep(wait)
-                kills += running.poll() is None
-                kill(running)
-            time.sleep(0.005)
+    fit = (*FIT, "--epochs", 4, "--config", config, "--out", run)
+    kills = kill_at_checkpoints(run, (0.02, 0.11, 0.19, 0.3), *fit)
     assert kills >= 2, "training was over before it could be killed: the test tests nothing"
     vaekit("fit", "--resume", "--out", run, "--no-report", check=0)
     assert not list(run.glob(".*"))  # nothing half-written is left
