@@ -32,6 +32,7 @@ from vaekit.settings.parse import parse_bytes
 
 FIT = ["--size", "small", "--latent-dim", 8, "--epochs", 1, "--sampler", "prior", "--no-report", "--device", "cpu"]
 ALL = "1000GiB"  # as much memory as holds everything
+LIMITS = {"pictures": "1.2GiB", "table": "1.6GiB", "cameras": "4GiB"}
 CGROUPS = {"memory": "memory.limit_in_bytes", "": "memory.max"}  # of version 1 and of version 2, below /sys/fs/cgroup
 
 
@@ -272,7 +273,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()), help="where the made-up data lie meanwhile"
     )
-    parser.add_argument("--limit", help="all the memory of the process (default: 1GiB, cameras: 4GiB)")
+    parser.add_argument("--limit", help="all the memory of the process (default: 1.2GiB, table: 1.6GiB, cameras: 4GiB)")
     parser.add_argument("--memory", help="what rows may take of it (default: 200MiB, cameras: 1GiB)")
     parser.add_argument("--times", type=float, default=10, help="pictures: how often the limit goes into the shards")
     parser.add_argument(
@@ -285,8 +286,8 @@ if __name__ == "__main__":
     parser.add_argument("--distinct", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=3.0, help="cameras: of training")
     parser.add_argument("--rounds", type=int, default=3)
-    large = "cameras" in sys.argv
-    parser.set_defaults(limit="4GiB" if large else "1GiB", memory="1GiB" if large else "200MiB")
+    limit = next((size for name, size in LIMITS.items() if name in sys.argv), LIMITS["pictures"])
+    parser.set_defaults(limit=limit, memory="1GiB" if "cameras" in sys.argv else "200MiB")
     toy = {
         "rows": 20_000,
         "scored": 20_000,
