@@ -32,6 +32,7 @@ from vaekit.settings.parse import parse_bytes
 
 FIT = ["--size", "small", "--latent-dim", 8, "--epochs", 1, "--sampler", "prior", "--no-report", "--device", "cpu"]
 ALL = "1000GiB"  # as much memory as holds everything
+LIMITS = {"pictures": "1.2GiB", "table": "1.6GiB", "cameras": "4GiB"}
 CGROUPS = {"memory": "memory.limit_in_bytes", "": "memory.max"}  # of version 1 and of version 2, below /sys/fs/cgroup
 
 
@@ -171,11 +172,13 @@ def table(options: argparse.Namespace) -> Rows:
         about = dict.fromkeys(found, "one epoch")
         yield from compared(("in memory", "from the file"), found, about, limit)
         measured(options, "fit", f"{source}[0:10000]", "--out", model, *FIT)
-        score = partial(scored, options, model, source, Path(folder) / "scores.parquet")
+        some = Path(folder) / "some.parquet"
+        make_table(some, options.scored)
+        score = partial(scored, options, model, some, Path(folder) / "scores.parquet")
         found = take_turns(
             {"in memory": partial(score, ALL), "from the file": partial(score, options.memory, limit)}, options.rounds
         )
-        about = dict.fromkeys(found, "scores")
+        about = dict.fromkeys(found, f"{options.scored:,} scores")
         yield from compared(("in memory", "from the file"), found, about, limit)
 
 
@@ -186,13 +189,13 @@ def scored(
     out.unlink(missing_ok=True)
     if limit:
         found = measured(options, "score", model, source, "-o", out, "--k", 1, limit=limit)
-        return {**found, "rate": options.rows / found["seconds"]}
+        return {**found, "rate": options.scored / found["seconds"]}
     code = (
         "import sys, pandas, numpy, vaekit; model = vaekit.load(sys.argv[1])\n"
         "numpy.save(sys.argv[3], model.score_samples(pandas.read_parquet(sys.argv[2]), k=1))"
     )
     found = watched(options, [sys.executable, "-c", code, str(model), str(source), f"{out}.npy"])
-    return {**found, "rate": options.rows / found["seconds"]}
+    return {**found, "rate": options.scored / found["seconds"]}
 
 
 def make_table(path: Path, rows: int) -> None:
@@ -270,19 +273,29 @@ if __name__ == "__main__":
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()), help="where the made-up data lie meanwhile"
     )
-    parser.add_argument("--limit", help="all the memory of the process (default: 1GiB, cameras: 4GiB)")
+    parser.add_argument("--limit", help="all the memory of the process (default: 1.2GiB, table: 1.6GiB, cameras: 4GiB)")
     parser.add_argument("--memory", help="what rows may take of it (default: 200MiB, cameras: 1GiB)")
     parser.add_argument("--times", type=float, default=10, help="pictures: how often the limit goes into the shards")
     parser.add_argument(
         "--most", type=int, default=500_000, help="pictures: how many are held in memory for comparison"
     )
     parser.add_argument("--rows", type=int, default=10_000_000, help="of the table")
+    parser.add_argument("--scored", type=int, default=10_000_000, help="table: rows that are scored")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--distinct", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=3.0, help="cameras: of training")
     parser.add_argument("--rounds", type=int, default=3)
-    large = "cameras" in sys.argv
-    parser.set_defaults(limit="4GiB" if large else "1GiB", memory="1GiB" if large else "200MiB")
-    toy = {"rows": 20_000, "most": 2000, "episodes": 2, "frames": 24, "distinct": 1, "minutes": 0.01, "rounds": 1}
+    limit = next((size for name, size in LIMITS.items() if name in sys.argv), LIMITS["pictures"])
+    parser.set_defaults(limit=limit, memory="1GiB" if "cameras" in sys.argv else "200MiB")
+    toy = {
+        "rows": 20_000,
+        "scored": 20_000,
+        "most": 2000,
+        "episodes": 2,
+        "frames": 24,
+        "distinct": 1,
+        "minutes": 0.01,
+        "rounds": 1,
+    }
     run(parser, {"pictures": pictures, "table": table, "cameras": cameras}, times=0.002, **toy)

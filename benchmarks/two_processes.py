@@ -18,7 +18,7 @@ import numpy as np
 from harness import Rows, arguments, run, take_turns
 from speed import CORES, Others, result_of, wait_for_quiet
 
-SETUPS = {"small": (256, 512), "wide": (1024, 512), "large batch": (256, 8192), "wide, large batch": (1024, 4096)}
+SETUPS = {"small": (256, 512), "wide": (1024, 512), "large batch": (256, 8192), "wide, large batch": (1024, 8192)}
 
 
 def rates(options: argparse.Namespace) -> Rows:

@@ -243,19 +243,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(capture):
     assert all(p.isfinite().all() for p in model.parameters())
 
 
-def test_a_cpu_is_waited_for_at_each_step_and_a_gpu_ten_times_a_second():
-    pace = Pace(torch.device("cpu"), 1)
-    assert [(pace.is_due(), pace.waited())[0] for _ in range(5)] == [True] * 5
-    pace, due = Pace(torch.device("cuda"), 1), 0
-    for _ in range(20_000):
-        if pace.is_due():
-            due += 1
-            pace.waited()
-    assert due < 60
-    pace = Pace(torch.device("cuda"), 2)
-    found = []
-    for step in range(35):
+def waits(device, processes, seconds, steps):
+    """Behind which of so many steps, that take so long each, a device is waited for."""
+    pace, found = Pace(torch.device(device), processes, 0.0), []
+    for step in range(steps):
         if pace.is_due():
             found.append(step)
-            pace.waited()
-    assert found == [0, 10, 20, 30]
+            pace.waited(seconds * (step + 1))
+    return found
+
+
+def test_a_cpu_is_waited_for_at_each_step_and_what_has_others_beside_it_ten_times_a_second():
+    assert waits("cpu", 1, 0.001, 50) == list(range(50))
+    for device, processes in (("cuda", 1), ("cuda", 2), ("cpu", 2)):
+        assert 190 < len(waits(device, processes, 0.001, 20_000)) < 220
+        assert waits(device, processes, 0.5, 20) == list(range(20))

@@ -263,14 +263,14 @@ def fit(
         state.totals = dict(zip(bare.terms, sums, strict=True))
         for watcher in watchers:
             watcher.step(state, progress(), dict(zip(bare.terms, terms, strict=True)))
-        pace.waited()
+        pace.waited(state.seconds)
         return bool(stop), bool(due)
 
     def save() -> None:
         if folder:
             save_checkpoint(fabric, folder, run, state, bare, optimizer)
 
-    pace = Pace(device, fabric.world_size)
+    pace = Pace(device, fabric.world_size, state.seconds)
     captured = Capture(
         learn, noise.generator, why_not(options, fabric, model, getattr(objective, "function", objective), to_batch)
     )

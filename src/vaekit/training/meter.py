@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -12,7 +11,6 @@ from vaekit.training.devices import most_bits
 
 WAITS = 10.0  # per second, about
 MOST = 1000  # steps between two waits
-APART = 10  # the same where several processes wait together, and so after a number of steps and not of seconds
 
 
 class Meter:
@@ -58,21 +56,24 @@ class Meter:
 
 
 class Pace:
-    """How many steps pass from one wait for the device to the next: one on a CPU, which does not run ahead."""
+    """How many steps pass from one wait for the device to the next: one on a CPU, which does not run ahead, unless processes wait for
+    each other.
 
-    def __init__(self, device: torch.device, processes: int):
+    seconds: of training, before this process began. All processes of a training give the same, and so wait after the same steps.
+    """
+
+    def __init__(self, device: torch.device, processes: int, seconds: float):
         self.steps = 1
-        self.most = 1 if device.type == "cpu" else APART if processes > 1 else MOST
-        self._behind, self._since = 0, time.monotonic()
+        self.most = 1 if device.type == "cpu" and processes == 1 else MOST
+        self._behind, self._since = 0, seconds
 
     def is_due(self) -> bool:
         """Count a step; True where the device is to be waited for behind it."""
         self._behind += 1
         return self._behind >= self.steps
 
-    def waited(self) -> None:
-        """The device was waited for; plan the next time."""
-        now = time.monotonic()
-        a_second = self._behind / max(now - self._since, 1e-6)
-        self.steps = self.most if self.most <= APART else max(1, min(2 * self.steps, self.most, int(a_second / WAITS)))
-        self._behind, self._since = 0, now
+    def waited(self, seconds: float) -> None:
+        """The device was waited for, after these seconds of training; plan the next time."""
+        a_second = self._behind / max(seconds - self._since, 1e-6)
+        self.steps = max(1, min(2 * self.steps, self.most, int(a_second / WAITS)))
+        self._behind, self._since = 0, seconds
