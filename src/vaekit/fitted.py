@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -18,7 +19,7 @@ from vaekit.distributions import LIKELIHOODS, Likelihood, normal_noise
 from vaekit.errors import UserError
 from vaekit.files import digest, text_digest
 from vaekit.sources.stored import Stored
-from vaekit.training.data import Data, fixed_uniform, generator, rows_at_once
+from vaekit.training.data import VALUES_AT_ONCE, Data, Rows, fixed_uniform, generator, rows_at_once
 from vaekit.training.devices import chosen_device
 from vaekit.training.products import inference
 
@@ -217,11 +218,11 @@ def check_reach(x: Tensor, mask: Tensor | None) -> None:
 class Chunks:
     """Packed data as the model sees it, in pieces; it can be walked more than once."""
 
-    def __init__(self, data: Data, kind: Any):
+    def __init__(self, data: Rows, kind: Any):
         self.data, self.kind = data, kind
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        for chunk in self.data.chunks(8192):
+        for chunk in self.data.chunks(max(1, min(8192, VALUES_AT_ONCE // math.prod(self.data.event)))):
             yield self.kind.batch(chunk.x, fixed_uniform()), chunk.mask
 
 

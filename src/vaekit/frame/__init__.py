@@ -98,7 +98,7 @@ class Frame:
         """The chosen rows: a slice, whole numbers or booleans."""
         index = np.atleast_1d(np.arange(self.rows)[rows])
         with undamaged():
-            taken = self.dataset.take(index, columns=self._there())
+            taken = (self.row_groups or self.dataset).take(index, columns=self._there())
         return Frame.of(self._completed(taken), self.like, self.own)
 
     def field(self, name: str) -> Any:

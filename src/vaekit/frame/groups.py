@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from vaekit.errors import UserError
 
 
@@ -57,6 +59,22 @@ class RowGroups:
             if self._stamp(fragment.path) != self.seen[fragment.path]:
                 raise UserError(f"{fragment.path} was changed while it was read: start again")
         return table
+
+    def take(self, index: np.ndarray, columns: Sequence[str]) -> Any:
+        """Rows by their numbers (n,), as an Arrow table. One group at a time is in memory: Arrow's own `take` reads all."""
+        import pyarrow as pa
+
+        ends = np.cumsum(self.rows)
+        group = np.searchsorted(ends, index, side="right")
+        places = [np.flatnonzero(group == i) for i in np.unique(group)]
+        starts = ends - self.rows
+        parts = [
+            self.read(i, columns).take(pa.array(index[here] - starts[i]))
+            for i, here in zip(np.unique(group).tolist(), places, strict=True)
+        ]
+        if not parts:
+            return pa.schema([self.schema.field(name) for name in columns]).empty_table()
+        return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(places))))
 
     def _check_schema(self, fragment: Any) -> None:
         """Arrow itself would make a column that a file lacks one of missing cells."""

@@ -22,8 +22,11 @@ from vaekit.settings.parse import size_text
 from vaekit.threads import OnAllCores
 from vaekit.training.data import ORDER, START, Data, Feed, generator
 
-FEW = 65_536  # rows that what is learned before training is learned from
-WINDOWS, WAITING = 0.6, 0.2  # shares of the memory: for two windows, and for groups that were read and wait
+FEW = 65_536  # rows that what is learned before training is learned from, at most
+WINDOWS, WAITING = (
+    0.6,
+    0.2,
+)  # shares of the memory: for two windows; for groups that were read and wait, and before for those few
 
 
 class Streamed:
@@ -140,7 +143,7 @@ class Streamed:
         return self[own[first[:most]].sort().values]
 
     def in_memory(self, seed: int, rows: Tensor | None = None) -> Data:
-        return self.few(FEW, seed, rows)
+        return self.few(min(FEW, self.waiting * int(self.sizes.max())), seed, rows)
 
     # -- an epoch ------------------------------------------------------------------------------------------------------
 

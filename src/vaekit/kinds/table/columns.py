@@ -241,7 +241,7 @@ class Summary:
                     self.origin = int(np.sort(whole)[len(whole) // 2])  # near most of them
                 self.common = int(np.gcd.reduce(whole - (self.origin or 0), initial=self.common))
             v = numbers(self.name, values, self.origin)
-            self.sample.append(v[-self.seen % self.stride :: self.stride])
+            self.sample.append(v[-self.seen % self.stride :: self.stride].copy())  # a view would hold all of v
             known = v[~np.isnan(v)]
             if len(known):
                 ends = (known.min(), known.max()) if self.origin is None else (whole.min(), whole.max())
