@@ -14,8 +14,10 @@ import numpy as np
 from vaekit.errors import UserError, near_matches, note, tell
 from vaekit.frame.cells import format_of, is_text, listed, read_cells, write_cells
 from vaekit.frame.groups import RowGroups, undamaged
+from vaekit.threads import OnAllCores
 
 PIECE = 65_536  # rows read at a time
+AHEAD = 2  # row groups that are read before they are asked for
 CELL = 5  # bytes of a cell in what a model learns from: a number in 32 bits, and whether it is there
 
 
@@ -129,19 +131,26 @@ class Frame:
         """Yield Arrow tables of `rows` rows each, in order; the last has the rest."""
         import pyarrow as pa
 
-        batches = self.dataset.to_batches(
-            columns=self._there(), batch_size=rows, batch_readahead=2, fragment_readahead=1
-        )
         held: Any = None
         with undamaged():
-            for batch in batches:
-                read = pa.Table.from_batches([batch])
+            for read in self._tables(rows):
                 held = read if held is None else pa.concat_tables([held, read])
                 while len(held) >= rows:
                     yield self._completed(held.slice(0, rows))
                     held = held.slice(rows)
         if held is not None and len(held):
             yield self._completed(held)
+
+    def _tables(self, rows: int) -> Iterator[Any]:
+        """All rows in turn, as Arrow tables. A file is read a group at a time: Arrow itself would read far ahead."""
+        import pyarrow as pa
+
+        if groups := self.row_groups:
+            columns = self._there()
+            yield from OnAllCores(lambda i: groups.read(i, columns), range(len(groups)), waiting=AHEAD)
+        else:
+            for batch in self.dataset.to_batches(columns=self._there(), batch_size=rows):
+                yield pa.Table.from_batches([batch])
 
     def table(self) -> Any:
         """All of it, as an Arrow table."""

@@ -44,6 +44,10 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def seen(self) -> int:
+        """How many values the conditions of a row have."""
+
     def __getitem__(self, index: Tensor | slice) -> Data:
         """Some rows, in memory."""
 
@@ -104,6 +108,10 @@ class Data:
     def cut(self, length: int) -> Data:
         """The first values of each row (N, T)."""
         return Data(self.x[:, :length], None if self.mask is None else self.mask[:, :length], self.y)
+
+    @property
+    def seen(self) -> int:
+        return sum(math.prod(values.shape[1:]) for values in self.y.values())
 
     def chunks(self, size: int, rows: Tensor | None = None) -> Iterator[Data]:
         """These rows, all by default, in pieces of at most `size`."""
@@ -174,6 +182,10 @@ class View:
     @property
     def fingerprint(self) -> str:
         return self.data.fingerprint
+
+    @property
+    def seen(self) -> int:
+        return self.data.seen
 
     @property
     def y(self) -> Mapping[str, Tensor]:

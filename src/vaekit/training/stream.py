@@ -78,6 +78,10 @@ class Streamed:
     def event(self) -> tuple[int, ...]:
         return self.like.event
 
+    @property
+    def seen(self) -> int:
+        return self.like.seen
+
     def to(self, device: torch.device) -> Streamed:
         """The same, whose rows go to this device as they are read."""
         there = copy.copy(self)
