@@ -212,7 +212,7 @@ def make_table(path: Path, rows: int) -> None:
 
 
 def cameras(options: argparse.Namespace) -> Rows:
-    """{episodes} episodes of {frames} frames by 2 cameras of 480 x 640
+    """{episodes} episodes of {frames} frames by 2 cameras, each {height} pixels high
 
     A LeRobot dataset in .mp4, made up, of {distinct} episodes that are repeated. A policy (ACT, small, batch 8) is trained for {minutes}
     minutes in a process that has no more than {limit}, of which pictures take {memory}. Frames a second of training."""
@@ -220,7 +220,7 @@ def cameras(options: argparse.Namespace) -> Rows:
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
         sources = [Path(folder) / str(i) for i in range(options.distinct)]
         for seed, source in enumerate(sources):
-            make_episode(source, options.frames, seed)
+            make_episode(source, options.frames, options.height, seed)
         size = sum(path.stat().st_size for source in sources for path in source.rglob("*.mp4")) / options.distinct
         joined = [sources[i % options.distinct] for i in range(options.episodes)]
         out = Path(folder) / "run"
@@ -242,7 +242,7 @@ def cameras(options: argparse.Namespace) -> Rows:
             *_, row = csv.DictReader(file)
     frames = options.episodes * options.frames
     yield {
-        "frames": f"{frames:,} x 2", "as pictures, GB": f"{frames * 2 * 480 * 640 * 3 / 1e9:,.1f}",
+        "frames": f"{frames:,} x 2", "as pictures, GB": f"{frames * 2 * options.height**2 * 4 / 1e9:,.1f}",
         "as .mp4, GB": f"{size * options.episodes / 1e9:,.2f}", "steps": row["step"],
         "frames/s": f"{int(row['step']) * 8 / float(row['seconds']):.1f}", "seconds before training": f"{found['seconds'] - float(row['seconds']):.0f}",
         "peak memory, MB": f"{found['peak'] / 1e6:,.0f}", "limit, MB": f"{limit / 1e6:,.0f}",
@@ -251,17 +251,17 @@ def cameras(options: argparse.Namespace) -> Rows:
         yield "No control group could be made here: the limit was not enforced, and the peak says whether it was kept."
 
 
-def make_episode(folder: Path, frames: int, seed: int) -> None:
-    """A square that the actions move over a background."""
+def make_episode(folder: Path, frames: int, height: int, seed: int) -> None:
+    """A square that the actions move over a background. Pictures are a third wider than they are high."""
     from vaekit.robots.datasets import write_demonstrations
     from vaekit.robots.demonstrations import Demonstrations
 
-    rng = np.random.default_rng(seed)
-    at = np.cumsum(rng.normal(0, 4, (frames, 2)), 0) % [440, 600]
-    ground = np.kron(rng.integers(0, 200, (30, 40, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    rng, tile = np.random.default_rng(seed), height // 12
+    at = np.cumsum(rng.normal(0, 4, (frames, 2)), 0) % [11 * tile, 15 * tile]
+    ground = np.kron(rng.integers(0, 200, (12, 16, 3)), np.ones((tile, tile, 1))).astype(np.uint8)
     seen = np.repeat(ground[None], frames, 0)
     for picture, (y, x) in zip(seen, at.astype(int), strict=True):
-        picture[y : y + 40, x : x + 40] = 255
+        picture[y : y + tile, x : x + tile] = 255
     observations = {"state": at / 100, "images.left": seen, "images.right": seen[:, :, ::-1]}
     write_demonstrations(
         Demonstrations(np.diff(at, axis=0, append=at[-1:]), observations, np.array([frames]), fps=30.0), folder
@@ -283,12 +283,15 @@ if __name__ == "__main__":
     parser.add_argument("--scored", type=int, default=10_000_000, help="table: rows that are scored")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--frames", type=int, default=400)
+    parser.add_argument("--height", type=int, default=480, help="cameras: of the pictures")
     parser.add_argument("--distinct", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=3.0, help="cameras: of training")
     parser.add_argument("--rounds", type=int, default=3)
     limit = next((size for name, size in LIMITS.items() if name in sys.argv), LIMITS["pictures"])
     parser.set_defaults(limit=limit, memory="1GiB" if "cameras" in sys.argv else "200MiB")
     toy = {
+        "limit": "8GiB",
+        "height": 48,
         "rows": 20_000,
         "scored": 20_000,
         "most": 2000,
@@ -298,4 +301,4 @@ if __name__ == "__main__":
         "minutes": 0.01,
         "rounds": 1,
     }
-    run(parser, {"pictures": pictures, "table": table, "cameras": cameras}, times=0.002, **toy)
+    run(parser, {"pictures": pictures, "table": table, "cameras": cameras}, times=0.0004, **toy)
