@@ -130,7 +130,7 @@ def test_parents_that_are_killed(place, scores, tmp_path):
 def test_workers_that_are_killed(place, scores, tmp_path):
     process, rng, killed = start(*command(place, tmp_path / "out")), random.Random(0), 0
     while process.poll() is None:
-        time.sleep(rng.uniform(0.3, 1.0))
+        time.sleep(rng.uniform(0.01, 0.03) if not killed else rng.uniform(0.3, 1.0))
         if (left := workers(process)) and killed < 5 and list((tmp_path / "out").glob("part-*")):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rng.choice(left), signal.SIGKILL)
