@@ -71,7 +71,7 @@ class Worker:
 
 
 def make_parts(parts: Parts, about: Mapping[str, Any], workers: int) -> Iterator[None]:
-    """Make the parts that are left, with so many workers. Yields once for every 1024 rows of a part that are done.
+    """Make the parts that are missing, with this many workers. Yields once for every 1024 rows of a part that are done.
 
     about: see `vaekit.distributed.worker`.
 

@@ -20,7 +20,7 @@ from vaekit.runtime import load
 from vaekit.runtime.folder import ABOUT, read_about
 
 X = "x"  # the column of rows that are not made of named columns: texts, or the bytes or the numbers of an array
-SLICE = 1024  # rows at a time: bounds memory, and is how often progress is told
+SLICE = 1024  # rows at a time: bounds memory, and progress is shown after each
 GRAPHS = {
     "score": ("score", "predict"), "encode": ("encoder",), "impute": ("complete", "predict"), "predict": ("predict",),
     "sample": ("prior", "decoder", "draw"),

@@ -30,7 +30,7 @@ def tell(**said: Any) -> None:
 
 
 def main() -> None:
-    warnings.simplefilter("ignore")  # notes are told to the parent
+    warnings.simplefilter("ignore")  # the parent shows the notes
     pa.set_cpu_count(1)
     about = json.loads(sys.stdin.readline())
     parts = Parts(Path(about["parts"].pop("folder")), **about["parts"])

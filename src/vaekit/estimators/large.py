@@ -24,6 +24,12 @@ def opened(X: Any, memory: int, seed: int) -> tuple[Any, Any]:
     return X[:] if isinstance(X, Stored) else X, None
 
 
+def held(kind: Any, rows: Any, known: Mapping[str, Tensor], seed: int) -> Data:
+    """Rows in memory, packed for training. The arguments are those of `streamed`."""
+    x, mask = kind.pack(rows, jitter=np.random.default_rng(seed))
+    return Data(x, mask, known)
+
+
 def streamed(kind: Any, X: Any, known: Mapping[str, Tensor], memory: int, seed: int) -> Streamed:
     """Rows X, which are a `Frame` or `Stored`, as training reads them.
 

@@ -18,7 +18,7 @@ from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, note
 from vaekit.estimators.base import Learner
 from vaekit.estimators.checks import PARTS, check_lengths, check_settings
-from vaekit.estimators.large import opened, streamed
+from vaekit.estimators.large import held, opened, streamed
 from vaekit.fitted import Chunks, Learned
 from vaekit.frame import Frame, is_frame
 from vaekit.kinds import Kind, chosen_kind, kinds
@@ -159,7 +159,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
                 conditions.learn(y, known)
             about = {**(origin or {}), "rows": n}
             if stored is None:
-                data: Rows = Data(*learned.pack(rows, jitter=np.random.default_rng(seed)), known)  # type: ignore[call-arg]
+                data: Rows = held(learned, rows, known, seed)
             else:
                 data = streamed(learned, stored, known, self.memory_bytes, seed)
                 about["memory"] = self.memory_bytes  # the order of an epoch depends on it

@@ -58,7 +58,7 @@ class State:
 
     @classmethod
     def read(cls, folder: Path) -> State | None:
-        """Read the state of a folder. None if there is none; parts whose files are gone or cut short are left out."""
+        """Read the state of a folder. None if the folder has no state; parts whose files are gone or cut short are left out."""
         try:
             first, *lines = (folder / STATE).read_text(encoding="utf-8").splitlines(keepends=True)
             state = cls(*json.loads(first))

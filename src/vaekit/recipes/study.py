@@ -40,7 +40,7 @@ class Trial:
 
     Attributes:
         number: from 0 on. state: one of the names above; "stopped" was interrupted or killed, and its settings were tried again.
-        value: its bound in nats; of a trial that was pruned, the bound until then; NaN: there is none. settings: what it tried.
+        value: its bound in nats; for a pruned trial, its last bound; NaN if it has no bound. settings: what it tried.
         reason: why it was refused. share: how far it came, 0..1. seconds: how long it took.
         kl: in nats, on the held-out rows. epochs: how many.
     """

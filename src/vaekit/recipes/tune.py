@@ -97,7 +97,7 @@ class Tuned:
         return [*found, f"train it: vaekit fit --config {quote(str(best))} --out {quote(str(self.folder / 'best'))}"]
 
     def save(self) -> Path:
-        """Write the best settings, for `vaekit fit --config`. UserError where there are none."""
+        """Write the best settings, for `vaekit fit --config`. UserError if no trial has a bound."""
         if not self.best:
             raise UserError(why_nothing(self.trials))
         write_text(self.folder / BEST, self.space.with_values(self.best.settings).to_yaml())

@@ -20,9 +20,6 @@ from vaekit.training import Data
 from vaekit.training.stream import Streamed
 
 LEAST, SHARE = 16, 1 / 16  # frames that are decoded together, and the share of the memory that they take at most
-PIECE = (
-    32 << 20
-)  # bytes of pictures that go through a network together: what it makes of them takes about 80 times as much
 
 
 def chunks_of(kind: Actions, conditions: Conditions, demonstrations: Demonstrations, memory: int) -> Data | Filmed:
@@ -86,7 +83,6 @@ class Filmed(Streamed):
             text_digest(" ".join(marks)),
             rest.y,
         )
-        self.at_once = max(1, PIECE // sum(video[0].nbytes for video in videos.values()))
 
     def rows(self, index: Tensor) -> Data:
         some, frames = self.rest[index], index.numpy()
@@ -98,9 +94,6 @@ class Filmed(Streamed):
         starts = self.starts.tolist()
         read = OnAllCores(lambda one: self.rows(starts[one[0]] + one[1]), asked, waiting=self.waiting)
         return (rows.to(self.device) for rows in read)
-
-    def chunks(self, size: int, rows: Tensor | None = None) -> Iterator[Data]:
-        return super().chunks(min(size, self.at_once), rows)
 
     def in_memory(self, seed: int, rows: Tensor | None = None) -> Data:
         """What is in memory anyway: nothing that is learned before training comes from pictures."""

@@ -18,7 +18,7 @@ from vaekit.sources.pictures import resized
 from vaekit.sources.stored import Stored
 from vaekit.threads import OnAllCores
 
-NEAR = 8  # frames: to decode so many that nobody asked for takes about as long as to seek
+NEAR = 8  # frames: decoding this many unwanted ones takes about as long as a seek
 AT_ONCE = 32  # frames that `for picture in video` decodes at a time
 AGAIN = "get the whole dataset again"
 

@@ -34,6 +34,7 @@ class Stored:
 
     def __init__(self, event: Sequence[int], dtype: Any, groups: Sequence[int]):
         self.groups, self.dtype = groups, np.dtype(dtype)
+        self.last: tuple[int, Any] = (-1, None)  # the group that was read last by `[rows]`, and its rows
         self.ends = np.cumsum(np.asarray(groups, dtype=np.int64))
         self.shape = (int(self.ends[-1]) if len(groups) else 0, *event)
 
@@ -64,9 +65,11 @@ class Stored:
             return self[[int(index)]][0]
         found = np.empty((len(index), *self.shape[1:]), self.dtype)
         group = np.searchsorted(self.ends, index, side="right")
-        for i in np.unique(group):
+        for i in np.unique(group).tolist():
             here = np.flatnonzero(group == i)
-            found[here] = self.group(int(i))[index[here] - (self.ends[i] - self.groups[i])]
+            if i != self.last[0]:  # pieces that follow each other are of the same group
+                self.last = i, self.group(i)
+            found[here] = self.last[1][index[here] - (self.ends[i] - self.groups[i])]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -237,11 +237,11 @@ class ViewFeed:
 
 
 def rows_at_once(model: nn.Module, data: Any, k: int = 1, *, most: int | None = None) -> int:
-    """How many rows fit in memory at once with k decoder outputs each; at most `most`, and as many as the data say."""
+    """How many rows fit in memory at once: with k decoder outputs each, and with their conditions once; at most `most`."""
     shape, likelihood = data.event, getattr(model, "likelihood", None)
     decoded = 0 if likelihood is None else likelihood.values_per_row(shape)  # type: ignore[operator]
-    rows = VALUES_AT_ONCE // (k * max(1, decoded, math.prod(shape)))
-    return max(1, min(rows, most or rows, getattr(data, "at_once", rows)))
+    rows = VALUES_AT_ONCE // max(k * max(1, decoded, math.prod(shape)), data.seen)
+    return max(1, min(rows, most or rows))
 
 
 class ToBatch(Protocol):

@@ -15,7 +15,7 @@ from vaekit.deploy.graphs import as_inputs
 from vaekit.errors import UserError
 from vaekit.fitted import Fitted
 from vaekit.show.track import track
-from vaekit.training.data import Data, View
+from vaekit.training.data import Data, View, rows_at_once
 
 MOST = 20_000  # rows on the map
 ENOUGH = 5_000  # rows: if fewer were held out, training rows join them
@@ -69,9 +69,7 @@ def chosen_rows(estimator: Any, data: Any, seed: int = 0) -> Rows:
 
 def codes_of(fitted: Fitted, rows: Rows) -> np.ndarray:
     """Posterior means (N, latent_dim), float32."""
-    size = getattr(
-        getattr(rows.packed, "data", None), "at_once", ROWS_AT_ONCE
-    )  # of rows that are read as they are needed
+    size = rows_at_once(fitted.model, rows.packed, most=ROWS_AT_ONCE)
     starts = track([*range(0, len(rows), size)], what="encode")
     return torch.cat([fitted.encode_packed(rows.packed[i : i + size]) for i in starts]).float().numpy()
 

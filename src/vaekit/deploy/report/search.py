@@ -112,7 +112,7 @@ def draw_history(trials: Sequence[Trial], limits: tuple[float, float], axes: Axe
 
 
 def importances(found: dict[str, float]) -> Any:
-    """The share of each setting as bars; None where there are none."""
+    """The importance of each setting as bars. None where Optuna cannot say."""
     if not found:
         return None
     names, shares = list(found)[::-1], list(found.values())[::-1]
