@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from vaekit.errors import UserError, near_matches
 from vaekit.forms.conditions import Label
 from vaekit.frame.arrow import canonical, filled, restore
+from vaekit.frame.packed import as_cells, from_cells
 from vaekit.runtime import load
 from vaekit.runtime.folder import ABOUT, read_about
 
@@ -176,17 +176,13 @@ def unpacked(column: Any, own: Mapping[str, str], form: Any) -> np.ndarray:
     kind, column = column.type, column.combine_chunks()
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return np.array(column.to_pylist(), object)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        values = column.flatten().to_numpy(zero_copy_only=False)
-    else:
-        values = np.frombuffer(b"".join(column.to_pylist()), np.dtype(own.get("dtype", form.dtype)).newbyteorder("<"))
     shape = json.loads(own["shape"]) if "shape" in own else form.shape
     try:
-        return values.reshape(len(column), *shape)
+        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), *shape)
+        return from_cells(column, shape, own.get("dtype", form.dtype))
     except ValueError:
-        raise UserError(
-            f"the column {X!r} holds {len(values) // len(column)} values a row, which are no {form.dtype} of the shape {tuple(shape)}"
-        ) from None
+        raise UserError(f"the column {X!r} holds rows that are no {form.dtype} of the shape {tuple(shape)}") from None
 
 
 def packed(rows: np.ndarray) -> tuple[Any, dict[str, str]]:
@@ -195,10 +191,7 @@ def packed(rows: np.ndarray) -> tuple[Any, dict[str, str]]:
 
     if rows.dtype.hasobject:
         return pa.array(rows.tolist(), pa.string()), {}
-    rows = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<"))
-    width = rows.dtype.itemsize * math.prod(rows.shape[1:])
-    array = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(rows)])
-    return array, {"dtype": rows.dtype.str, "shape": json.dumps(rows.shape[1:])}
+    return as_cells(rows), {"dtype": rows.dtype.newbyteorder("<").str, "shape": json.dumps(rows.shape[1:])}
 
 
 def numpy_of(column: Any) -> np.ndarray:

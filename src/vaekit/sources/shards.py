@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from vaekit.errors import UserError
 from vaekit.frame import Frame
 from vaekit.frame.groups import RowGroups, open_parquet
+from vaekit.frame.packed import from_cells
 from vaekit.frame.places import files_in, is_part, is_remote, parts_in, place_of, reached
 from vaekit.sources.base import Ask, Dataset, decoding, take
 from vaekit.sources.manifest import MANIFEST, Manifest, X
-from vaekit.sources.stored import StoredColumn, as_rows, as_texts, as_values
+from vaekit.sources.stored import StoredColumn, as_texts, as_values
 from vaekit.sources.tables import column_offers, dataset_of, from_table
 
 
@@ -46,7 +48,8 @@ def column_of(manifest: Manifest, parts: Any, ask: Ask) -> Dataset:
     if manifest.shape is None or manifest.dtype is None:
         x = StoredColumn(files, X, as_texts, (), object)
     else:
-        x = StoredColumn(files, X, as_rows(manifest.shape, manifest.dtype), manifest.shape, manifest.dtype)
+        decode = partial(from_cells, shape=manifest.shape, dtype=manifest.dtype)
+        x = StoredColumn(files, X, decode, manifest.shape, manifest.dtype)
     x.fingerprint, x.extra = manifest.digest, manifest.extra
     offers = column_offers(Frame(parts, columns=manifest.conditions), ask)
     names = {name: StoredColumn(files, name, as_values, (), object) for name in manifest.names}

@@ -148,20 +148,6 @@ def as_texts(column: Any) -> np.ndarray:
     return np.array(["" if text is None else text for text in column.to_pylist()], dtype=object)
 
 
-def as_rows(event: Sequence[int], dtype: Any) -> Callable[[Any], np.ndarray]:
-    """What turns a column of the bytes of rows, in C order, into rows (n, *event)."""
-
-    def decode(column: Any) -> np.ndarray:
-        chunks = [
-            np.frombuffer(c.buffers()[1], np.uint8)[c.offset * c.type.byte_width :][: len(c) * c.type.byte_width]
-            for c in column.chunks
-        ]
-        whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-        return whole.view(np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False).reshape(len(column), *event)
-
-    return decode
-
-
 def as_values(column: Any) -> np.ndarray:
     """(N,) objects: text or numbers, None where one is missing."""
     return np.array(column.to_pylist(), dtype=object)

@@ -15,6 +15,7 @@ import numpy as np
 from vaekit.errors import UserError
 from vaekit.frame import common_schema
 from vaekit.frame.cells import format_of
+from vaekit.frame.packed import as_cells
 from vaekit.sources.base import Ask, Told
 from vaekit.sources.manifest import X
 
@@ -134,10 +135,7 @@ def table_of(x: np.ndarray, columns: Mapping[str, Any]) -> Any:
     """An Arrow table of the rows of an array, as bytes, and of more columns."""
     import pyarrow as pa
 
-    x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
-    width = x.nbytes // max(len(x), 1)
-    cells = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(x), [None, pa.py_buffer(x.reshape(-1))])
-    return pa.table({X: cells, **columns})
+    return pa.table({X: as_cells(x), **columns})
 
 
 def arrow_values(values: np.ndarray) -> Any:
