@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -235,3 +236,24 @@ def learn_likelihood(name: str, chunks: Chunks, unit: Tensor, options: Mapping[s
     for x, mask in chunks:
         likelihood.check(x, mask)
     return likelihood
+
+
+class Check:
+    """Raises UserError for packed rows with a value that the likelihood cannot explain."""
+
+    def __init__(self, likelihood: Likelihood, kind: Any):
+        self.likelihood, self.kind = likelihood, kind
+        self.explained = torch.zeros(256, dtype=torch.bool)  # bytes that it explains wherever they are
+
+    def __call__(self, rows: Data) -> None:
+        if rows.x.dtype == torch.uint8:
+            low, high = (int(end) for end in rows.x.aminmax())
+            between = torch.arange(low, high + 1, dtype=torch.uint8)
+            if not self.explained[low : high + 1].all():
+                with suppress(UserError):
+                    everywhere = between.reshape(-1, *[1] * len(rows.event)).expand(-1, *rows.event)
+                    self.likelihood.check(self.kind.batch(everywhere, fixed_uniform()))
+                    self.explained[low : high + 1] = True
+            if self.explained[low : high + 1].all():
+                return
+        self.likelihood.check(self.kind.batch(rows.x, fixed_uniform()), rows.mask)

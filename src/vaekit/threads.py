@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 AHEAD = 2  # tasks per core whose results may wait until they are taken: what they hold stays bounded
 
 
@@ -32,7 +34,7 @@ class OnAllCores:
             return
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         waiting: deque[Future[list[Any]]] = deque()
-        pool = ThreadPoolExecutor(cores)
+        pool = ThreadPoolExecutor(cores, initializer=alone)
         try:
             for start in range(0, len(self.items), self.at_once):
                 if len(waiting) == (self.waiting or AHEAD * cores):
@@ -45,3 +47,8 @@ class OnAllCores:
 
     def _task(self, items: Sequence[Any]) -> list[Any]:
         return [self.function(item) for item in items]
+
+
+def alone() -> None:
+    """Make PyTorch compute in the present thread alone: on all cores it would be in the way of training."""
+    threadpool_limits(1, "openmp")

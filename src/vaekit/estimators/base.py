@@ -22,7 +22,7 @@ from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, kept_notes, note
 from vaekit.estimators.checks import PARTS
 from vaekit.estimators.hub import OnHub
-from vaekit.fitted import Chunks, Fitted, config, learn_likelihood, model_hash
+from vaekit.fitted import Check, Chunks, Fitted, config, learn_likelihood, model_hash
 from vaekit.nets.mlp import SIZES
 from vaekit.objectives import Objective
 from vaekit.runs import directory
@@ -32,7 +32,7 @@ from vaekit.settings.parse import parse_bytes
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.notebook import Shown, card
 from vaekit.training import Rows, Training, fit, launch, together
-from vaekit.training.data import View, fixed_uniform, split
+from vaekit.training.data import View, split
 from vaekit.training.guards import seeded
 from vaekit.training.stream import Streamed
 from vaekit.training.trackers import FINISHED, KILLED, About, End
@@ -202,7 +202,7 @@ class Learner(OnHub, Shown, BaseEstimator):
             said, model = {"name": name, **head.options}, self.build(kind, conditions, head)
         if isinstance(data, Streamed):
             head = copy.deepcopy(model.likelihood)  # the model's own may go to a GPU
-            data.check = lambda rows: head.check(kind.batch(rows.x, fixed_uniform()), rows.mask)
+            data.check = Check(head, kind)
         settings = {**self.get_params(deep=False), "random_state": seed}
         name = type(self).__name__
         self.fitted_ = Fitted(name, settings, kind, conditions, said, model, seed, about, notes=notes)

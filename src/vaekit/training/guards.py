@@ -141,15 +141,16 @@ def explain_nan(
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep memory that is freed. By default it gives every tensor of over 128 KiB back to the system and
-    faults its pages in again at the next step."""
+    """Tell glibc to keep memory that is freed, in one place for all threads. By default it gives every tensor of over 128 KiB back to the
+    system and faults its pages in again at the next step."""
     if sys.platform != "linux":
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return
-    trim_threshold, top_pad, mmap_threshold, gibibyte = -1, -2, -3, 1 << 30
+    trim_threshold, top_pad, mmap_threshold, arena_max, gibibyte = -1, -2, -3, -8, 1 << 30
+    mallopt(arena_max, 1)  # or each thread that reads rows would keep what it has freed
     mallopt(mmap_threshold, gibibyte) or mallopt(mmap_threshold, 32 << 20)  # the most that an older glibc takes
     mallopt(trim_threshold, gibibyte)
     mallopt(top_pad, 64 << 20)

@@ -9,6 +9,7 @@ on with the rows it would have had.
 from __future__ import annotations
 
 import copy
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -23,10 +24,9 @@ from vaekit.threads import OnAllCores
 from vaekit.training.data import ORDER, START, Data, Feed, generator
 
 FEW = 65_536  # rows that what is learned before training is learned from, at most
-WINDOWS, WAITING = (
-    0.6,
-    0.2,
-)  # shares of the memory: for two windows; for groups that were read and wait, and before for those few
+WINDOWS = 0.6  # of the memory: for two windows
+WAITING = 0.2  # of it: for groups that were read and wait, and before training for those few
+CHECKED = 1 << 20  # values at a time
 
 
 class Streamed:
@@ -99,14 +99,16 @@ class Streamed:
             raise UserError(
                 f"{self._named(group)} have gaps, and the first rows had none: fill them, or leave them out"
             )
-        try:
-            self.check(rows)
-        except UserError as error:
-            raise UserError(f"{self._named(group)}: {error}") from error
+        for start, part in enumerate(rows.chunks(size := max(1, CHECKED // math.prod(rows.event)))):
+            try:
+                self.check(part)
+            except UserError as error:
+                raise UserError(f"{self._named(group, start * size, len(part))}: {error}") from error
         return rows
 
-    def _named(self, group: int) -> str:
-        return f"rows {int(self.starts[group])} to {int(self.ends[group]) - 1} of the source"
+    def _named(self, group: int, start: int = 0, rows: int | None = None) -> str:
+        first = int(self.starts[group]) + start
+        return f"rows {first} to {first + (int(self.sizes[group]) if rows is None else rows) - 1} of the source"
 
     def pick(self, asked: Sequence[tuple[int, Tensor]]) -> Iterator[Data]:
         """Rows of groups, each with the places of the rows in it; they are read ahead."""
@@ -187,7 +189,10 @@ def put(held: Data, places: Tensor, rows: Data) -> None:
         pairs.append((held.mask, rows.mask))
     places = places.to(held.x.device)
     for to, values in pairs:
-        to[places] = values
+        if to.device.type == "cpu":  # NumPy copies rows whole: ten times as fast
+            to.numpy()[places.numpy()] = values.numpy()
+        else:
+            to[places] = values
 
 
 class Ring(Feed):
