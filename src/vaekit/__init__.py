@@ -36,6 +36,7 @@ _HOME = {
     "LatentModel": "model",
     "Draw": "model",
     "ELBO": "objectives",
+    "evolve": "evolution.search",
     "UserError": "errors",
 }
 _MODULES = (
@@ -43,6 +44,7 @@ _MODULES = (
     "distributions",
     "kinds",
     "estimators",
+    "evolution",
     "evaluation",
     "model",
     "nets",

@@ -136,13 +136,17 @@ class Fitted:
         chunks = self.chunks(data)
         return torch.cat([self.model.posterior(c.x, c.y, c.mask).mean.cpu() for c in chunks])
 
-    @inference()
     def decode(self, Z: Any, y: Any = None, *, seed: int | None = None, **writing: Any) -> Any:
         """Latent codes (N, latent_dim) -> rows in the data's own form: the decoder's means, or what the kind shows in their place.
 
         Args:
             y: conditions, in any form. seed: of what is drawn. writing: see `Kind.written`.
         """
+        return self.kind.unpack(self.decoded(Z, y, seed=seed, **writing))
+
+    @inference()
+    def decoded(self, Z: Any, y: Any = None, *, seed: int | None = None, **writing: Any) -> Tensor:
+        """The same in model units, (N, *event), on the CPU."""
         z, width = torch.as_tensor(np.asarray(Z, dtype=np.float64)).to(self.dtype), self.model.latent_dim
         if z.ndim != 2 or z.shape[1] != width:
             raise UserError(f"latent codes have shape (N, {width}), got {tuple(z.shape)}")
@@ -152,7 +156,7 @@ class Fitted:
         for chunk in codes.chunks(ROWS_AT_ONCE):
             chunk = chunk.to(self.device)
             found.append(self.kind.decoded(self.model.decode(chunk.x, chunk.y), noise, **writing).cpu())
-        return self.kind.unpack(torch.cat(found))
+        return torch.cat(found)
 
 
 def config(fitted: Fitted) -> dict[str, Any]:

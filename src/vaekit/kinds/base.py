@@ -372,6 +372,17 @@ class Kind:
         """Fill what rows in the user's own form lack from x (N, *event). UserError where rows of this kind have no gaps."""
         raise UserError(f"a model of {self.noun} does not fill gaps: use reconstruct, which rebuilds whole rows")
 
+    varies: ClassVar[bool] = True
+    """Whether a row that lies between two others is a row, too, so that `vaekit evolve` may vary them."""
+
+    def crossed(self, a: np.ndarray, b: np.ndarray, between: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Children of rows a and b (N, *event), in model units. between: what lies between them, if all values are numbers."""
+        return between
+
+    def together(self, a: Any, b: Any) -> Any:
+        """Two sets of rows as one."""
+        return np.concatenate([np.asarray(a[:]), np.asarray(b)])
+
     score: ClassVar[str] = "loglik"
     """Of `vaekit.uses.scores.SCORES`: what "auto" is, see `vaekit.uses.scores.auto`."""
 

@@ -251,6 +251,18 @@ class Table(Kind):
                 found[:, j] = torch.from_numpy(piecewise(values, c.knots, c.scores))
         return found
 
+    def crossed(self, a: np.ndarray, b: np.ndarray, between: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """See `Kind.crossed`. A category is that of one of the two rows."""
+        either = np.where(random.random(a.shape) < 0.5, a, b)
+        numbers = [isinstance(c, Continuous) for c in self.seen.values()]
+        return np.where([*numbers, *[False] * len(self.gaps)], between, either)
+
+    def together(self, a: Any, b: Any) -> Frame:
+        import pyarrow as pa
+
+        first, second = (self.take(rows).table() for rows in (a, b))
+        return Frame.of(pa.concat_tables([first, second.select(first.column_names).cast(first.schema)]))
+
     def fill(self, frame: Frame, x: Tensor) -> Any:
         """Fill all empty cells of a frame from x (N, D)."""
         whole = frame.table()

@@ -76,6 +76,7 @@ class Text(Kind):
     only_flat: ClassVar[bool] = True
     path: ClassVar[str] = "spherical"
     numeric: ClassVar[bool] = False
+    varies: ClassVar[bool] = False
     endings: ClassVar[Sequence[str]] = (".txt", ".csv", ".parquet")
     printed: ClassVar[bool] = True
     iw_samples: ClassVar[int] = 20  # a transformer's pass for each

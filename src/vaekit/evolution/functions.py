@@ -1,0 +1,184 @@
+"""What a search asks of rows: an objective, which is to be high, and measures, which say what a row is like and so its cell.
+
+Built in, objectives are "likelihood" (the score of how normal a row is) and "column:NAME" or "-column:NAME" (the value of a column, to be
+high or low); measures are "latent" (the code, on its main axes), "pca:2" (the row, on its two main axes) and "column:A,B". All else is the user's own:
+FILE.py:NAME, or a function.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vaekit.errors import UserError, near_matches
+from vaekit.evolution.pool import Here, Own, Pool
+
+Given = str | Callable[[Any], Any]
+COLUMN = "column:"
+
+
+@dataclass
+class Batch:
+    """Rows that are judged together.
+
+    Attributes:
+        x: (n, *event), in model units. z: (n, latent_dim), their codes. y: conditions by name, each (n, ...). rows: the same in the user's own form.
+    """
+
+    x: np.ndarray
+    z: np.ndarray
+    y: Mapping[str, np.ndarray]
+    rows: Any
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+class Axes:
+    """The main axes of rows (N, D), by principal components."""
+
+    def __init__(self, rows: np.ndarray, number: int):
+        flat = rows.reshape(len(rows), -1).astype(np.float64)
+        if number > min(flat.shape):
+            raise UserError(f"{number} axes of {len(flat)} rows of {flat.shape[1]} numbers: ask for fewer")
+        self.mean = flat.mean(0)
+        _, _, axes = np.linalg.svd(flat - self.mean, full_matrices=False)
+        self.axes = axes[:number] * np.sign(axes[:number, np.abs(axes[:number]).argmax(1)].diagonal())[:, None]
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        return (rows.reshape(len(rows), -1) - self.mean) @ self.axes.T
+
+
+class Functions:
+    """An objective and measures.
+
+    Args:
+        objective, measures: see above. number: how many measures there are.
+        reference: rows of the data, which built-in measures learn from.
+        kind: of the data. surprise: a batch -> how normal its rows are, (n,).
+        workers: processes for the user's own functions; 0: this one. timeout: seconds that a call may take in them.
+
+    Attributes:
+        title, names: of the objective and of the measures.
+    """
+
+    def __init__(
+        self, objective: Given, measures: Given, number: int, reference: Batch, kind: Any,
+        surprise: Callable[[Batch], np.ndarray] | None, *, workers: int = 0, timeout: float = 60.0,
+    ):  # fmt: skip
+        self.number, self.kind = number, kind
+        own = []
+        if callable(objective) or ".py:" in objective:
+            own.append(each := Own.of(objective))
+            self.title, self.objective = name_of(each), None
+        else:
+            self.title, self.objective = objective, self._objective(objective, reference, surprise)
+        if callable(measures) or ".py:" in measures:
+            own.append(each := Own.of(measures))
+            self.names, self.measures = [f"{name_of(each)} {i}" for i in range(number)], None
+        else:
+            self.names, self.measures = self._measures(measures, reference)
+        self.places = [each.place for each in own]
+        self.own = (Pool(own, workers, timeout) if workers else Here(own)) if own else None
+
+    def close(self) -> None:
+        if self.own:
+            self.own.close()
+
+    def __call__(self, batch: Batch, failed: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The objective (n,) and the measures (n, m) of rows, NaN where one of them failed. failed: how many did, by the reason."""
+        n = len(batch)
+        found = [np.full((n, self.number if of else 1), np.nan) for of in (0, 1)]
+        wanted = [i for i, each in enumerate((self.objective, self.measures)) if each is None]
+        if self.own:
+            for part, values in self.own.evaluate(batch.rows, failed):
+                for i, place, each in zip(wanted, self.places, values, strict=True):
+                    found[i][part] = checked(each, place, part.stop - part.start, self.number if i else 1)
+        for i, each in enumerate((self.objective, self.measures)):
+            if each is not None:
+                found[i] = each(batch).reshape(n, -1)
+        known = np.isfinite(np.hstack(found)).all(1)
+        if missing := int(n - known.sum() - failed.total()):
+            failed["the value is not a finite number"] += missing
+        for each in found:
+            each[~known] = np.nan
+        return found[0][:, 0], found[1]
+
+    # -- built in ------------------------------------------------------------------------------------------------------
+
+    def _objective(self, said: str, reference: Batch, surprise: Any) -> Callable[[Batch], np.ndarray]:
+        if said == "likelihood":
+            if surprise is None:
+                raise UserError("objective 'likelihood' needs rows of the data: give X, or a run that knows its source")
+            return surprise
+        sign, text = (-1.0, said[1:]) if said.startswith("-") else (1.0, said)
+        if not text.startswith(COLUMN):
+            known = ["likelihood", COLUMN + "NAME", "FILE.py:NAME"]
+            raise UserError(f"there is no objective {said!r}{near_matches(said, known)}")
+        of = self._columns([text.removeprefix(COLUMN)], reference)
+        return lambda batch: sign * of(batch)[:, 0]
+
+    def _measures(self, said: str, reference: Batch) -> tuple[list[str], Callable[[Batch], np.ndarray]]:
+        if said == "latent":
+            latent = Axes(reference.z, self.number)
+            return [f"code axis {i}" for i in range(self.number)], lambda batch: latent(batch.z)
+        if said.startswith("pca:") and said.removeprefix("pca:").isdigit():
+            self._check_number(said, int(said.removeprefix("pca:")))
+            axes = Axes(reference.x, self.number)
+            return [f"axis {i}" for i in range(self.number)], lambda batch: axes(batch.x)
+        if said.startswith(COLUMN):
+            names = said.removeprefix(COLUMN).split(",")
+            self._check_number(said, len(names))
+            return names, self._columns(names, reference)
+        known = ["latent", "pca:2", COLUMN + "A,B", "FILE.py:NAME"]
+        raise UserError(f"there are no measures {said!r}{near_matches(said, known)}")
+
+    def _check_number(self, said: str, number: int) -> None:
+        if number != self.number:
+            raise UserError(f"{said!r} has {number} measures, but cells are given for {self.number}")
+
+    def _columns(self, names: Sequence[str], reference: Batch) -> Callable[[Batch], np.ndarray]:
+        """The values of columns, by name; of rows without names, by number. Classes are numbers in the order of their names."""
+        known = columns(self.kind, reference)
+        for name in names:
+            if name not in known:
+                raise UserError(f"{self.kind.noun} have no column {name!r}{near_matches(name, known)}")
+        classes = {name: sorted(set(map(str, known[name]))) for name in names if known[name].dtype.kind not in "iufb"}
+
+        def of(batch: Batch) -> np.ndarray:
+            found = columns(self.kind, batch)
+            return np.column_stack([
+                [classes[name].index(v) if v in classes[name] else np.nan for v in map(str, found[name])]
+                if name in classes else found[name].astype(np.float64)
+                for name in names
+            ])  # fmt: skip
+
+        return of
+
+
+def columns(kind: Any, batch: Batch) -> dict[str, np.ndarray]:
+    """What rows say by name: the columns of a table, or of numbers; and their conditions."""
+    from vaekit.frame import Frame, is_frame
+
+    rows = Frame(batch.rows) if is_frame(batch.rows) else batch.rows
+    return {**kind.known(rows), **{name: values for name, values in batch.y.items() if values.ndim == 1}}
+
+
+def name_of(own: Own) -> str:
+    return own.place.rpartition(":")[2]
+
+
+def checked(values: Any, place: str, rows: int, numbers: int) -> np.ndarray:
+    """What a function gave, as (rows, numbers). UserError for another shape."""
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{place} gave no numbers but {type(values).__name__}: return an array") from None
+    if found.shape not in [(rows, numbers), *([(rows,)] if numbers == 1 else [])]:
+        wanted = f"({rows}, {numbers})" if numbers > 1 else f"({rows},)"
+        raise UserError(f"{place} gave the shape {found.shape} for {rows} rows: return {wanted}, and more --cells for more measures")
+    return found.reshape(rows, numbers)

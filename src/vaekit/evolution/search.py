@@ -1,0 +1,474 @@
+"""Search for the best row of each cell of a grid (MAP-Elites, Mouret & Clune 2015, arXiv 1504.04909), among rows that a model makes.
+
+Each generation has candidates of several emitters. They are judged by the objective, the measures and the p-value of belonging to the data,
+and those that are better than the elite of their cell take its place.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaekit.errors import UserError, note
+from vaekit.evolution.archive import VALID, Archive, rows_of
+from vaekit.evolution.emitters import SPACES, Shares, Strategies, check_space, iso_line
+from vaekit.evolution.functions import Batch, Functions, Given
+from vaekit.evolution.journal import Journal
+from vaekit.fitted import Fitted, model_hash
+from vaekit.sources.base import Dataset
+from vaekit.training.data import fixed_uniform
+from vaekit.training.guards import Interrupt
+from vaekit.uses.calibration import Calibration
+from vaekit.uses.conformal import p_values
+
+REFERENCE = 5000  # rows of the data that measures are learned from, and copies are looked for in
+MARGIN = 0.1  # beyond the measures of the reference rows, of their range
+MEMBERS = 5  # CMA-ES that take turns
+START = "start"  # the emitter of the first generation
+
+
+@dataclass
+class Candidates:
+    """Rows of a generation: x (n, *event) in model units, their codes z (n, d), their conditions by name, and their emitter (n,)."""
+
+    x: Tensor
+    z: np.ndarray
+    y: dict[str, np.ndarray]
+    emitter: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def evolve(
+    model: Any,
+    objective: Given = "likelihood",
+    measures: Given = "latent",
+    *,
+    X: Any = None,
+    y: Any = None,
+    cells: Sequence[int] = (50, 50),
+    ranges: Sequence[tuple[float, float]] | None = None,
+    budget: int = 10_000,
+    space: str = "mixed",
+    trust: float = 0.0,
+    batch_size: int = 100,
+    condition: Any = None,
+    start: Any = None,
+    refit: int = 0,
+    workers: int = 0,
+    timeout: float = 60.0,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    calibration: Calibration | None = None,
+    track: Callable[[Iterator[int]], Iterable[int]] = iter,
+) -> Archive:
+    """Search for the best row of each cell of a grid over measures.
+
+    Args:
+        model: a fitted estimator.
+        objective: what is to be high: a function of rows (n, ...) in the data's own form -> (n,), FILE.py:NAME, "likelihood", "column:NAME" or
+            "-column:NAME".
+        measures: what says which cell a row belongs to: a function -> (n, m), FILE.py:NAME, "latent", "pca:2" or "column:A,B".
+        X, y: the rows that the model was trained on, with their conditions. Those that it held out give p-values; measures learn from the others.
+        cells: how many along each measure. ranges: of the measures, (low, high) each; None: those of X, or of the first generation, and a tenth more.
+        budget: how many rows are evaluated.
+        space: "latent": codes are varied; "raw": rows, without the model; "mixed": both, as it pays.
+        trust: rows with a p-value below it do not enter the archive.
+        batch_size: rows of a generation.
+        condition: of all rows, in any form; what is left out is drawn as the data have it.
+        start: rows of the first generation; None: samples of the model.
+        refit: train the model again on X and the elites whenever this many rows were evaluated; 0: never.
+        workers: processes that call functions of your own, and are ended when they take longer than `timeout` seconds; 0: they are called here.
+        folder: where the journal is kept, for resume=True, which goes on to the same bits.
+        calibration: what says how normal rows are, in place of one that is learned from X.
+        track: wraps the generations, which yield how many rows were evaluated, to show progress.
+
+    Returns:
+        the archive. A row whose evaluation fails is counted in its history, and is left out.
+
+    Raises:
+        UserError: an argument does not fit the model, nothing of the first generation could be evaluated, or a function gives another shape.
+    """
+    search = Search(
+        model, objective, measures, X=X, y=y, cells=tuple(cells), ranges=ranges, budget=budget, space=space, trust=trust,
+        batch_size=batch_size, condition=condition, start=start, refit=refit, workers=workers, timeout=timeout, seed=seed,
+        folder=None if folder is None else Path(folder), calibration=calibration,
+    )  # fmt: skip
+    return search.run(resume, track)
+
+
+class Search:
+    """The arguments are those of `evolve`."""
+
+    def __init__(
+        self, model: Any, objective: Given, measures: Given, *, X: Any, y: Any, cells: tuple[int, ...], ranges: Any, budget: int,
+        space: str, trust: float, batch_size: int, condition: Any, start: Any, refit: int, workers: int, timeout: float,
+        seed: int, folder: Path | None, calibration: Calibration | None,
+    ):  # fmt: skip
+        self.estimator, self.fitted = model, model.fitted_
+        kind = self.fitted.kind
+        check_space(space, kind)
+        if not self.fitted.model.latent_dim:
+            raise UserError("a model without latent has no space to search: train one with a latent_dim above 0")
+        if batch_size < 2 or budget < batch_size:
+            raise UserError(f"budget={budget} is below a generation of {batch_size} rows: give a larger budget, or a smaller batch_size")
+        if not cells or min(cells) < 1:
+            raise UserError(f"cells={cells!r}: give a number of cells, 1 or more, for each measure")
+        if not 0 <= trust < 1:
+            raise UserError(f"trust={trust:g} has to be 0 or more and below 1")
+        self.data = as_dataset(self.estimator, X, y)
+        self.judge = calibration if calibration is not None else learned(self.estimator, self.data)
+        if self.judge is None and (trust or refit):
+            raise UserError(f"{'trust' if trust else 'refit'} needs the rows that the model was trained on: give X")
+        self.space, self.trust, self.batch_size, self.budget, self.refit = space, trust, batch_size, budget, refit
+        self.condition = self.fitted.conditions.name(condition)
+        self.cells, self.seed, self.folder = cells, seed, folder
+        self.random = np.random.default_rng([seed, 0])
+        self.first = self._first(start)
+        self.reference = self._reference()
+        self.functions = Functions(
+            objective, measures, len(cells), self.reference, kind, self._surprise if self.judge else None,
+            workers=workers, timeout=timeout,
+        )  # fmt: skip
+        self.ranges = None if ranges is None else checked_ranges(ranges, len(cells))
+        said = [getattr(each, "__name__", each) if callable(each) else each for each in (objective, measures)]
+        self.settings = {
+            "objective": said[0], "measures": said[1], "cells": list(cells), "budget": budget, "space": space, "trust": trust,
+            "batch_size": batch_size, "refit": refit, "seed": seed,
+        }  # fmt: skip
+        self.failed: Counter[str] = Counter()
+        self.counts = dict.fromkeys(("failed", "outside", "distrusted"), 0)  # rows that did not count
+        self.history: list[dict[str, Any]] = []
+        self.done = self.refits = 0
+
+    # -- the search ----------------------------------------------------------------------------------------------------
+
+    def run(self, resume: bool, track: Callable[[Iterator[int]], Iterable[int]]) -> Archive:
+        about = {name: value for name, value in self.settings.items() if name != "budget"} | {"model": model_hash(self.fitted)}
+        self.journal = Journal(self.folder, about, resume=resume)
+        interrupted = False
+        try:
+            with Interrupt(saves=True) as interrupt:
+                for _ in track(self.generations()):
+                    if interrupted := interrupt.now and self.done < self.budget:
+                        break
+        finally:
+            self.journal.close()
+            self.functions.close()
+        return self.archive(interrupted)
+
+    def generations(self) -> Iterator[int]:
+        """Run them one after another, and yield how many rows were evaluated by then."""
+        while self.done < self.budget:
+            self.generation()
+            yield self.done
+
+    def generation(self) -> None:
+        candidates = self.ask() if self.done else self.first
+        candidates = cut(candidates, self.budget - self.done)
+        batch = Batch(candidates.x.numpy(), candidates.z, candidates.y, rows_of(self.fitted, candidates.x, candidates.y))
+        objective, measures, p, failed = self.evaluated(batch)
+        self.failed.update(failed)
+        if not self.done:
+            self._begin(objective, measures, candidates)
+        known = np.isfinite(objective)
+        inside = known & ((measures >= self.ranges[:, 0]) & (measures <= self.ranges[:, 1])).all(1)
+        good = inside & ~(p < self.trust) if self.trust else inside
+        numbers = np.arange(self.done, self.done + len(candidates))
+        entered = self.grid.add(candidates, objective, measures, p, good, numbers)
+        self.done += len(candidates)
+        self.shares.learn(candidates.emitter, entered)
+        if self.strategies and self.done < self.budget:
+            self.strategies.tell(candidates.z, objective, measures, good, candidates.emitter == "cma")
+        counts = {"failed": ~known, "outside": known & ~inside, "distrusted": inside & ~good}
+        for name, each in counts.items():
+            self.counts[name] += int(each.sum())
+        self.note_generation()
+        if self.refit and self.done // self.refit > self.refits and self.done < self.budget:
+            self.refits = self.done // self.refit
+            self.train_again()
+
+    def evaluated(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
+        """The objective, the measures and the p-values of rows, and how many failed for which reason."""
+        if self.journal.replaying:
+            known = self.journal.recall(batch)
+            return known["objective"], known["measures"], known["p_value"], known["failed"]
+        failed: Counter[str] = Counter()
+        objective, measures = self.functions(batch, failed)
+        if not self.done and not np.isfinite(objective).any():
+            (why, times), *_ = failed.most_common(1)
+            raise UserError(f"no row of the first generation could be evaluated; {times} of {len(batch)}: {why}")
+        p = np.full(len(batch), np.nan)
+        if self.judge and len(self.judge.scores):
+            p = p_values(self._surprise(batch), self.judge.scores)
+        self.journal.keep(batch, objective, measures, p, failed)
+        return objective, measures, p, failed
+
+    def _surprise(self, batch: Batch) -> np.ndarray:
+        assert self.judge is not None
+        return self.judge.score_samples(self.fitted.kind.unpack(torch.from_numpy(batch.x)), batch.y or None)
+
+    def note_generation(self) -> None:
+        found = self.archive()
+        self.history.append({
+            "evaluations": self.done, "coverage": found.coverage, "valid_coverage": found.valid_coverage,
+            "qd_score": found.qd_score, "best": float(found.objective.max(initial=-np.inf)), **self.counts,
+            **{f"share_{name}": share for name, share in self.shares.now.items()},
+        })  # fmt: skip
+
+    # -- candidates ----------------------------------------------------------------------------------------------------
+
+    def _first(self, start: Any) -> Candidates:
+        """The first generation."""
+        n, conditions = self.batch_size, self.fitted.conditions
+        if start is not None:
+            given = conditions.fill(self.condition, len(start), self.random) if conditions.named else {}
+            return self._of_rows(start, given, START)
+        given = conditions.fill(self.condition, n, self.random) if conditions.named else {}
+        arguments = {"y": given} if given else {}
+        return self._of_rows(self.estimator.sample(n, random_state=self.seed, **arguments), given, START)
+
+    def _of_rows(self, rows: Any, y: dict[str, np.ndarray], emitter: str) -> Candidates:
+        packed = self.fitted.pack(rows, y or None)
+        x = self.fitted.kind.batch(packed.x, fixed_uniform())
+        return Candidates(x, self.fitted.encode_packed(packed).double().numpy(), y, np.full(len(x), emitter, dtype="<U8"))
+
+    def ask(self) -> Candidates:
+        """The candidates of a generation after the first."""
+        counts = self.shares.split(self.batch_size)
+        return joined([getattr(self, f"_{name}")(rows) for name, rows in counts.items() if rows])
+
+    def _parents(self, rows: int) -> tuple[Candidates, Candidates]:
+        """Two elites for each child."""
+        elites = self.grid.elites
+        return tuple(picked(elites, self.random.integers(len(elites), size=rows)) for _ in range(2))  # type: ignore[return-value]
+
+    def _latent(self, rows: int) -> Candidates:
+        a, b = self._parents(rows)
+        return self._of_codes(iso_line(a.z, b.z, np.ones(a.z.shape[1]), self.random), a.y, "latent")
+
+    def _cma(self, rows: int) -> Candidates:
+        codes = self.strategies.ask(rows)
+        conditions = self.fitted.conditions
+        given = conditions.fill(self.condition, len(codes), self.random) if conditions.named else {}
+        return self._of_codes(codes, given, "cma")
+
+    def _raw(self, rows: int) -> Candidates:
+        a, b = self._parents(rows)
+        between = iso_line(a.x.numpy(), b.x.numpy(), self.spread, self.random)
+        x = self.fitted.kind.crossed(a.x.numpy(), b.x.numpy(), between, self.random)
+        return self._of_x(torch.from_numpy(x).to(a.x), a.y, "raw")
+
+    def _rebuilt(self, rows: int) -> Candidates:
+        a, _ = self._parents(rows)
+        return self._of_codes(a.z, a.y, "rebuilt")
+
+    def _of_codes(self, z: np.ndarray, y: dict[str, np.ndarray], emitter: str) -> Candidates:
+        x = self.fitted.decoded(z, y or None, seed=self.seed)
+        return Candidates(x, z, y, np.full(len(x), emitter, dtype="<U8"))
+
+    def _of_x(self, x: Tensor, y: dict[str, np.ndarray], emitter: str) -> Candidates:
+        found = self._of_rows(self.fitted.kind.unpack(x), y, emitter)
+        found.x = x
+        return found
+
+    # -- what it begins with, and begins again with after a refit ------------------------------------------------------
+
+    def _reference(self) -> Batch:
+        """Rows of the data, or without them of the first generation."""
+        if self.data is None:
+            some, y = self.first, self.first.y
+        else:
+            part = self.estimator.learned_from(self.data, REFERENCE)
+            y = {name: values for name, values in part.conditions.items() if name in self.fitted.conditions.named}
+            some = self._of_rows(part.x, y, START)
+        return Batch(some.x.numpy(), some.z, y, rows_of(self.fitted, some.x, y))
+
+    def _begin(self, objective: np.ndarray, measures: np.ndarray, first: Candidates) -> None:
+        """Set up the archives, knowing what the first generation gave."""
+        if self.ranges is None:
+            own = self.functions.measures
+            seen = measures if own is None else np.concatenate([measures, own(self.reference)])
+            seen = seen[np.isfinite(seen).all(1)]
+            low, high = seen.min(0), seen.max(0)
+            room = np.where(high > low, MARGIN * (high - low), 0.5)
+            self.ranges = np.column_stack([low - room, high + room])
+            said = ", ".join(f"{name} {a:.3g}..{b:.3g}" for name, (a, b) in zip(self.functions.names, self.ranges, strict=True))
+            note(f"ranges of the measures, from {'the first generation' if own is None else 'the data'}: {said}")
+        self.floor = float(np.nanmin(objective))
+        self.settings["floor"] = self.floor
+        self.spread = np.maximum(self.reference.x.std(0), 1e-6).astype(np.float32)
+        self.shares = Shares(SPACES[self.space])
+        self._new_grid(first.z)
+
+    def _new_grid(self, codes: np.ndarray) -> None:
+        bounds = [(float(low), float(high)) for low, high in self.ranges]
+        self.grid = Grid(self.cells, bounds, self.seed)
+        self.strategies: Any = None
+        if "cma" in SPACES[self.space]:
+            begin = codes[np.random.default_rng([self.seed, 1, self.refits]).permutation(len(codes))[:MEMBERS]]
+            grid = {"dims": list(self.cells), "ranges": bounds}
+            self.strategies = Strategies(begin, grid, self.floor, self.seed + 100 * self.refits)
+
+    def train_again(self) -> None:
+        """Train the model further, on the rows that it was trained on and as many elites; then judge the elites anew."""
+        assert self.data is not None
+        before = self.archive()
+        where = None if self.folder is None else self.folder / f"refit-{self.refits}"
+        if where is not None and self.journal.replaying and (where / "config.yaml").exists():
+            from vaekit.runs.load import load
+
+            self.estimator = load(where, device=self.estimator.device)
+        else:
+            self.estimator = trained_with(self.estimator, self.data, before, self.seed + self.refits)
+            if where is not None:
+                self.estimator.save(where)
+        self.fitted = self.estimator.fitted_
+        self.judge = learned(self.estimator, self.data)
+        elites = self._of_rows(before.rows, before.y, START)
+        elites.x, elites.emitter = before.x, before.emitter
+        self.reference = self._reference()
+        own = self.functions.measures
+        batch = Batch(elites.x.numpy(), elites.z, elites.y, before.rows)
+        measures = before.measures if own is None else own(batch)
+        p = p_values(self._surprise(batch), self.judge.scores) if self.judge else before.p_value
+        self._new_grid(elites.z)
+        good = ((measures >= self.ranges[:, 0]) & (measures <= self.ranges[:, 1])).all(1) & ~(p < self.trust)
+        self.grid.add(elites, before.objective, measures, p, good, before.evaluation)
+        if self.strategies:
+            self.strategies.tell(elites.z, before.objective, measures, good, np.zeros(len(elites), bool))
+
+    # -- the result ----------------------------------------------------------------------------------------------------
+
+    def archive(self, interrupted: bool | None = None) -> Archive:
+        """What has been found so far. interrupted: at the end, where copies are looked for, too."""
+        elites, known = self.grid.elites, self.grid.known()
+        nearest = np.full(len(elites), np.nan)
+        if interrupted is not None and self.data is not None and self.fitted.kind.varies:
+            nearest = nearness(elites.x.numpy(), self.reference.x, self.spread)
+        return Archive(
+            self.fitted, elites.x, elites.z, elites.y, known["objective"], known["measures"], known["p_value"], nearest,
+            elites.emitter, known["evaluation"], known["index"], self.cells, self.ranges, self.functions.names, self.functions.title,
+            self.trust or VALID, list(self.history), dict(self.failed), dict(self.settings), bool(interrupted),
+        )  # fmt: skip
+
+
+class Grid:
+    """The elites: pyribs' archive of numbers, with the rows that belong to them."""
+
+    def __init__(self, cells: Sequence[int], ranges: Sequence[tuple[float, float]], seed: int):
+        from ribs.archives import GridArchive
+
+        own = {"p_value": ((), np.float64), "evaluation": ((), np.int64)}
+        self.store = GridArchive(solution_dim=1, dims=list(cells), ranges=ranges, seed=seed, extra_fields=own)
+        self.elites: Any = None  # `Candidates`, in the order of their cells
+
+    def add(
+        self, candidates: Candidates, objective: np.ndarray, measures: np.ndarray, p: np.ndarray, good: np.ndarray,
+        evaluation: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """Let good candidates compete: which of them entered, (n,) bool. evaluation: their numbers, (n,), which no others have."""
+        entered = np.zeros(len(candidates), bool)
+        numbers = evaluation if self.elites is None else np.concatenate([self.known()["evaluation"], evaluation])
+        rows = candidates if self.elites is None else joined([self.elites, candidates])
+        if good.any():
+            found = self.store.add(
+                np.zeros((good.sum(), 1)), objective[good], measures[good], p_value=p[good], evaluation=evaluation[good]
+            )
+            entered[good] = found["status"] > 0
+        order = np.argsort(numbers)
+        self.elites = picked(rows, order[np.searchsorted(numbers, self.known()["evaluation"], sorter=order)])
+        return entered
+
+    def known(self) -> dict[str, np.ndarray]:
+        """What is stored of the elites, in the order of their cells."""
+        found = self.store.data(["index", "objective", "measures", "p_value", "evaluation"], return_type="dict")
+        order = np.argsort(found["index"])
+        return {name: np.asarray(values)[order] for name, values in found.items()}
+
+
+# -- rows that belong together -----------------------------------------------------------------------------------------
+
+
+def picked(rows: Candidates, index: np.ndarray) -> Candidates:
+    y = {name: values[index] for name, values in rows.y.items()}
+    return Candidates(rows.x[torch.from_numpy(index)], rows.z[index], y, rows.emitter[index])
+
+
+def cut(rows: Candidates, most: int) -> Candidates:
+    return picked(rows, np.arange(min(most, len(rows))))
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    y = {name: np.concatenate([part.y[name] for part in parts]) for name in parts[0].y}
+    z, emitter = (np.concatenate([getattr(part, name) for part in parts]) for name in ("z", "emitter"))
+    return Candidates(torch.cat([part.x for part in parts]), z, y, emitter)
+
+
+# -- the data ----------------------------------------------------------------------------------------------------------
+
+
+def as_dataset(estimator: Any, X: Any, y: Any) -> Dataset | None:
+    """The rows that a model was trained on, given as to `fit` or as `vaekit.read` returns them."""
+    if X is None or isinstance(X, Dataset):
+        return X
+    fitted = estimator.fitted_
+    rows = fitted.kind.take(X)
+    if len(rows) != fitted.data["rows"]:
+        raise UserError(f"X has {len(rows):,} rows, but the model was trained on {fitted.data['rows']:,}: give those")
+    given = {} if y is None else fitted.conditions.name(y)
+    return Dataset(rows, fitted.kind.name, "X", None, {k: np.asarray(v) for k, v in given.items()}, [])
+
+
+def learned(estimator: Any, data: Dataset | None) -> Calibration | None:
+    """What says how normal rows are, by those that the model held out; None where there are none."""
+    if data is None or not estimator.fitted_.kind.exchangeable:
+        return None
+    found = Calibration([estimator.fitted_])
+    training, normal = estimator.divide(data)
+    if not len(normal):
+        raise UserError("the model held out no rows, so nothing says how normal a row is: train it with a validation above 0")
+    found.calibrate((data, normal), "held out", (data, training))
+    return found
+
+
+def trained_with(estimator: Any, data: Dataset, elites: Archive, seed: int) -> Any:
+    """The estimator, trained further on the rows that it learned from and on the elites, in equal shares. What it held out stays held out."""
+    training, _ = estimator.divide(data)
+    random = np.random.default_rng(seed)
+    own = data[np.sort(random.permutation(training)[: max(len(elites), 2)])]
+    kind = estimator.kind_
+    both = kind.together(own.x, elites.rows)
+    y = {name: np.concatenate([own.conditions[name], values]) for name, values in elites.y.items()}
+    again = copy.deepcopy(estimator).set_params(warm_start=True, random_state=seed)
+    again.fit_rows(both, y)
+    again.fitted_.data = estimator.fitted_.data  # of which the held-out rows are still held out
+    again.random_state = again.fitted_.seed = estimator.seed_
+    return again
+
+
+def nearness(x: np.ndarray, training: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """The distance of rows (n, ...) to the nearest training row, beside the median distance of a training row to its nearest other."""
+    from sklearn.neighbors import NearestNeighbors
+
+    rows, known = ((each / spread).reshape(len(each), -1) for each in (x, training))
+    search = NearestNeighbors().fit(known)
+    usual = np.median(search.kneighbors(known[:1000], 2)[0][:, 1])
+    return search.kneighbors(rows, 1)[0][:, 0] / max(usual, 1e-12) if len(rows) else np.zeros(0)
+
+
+def checked_ranges(ranges: Any, number: int) -> np.ndarray:
+    found = np.asarray(ranges, dtype=np.float64)
+    if found.shape != (number, 2) or not (found[:, 0] < found[:, 1]).all() or not np.isfinite(found).all():
+        raise UserError(f"ranges={ranges!r}: give (low, high) for each of the {number} measures")
+    return found
