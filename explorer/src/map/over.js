@@ -22,7 +22,7 @@ export function drawRows(context, session, view, thumbs) {
 export function drawMoving(context, session, view, lasso) {
   const { state, layout } = session;
   const colours = look();
-  if (state.a && state.b) {
+  if (state.a && state.b && !layout.cells) { // what lies between two cells, only the measures could say
     context.strokeStyle = colours.ink;
     context.lineWidth = 1.5;
     context.setLineDash([2, 4]);

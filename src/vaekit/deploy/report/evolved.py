@@ -64,7 +64,7 @@ def write_evolved(
         archive=archive, kind=kind, level=level, known=known, last=last, total=int(np.prod(archive.cells)),
         best=archive.objective.max() if len(archive) else np.nan, odd=int((~trusted(archive)).sum()),
         maps=list(maps(archive)) if len(archive) else [], over=over(archive), axes=said(archive),
-        curves=list(curves(archive)), shares=shares(archive.history), emitters=emitters(archive),
+        curves=list(curves(archive, known)), shares=shares(archive.history), emitters=emitters(archive),
         preview=preview(archive, best_rows(archive, kind.preview_rows), f"the best elites by {archive.title}") if len(archive) else None,
         head=["elite", archive.title, *archive.names, "p-value", "emitter", "evaluation"],
         rows=[row(archive, i) for i in best_rows(archive, BEST)],
@@ -229,8 +229,8 @@ def hatch(axes: Axes, across: np.ndarray, upwards: np.ndarray, where: np.ndarray
 # -- how the search went -----------------------------------------------------------------------------------------------
 
 
-def curves(archive: Any) -> Iterator[Panel]:
-    """Coverage, QD score and the best objective against evaluations."""
+def curves(archive: Any, known: bool) -> Iterator[Panel]:
+    """Coverage, QD score and the best objective against evaluations. known: whether elites have p-values."""
     history = archive.history
     if len(history) < 2:
         return
@@ -244,12 +244,12 @@ def curves(archive: Any) -> Iterator[Panel]:
         if "coverage" in keys:
             from matplotlib.ticker import PercentFormatter
 
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes.set_ylim(0)
 
     last = history[-1]
     for title, note, keys in (
-        ("coverage", "and valid coverage", ["coverage", "valid_coverage"]),
+        ("coverage", "and valid coverage" if known else "", ["coverage", "valid_coverage"][: 1 + known]),
         ("QD score", "", ["qd_score"]),
         ("best", archive.title, ["best"]),
     ):
@@ -271,7 +271,8 @@ def shares(history: list[dict[str, Any]]) -> Any:
             axes.fill_between(at, below, below + values_of, color=colour, alpha=alpha, linewidth=0)
             below = below + values_of
             if values_of[-1] > 0.04:
-                axes.text(at[-1], below[-1] - values_of[-1] / 2, f" {name.removeprefix('share_')}", va="center", color=MUTED)
+                beside = at[-1] + 0.015 * (at[-1] - at[0])
+                axes.text(beside, below[-1] - values_of[-1] / 2, name.removeprefix("share_"), va="center", color=MUTED)
         axes.set(xlabel="evaluations", xlim=(at[0], at[-1]), ylim=(0, max(1.0, below.max())))
         axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
         axes.locator_params(axis="x", nbins=4)
@@ -294,7 +295,8 @@ def row(archive: Any, i: int) -> list[str]:
     """An elite in the table."""
     measures = [number(value) for value in archive.measures[i]]
     found = f"{archive.evaluation[i]:,}"
-    return [str(i), number(archive.objective[i]), *measures, number(archive.p_value[i]), str(archive.emitter[i]), found]
+    p = f"{archive.p_value[i]:.3f}" if np.isfinite(archive.p_value[i]) else "–"
+    return [str(i), number(archive.objective[i]), *measures, p, str(archive.emitter[i]), found]
 
 
 def preview(archive: Any, which: np.ndarray, label: str) -> Any:
