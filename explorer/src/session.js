@@ -158,7 +158,7 @@ export class Session {
       return Array.from(scores, (score) => this.trustOf(score));
     }
     const again = await this.graphs.encode(shown.map((s) => s.typical), null, y);
-    this.weights ??= variances(this.codes);
+    this.weights ??= this.tensors["calibration.weights"]?.data ?? variances(this.codes);
     return shown.map(({ z }, i) => {
       const score = -this.weights.reduce((sum, weight, j) => sum + weight * (again[i][j] - z[j]) ** 2, 0);
       return this.trustOf(score, usual);

@@ -75,10 +75,10 @@ def archive_scene(archive: Any, folder: Path, normal: Data | None = None) -> sce
     if (one := kind.thumbnails(x[:1].float())) is not None:
         tensors["thumbs"] = kind.thumbnails(x[: max(1, shown_rows.THUMBNAIL_BYTES // one.nbytes)].float())
     if normal is not None:
-        # The page weighs units by how much the codes that it has vary, which are those of the elites.
+        # Units weigh as much as the codes of rows vary: those of elites vary in units that the model does not use, too.
         theirs = fitted.encode_packed(normal).float().numpy()
-        places = trust.normal_places(theirs, tensors["codes"].astype(np.float32).var(0), made, normal)
-        tensors["calibration.place"] = places.astype(np.float32)
+        places = trust.normal_places(theirs, theirs.var(0), made, normal)
+        tensors |= {"calibration.place": places.astype(np.float32), "calibration.weights": theirs.var(0)}
     found = cells_of(archive, order)
     for i, layout in enumerate(found):
         tensors |= layout.tensors(i)

@@ -176,10 +176,11 @@ def draw_cells(
     rgba = painted(np.asarray(values, float), ends, odd)
     filled = np.argwhere(found >= 0)
     if len(archive.cells) == 1:
-        low, high = ends
-        bottom = low - 0.08 * (high - low or 1)
         which = found[filled[:, 0], 0]
-        heights = np.nan_to_num(np.asarray(values, float)[which], nan=low) - bottom
+        tops = np.asarray(values, float)[which]
+        low = min(ends[0], float(np.nanmin(tops, initial=np.inf)))
+        bottom = low - 0.05 * (ends[1] - low or 1)
+        heights = np.nan_to_num(tops, nan=bottom) - bottom
         bars = axes.bar(across[filled[:, 0]], heights, np.diff(across)[0], bottom=bottom, align="edge", color=rgba[which])
         for bar, i in zip(bars, which, strict=True):
             if odd[i]:
