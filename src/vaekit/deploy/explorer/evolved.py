@@ -21,7 +21,6 @@ from vaekit.deploy.explorer.layouts import WIDE, Layout
 from vaekit.deploy.graphs import ROWS, graphs, narrow
 from vaekit.deploy.manifest import manifest
 from vaekit.errors import UserError
-from vaekit.fitted import Fitted
 from vaekit.runs.load import load
 from vaekit.show.words import number
 from vaekit.training.data import Data
@@ -52,7 +51,9 @@ def write_explorer(archive: Any, folder: Path, normal: Data | None = None) -> Pa
 def archive_scene(archive: Any, folder: Path, normal: Data | None = None) -> scene.Scene:
     """All that the page shows of an archive, the best elite first. See `write_explorer`."""
     if not len(archive):
-        raise UserError(f"{folder} has no elite, so there is no map of cells: search longer, or widen the ranges of the measures")
+        raise UserError(
+            f"{folder} has no elite, so there is no map of cells: search longer, or widen the ranges of the measures"
+        )
     fitted, kind, order = archive.fitted, archive.fitted.kind, np.argsort(-archive.objective, kind="stable")
     x, codes = archive.x[torch.from_numpy(order)].cpu(), np.asarray(archive.z, np.float32)[order]
     notes = [
@@ -71,7 +72,11 @@ def archive_scene(archive: Any, folder: Path, normal: Data | None = None) -> sce
     colours, tensors = colours_of(archive, order)
     some = max(1, shown_rows.SHOWN_BYTES // (x[:1].numel() * 4))
     tensors |= {"shown.x": shown["x"][:some].numpy(), **{f"shown.{name}": t.numpy() for name, t in y.items()}}
-    tensors |= {"codes": scene.as_half(codes), "rows": order.astype(np.int32), "trusted": trusted(archive)[order].astype(np.uint8)}
+    tensors |= {
+        "codes": scene.as_half(codes),
+        "rows": order.astype(np.int32),
+        "trusted": trusted(archive)[order].astype(np.uint8),
+    }
     if (one := kind.thumbnails(x[:1].float())) is not None:
         tensors["thumbs"] = kind.thumbnails(x[: max(1, shown_rows.THUMBNAIL_BYTES // one.nbytes)].float())
     if normal is not None:
@@ -123,7 +128,10 @@ class Cells(Layout):
 def cells_of(archive: Any, order: np.ndarray) -> list[Cells]:
     """The layouts of an archive: one for each pair of measures. order: of the elites."""
     each = np.stack(np.unravel_index(archive.cell[order], archive.cells), 1)  # (n, m)
-    said = [f"{name}: {number(low)} to {number(high)}" for name, (low, high) in zip(archive.names, archive.ranges, strict=True)]
+    said = [
+        f"{name}: {number(low)} to {number(high)}"
+        for name, (low, high) in zip(archive.names, archive.ranges, strict=True)
+    ]
     if len(archive.cells) == 1:
         points = np.stack([(each[:, 0] + 0.5) / archive.cells[0] * WIDE, np.full(len(order), 0.5)], 1)
         return [Cells(archive.names[0], [said[0], ""], points, cells=(archive.cells[0], 1))]

@@ -19,7 +19,8 @@ from vaekit.deploy.explorer.evolved import PAGE, level_of, trusted
 from vaekit.deploy.report import from_here
 from vaekit.files import write_text
 from vaekit.runs.directory import REPORT
-from vaekit.show.drawing import ACCENT, MUTED, PAGE as OF_PAGE, PAPER, SECOND, Colours, Panel, colour_scale, svg
+from vaekit.show.drawing import ACCENT, MUTED, PAPER, SECOND, Colours, Panel, colour_scale, svg
+from vaekit.show.drawing import PAGE as OF_PAGE
 from vaekit.show.words import number
 
 PICTURE = "archive"  # .png and .svg
@@ -41,9 +42,7 @@ OUT = {
 }
 
 
-def write_evolved(
-    archive: Any, folder: Path, settings: Mapping[str, Any] | None = None, command: str = ""
-) -> Path:
+def write_evolved(archive: Any, folder: Path, settings: Mapping[str, Any] | None = None, command: str = "") -> Path:
     """Write archive.png, archive.svg and report.html into the folder of an archive, and return the path of the page.
 
     Args:
@@ -62,7 +61,8 @@ def write_evolved(
     page = environment.get_template("evolved.html.j2").render(
         name=folder.resolve().name, version=__version__, date=datetime.now().strftime("%d %B %Y").lstrip("0"),
         archive=archive, kind=kind, level=level, known=known, last=last, total=int(np.prod(archive.cells)),
-        best=archive.objective.max() if len(archive) else np.nan, odd=int((~trusted(archive)).sum()),
+        best=archive.objective.max() if len(archive) else np.nan, odd=not trusted(archive).all(),
+        valid=int((archive.p_value >= level).sum()),
         maps=list(maps(archive)) if len(archive) else [], over=over(archive), axes=said(archive),
         curves=list(curves(archive, known)), shares=shares(archive.history), emitters=emitters(archive),
         preview=preview(archive, best_rows(archive, kind.preview_rows), f"the best elites by {archive.title}") if len(archive) else None,
@@ -85,7 +85,10 @@ def commands(folder: Path, search: str) -> list[tuple[str, str]]:
     return [
         ("Move over the map, see each elite, and breed two", f"vaekit explore {where}"),
         *([("Go on searching, with a larger budget", f"{search} --resume")] if search else []),
-        ("Use the elites in Python", f"import vaekit; archive = vaekit.evolution.Archive.read({path!r}); archive.to_frame()"),
+        (
+            "Use the elites in Python",
+            f"import vaekit; archive = vaekit.evolution.Archive.read({path!r}); archive.to_frame()",
+        ),
     ]
 
 
@@ -103,6 +106,12 @@ def shown_cells(archive: Any) -> np.ndarray:
     return found
 
 
+def edges(archive: Any, measure: int) -> np.ndarray:
+    """The ends of the cells of a measure, in its own units, (cells + 1,)."""
+    low, high = archive.ranges[measure]
+    return np.linspace(low, high, archive.cells[measure] + 1)
+
+
 def best_rows(archive: Any, n: int) -> np.ndarray:
     """The n elites of the highest objective, the best first."""
     return np.argsort(-archive.objective, kind="stable")[:n]
@@ -116,7 +125,11 @@ def over(archive: Any) -> str:
 def said(archive: Any) -> str:
     """What lies across and upwards on a map."""
     across = f"Across: {archive.names[0]}."
-    return f"{across} Upwards: {archive.names[1]}." if len(archive.cells) > 1 else f"{across} The height of a bar says the same as its colour."
+    return (
+        f"{across} Upwards: {archive.names[1]}."
+        if len(archive.cells) > 1
+        else f"{across} The height of a bar says the same as its colour."
+    )
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
@@ -136,11 +149,16 @@ def write_pictures(archive: Any, folder: Path) -> None:
             _, (low, high), _ = colour_scale(archive.objective)
             draw_cells(archive, archive.objective, (low, high), axes, PAPER)
             stops = ListedColormap(colour_scale(np.linspace(0, 1, 256))[0])
-            bar = figure.colorbar(ScalarMappable(Normalize(low, high if high > low else low + 1), stops), ax=axes, pad=0.02, aspect=30)
+            bar = figure.colorbar(
+                ScalarMappable(Normalize(low, high if high > low else low + 1), stops), ax=axes, pad=0.02, aspect=30
+            )
             bar.outline.set_visible(False)  # type: ignore[operator]
             bar.set_label(archive.title + (f", best over {over(archive)}" if over(archive) else ""))
             axes.set_title(legend(archive), fontsize=9, color=PAPER.muted, loc="left")
-            figure.savefig(folder / f"{PICTURE}.{ending}", dpi=160)
+            # The same archive gives the same bytes: an SVG has no date.
+            figure.savefig(
+                folder / f"{PICTURE}.{ending}", dpi=160, metadata={"Date": None} if ending == "svg" else None
+            )
 
 
 def legend(archive: Any) -> str:
@@ -150,7 +168,7 @@ def legend(archive: Any) -> str:
 
 def maps(archive: Any) -> Iterator[tuple[Panel, dict[str, Any]]]:
     """The heat maps of the page, each with its scale of colours: the objective, and the p-value where there is one."""
-    shown = [(archive.title, archive.objective, None)]
+    shown: list[tuple[str, np.ndarray, tuple[float, float] | None]] = [(archive.title, archive.objective, None)]
     if np.isfinite(archive.p_value).any():
         shown.append(("p-value", archive.p_value, (0.0, 1.0)))
     for name, values, ends in shown:
@@ -170,7 +188,7 @@ def draw_cells(
     ends: the values of the darkest and the lightest colour. A cell is pale and hatched where its elite is not trusted.
     """
     found, odd = shown_cells(archive), ~trusted(archive)
-    across = np.linspace(*archive.ranges[0], archive.cells[0] + 1)
+    across = edges(archive, 0)
     axes.grid(False)
     axes.set_xlabel(archive.names[0])
     rgba = painted(np.asarray(values, float), ends, odd)
@@ -181,17 +199,23 @@ def draw_cells(
         low = min(ends[0], float(np.nanmin(tops, initial=np.inf)))
         bottom = low - 0.05 * (ends[1] - low or 1)
         heights = np.nan_to_num(tops, nan=bottom) - bottom
-        bars = axes.bar(across[filled[:, 0]], heights, np.diff(across)[0], bottom=bottom, align="edge", color=rgba[which])
+        bars = axes.bar(
+            across[filled[:, 0]], heights, np.diff(across)[0], bottom=bottom, align="edge", color=rgba[which]
+        )
         for bar, i in zip(bars, which, strict=True):
             if odd[i]:
                 bar.set(hatch="////", edgecolor=colours.muted, linewidth=0)
         axes.set(xlim=across[[0, -1]], ylabel=archive.title if values is archive.objective else "p-value")
         return
-    upwards = np.linspace(*archive.ranges[1], archive.cells[1] + 1)
+    upwards = edges(archive, 1)
     image = np.zeros((*found.T.shape, 4))
     image[filled[:, 1], filled[:, 0]] = rgba[found[filled[:, 0], filled[:, 1]]]
     axes.imshow(
-        image, origin="lower", extent=(across[0], across[-1], upwards[0], upwards[-1]), aspect="auto", interpolation="none"
+        image,
+        origin="lower",
+        extent=(across[0], across[-1], upwards[0], upwards[-1]),
+        aspect="auto",
+        interpolation="none",
     )
     where = filled[odd[found[filled[:, 0], filled[:, 1]]]]
     if found.size <= HATCH:
@@ -268,7 +292,9 @@ def shares(history: list[dict[str, Any]]) -> Any:
 
     def draw(axes: Axes) -> None:
         below = np.zeros(len(at))
-        for values_of, name, colour, alpha in zip(values, names, (ACCENT, SECOND, MUTED, ACCENT), (0.9, 0.9, 0.6, 0.4), strict=False):
+        for values_of, name, colour, alpha in zip(
+            values, names, (ACCENT, SECOND, MUTED, ACCENT), (0.9, 0.9, 0.6, 0.4), strict=False
+        ):
             axes.fill_between(at, below, below + values_of, color=colour, alpha=alpha, linewidth=0)
             below = below + values_of
             if values_of[-1] > 0.04:
@@ -311,7 +337,7 @@ def spread(archive: Any) -> list[tuple[str, list[dict[str, Any] | None]]]:
     blocks of cells, or None where a block has none."""
     found = shown_cells(archive)
     blocks = [np.array_split(np.arange(n), min(SIDE, n)) for n in found.shape]
-    upwards = np.linspace(*archive.ranges[1], archive.cells[1] + 1) if len(archive.cells) > 1 else None
+    upwards = edges(archive, 1) if len(archive.cells) > 1 else None
     table = []
     for up in blocks[1][::-1]:
         line: list[dict[str, Any] | None] = []
@@ -322,9 +348,17 @@ def spread(archive: Any) -> list[tuple[str, list[dict[str, Any] | None]]]:
                 line.append(None)
                 continue
             i = int(inside[np.argmax(archive.objective[inside])])
-            where = ", ".join(f"{name} {number(value)}" for name, value in zip(archive.names, archive.measures[i], strict=True))
+            where = ", ".join(
+                f"{name} {number(value)}" for name, value in zip(archive.names, archive.measures[i], strict=True)
+            )
             said = f"elite {i}: {archive.title} {number(archive.objective[i])}, {where}"
-            line.append({"row": preview(archive, np.array([i]), said), "objective": number(archive.objective[i]), "odd": not trusted(archive)[i]})
+            line.append(
+                {
+                    "row": preview(archive, np.array([i]), said),
+                    "objective": number(archive.objective[i]),
+                    "odd": not trusted(archive)[i],
+                }
+            )
         name = "" if upwards is None else f"{number(upwards[up[0]])} to {number(upwards[up[-1] + 1])}"
         table.append((name, line))
     return table
@@ -332,6 +366,6 @@ def spread(archive: Any) -> list[tuple[str, list[dict[str, Any] | None]]]:
 
 def spread_columns(archive: Any) -> list[str]:
     """The ranges of the first measure that the columns of `spread` have."""
-    edges = np.linspace(*archive.ranges[0], archive.cells[0] + 1)
+    ends = edges(archive, 0)
     parts = np.array_split(np.arange(archive.cells[0]), min(SIDE, archive.cells[0]))
-    return [f"{number(edges[part[0]])} to {number(edges[part[-1] + 1])}" for part in parts]
+    return [f"{number(ends[part[0]])} to {number(ends[part[-1] + 1])}" for part in parts]
