@@ -2,6 +2,7 @@
 
 import { makeGraphs, rowsOf } from "./graphs.js";
 import { makeLayout, variances } from "./maths/places.js";
+import { makeCells } from "./maths/cells.js";
 import { pValue } from "./maths/trust.js";
 import { extentOf } from "./map/view.js";
 import { ways } from "./maths/ways.js";
@@ -14,7 +15,7 @@ const LONGEST = 200; // places that the history remembers
 export class Session {
   constructor(model, tensors, engine) {
     Object.assign(this, { model, tensors, engine, graphs: makeGraphs(model, engine), listeners: new Set() });
-    this.layouts = model.map.layouts.map((about, i) => makeLayout(i, about, tensors));
+    this.layouts = model.map.layouts.map((about, i) => (about.cells ? makeCells : makeLayout)(i, about, tensors));
     this.codes = rowsOf(tensors.codes);
     this.rows = tensors["shown.x"] ? rowsOf(tensors["shown.x"]) : [];
     this.masks = tensors["shown.mask"] ? rowsOf(tensors["shown.mask"]) : null;
@@ -73,9 +74,17 @@ export class Session {
 
   // ---- What is under the hand. The newest place wins, and at most one decode is under way.
 
-  look(z, live) {
-    this.wanted = { z, live, y: this.state.y };
+  look(z, live, y = this.state.y) {
+    this.wanted = { z, live, y };
     if (!this.frame) this.frame = requestAnimationFrame(() => this.follow());
+  }
+
+  // A place of the map: in an archive, the elite whose cell it is in, with its own conditions.
+  lookAt(u, v) {
+    const { layout, state, codes } = this;
+    const row = layout.rowAt?.(u, v) ?? null;
+    const base = state.pinned?.z ?? layout.origin ?? codes[0];
+    this.look(layout.code(u, v, base), { u, v, row }, row === null ? state.y : conditionsOfRow(this, row));
   }
 
   async follow() {
@@ -149,7 +158,7 @@ export class Session {
       return Array.from(scores, (score) => this.trustOf(score));
     }
     const again = await this.graphs.encode(shown.map((s) => s.typical), null, y);
-    this.weights ??= variances(this.codes);
+    this.weights ??= this.tensors["calibration.weights"]?.data ?? variances(this.codes);
     return shown.map(({ z }, i) => {
       const score = -this.weights.reduce((sum, weight, j) => sum + weight * (again[i][j] - z[j]) ** 2, 0);
       return this.trustOf(score, usual);

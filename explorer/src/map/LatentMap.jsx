@@ -6,6 +6,7 @@ import { sharp } from "../look.js";
 import { View, extentOf } from "./view.js";
 import { coloursOf } from "./colours.js";
 import { fastPoints, hasWebGL, plainPoints } from "./points.js";
+import { cellPoints } from "./cells.js";
 import { drawGround, groundImage } from "./ground.js";
 import { drawMoving, drawRows, makeThumbs } from "./over.js";
 import { gestures, rowsInside } from "./gestures.js";
@@ -52,7 +53,7 @@ export function LatentMap({ session, rows }) {
 
   useLayoutEffect(() => {
     view.resize(box.current.clientWidth, box.current.clientHeight);
-    inner.current.points = (fast ? fastPoints : plainPoints)(points.current);
+    inner.current.points = (layout.cells ? cellPoints(session) : fast ? fastPoints : plainPoints)(points.current);
     const watch = new ResizeObserver(() => {
       const { clientWidth: width, clientHeight: height } = box.current;
       if (!width || (width === view.width && height === view.height)) return;
@@ -81,7 +82,7 @@ export function LatentMap({ session, rows }) {
     inner.current.points.set(layout.points, colours, extent, view).then(soon, (e) => session.say(e.message));
   }, [layout, colours]);
   useLayoutEffect(() => session.listen(redraw), []);
-  useLayoutEffect(soon, [image, selected]);
+  useLayoutEffect(soon, [image, selected, theme]);
 
   const label = `Map of ${session.codes.length} codes, ${layout.name}. Arrow keys move the cross, Enter pins it, N pins the nearest ${session.model.row}, plus and minus zoom.`;
   return (
@@ -98,7 +99,7 @@ export function LatentMap({ session, rows }) {
         {layout.axes && <span class="axis up">{layout.axes[1]}</span>}
       </div>
       <Legend session={session} colours={colours} />
-      {!fast && <p class="quiet">This browser has no WebGL, so the map is drawn without the graphics card. It may be slower.</p>}
+      {!fast && !layout.cells && <p class="quiet">This browser has no WebGL, so the map is drawn without the graphics card. It may be slower.</p>}
     </section>
   );
 }

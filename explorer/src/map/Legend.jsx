@@ -3,13 +3,12 @@
 import { usePart } from "../use-part.js";
 import { ramp, hex } from "../look.js";
 import { short } from "../conditions.js";
+import { CellsLegend } from "./CellsLegend.jsx";
 
 const MOST = 24; // classes that are listed
 
 export function Legend({ session, colours: { about, colours } }) {
-  const shading = usePart(session, (s) => s.shading);
-  const { model, layout } = session;
-  const { rows, of } = model.map;
+  const { layout } = session;
   const scale = Array.from({ length: 9 }, (_, i) => hex(ramp(i / 8))).join(",");
   return (
     <div class="legend">
@@ -22,6 +21,17 @@ export function Legend({ session, colours: { about, colours } }) {
       {about?.kind === "number" && (
         <div class="scale"><span>{short(about.low)}</span><i style={{ background: `linear-gradient(90deg,${scale})` }} /><span>{short(about.high)}</span></div>
       )}
+      {layout.cells ? <CellsLegend session={session} /> : <GroundLegend session={session} layout={layout} />}
+    </div>
+  );
+}
+
+function GroundLegend({ session, layout }) {
+  const shading = usePart(session, (s) => s.shading);
+  const { model } = session;
+  const { rows, of } = model.map;
+  return (
+    <>
       {layout.trust && (
         <div class="scale trust-scale">
           <span><i />unlike any {model.row} seen</span><span><i />as normal as those seen</span>
@@ -35,6 +45,6 @@ export function Legend({ session, colours: { about, colours } }) {
       {session.judges && (
         <button class="link" onClick={() => session.shade()} disabled={shading} id="shade">{shading ? "Looking …" : "Hatch the map anew for the pin and its conditions"}</button>
       )}
-    </div>
+    </>
   );
 }

@@ -17,16 +17,21 @@ export function gestures(box, session, view, changed, lassoed) {
   };
 
   function lookAt(x, y) {
-    const base = session.state.pinned?.z ?? session.layout.origin ?? session.codes[0];
-    const [u, v] = view.toMap(x, y);
     session.set({ playing: false });
-    session.look(session.layout.code(u, v, base), { u, v });
+    session.lookAt(...view.toMap(x, y));
+  }
+
+  // The row that a click means.
+  function rowAt(u, v) {
+    if (session.layout.rowAt) return session.layout.rowAt(u, v);
+    const [near] = nearest(session.layout.points, u, v, 1);
+    return near && Math.sqrt(near.distance) * view.scale <= REACH ? near.row : null;
   }
 
   function pinAt(x, y) {
     const [u, v] = view.toMap(x, y);
-    const [near] = nearest(session.layout.points, u, v, 1);
-    if (near && Math.sqrt(near.distance) * view.scale <= REACH) return session.pinRow(near.row);
+    const row = rowAt(u, v);
+    if (row !== null) return session.pinRow(row);
     const base = session.state.pinned?.z ?? session.layout.origin ?? session.codes[0];
     session.pin(session.layout.code(u, v, base), { place: { layout: session.layout.name, at: [u, v] } });
   }

@@ -26,11 +26,22 @@ export function groundImage({ trust }) {
 
 export function drawGround(context, image, extent, view) {
   if (!image) return;
-  const { ground, hatch } = look();
-  context.fillStyle = ground;
+  context.fillStyle = look().ground;
   context.fillRect(0, 0, view.width, view.height);
-  context.strokeStyle = hatch;
+  context.strokeStyle = look().hatch;
   context.lineWidth = 1;
+  hatch(context, view);
+  const [x, y] = view.toScreen(extent[0], extent[3]);
+  const [right, bottom] = view.toScreen(extent[1], extent[2]);
+  context.globalCompositeOperation = "destination-out";
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, x, y, right - x, bottom - y);
+  context.globalCompositeOperation = "source-over";
+}
+
+// Slanted lines over all that is seen.
+export function hatch(context, view) {
   context.beginPath();
   // The lines move with the map: they start where one of them goes through its middle.
   const [x0, y0] = view.toScreen(0, 0);
@@ -41,11 +52,4 @@ export function drawGround(context, image, extent, view) {
     context.lineTo(c - view.height, view.height);
   }
   context.stroke();
-  const [x, y] = view.toScreen(extent[0], extent[3]);
-  const [right, bottom] = view.toScreen(extent[1], extent[2]);
-  context.globalCompositeOperation = "destination-out";
-  context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(image, x, y, right - x, bottom - y);
-  context.globalCompositeOperation = "source-over";
 }

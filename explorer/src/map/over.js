@@ -2,6 +2,7 @@
 // their way, the pin and the cross (which move with the hand).
 
 import { look } from "../look.js";
+import { frame } from "./cells.js";
 
 const THUMB = 34; // pixels of a side of a small picture on the map
 const LARGE = 1.7; // zoom from which small pictures appear
@@ -21,7 +22,7 @@ export function drawRows(context, session, view, thumbs) {
 export function drawMoving(context, session, view, lasso) {
   const { state, layout } = session;
   const colours = look();
-  if (state.a && state.b) {
+  if (state.a && state.b && !layout.cells) { // what lies between two cells, only the measures could say
     context.strokeStyle = colours.ink;
     context.lineWidth = 1.5;
     context.setLineDash([2, 4]);
@@ -33,6 +34,7 @@ export function drawMoving(context, session, view, lasso) {
   }
   for (const name of ["a", "b"]) if (state[name]) flag(context, view.toScreen(...layout.place(state[name])), name.toUpperCase(), colours);
   if (state.pinned) ring(context, view.toScreen(...pinnedPlace(session)), colours);
+  if (state.live?.row != null) frame(context, layout.edges(layout.cellAt(state.live.u, state.live.v)), view, colours.ink, 2);
   if (state.live) cross(context, view.toScreen(state.live.u, state.live.v), colours);
   if (lasso?.length > 1) {
     context.strokeStyle = context.fillStyle = colours.accent;

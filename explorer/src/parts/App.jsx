@@ -1,5 +1,6 @@
 import { LatentMap } from "../map/LatentMap.jsx";
 import { Between } from "./Between.jsx";
+import { Brood } from "./Brood.jsx";
 import { Conditions } from "./Conditions.jsx";
 import { Directions } from "./Directions.jsx";
 import { Drop } from "./Drop.jsx";
@@ -21,6 +22,7 @@ export function App({ session, view }) {
         </div>
         <div class="column">
           <Shown session={session} view={view} />
+          {session.model.map.archive && <Brood session={session} view={view} />}
           <Conditions session={session} />
           <Between session={session} view={view} />
           <History session={session} view={view} />

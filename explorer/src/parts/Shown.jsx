@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { usePart } from "../use-part.js";
 import { wordsOf } from "../conditions.js";
 import { words } from "../maths/trust.js";
+import { Known, trustOfElite } from "./Known.jsx";
 import { Trust } from "./Trust.jsx";
 
 export function Shown({ session, view }) {
@@ -17,8 +18,11 @@ export function Shown({ session, view }) {
   if (!shown) return <section class="card shown" aria-label="Shown" aria-busy="true"><p class="quiet">One moment …</p></section>;
   const { model } = session;
   const here = !live && !playing && pinned;
-  const beside = here ? pinned.given : null;
-  const title = playing ? "On the way from A to B" : live ? "Under the cross" : pinned?.given?.name ?? (pinned?.row != null ? session.nameOf(pinned.row) : "The pinned place");
+  const elite = live ? live.row ?? null : null; // under the hand, of an archive
+  const row = elite ?? (here ? pinned.row : null);
+  const own = model.map.archive && row !== null ? trustOfElite(session, row) : null;
+  const beside = elite !== null ? session.rowItself(elite) : here ? pinned.given : null;
+  const title = playing ? "On the way from A to B" : elite !== null ? session.nameOf(elite) : live ? "Under the cross" : pinned?.given?.name ?? (pinned?.row != null ? session.nameOf(pinned.row) : "The pinned place");
   return (
     <section class="card shown" aria-label="Shown">
       <header>
@@ -33,14 +37,15 @@ export function Shown({ session, view }) {
         )}
       </header>
       <view.Whole key={theme} x={shown.x} bins={shown.bins} y={shown.y} beside={beside} besideName={beside?.name} />
-      {session.judges && <Trust trust={trust} noun={model.noun} />}
+      {(session.judges || own) && <Trust trust={own ?? trust} noun={model.noun} />}
       {here && pinned.row !== null && !pinned.given && <p class="quiet">This {model.row} itself is not part of the page. What is shown is its reconstruction.</p>}
       {here && model.conditions.length > 0 && (
         <dl class="facts">
           {model.conditions.filter((c) => c.kind !== "picture").map((c) => <div key={c.name}><dt>{c.name}</dt><dd>{wordsOf(c, shown.y)}</dd></div>)}
         </dl>
       )}
-      {beside && <Itself session={session} view={view} pinned={pinned} shown={shown} />}
+      {model.map.archive && row !== null && <Known session={session} row={row} />}
+      {beside && here && <Itself session={session} view={view} pinned={pinned} shown={shown} />}
       <Spoken text={trust || !session.judges ? `${title}: ${view.say(shown.x)}. ${trust ? words(trust.p, model.noun).text : ""}` : ""} />
     </section>
   );

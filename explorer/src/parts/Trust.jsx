@@ -12,7 +12,7 @@ export function Trust({ trust, noun, title = "Trust" }) {
         <strong>{title}</strong>
         <span class="word">{trust ? level : "…"}</span>
         <span class="grow" />
-        <span class="quiet number" title={trust ? `Score ${short(trust.score)}. Of 100 normal ${noun}, about ${Math.round(100 * trust.p)} are as odd or odder.` : ""}>{numbers}</span>
+        <span class="quiet number" title={trust ? `${trust.score === undefined ? "" : `Score ${short(trust.score)}. `}Of 100 normal ${noun}, about ${Math.round(100 * trust.p)} are as odd or odder.` : ""}>{numbers}</span>
       </div>
       <span class="bar" aria-hidden="true"><i style={{ width: `${trust ? Math.max(1.5, 100 * trust.p) : 0}%` }} /></span>
       <p class="quiet">{text}</p>

@@ -23,6 +23,7 @@ from vaekit.deploy.export import exported
 from vaekit.deploy.trace import needed
 from vaekit.errors import UserError
 from vaekit.files import write_text
+from vaekit.fitted import Fitted
 from vaekit.show.track import track
 
 PLAIN = 4 << 20  # bytes of weights: beyond, the page's own engine is slower than onnxruntime
@@ -41,16 +42,22 @@ def write_html(run: Path, estimator: Any, path: Path, data: Any = None) -> Scene
     Raises:
         UserError: a package is missing, ONNX cannot express the decoder, or the page would be too large.
     """
-    onnx = needed()
     shown = scene(run, estimator, data)
+    write_scene(shown, estimator.fitted_, path, f"vaekit explore {run}")
+    return shown
+
+
+def write_scene(shown: Scene, fitted: Fitted, path: Path, served: str) -> None:
+    """The same of any scene. served: the command that serves the page, for where it cannot be one file."""
+    onnx = needed()
     protos, notes = {}, shown.model["notes"]
     for name, graph in track(list(shown.graphs.items()), what="export"):
         try:
-            content, _ = exported(graph, estimator.fitted_, shown.some)
+            content, _ = exported(graph, fitted, shown.some)
             protos[name] = onnx.load_from_string(content)
         except UserError as e:
             if name == "decoder":
-                raise UserError(f"{e}: use `vaekit explore {run}`, which serves the page") from e
+                raise UserError(f"{e}: use `{served}`, which serves the page") from e
             notes.append(f"{name} is left out of this page: {e}")
     leave_out(shown, set(shown.graphs) - set(protos))
     text = filled(shown, protos, half=False)
@@ -59,10 +66,9 @@ def write_html(run: Path, estimator: Any, path: Path, data: Any = None) -> Scene
         text = filled(shown, protos, half=True)
     if len(text) > LARGEST:
         raise UserError(
-            f"the page would have {len(text) / 1e6:.0f} MB, more than {LARGEST >> 20}: use `vaekit explore {run}`, which serves it"
+            f"the page would have {len(text) / 1e6:.0f} MB, more than {LARGEST >> 20}: use `{served}`, which serves it"
         )
     write_text(path, text)
-    return shown
 
 
 def filled(shown: Scene, protos: Mapping[str, Any], *, half: bool) -> str:

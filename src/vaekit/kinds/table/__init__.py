@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,8 +36,12 @@ from vaekit.kinds.table.identifiers import leave_out
 from vaekit.settings.options import DATA, Option, Search
 from vaekit.settings.parse import read_schema
 from vaekit.show.track import track
+from vaekit.show.words import cell
 from vaekit.show.write import Names, write_pieces
 from vaekit.sources.arrays import as_array
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
 MANY = 1_000_000  # this many rows take a while to look at
@@ -317,6 +321,11 @@ class Table(Kind):
         for name, given in conditions.items():
             rows = rows.append_column(name, pa.array(list(given)))
         return rows
+
+    def preview(self, rows: Any, label: str) -> Markup:
+        """A line for each row, with the names of its values."""
+        lines = [", ".join(f"{name} {cell(value)}" for name, value in row.items()) for row in rows.to_pylist()]
+        return super().preview(lines, label)
 
     def as_given(self, rows: Any, form: str, own: Mapping[str, Any] | None = None) -> Any:
         return from_arrow(rows, form, own)
