@@ -72,16 +72,21 @@ def explore(
     port: Annotated[int, typer.Option(help="The port of 127.0.0.1 to listen on. 0: any that is free.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:  # fmt: skip
-    """Play with a run in the browser: a map of its codes, what each place decodes to, and how far to trust it. `vaekit export RUN --html` writes the same page as one file."""
+    """Play with a run, or with an archive of `vaekit evolve`, in the browser: a map of its codes, what each place decodes to, and how far to trust it. `vaekit export RUN --html` writes the same page as one file."""
+    from vaekit.deploy.explorer.evolved import archive_scene
     from vaekit.deploy.explorer.scene import check, scene
     from vaekit.deploy.explorer.server import Explorer, check_port, serve
     from vaekit.errors import note
+    from vaekit.evolution.archive import FILE, Archive
     from vaekit.runs.load import load
 
     check_port(port)
-    estimator = load(run, device="cpu")
-    check(estimator, run)
-    shown = scene(run, estimator)
+    if (run / FILE).exists():
+        shown = archive_scene(Archive.read(run), run)
+    else:
+        estimator = load(run, device="cpu")
+        check(estimator, run)
+        shown = scene(run, estimator)
     for text in shown.model["notes"]:
         note(text)
     serve(Explorer(shown, port), browser, say)

@@ -20,7 +20,7 @@ RANGE_HELP = "The least and the greatest value of each measure: LOW..HIGH, and a
 @app.command()
 def evolve(
     run: Run,
-    objective: Annotated[str, typer.Option(metavar="TEXT", help="What is to be high: likelihood (how normal a row is), column:NAME, -column:NAME (to be low), or FILE.py:NAME, a function of rows -> (n,).")] = "likelihood",
+    objective: Annotated[str, typer.Option(metavar="TEXT", help="What is to be high: likelihood (log p(x)), column:NAME, -column:NAME (to be low), or FILE.py:NAME, a function of rows -> (n,).")] = "likelihood",
     measures: Annotated[str, typer.Option(metavar="TEXT", help="What says which cell a row belongs to: latent (main axes of the codes), pca:2 (main axes of the rows), column:A,B, or FILE.py:NAME, a function of rows -> (n, m).")] = "latent",
     cells: Annotated[str, typer.Option(metavar="TEXT", help="How many cells there are along each measure.")] = "50x50",
     range_: Annotated[str | None, typer.Option("--range", metavar="TEXT", help=RANGE_HELP, show_default=False)] = None,
@@ -46,7 +46,6 @@ def evolve(
     from vaekit.deploy.report.evolved import write_evolved
     from vaekit.evolution.archive import MODEL
     from vaekit.evolution.search import evolve as search
-    from vaekit.recipes.calibrate import calibrated
     from vaekit.recipes.source import own_source
     from vaekit.runs import directory
     from vaekit.runs.load import load
@@ -55,15 +54,13 @@ def evolve(
     folder = output or (results_folder(run) / f"../{run.resolve().name}-evolved").resolve()
     grid, ranges = parse_cells(cells), None if range_ is None else parse_ranges(range_)
     estimator = load(run, device=device)
-    data = calibration = None
+    data = None
     try:
         data = estimator.read(own_source(estimator))
     except UserError as error:
         if trust or refit:
             raise
         note(f"there are no p-values, because the rows that the model was trained on cannot be read ({error})")
-    if data is not None and estimator.kind_.exchangeable:
-        calibration = calibrated(run, estimator, own=data)
 
     def shown(generations: Iterator[int]) -> Iterable[Any]:
         return track_to(((done, done) for done in generations), budget, "evolve")
@@ -71,12 +68,15 @@ def evolve(
     archive = search(
         estimator, objective, measures, X=data, cells=grid, ranges=ranges, budget=budget, space=space, trust=trust,
         condition=estimator.conditions_.parse(condition or []) or None, batch_size=batch_size, refit=refit, seed=seed,
-        workers=workers, timeout=timeout, folder=folder, resume=resume, calibration=calibration, track=shown,
+        workers=workers, timeout=timeout, folder=folder, resume=resume, track=shown,
     )  # fmt: skip
     archive.write(folder)
     directory.save(folder / MODEL, archive.fitted)
-    write_explorer(archive, folder)
-    write_evolved(archive, folder, command=shlex.join(["vaekit", *sys.argv[1:]]))
+    try:
+        write_explorer(archive, folder)
+    except UserError as error:
+        note(f"archive.html was not written: {error}")
+    write_evolved(archive, folder, archive.settings, shlex.join(["vaekit", *sys.argv[1:]]))
     for line in lines(archive, folder):
         say(line)
     if archive.interrupted:

@@ -1,6 +1,6 @@
 """What a search asks of rows: an objective, which is to be high, and measures, which say what a row is like and so its cell.
 
-Built in, objectives are "likelihood" (the score of how normal a row is) and "column:NAME" or "-column:NAME" (the value of a column, to be
+Built in, objectives are "likelihood" (log p(x)) and "column:NAME" or "-column:NAME" (the value of a column, to be
 high or low); measures are "latent" (the code, on its main axes), "pca:2" (the row, on its two main axes) and "column:A,B". All else is the user's own:
 FILE.py:NAME, or a function.
 """
@@ -59,7 +59,7 @@ class Functions:
     Args:
         objective, measures: see above. number: how many measures there are.
         reference: rows of the data, which built-in measures learn from.
-        kind: of the data. surprise: a batch -> how normal its rows are, (n,).
+        kind: of the data. likelihood: a batch -> log p(x) of its rows, (n,).
         workers: processes for the user's own functions; 0: this one. timeout: seconds that a call may take in them.
 
     Attributes:
@@ -68,7 +68,7 @@ class Functions:
 
     def __init__(
         self, objective: Given, measures: Given, number: int, reference: Batch, kind: Any,
-        surprise: Callable[[Batch], np.ndarray] | None, *, workers: int = 0, timeout: float = 60.0,
+        likelihood: Callable[[Batch], np.ndarray], *, workers: int = 0, timeout: float = 60.0,
     ):  # fmt: skip
         self.number, self.kind = number, kind
         own = []
@@ -76,7 +76,7 @@ class Functions:
             own.append(each := Own.of(objective))
             self.title, self.objective = name_of(each), None
         else:
-            self.title, self.objective = objective, self._objective(objective, reference, surprise)
+            self.title, self.objective = objective, self._objective(objective, reference, likelihood)
         if callable(measures) or ".py:" in measures:
             own.append(each := Own.of(measures))
             self.names, self.measures = [f"{name_of(each)} {i}" for i in range(number)], None
@@ -110,11 +110,9 @@ class Functions:
 
     # -- built in ------------------------------------------------------------------------------------------------------
 
-    def _objective(self, said: str, reference: Batch, surprise: Any) -> Callable[[Batch], np.ndarray]:
+    def _objective(self, said: str, reference: Batch, likelihood: Any) -> Callable[[Batch], np.ndarray]:
         if said == "likelihood":
-            if surprise is None:
-                raise UserError("objective 'likelihood' needs rows of the data: give X, or a run that knows its source")
-            return surprise
+            return likelihood
         sign, text = (-1.0, said[1:]) if said.startswith("-") else (1.0, said)
         if not text.startswith(COLUMN):
             known = ["likelihood", COLUMN + "NAME", "FILE.py:NAME"]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vaekit.errors import UserError, note
 from vaekit.evolution.archive import VALID, Archive, rows_of
+from vaekit.evolution.belonging import Belonging
 from vaekit.evolution.emitters import SPACES, Shares, Strategies, check_space, iso_line
 from vaekit.evolution.functions import Batch, Functions, Given
 from vaekit.evolution.journal import Journal
@@ -26,8 +27,7 @@ from vaekit.fitted import Fitted, model_hash
 from vaekit.sources.base import Dataset
 from vaekit.training.data import fixed_uniform
 from vaekit.training.guards import Interrupt
-from vaekit.uses.calibration import Calibration
-from vaekit.uses.conformal import p_values
+from vaekit.uses.likelihood import log_likelihood
 
 REFERENCE = 5000  # rows of the data that measures are learned from, and copies are looked for in
 MARGIN = 0.1  # beyond the measures of the reference rows, of their range
@@ -69,7 +69,6 @@ def evolve(
     seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = False,
-    calibration: Calibration | None = None,
     track: Callable[[Iterator[int]], Iterable[int]] = iter,
 ) -> Archive:
     """Search for the best row of each cell of a grid over measures.
@@ -90,7 +89,6 @@ def evolve(
         refit: train the model again on X and the elites whenever this many rows were evaluated; 0: never.
         workers: processes that call functions of your own, and are ended when they take longer than `timeout` seconds; 0: they are called here.
         folder: where the journal is kept, for resume=True, which goes on to the same bits.
-        calibration: what says how normal rows are, in place of one that is learned from X.
         track: wraps the generations, which yield how many rows were evaluated, to show progress.
 
     Returns:
@@ -102,7 +100,7 @@ def evolve(
     search = Search(
         model, objective, measures, X=X, y=y, cells=tuple(cells), ranges=ranges, budget=budget, space=space, trust=trust,
         batch_size=batch_size, condition=condition, start=start, refit=refit, workers=workers, timeout=timeout, seed=seed,
-        folder=None if folder is None else Path(folder), calibration=calibration,
+        folder=None if folder is None else Path(folder),
     )  # fmt: skip
     return search.run(resume, track)
 
@@ -113,7 +111,7 @@ class Search:
     def __init__(
         self, model: Any, objective: Given, measures: Given, *, X: Any, y: Any, cells: tuple[int, ...], ranges: Any, budget: int,
         space: str, trust: float, batch_size: int, condition: Any, start: Any, refit: int, workers: int, timeout: float,
-        seed: int, folder: Path | None, calibration: Calibration | None,
+        seed: int, folder: Path | None,
     ):  # fmt: skip
         self.estimator, self.fitted = model, model.fitted_
         kind = self.fitted.kind
@@ -127,9 +125,9 @@ class Search:
         if not 0 <= trust < 1:
             raise UserError(f"trust={trust:g} has to be 0 or more and below 1")
         self.data = as_dataset(self.estimator, X, y)
-        self.judge = calibration if calibration is not None else learned(self.estimator, self.data)
-        if self.judge is None and (trust or refit):
+        if self.data is None and (trust or refit):
             raise UserError(f"{'trust' if trust else 'refit'} needs the rows that the model was trained on: give X")
+        self.judge = belonging(self.estimator, self.data)
         self.space, self.trust, self.batch_size, self.budget, self.refit = space, trust, batch_size, budget, refit
         self.condition = self.fitted.conditions.name(condition)
         self.cells, self.seed, self.folder = cells, seed, folder
@@ -137,8 +135,7 @@ class Search:
         self.first = self._first(start)
         self.reference = self._reference()
         self.functions = Functions(
-            objective, measures, len(cells), self.reference, kind, self._surprise if self.judge else None,
-            workers=workers, timeout=timeout,
+            objective, measures, len(cells), self.reference, kind, self._likelihood, workers=workers, timeout=timeout
         )  # fmt: skip
         self.ranges = None if ranges is None else checked_ranges(ranges, len(cells))
         said = [getattr(each, "__name__", each) if callable(each) else each for each in (objective, measures)]
@@ -208,15 +205,20 @@ class Search:
         if not self.done and not np.isfinite(objective).any():
             (why, times), *_ = failed.most_common(1)
             raise UserError(f"no row of the first generation could be evaluated; {times} of {len(batch)}: {why}")
-        p = np.full(len(batch), np.nan)
-        if self.judge and len(self.judge.scores):
-            p = p_values(self._surprise(batch), self.judge.scores)
+        p = self._p_values(batch)
         self.journal.keep(batch, objective, measures, p, failed)
         return objective, measures, p, failed
 
-    def _surprise(self, batch: Batch) -> np.ndarray:
-        assert self.judge is not None
-        return self.judge.score_samples(self.fitted.kind.unpack(torch.from_numpy(batch.x)), batch.y or None)
+    def _p_values(self, batch: Batch) -> np.ndarray:
+        if self.judge is None:
+            return np.full(len(batch), np.nan)
+        return self.judge.p_values(self._unpacked(batch), batch.y)
+
+    def _likelihood(self, batch: Batch) -> np.ndarray:
+        return log_likelihood(self.fitted, self._unpacked(batch), batch.y or None)
+
+    def _unpacked(self, batch: Batch) -> Any:
+        return self.fitted.kind.unpack(torch.from_numpy(batch.x))
 
     def note_generation(self) -> None:
         found = self.archive()
@@ -334,14 +336,14 @@ class Search:
             if where is not None:
                 self.estimator.save(where)
         self.fitted = self.estimator.fitted_
-        self.judge = learned(self.estimator, self.data)
+        self.judge = belonging(self.estimator, self.data)
         elites = self._of_rows(before.rows, before.y, START)
         elites.x, elites.emitter = before.x, before.emitter
         self.reference = self._reference()
         own = self.functions.measures
         batch = Batch(elites.x.numpy(), elites.z, elites.y, before.rows)
         measures = before.measures if own is None else own(batch)
-        p = p_values(self._surprise(batch), self.judge.scores) if self.judge else before.p_value
+        p = self._p_values(batch)
         self._new_grid(elites.z)
         good = ((measures >= self.ranges[:, 0]) & (measures <= self.ranges[:, 1])).all(1) & ~(p < self.trust)
         self.grid.add(elites, before.objective, measures, p, good, before.evaluation)
@@ -430,16 +432,11 @@ def as_dataset(estimator: Any, X: Any, y: Any) -> Dataset | None:
     return Dataset(rows, fitted.kind.name, "X", None, {k: np.asarray(v) for k, v in given.items()}, [])
 
 
-def learned(estimator: Any, data: Dataset | None) -> Calibration | None:
-    """What says how normal rows are, by those that the model held out; None where there are none."""
+def belonging(estimator: Any, data: Dataset | None) -> Belonging | None:
+    """What says whether a row belongs to the data; None where nothing does."""
     if data is None or not estimator.fitted_.kind.exchangeable:
         return None
-    found = Calibration([estimator.fitted_])
-    training, normal = estimator.divide(data)
-    if not len(normal):
-        raise UserError("the model held out no rows, so nothing says how normal a row is: train it with a validation above 0")
-    found.calibrate((data, normal), "held out", (data, training))
-    return found
+    return Belonging(estimator.fitted_, data, *estimator.divide(data))
 
 
 def trained_with(estimator: Any, data: Dataset, elites: Archive, seed: int) -> Any:

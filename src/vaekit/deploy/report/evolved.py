@@ -30,9 +30,10 @@ WIDTH = 6.4  # inches of a heat map
 HATCH = 40_000  # cells: of more, those that are not trusted are pale but not hatched, which would be megabytes of lines
 PALE = 0.45  # share of its colour that a cell keeps that is not trusted
 EMITTERS = {
-    "start": "rows of the data that the search began with",
-    "latent": "codes that CMA-MAE proposed, decoded",
-    "raw": "rows that were varied themselves",
+    "start": "rows of the first generation",
+    "latent": "codes between those of two elites, decoded",
+    "cma": "codes by CMA-MAE, decoded",
+    "raw": "rows between two elites, without the model",
     "rebuilt": "elites passed through the model and back",
 }
 OUT = {
