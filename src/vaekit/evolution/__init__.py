@@ -1,0 +1,1 @@
+"""Search for many good solutions in a learned latent space, and use of what was found."""
