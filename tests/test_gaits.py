@@ -42,7 +42,8 @@ def test_every_walker_has_measures_in_their_ranges(name):
     gaits = Gaits(name, steps=20)
     rows = gaits.random(3)
     measures = gaits.features(rows)
-    assert measures.shape == (3, len(gaits.names)) and gaits.ranges.shape == (len(gaits.names), 2)
+    assert measures.shape == (3, len(gaits.names))
+    assert gaits.ranges.shape == (len(gaits.names), 2)
     assert ((measures >= gaits.ranges[:, 0]) & (measures <= gaits.ranges[:, 1])).all()
 
 
@@ -84,7 +85,8 @@ def test_a_locked_joint_stays_where_it_is():
     locked.env.step = lambda action: (step(action), angles.append(np.degrees(locked.env.data.qpos[[8, 14]])))[0]
     locked.score(locked.random(1))
     stuck, free = np.array(angles[20:]).T  # ankles 1 and 4, which bend from 30 to 70 degrees
-    assert np.abs(stuck - 50).max() < 3 and np.ptp(free) > 10
+    assert np.abs(stuck - 50).max() < 3
+    assert np.ptp(free) > 10
 
 
 def test_a_network_of_biases_is_a_constant_torque():

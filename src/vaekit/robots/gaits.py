@@ -103,7 +103,8 @@ class Gaits:
         if self.steps < 1 or not self.frequency > 0:
             raise UserError(f"steps={self.steps} and frequency={self.frequency} have to be above 0")
         walker = WALKERS[self.name]
-        self.env: Any = gymnasium.make(self.name, **walker.options).unwrapped
+        made: Any = gymnasium.make(self.name, **walker.options)
+        self.env = made.unwrapped
         model = self.env.model
         joints = model.actuator_trnid[:, 0]
         self.joints = [model.joint(int(i)).name for i in joints]
