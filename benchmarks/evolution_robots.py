@@ -282,5 +282,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--parts", nargs="+", help="what fails, one after the other, such as 'ankle_1 locked'; default: each leg"
     )
-    toy = {"evaluations": 60, "cells": 3, "steps": 20, "batch": 20, "first": 40, "refit": 20, "epochs": 1, "trials": 3}
+    toy = {"evaluations": 60, "cells": 10, "steps": 20, "batch": 20, "first": 40, "refit": 20, "epochs": 1, "trials": 3}
     run(parser, {"gaits": gaits, "damage": damage}, seeds=[0], **toy)
