@@ -261,6 +261,7 @@ def test_a_rollout_of_an_elite(policy, tmp_path):
         objective=np.array([1.0, 2.0]),
         measures=np.array([[0.1, 0.9], [0.8, 0.4]]),
         p_value=np.full(2, np.nan),
+        nearest=np.full(2, np.nan),
         emitter=np.array(["start", "latent"]),
         evaluation=np.arange(2),
         cell=np.array([1, 2]),
@@ -268,8 +269,6 @@ def test_a_rollout_of_an_elite(policy, tmp_path):
         ranges=np.array([[0.0, 1.0], [0.0, 1.0]]),
         names=["height", "bend"],
         title="return",
-        trust=0.0,
-        history=[],
     )
     archive.write(tmp_path / "evolved")
     policy.save(tmp_path / "run")
@@ -279,9 +278,8 @@ def test_a_rollout_of_an_elite(policy, tmp_path):
     own = load_policy(tmp_path / "run")
     own.fixed_z = archive.z[1]
     assert json.loads(done.stdout)["return_mean"] == rollout(own, make("two-routes"), 1)["return_mean"]
-    for wrong in ("0.7", "0.7,high", "0.7,nan"):
-        said = vaekit(*line, "--at", wrong, cwd=tmp_path, check=2).stderr
-        assert "the archive has the measures height, bend: give 2 numbers with commas" in said
+    for at, told in {"0.7": "2 numbers (height, bend)", "0.7,high": "a number for each measure (height, bend)"}.items():
+        assert told in vaekit(*line, "--at", at, cwd=tmp_path, check=2).stderr
     for wrong in ([], ["--at", "0.7,0.5", "--z", "mean"]):
         assert "--archive and --at go together" in vaekit(*line, *wrong, cwd=tmp_path, check=2).stderr
 

@@ -64,20 +64,17 @@ def hold_elite(policy: Any, folder: Path, at: str) -> str:
         Which elite it is, in words.
 
     Raises:
-        UserError: a wrong number of measures, or something that is not a number; an archive whose codes are not this policy's.
+        UserError: a wrong number of measures, or something that is not a number; an archive of another model.
     """
     from vaekit.evolution.archive import Archive
 
-    archive = Archive.read(folder)
+    archive = Archive.read(folder, getattr(policy, "fitted_", None))
     try:
         point = [float(number) for number in at.split(",")]
     except ValueError:
-        point = []
-    if len(point) != len(archive.names) or not np.isfinite(point).all():
-        names = ", ".join(archive.names)
-        raise UserError(
-            f"--at {at}: the archive has the measures {names}: give {len(archive.names)} numbers with commas"
-        )
+        point = [math.nan]
+    if not np.isfinite(point).all():
+        raise UserError(f"--at {at}: give a number for each measure ({', '.join(archive.names)}), with commas between")
     elite = archive.near(point)
     policy.fixed_z = np.asarray(elite.z[0], dtype=np.float32)
     policy.reset()

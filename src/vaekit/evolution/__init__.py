@@ -1,1 +1,0 @@
-"""Search for many good solutions in a learned latent space, and use of what was found."""
