@@ -47,8 +47,8 @@ def adapt(
     What the repertoire says is the prior mean, and a Gaussian process over the measures learns how far each trial departs from it:
     entries that behave alike are taken to fail alike. Each trial is of the entry with the highest mean + kappa deviations. No
     entry is tried twice. Nothing is drawn: the same trials give the same search. The defaults are the numbers of the paper's code
-    (github.com/resibots/ITE), except for rho: its 0.4 is for a map of six measures, and on one of two or four a single failure
-    would speak for most of the map.
+    (github.com/resibots/ITE), except for two. Its scale is 1 m/s. Its rho is 0.4, for a map of six measures: on one of two or four
+    a single failure would speak for most of the map.
 
     Args:
         objective: (n,) what each entry did when the repertoire was made; higher is better.
