@@ -21,6 +21,8 @@ LINES = {
     "beyond_memory.py cameras": "",
     "beyond_memory.py pictures": "",
     "beyond_memory.py table": "",
+    "evolution_robots.py damage": "",
+    "evolution_robots.py gaits": "",
     "explorer.py page": "",
     "far_away.py auroc": "mnist",
     "generation.py disentanglement --data sprites": "lpc_sprites",

@@ -1,5 +1,6 @@
 """Policies: what is learned from demonstrations, how z is chosen and held, what is saved, and mistakes told in time."""
 
+import json
 import time
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from vaekit.robots.actions import Actions
 from vaekit.robots.datasets import write_demonstrations
 from vaekit.robots.demonstrations import Demonstrations, split_episodes
 from vaekit.robots.environments import demonstrate, make
-from vaekit.robots.rollout import rollout, wilson
+from vaekit.robots.rollout import load_policy, rollout, wilson
 from vaekit.training.data import View
 
 TINY = dict(size="small", latent_dim=2, epochs=1)
@@ -233,6 +234,54 @@ def test_z_is_held_drawn_anew_or_the_mean(demos):
     assert (policy.act(seen) != drawn["mean"][0]).any()
     with pytest.raises(UserError, match=r"z has the shape \(3,\): this policy's is \(2,\)"):
         policy.reset(z=np.zeros(3))
+
+
+def test_a_fixed_z_is_that_of_every_episode(demos):
+    policy = vk.Policy(**TINY, execute=1, prior="standard").fit(demos)
+    seen = {"state": demos.observations["state"][0]}
+    policy.reset(z=[0.5, -2.0])
+    one = policy.act(seen)
+    policy.fixed_z = np.array([0.5, -2.0])
+    for seed in (1, 2):
+        policy.reset(seed)
+        np.testing.assert_array_equal(policy.act(seen), one)
+    policy.reset(1, z=np.zeros(2))
+    assert (policy.act(seen) != one).any()
+
+
+def test_a_rollout_of_an_elite(policy, tmp_path):
+    """It acts with the z of the elite whose measures are nearest to those that are asked for."""
+    from vaekit.evolution.archive import Archive
+
+    archive = Archive(
+        fitted=policy.fitted_,
+        x=torch.zeros(2, *policy.kind_.event_shape),
+        z=np.array([[0.0, 0.0], [3.0, -3.0]]),
+        y={},
+        objective=np.array([1.0, 2.0]),
+        measures=np.array([[0.1, 0.9], [0.8, 0.4]]),
+        p_value=np.full(2, np.nan),
+        nearest=np.full(2, np.nan),
+        emitter=np.array(["start", "latent"]),
+        evaluation=np.arange(2),
+        cell=np.array([1, 2]),
+        cells=(2, 2),
+        ranges=np.array([[0.0, 1.0], [0.0, 1.0]]),
+        names=["height", "bend"],
+        title="return",
+    )
+    archive.write(tmp_path / "evolved")
+    policy.save(tmp_path / "run")
+    line = ["rollout", "run", "--env", "two-routes", "--episodes", 1, "--archive", "evolved"]
+    done = vaekit(*line, "--at", "0.7,0.5", "--json", cwd=tmp_path, check=0)
+    assert "elite at height 0.8, bend 0.4: return 2" in done.stderr
+    own = load_policy(tmp_path / "run")
+    own.fixed_z = archive.z[1]
+    assert json.loads(done.stdout)["return_mean"] == rollout(own, make("two-routes"), 1)["return_mean"]
+    for at, told in {"0.7": "2 numbers (height, bend)", "0.7,high": "a number for each measure (height, bend)"}.items():
+        assert told in vaekit(*line, "--at", at, cwd=tmp_path, check=2).stderr
+    for wrong in ([], ["--at", "0.7,0.5", "--z", "mean"]):
+        assert "--archive and --at go together" in vaekit(*line, *wrong, cwd=tmp_path, check=2).stderr
 
 
 def test_a_chunk_is_played_as_it_was_decided(demos):

@@ -40,6 +40,8 @@ def rollout(
     seed: Annotated[int, typer.Option(help="Seed of the first episode; choose seeds that the demonstrations do not have.", **SEED)] = 1000,
     execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
+    archive: Annotated[Path | None, typer.Option(help="Act with the z of an elite of this archive of `vaekit evolve`, throughout.", show_default=False, **PLACE)] = None,
+    at: Annotated[str | None, typer.Option(help="With --archive: the measures that the elite is nearest to, such as 0.3,0.5.", show_default=False)] = None,
     task: Annotated[str | None, typer.Option(help="The task, in the words of the demonstrations, for a policy that sees the task.", show_default=False)] = None,
     monitor: Annotated[str | None, typer.Option(help="Count the alarms of a monitor (observation or disagreement), calibrated on 50 other episodes of the policy.", show_default=False)] = None,
     video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False, **PLACE)] = None,
@@ -52,12 +54,17 @@ def rollout(
 
     import numpy as np
 
+    from vaekit.errors import UserError
     from vaekit.robots.environments import make
-    from vaekit.robots.rollout import load_policy, rollout_lines
+    from vaekit.robots.rollout import hold_elite, load_policy, rollout_lines
     from vaekit.robots.rollout import rollout as roll
     from vaekit.show.track import track
 
+    if (archive is None) != (at is None) or (archive and z):
+        raise UserError("--archive and --at go together, and without --z: the archive says which z")
     policy = load_policy(run, execute=execute, z=z, device=device)
+    if archive and at:
+        say(hold_elite(policy, archive, at))
     env = make(environment, cameras=policy.sees_cameras)
     env.extra = {"task": np.asarray(task)} if task else {}
     if monitor:

@@ -25,12 +25,14 @@ class Actor(ABC):
         execute: how chunks become actions, see `vaekit.robots.execution.execution`.
         latent_dim: number of latent units.
         seed_: the seed of z where `reset` gets none.
+        fixed_z: (latent_dim,) to use in every episode where `reset` gets none, such as the code of an elite; None: by the rule.
     """
 
     z: str
     execute: str | int
     latent_dim: int
     seed_: int
+    fixed_z: Any = None
     _episodes = 0  # begun so far
     _episode: Episode | None = None
 
@@ -65,9 +67,10 @@ class Actor(ABC):
 
         Args:
             seed: the seed of z. None: each episode has its own, which follows from `seed_`.
-            z: (latent_dim,) to use throughout the episode, instead of one that is drawn.
+            z: (latent_dim,) to use throughout the episode, instead of `fixed_z` or of one that is drawn.
         """
         player = execution_of(self.execute, self.chunk_size_)
+        z = self.fixed_z if z is None else z
         if z is not None:
             z = np.asarray(z, dtype=np.float32)
             if z.shape != (self.latent_dim,):

@@ -53,6 +53,35 @@ def load_policy(run: Path, *, execute: str | None = None, z: str | None = None, 
     return policy
 
 
+def hold_elite(policy: Any, folder: Path, at: str) -> str:
+    """Let a policy act with the z of one elite in every episode: of those of an archive, the nearest to these measures.
+
+    Args:
+        folder: that `vaekit evolve` wrote for this policy.
+        at: the measures, as numbers with commas.
+
+    Returns:
+        Which elite it is, in words.
+
+    Raises:
+        UserError: a wrong number of measures, or something that is not a number; an archive of another model.
+    """
+    from vaekit.evolution.archive import Archive
+
+    archive = Archive.read(folder, getattr(policy, "fitted_", None))
+    try:
+        point = [float(number) for number in at.split(",")]
+    except ValueError:
+        point = [math.nan]
+    if not np.isfinite(point).all():
+        raise UserError(f"--at {at}: give a number for each measure ({', '.join(archive.names)}), with commas between")
+    elite = archive.near(point)
+    policy.fixed_z = np.asarray(elite.z[0], dtype=np.float32)
+    policy.reset()
+    where = ", ".join(f"{name} {value:.3g}" for name, value in zip(archive.names, elite.measures[0], strict=True))
+    return f"elite at {where}: {archive.title} {elite.objective[0]:.3g}"
+
+
 def rollout(
     policy: Acting,
     environment: Environment,
