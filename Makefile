@@ -73,5 +73,5 @@ $(VENV)/installed-test: $(UV) pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-bench: $(UV) pyproject.toml constraints.txt
-	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[bench,robots,onnx,serve]'
+	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[bench,evolve,robots,onnx,serve]'
 	@touch $@

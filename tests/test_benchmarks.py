@@ -21,6 +21,8 @@ LINES = {
     "beyond_memory.py cameras": "",
     "beyond_memory.py pictures": "",
     "beyond_memory.py table": "",
+    "evolution.py arm": "",
+    "evolution.py digits": "",
     "evolution_robots.py damage": "",
     "evolution_robots.py gaits": "",
     "explorer.py page": "",
@@ -49,7 +51,7 @@ LINES = {
 }
 
 
-SHARED = {"harness.py", "readers.py"}
+SHARED = {"harness.py", "readers.py", "searches.py"}
 
 
 @pytest.fixture

@@ -115,7 +115,13 @@ def lines(archive: Any, folder: Path) -> list[str]:
     if archive.failed:
         (why, times), *_ = sorted(archive.failed.items(), key=lambda each: -each[1])
         said.append(f"{sum(archive.failed.values()):,} rows could not be evaluated; {times:,} of them: {why}")
-    for name, what in (("outside", "lay outside the ranges of the measures"), ("distrusted", f"had a p-value below {archive.trust:g}")):
+    for name, what in (
+        ("outside", "lay outside the ranges of the measures"),
+        ("distrusted", f"had a p-value below {archive.trust:g}"),
+    ):
         if many := last[name]:
             said.append(f"{many:,} rows {what}, and were left out")
-    return [*said, f"look at {folder / 'report.html'}; archive.html beside it shows each elite, its children, and two of them bred"]
+    return [
+        *said,
+        f"look at {folder / 'report.html'}; archive.html beside it shows each elite, its children, and two of them bred",
+    ]

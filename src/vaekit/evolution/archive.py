@@ -114,7 +114,9 @@ class Archive:
         """The n elites whose measures are nearest to a point (m,), in units of the ranges."""
         wanted = np.asarray(point, dtype=np.float64)
         if wanted.shape != (len(self.names),):
-            raise UserError(f"a place in this archive has {len(self.names)} numbers ({', '.join(self.names)}), got {np.size(point)}")
+            raise UserError(
+                f"a place in this archive has {len(self.names)} numbers ({', '.join(self.names)}), got {np.size(point)}"
+            )
         away = ((self.measures - wanted) / np.ptp(self.ranges, axis=1)) ** 2
         return self[np.argsort(away.sum(1), kind="stable")[:n]]
 
@@ -145,7 +147,9 @@ class Archive:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in PER_ELITE}
-        about = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*PER_ELITE, "fitted", "x", "ranges")}
+        about = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*PER_ELITE, "fitted", "x", "ranges")
+        }
         about |= {"y": {name: values.tolist() for name, values in self.y.items()}, "emitter": self.emitter.tolist()}
         about |= {"ranges": self.ranges.tolist(), "of": model_hash(self.fitted)}
         write_tensors(folder / FILE, {"x": self.x.contiguous(), **tensors}, "archive", about)
@@ -167,7 +171,11 @@ class Archive:
         try:
             parts = {name: tensors[name].numpy() for name in PER_ELITE}
             known = {f.name: about[f.name] for f in fields(cls) if f.name in about and f.name not in ("y", "emitter")}
-            known |= {"cells": tuple(about["cells"]), "ranges": np.array(about["ranges"]), "emitter": np.array(about["emitter"], dtype=str)}
+            known |= {
+                "cells": tuple(about["cells"]),
+                "ranges": np.array(about["ranges"]),
+                "emitter": np.array(about["emitter"], dtype=str),
+            }
             return cls(fitted=fitted, x=tensors["x"], y=listed(about["y"]), **parts, **known)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{folder / FILE} lacks what is needed here ({type(error).__name__}: {error})") from error

@@ -35,7 +35,9 @@ class Belonging:
 
     def __init__(self, fitted: Fitted, data: Any, training: np.ndarray, normal: np.ndarray):
         if not len(normal):
-            raise UserError("the model held out no rows, so nothing says what belongs to the data: train it with a validation above 0")
+            raise UserError(
+                "the model held out no rows, so nothing says what belongs to the data: train it with a validation above 0"
+            )
         random = np.random.default_rng([fitted.seed, DRAW])
         self.fitted, self.rebuilds = fitted, new_score("reconstruction", fitted)
         some = data[np.sort(random.permutation(training)[:TRAINING])]

@@ -92,7 +92,9 @@ class Strategies:
         self.next += len(self.asked)
         return np.concatenate([each.ask() for each in self.asked])
 
-    def tell(self, z: np.ndarray, objective: np.ndarray, measures: np.ndarray, good: np.ndarray, own: np.ndarray) -> None:
+    def tell(
+        self, z: np.ndarray, objective: np.ndarray, measures: np.ndarray, good: np.ndarray, own: np.ndarray
+    ) -> None:
         """What came of a generation: codes (n, d), the objective (n,), the measures (n, m), and which of them count, (n,) bool. own: which it asked for."""
         value = np.full(len(z), np.nan)
         status = np.zeros(len(z), int)

@@ -178,5 +178,7 @@ def checked(values: Any, place: str, rows: int, numbers: int) -> np.ndarray:
         raise UserError(f"{place} gave no numbers but {type(values).__name__}: return an array") from None
     if found.shape not in [(rows, numbers), *([(rows,)] if numbers == 1 else [])]:
         wanted = f"({rows}, {numbers})" if numbers > 1 else f"({rows},)"
-        raise UserError(f"{place} gave the shape {found.shape} for {rows} rows: return {wanted}, and more --cells for more measures")
+        raise UserError(
+            f"{place} gave the shape {found.shape} for {rows} rows: return {wanted}, and more --cells for more measures"
+        )
     return found.reshape(rows, numbers)

@@ -70,7 +70,9 @@ class Journal:
         arrays = {name: np.array(found[name], dtype=np.float64) for name in ("objective", "measures", "p_value")}
         return {**found, **arrays}
 
-    def keep(self, batch: Batch, objective: np.ndarray, measures: np.ndarray, p: np.ndarray, failed: Mapping[str, int]) -> None:
+    def keep(
+        self, batch: Batch, objective: np.ndarray, measures: np.ndarray, p: np.ndarray, failed: Mapping[str, int]
+    ) -> None:
         """Write down what was found of the candidates."""
         if self.path is not None:
             values = {"objective": objective.tolist(), "measures": measures.tolist(), "p_value": p.tolist()}
@@ -92,4 +94,6 @@ def checksum(batch: Batch) -> int:
 def check_same(folder: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name, value in now.items():
         if before.get(name) != value:
-            raise UserError(f"{folder} holds a search with {name}={before.get(name)!r}, not {value!r}: give the same, or choose a new folder")
+            raise UserError(
+                f"{folder} holds a search with {name}={before.get(name)!r}, not {value!r}: give the same, or choose a new folder"
+            )

@@ -218,7 +218,9 @@ class Pool:
             raise UserError(f"{names} was not loaded within {STARTING:g} s: look at what runs as its file is imported")
         self.hangs += 1
         if self.hangs == HANGS:
-            raise UserError(f"{names} hangs: {HANGS} calls in a row took longer than {self.timeout:g} s; give a longer --timeout")
+            raise UserError(
+                f"{names} hangs: {HANGS} calls in a row took longer than {self.timeout:g} s; give a longer --timeout"
+            )
         left.extend(one_by_one(worker.part, f"it took longer than {self.timeout:g} s", failed))
         self._replace(worker)
 

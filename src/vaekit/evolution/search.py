@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaekit.distributions import normal_noise
 from vaekit.errors import UserError, note
 from vaekit.evolution.archive import VALID, Archive, rows_of
 from vaekit.evolution.belonging import Belonging
 from vaekit.evolution.emitters import SPACES, Shares, Strategies, check_space, iso_line
 from vaekit.evolution.functions import Batch, Functions, Given
 from vaekit.evolution.journal import Journal
-from vaekit.fitted import Fitted, model_hash
+from vaekit.fitted import model_hash
 from vaekit.sources.base import Dataset
-from vaekit.training.data import fixed_uniform
+from vaekit.training.data import fixed_uniform, generator
 from vaekit.training.guards import Interrupt
 from vaekit.uses.likelihood import log_likelihood
 
@@ -119,7 +120,9 @@ class Search:
         if not self.fitted.model.latent_dim:
             raise UserError("a model without latent has no space to search: train one with a latent_dim above 0")
         if batch_size < 2 or budget < batch_size:
-            raise UserError(f"budget={budget} is below a generation of {batch_size} rows: give a larger budget, or a smaller batch_size")
+            raise UserError(
+                f"budget={budget} is below a generation of {batch_size} rows: give a larger budget, or a smaller batch_size"
+            )
         if not cells or min(cells) < 1:
             raise UserError(f"cells={cells!r}: give a number of cells, 1 or more, for each measure")
         if not 0 <= trust < 1:
@@ -151,7 +154,9 @@ class Search:
     # -- the search ----------------------------------------------------------------------------------------------------
 
     def run(self, resume: bool, track: Callable[[Iterator[int]], Iterable[int]]) -> Archive:
-        about = {name: value for name, value in self.settings.items() if name != "budget"} | {"model": model_hash(self.fitted)}
+        about = {name: value for name, value in self.settings.items() if name != "budget"} | {
+            "model": model_hash(self.fitted)
+        }
         self.journal = Journal(self.folder, about, resume=resume)
         interrupted = False
         try:
@@ -173,7 +178,9 @@ class Search:
     def generation(self) -> None:
         candidates = self.ask() if self.done else self.first
         candidates = cut(candidates, self.budget - self.done)
-        batch = Batch(candidates.x.numpy(), candidates.z, candidates.y, rows_of(self.fitted, candidates.x, candidates.y))
+        batch = Batch(
+            candidates.x.numpy(), candidates.z, candidates.y, rows_of(self.fitted, candidates.x, candidates.y)
+        )
         objective, measures, p, failed = self.evaluated(batch)
         self.failed.update(failed)
         if not self.done:
@@ -232,18 +239,27 @@ class Search:
 
     def _first(self, start: Any) -> Candidates:
         """The first generation."""
-        n, conditions = self.batch_size, self.fitted.conditions
         if start is not None:
-            given = conditions.fill(self.condition, len(start), self.random) if conditions.named else {}
-            return self._of_rows(start, given, START)
-        given = conditions.fill(self.condition, n, self.random) if conditions.named else {}
+            return self._of_rows(start, self._given(len(start)), START)
+        given = self._given(self.batch_size)
+        if not hasattr(self.estimator, "sample"):  # a policy, whose z is drawn as it acts
+            prior = self.fitted.model.prior(self.fitted.pack_conditions(given, self.batch_size), self.batch_size)
+            z = prior.sample(1, normal_noise(generator(self.seed)))[0]
+            return self._of_codes(z.double().numpy(), given, START)
         arguments = {"y": given} if given else {}
-        return self._of_rows(self.estimator.sample(n, random_state=self.seed, **arguments), given, START)
+        return self._of_rows(self.estimator.sample(self.batch_size, random_state=self.seed, **arguments), given, START)
+
+    def _given(self, rows: int) -> dict[str, np.ndarray]:
+        """Conditions of new rows: those that the user gave, and others as the data have them."""
+        conditions = self.fitted.conditions
+        return conditions.fill(self.condition, rows, self.random) if conditions.named else {}
 
     def _of_rows(self, rows: Any, y: dict[str, np.ndarray], emitter: str) -> Candidates:
         packed = self.fitted.pack(rows, y or None)
         x = self.fitted.kind.batch(packed.x, fixed_uniform())
-        return Candidates(x, self.fitted.encode_packed(packed).double().numpy(), y, np.full(len(x), emitter, dtype="<U8"))
+        return Candidates(
+            x, self.fitted.encode_packed(packed).double().numpy(), y, np.full(len(x), emitter, dtype="<U8")
+        )
 
     def ask(self) -> Candidates:
         """The candidates of a generation after the first."""
@@ -261,9 +277,7 @@ class Search:
 
     def _cma(self, rows: int) -> Candidates:
         codes = self.strategies.ask(rows)
-        conditions = self.fitted.conditions
-        given = conditions.fill(self.condition, len(codes), self.random) if conditions.named else {}
-        return self._of_codes(codes, given, "cma")
+        return self._of_codes(codes, self._given(len(codes)), "cma")
 
     def _raw(self, rows: int) -> Candidates:
         a, b = self._parents(rows)
@@ -305,7 +319,9 @@ class Search:
             low, high = seen.min(0), seen.max(0)
             room = np.where(high > low, MARGIN * (high - low), 0.5)
             self.ranges = np.column_stack([low - room, high + room])
-            said = ", ".join(f"{name} {a:.3g}..{b:.3g}" for name, (a, b) in zip(self.functions.names, self.ranges, strict=True))
+            said = ", ".join(
+                f"{name} {a:.3g}..{b:.3g}" for name, (a, b) in zip(self.functions.names, self.ranges, strict=True)
+            )
             note(f"ranges of the measures, from {'the first generation' if own is None else 'the data'}: {said}")
         self.floor = float(np.nanmin(objective))
         self.settings["floor"] = self.floor
