@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
+from itertools import chain
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 AHEAD = 2  # tasks per core whose results may wait until they are taken: what they hold stays bounded
 
@@ -17,13 +19,15 @@ class OnAllCores:
     """What a function makes of each item, in order. The first error is raised where the result of its task would be.
 
     at_once: items of a task; several, where one takes less time than it takes to hand it over. waiting: the most tasks whose results
-    may wait; None: two for each core.
+    may wait; None: two for each core. ahead: whether they are done while the caller does something else. If not, they are done when a
+    result is asked for: one on each core.
     """
 
     def __init__(
-        self, function: Callable[[Any], Any], items: Sequence[Any], at_once: int = 1, waiting: int | None = None
-    ):
-        self.function, self.items, self.at_once, self.waiting = function, items, at_once, waiting
+        self, function: Callable[[Any], Any], items: Sequence[Any], at_once: int = 1, waiting: int | None = None,
+        ahead: bool = True,
+    ):  # fmt: skip
+        self.function, self.items, self.at_once, self.waiting, self.ahead = function, items, at_once, waiting, ahead
 
     def __len__(self) -> int:
         return len(self.items)
@@ -37,9 +41,14 @@ class OnAllCores:
         pool = ThreadPoolExecutor(cores, initializer=alone)
         try:
             for start in range(0, len(self.items), self.at_once):
-                if len(waiting) == (self.waiting or AHEAD * cores):
+                if self.ahead and len(waiting) == (self.waiting or AHEAD * cores):
                     yield from waiting.popleft().result()
+                elif len(waiting) == min(cores, self.waiting or cores) and not self.ahead:
+                    yield from chain.from_iterable([each.result() for each in waiting])
+                    waiting.clear()
                 waiting.append(pool.submit(self._task, self.items[start : start + self.at_once]))
+            if not self.ahead:
+                wait(waiting)
             while waiting:
                 yield from waiting.popleft().result()
         finally:
@@ -51,4 +60,10 @@ class OnAllCores:
 
 def alone() -> None:
     """Make PyTorch compute in the present thread alone: on all cores it would be in the way of training."""
-    threadpool_limits(1, "openmp")
+    libraries().limit(limits=1, user_api="openmp")
+
+
+@cache
+def libraries() -> ThreadpoolController:
+    """The libraries of this process that compute on several cores."""
+    return ThreadpoolController()

@@ -44,7 +44,7 @@ def streamed(kind: Any, X: Any, known: Mapping[str, Tensor], memory: int, seed: 
             x, mask = F.pad(x, (0, short)), F.pad(mask, (0, short))  # texts are as wide as the longest of their group
         return Data(x, mask, {name: v[ends[i] - X.groups[i] : ends[i]] for name, v in known.items()})
 
-    rows = Streamed(load, X.groups, memory, X.fingerprint, known)
+    rows = Streamed(load, X.groups, memory, X.fingerprint, known, getattr(X, "remote", False))
     note(
         f"the {len(rows):,} rows stay in their files: {min(rows.window, len(rows)):,} at a time are read and shuffled, within --memory "
         f"{size_text(memory)}"

@@ -71,6 +71,11 @@ class Frame:
         return RowGroups(self.dataset) if hasattr(self.dataset, "files") else None
 
     @property
+    def remote(self) -> bool:
+        """Whether its rows are read from another machine."""
+        return bool(self.row_groups and self.row_groups.remote)
+
+    @property
     def groups(self) -> Sequence[int]:
         """How many rows each of its row groups has; none in memory."""
         return self.row_groups.rows if self.row_groups else ()

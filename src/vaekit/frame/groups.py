@@ -49,6 +49,11 @@ class RowGroups:
     def __len__(self) -> int:
         return len(self.groups)
 
+    @property
+    def remote(self) -> bool:
+        """Whether the files are not on this machine."""
+        return self.filesystem.type_name not in ("local", "subtree")
+
     def read(self, i: int, columns: Sequence[str] | None = None) -> Any:
         """A group as an Arrow table. UserError if its file has changed since it was opened, or is damaged."""
         fragment, group = self.groups[i]

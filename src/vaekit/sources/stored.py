@@ -29,6 +29,8 @@ class Stored:
     """
 
     fingerprint: str
+    remote: bool = False
+    """Whether the files are not on this machine."""
     extra: Mapping[str, Any] = {}
     """What else the source knows, such as the rate of sounds."""
 
@@ -137,7 +139,7 @@ class StoredColumn(Stored):
     ):
         super().__init__(event, dtype, files.rows)
         self.files, self.name, self.decode = files, name, decode
-        self.fingerprint = files.fingerprint
+        self.fingerprint, self.remote = files.fingerprint, files.remote
 
     def group(self, i: int) -> np.ndarray:
         return self.decode(self.files.read(i, [self.name])[self.name])

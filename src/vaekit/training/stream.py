@@ -1,8 +1,7 @@
 """Rows that are read as they are needed: training on more than fits into memory.
 
 Rows lie in groups, such as the row groups of Parquet files or runs of frames, and a group is read as a whole. An epoch takes the groups in
-random order, and as many at a time as fit into half of the memory: such a window is shuffled, and the next one is read in the
-background meanwhile. So the order follows from the seed, the epoch, the groups and the memory alone, and a run that was cut short goes
+random order, and as many at a time as fit into half of the memory: such a window is shuffled, and the next one is read meanwhile. So the order follows from the seed, the epoch, the groups and the memory alone, and a run that was cut short goes
 on with the rows it would have had.
 """
 
@@ -38,6 +37,7 @@ class Streamed:
         memory: bytes that may be held at a time.
         fingerprint: a hash that other rows do not have.
         y: conditions of all rows that are in memory anyway, each (N, ...).
+        remote: whether reading mostly waits for a network.
         check: raises UserError for rows, packed, that a model cannot learn from.
 
     Raises:
@@ -53,8 +53,9 @@ class Streamed:
         memory: int,
         fingerprint: str,
         y: Mapping[str, Tensor] | None = None,
+        remote: bool = False,
     ):
-        self.load, self.memory, self.fingerprint, self.y = load, memory, fingerprint, y or {}
+        self.load, self.memory, self.fingerprint, self.y, self.remote = load, memory, fingerprint, y or {}, remote
         self.check: Callable[[Data], None] = lambda rows: None
         self.device = torch.device("cpu")
         self.sizes = torch.tensor(groups)
@@ -111,8 +112,10 @@ class Streamed:
         return f"rows {first} to {first + (int(self.sizes[group]) if rows is None else rows) - 1} of the source"
 
     def pick(self, asked: Sequence[tuple[int, Tensor]]) -> Iterator[Data]:
-        """Rows of groups, each with the places of the rows in it; they are read ahead."""
-        read = OnAllCores(lambda one: self.read(one[0])[one[1]], asked, waiting=self.waiting)
+        """Rows of groups, each with the places of the rows in it."""
+        # On a CPU training takes all cores, and reading beside it would hold it up more than reading in between does.
+        ahead = self.remote or self.device.type != "cpu"
+        read = OnAllCores(lambda one: self.read(one[0])[one[1]], asked, waiting=self.waiting, ahead=ahead)
         return (rows.to(self.device) for rows in read)
 
     def by_group(self, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
