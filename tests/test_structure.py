@@ -16,7 +16,7 @@ FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SO
 FLOORS = (
     ("errors",), ("forms",), ("files",), ("threads",), ("settings",), ("frame",), ("nets",), ("distributions",), ("model",), ("objectives",), ("training",),
     ("structures",), ("conditions",), ("show",), ("sources",), ("kinds",), ("fitted",), ("evaluation",), ("uses",), ("runs",),
-    ("estimators",), ("robots",), ("plot",), ("runtime",), ("recipes",), ("deploy",), ("distributed",), ("serve",), ("cli", "__main__"),
+    ("estimators",), ("evolution",), ("robots",), ("plot",), ("runtime",), ("recipes",), ("deploy",), ("distributed",), ("serve",), ("cli", "__main__"),
 )  # fmt: skip
 KINDS = {"images", "rows", "table", "text", "series", "actions", "audio"}
 FORMS = {"TimeSeries", "Demonstrations", "Frame", "Images", "Table", "Text", "Rows", "Series", "Actions", "Audio"}

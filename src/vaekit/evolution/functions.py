@@ -160,10 +160,7 @@ class Functions:
 
 def columns(kind: Any, batch: Batch) -> dict[str, np.ndarray]:
     """What rows say by name: the columns of a table, or of numbers; and their conditions."""
-    from vaekit.frame import Frame, is_frame
-
-    rows = Frame(batch.rows) if is_frame(batch.rows) else batch.rows
-    return {**kind.known(rows), **{name: values for name, values in batch.y.items() if values.ndim == 1}}
+    return {**kind.known(kind.take(batch.rows)), **{name: values for name, values in batch.y.items() if values.ndim == 1}}
 
 
 def name_of(own: Own) -> str:
