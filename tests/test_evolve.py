@@ -68,7 +68,11 @@ def test_each_elite_is_what_its_row_says(model: vaekit.VAE, X: np.ndarray, space
     places = np.clip(((archive.measures + 3) / 6 * 8).astype(int), 0, 7)
     assert (archive.cell == places[:, 0] * 8 + places[:, 1]).all()
     assert len(np.unique(archive.cell)) == len(archive) == round(archive.coverage * 64)
-    np.testing.assert_allclose(archive.z, model.transform(archive.rows), atol=1.5)  # near: of the code that was decoded
+    decoded = np.isin(archive.emitter, ["latent", "cma", "rebuilt"])
+    if decoded.any():
+        np.testing.assert_allclose(archive.rows[decoded], model.inverse_transform(archive.z[decoded]), atol=1e-4)
+    if not decoded.all():
+        np.testing.assert_allclose(archive.z[~decoded], model.transform(archive.rows[~decoded]), atol=1e-4)
 
 
 def test_a_longer_search_never_loses_a_cell_or_gets_worse(model: vaekit.VAE, X: np.ndarray) -> None:
@@ -102,7 +106,7 @@ def test_p_values_of_new_rows_are_not_too_low(model: vaekit.VAE, X: np.ndarray) 
     for a in (0.1, 0.2, 0.5):  # the share varies with the rows that were held out, as a Beta does
         room = norm.ppf(0.9999) * np.sqrt(a * (1 - a) * (1 / held_out + 1 / 2000))
         assert (p <= a).mean() <= a + room
-    assert (judge.p_values(new[:, ::-1], {}) < 0.1).mean() > 0.9
+    assert (judge.p_values(new + 10, {}) == 2 / (held_out + 1)).all()  # the lowest that there is
 
 
 def test_the_same_seed_finds_the_same_archive(model: vaekit.VAE, X: np.ndarray) -> None:
@@ -142,7 +146,7 @@ def test_pictures_and_a_condition(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, 300)
     pictures = np.clip(40 + 150 * label[:, None, None] + rng.normal(0, 20, (300, 8, 8)), 0, 255).astype(np.uint8)
-    cvae = vaekit.CVAE(latent_dim=2, epochs=5, size="small", random_state=0).fit(pictures, label)
+    cvae = vaekit.CVAE(latent_dim=2, epochs=40, size="small", network="mlp", random_state=0).fit(pictures, label)
     archive = vaekit.evolve(cvae, X=pictures, y=label, cells=(5, 5), budget=200, condition={"y": 1})
     assert archive.rows.dtype == np.uint8
     assert set(archive.y["y"].tolist()) == {1}
@@ -320,23 +324,23 @@ def test_rows_that_fail_are_counted_and_never_stored(model: vaekit.VAE, X: np.nd
     assert archive.history[-1]["failed"] == sum(archive.failed.values()) > 0
 
 
-def hangs_on_negative(rows: np.ndarray) -> np.ndarray:
+BAD = """
+import os, time
+def hangs(rows):
     if (rows < -1).any():
         time.sleep(60)
     return rows.sum(1)
-
-
-def dies_on_negative(rows: np.ndarray) -> np.ndarray:
+def dies(rows):
     if (rows < -1).any():
         os._exit(3)
     return rows.sum(1)
+"""
 
 
-@pytest.mark.parametrize(
-    ("function", "why"), [(hangs_on_negative, "longer than 0.5 s"), (dies_on_negative, "ended with 3")]
-)
-def test_a_row_that_hangs_or_kills_its_process_is_the_only_one_lost(function: object, why: str) -> None:
-    pool, failed = Pool([Own.of(function)], 2, 0.5), Counter[str]()  # type: ignore[arg-type]
+@pytest.mark.parametrize(("function", "why"), [("hangs", "longer than 0.5 s"), ("dies", "ended with 3")])
+def test_a_row_that_hangs_or_kills_its_process_is_the_only_one_lost(function: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text(BAD)
+    pool, failed = Pool([Own.of(f"{tmp_path}/f.py:{function}")], 2, 0.5), Counter[str]()
     rows = np.arange(12.0).reshape(6, 2)
     rows[3] = -5
     found = pool.evaluate(rows, failed)
@@ -350,9 +354,10 @@ def test_a_row_that_hangs_or_kills_its_process_is_the_only_one_lost(function: ob
     assert (why in said, times) == (True, 1)
 
 
-def test_a_function_that_always_hangs_is_given_up() -> None:
-    pool = Pool([Own.of(hangs_on_negative)], 1, 0.2)
-    with pytest.raises(UserError, match="hangs_on_negative hangs: 10 calls in a row"):
+def test_a_function_that_always_hangs_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text(BAD)
+    pool = Pool([Own.of(f"{tmp_path}/f.py:hangs")], 1, 0.2)
+    with pytest.raises(UserError, match=r"f\.py:hangs hangs: 10 calls in a row"):
         pool.evaluate(np.full((40, 2), -5.0), Counter())
     pool.close()
 

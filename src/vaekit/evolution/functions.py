@@ -160,7 +160,10 @@ class Functions:
 
 def columns(kind: Any, batch: Batch) -> dict[str, np.ndarray]:
     """What rows say by name: the columns of a table, or of numbers; and their conditions."""
-    return {**kind.known(kind.take(batch.rows)), **{name: values for name, values in batch.y.items() if values.ndim == 1}}
+    return {
+        **kind.known(kind.take(batch.rows)),
+        **{name: values for name, values in batch.y.items() if values.ndim == 1},
+    }
 
 
 def name_of(own: Own) -> str:

@@ -456,13 +456,16 @@ def belonging(estimator: Any, data: Dataset | None) -> Belonging | None:
 
 
 def trained_with(estimator: Any, data: Dataset, elites: Archive, seed: int) -> Any:
-    """The estimator, trained further on the rows that it learned from and on the elites, in equal shares. What it held out stays held out."""
+    """The estimator, trained further on rows that it learned from, without gaps, and on the elites, in equal shares. What it held out stays
+    held out."""
     training, _ = estimator.divide(data)
     random = np.random.default_rng(seed)
     own = data[np.sort(random.permutation(training)[: max(len(elites), 2)])]
-    kind = estimator.kind_
-    both = kind.together(own.x, elites.rows)
-    y = {name: np.concatenate([own.conditions[name], values]) for name, values in elites.y.items()}
+    packed = estimator.fitted_.pack(own.x, {name: own.conditions[name] for name in elites.y} or None)
+    whole = torch.ones(len(own), dtype=torch.bool) if packed.mask is None else packed.mask.flatten(1).all(1)
+    x = torch.cat([estimator.kind_.batch(packed.x[whole], fixed_uniform()), elites.x])
+    y = {name: np.concatenate([own.conditions[name][whole.numpy()], values]) for name, values in elites.y.items()}
+    both = rows_of(estimator.fitted_, x, {})
     again = copy.deepcopy(estimator).set_params(warm_start=True, random_state=seed)
     again.fit_rows(both, y)
     again.fitted_.data = estimator.fitted_.data  # of which the held-out rows are still held out

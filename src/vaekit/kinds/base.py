@@ -376,12 +376,8 @@ class Kind:
     """Whether a row that lies between two others is a row, too, so that `vaekit evolve` may vary them."""
 
     def crossed(self, a: np.ndarray, b: np.ndarray, between: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Children of rows a and b (N, *event), in model units. between: what lies between them, if all values are numbers."""
+        """Children of rows a and b (N, *event), in model units. between: what lies between them, where values are numbers."""
         return between
-
-    def together(self, a: Any, b: Any) -> Any:
-        """Two sets of rows as one."""
-        return np.concatenate([np.asarray(a[:]), np.asarray(b)])
 
     score: ClassVar[str] = "loglik"
     """Of `vaekit.uses.scores.SCORES`: what "auto" is, see `vaekit.uses.scores.auto`."""

@@ -261,12 +261,6 @@ class Table(Kind):
         numbers = [isinstance(c, Continuous) for c in self.seen.values()]
         return np.where([*numbers, *[False] * len(self.gaps)], between, either)
 
-    def together(self, a: Any, b: Any) -> Frame:
-        import pyarrow as pa
-
-        first, second = (self.take(rows).table() for rows in (a, b))
-        return Frame.of(pa.concat_tables([first, second.select(first.column_names).cast(first.schema)]))
-
     def fill(self, frame: Frame, x: Tensor) -> Any:
         """Fill all empty cells of a frame from x (N, D)."""
         whole = frame.table()
