@@ -188,7 +188,7 @@ def scored(
     """Scores of all rows. In memory is `vaekit.read` and `score_samples`; from the file it is the command line, which reads in pieces."""
     out.unlink(missing_ok=True)
     if limit:
-        found = measured(options, "score", model, source, "-o", out, "--k", 1, limit=limit)
+        found = measured(options, "score", model, source, "-o", out, "--score", "loglik", "--k", 1, limit=limit)
         return {**found, "rate": options.scored / found["seconds"]}
     code = (
         "import sys, pandas, numpy, vaekit; model = vaekit.load(sys.argv[1])\n"

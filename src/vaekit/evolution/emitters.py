@@ -11,6 +11,7 @@ Iso-line variation is that of Vassiliades & Mouret (2018, arXiv 1804.03906).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,9 @@ class Strategies:
     """
 
     def __init__(self, codes: np.ndarray, grid: Mapping[str, Any], floor: float, seed: int):
-        try:
-            from ribs.archives import GridArchive
-            from ribs.emitters import EvolutionStrategyEmitter
-        except ImportError as error:
-            raise extra_needed("evolve", "ribs") from error
+        from ribs.archives import GridArchive
+        from ribs.emitters import EvolutionStrategyEmitter
+
         dims = codes.shape[1]
         self.soft = GridArchive(solution_dim=dims, learning_rate=0.01, threshold_min=floor, seed=seed, **grid)
         self.members = [
@@ -113,6 +112,9 @@ class Strategies:
 
 
 def check_space(space: str, kind: Any) -> None:
+    """UserError for a space that rows of this kind do not have, or where pyribs is not installed."""
+    if find_spec("ribs") is None:
+        raise extra_needed("evolve", "ribs")
     if space not in SPACES:
         raise UserError(f"space={space!r} has to be one of {', '.join(SPACES)}")
     if space != "latent" and not kind.varies:
