@@ -77,7 +77,7 @@ def watched(options: argparse.Namespace, command: list[str], limit: int | None =
             time.sleep(0.05)
         if process.returncode:
             said.seek(0)
-            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said.read()}")
+            raise SystemExit(f"{' '.join(command)[:200]} ... ended with {process.returncode}:\n{said.read()}")
     return {"seconds": time.monotonic() - begin, "peak": peak, "limited": group is not None}
 
 
@@ -214,7 +214,7 @@ def make_table(path: Path, rows: int) -> None:
 def cameras(options: argparse.Namespace) -> Rows:
     """{episodes} episodes of {frames} frames by 2 cameras, each {height} pixels high
 
-    A LeRobot dataset in .mp4, made up, of {distinct} episodes that are repeated. A policy (ACT, small, batch 8) is trained for {minutes}
+    A LeRobot dataset in .mp4, made up, of {distinct} episodes that are repeated. A policy (ACT, small, batch {batch}) is trained for {minutes}
     minutes in a process that has no more than {limit}, of which pictures take {memory}. Frames a second of training."""
     limit = parse_bytes(options.limit)
     with tempfile.TemporaryDirectory(dir=options.work) as folder:
@@ -232,11 +232,10 @@ def cameras(options: argparse.Namespace) -> Rows:
             "--size",
             "small",
             "--batch-size",
-            8,
-            "--minutes",
-            options.minutes,
+            options.batch,
+            "--no-report",
         ]
-        words += ["--memory", options.memory, "--no-report", "--device", "cpu"]
+        words += ["--minutes", options.minutes, "--memory", options.memory, "--device", "cpu"]
         found = measured(options, "fit", *joined, "--out", out, *words, limit=limit)
         with (out / "metrics.csv").open() as file:
             *_, row = csv.DictReader(file)
@@ -244,7 +243,7 @@ def cameras(options: argparse.Namespace) -> Rows:
     yield {
         "frames": f"{frames:,} x 2", "as pictures, GB": f"{frames * 2 * options.height**2 * 4 / 1e9:,.1f}",
         "as .mp4, GB": f"{size * options.episodes / 1e9:,.2f}", "steps": row["step"],
-        "frames/s": f"{int(row['step']) * 8 / float(row['seconds']):.1f}", "seconds before training": f"{found['seconds'] - float(row['seconds']):.0f}",
+        "frames/s": f"{int(row['step']) * options.batch / float(row['seconds']):.1f}", "seconds before training": f"{found['seconds'] - float(row['seconds']):.0f}",
         "peak memory, MB": f"{found['peak'] / 1e6:,.0f}", "limit, MB": f"{limit / 1e6:,.0f}",
     }  # fmt: skip
     if not found["limited"]:
@@ -284,6 +283,9 @@ if __name__ == "__main__":
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--height", type=int, default=480, help="cameras: of the pictures")
+    parser.add_argument(
+        "--batch", type=int, default=4, help="cameras: frames of a step, whose activations take most of the memory"
+    )
     parser.add_argument("--distinct", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=3.0, help="cameras: of training")
     parser.add_argument("--rounds", type=int, default=3)
