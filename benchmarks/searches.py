@@ -95,7 +95,7 @@ def map_elites(watch: Watch, options: argparse.Namespace, seed: int, until: int)
 def cma_me(watch: Watch, options: argparse.Namespace, seed: int, until: int) -> None:
     """CMA-ME: five improvement emitters on genomes, as in pyribs' examples."""
     archive = watch.grid()
-    about = {"sigma0": 0.2, "bounds": [(0, 1)] * watch.task.size, "batch_size": max(2, options.batch // 5)}
+    about = {"sigma0": 0.2, "batch_size": max(2, options.batch // 5)}  # `Watch.score` cuts genes to 0..1
     middle = np.full(watch.task.size, 0.5)
     emitters = [EvolutionStrategyEmitter(archive, x0=middle, seed=5 * seed + i, **about) for i in range(5)]
     scheduler = Scheduler(archive, emitters)
