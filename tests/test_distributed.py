@@ -138,6 +138,7 @@ def test_workers_that_are_killed(place, scores, tmp_path):
     assert process.wait() == 0, process.stdout.read()
     assert killed
     assert content(tmp_path / "out") == scores
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_a_part_that_kills_its_workers(place, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -149,6 +150,50 @@ def test_few_labels_among_many_rows(pictures):
     data.conditions = {"light": y}
     model = vk.SemiSupervisedVAE(2, size="small", epochs=20, batch_size=50, trainer={"memory": "60KiB"}).fit_data(data)
     assert (model.predict(x[::50]) == np.where(np.arange(0, 1000, 50) < 500, "dark", "bright")).mean() > 0.9
+
+
+def test_more_labels_than_fit_into_memory_are_refused(pictures):
+    data = vk.read(pictures[0])
+    data.conditions = {"light": np.arange(1000) % 2}
+    model = vk.SemiSupervisedVAE(2, size="small", epochs=1, batch_size=50, trainer={"memory": "60KiB"})
+    with pytest.raises(
+        vk.errors.UserError, match=r"the 1,000 labelled rows are held in memory and take 250KiB, more than"
+    ):
+        model.fit_data(data)
+
+
+def test_text_that_is_numbers_is_read_whole_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaekit.sources.tables.LARGE", 100)
+    numbers = pa.table({"n": [str(i) for i in range(50)], "m": list(range(50))})
+    pq.write_table(numbers, tmp_path / "rows.parquet", row_group_size=10)
+    with pytest.warns(vk.errors.Note, match="is held in memory whole, because the first rows of a column of text are"):
+        assert not len(vk.read(tmp_path / "rows.parquet").x.groups)
+    schema = {"n": {"kind": "categorical"}}
+    assert len(vk.read(tmp_path / "rows.parquet", schema=schema).x.groups) == 5
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, None])
+def test_a_training_that_ends_early_leaves_no_thread(table, error):
+    """Also while what it raised is looked at, as in a notebook."""
+
+    class Stops:
+        def step(self, state, progress, terms):
+            if error:
+                raise error
+            path = table / "2.parquet"
+            os.utime(path, ns=(1, 1))
+
+        def epoch(self, state, progress, row):
+            pass
+
+    stamp = (table / "2.parquet").stat().st_mtime_ns
+    before = threading.active_count()
+    vae = vk.VAE(2, size="small", epochs=30, batch_size=10, sampler="prior", trainer={"memory": "60KiB"})
+    with pytest.raises(error or vk.errors.UserError) as raised:
+        vae.fit_data(vk.read(str(table)), watchers=[Stops()])
+    os.utime(table / "2.parquet", ns=(stamp, stamp))
+    assert error or "was changed while it was read" in str(raised.value)
+    assert threading.active_count() <= before
 
 
 def test_the_command_line_uses_rows_in_files(table, tmp_path):

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
-from itertools import chain
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -37,20 +36,22 @@ class OnAllCores:
             yield from self._task(self.items)
             return
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        most = self.waiting or AHEAD * cores
         waiting: deque[Future[list[Any]]] = deque()
+
+        def taken(all_but: int) -> Iterator[Any]:
+            if not self.ahead:
+                wait(waiting)
+            while len(waiting) > all_but:
+                yield from waiting.popleft().result()
+
         pool = ThreadPoolExecutor(cores, initializer=alone)
         try:
             for start in range(0, len(self.items), self.at_once):
-                if self.ahead and len(waiting) == (self.waiting or AHEAD * cores):
-                    yield from waiting.popleft().result()
-                elif len(waiting) == min(cores, self.waiting or cores) and not self.ahead:
-                    yield from chain.from_iterable([each.result() for each in waiting])
-                    waiting.clear()
+                if len(waiting) == (most if self.ahead else min(most, cores)):
+                    yield from taken(most - 1 if self.ahead else 0)
                 waiting.append(pool.submit(self._task, self.items[start : start + self.at_once]))
-            if not self.ahead:
-                wait(waiting)
-            while waiting:
-                yield from waiting.popleft().result()
+            yield from taken(0)
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -17,7 +17,7 @@ from vaekit.distributed.pool import make_parts
 from vaekit.distributed.rows import Rows, staged
 from vaekit.distributed.work import GRAPHS, Work, X
 from vaekit.errors import UserError, extra_needed, near_matches
-from vaekit.files import locked
+from vaekit.files import locked, remove_leftovers
 from vaekit.forms import open_form
 from vaekit.runtime.folder import ABOUT, WHY, digest_of, read_about
 from vaekit.show.track import track
@@ -134,6 +134,7 @@ def use(
             shutil.rmtree(out / MODEL, ignore_errors=True)
         finally:
             shutil.rmtree(out / ROWS, ignore_errors=True)
+            remove_leftovers(out, 0.0)  # of workers that were killed
     before = f", of which {len(parts) - left} were there" if left < len(parts) else ""
     return f"done: {parts.rows} rows in {len(parts)} parts{before} in {out}"
 

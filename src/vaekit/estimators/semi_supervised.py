@@ -24,6 +24,7 @@ from vaekit.fitted import ROWS_AT_ONCE
 from vaekit.nets.population import is_known
 from vaekit.runs import directory
 from vaekit.settings.options import LABELS, setting
+from vaekit.settings.parse import size_text
 from vaekit.show.notebook import Results
 from vaekit.structures.semi_supervised import (
     SemiSupervisedClassifier,
@@ -32,6 +33,7 @@ from vaekit.structures.semi_supervised import (
 from vaekit.structures.semi_supervised import SemiSupervisedRegressor as SemiSupervisedRegressorModel
 from vaekit.training import Data, Rows, Training
 from vaekit.training.data import fixed_uniform, rows_at_once
+from vaekit.training.stream import Streamed
 from vaekit.uses.labels import are_known, compare_with_alone, note_words, score_predictions, unlabelled
 from vaekit.uses.temperature import temperature
 
@@ -91,7 +93,14 @@ class SemiSupervised(VAE):
 
     def _show_labels(self, data: Rows) -> None:
         """Give the labelled rows to the model, which learns from all of them at each step."""
-        some = data[is_known(data.y[self.target_]).nonzero().squeeze(1)]
+        labelled = is_known(data.y[self.target_]).nonzero().squeeze(1)
+        size = 4 * len(labelled) * math.prod(data.event)
+        if isinstance(data, Streamed) and size > data.memory:
+            raise UserError(
+                f"the {len(labelled):,} labelled rows are held in memory and take {size_text(size)}, more than memory "
+                f"{size_text(data.memory)}: give --memory {size_text(size)} or more, or a column with fewer labels"
+            )
+        some = data[labelled]
         self.model_.learn_from(self.kind_.batch(some.x, fixed_uniform()), some.mask, some.y[self.target_])
 
     def build(self, kind: Any, conditions: Conditions, likelihood: Any) -> SemiSupervisedModel:

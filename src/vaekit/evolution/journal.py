@@ -88,7 +88,7 @@ class Journal:
 
 
 def checksum(batch: Batch) -> int:
-    return zlib.crc32(np.ascontiguousarray(batch.z), zlib.crc32(np.ascontiguousarray(batch.x)))
+    return zlib.crc32(np.ascontiguousarray(batch.z).data, zlib.crc32(np.ascontiguousarray(batch.x).data))
 
 
 def check_same(folder: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

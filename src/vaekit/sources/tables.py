@@ -20,6 +20,7 @@ from vaekit.sources.tabs import as_csv
 DELIMITERS = ",;\t|"
 BLOCK = 1 << 24  # bytes that are parsed at a time
 MANY = 1_000_000  # this many cells take a while to read
+LARGE = 64 << 20  # bytes of a table whose reading as a whole is told
 FIRST = 1000  # rows that are looked at to guess whether a file has to be read into memory
 
 
@@ -156,8 +157,13 @@ def known_columns(table: Any, ask: Ask) -> dict[str, Any]:
 
 def from_table(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:
     """Make a Dataset of an Arrow table or dataset. Its columns of text may turn out to be numbers or dates."""
-    table, told = typed(table, ask)
-    return dataset_of(table, ask, name, [*notes, *told])
+    found, told = typed(table, ask)
+    if hasattr(table, "count_rows") and not hasattr(found, "count_rows") and found.nbytes > LARGE:
+        told.append(
+            f"{ask.text} is held in memory whole, because the first rows of a column of text are numbers or dates: save it as such, or "
+            "say in a --schema that it is categorical"
+        )
+    return dataset_of(found, ask, name, [*notes, *told])
 
 
 def dataset_of(table: Any, ask: Ask, name: str, notes: list[str]) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -274,7 +275,7 @@ def fit(
     captured = Capture(
         learn, noise.generator, why_not(options, fabric, model, getattr(objective, "function", objective), to_batch)
     )
-    with Interrupt(saves=folder is not None) as interrupt:
+    with Interrupt(saves=folder is not None) as interrupt, closing(feed):
         # An epoch that was begun is ended, also where its last step was the last thing that was saved.
         while state.epoch < epochs and (progress() < 1 or state.batch) and not state.stopped_early:
             step.train()
@@ -319,7 +320,6 @@ def fit(
                 watcher.epoch(state, progress(), row)
 
         save()
-    feed.close()
     if captured.problem and (device.type == "cuda" or options.capture == "always"):
         note(f"steps were not captured, which makes small networks slow on a GPU: {captured.problem}")
     return finish(model, state)

@@ -1,8 +1,9 @@
 """Rows that are read as they are needed: training on more than fits into memory.
 
 Rows lie in groups, such as the row groups of Parquet files or runs of frames, and a group is read as a whole. An epoch takes the groups in
-random order, and as many at a time as fit into half of the memory: such a window is shuffled, and the next one is read meanwhile. So the order follows from the seed, the epoch, the groups and the memory alone, and a run that was cut short goes
-on with the rows it would have had.
+random order, and as many at a time as fit into half of the memory: such a window is shuffled, and the next one is read as the first one
+is used up. So the order follows from the seed, the epoch, the groups and the memory alone, and a run that was cut short goes on with the
+rows it would have had.
 """
 
 from __future__ import annotations
