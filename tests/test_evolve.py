@@ -264,20 +264,8 @@ def command(folder: Path, *more: str) -> list[str]:
 def test_a_killed_command_goes_on(model: vaekit.VAE, X: np.ndarray, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     (tmp_path / "f.py").write_text(FUNCTIONS)
-    fit = [
-        sys.executable,
-        "-m",
-        "vaekit",
-        "fit",
-        "x.npy",
-        "--epochs",
-        "5",
-        "--latent-dim",
-        "3",
-        "--no-report",
-        "--out",
-        "run",
-    ]
+    options = "--epochs 5 --latent-dim 3 --no-report --out run"
+    fit = [sys.executable, "-m", "vaekit", "fit", "x.npy", *options.split()]
     subprocess.run(fit, cwd=tmp_path, check=True, capture_output=True)
     subprocess.run(command(tmp_path / "whole"), cwd=tmp_path, check=True, capture_output=True)
     process = subprocess.Popen(
@@ -398,7 +386,7 @@ def test_bad_input_is_told_in_a_line(model: vaekit.VAE, X: np.ndarray, tmp_path:
         ({"cells": (0, 5)}, "1 or more"),
         ({"ranges": [(0, 1)]}, r"give \(low, high\) for each of the 2 measures"),
         ({"space": "row"}, "has to be one of latent, mixed, raw"),
-        ({"X": None, "trust": 0.05}, "needs the rows that the model was trained on"),
+        ({"X": None, "trust": 0.05}, "needs rows that the model was trained on"),
         ({"X": X[:9]}, "X has 9 rows, but the model was trained on 400"),
     ]
     for options, message in cases:
@@ -406,6 +394,66 @@ def test_bad_input_is_told_in_a_line(model: vaekit.VAE, X: np.ndarray, tmp_path:
             vaekit.evolve(
                 model, **{"objective": score, "measures": features, "X": X, "cells": CELLS, "ranges": RANGES, **options}
             )  # type: ignore[arg-type]
+
+
+def test_a_smaller_budget_cuts_a_generation_and_a_larger_one_goes_on(
+    model: vaekit.VAE, X: np.ndarray, tmp_path: Path
+) -> None:
+    whole = search(model, X, budget=230)
+    search(model, X, budget=150, folder=tmp_path)
+    went_on = search(model, X, budget=230, folder=tmp_path, resume=True)
+    assert torch.equal(went_on.x, whole.x)
+    with pytest.raises(UserError, match="holds a search of 230 rows already"):
+        search(model, X, budget=150, folder=tmp_path, resume=True)
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'{"rows"', b"{rows", 1))
+    with pytest.raises(UserError, match="is damaged"):
+        search(model, X, budget=230, folder=tmp_path, resume=True)
+
+
+def test_a_search_that_failed_at_once_leaves_nothing_in_the_way(
+    model: vaekit.VAE, X: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="no row of the first generation"):
+        vaekit.evolve(model, lambda rows: ["a"] * len(rows), "latent", budget=100, folder=tmp_path)
+    assert len(search(model, X, budget=100, folder=tmp_path))
+
+
+def test_nothing_in_the_ranges_is_an_empty_archive(model: vaekit.VAE, X: np.ndarray, tmp_path: Path) -> None:
+    archive = search(model, X, budget=300, ranges=[(90, 91), (90, 91)], refit=100)
+    assert (len(archive), archive.history[-1]["outside"]) == (0, 300)
+    archive.write(tmp_path)
+    assert len(Archive.read(tmp_path, model.fitted_)) == 0
+
+
+def test_a_function_may_change_its_rows(model: vaekit.VAE, X: np.ndarray) -> None:
+    def spoils(rows: np.ndarray) -> np.ndarray:
+        found = score(rows)
+        rows[:] = 0
+        return found
+
+    archive = vaekit.evolve(model, spoils, features, X=X, cells=CELLS, ranges=RANGES, budget=200)
+    np.testing.assert_allclose(archive.objective, score(archive.rows), rtol=1e-5)
+    np.testing.assert_allclose(archive.measures, features(archive.rows), rtol=1e-5)
+
+
+def test_functions_of_one_file_share_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text(
+        "seen = []\ndef a(rows): return seen.append(1) or [1]\ndef b(rows): return [len(seen)]\n"
+    )
+    here = Here([Own.of(f"{tmp_path}/f.py:{name}") for name in "ab"])
+    assert [each.tolist() for each in here(np.zeros((1, 2)))] == [[1], [1]]
+
+
+def test_tables_are_written_and_dates_are_numbers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    built = pd.to_datetime("1990-01-01") + pd.to_timedelta(rng.integers(0, 9000, 300), "D")
+    houses = pd.DataFrame({"size": rng.uniform(30, 200, 300), "built": built})
+    table = vaekit.VAE(latent_dim=2, epochs=5, random_state=0).fit(houses)
+    archive = vaekit.evolve(table, "column:size", "column:built", X=houses, cells=(5,), budget=100)
+    expected = (archive.rows["built"] - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    np.testing.assert_allclose(archive.measures[:, 0], expected)
+    assert len(pd.read_csv(archive.write(tmp_path) / "elites.csv")) == len(archive)
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
@@ -437,7 +485,7 @@ def test_shares_add_up_and_none_is_forgotten(rows: int, entered: list[int]) -> N
 
 
 def test_what_a_function_gives_has_one_number_a_row() -> None:
-    assert checked([1, 2, 3], "f", 3, 1).shape == (3, 1)
-    for values, numbers in [([1, 2], 1), ([[1, 2]] * 3, 1), ([1, 2, 3], 2), (["a", "b", "c"], 1)]:
+    assert checked(np.array([1, 2, 3]), "f", 3, 1).shape == (3, 1)
+    for values, numbers in [([1, 2], 1), ([[1, 2]] * 3, 1), ([1, 2, 3], 2)]:
         with pytest.raises(UserError, match="f gave"):
-            checked(values, "f", 3, numbers)
+            checked(np.array(values), "f", 3, numbers)

@@ -52,6 +52,8 @@ def evolve(
     from vaekit.show.track import track_to
 
     folder = output or (results_folder(run) / f"../{run.resolve().name}-evolved").resolve()
+    if (folder / directory.CONFIG).exists():
+        raise UserError(f"{folder} holds a run, whose report this would replace: choose another folder (-o)")
     grid, ranges = parse_cells(cells), None if range_ is None else parse_ranges(range_)
     estimator = load(run, device=device)
     data = None
@@ -114,14 +116,12 @@ def lines(archive: Any, folder: Path) -> list[str]:
         said.append(f"the highest {archive.title} is {best[archive.title][0]:.4g}, at {places}")
     if archive.failed:
         (why, times), *_ = sorted(archive.failed.items(), key=lambda each: -each[1])
-        said.append(f"{sum(archive.failed.values()):,} rows could not be evaluated; {times:,} of them: {why}")
+        said.append(f"rows that could not be evaluated: {sum(archive.failed.values()):,}; {times:,} of them: {why}")
     for name, what in (
-        ("outside", "lay outside the ranges of the measures"),
-        ("distrusted", f"had a p-value below {archive.trust:g}"),
+        ("outside", "measures outside the ranges"),
+        ("distrusted", f"p-value below {archive.trust:g}"),
     ):
         if many := last[name]:
-            said.append(f"{many:,} rows {what}, and were left out")
-    return [
-        *said,
-        f"look at {folder / 'report.html'}; archive.html beside it shows each elite, its children, and two of them bred",
-    ]
+            said.append(f"rows left out because of {what}: {many:,}")
+    page = "; archive.html beside it shows each elite, its children, and two of them bred"
+    return [*said, f"look at {folder / 'report.html'}{page if len(archive) else ''}"]

@@ -154,8 +154,9 @@ class Archive:
         about |= {"ranges": self.ranges.tolist(), "of": model_hash(self.fitted)}
         write_tensors(folder / FILE, {"x": self.x.contiguous(), **tensors}, "archive", about)
         write_table(folder / TABLE, self.columns())
-        kind = self.fitted.kind
-        kind.write(folder / f"{ELITES}{kind.endings[0]}", self.rows)
+        if len(self):  # no kind has a file of no rows
+            kind = self.fitted.kind
+            kind.write(folder / f"{ELITES}{kind.endings[0]}", kind.with_conditions(kind.unpack(self.x), self.y))
         return folder
 
     @classmethod

@@ -19,7 +19,7 @@ from vaekit.uses.scores import new_score
 
 TRAINING = 5000  # training rows, at most, whose codes are looked at
 DRAW = 8  # an address of random numbers
-ALIVE = 1e-3  # of the spread of all codes
+ALIVE = 1e-3  # of the spread along the longest axis
 
 
 class Belonging:
@@ -42,8 +42,9 @@ class Belonging:
         self.fitted, self.rebuilds = fitted, new_score("reconstruction", fitted)
         some = data[np.sort(random.permutation(training)[:TRAINING])]
         codes = self._codes(some.x, self._known(some))
-        self.alive = codes.std(0) > ALIVE * codes.std()  # a unit that all rows share says nothing
-        self.density = gaussian_kde(codes[:, self.alive].T)
+        _, spread, axes = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
+        self.axes = axes[spread > ALIVE * spread[0]]  # what all rows share, as they do along other axes, says nothing
+        self.density = gaussian_kde(self.axes @ codes.T)
         own = data[np.sort(random.permutation(normal)[: fitted.kind.calibration_rows])]
         self.normal = self.scores(own.x, self._known(own))
 
@@ -55,8 +56,7 @@ class Belonging:
 
     def scores(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """Log density of the codes of rows, by kernels at the codes of training rows, and log p(x|z,y): (N,) each."""
-        codes = self._codes(X, y)[:, self.alive]
-        return self.density.logpdf(codes.T), self.rebuilds(self.fitted, X, y or None)
+        return self.density.logpdf(self.axes @ self._codes(X, y).T), self.rebuilds(self.fitted, X, y or None)
 
     def p_values(self, X: Any, y: Any) -> np.ndarray:
         """(N,) in (0, 1]. For a row that comes from where the data come from, it is at most a with a probability of at most a: it is twice the

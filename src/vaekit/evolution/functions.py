@@ -19,6 +19,7 @@ from vaekit.evolution.pool import Here, Own, Pool
 
 Given = str | Callable[[Any], Any]
 COLUMN = "column:"
+LARGEST = 1e30  # a number of this size says that there is none, and no picture could show it
 
 
 @dataclass
@@ -44,7 +45,9 @@ class Axes:
     def __init__(self, rows: np.ndarray, number: int):
         flat = rows.reshape(len(rows), -1).astype(np.float64)
         if number > min(flat.shape):
-            raise UserError(f"{number} axes of {len(flat)} rows of {flat.shape[1]} numbers: ask for fewer")
+            raise UserError(
+                f"{len(flat)} rows of {flat.shape[1]} numbers have no {number} main axes: give cells for fewer measures"
+            )
         self.mean = flat.mean(0)
         _, _, axes = np.linalg.svd(flat - self.mean, full_matrices=False)
         self.axes = axes[:number] * np.sign(axes[:number, np.abs(axes[:number]).argmax(1)].diagonal())[:, None]
@@ -101,7 +104,7 @@ class Functions:
         for i, each in enumerate((self.objective, self.measures)):
             if each is not None:
                 found[i] = each(batch).reshape(n, -1)
-        known = np.isfinite(np.hstack(found)).all(1)
+        known = (np.abs(np.hstack(found)) < LARGEST).all(1)
         if missing := int(n - known.sum() - failed.total()):
             failed["the value is not a finite number"] += missing
         for each in found:
@@ -145,13 +148,13 @@ class Functions:
         for name in names:
             if name not in known:
                 raise UserError(f"{self.kind.noun} have no column {name!r}{near_matches(name, known)}")
-        classes = {name: sorted(set(map(str, known[name]))) for name in names if known[name].dtype.kind not in "iufb"}
+        classes = {name: sorted(set(map(str, known[name]))) for name in names if known[name].dtype.kind not in "iufbM"}
 
         def of(batch: Batch) -> np.ndarray:
             found = columns(self.kind, batch)
             return np.column_stack([
                 [classes[name].index(v) if v in classes[name] else np.nan for v in map(str, found[name])]
-                if name in classes else found[name].astype(np.float64)
+                if name in classes else numbers(found[name])
                 for name in names
             ])  # fmt: skip
 
@@ -166,19 +169,22 @@ def columns(kind: Any, batch: Batch) -> dict[str, np.ndarray]:
     }
 
 
+def numbers(values: np.ndarray) -> np.ndarray:
+    """Values (n,) as numbers. Of times: days since 1970."""
+    if values.dtype.kind == "M":
+        values = (values - np.datetime64(0, "s")) / np.timedelta64(1, "D")
+    return values.astype(np.float64)
+
+
 def name_of(own: Own) -> str:
     return own.place.rpartition(":")[2]
 
 
-def checked(values: Any, place: str, rows: int, numbers: int) -> np.ndarray:
+def checked(values: np.ndarray, place: str, rows: int, numbers: int) -> np.ndarray:
     """What a function gave, as (rows, numbers). UserError for another shape."""
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise UserError(f"{place} gave no numbers but {type(values).__name__}: return an array") from None
-    if found.shape not in [(rows, numbers), *([(rows,)] if numbers == 1 else [])]:
+    if values.shape not in [(rows, numbers), *([(rows,)] if numbers == 1 else [])]:
         wanted = f"({rows}, {numbers})" if numbers > 1 else f"({rows},)"
         raise UserError(
-            f"{place} gave the shape {found.shape} for {rows} rows: return {wanted}, and more --cells for more measures"
+            f"{place} gave the shape {values.shape} for {rows} rows: return {wanted}, and more --cells for more measures"
         )
-    return found.reshape(rows, numbers)
+    return values.reshape(rows, numbers)

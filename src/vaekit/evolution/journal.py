@@ -21,13 +21,13 @@ class Journal:
     """The journal of a search in a folder; None: nothing is kept.
 
     Args:
-        about: what the search depends on. resume: whether to go on with the one that is there.
+        about: what the search depends on. budget: how many rows are evaluated. resume: whether to go on with the one that is there.
 
     Raises:
         UserError: there is one already, and it is not to go on; or it is of another search.
     """
 
-    def __init__(self, folder: Path | None, about: Mapping[str, Any], *, resume: bool):
+    def __init__(self, folder: Path | None, about: Mapping[str, Any], budget: int, *, resume: bool):
         self.path = folder and folder / JOURNAL
         self.known: list[dict[str, Any]] = []
         self.next = 0
@@ -36,14 +36,24 @@ class Journal:
         about = json.loads(json.dumps(about))
         whole = 0
         if self.path.exists():
-            if not resume:
-                raise UserError(f"{folder} holds a search: give --resume to go on with it, or choose a new folder")
             content = self.path.read_bytes()
-            whole = content.rfind(b"\n") + 1  # a line that was cut short is not there
-            lines = [json.loads(line) for line in content[:whole].splitlines()]
-            if lines:
-                check_same(folder, lines[0], about)
-            self.known = lines[1:]
+            lines = content.splitlines(keepends=True)
+            if lines and not lines[-1].endswith(b"\n"):
+                lines.pop()  # a line that was cut short is not there
+            if len(lines) > 1:  # of fewer, not even one generation is known
+                if not resume:
+                    raise UserError(f"{folder} holds a search: give --resume to go on with it, or another folder (-o)")
+                try:
+                    before, *self.known = map(json.loads, lines)
+                except ValueError as error:
+                    raise UserError(f"{self.path} is damaged: start a new search in another folder (-o)") from error
+                check_same(folder, before, about)
+                done = sum(len(each["objective"]) for each in self.known)
+                if done > budget:
+                    raise UserError(f"{folder} holds a search of {done:,} rows already: give a larger --budget")
+                if done < budget and self.known[-1]["cut"]:  # by a smaller budget: it is made anew, and whole
+                    self.known.pop(), lines.pop()
+                whole = sum(map(len, lines))
         elif resume:
             raise UserError(f"{folder} holds no search to go on with: leave --resume out")
         else:
@@ -71,12 +81,12 @@ class Journal:
         return {**found, **arrays}
 
     def keep(
-        self, batch: Batch, objective: np.ndarray, measures: np.ndarray, p: np.ndarray, failed: Mapping[str, int]
-    ) -> None:
-        """Write down what was found of the candidates."""
+        self, batch: Batch, objective: np.ndarray, measures: np.ndarray, p: np.ndarray, failed: Mapping[str, int], cut: bool
+    ) -> None:  # fmt: skip
+        """Write down what was found of the candidates. cut: whether the budget left some of the generation out."""
         if self.path is not None:
             values = {"objective": objective.tolist(), "measures": measures.tolist(), "p_value": p.tolist()}
-            self._write({"rows": checksum(batch), **values, "failed": dict(failed)})
+            self._write({"rows": checksum(batch), **values, "failed": dict(failed), "cut": cut})
 
     def close(self) -> None:
         if self.path is not None:
@@ -95,5 +105,5 @@ def check_same(folder: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -
     for name, value in now.items():
         if before.get(name) != value:
             raise UserError(
-                f"{folder} holds a search with {name}={before.get(name)!r}, not {value!r}: give the same, or choose a new folder"
+                f"{folder} holds a search with {name}={before.get(name)!r}, not {value!r}: give the same, or another folder (-o)"
             )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter, deque
@@ -12,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ from vaekit.errors import UserError, near_matches
 
 HANGS = 10  # time-outs in a row, with no row that worked between them, before the search gives up
 STARTING = 60.0  # seconds that a process may take until it has the functions
-Results = list[np.ndarray]  # of each function, for some rows
+FAILS = (Exception, SystemExit)  # what a function may raise
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,36 @@ class Own:
             raise UserError(f"{given}: there is no file {file}")
         return cls(None, given)
 
-    def load(self) -> Callable[[Any], Any]:
-        """UserError for a file that cannot be run, or has no such function."""
+    def load(self, modules: dict[Path, ModuleType]) -> Callable[[Any], Any]:
+        """The function. modules: files that are loaded already, to which this one is added: functions of one file share what it holds.
+        UserError for a file that cannot be run, or has no such function."""
         if self.function is not None:
             return self.function
         file, _, name = self.place.rpartition(":")
         path = Path(file).resolve()
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.path.insert(0, str(path.parent))  # for what it imports from beside it
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise UserError(f"{file} cannot be run: {reason(error)}") from error
-        finally:
-            sys.path.remove(str(path.parent))
-        found = getattr(module, name, None)
+        if path not in modules:
+            modules[path] = module_of(path)
+        found = getattr(modules[path], name, None)
         if not callable(found):
-            known = [each for each, value in vars(module).items() if callable(value) and each[0] != "_"]
+            known = [each for each, value in vars(modules[path]).items() if callable(value) and each[0] != "_"]
             raise UserError(f"{file} has no function {name!r}{near_matches(name, known)}")
         return found
+
+
+def module_of(path: Path) -> ModuleType:
+    """A file of Python, run. UserError where that fails."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))  # for what it imports from beside it
+    try:
+        spec.loader.exec_module(module)
+    except FAILS as error:
+        raise UserError(f"{path} cannot be run: {reason(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
 
 
 def reason(error: BaseException) -> str:
@@ -77,10 +88,12 @@ class Here:
     """The functions in this process, where nothing ends one that hangs."""
 
     def __init__(self, functions: Sequence[Own]):
-        self.functions = [each.load() for each in functions]
+        modules = dict[Path, ModuleType]()
+        self.functions = [each.load(modules) for each in functions]
 
-    def __call__(self, rows: Any) -> list[Any]:
-        return [function(rows) for function in self.functions]
+    def __call__(self, rows: Any) -> list[np.ndarray]:
+        """What each function says of rows, which it may change: it has a copy."""
+        return [np.asarray(function(copy.deepcopy(rows)), dtype=np.float64) for function in self.functions]
 
     def close(self) -> None: ...
 
@@ -92,7 +105,7 @@ class Here:
             part = left.popleft()
             try:
                 found.append((part, self(rows[part])))
-            except Exception as error:
+            except FAILS as error:
                 left.extendleft(reversed(one_by_one(part, reason(error), failed)))
         return found
 
@@ -110,6 +123,7 @@ def one_by_one(part: slice, why: str, failed: Counter[str]) -> list[slice]:
 
 def serve(connection: Connection, functions: Sequence[Own]) -> None:
     """A process that answers rows with results, until its parent closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its generation first
     try:
         here = Here(functions)
     except Exception as error:
@@ -122,8 +136,8 @@ def serve(connection: Connection, functions: Sequence[Own]) -> None:
         except EOFError:
             return
         try:
-            answer: tuple[str, Any] = "found", [np.asarray(each) for each in here(rows)]
-        except Exception as error:
+            answer: tuple[str, Any] = "found", here(rows)
+        except FAILS as error:
             answer = "failed", reason(error)
         connection.send(answer)
 

@@ -129,13 +129,17 @@ class Search:
             raise UserError(f"trust={trust:g} has to be 0 or more and below 1")
         self.data = as_dataset(self.estimator, X, y)
         if self.data is None and (trust or refit):
-            raise UserError(f"{'trust' if trust else 'refit'} needs the rows that the model was trained on: give X")
+            why = "give X" if kind.exchangeable else f"{kind.noun} have none, because neighbours are alike"
+            raise UserError(f"{'trust' if trust else 'refit'} needs rows that the model was trained on: {why}")
+        if refit and not kind.varies:
+            raise UserError(f"refit needs rows of one shape, and {kind.noun} differ in length: leave it out")
         self.judge = belonging(self.estimator, self.data)
         self.space, self.trust, self.batch_size, self.budget, self.refit = space, trust, batch_size, budget, refit
         self.condition = self.fitted.conditions.name(condition)
         self.cells, self.seed, self.folder = cells, seed, folder
         self.random = np.random.default_rng([seed, 0])
-        self.first = self._first(start)
+        self.done = self.refits = 0
+        self.first = self._samples() if start is None else self._of_rows(start, self._given(len(start)), START)
         self.reference = self._reference()
         self.functions = Functions(
             objective, measures, len(cells), self.reference, kind, self._likelihood, workers=workers, timeout=timeout
@@ -149,7 +153,6 @@ class Search:
         self.failed: Counter[str] = Counter()
         self.counts = dict.fromkeys(("failed", "outside", "distrusted"), 0)  # rows that did not count
         self.history: list[dict[str, Any]] = []
-        self.done = self.refits = 0
 
     # -- the search ----------------------------------------------------------------------------------------------------
 
@@ -157,7 +160,7 @@ class Search:
         about = {name: value for name, value in self.settings.items() if name != "budget"} | {
             "model": model_hash(self.fitted)
         }
-        self.journal = Journal(self.folder, about, resume=resume)
+        self.journal = Journal(self.folder, about, self.budget, resume=resume)
         interrupted = False
         try:
             with Interrupt(saves=True) as interrupt:
@@ -177,11 +180,12 @@ class Search:
 
     def generation(self) -> None:
         candidates = self.ask() if self.done else self.first
+        whole = len(candidates)
         candidates = cut(candidates, self.budget - self.done)
         batch = Batch(
             candidates.x.numpy(), candidates.z, candidates.y, rows_of(self.fitted, candidates.x, candidates.y)
         )
-        objective, measures, p, failed = self.evaluated(batch)
+        objective, measures, p, failed = self.evaluated(batch, len(batch) < whole)
         self.failed.update(failed)
         if not self.done:
             self._begin(objective, measures, candidates)
@@ -198,11 +202,12 @@ class Search:
         for name, each in counts.items():
             self.counts[name] += int(each.sum())
         self.note_generation()
-        if self.refit and self.done // self.refit > self.refits and self.done < self.budget:
+        due = self.refit and self.done // self.refit > self.refits and self.done < self.budget
+        if due and len(self.grid.elites):
             self.refits = self.done // self.refit
             self.train_again()
 
-    def evaluated(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
+    def evaluated(self, batch: Batch, cut: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
         """The objective, the measures and the p-values of rows, and how many failed for which reason."""
         if self.journal.replaying:
             known = self.journal.recall(batch)
@@ -213,7 +218,7 @@ class Search:
             (why, times), *_ = failed.most_common(1)
             raise UserError(f"no row of the first generation could be evaluated; {times} of {len(batch)}: {why}")
         p = self._p_values(batch)
-        self.journal.keep(batch, objective, measures, p, failed)
+        self.journal.keep(batch, objective, measures, p, failed, cut)
         return objective, measures, p, failed
 
     def _p_values(self, batch: Batch) -> np.ndarray:
@@ -237,17 +242,15 @@ class Search:
 
     # -- candidates ----------------------------------------------------------------------------------------------------
 
-    def _first(self, start: Any) -> Candidates:
-        """The first generation."""
-        if start is not None:
-            return self._of_rows(start, self._given(len(start)), START)
-        given = self._given(self.batch_size)
+    def _samples(self) -> Candidates:
+        """A generation from nothing: samples of the model."""
+        given, seed = self._given(self.batch_size), self.seed + self.done
         if not hasattr(self.estimator, "sample"):  # a policy, whose z is drawn as it acts
             prior = self.fitted.model.prior(self.fitted.pack_conditions(given, self.batch_size), self.batch_size)
-            z = prior.sample(1, normal_noise(generator(self.seed)))[0]
+            z = prior.sample(1, normal_noise(generator(seed)))[0]
             return self._of_codes(z.double().numpy(), given, START)
         arguments = {"y": given} if given else {}
-        return self._of_rows(self.estimator.sample(self.batch_size, random_state=self.seed, **arguments), given, START)
+        return self._of_rows(self.estimator.sample(self.batch_size, random_state=seed, **arguments), given, START)
 
     def _given(self, rows: int) -> dict[str, np.ndarray]:
         """Conditions of new rows: those that the user gave, and others as the data have them."""
@@ -262,7 +265,9 @@ class Search:
         )
 
     def ask(self) -> Candidates:
-        """The candidates of a generation after the first."""
+        """The candidates of a generation after the first. As long as no row entered the archive, they are samples, too."""
+        if not len(self.grid.elites):
+            return self._samples()
         counts = self.shares.split(self.batch_size)
         return joined([getattr(self, f"_{name}")(rows) for name, rows in counts.items() if rows])
 
@@ -437,10 +442,13 @@ def joined(parts: Sequence[Candidates]) -> Candidates:
 
 
 def as_dataset(estimator: Any, X: Any, y: Any) -> Dataset | None:
-    """The rows that a model was trained on, given as to `fit` or as `vaekit.read` returns them."""
+    """The rows that a model was trained on, given as to `fit` or as `vaekit.read` returns them; None where they are not separate rows."""
+    fitted = estimator.fitted_
+    if X is not None and not fitted.kind.exchangeable:
+        note(f"there are no p-values, because neighbouring {fitted.kind.row}s of {fitted.kind.noun} are alike")
+        return None
     if X is None or isinstance(X, Dataset):
         return X
-    fitted = estimator.fitted_
     rows = fitted.kind.take(X)
     if len(rows) != fitted.data["rows"]:
         raise UserError(f"X has {len(rows):,} rows, but the model was trained on {fitted.data['rows']:,}: give those")
@@ -450,7 +458,7 @@ def as_dataset(estimator: Any, X: Any, y: Any) -> Dataset | None:
 
 def belonging(estimator: Any, data: Dataset | None) -> Belonging | None:
     """What says whether a row belongs to the data; None where nothing does."""
-    if data is None or not estimator.fitted_.kind.exchangeable:
+    if data is None:
         return None
     return Belonging(estimator.fitted_, data, *estimator.divide(data))
 
@@ -477,7 +485,7 @@ def nearness(x: np.ndarray, training: np.ndarray, spread: np.ndarray) -> np.ndar
     """The distance of rows (n, ...) to the nearest training row, beside the median distance of a training row to its nearest other."""
     from sklearn.neighbors import NearestNeighbors
 
-    rows, known = ((each / spread).reshape(len(each), -1) for each in (x, training))
+    rows, known = ((each / spread).reshape(len(each), spread.size) for each in (x, training))
     search = NearestNeighbors().fit(known)
     usual = np.median(search.kneighbors(known[:1000], 2)[0][:, 1])
     return search.kneighbors(rows, 1)[0][:, 0] / max(usual, 1e-12) if len(rows) else np.zeros(0)
