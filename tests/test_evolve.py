@@ -162,9 +162,9 @@ def test_texts_are_searched_in_the_latent_alone() -> None:
     texts = [f"{a} {b} runs" for a in ("a dog", "the cat", "my horse") for b in ("quickly", "slowly", "never")] * 12
     model = vaekit.VAE(latent_dim=4, epochs=2, size="small", random_state=0).fit(texts)
     with pytest.raises(UserError, match="cannot be varied: use space='latent'"):
-        vaekit.evolve(model, lambda rows: [len(row) for row in rows], "latent")
+        vaekit.evolve(model, lambda rows: [len(row) for row in rows], "latent", space="mixed")
     archive = vaekit.evolve(
-        model, lambda rows: [len(row) for row in rows], "latent", space="latent", cells=(4, 4), budget=60, batch_size=20
+        model, lambda rows: [len(row) for row in rows], "latent", cells=(4, 4), budget=60, batch_size=20
     )
     assert archive.objective.tolist() == [len(row) for row in archive.rows]
 
@@ -385,7 +385,7 @@ def test_bad_input_is_told_in_a_line(model: vaekit.VAE, X: np.ndarray, tmp_path:
         ({"budget": 50}, "below a generation of 100"),
         ({"cells": (0, 5)}, "1 or more"),
         ({"ranges": [(0, 1)]}, r"give \(low, high\) for each of the 2 measures"),
-        ({"space": "row"}, "has to be one of latent, mixed, raw"),
+        ({"space": "row"}, "has to be one of auto, latent, mixed, raw"),
         ({"X": None, "trust": 0.05}, "needs rows that the model was trained on"),
         ({"X": X[:9]}, "X has 9 rows, but the model was trained on 400"),
     ]

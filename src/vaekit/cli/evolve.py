@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli.common import COUNT, PLACE, SEED, Condition, Device, Run, app, option, results_folder, say
+from vaekit.cli.common import COUNT, PLACE, SEED, Condition, Device, Run, app, option, say
 from vaekit.errors import UserError, note
 
 SEARCH, OWN = "Search", "Functions of your own"
@@ -25,7 +25,7 @@ def evolve(
     cells: Annotated[str, typer.Option(metavar="TEXT", help="How many cells there are along each measure.")] = "50x50",
     range_: Annotated[str | None, typer.Option("--range", metavar="TEXT", help=RANGE_HELP, show_default=False)] = None,
     budget: Annotated[int, typer.Option(help="How many rows are evaluated.", **COUNT)] = 10_000,
-    space: Annotated[str, option("What is varied: latent (codes, which are decoded), raw (rows, without the model), or mixed (both, as it pays). Default: mixed.", panel=SEARCH)] = "mixed",
+    space: Annotated[str, option("What is varied: latent (codes, which are decoded), raw (rows, without the model), or mixed (both, as it pays). Default: mixed, and latent for texts.", panel=SEARCH)] = "auto",
     trust: Annotated[float, option("Rows with a p-value of belonging to the data below this do not enter the archive. Default: 0.", panel=SEARCH, min=0, max=1)] = 0.0,
     condition: Condition = None,
     batch_size: Annotated[int, option("Rows of a generation. Default: 100.", panel=SEARCH, **COUNT)] = 100,
@@ -48,10 +48,11 @@ def evolve(
     from vaekit.evolution.search import evolve as search
     from vaekit.recipes.source import own_source
     from vaekit.runs import directory
+    from vaekit.runs.hub import is_borrowed
     from vaekit.runs.load import load
     from vaekit.show.track import track_to
 
-    folder = output or (results_folder(run) / f"../{run.resolve().name}-evolved").resolve()
+    folder = output or (Path() if is_borrowed(run) else run.parent) / f"{run.resolve().name}-evolved"
     if (folder / directory.CONFIG).exists():
         raise UserError(f"{folder} holds a run, whose report this would replace: choose another folder (-o)")
     grid, ranges = parse_cells(cells), None if range_ is None else parse_ranges(range_)

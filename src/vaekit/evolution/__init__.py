@@ -3,6 +3,7 @@
     functions.py   what is asked of rows: an objective and measures, built in or the user's own
     pool.py        the user's functions at work: in this process, or in others that are ended when they hang
     emitters.py    where candidates come from: codes, rows, and rows by way of their codes
+    grid.py        candidates, and the cells that they compete for
     belonging.py   whether a row belongs to the data, as a p-value
     archive.py     what was found, and its files
     journal.py     what each generation gave, so that a search that was cut short goes on

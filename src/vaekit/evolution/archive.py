@@ -170,8 +170,10 @@ class Archive:
         if about.pop("of", None) != model_hash(fitted):
             raise UserError(f"{folder} is an archive of another model: give the one that it was made with")
         try:
-            parts = {name: tensors[name].numpy() for name in PER_ELITE}
-            known = {f.name: about[f.name] for f in fields(cls) if f.name in about and f.name not in ("y", "emitter")}
+            parts: dict[str, Any] = {name: tensors[name].numpy() for name in PER_ELITE}
+            known: dict[str, Any] = {
+                f.name: about[f.name] for f in fields(cls) if f.name in about and f.name not in ("y", "emitter")
+            }
             known |= {
                 "cells": tuple(about["cells"]),
                 "ranges": np.array(about["ranges"]),

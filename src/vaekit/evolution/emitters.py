@@ -106,16 +106,19 @@ class Strategies:
         sure = np.where(good, objective, self.soft.threshold_min), np.where(good[:, None], measures, middle)
         if self.soft.empty:
             return  # a restart needs an elite
-        starts = np.flatnonzero(own).reshape(len(self.asked), ES_BATCH) if len(self.asked) else []
+        starts: Any = np.flatnonzero(own).reshape(len(self.asked), ES_BATCH) if len(self.asked) else []
         for member, rows in zip(self.asked, starts, strict=True):
             member.tell(z[rows], sure[0][rows], sure[1][rows], {"status": status[rows], "value": value[rows]})
 
 
-def check_space(space: str, kind: Any) -> None:
-    """UserError for a space that rows of this kind do not have, or where pyribs is not installed."""
+def chosen_space(space: str, kind: Any) -> str:
+    """The space of the search; decides "auto". UserError for one that rows of this kind do not have, or where pyribs is not installed."""
     if find_spec("ribs") is None:
         raise extra_needed("evolve", "ribs")
+    if space == "auto":
+        return "mixed" if kind.varies else "latent"
     if space not in SPACES:
-        raise UserError(f"space={space!r} has to be one of {', '.join(SPACES)}")
+        raise UserError(f"space={space!r} has to be one of auto, {', '.join(SPACES)}")
     if space != "latent" and not kind.varies:
         raise UserError(f"space={space!r} varies rows, and {kind.noun} cannot be varied: use space='latent'")
+    return space

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from vaekit.distributions import normal_noise
 from vaekit.errors import UserError, note
 from vaekit.evolution.archive import VALID, Archive, rows_of
 from vaekit.evolution.belonging import Belonging
-from vaekit.evolution.emitters import SPACES, Shares, Strategies, check_space, iso_line
+from vaekit.evolution.emitters import SPACES, Shares, Strategies, chosen_space, iso_line
 from vaekit.evolution.functions import Batch, Functions, Given
+from vaekit.evolution.grid import Candidates, Grid, cut, joined, picked
 from vaekit.evolution.journal import Journal
 from vaekit.fitted import model_hash
 from vaekit.sources.base import Dataset
@@ -36,19 +36,6 @@ MEMBERS = 5  # CMA-ES that take turns
 START = "start"  # the emitter of the first generation
 
 
-@dataclass
-class Candidates:
-    """Rows of a generation: x (n, *event) in model units, their codes z (n, d), their conditions by name, and their emitter (n,)."""
-
-    x: Tensor
-    z: np.ndarray
-    y: dict[str, np.ndarray]
-    emitter: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-
 def evolve(
     model: Any,
     objective: Given = "likelihood",
@@ -59,7 +46,7 @@ def evolve(
     cells: Sequence[int] = (50, 50),
     ranges: Sequence[tuple[float, float]] | None = None,
     budget: int = 10_000,
-    space: str = "mixed",
+    space: str = "auto",
     trust: float = 0.0,
     batch_size: int = 100,
     condition: Any = None,
@@ -82,7 +69,7 @@ def evolve(
         X, y: the rows that the model was trained on, with their conditions. Those that it held out give p-values; measures learn from the others.
         cells: how many along each measure. ranges: of the measures, (low, high) each; None: those of X, or of the first generation, and a tenth more.
         budget: how many rows are evaluated.
-        space: "latent": codes are varied; "raw": rows, without the model; "mixed": both, as it pays.
+        space: "latent": codes are varied; "raw": rows, without the model; "mixed": both, as it pays; "auto": mixed, and latent for texts.
         trust: rows with a p-value below it do not enter the archive.
         batch_size: rows of a generation.
         condition: of all rows, in any form; what is left out is drawn as the data have it.
@@ -116,7 +103,7 @@ class Search:
     ):  # fmt: skip
         self.estimator, self.fitted = model, model.fitted_
         kind = self.fitted.kind
-        check_space(space, kind)
+        space = chosen_space(space, kind)
         if not self.fitted.model.latent_dim:
             raise UserError("a model without latent has no space to search: train one with a latent_dim above 0")
         if batch_size < 2 or budget < batch_size:
@@ -144,7 +131,7 @@ class Search:
         self.functions = Functions(
             objective, measures, len(cells), self.reference, kind, self._likelihood, workers=workers, timeout=timeout
         )  # fmt: skip
-        self.ranges = None if ranges is None else checked_ranges(ranges, len(cells))
+        self.ranges: Any = None if ranges is None else checked_ranges(ranges, len(cells))
         said = [getattr(each, "__name__", each) if callable(each) else each for each in (objective, measures)]
         self.settings = {
             "objective": said[0], "measures": said[1], "cells": list(cells), "budget": budget, "space": space, "trust": trust,
@@ -384,58 +371,6 @@ class Search:
             elites.emitter, known["evaluation"], known["index"], self.cells, self.ranges, self.functions.names, self.functions.title,
             self.trust or VALID, list(self.history), dict(self.failed), dict(self.settings), bool(interrupted),
         )  # fmt: skip
-
-
-class Grid:
-    """The elites: pyribs' archive of numbers, with the rows that belong to them."""
-
-    def __init__(self, cells: Sequence[int], ranges: Sequence[tuple[float, float]], seed: int):
-        from ribs.archives import GridArchive
-
-        own = {"p_value": ((), np.float64), "evaluation": ((), np.int64)}
-        self.store = GridArchive(solution_dim=1, dims=list(cells), ranges=ranges, seed=seed, extra_fields=own)
-        self.elites: Any = None  # `Candidates`, in the order of their cells
-
-    def add(
-        self, candidates: Candidates, objective: np.ndarray, measures: np.ndarray, p: np.ndarray, good: np.ndarray,
-        evaluation: np.ndarray,
-    ) -> np.ndarray:  # fmt: skip
-        """Let good candidates compete: which of them entered, (n,) bool. evaluation: their numbers, (n,), which no others have."""
-        entered = np.zeros(len(candidates), bool)
-        numbers = evaluation if self.elites is None else np.concatenate([self.known()["evaluation"], evaluation])
-        rows = candidates if self.elites is None else joined([self.elites, candidates])
-        if good.any():
-            found = self.store.add(
-                np.zeros((good.sum(), 1)), objective[good], measures[good], p_value=p[good], evaluation=evaluation[good]
-            )
-            entered[good] = found["status"] > 0
-        order = np.argsort(numbers)
-        self.elites = picked(rows, order[np.searchsorted(numbers, self.known()["evaluation"], sorter=order)])
-        return entered
-
-    def known(self) -> dict[str, np.ndarray]:
-        """What is stored of the elites, in the order of their cells."""
-        found = self.store.data(["index", "objective", "measures", "p_value", "evaluation"], return_type="dict")
-        order = np.argsort(found["index"])
-        return {name: np.asarray(values)[order] for name, values in found.items()}
-
-
-# -- rows that belong together -----------------------------------------------------------------------------------------
-
-
-def picked(rows: Candidates, index: np.ndarray) -> Candidates:
-    y = {name: values[index] for name, values in rows.y.items()}
-    return Candidates(rows.x[torch.from_numpy(index)], rows.z[index], y, rows.emitter[index])
-
-
-def cut(rows: Candidates, most: int) -> Candidates:
-    return picked(rows, np.arange(min(most, len(rows))))
-
-
-def joined(parts: Sequence[Candidates]) -> Candidates:
-    y = {name: np.concatenate([part.y[name] for part in parts]) for name in parts[0].y}
-    z, emitter = (np.concatenate([getattr(part, name) for part in parts]) for name in ("z", "emitter"))
-    return Candidates(torch.cat([part.x for part in parts]), z, y, emitter)
 
 
 # -- the data ----------------------------------------------------------------------------------------------------------

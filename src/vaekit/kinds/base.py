@@ -373,7 +373,7 @@ class Kind:
         raise UserError(f"a model of {self.noun} does not fill gaps: use reconstruct, which rebuilds whole rows")
 
     varies: ClassVar[bool] = True
-    """Whether a row that lies between two others is a row, too, so that `vaekit evolve` may vary them."""
+    """Whether what lies between two rows is a row, too, so that `vaekit evolve` may vary them."""
 
     def crossed(self, a: np.ndarray, b: np.ndarray, between: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Children of rows a and b (N, *event), in model units. between: what lies between them, where values are numbers."""
@@ -381,7 +381,6 @@ class Kind:
 
     score: ClassVar[str] = "loglik"
     """Of `vaekit.uses.scores.SCORES`: what "auto" is, see `vaekit.uses.scores.auto`."""
-
     calibration_rows: ClassVar[int] = 10_000
     """Normal rows that scores are calibrated on, at most: p-values of 0.0001 are small enough."""
 
