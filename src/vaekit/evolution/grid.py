@@ -45,7 +45,7 @@ class Grid:
     def __init__(self, cells: Sequence[int], ranges: Sequence[tuple[float, float]], seed: int):
         from ribs.archives import GridArchive
 
-        own = {"p_value": ((), np.float64), "evaluation": ((), np.int64)}
+        own: Any = {"p_value": ((), np.float64), "evaluation": ((), np.int64)}
         self.store = GridArchive(solution_dim=1, dims=list(cells), ranges=ranges, seed=seed, extra_fields=own)
         self.elites: Any = None  # `Candidates`, in the order of their cells
 

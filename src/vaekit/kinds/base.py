@@ -496,7 +496,5 @@ class Kind:
 def one_source(source: str | Sequence[str]) -> str:
     """The source. UserError where there are several."""
     if isinstance(source, list | tuple):
-        raise UserError(
-            "only --kind actions takes several SOURCEs: put tables into one file, and pictures into one folder"
-        )
+        raise UserError("only --kind actions takes several SOURCEs: put tables into one file, pictures in one folder")
     return str(source)
