@@ -7,6 +7,7 @@ that later rows can be judged without the normal ones. P-values hold for rows th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,8 @@ from vaekit.uses.scores import contributions, new_score
 FILE = "calibration-{}.safetensors"  # in the run directory, by the name of the score
 DETECTOR = "detector.safetensors"  # the same of an `AnomalyDetector`, in the run directory of its first model
 MEMBER = "detector-{}"  # beside it, the run directories of its other models
-ROWS = 512  # judged at a time: few enough to show how far it has come
+LEAST, MOST = 512, 4096  # rows that are judged at a time
+VALUES = 1 << 20  # that the decoder gives for them: few enough to show how far it has come
 USUAL = 1000  # rows: enough for a median
 DRAW = 7  # an address of random numbers
 
@@ -134,8 +136,10 @@ class Calibration:
 
     def _pieces(self, data: Any, track: Any) -> Iterator[tuple[slice, Any, dict[str, np.ndarray]]]:
         """The rows of a `Dataset`, piece by piece: which they are, their x and their conditions."""
-        starts = track([*range(0, len(data), ROWS)])
-        for start, x in zip(starts, self.kind.pieces(data.x, ROWS), strict=True):
+        size = VALUES // (self.score.samples * math.prod(self.kind.event_shape))
+        size = min(max(size, LEAST), MOST)
+        starts = track([*range(0, len(data), size)])
+        for start, x in zip(starts, self.kind.pieces(data.x, size), strict=True):
             rows = slice(start, start + len(x))
             yield rows, x, {name: values[rows] for name, values in data.conditions.items()}
 
