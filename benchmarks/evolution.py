@@ -108,7 +108,8 @@ def digits(options: argparse.Namespace) -> Rows:
                 vae, score, features, X=x[own], cells=(options.cells_digits,) * 2, ranges=[(0, 0.35), (0, 0.35)],
                 budget=options.evaluations, space="latent", trust=trust, batch_size=options.batch, seed=seed,
             )  # fmt: skip
-            eight = judge.predict_proba(archive.rows.reshape(len(archive), -1) / 255)[:, 1] >= 0.5
+            found_rows = archive.rows.reshape(len(archive), flat.shape[1]) / 255
+            eight = judge.predict_proba(found_rows)[:, 1] >= 0.5 if len(archive) else np.zeros(0, bool)
             total = options.cells_digits**2
             shares = {
                 "coverage": len(archive),
