@@ -284,6 +284,18 @@ def test_a_rollout_of_an_elite(policy, tmp_path):
         assert "--archive and --at go together" in vaekit(*line, *wrong, cwd=tmp_path, check=2).stderr
 
 
+def test_ways_to_act_are_searched(policy, demos):
+    """For one observation: each elite is the chunk that its z stands for there."""
+    seen = {name: values[0] for name, values in demos.observations.items()}
+    archive = vk.evolve(
+        policy, lambda chunks: -np.abs(chunks).mean((1, 2)), lambda chunks: chunks[:, -1, :1],
+        cells=(5,), budget=40, batch_size=20, condition=seen, space="latent",
+    )  # fmt: skip
+    np.testing.assert_allclose(archive.objective, -np.abs(archive.rows).mean((1, 2)), rtol=1e-5)
+    again = policy.fitted_.decode(archive.z, {name: np.repeat(v[None], len(archive), 0) for name, v in seen.items()})
+    np.testing.assert_allclose(archive.rows, again, atol=1e-5)
+
+
 def test_a_chunk_is_played_as_it_was_decided(demos):
     policy = vk.Policy(**TINY, execute=4, z="mean").fit(demos)
     states = demos.observations["state"]

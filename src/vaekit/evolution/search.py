@@ -234,7 +234,7 @@ class Search:
         given, seed = self._given(self.batch_size), self.seed + self.done
         if not hasattr(self.estimator, "sample"):  # a policy, whose z is drawn as it acts
             prior = self.fitted.model.prior(self.fitted.pack_conditions(given, self.batch_size), self.batch_size)
-            z = prior.sample(1, normal_noise(generator(seed)))[0]
+            z = prior.sample(1, normal_noise(generator(seed)))[0].detach()
             return self._of_codes(z.double().numpy(), given, START)
         arguments = {"y": given} if given else {}
         return self._of_rows(self.estimator.sample(self.batch_size, random_state=seed, **arguments), given, START)
