@@ -39,8 +39,8 @@ def evolve(
 ) -> None:  # fmt: skip
     """Find the best row for each cell of a grid, among rows that the model makes, and say of each how well it belongs to the data.
 
-    The measures say which cell a row belongs to. Each row that is found has a p-value: rows that the model held out have one below 0.05 in
-    one case of twenty. Needs pip install 'vaekit[evolve]'.
+    The measures say which cell a row belongs to. Each row that is found has a p-value: a row that comes from where the data come from
+    has one of 0.05 or less in at most one case of twenty. Needs pip install 'vaekit[evolve]'.
     """
     from vaekit.deploy.explorer.evolved import write_explorer
     from vaekit.deploy.report.evolved import write_evolved

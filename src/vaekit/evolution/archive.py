@@ -32,8 +32,8 @@ class Archive:
         objective: (n,), high is good. measures: (n, m).
         p_value: (n,), the conformal p-value of belonging to the data: if a row came from where the data come from, it would be at most a
             with a probability of at most a. NaN where there are no rows of the data to compare with.
-        nearest: (n,), the distance to the nearest training row, beside the usual one of a held-out row to its nearest; 0 is a copy. NaN where
-            it is not known.
+        nearest: (n,), the distance to the nearest training row, divided by the median distance of a training row to its nearest other; 0 is a
+            copy. NaN where it is not known.
         emitter: (n,), where each came from, see `vaekit.evolution.emitters`. evaluation: (n,), the number of the evaluation that found it.
         cell: (n,), the number of its cell, in C order over `cells`.
         cells: how many there are along each measure. ranges: of the measures, (m, 2).

@@ -43,12 +43,12 @@ class Shares:
         return {name: float(LEAST + room * rate / total) for name, rate in rates.items()}
 
     def split(self, rows: int) -> dict[str, int]:
-        """How many of so many candidates each emitter makes."""
+        """Divide `rows` candidates among the emitters: name -> how many it makes."""
         ends = np.rint(np.cumsum([0.0, *self.now.values()]) * rows).astype(int)
         return dict(zip(self.tried, np.diff(ends).tolist(), strict=True))
 
     def learn(self, emitter: np.ndarray, entered: np.ndarray) -> None:
-        """emitter: of each candidate, (n,). entered: whether it did, (n,)."""
+        """Count which candidates of a generation entered the archive. emitter: of each, (n,). entered: (n,) bool."""
         for name in self.tried:
             own = emitter == name
             self.tried[name] = MEMORY * self.tried[name] + own.sum() + (1 - MEMORY)
@@ -85,7 +85,7 @@ class Strategies:
         self.asked: list[Any] = []
 
     def ask(self, rows: int) -> np.ndarray:
-        """About so many codes."""
+        """Propose codes, (about `rows`, latent_dim): each CMA-ES makes a fixed number."""
         turns = max(1, round(rows / ES_BATCH))
         self.asked = [self.members[(self.next + i) % len(self.members)] for i in range(min(turns, len(self.members)))]
         self.next += len(self.asked)

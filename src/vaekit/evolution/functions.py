@@ -19,7 +19,7 @@ from vaekit.evolution.pool import Here, Own, Pool
 
 Given = str | Callable[[Any], Any]
 COLUMN = "column:"
-LARGEST = 1e30  # a number of this size says that there is none, and no picture could show it
+LARGEST = 1e30  # objectives and measures from here on count as failed: they stand for a missing value, and no picture can show them
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Functions:
                 found[i] = each(batch).reshape(n, -1)
         known = (np.abs(np.hstack(found)) < LARGEST).all(1)
         if missing := int(n - known.sum() - failed.total()):
-            failed["the value is not a finite number"] += missing
+            failed[f"the value is not a number below {LARGEST:g}"] += missing
         for each in found:
             each[~known] = np.nan
         return found[0][:, 0], found[1]

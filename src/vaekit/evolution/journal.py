@@ -73,8 +73,8 @@ class Journal:
         found = self.known[self.next]
         if found["rows"] != checksum(batch):
             raise UserError(
-                f"the candidates of generation {self.next} in {self.path} come out different now, as they do with another version of a "
-                "library or another processor: start a new search"
+                f"the candidates of generation {self.next} in {self.path} come out different now, as they do with another start or "
+                "condition, another version of a library or another processor: start a new search"
             )
         self.next += 1
         arrays = {name: np.array(found[name], dtype=np.float64) for name in ("objective", "measures", "p_value")}

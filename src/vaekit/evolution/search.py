@@ -144,9 +144,8 @@ class Search:
     # -- the search ----------------------------------------------------------------------------------------------------
 
     def run(self, resume: bool, track: Callable[[Iterator[int]], Iterable[int]]) -> Archive:
-        about = {name: value for name, value in self.settings.items() if name != "budget"} | {
-            "model": model_hash(self.fitted)
-        }
+        about = {name: value for name, value in self.settings.items() if name != "budget"}
+        about |= {"ranges": None if self.ranges is None else self.ranges.tolist(), "model": model_hash(self.fitted)}
         self.journal = Journal(self.folder, about, self.budget, resume=resume)
         interrupted = False
         try:
@@ -166,6 +165,7 @@ class Search:
             yield self.done
 
     def generation(self) -> None:
+        """Make candidates, judge them, let them compete, and tell the emitters what came of it."""
         candidates = self.ask() if self.done else self.first
         whole = len(candidates)
         candidates = cut(candidates, self.budget - self.done)

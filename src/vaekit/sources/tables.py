@@ -20,7 +20,7 @@ from vaekit.sources.tabs import as_csv
 DELIMITERS = ",;\t|"
 BLOCK = 1 << 24  # bytes that are parsed at a time
 MANY = 1_000_000  # this many cells take a while to read
-LARGE = 64 << 20  # bytes of a table whose reading as a whole is told
+LARGE = 64 << 20  # bytes: a note says so if a table of more is read as a whole
 FIRST = 1000  # rows that are looked at to guess whether a file has to be read into memory
 
 

@@ -21,12 +21,12 @@ from vaekit.deploy.explorer.layouts import WIDE, Layout
 from vaekit.deploy.graphs import ROWS, graphs, narrow
 from vaekit.deploy.manifest import manifest
 from vaekit.errors import UserError
+from vaekit.evolution.archive import VALID
 from vaekit.runs.load import load
 from vaekit.show.words import number
 from vaekit.training.data import Data
 
 PAGE = "archive.html"
-LEVEL = 0.05  # the p-value below which an elite is not trusted, where the search itself set no limit
 ROOM = 0.03  # around the cells, as a share of their extent
 PAIRS = 6  # layouts at most: those of four measures
 USED = ("encoder", "prior", "decoder", "draw")
@@ -165,7 +165,7 @@ def colours_of(archive: Any, order: np.ndarray) -> tuple[list[dict[str, Any]], d
 
 def level_of(archive: Any) -> float:
     """The p-value below which elites are not trusted."""
-    return archive.trust or LEVEL
+    return archive.trust or VALID
 
 
 def trusted(archive: Any) -> np.ndarray:
@@ -174,7 +174,7 @@ def trusted(archive: Any) -> np.ndarray:
 
 
 def held_out(folder: Path) -> tuple[Data | None, str]:
-    """Packed rows that the run in `folder`/model held out, and ""; or None, and why there are none."""
+    """The packed rows that the run in `folder`/model held out, and ""; if they cannot be read, None and the reason."""
     try:
         estimator = load(folder / "model", device="cpu")
         data = scene.read(estimator)

@@ -85,7 +85,7 @@ def commands(folder: Path, search: str) -> list[tuple[str, str]]:
     where = shlex.quote(path)
     return [
         ("Move over the map, see each elite, and breed two", f"vaekit explore {where}"),
-        *([("Go on searching, with a larger budget", f"{search} --resume")] if search else []),
+        *([("Go on after a stop, or with a larger --budget", f"{search} --resume")] if search else []),
         (
             "Use the elites in Python",
             f"import vaekit; archive = vaekit.evolution.Archive.read({path!r}); archive.to_frame()",
