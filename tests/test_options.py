@@ -23,7 +23,7 @@ from vaekit.settings.options import Option, options_in
 from vaekit.settings.parts import options_of
 from vaekit.training import Training
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference.md"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
 NOT_OPTIONS = {
     "source": "an argument",
     "settings": "the other options",

@@ -1,7 +1,7 @@
 """Draws the figures of robots.md, from where its tutorial was run:
 
-python docs/robots-figures.py stages              # robots-stages.svg
-python docs/robots-figures.py routes              # robots-routes.png, of runs/two-routes and runs/published
+python docs/images/robots-figures.py stages              # robots-stages.svg
+python docs/images/robots-figures.py routes              # robots-routes.png, of runs/two-routes and runs/published
 """
 
 from __future__ import annotations
