@@ -69,7 +69,7 @@ def linked(text: str, file: str) -> str:
         path = os.path.normpath(os.path.join(os.path.dirname(file), target))
         if path in COPIED:
             return f"{before}/generated/{COPIED[path]}.md{anchor or ''}"
-        if path.startswith("benchmarks/results/") and path.endswith(".md"):
+        if path.startswith("benchmarks/results/") and (ROOT / path).with_suffix(".json").exists():
             return f"{before}/generated/benchmarks/{Path(path).name}"
         if path.startswith("docs/"):
             return (
