@@ -80,11 +80,11 @@ class Functions:
         if own:
             self.title, self.objective = name_of(own[0]), None
         else:
-            self.title, self.objective = objective, self._objective(objective, reference, likelihood)
+            self.title, self.objective = str(objective), self._objective(str(objective), reference, likelihood)
         if own_measures:
             self.names, self.measures = self._named(own_measures), None
         else:
-            self.names, self.measures = self._measures(measures, reference)
+            self.names, self.measures = self._measures(str(measures), reference)
         several = len(own_measures) > 1
         # For each function: 0 for the objective and 1 for the measures, and which of these it gives.
         self.parts = [(0, slice(1))] * len(own)
