@@ -325,7 +325,18 @@ def options_of_kinds() -> set[str]:
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Settings by name, such as "act" for `vaekit.Policy`: ACT as published, or "m2" for `vaekit.SemiSupervisedVAE`."""
+    """Settings by name, such as "act" for `vaekit.Policy` (ACT as published) or "m2" for `vaekit.SemiSupervisedVAE`.
+
+    Returns:
+        Arguments of that estimator.
+
+    Raises:
+        UserError: there is no preset of that name.
+
+    Example:
+        >>> vaekit.preset("m2")
+        {'consistency': 0, 'generative': 1, 'label_weight': 60}
+    """
     folder = Path(__file__).parent / "presets"
     path = folder / f"{name}.yaml"
     if not path.is_file():
