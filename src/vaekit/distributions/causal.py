@@ -174,15 +174,22 @@ class CodeLogProb(torch.autograd.Function):
 
 
 class CausalLikelihood(Likelihood):
-    """Of texts, rows of codes: a causal transformer that sees the decoder's output, (2, width): a vector that is added to
-    every token, and one that is looked at in every layer.
+    """Texts as rows of codes: a causal transformer writes token after token, given z.
+
+    It sees the decoder's output, (2, width): a vector that is added to every token, and one that every layer looks at.
 
     Args:
         vocabulary: number of codes.
         width, heads, layers, dropout: of the transformer.
         unwritten: codes that are never written; they are scored as all others.
-        word_dropout: rate at which, in training, it is not shown a token that it goes on from, so that it needs z (Bowman et
+        word_dropout: rate at which training hides a token from the network that continues from it, so that it needs z (Bowman et
             al. 2016, arXiv 1511.06349).
+
+    Example:
+        >>> from vaekit.distributions.causal import CausalLikelihood
+        >>> head = CausalLikelihood((6,), vocabulary=20, width=8, heads=2, layers=1)
+        >>> head.param_shape, head(torch.zeros(1, 2, 8)).log_prob(torch.ones(1, 6)).shape
+        ((2, 8), torch.Size([1]))
     """
 
     real_valued = False

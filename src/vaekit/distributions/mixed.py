@@ -195,8 +195,10 @@ class Classes(nn.Module):
 
 @dataclass
 class Mixed(Elementwise):
-    """Independent columns, each of its own kind, by h (*batch, params). Its mean is the mean of numbers and the likeliest
-    category: an average of categories means nothing."""
+    """Independent columns, each with a distribution of its own, from h (*batch, params).
+
+    Its mean is the mean of numbers and the likeliest category: an average of categories means nothing.
+    """
 
     head: MixedLikelihood
     h: Tensor
@@ -229,13 +231,20 @@ class Mixed(Elementwise):
 
 
 class MixedLikelihood(Likelihood):
-    """Each column of a table by its own distribution.
+    """A distribution of its own for each column of a table: mixtures of Normals for numbers, probabilities for categories.
 
     Args:
-        columns: of each entry of x what `to_likelihood` of its column says.
-        rows: of the table: a class that was never seen in them has probability 1 / (rows + 1).
+        columns: for each entry of x what `to_likelihood` of its column gives.
+        rows: number of rows of the table: a class that was never seen in them has probability 1 / (rows + 1).
         components: Normals in the mixture of each number.
-        least_scale: of each of them, in standard deviations of the column.
+        least_scale: the smallest scale of each of them, in standard deviations of the column.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"size": X[:, 0], "class": y})
+        >>> model = vaekit.VAE(2, size="small", epochs=1, sampler="prior").fit(table)
+        >>> type(model.model_.likelihood).__name__, list(model.sample(2).columns)
+        ('MixedLikelihood', ['size', 'class'])
     """
 
     order: Tensor
