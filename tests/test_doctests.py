@@ -6,6 +6,7 @@ import re
 import warnings
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 
@@ -16,26 +17,31 @@ SETUP = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 def listed() -> dict[str, list[str]]:
     """The classes and functions of the pages, and the methods that a page names."""
-    found = {}
+    names = {}
     for page in sorted(PAGES.glob("*.md")):
         for name, options in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
             members = re.search(r":members: (.+)", options)
-            found[name] = members[1].split(", ") if members else []
-    return found
+            names[name] = members[1].split(", ") if members else []
+    return names
 
 
 LISTED = listed()
 
 
+def found(name: str) -> Any:
+    """The class or function of this name, also where a module has the same one."""
+    return resolve_name(":".join(name.rsplit(".", 1)))
+
+
 def documented(name: str) -> list[tuple[str, str]]:
     """The docstrings of an object, and of the methods that its page shows, by name."""
-    found = [(name, inspect.getdoc(resolve_name(name)) or "")]
-    of = resolve_name(name)
+    of = found(name)
+    texts = [(name, inspect.getdoc(of) or "")]
     if inspect.isclass(of):
         own = LISTED[name] or [member for member in vars(of) if not member.startswith("_")]
         docs = {member: inspect.getdoc(inspect.getattr_static(of, member)) or "" for member in own}
-        found += [(f"{name}.{member}", text) for member, text in docs.items() if text]
-    return found
+        texts += [(f"{name}.{member}", text) for member, text in docs.items() if text]
+    return texts
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,7 @@ def test_the_pages_list_what_the_package_offers():
 
 @pytest.mark.parametrize("name", LISTED)
 def test_it_says_what_it_is_and_has_an_example(name):
-    text = inspect.getdoc(resolve_name(name)) or ""
+    text = inspect.getdoc(found(name)) or ""
     first = text.splitlines()[0]
     assert first.endswith((".", ":")), first
     assert ">>> " in text, f"{name} has no example"
@@ -67,8 +73,8 @@ def test_it_says_what_it_is_and_has_an_example(name):
 @pytest.mark.parametrize("name", [f"{of}.{each}" for of, members in LISTED.items() for each in members])
 def test_a_method_that_a_page_names_has_an_example(name):
     of, member = name.rsplit(".", 1)
-    found = inspect.getattr_static(resolve_name(of), member)
-    assert isinstance(found, property) or ">>> " in (inspect.getdoc(found) or ""), f"{name} has no example"
+    method = inspect.getattr_static(found(of), member)
+    assert ">>> " in (inspect.getdoc(method) or ""), f"{name} has no example"
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -126,7 +126,12 @@ class Audio(Kind):
         rate: Annotated[Many, Option(f"Audio: samples per second, which files are brought to. Default: {RATE}.", DATA)] = RATE,
         seconds: Annotated[Positive | None, Option("Audio: length to which clips are cut. Default: the longest.", DATA)] = None,
     ) -> Audio:  # fmt: skip
-        """See `Kind.infer`. rate: samples a second: an array has it, and files are brought to it. seconds: longer clips are cut."""
+        """See `Kind.infer`.
+
+        Args:
+            rate: samples per second. Arrays have it, and files are brought to it.
+            seconds: longer clips are cut to this.
+        """
         if rows.shape[1] < 64:
             raise UserError(f"the clips have {rows.shape[1]} samples: give clips of at least 64")
         self = cls(rate, rows.shape[1], max(16, 2 ** int(np.log2(min(WINDOW * rate, rows.shape[1] / 2)))))

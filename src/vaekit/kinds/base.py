@@ -35,12 +35,14 @@ NEEDED = ("infer", "event_shape", "unit", "default_likelihood", "conform", "pack
 
 
 class Kind:
-    """Everything that is particular to one kind of data: it turns rows in the user's own form into tensors and back, says which
-    likelihood, networks and training suit them, and reads, writes and shows them.
+    """Everything particular to one kind of data: rows to tensors and back, what suits them, reading, writing, showing.
 
-    A dataclass of plain values, its schema, so that it is written to a run's config and read back. What most kinds share has a
-    default here. A new kind has to say: `name`, `infer`, `event_shape`, `unit`, `conform`, `pack`, `unpack`, `networks`,
-    `default_likelihood`.
+    A dataclass of plain values, its schema, which a run's config holds. A new kind has to give: `name`, `infer`, `event_shape`,
+    `unit`, `conform`, `pack`, `unpack`, `networks`, `default_likelihood`.
+
+    Example:
+        >>> vae.kind_.name, vae.kind_.event_shape
+        ('rows', (3,))
     """
 
     name: ClassVar[str]
@@ -108,8 +110,7 @@ class Kind:
         return X
 
     def take(self, X: Any) -> Any:
-        """Turn what a user gives into rows that fit the training rows. UserError if they do not. Rows that are `Stored` stay so: each piece
-        of them comes here as it is read."""
+        """Turn what a user gives into rows that fit the training rows, or raise UserError. `Stored` rows come here as they are read."""
         return X if isinstance(X, Stored) else self.conform(self.check(X))
 
     @classmethod
@@ -242,8 +243,7 @@ class Kind:
     """The part of a semi-supervised model's radius that such rows take; 0 for rows that cannot be moved a little."""
 
     def conform(self, rows: Any) -> Any:
-        """Bring rows into the form of the training rows (such as grey pictures for a model of colour). UserError if they do not fit
-        the schema."""
+        """Bring rows into the form of the training rows (such as grey pictures for a model of colour), or raise UserError."""
         raise NotImplementedError
 
     def pack(self, *args: Any, **options: Any) -> tuple[Tensor, Tensor | None]:

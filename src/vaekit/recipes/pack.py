@@ -110,8 +110,8 @@ def pack(
 ) -> Path:
     """Write a source as a folder that is read piece by piece, so that it may be larger than the memory.
 
-    The folder holds parts in Parquet and a _manifest.json; it is a source like any other. All conditions that the source has come
-    along. A call that was interrupted goes on where it was if it is made again, and the folder is the same to the bit.
+    The folder holds parts in Parquet and a _manifest.json; it is a source like any other. All conditions of the source come along. If a
+    call was interrupted, the same call continues where it stopped, and the folder is the same to the bit.
 
     Args:
         source: as for `vaekit.read`; also a folder of Parquet files. "hf://name:split" is fetched row by row.
@@ -127,6 +127,11 @@ def pack(
     Raises:
         UserError: something is wrong with the source, the arguments or the folder; or the disk is full, and then the parts that are
             written are kept.
+
+    Example:
+        >>> folder = vaekit.pack("digits", "shards")
+        >>> len(vaekit.read(folder))
+        1797
     """
     folder = Path(folder).expanduser()
     check_place(folder)

@@ -72,7 +72,18 @@ class Rows(Protocol):
 
 @dataclass
 class Data:
-    """Packed rows in memory: x (N, *event), mask (N, *event) or None, and conditions by name, each (N, ...)."""
+    """Packed rows in memory.
+
+    Attributes:
+        x: (N, *event). mask: (N, *event), True where observed; None: all of x is.
+        y: conditions by name, each (N, ...).
+
+    Example:
+        >>> from vaekit.training import Data
+        >>> data = Data(torch.zeros(8, 3))
+        >>> len(data), data.event, len(data[2:5])
+        (8, (3,), 3)
+    """
 
     x: Tensor
     mask: Tensor | None = None

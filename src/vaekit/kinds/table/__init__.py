@@ -105,11 +105,11 @@ class Table(Kind):
         """Learn the schema from all pieces of `frame`.
 
         Args:
-            schema: what is not to be guessed of columns, by name: a kind ("real", "integer", "positive", "bounded", "date",
-                "binary", "categorical", "ordinal", or "drop" to leave the column out), or a dict of it and of classes, low,
-                high, step, format or missing.
-            constraints: what has to hold between columns in every row that is drawn or filled, such as "start <= end",
-                "low < high" or "total == price * quantity" (with +, -, * and /): see `vaekit.kinds.table.constraints`.
+            schema: kinds of columns that are not to be guessed, by name: "real", "integer", "positive", "bounded", "date", "binary",
+                "categorical", "ordinal", or "drop" to leave the column out; or a dict of the kind and of classes, low, high, step, format
+                or missing.
+            constraints: rules between columns that every drawn or filled row obeys, such as "start <= end", "low < high" or
+                "total == price * quantity" (with +, -, * and /): see `vaekit.kinds.table.constraints`.
         """
         for name, own in (schema or {}).items():
             if unknown := [k for k in own if k not in SAID] if isinstance(own, Mapping) else []:

@@ -118,10 +118,9 @@ class Text(Kind):
         """Learn the tokens from texts (N,).
 
         Args:
-            tokenizer: "bpe", "word", "char", a tokenizer of Hugging Face's library or its file (.json), or a dict of that as
-                "name" and of
+            tokenizer: "bpe", "word", "char", a tokenizer of Hugging Face's library or its file (.json); or a dict with that as "name", and:
                 vocabulary: the largest number of tokens; for words and characters, the most frequent ones.
-                longest: tokens of a text, its end included.
+                longest: the most tokens of a text, its end included.
         """
         name, options = choose("tokenizer", tokenizer_part(tokenizer), TOKENIZERS)
         given = check_texts(texts)
