@@ -59,31 +59,46 @@ def evolve(
     resume: bool = False,
     track: Callable[[Iterator[int]], Iterable[int]] = iter,
 ) -> Archive:
-    """Search for the best row of each cell of a grid over measures.
+    """Search for the best row of each cell of a grid over measures, among rows that a model makes (MAP-Elites).
 
     Args:
         model: a fitted estimator.
-        objective: what is to be high: a function of rows (n, ...) in the data's own form -> (n,), FILE.py:NAME, "likelihood", "column:NAME" or
+        objective: a function of rows (n, ...) in the data's own form -> (n,), high is good; or FILE.py:NAME, "likelihood", "column:NAME" or
             "-column:NAME".
-        measures: what says which cell a row belongs to: a function -> (n, m), FILE.py:NAME, "latent", "pca:2" or "column:A,B".
-        X, y: the rows that the model was trained on, with their conditions. Those that it held out give p-values; measures learn from the others.
-        cells: how many along each measure. ranges: of the measures, (low, high) each; None: those of X, or of the first generation, and a tenth more.
-        budget: how many rows are evaluated.
-        space: "latent": codes are varied; "raw": rows, without the model; "mixed": both, as it pays; "auto": mixed, and latent for texts.
+        measures: a function of rows -> (n, m), which decides the cell of a row; or FILE.py:NAME, "latent", "pca:2" or "column:A,B".
+        X, y: the rows that the model was trained on, with their conditions. The held-out ones give p-values; measures learn from the
+            others.
+        cells: number of cells along each measure.
+        ranges: (low, high) of each measure; None: those of X, or of the first generation, and a tenth more.
+        budget: number of rows to evaluate.
+        space: "latent": codes are varied; "raw": rows, without the model; "mixed": both, as it pays; "auto": mixed, and latent for
+            texts.
         trust: rows with a p-value below it do not enter the archive.
         batch_size: rows of a generation.
         condition: of all rows, in any form; what is left out is drawn as the data have it.
         start: rows of the first generation; None: samples of the model.
-        refit: train the model again on X and the elites whenever this many rows were evaluated; 0: never.
-        workers: processes that call functions of your own, and are ended when they take longer than `timeout` seconds; 0: they are called here.
-        folder: where the journal is kept, for resume=True, which goes on to the same bits.
-        track: wraps the generations, which yield how many rows were evaluated, to show progress.
+        refit: train the model again on X and the elites each time that this many rows were evaluated; 0: never.
+        workers: processes that call functions of your own, and are ended if they take longer than `timeout` seconds; 0: they are called
+            here.
+        seed: of everything random.
+        folder: where the journal is kept, for resume=True, which continues to the same bits.
+        track: wraps the generations, which yield the number of evaluated rows, to show progress.
 
     Returns:
-        the archive. A row whose evaluation fails is counted in its history, and is left out.
+        An `Archive`. A row whose evaluation fails is counted in its history, and is left out.
 
     Raises:
-        UserError: an argument does not fit the model, nothing of the first generation could be evaluated, or a function gives another shape.
+        UserError: an argument does not fit the model, nothing of the first generation could be evaluated, or a function gives another
+            shape.
+
+    Source: Mouret & Clune 2015, arXiv 1504.04909.
+
+    Example:
+        >>> def size(rows):
+        ...     return (rows**2).sum(1)
+        >>> archive = vaekit.evolve(vae, size, "latent", cells=(4, 4), budget=40, batch_size=20)
+        >>> archive.z.shape[1], archive.rows.shape[1]
+        (2, 3)
     """
     search = Search(
         model, objective, measures, X=X, y=y, cells=tuple(cells), ranges=ranges, budget=budget, space=space, trust=trust,
@@ -94,7 +109,7 @@ def evolve(
 
 
 class Search:
-    """The arguments are those of `evolve`."""
+    """A search under way. The arguments are those of `evolve`."""
 
     def __init__(
         self, model: Any, objective: Given, measures: Given, *, X: Any, y: Any, cells: tuple[int, ...], ranges: Any, budget: int,
@@ -159,7 +174,7 @@ class Search:
         return self.archive(interrupted)
 
     def generations(self) -> Iterator[int]:
-        """Run them one after another, and yield how many rows were evaluated by then."""
+        """Run generations one after another, and yield the number of rows that were evaluated by then."""
         while self.done < self.budget:
             self.generation()
             yield self.done
@@ -195,7 +210,7 @@ class Search:
             self.train_again()
 
     def evaluated(self, batch: Batch, cut: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
-        """The objective, the measures and the p-values of rows, and how many failed for which reason."""
+        """The objective, the measures and the p-values of rows, and the number of failures by reason."""
         if self.journal.replaying:
             known = self.journal.recall(batch)
             return known["objective"], known["measures"], known["p_value"], known["failed"]
