@@ -70,8 +70,8 @@ def test_it_says_what_it_is_and_has_an_example(name):
     assert ">>> " in text, f"{name} has no example"
 
 
-@pytest.mark.parametrize("name", [f"{of}.{each}" for of, members in LISTED.items() for each in members])
-def test_a_method_that_a_page_names_has_an_example(name):
+@pytest.mark.parametrize("name", [f"{of}.{each}" for of in ("vaekit.VAE", "vaekit.CVAE") for each in LISTED[of]])
+def test_a_method_of_a_vae_has_an_example(name):
     of, member = name.rsplit(".", 1)
     method = inspect.getattr_static(found(of), member)
     assert ">>> " in (inspect.getdoc(method) or ""), f"{name} has no example"

@@ -282,13 +282,14 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
             classifiers on half of the labels, which takes a fifth of the training time for pictures, and a half to all of it for
             texts. See `vaekit.uses.temperature`.
         network: "auto" means MLPs also for pictures of at most 1024 values.
-        others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.
+
+    The other arguments and attributes are those of `VAE`. The last epoch's weights are kept, and no labelled row is held out for
+    validation.
 
     Attributes:
         classes_: the labels, sorted.
         model_: the trained `SemiSupervisedClassifier`.
         temperature_: divides the classifier's outputs in `predict_proba`; 1 if they are not calibrated.
-        others: as for `VAE`.
 
     Example:
         >>> few = np.where(np.arange(40) < 10, y, None)  # 10 labels
@@ -349,7 +350,6 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
     Attributes:
         model_: the trained `SemiSupervisedRegressor` of `vaekit.structures`.
         temperature_: multiplies the standard deviations of `predict`.
-        others: as for `VAE`.
 
     Example:
         >>> few = np.where(np.arange(40) < 10, X[:, 0], np.nan)  # 10 known numbers

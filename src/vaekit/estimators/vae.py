@@ -50,8 +50,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Columned):
     Args:
         latent_dim: number of latent units. 0 (texts only) makes a language model of the same size.
         kind: "auto" recognises the kind of data; or a name of `vaekit.kinds` ("audio" has to be named). A dict adds what you know about
-            such data, with or without the name: `{"binarize": "dynamic"}` (pictures; or "threshold"), `{"schema": {...}, "constraints":
-            ["start <= end"]}` (tables, see `vaekit.kinds.table.Table.infer`), `{"tokenizer": "word"}` (texts).
+            such data, with or without the name: `{"binarize": "dynamic"}` (pictures; or "threshold"), `{"tokenizer": "word"}` (texts),
+            `{"schema": {...}, "constraints": ["start <= end"]}` (tables, see `vaekit.kinds.table.Table.infer`).
         size: "small", "base" or "large" networks.
         network: "auto" (convolutions for pictures, an MLP for numbers), "conv" or "mlp".
         likelihood: "auto", or a name of `vaekit.distributions.LIKELIHOODS`. "auto" is "bernoulli" if all values are 0 or 1, "mixed" for
@@ -80,7 +80,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Columned):
         fitted_: everything that training made, a `vaekit.fitted.Fitted`. The other attributes are parts of it.
         model_: the trained `LatentModel`, `LadderVAE` or `QuantisedVAE`.
         samplers_: samplers that were learned on the codes after training, by name.
-        kind_, conditions_: what a row and its condition look like.
+        kind_: what a row looks like.
+        conditions_: what conditions look like.
         history_: metrics per epoch, a list of dicts.
         notes_: what you should know about how training went, one sentence each.
         interrupted_: whether Ctrl-C stopped a training run with a run directory.

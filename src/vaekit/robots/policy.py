@@ -89,8 +89,11 @@ class Policy(Learner, Actor):
             or "live" ones, which learn; "auto" freezes those of a file) and shared (one network for all cameras).
 
     Attributes:
-        model_: the trained `LatentModel`. kind_: `Actions`. conditions_: the schema of the observations.
-        history_, notes_, interrupted_: as for `vaekit.VAE`.
+        model_: the trained `LatentModel`.
+        kind_: the schema of the actions, an `Actions`.
+        conditions_: the schema of the observations.
+
+    history_, notes_ and interrupted_ are those of `vaekit.VAE`.
 
     Source: ACT, Zhao et al. 2023, arXiv 2304.13705.
 

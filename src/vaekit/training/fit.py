@@ -109,11 +109,16 @@ class State:
     """The state of a run: with the weights and Adam's moments, all that it needs to continue.
 
     Attributes:
-        epoch, batch, step: how far it is; `batch` counts within the epoch.
+        epoch: epochs done.
+        batch: batches of this epoch done.
+        step: steps done.
         seconds: time that training took.
         history: a row of metrics per epoch.
-        best_score, best_epoch, best: the best epoch so far, by the objective's own score on the validation rows, and its weights.
-        stopped_early, interrupted: how it ended.
+        best_score: the objective's own score of the best epoch, on the validation rows.
+        best_epoch: its number.
+        best: its weights.
+        stopped_early: whether `patience` ended it.
+        interrupted: whether Ctrl-C ended it.
 
     Example:
         >>> from vaekit.training import State
