@@ -75,9 +75,9 @@ class Learner(OnHub, Shown, BaseEstimator):
     )  # fmt: skip
     _: KW_ONLY
     kind: Part = setting(
-        "auto", "The kind of data. auto recognises all but series (measurements over time), audio and actions (of a robot: a policy).", DATA,
+        "auto", "The kind of data. auto recognises all kinds but series (measurements over time), audio and actions (demonstrations of a robot).", DATA,
     )  # fmt: skip
-    size: str = setting("base", "Size of the networks. published: as in the paper, for policies.", MODEL, search=Search(choices=("small", "base", "large")))  # fmt: skip
+    size: str = setting("base", "Size of the networks. published: that of the paper, for policies.", MODEL, search=Search(choices=("small", "base", "large")))  # fmt: skip
     likelihood: Part = setting(
         "auto", "The distribution of the data given z. auto: normal (with a learned scale), mixed (one distribution per column) for "
         "tables, autoregressive (errors depend on earlier ones) for series, causal (token by token) for texts.", MODEL,
@@ -99,7 +99,7 @@ class Learner(OnHub, Shown, BaseEstimator):
     epochs: Many | None = setting(
         None, "Passes over the data. Default: as many as 4000 steps take, at least 50 (20 for texts)."
     )
-    minutes: Positive | None = setting(None, "Train for this many minutes instead.")
+    minutes: Positive | None = setting(None, "Train for this many minutes, not for a number of epochs.")
     batch_size: Many | None = setting(
         None, "Rows per step, over all devices.", search=Search(choices=(32, 64, 128, 256, 512))
     )

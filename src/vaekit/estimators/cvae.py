@@ -34,7 +34,7 @@ class CVAE(VAE):
         (4, 3)
     """
 
-    condition_dropout: Share = setting(0.1, "How often training hides a condition.", MODEL)
+    condition_dropout: Share = setting(0.1, "Probability with which training hides a condition.", MODEL)
 
     def fit(self, X: Any, y: Any = None) -> CVAE:
         """Train on X (N, ...) with the condition y, one per row.

@@ -47,11 +47,11 @@ SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_targe
 class SemiSupervised(VAE):
     """What both estimators of few labels share. A subclass says how y becomes a condition, and what is predicted."""
 
-    consistency: float = setting(1.0, "Weight of predicting the same for rows that are close.", LABELS)
+    consistency: float = setting(1.0, "Weight of giving close rows the same prediction.", LABELS)
     generative: float = setting(0.0, "How much the classifier learns from the bound; 1: M2 as published.", LABELS)
     label_weight: float = setting(1.0, "Weight of the labels against the bound.", LABELS)
     calibrate: bool = setting(True, "Train a second classifier to calibrate the probabilities.", LABELS)
-    radius: float = setting(0.3, "What is close, as a share of the spread of the data.", LABELS)
+    radius: float = setting(0.3, "Distance up to which rows are close, as a share of the spread of the data.", LABELS)
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **PARTS,

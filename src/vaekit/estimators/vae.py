@@ -95,9 +95,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Columned):
         ((40, 2), (5, 3))
     """
 
-    network: Literal["auto", "conv", "mlp"] = setting("auto", "Kind of the networks.", MODEL, search=Search(choices=("conv", "mlp"), usual=False))  # fmt: skip
+    network: Literal["auto", "conv", "mlp"] = setting("auto", "Type of the networks: convolutions or fully connected.", MODEL, search=Search(choices=("conv", "mlp"), usual=False))  # fmt: skip
     cell_dropout: Share | None = setting(None, "Share of rows in which training hides some cells.", MODEL, search=Search(0.0, 0.5, usual=False))  # fmt: skip
-    structure: Part = setting("flat", "ladder: a hierarchy of latents; vq: quantised latents.", MODEL, search=Search(usual=False))  # fmt: skip
+    structure: Part = setting("flat", "Structure of the latent. ladder: a hierarchy of latents; vq: quantised latents.", MODEL, search=Search(usual=False))  # fmt: skip
     sampler: Part = setting(
         "auto", "Where the z of samples comes from: gmm and flow are learned on the codes after training. auto: gmm, if it is "
         "better than the prior.", MODEL,

@@ -123,8 +123,8 @@ class Audio(Kind):
     @classmethod
     def infer(
         cls, rows: np.ndarray, standardize: bool = True, columns: Any = None, *,
-        rate: Annotated[Many, Option(f"Audio: samples per second, which files are brought to. Default: {RATE}.", DATA)] = RATE,
-        seconds: Annotated[Positive | None, Option("Audio: length to which clips are cut. Default: the longest.", DATA)] = None,
+        rate: Annotated[Many, Option(f"Audio: samples per second; files are converted to it. Default: {RATE}.", DATA)] = RATE,
+        seconds: Annotated[Positive | None, Option("Audio: cut clips to this length. Default: that of the longest.", DATA)] = None,
     ) -> Audio:  # fmt: skip
         """See `Kind.infer`.
 

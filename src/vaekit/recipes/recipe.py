@@ -72,12 +72,12 @@ class Recipe:
         DATA,
     )
     encoding: str | None = setting(None, "The encoding of a .txt or .csv file, such as latin-1. Default: UTF-8.", DATA)
-    decimal: str | None = setting(None, "The decimal separator of a .csv, . or , , if numbers do not show it.", DATA)
+    decimal: str | None = setting(None, "The decimal separator of a .csv file, . or , , if its numbers do not show it.", DATA)
     map: dict[str, str] | None = setting(
         None, "The names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
         "joins two vectors.", POLICIES, parse=parse_map,
     )  # fmt: skip
-    fps: Positive | None = setting(None, "Frames per second, if SOURCE does not say. Default: 50.", POLICIES)
+    fps: Positive | None = setting(None, "Frames per second, if SOURCE does not give them. Default: 50.", POLICIES)
     trim: bool = setting(False, "Leave out the beginning of each episode, until the actions change.", POLICIES)
     strict: bool = setting(False, "Stop at a picture that cannot be read or an episode that cannot be used.", DATA)
     init: str | None = setting(

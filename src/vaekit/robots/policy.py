@@ -117,11 +117,11 @@ class Policy(Learner, Actor):
     z: Literal["episode", "chunk", "mean"] = setting(
         "episode", "How z is chosen at use: drawn per episode or chunk, or the mean.", POLICIES
     )
-    temperature: float = setting(1.0, "Factor for the spread of the distribution that z is drawn from.", POLICIES)
+    temperature: float = setting(1.0, "Factor for the spread of the prior, which z is drawn from.", POLICIES)
     execute: str | int = setting("ensemble", "How many actions of each chunk to play, or ensemble.", POLICIES)
     backbone: Part = setting(
         "resnet18",
-        "The network of cameras; --backbone.weights FILE starts from ImageNet weights with torchvision's names.",
+        "The network for cameras. --backbone.weights FILE starts from ImageNet weights with torchvision's names.",
         POLICIES,
     )
 

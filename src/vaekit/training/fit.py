@@ -93,14 +93,14 @@ class Training:
     devices: int = setting(1, "Number of devices on each node.", DEVICES)
     nodes: int = setting(1, "Number of nodes, under torchrun.", DEVICES)
     strategy: str = setting("auto", "How several devices share the work: auto, ddp, fsdp, ...", DEVICES)
-    checkpoint_seconds: float = setting(30.0, "Write what --resume needs this often.")
+    checkpoint_seconds: float = setting(30.0, "Seconds between checkpoints, which --resume needs.")
     capture: Literal["auto", "always", "never"] = setting(
         "auto",
-        "Replay recorded steps; always: your networks, too.",
+        "Record training steps and replay them, which is faster. always: also steps with networks of your own.",
         DEVICES,
     )
-    memory: str = setting("2GiB", "Read larger files in pieces, within this memory.", DATA)
-    track: Sequence[str] = setting(list, "Also log to that tracker.")
+    memory: str = setting("2GiB", "Memory for rows in files. Larger files are read in pieces.", DATA)
+    track: Sequence[str] = setting(list, "Also log to this tracker; repeat it for several.")
     least_epochs: Many = 50
 
 
