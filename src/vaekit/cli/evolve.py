@@ -103,7 +103,7 @@ def parse_ranges(text: str) -> list[tuple[float, float]]:
 
 
 def lines(archive: Any, folder: Path) -> list[str]:
-    """What was found, in words."""
+    """Describe the result of a search, in lines."""
     import numpy as np
 
     last, cells = archive.history[-1], int(np.prod(archive.cells))

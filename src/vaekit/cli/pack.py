@@ -59,7 +59,7 @@ def pack(
 
 
 def described(folder: Path) -> str:
-    """What a folder holds, in words."""
+    """Describe the content of a folder."""
     from vaekit.sources.base import NOUNS
     from vaekit.sources.manifest import MANIFEST, Manifest
 

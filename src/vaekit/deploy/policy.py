@@ -73,7 +73,7 @@ class Deployed(nn.Module):
         return (prior.mean, None) if noise is None else draw(prior, InTurn(noise), self.temperature, component)
 
     def numbers_drawn(self, c: Any, rows: int) -> int:
-        """How many random numbers the z of a row needs."""
+        """The number of random numbers that the z of a row needs."""
         turn = InTurn(torch.zeros(rows, 0))
         if self.rule != "mean" and self.model.latent_dim:
             self.model.prior_head(c, rows).sample(1, turn)

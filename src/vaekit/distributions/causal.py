@@ -45,12 +45,12 @@ class Sentences:
     word_dropout: Share = 0.0
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Of codes x (*batch or what broadcasts to it, T) -> (*batch). What is behind a text's end does not count. A token that
-        is missing (mask False) is left out, and is hidden from the tokens behind it."""
+        """Log-probability of codes x (*batch or what broadcasts to it, T) -> (*batch). What is behind a text's end does not count. A token
+        that is missing (mask False) is left out, and is hidden from the tokens behind it."""
         return self.log_prob_tokens(x, mask).sum(-1)
 
     def log_prob_tokens(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Of each token given those before it: (*batch, S), S the length of the longest text; 0 where it does not count."""
+        """Log-probability of each token given those before it: (*batch, S), S the length of the longest text; 0 where it does not count."""
         batch, vocabulary = self.memory.shape[:-2], self.network.vocabulary
         codes, inside = hide_words(x.flatten(0, -2), None if mask is None else mask.flatten(0, -2), vocabulary)
         codes, inside = (t.unflatten(0, x.shape[:-1]).expand(*batch, -1).flatten(0, -2) for t in (codes, inside))

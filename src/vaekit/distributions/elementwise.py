@@ -230,7 +230,7 @@ class LogisticMixture(Elementwise):
 
     @property
     def mean(self) -> Tensor:
-        """Of the mixture before it is rounded, kept within the range."""
+        """The mean of the mixture before it is rounded, kept within the range."""
         return (self.logits.softmax(-1) * self.loc).sum(-1).clamp(self.low, self.high)
 
     def log_prob_elements(self, x: Tensor) -> Tensor:

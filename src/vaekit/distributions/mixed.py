@@ -213,8 +213,8 @@ class Mixed(Elementwise):
         return torch.cat([g.typical(h) for g, h in self.groups()], -1)[..., self.head.order]
 
     def shares(self, edges: Tensor) -> Tensor:
-        """How likely what is in each column, (*batch, D, W): each class, or the intervals of a number between edges of its normal scores
-        (W + 1,), the last of which go on without end. W is larger where a category has more classes."""
+        """The probability of each value of a column, (*batch, D, W): each class, or the intervals of a number between edges of its normal
+        scores (W + 1,), the last of which go on without end. W is larger where a category has more classes."""
         parts = [g.shares(h, edges) for g, h in self.groups()]
         most = max(p.shape[-1] for p in parts)
         return torch.cat([nn.functional.pad(p, (0, most - p.shape[-1])) for p in parts], -2)[..., self.head.order, :]

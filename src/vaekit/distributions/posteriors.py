@@ -41,7 +41,7 @@ class NormalPosterior(nn.Module):
 
 
 class LogVariancePosterior(NormalPosterior):
-    """The same by its log-variance, as Kingma & Welling (2014) and most published models have it: it loads their weights.
+    """A diagonal Normal by its log-variance, as in Kingma & Welling (2014) and most published models: it can load their weights.
 
     It can overflow, and nothing bounds it away from 0.
 

@@ -144,7 +144,7 @@ class Learner(OnHub, Shown, BaseEstimator):
         return split(len(data), self.validation, self.seed_)
 
     def training(self) -> Training:
-        """How a fitted estimator trains: as the user says, else as suits its kind of data, else with the defaults of `Training`."""
+        """The `Training` of a fitted estimator: from its own settings, else what suits its kind of data, else the defaults."""
         own = {
             "epochs": self.epochs, "minutes": self.minutes, "batch_size": self.batch_size, "device": self.device,
             "learning_rate": self.learning_rate, "patience": self.patience, "seed": self.seed_, **self._training_extras(),
@@ -314,7 +314,7 @@ class Learner(OnHub, Shown, BaseEstimator):
         return train.numpy(), valid.numpy()
 
     def division(self, data: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The same for rows as the model counts them, such as windows of series."""
+        """Row numbers as of `divide`, for rows as the model counts them, such as windows of series."""
         return self.divide(data)
 
     def held_out(self, data: Any, limit: int | None = None) -> Any:

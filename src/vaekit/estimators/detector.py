@@ -116,7 +116,7 @@ class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """How normal each row is, (N,) float64; higher is more normal. "exemplars" and "loglik" are in nats."""
+        """Score how normal each row is, (N,) float64; higher is more normal. "exemplars" and "loglik" are in nats."""
         check_is_fitted(self)
         return self.calibration_.score_samples(self._checked(X))
 

@@ -45,7 +45,7 @@ SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_targe
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SemiSupervised(VAE):
-    """What both estimators of few labels share. A subclass says how y becomes a condition, and what is predicted."""
+    """Base of both estimators of few labels. A subclass says how y becomes a condition, and what is predicted."""
 
     consistency: float = setting(1.0, "Weight of giving close rows the same prediction.", LABELS)
     generative: float = setting(0.0, "How much the classifier learns from the bound; 1: M2 as published.", LABELS)
@@ -80,7 +80,7 @@ class SemiSupervised(VAE):
         return self.fit_rows(X, {"y": y})
 
     def fit_rows(self, X: Any, y: Mapping[str, Any], **options: Any) -> Any:
-        """As in `VAE`; y is one condition, the target, by its name."""
+        """Train as `VAE.fit_rows` does. y is one condition, the target, by its name."""
         if len(y) != 1:
             raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
         ((name, values),) = y.items()

@@ -151,7 +151,7 @@ class SeriesVAE(VAE):
     def score_samples(
         self, X: Any, y: Any = None, *, k: int | None = None, by: str = "window", track: Any = list
     ) -> Any:
-        """How likely each time step is, in nats; low means odd.
+        """Score how likely each time step is, in nats; low means odd.
 
         Args:
             k: importance samples per window; 32 by default.

@@ -109,7 +109,7 @@ def top_gap(scores: np.ndarray) -> np.ndarray:
 
 
 def dci_importance(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """How much each unit matters to a random forest that predicts each factor (Eastwood & Williams 2018).
+    """Measure how much each unit matters to a random forest that predicts each factor (Eastwood & Williams 2018).
 
     Returns:
         importance (d, f), each column with the sum 1 (or 0); informativeness (f,): the share of held-out rows whose factor

@@ -177,7 +177,7 @@ def scores(real: np.ndarray, generated: np.ndarray, k: int) -> dict[str, float]:
 
 
 def identity(features: int) -> nn.Module:
-    """For torchmetrics, which expects a network: the features are there already."""
+    """A network that passes features on, for torchmetrics, which expects a network."""
     network = nn.Identity()
     network.num_features = features  # type: ignore[assignment]
     return network

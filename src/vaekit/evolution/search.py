@@ -376,7 +376,7 @@ class Search:
     # -- the result ----------------------------------------------------------------------------------------------------
 
     def archive(self, interrupted: bool | None = None) -> Archive:
-        """What has been found so far. interrupted: at the end, where copies are looked for, too."""
+        """The archive so far. interrupted: at the end, where copies are looked for, too."""
         elites, known = self.grid.elites, self.grid.known()
         nearest = np.full(len(elites), np.nan)
         if interrupted is not None and self.data is not None and self.fitted.kind.varies:
@@ -407,7 +407,7 @@ def as_dataset(estimator: Any, X: Any, y: Any) -> Dataset | None:
 
 
 def belonging(estimator: Any, data: Dataset | None) -> Belonging | None:
-    """What says whether a row belongs to the data; None where nothing does."""
+    """The judge of whether a row belongs to the data; None if there is nothing to judge by."""
     if data is None:
         return None
     return Belonging(estimator.fitted_, data, *estimator.divide(data))

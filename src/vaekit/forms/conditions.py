@@ -181,7 +181,7 @@ KINDS: dict[str, Any] = {"label": Label, "number": Number, "picture": Picture}
 
 @dataclass
 class Seen:
-    """Which conditions training rows had together: the values of some rows by name, and how many rows each stands for."""
+    """The conditions that training rows had together: the values of some rows by name, and how many rows each stands for."""
 
     values: dict[str, list[Any]]
     counts: list[int]

@@ -299,7 +299,7 @@ def check_shards(folder: Path, rate: int | None) -> Manifest:
 
 
 def attempt(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What a function returns, or the UserError that it raises."""
+    """Call a function, and return its result or the UserError that it raises."""
     try:
         return function(*args, **options)
     except UserError as error:
@@ -319,7 +319,7 @@ def no_sound(text: str) -> UserError:
 
 
 def sound_length(path: Path, wanted: int) -> int:
-    """How many samples `read_sound` gives, as the beginning of the file says."""
+    """The number of samples that `read_sound` gives, from the beginning of the file."""
     from scipy.io import wavfile
 
     with decoding(str(path), "a sound"):
@@ -340,7 +340,7 @@ def sound_length(path: Path, wanted: int) -> int:
 
 
 def read_sound(path: Path, wanted: int) -> np.ndarray:
-    """Samples (T,), `wanted` of them a second, all channels mixed. UserError for a file that is not there, or not a sound."""
+    """Read samples (T,), `wanted` of them per second, all channels mixed. UserError for a file that is not there, or not a sound."""
     from scipy.io import wavfile  # here, because all kinds are imported at each fit
 
     if not path.is_file():

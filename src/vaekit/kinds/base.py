@@ -147,7 +147,7 @@ class Kind:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How a source of such rows is read again: arguments of `vaekit.read`."""
+        """Arguments of `vaekit.read` with which a source of such rows is read again."""
         return {}
 
     @classmethod
@@ -211,12 +211,12 @@ class Kind:
 
     @classmethod
     def missing(cls) -> list[str]:
-        """What has no default and this kind does not give. An estimator of its own builds its model without the latter pieces."""
+        """The pieces without a default that this kind does not give. An estimator of its own builds its model without the latter pieces."""
         needed = NEEDED[:3] if cls.estimator else NEEDED
         return [piece for piece in needed if getattr_static(cls, piece) is getattr_static(Kind, piece)]
 
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
-        """What the likelihood has to know about the data and about a model of this size."""
+        """Options of the likelihood that follow from the data and from the size of the model."""
         return {}
 
     @property
@@ -226,7 +226,7 @@ class Kind:
 
     @property
     def unit(self) -> Tensor:
-        """How many of the data's own units one model unit is, for each column or channel: (event_shape[0],)."""
+        """The size of one model unit in the data's own units, for each column or channel: (event_shape[0],)."""
         raise NotImplementedError
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
@@ -258,7 +258,7 @@ class Kind:
         return x.to(dtype)
 
     def unpack(self, x: Tensor) -> Any:
-        """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
+        """Turn what the model gives, (N, *event), into rows in the user's own form, range and type."""
         raise NotImplementedError
 
     def form(self) -> dict[str, Any]:
@@ -271,7 +271,7 @@ class Kind:
 
     @property
     def column_names(self) -> tuple[int, list[str] | None] | None:
-        """How many columns a row has, and their names where these are known; None for rows without columns."""
+        """The number of columns of a row, and their names if they are known; None for rows without columns."""
         return None
 
     def with_conditions(self, rows: Any, conditions: Mapping[str, Any]) -> Any:
@@ -295,7 +295,7 @@ class Kind:
         return temperature, {}
 
     def decoded(self, p: Any, noise: Any, **writing: Any) -> Tensor:
-        """What is shown of p(x|z), (N, *event): its mean."""
+        """The rows that are shown for p(x|z), (N, *event): its mean."""
         return self.written(p, **writing).mean
 
     def search(self, n: int, where: Any, conditions: Mapping[str, Any], draw: Any, track: Any = list) -> Any:
@@ -304,11 +304,11 @@ class Kind:
         raise UserError("where is for tables of named columns: leave it out")
 
     def sample_notes(self) -> list[str]:
-        """What the user should know about generated rows."""
+        """Notes for the user about generated rows."""
         return []
 
     def told(self, p: Any) -> dict[str, Tensor]:
-        """The same of p(x|z) as tensors alone, for a graph: "x" (N, *event), and what else there is to tell, by name."""
+        """Results of p(x|z) as tensors alone, for a graph: "x" (N, *event), and what else there is to tell, by name."""
         return {"x": p.mean}
 
     def drawn(self, p: Any, noise: Any, **writing: Any) -> Tensor:
@@ -357,11 +357,11 @@ class Kind:
     """Of `vaekit.recipes.comparison.COMPARISONS`: the model that a model of such rows is compared with."""
 
     def compared(self, results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
-        """What to add to the results of `evaluate`, by log p(x) (N,) of the same rows under that model."""
+        """Results to add to those of `evaluate`, by log p(x) (N,) of the same rows under that model."""
         raise NotImplementedError
 
     def open_to(self, mask: Tensor | None) -> Tensor | None:
-        """Which values of packed rows a model that fills their gaps takes as given, by their mask."""
+        """The mask of values of packed rows that a model takes as given when it fills their gaps."""
         return mask
 
     def center(self, draws: Tensor) -> Tensor:
@@ -430,7 +430,7 @@ class Kind:
         self.write(path, rows)
 
     def files(self) -> dict[str, str]:
-        """What a config has no room for: the text of files in a run's folder, by their names."""
+        """The text of further files in a run's folder, by their names, for which a config has no room."""
         return {}
 
     def read_files(self, folder: Path) -> None:
@@ -441,21 +441,21 @@ class Kind:
         return f"vaekit sample {run} -n 16 -o samples{self.endings[0]}", "rows = model.sample(16)"
 
     def reveals(self) -> list[str]:
-        """What the files of a run tell about the training rows beside the weights, a sentence each."""
+        """Sentences about what the files of a run tell about the training rows, beside the weights."""
         return ["config.yaml holds the names of columns, where they have names, and the range and scaling of values."]
 
     def privacy(self, found: Mapping[str, Any] | None) -> list[str]:
-        """What `Report.privacy` found, in sentences; None: there is no report of these weights."""
+        """Sentences about what `Report.privacy` found; None: there is no report of these weights."""
         return [f"vaekit has no check of whether a model of {self.noun} repeats what it learned from."]
 
     @property
     def in_words(self) -> str:
-        """What its rows are, in the plural, such as "pictures of 8×8 pixels, grey"."""
+        """A name for its rows, in the plural, such as "pictures of 8×8 pixels, grey"."""
         return self.noun
 
     @property
     def preview_rows(self) -> int:
-        """How many rows a preview shows side by side."""
+        """The number of rows that a preview shows side by side."""
         return 5
 
     def preview(self, rows: Any, label: str) -> Markup:
@@ -480,12 +480,12 @@ class Kind:
         return None
 
     def known(self, rows: Any) -> Mapping[str, np.ndarray]:
-        """What rows in the user's own form say by name, such as the columns of a table: (N,) each."""
+        """The named values of rows in the user's own form, such as the columns of a table: (N,) each."""
         return {}
 
     @property
     def extent(self) -> str:
-        """How large a row is, in words."""
+        """The size of a row, in words."""
         return f"{'x'.join(map(str, self.event_shape))} columns"
 
     def describe(self) -> list[str]:

@@ -134,7 +134,7 @@ def add(x: Tensor, positions: Tensor | None) -> Tensor:
 
 
 class Layer(nn.Module):
-    """What the layers of encoder and decoder share: self-attention and a network of one hidden layer."""
+    """Base of the layers of encoder and decoder: self-attention and a network of one hidden layer."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float, activation: str, norm_first: bool):
         super().__init__()

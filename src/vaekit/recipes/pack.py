@@ -33,7 +33,7 @@ ELSEWHERE = "choose another folder, or remove it"
 
 @dataclass
 class Place:
-    """Where in a source a row lies: `skip` rows after the place `at`; what there is to tell about the source up to `at`."""
+    """The place of a row in a source: `skip` rows after the place `at`; and the notes about the source up to `at`."""
 
     at: int = 0
     skip: int = 0
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass
 class State:
-    """What a restart has to know. It is kept in the folder: a line on the source, then a line for each part.
+    """The state that a restart needs. It is kept in the folder: a line on the source, then a line for each part.
 
     Attributes:
         source: hash of the source and of what is asked for. shape, dtype: of an x, as in `Manifest`.
@@ -252,7 +252,7 @@ def tell_space(pieces: Pieces, folder: Path, state: State) -> None:
 
 
 def write_parts(pieces: Pieces, folder: Path, state: State) -> Told:
-    """Write the parts that are missing. Returns what there is to tell about the source."""
+    """Write the parts that are missing. Returns the notes about the source."""
     place = state.parts[-1][1] if state.parts else Place()
     told = defaultdict(Names, {what: Names(*names) for what, names in place.told.items()})
     read = ((piece, piece.done) for piece in pieces.read(place.at, told))

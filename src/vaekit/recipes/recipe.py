@@ -72,7 +72,9 @@ class Recipe:
         DATA,
     )
     encoding: str | None = setting(None, "The encoding of a .txt or .csv file, such as latin-1. Default: UTF-8.", DATA)
-    decimal: str | None = setting(None, "The decimal separator of a .csv file, . or , , if its numbers do not show it.", DATA)
+    decimal: str | None = setting(
+        None, "The decimal separator of a .csv file, . or , , if its numbers do not show it.", DATA
+    )
     map: dict[str, str] | None = setting(
         None, "The names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
         "joins two vectors.", POLICIES, parse=parse_map,
@@ -232,7 +234,7 @@ class Recipe:
 
     @property
     def about_data(self) -> dict[str, Any]:
-        """What `fit_data` should know about the data: the kinds of conditions that the user names, and where the data comes from."""
+        """Arguments of `fit_data` about the data: the kinds of conditions that the user names, and the origin of the data."""
         kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
         return {"condition_kinds": kinds, "origin": self.origin}
 
@@ -250,7 +252,7 @@ class Recipe:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where the data comes from, for the run's config."""
+        """The origin of the data, for the run's config."""
         source = self.source if isinstance(self.source, list) else str(self.source)
         labelled = LABELLED_BY if self.label_column else ()
         return {
@@ -320,7 +322,7 @@ def as_part(part: Any, default: Any) -> dict[str, Any]:
 
 
 def options_of_kinds() -> set[str]:
-    """What a user may say about data of some kind, such as "tokenizer"."""
+    """The options of all kinds of data, such as "tokenizer"."""
     return {option for kind in kinds().values() for option in options_of(kind.infer)}
 
 

@@ -150,7 +150,7 @@ class Episode:
 
 
 def execution_of(execute: str | int, chunk_size: int) -> Execution:
-    """How to execute chunks. UserError where `execute` is unknown, or plays more actions than a chunk has."""
+    """The execution of chunks that a setting names. UserError where `execute` is unknown, or plays more actions than a chunk has."""
     try:
         return execution(str(execute), chunk_size)
     except ValueError as e:

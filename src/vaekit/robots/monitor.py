@@ -90,8 +90,8 @@ class ObservationModel:
 
 
 class Disagreement:
-    """How much a chunk differs from the chunk of the step before where they overlap, summed over the episode, in standard
-    deviations of the actions. It needs nothing but the policy.
+    """The difference of a chunk from the chunk of the step before where they overlap, summed over the episode, in standard deviations of
+    the actions. It needs nothing but the policy.
 
     The distance is the root mean square between chunks for the same 16 draws of the noise of z ~ p(z|y). It bounds the
     Wasserstein distance between the two distributions of chunks. After statistical temporal action consistency (Agia

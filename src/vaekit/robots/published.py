@@ -104,7 +104,7 @@ def is_published(path: Path) -> bool:
 
 
 def load_foreign(folder: Path) -> Policy | None:
-    """A folder of LeRobot, or a .ckpt of ACT, at 50 actions a second, which a note says; None for anything else."""
+    """Load a folder of LeRobot, or a .ckpt of ACT, at 50 actions per second, and note that rate. None for anything else."""
     if not is_published(folder):
         return None
     note(f"{folder} does not say how many actions a second it was trained for: {FPS:g} are taken")
@@ -305,7 +305,7 @@ def kind_of(key: str) -> str:
 
 @dataclass
 class Normaliser:
-    """How LeRobot normalises values, by kind of feature, and its statistics."""
+    """LeRobot's normalisation of values, by kind of feature, and its statistics."""
 
     path: Path  # for messages
     files: bool  # whether the normalisers have their own files, as from version 0.4 on
@@ -436,7 +436,7 @@ def read_original(
 
 
 def resnet_of(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Which of `RESNETS` the original's cameras use, by the blocks of its third layer."""
+    """The name in `RESNETS` of the original's cameras, by the blocks of its third layer."""
     start = "backbones.0.0.body.layer3."
     names = [name.removeprefix(start) for name in tensors if name.startswith(start)]
     block = Bottleneck if "0.conv3.weight" in names else BasicBlock

@@ -40,8 +40,8 @@ STYLE = """<style>
 
 
 class Results(dict[str, Any]):
-    """What `evaluate` found: a dict, which is shown as a table with units. It has no names of its own beside a dict's: Jinja would
-    find them in place of the keys."""
+    """The results of `evaluate`: a dict that is shown as a table with units. It has no names of its own beside a dict's: Jinja would find
+    them in place of the keys."""
 
     def __repr__(self) -> str:
         rows = measured(self)
@@ -61,7 +61,7 @@ class Results(dict[str, Any]):
 
 
 def measured(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What is measured, the value, and its unit."""
+    """Rows of a name, a value and its unit."""
     found = []
     for name, value in results.items():
         if name in NATS:

@@ -312,7 +312,7 @@ def shown(work: Any) -> Iterator[Any]:
 
 
 class Names:
-    """How many names there are, of which it keeps the first few."""
+    """A count of names, and the first few of them."""
 
     def __init__(self, count: int = 0, first: Sequence[str] = ()):
         self.count, self.first = count, list(first)

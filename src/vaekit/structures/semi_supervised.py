@@ -196,7 +196,7 @@ class SemiSupervisedModel(LatentModel):
         return self._loss(self.judge(x, mask), y)
 
     def own_loss(self, x: Tensor, mask: Tensor | None, noise: Noise) -> Tensor:
-        """What training adds to the bound for rows x (B, *event). If `generative` is 0, q(y|x) learns from this alone."""
+        """The loss that training adds to the bound for rows x (B, *event). If `generative` is 0, q(y|x) learns from this alone."""
         return self._learn(x, mask, self.judge(x, mask), noise)
 
     def fit_temperature(self, h: Tensor, y: Tensor) -> float:

@@ -388,7 +388,7 @@ def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
 
 
 def see_some(uniform: Tensor, share: float) -> Tensor:
-    """Which cells are seen, (B, cells) booleans, by uniform numbers (B, 2 + cells): of `share` of the rows not all."""
+    """Choose the cells that are seen, (B, cells) booleans, by uniform numbers (B, 2 + cells). In `share` of the rows some are hidden."""
     whole, rate, cell = uniform[:, :1] >= share, uniform[:, 1:2], uniform[:, 2:]
     return whole | (cell >= rate)
 

@@ -181,5 +181,5 @@ def is_lost(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What happened, without the place in PyTorch's source."""
+    """The first line of an error, without the place in PyTorch's source."""
     return str(error).splitlines()[0].rpartition("] ")[2].partition(". ")[0]

@@ -78,7 +78,7 @@ class Line(Thread):
         self.work.put(None)
 
     def close(self, last: Callable[[], object]) -> None:
-        """The same, and wait for it."""
+        """Close the line, and wait for it."""
         self.leave(last)
         try:
             self.join(1.0)

@@ -174,7 +174,7 @@ class Text(Kind):
         return [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def unknown(self, texts: Iterable[str]) -> np.ndarray:
-        """How many tokens of each text the model does not know, (N,)."""
+        """The number of tokens of each text that the model does not know, (N,)."""
         return np.array([sum(i + 1 in self.unwritten for i in codes) for codes in self.encode(texts)])
 
     def pack(self, texts: Any, dtype: Any = None, jitter: Any = None) -> tuple[Tensor, Tensor]:
@@ -285,7 +285,7 @@ class Text(Kind):
         return f"{len(rebuilt)} reconstructions"
 
     def write_path(self, path: Path, ends: Sequence[Any], rows: Any) -> None:
-        """Where it is printed, each end stands beside its own reconstruction."""
+        """See `Kind.write_path`. If it is printed, each end stands beside its own reconstruction."""
         first, last = ends
         self.write(path, [first, *(f"-> {row}" for row in rows), last] if path == STDOUT else rows)
 
