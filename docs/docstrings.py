@@ -80,7 +80,9 @@ def marked(line: str, name: str, attribute: bool) -> str:
             parts.append(linked(part, name))
         else:
             plain = SPECIAL.sub(r"\\\1", part)
-            parts.append("\\ " * bool(i and re.match(r"\w", plain)) + (plain.replace(":", COLON) if attribute else plain))
+            parts.append(
+                "\\ " * bool(i and re.match(r"\w", plain)) + (plain.replace(":", COLON) if attribute else plain)
+            )
     return "".join(parts)
 
 

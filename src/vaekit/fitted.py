@@ -117,7 +117,7 @@ class Fitted:
         return Data(x, mask, self.pack_conditions(y, len(x)))
 
     def pack_conditions(self, y: Any, rows: int) -> dict[str, Tensor]:
-        """Conditions in any form, one for all rows or one a row -> name -> (rows, ...)."""
+        """Pack conditions in any form, one for all rows or one per row: name -> (rows, ...)."""
         return self.conditions.pack(self.conditions.name(y) if self.conditions.named else {}, rows)
 
     def chunks(self, data: Data, samples: int = 1, most: int = ROWS_AT_ONCE) -> Iterator[Data]:

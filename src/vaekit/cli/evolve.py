@@ -83,7 +83,7 @@ def evolve(
     for line in lines(archive, folder):
         say(line)
     if archive.interrupted:
-        say("stopped before its end; the same command with --resume goes on")
+        say("stopped before its end; the same command with --resume continues")
         raise typer.Exit(130)
 
 

@@ -53,7 +53,7 @@ def pack(
     try:
         folder = write(source, output, kind=kind, rows_per_shard=rows_per_shard, **given(asked))
     except KeyboardInterrupt:
-        say("stopped; the same command goes on where it was")
+        say("stopped; the same command continues where it stopped")
         raise typer.Exit(130) from None
     say(described(folder))
 

@@ -157,7 +157,7 @@ def example(policy: Policy, rows: int) -> dict[str, Tensor]:
 def check(
     policy: Policy, module: Deployed, session: Any, observations: Any, noise: Tensor | None, component: Tensor | None
 ) -> None:
-    """RuntimeError unless the file gives the actions that the policy gives."""
+    """Check that the file gives the same actions as the policy. RuntimeError if it does not."""
     seen = {name: values.numpy() for name, values in observations.items()}
     labels = {name: c for name, c in policy.conditions_.named.items() if isinstance(c, Label)}
     words = {name: np.asarray(c.classes, object)[seen[name]] for name, c in labels.items()}

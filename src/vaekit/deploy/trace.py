@@ -77,7 +77,7 @@ class Named(nn.Module):
 
 
 def reason(e: BaseException) -> str:
-    """The first line that says something of an error that has another as its cause."""
+    """The first telling line of an error that has another one as its cause."""
     while e.__cause__ is not None:
         e = e.__cause__
     lines = [line.strip() for line in str(e).splitlines() if line.strip()]

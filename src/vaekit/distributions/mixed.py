@@ -1,7 +1,7 @@
 """The likelihood of a table: each column by a distribution of its own.
 
-Of a number, normal scores (see `vaekit.kinds.table.columns`) by a mixture of Normals, and its spikes by a probability each; of a
-category a softmax. A column may be followed by others that say which cells are missing; those are categories too.
+A number has normal scores (see `vaekit.kinds.table.columns`) with a mixture of Normals, and a probability for each of its spikes. A
+category has a softmax. A column may be followed by others that say which cells are missing; those are categories too.
 """
 
 from __future__ import annotations

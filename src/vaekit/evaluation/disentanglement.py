@@ -141,7 +141,7 @@ def dci_completeness(importance: np.ndarray) -> float:
 
 
 def concentration(rows: np.ndarray) -> np.ndarray:
-    """1 - entropy / log(m) of each row of (n, m), scaled to a sum of 1 -> (n,). Of one entry: 1. Of zeros: 0."""
+    """1 - entropy / log(m) of each row of (n, m), scaled to a sum of 1 -> (n,). For one entry it is 1, for zeros 0."""
     if rows.shape[1] == 1:
         return (rows[:, 0] > 0).astype(float)
     total = rows.sum(1, keepdims=True)

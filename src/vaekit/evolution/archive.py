@@ -113,11 +113,11 @@ class Archive:
     # -- choosing ------------------------------------------------------------------------------------------------------
 
     def best(self, n: int = 1) -> Archive:
-        """The n elites with the highest objective."""
+        """Pick the n elites with the highest objective."""
         return self[np.argsort(-self.objective, kind="stable")[:n]]
 
     def near(self, point: Sequence[float], n: int = 1) -> Archive:
-        """The n elites whose measures are nearest to a point (m,), in units of the ranges."""
+        """Pick the n elites whose measures are nearest to a point (m,), in units of the ranges."""
         wanted = np.asarray(point, dtype=np.float64)
         if wanted.shape != (len(self.names),):
             raise UserError(
@@ -127,7 +127,7 @@ class Archive:
         return self[np.argsort(away.sum(1), kind="stable")[:n]]
 
     def sample(self, n: int, seed: int = 0) -> Archive:
-        """n elites at random."""
+        """Pick n elites at random."""
         return self[np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)]
 
     def columns(self) -> dict[str, np.ndarray]:

@@ -432,7 +432,7 @@ def trained_with(estimator: Any, data: Dataset, elites: Archive, seed: int) -> A
 
 
 def nearness(x: np.ndarray, training: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """The distance of rows (n, ...) to the nearest training row, beside the median distance of a training row to its nearest other."""
+    """The distance of rows (n, ...) to the nearest training row, divided by the median distance of a training row to its nearest other."""
     from sklearn.neighbors import NearestNeighbors
 
     rows, known = ((each / spread).reshape(len(each), spread.size) for each in (x, training))

@@ -52,7 +52,7 @@ class Form:
         return {"type": "array", "items": self.schema(gaps), "minItems": 1}
 
     def listed(self, rows: Any) -> Any:
-        """Rows as what JSON holds; arrays of numbers may stay arrays."""
+        """Turn rows into what JSON can hold; arrays of numbers may stay arrays."""
         return rows
 
     def pack(self, X: Any) -> Packed:

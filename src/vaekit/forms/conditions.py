@@ -195,7 +195,7 @@ class Known:
     seen: Seen | None = None
 
     def codes(self, y: Mapping[str, Any], rows: int) -> dict[str, np.ndarray]:
-        """name -> one value for all rows, or one a row -> name -> what the model sees, (rows, ...).
+        """Turn conditions by name, one value for all rows or one per row, into what the model sees: name -> (rows, ...).
 
         A name left out is left out.
         """

@@ -36,7 +36,7 @@ from vaekit.threads import OnAllCores
 from vaekit.training.data import generator
 
 ENDINGS = (".wav", ".flac")
-RATE = 16_000  # samples a second, unless the user says another
+RATE = 16_000  # samples per second, unless the user says another
 WINDOW = 0.032  # seconds of a frame of the spectrogram: a few periods of a voice
 LARGEST_FACTOR = 1_000_000  # of resampling, which takes memory for 20 times as many numbers
 FLOOR = 1e-4  # of full scale: what is 80 dB below counts as silence
@@ -47,7 +47,7 @@ class Audio(Kind):
     """Schema of clips.
 
     Attributes:
-        rate: samples a second. samples: of a clip.
+        rate: samples per second. samples: of a clip.
         frame: samples of a frame of the spectrogram; frames are a quarter of it apart.
         mean, scale: of the logarithm of magnitudes; the model sees (value - mean) / scale.
     """
@@ -154,7 +154,7 @@ class Audio(Kind):
 
     @property
     def extent(self) -> str:
-        return f"{self.samples / self.rate:.3g} s at {self.rate} samples a second"
+        return f"{self.samples / self.rate:.3g} s at {self.rate} samples per second"
 
     def conform(self, rows: np.ndarray) -> np.ndarray:
         """Clips of the length of the training clips: longer ones are cut, shorter ones end in silence."""
@@ -293,7 +293,7 @@ def check_shards(folder: Path, rate: int | None) -> Manifest:
         raise UserError(f"{folder} holds no sounds: leave out --kind audio")
     if rate not in (None, found.extra["rate"]):
         raise UserError(
-            f"{folder} has {found.extra['rate']} samples a second, not {rate}: pack the sounds again with --rate {rate}"
+            f"{folder} has {found.extra['rate']} samples per second, not {rate}: pack the sounds again with --rate {rate}"
         )
     return found
 
@@ -357,7 +357,7 @@ def read_sound(path: Path, wanted: int) -> np.ndarray:
         clip, shared = as_float(samples), np.gcd(rate, wanted)
     if max(rate, wanted) // shared > LARGEST_FACTOR:
         raise UserError(
-            f"{path} has {rate} samples a second, which cannot be brought to {wanted}: give a rate near its own"
+            f"{path} has {rate} samples per second, which cannot be converted to {wanted}: give a rate near its own"
         )
     if rate == wanted:
         return clip

@@ -47,9 +47,9 @@ class Kind:
 
     name: ClassVar[str]
     noun: ClassVar[str] = "rows"
-    """What its rows are called, in the plural."""
+    """The word for its rows, in the plural."""
     row: ClassVar[str] = "row"
-    """What one of them is called."""
+    """The word for one row."""
     report: ClassVar[str] = "vaekit.deploy.report.plain:PlainReport"
     """The class of its report, a `vaekit.show.report.Report`, by name, since drawing takes long to import."""
     estimator: ClassVar[str] = ""
@@ -70,17 +70,17 @@ class Kind:
     counts_columns: ClassVar[bool] = False
     """Whether scikit-learn checks the number of columns."""
     path: ClassVar[str] = "linear"
-    """Of `vaekit.uses.interpolate.PATHS`: how to go from row to row."""
+    """The path from row to row: a name of `vaekit.uses.interpolate.PATHS`."""
     iw_samples: ClassVar[int] = 500
     """The default number of importance samples for the NLL."""
     score_samples: ClassVar[int] = 100
     """The default number of importance samples for the score of a row."""
     objective: ClassVar[Part] = "elbo"
-    """What "auto" is."""
+    """The objective that "auto" is."""
     training: ClassVar[Mapping[str, Any]] = {}
-    """What is better than `Training` has it."""
+    """Fields of `Training` that are better for such data."""
     ranges: ClassVar[Mapping[str, Search]] = {}
-    """What `vaekit tune` tries for such data, by setting, where that differs from what the setting says."""
+    """Values that `vaekit tune` tries for such data, by setting, if they differ from those of the setting."""
     fills: ClassVar[bool] = False
     """Whether the gaps of a row are filled by `vaekit.structures.resample.complete`, row for row."""
     exchangeable: ClassVar[bool] = True
@@ -88,7 +88,7 @@ class Kind:
     numeric: ClassVar[bool] = True
     """Whether rows are arrays of numbers, whose differences say how far they are from each other."""
     endings: ClassVar[Sequence[str]] = (".csv", ".npy", ".npz", ".parquet")
-    """Of the files that rows are written to; the first is taken where the user names no file."""
+    """Endings of the files that rows are written to; the first is taken if the user names no file."""
     printed: ClassVar[bool] = False
     """Whether rows are printed where the user names no file."""
 
@@ -141,9 +141,9 @@ class Kind:
     # -- sources -------------------------------------------------------------------------------------------------------
 
     source_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "table")
-    """What `vaekit.read` may take a source of such rows for."""
+    """Kinds that `vaekit.read` may take a source of such rows for."""
     give: ClassVar[str] = "give data like that it was trained on"
-    """What to do if a source holds another kind of data."""
+    """The advice if a source holds another kind of data."""
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class Kind:
         return network
 
     perturb: ClassVar[Callable[..., Any] | None] = None
-    """What a label does not depend on: rows (B, *event), mask, noise -> rows and mask; None: noise alone."""
+    """Changes that a label does not depend on: rows (B, *event), mask, noise -> rows and mask; None: noise alone."""
     perturb_radius: ClassVar[float] = 1.0
     """The part of a semi-supervised model's radius that such rows take; 0 for rows that cannot be moved a little."""
 
@@ -380,7 +380,7 @@ class Kind:
         return between
 
     score: ClassVar[str] = "loglik"
-    """Of `vaekit.uses.scores.SCORES`: what "auto" is, see `vaekit.uses.scores.auto`."""
+    """The score that "auto" is: a name of `vaekit.uses.scores.SCORES`, see `vaekit.uses.scores.auto`."""
     calibration_rows: ClassVar[int] = 10_000
     """Normal rows that scores are calibrated on, at most: p-values of 0.0001 are small enough."""
 

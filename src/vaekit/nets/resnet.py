@@ -155,7 +155,7 @@ class ResNet(nn.Module):
         """
         tensors, own = read_weights(Path(path)), self.state_dict()
         names = [name for name in own if not name.endswith("num_batches_tracked")]
-        # Of all that stands before a "conv1.weight", the network's own prefix is the one most names follow.
+        # Several prefixes may stand before a "conv1.weight". The network's own is the one that most names follow.
         prefixes = [key.removesuffix("conv1.weight") for key in tensors if key.endswith("conv1.weight")]
         prefix = max(prefixes, key=lambda p: sum(p + name in tensors for name in names), default="")
         missing = [name for name in names if prefix + name not in tensors]

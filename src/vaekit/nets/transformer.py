@@ -313,8 +313,8 @@ class TransformerDecoder(Transformer):
 
 
 class CausalTransformer(Transformer):
-    """Layers in which tokens look at a memory and at the tokens before them. The memory is the same for every layer, which
-    makes keys and values of it as of tokens that stand before all others (Li et al. 2020, arXiv 2004.04092)."""
+    """Layers in which tokens look at a memory and at the tokens before them. Every layer makes keys and values of the same memory, as if it
+    were tokens before all others (Li et al. 2020, arXiv 2004.04092)."""
 
     layer = CausalLayer
     always_norm = True

@@ -1,4 +1,4 @@
-"""From a source to a folder of shards, of which any size can be trained on."""
+"""From a source to a folder of shards, which can be trained on at any size."""
 
 from __future__ import annotations
 

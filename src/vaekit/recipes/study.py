@@ -1,4 +1,4 @@
-"""A search that goes on over many processes and machines: Optuna's study in a journal, a file that all of them append to."""
+"""A search that continues over many processes and machines: Optuna's study in a journal, a file that all of them append to."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Operation:
 
     @cached_property
     def _check_rest(self) -> Any:
-        """Of all but the field that is a file."""
+        """Checks all fields but the one that is a file."""
         body = self.body()
         body["properties"] = {name: schema for name, schema in body["properties"].items() if name != self.main}
         return jsonschema_rs.validator_for(

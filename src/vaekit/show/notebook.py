@@ -117,7 +117,7 @@ def said(text: str | None, kind: str = "said") -> Any:
 
 
 def card(estimator: Any) -> str:
-    """A fitted estimator: what it is, of what data, how large, how well it learned, and what to know about that."""
+    """A summary of a fitted estimator: its kind, data, size, how well it learned, and notes about that."""
     from markupsafe import Markup
 
     from vaekit.show.curves import Curves

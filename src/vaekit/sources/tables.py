@@ -90,7 +90,7 @@ def without_margin(table: Any, header: list[str]) -> tuple[Any, list[str]]:
 
 
 def without_comments(text: str) -> tuple[str, int]:
-    """Drop the lines at the start that begin with # and are not the header. Also returns how many they are.
+    """Drop the lines at the start that begin with # and are not the header. Also returns their number.
 
     A header that begins with # has as many cells as the line below it.
     """

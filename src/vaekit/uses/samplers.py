@@ -102,7 +102,7 @@ def fit_sampler(
 
     Args:
         build: (latent_dim, condition_features) -> one of `SAMPLERS`.
-        train, valid: packed rows. Of more than fit into memory it sees some.
+        train, valid: packed rows. If they do not fit into memory, it sees some of them.
         encode: rows -> q(z|x,y) by this model.
     """
     device = next(model.parameters()).device

@@ -143,8 +143,8 @@ def efficacy(
     each has fewer trees, so that there are at most 1000.
 
     Returns:
-        {"real": scores, "synthetic": scores}. Of a category: macro_f1, accuracy, and auc (of several classes: the mean of
-        each against the rest). Of a number: r2.
+        {"real": scores, "synthetic": scores}. For a category: macro_f1, accuracy, and auc (for several classes: the mean of
+        each against the rest). For a number: r2.
     """
     if target not in train.column_names:
         raise UserError(f"there is no column {target!r} to predict{near_matches(target, train.column_names)}")
