@@ -36,8 +36,8 @@ class Archive:
             is a copy. NaN if it is not known.
         emitter: (n,), where each came from, see `vaekit.evolution.emitters`. evaluation: (n,), the number of the evaluation that found it.
         cell: (n,), the number of its cell, in C order over `cells`.
-        cells: number of cells along each measure. ranges: of the measures, (m, 2).
-        title: of the objective. names: of the measures. trust: the p-value from which an elite is valid.
+        cells: number of cells along each measure. ranges: low and high of each measure, (m, 2).
+        title: name of the objective. names: names of the measures. trust: the p-value from which an elite is valid.
         history: after each generation: evaluations, coverage, valid_coverage, qd_score, best; how many rows failed, lay outside the
             ranges or were distrusted so far; and the share of each emitter.
         failed: number of rows that could not be evaluated, by the reason. settings: of the search.
