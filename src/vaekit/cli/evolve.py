@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ RANGE_HELP = "The range of each measure, LOW..HIGH, with commas between measures
 def evolve(
     run: Run,
     objective: Annotated[str, typer.Option(metavar="TEXT", help="The quantity to make high: likelihood (log p(x)), column:NAME, -column:NAME (to make it low), or FILE.py:NAME, a function of rows -> (n,).")] = "likelihood",
-    measures: Annotated[str, typer.Option(metavar="TEXT", help="The measures, which decide the cell of a row: latent (main axes of the codes), pca:2 (main axes of the rows), column:A,B, or FILE.py:NAME, a function of rows -> (n, m).")] = "latent",
+    measures: Annotated[str, typer.Option(metavar="TEXT", help="The measures, which decide the cell of a row: latent (main axes of the codes), pca:2 (main axes of the rows), column:A,B, FILE.py:NAME, a function of rows -> (n, m), or FILE.py:A,B, a function of rows -> (n,) for each measure.")] = "latent",
     cells: Annotated[str, typer.Option(metavar="TEXT", help="Number of cells along each measure.")] = "50x50",
     range_: Annotated[str | None, typer.Option("--range", metavar="TEXT", help=RANGE_HELP, show_default=False)] = None,
     budget: Annotated[int, typer.Option(help="Number of rows to evaluate.", **COUNT)] = 10_000,
@@ -55,6 +56,7 @@ def evolve(
     folder = output or (Path() if is_borrowed(run) else run.parent) / f"{run.resolve().name}-evolved"
     if (folder / directory.CONFIG).exists():
         raise UserError(f"{folder} holds a run, whose report this would replace: choose another folder (-o)")
+    check_place(folder)
     grid, ranges = parse_cells(cells), None if range_ is None else parse_ranges(range_)
     estimator = load(run, device=device)
     data = None
@@ -85,6 +87,15 @@ def evolve(
     if archive.interrupted:
         say("stopped before its end; the same command with --resume continues")
         raise typer.Exit(130)
+
+
+def check_place(folder: Path) -> None:
+    """UserError if this folder cannot be made or written to, before the model and its rows are read."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"{there} is a file: choose another folder (-o)")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{there} cannot be written to: choose another folder (-o)")
 
 
 def parse_cells(text: str) -> tuple[int, ...]:
