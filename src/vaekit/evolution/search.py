@@ -65,7 +65,8 @@ def evolve(
         model: a fitted estimator.
         objective: a function of rows (n, ...) in the data's own form -> (n,), high is good; or FILE.py:NAME, "likelihood", "column:NAME" or
             "-column:NAME".
-        measures: a function of rows -> (n, m), which decides the cell of a row; or FILE.py:NAME, "latent", "pca:2" or "column:A,B".
+        measures: a function of rows -> (n, m), which decides the cell of a row, or a list of functions -> (n,), one per measure; or
+            FILE.py:NAME, FILE.py:A,B, "latent", "pca:2" or "column:A,B".
         X, y: the rows that the model was trained on, with their conditions. The held-out ones give p-values; measures learn from the
             others.
         cells: number of cells along each measure.
