@@ -176,7 +176,7 @@ class Functions:
 
 
 def columns(kind: Any, batch: Batch) -> dict[str, np.ndarray]:
-    """What rows say by name: the columns of a table, or of numbers; and their conditions."""
+    """The columns of rows by name: the columns of a table, or of numbers; and their conditions."""
     return {
         **kind.known(kind.take(batch.rows)),
         **{name: values for name, values in batch.y.items() if values.ndim == 1},
@@ -212,7 +212,7 @@ def name_of(own: Own) -> str:
 
 
 def checked(values: np.ndarray, place: str, rows: int, numbers: int) -> np.ndarray:
-    """What a function gave, as (rows, numbers). UserError for another shape."""
+    """Check the result of a function, and return it as (rows, numbers). UserError for another shape."""
     if values.shape not in [(rows, numbers), *([(rows,)] if numbers == 1 else [])]:
         wanted = f"({rows}, {numbers})" if numbers > 1 else f"({rows},)"
         raise UserError(
