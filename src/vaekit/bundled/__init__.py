@@ -46,7 +46,7 @@ OWN = "made for vaekit", "Apache-2.0"
 BUNDLED = {
     "clothes": Bundled(
         "clothes/", 1000, "pictures of 28x28 in 10 classes", "0.5 MB",
-        "Fashion-MNIST", "MIT, (c) 2017 Zalando SE", "--condition label",
+        "Fashion-MNIST", "MIT, (c) 2017 Zalando SE", "--condition label --size small",
     ),
     "people": Bundled(
         "people.csv", 2500, "rows of 13 columns, with gaps", "0.2 MB",
@@ -61,7 +61,7 @@ BUNDLED = {
         "messages.csv", 1800, "short texts with 6 labels", "0.1 MB", *OWN, "--column text --condition label",
     ),
     "notes": Bundled(
-        "notes/", 200, "sounds of 4 instruments", "1.6 MB", *OWN, "--kind audio --rate 8000 --condition label",
+        "notes/", 200, "sounds of 4 instruments", "1.6 MB", *OWN, "--kind audio --rate 8000 --condition label --network mlp",
     ),
 }  # fmt: skip
 
