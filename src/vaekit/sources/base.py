@@ -74,7 +74,7 @@ class Dataset:
         floats = self.x.dtype.kind == "f" and not isinstance(self.x, Stored)
         missing = int(np.isnan(self.x).sum()) if floats else 0
         gaps = f", {missing} of {self.x.size} values missing (the likelihood leaves them out)" if missing else ""
-        return f"{len(self)} {NOUNS.get(self.kind, 'rows')} of {shape}{given}{gaps}"
+        return f"{len(self)} {NOUNS.get(self.kind, 'rows')}{f' of {shape}' if shape else ''}{given}{gaps}"
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> Dataset:
         """Pick rows; an int gives a Dataset of one row. IndexError if a row is out of range."""
