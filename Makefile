@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 UV := $(VENV)/bin/uv
 
-.PHONY: demo test test-gpu slow lint options page speed clean
+.PHONY: demo test test-gpu slow lint docs docs-check options page speed clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/vaekit fit digits --condition label --size small
@@ -20,9 +20,19 @@ slow: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest -m slow
 
 lint: $(VENV)/installed-test
-	$(VENV)/bin/ruff check src tests benchmarks
-	$(VENV)/bin/ruff format --check src tests benchmarks
+	$(VENV)/bin/ruff check src tests benchmarks docs
+	$(VENV)/bin/ruff format --check src tests benchmarks docs
 	$(VENV)/bin/mypy
+
+# The site, in docs/_build/html: a folder of static files that work offline. The gallery's scripts run: GALLERY=0 leaves them out.
+GALLERY ?= 1
+docs: $(VENV)/installed-docs
+	$(VENV)/bin/python -m sphinx -b html -W --keep-going -n -q -D plot_gallery=$(GALLERY) docs docs/_build/html
+	@echo "Open docs/_build/html/index.html in a browser."
+
+# Every command and block of code of the README and the pages, as a reader would run them, with small settings.
+docs-check: $(VENV)/installed-docs
+	$(VENV)/bin/python docs/check.py $(PAGES)
 
 # What `vaekit fit --help` shows, from the settings: reading it is faster than importing what declares them.
 options: $(VENV)/installed
@@ -70,6 +80,10 @@ $(VENV)/installed: $(UV) pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(UV) pyproject.toml constraints.txt
 	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed-test
+	$(UV) pip install --quiet --python $(VENV) --compile-bytecode -c constraints.txt -e '.[docs]'
 	@touch $@
 
 $(VENV)/installed-bench: $(UV) pyproject.toml constraints.txt
