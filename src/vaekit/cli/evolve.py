@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ RANGE_HELP = "The least and the greatest value of each measure: LOW..HIGH, and a
 def evolve(
     run: Run,
     objective: Annotated[str, typer.Option(metavar="TEXT", help="What is to be high: likelihood (log p(x)), column:NAME, -column:NAME (to be low), or FILE.py:NAME, a function of rows -> (n,).")] = "likelihood",
-    measures: Annotated[str, typer.Option(metavar="TEXT", help="What says which cell a row belongs to: latent (main axes of the codes), pca:2 (main axes of the rows), column:A,B, or FILE.py:NAME, a function of rows -> (n, m).")] = "latent",
+    measures: Annotated[str, typer.Option(metavar="TEXT", help="What says which cell a row belongs to: latent (main axes of the codes), pca:2 (main axes of the rows), column:A,B, or FILE.py:NAME, a function of rows -> (n, m), or FILE.py:A,B, a function of rows -> (n,) for each measure.")] = "latent",
     cells: Annotated[str, typer.Option(metavar="TEXT", help="How many cells there are along each measure.")] = "50x50",
     range_: Annotated[str | None, typer.Option("--range", metavar="TEXT", help=RANGE_HELP, show_default=False)] = None,
     budget: Annotated[int, typer.Option(help="How many rows are evaluated.", **COUNT)] = 10_000,
@@ -55,6 +56,7 @@ def evolve(
     folder = output or (Path() if is_borrowed(run) else run.parent) / f"{run.resolve().name}-evolved"
     if (folder / directory.CONFIG).exists():
         raise UserError(f"{folder} holds a run, whose report this would replace: choose another folder (-o)")
+    check_place(folder)
     grid, ranges = parse_cells(cells), None if range_ is None else parse_ranges(range_)
     estimator = load(run, device=device)
     data = None
@@ -85,6 +87,15 @@ def evolve(
     if archive.interrupted:
         say("stopped before its end; the same command with --resume goes on")
         raise typer.Exit(130)
+
+
+def check_place(folder: Path) -> None:
+    """UserError if this folder cannot be made or written to, before the model and its rows are read."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"{there} is a file: choose another folder (-o)")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{there} cannot be written to: choose another folder (-o)")
 
 
 def parse_cells(text: str) -> tuple[int, ...]:

@@ -21,9 +21,9 @@ from vaekit.errors import UserError, note
 from vaekit.evolution.archive import VALID, Archive, rows_of
 from vaekit.evolution.belonging import Belonging
 from vaekit.evolution.emitters import SPACES, Shares, Strategies, chosen_space, iso_line
-from vaekit.evolution.functions import Batch, Functions, Given
+from vaekit.evolution.functions import Batch, Functions, Given, written
 from vaekit.evolution.grid import Candidates, Grid, cut, joined, picked
-from vaekit.evolution.journal import Journal
+from vaekit.evolution.journal import Journal, checksum_of
 from vaekit.fitted import model_hash
 from vaekit.sources.base import Dataset
 from vaekit.training.data import fixed_uniform, generator
@@ -119,10 +119,13 @@ class Search:
             why = "give X" if kind.exchangeable else f"{kind.noun} have none, because neighbours are alike"
             raise UserError(f"{'trust' if trust else 'refit'} needs rows that the model was trained on: {why}")
         if refit and not kind.varies:
-            raise UserError(f"refit needs rows of one shape, and {kind.noun} differ in length: leave it out")
+            raise UserError(f"refit trains on elites, and a model of {kind.noun} cannot: leave it out")
         self.judge = belonging(self.estimator, self.data)
         self.space, self.trust, self.batch_size, self.budget, self.refit = space, trust, batch_size, budget, refit
         self.condition = self.fitted.conditions.name(condition)
+        drawn = hasattr(model, "sample")  # conditions can be; the observations of a policy cannot
+        if not drawn and (missing := [name for name in self.fitted.conditions.named if name not in self.condition]):
+            raise UserError(f"a policy acts on what it sees: give {' and '.join(missing)} as the condition")
         self.cells, self.seed, self.folder = cells, seed, folder
         self.random = np.random.default_rng([seed, 0])
         self.done = self.refits = 0
@@ -132,7 +135,7 @@ class Search:
             objective, measures, len(cells), self.reference, kind, self._likelihood, workers=workers, timeout=timeout
         )  # fmt: skip
         self.ranges: Any = None if ranges is None else checked_ranges(ranges, len(cells))
-        said = [getattr(each, "__name__", each) if callable(each) else each for each in (objective, measures)]
+        said = [written(each) for each in (objective, measures)]
         self.settings = {
             "objective": said[0], "measures": said[1], "cells": list(cells), "budget": budget, "space": space, "trust": trust,
             "batch_size": batch_size, "refit": refit, "seed": seed,
@@ -146,6 +149,7 @@ class Search:
     def run(self, resume: bool, track: Callable[[Iterator[int]], Iterable[int]]) -> Archive:
         about = {name: value for name, value in self.settings.items() if name != "budget"}
         about |= {"ranges": None if self.ranges is None else self.ranges.tolist(), "model": model_hash(self.fitted)}
+        about |= {f"the text of {file}": checksum_of(file) for file in self.functions.files}
         self.journal = Journal(self.folder, about, self.budget, resume=resume)
         interrupted = False
         try:
