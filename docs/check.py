@@ -30,7 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(
-    r"^[ ]{0,3}<!-- check: (?P<order>.*?) ?-->[ ]*$|^(?P<fence>```+)(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[ ]*$",
+    r"^[ ]{0,3}<!-- check: (?P<order>.*?) ?-->[ ]*$|^(?P<fence>```+)(?P<language>[^\s`]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
 FILE = re.compile(r"# ([\w./-]+\.(?:py|ya?ml|toml|txt|csv))\s*\n")

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 import vaekit
+from vaekit.cli.evolve import check_place
 from vaekit.errors import UserError
 from vaekit.evolution import Archive
 from vaekit.evolution.emitters import LEAST, Shares, iso_line
@@ -394,6 +395,46 @@ def test_bad_input_is_told_in_a_line(model: vaekit.VAE, X: np.ndarray, tmp_path:
             vaekit.evolve(
                 model, **{"objective": score, "measures": features, "X": X, "cells": CELLS, "ranges": RANGES, **options}
             )  # type: ignore[arg-type]
+
+
+def test_measures_are_several_functions_with_their_names(model: vaekit.VAE, X: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("def first(rows): return rows[:, 0]\ndef second(rows): return rows[:, 1]\n")
+    one = search(model, X)
+    for measures in (f"{tmp_path}/f.py:first,second", [lambda rows: rows[:, 0], lambda rows: rows[:, 1]]):
+        archive = vaekit.evolve(model, score, measures, X=X, cells=CELLS, ranges=RANGES, budget=400)
+        assert archive.measures.tolist() == one.measures.tolist()
+        if isinstance(measures, str):
+            assert archive.names == ["first", "second"]
+    with pytest.raises(UserError, match="has 2 measures, but cells are given for 1"):
+        vaekit.evolve(model, score, f"{tmp_path}/f.py:first,second", X=X, cells=(5,), budget=400)
+    with pytest.raises(UserError, match="several objectives"):
+        vaekit.evolve(model, f"{tmp_path}/f.py:first,second", "pca:2", X=X, cells=CELLS, budget=400)
+
+
+def test_a_search_goes_on_with_the_same_text_of_functions_only(
+    model: vaekit.VAE, X: np.ndarray, tmp_path: Path
+) -> None:
+    file, about = tmp_path / "f.py", {"X": X, "cells": CELLS, "ranges": RANGES, "folder": tmp_path / "out"}
+    file.write_text("def score(rows): return rows[:, 0]\n")
+    vaekit.evolve(model, f"{file}:score", features, budget=200, **about)
+    vaekit.evolve(model, f"{file}:score", features, budget=300, resume=True, **about)
+    file.write_text("def score(rows): return -rows[:, 0]\n")
+    with pytest.raises(UserError, match=r"holds a search with the text of .*f.py="):
+        vaekit.evolve(model, f"{file}:score", features, budget=400, resume=True, **about)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_to_is_told_first(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir(mode=0o500)
+    with pytest.raises(UserError, match="cannot be written to"):
+        check_place(tmp_path / "shut" / "archive")
+
+
+def test_an_archive_does_not_go_where_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    for place in ("taken", "taken/archive"):
+        with pytest.raises(UserError, match="taken is a file"):
+            check_place(tmp_path / place)
 
 
 def test_a_smaller_budget_cuts_a_generation_and_a_larger_one_goes_on(

@@ -289,11 +289,15 @@ def test_ways_to_act_are_searched(policy, demos):
     seen = {name: values[0] for name, values in demos.observations.items()}
     archive = vk.evolve(
         policy, lambda chunks: -np.abs(chunks).mean((1, 2)), lambda chunks: chunks[:, -1, :1],
-        cells=(5,), budget=40, batch_size=20, condition=seen, space="latent",
+        cells=(5,), budget=40, batch_size=20, condition=seen,
     )  # fmt: skip
     np.testing.assert_allclose(archive.objective, -np.abs(archive.rows).mean((1, 2)), rtol=1e-5)
     again = policy.fitted_.decode(archive.z, {name: np.repeat(v[None], len(archive), 0) for name, v in seen.items()})
     np.testing.assert_allclose(archive.rows, again, atol=1e-5)
+    with pytest.raises(UserError, match=r"acts on what it sees: give .*state as the condition"):
+        vk.evolve(policy, measures="pca:2", budget=40, batch_size=20)
+    with pytest.raises(UserError, match="use space='latent'"):
+        vk.evolve(policy, measures="pca:2", budget=40, batch_size=20, condition=seen, space="mixed")
 
 
 def test_a_chunk_is_played_as_it_was_decided(demos):

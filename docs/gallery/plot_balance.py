@@ -38,7 +38,7 @@ for name in models:
 # With beta 1 all pictures are the same blur: a scale of 1 says that noise may be as large as the picture, so z is not worth its cost.
 # With beta 0.01 the reconstructions are sharp, but the codes lie far from the prior, so the new digits are poor. The learned
 # scale is between the two, without a search. The new digits are still worse than the reconstructions; the page
-# :ref:`sphx_glr_gallery_plot_prior_hole.py` has the cure.
+# :ref:`sphx_glr_generated_gallery_plot_prior_hole.py` has the cure.
 
 
 def strip(pictures):

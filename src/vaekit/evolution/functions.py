@@ -2,7 +2,7 @@
 
 Built in, objectives are "likelihood" (log p(x)) and "column:NAME" or "-column:NAME" (the value of a column, to be
 high or low); measures are "latent" (the code, on its main axes), "pca:2" (the row, on its two main axes) and "column:A,B". All else is the user's own:
-FILE.py:NAME, or a function.
+FILE.py:NAME, or a function. Measures may be several functions, one for each: FILE.py:A,B, or a list.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from vaekit.errors import UserError, near_matches
 from vaekit.evolution.pool import Here, Own, Pool
 
-Given = str | Callable[[Any], Any]
+Given = str | Callable[[Any], Any] | Sequence[Callable[[Any], Any]]
 COLUMN = "column:"
 LARGEST = 1e30  # objectives and measures from here on count as failed: they stand for a missing value, and no picture can show them
 
@@ -66,7 +66,7 @@ class Functions:
         workers: processes for the user's own functions; 0: this one. timeout: seconds that a call may take in them.
 
     Attributes:
-        title, names: of the objective and of the measures.
+        title, names: of the objective and of the measures. files: of the user's own functions.
     """
 
     def __init__(
@@ -74,18 +74,24 @@ class Functions:
         likelihood: Callable[[Batch], np.ndarray], *, workers: int = 0, timeout: float = 60.0,
     ):  # fmt: skip
         self.number, self.kind = number, kind
-        own = []
-        if callable(objective) or ".py:" in objective:
-            own.append(each := Own.of(objective))
-            self.title, self.objective = name_of(each), None
+        own, own_measures = owned(objective), owned(measures)
+        if len(own) > 1:
+            raise UserError("there are several objectives: give one function")
+        if own:
+            self.title, self.objective = name_of(own[0]), None
         else:
-            self.title, self.objective = objective, self._objective(objective, reference, likelihood)
-        if callable(measures) or ".py:" in measures:
-            own.append(each := Own.of(measures))
-            self.names, self.measures = [f"{name_of(each)} {i}" for i in range(number)], None
+            self.title, self.objective = str(objective), self._objective(str(objective), reference, likelihood)
+        if own_measures:
+            self.names, self.measures = self._named(own_measures), None
         else:
-            self.names, self.measures = self._measures(measures, reference)
+            self.names, self.measures = self._measures(str(measures), reference)
+        several = len(own_measures) > 1
+        # For each function: 0 for the objective and 1 for the measures, and which of these it gives.
+        self.parts = [(0, slice(1))] * len(own)
+        self.parts += [(1, slice(i, i + 1) if several else slice(number)) for i in range(len(own_measures))]
+        own += own_measures
         self.places = [each.place for each in own]
+        self.files = sorted({each.place.rpartition(":")[0] for each in own if each.function is None})
         self.own = (Pool(own, workers, timeout) if workers else Here(own)) if own else None
 
     def close(self) -> None:
@@ -96,11 +102,11 @@ class Functions:
         """The objective (n,) and the measures (n, m) of rows, NaN where one of them failed. failed: how many did, by the reason."""
         n = len(batch)
         found = [np.full((n, self.number if of else 1), np.nan) for of in (0, 1)]
-        wanted = [i for i, each in enumerate((self.objective, self.measures)) if each is None]
         if self.own:
             for part, values in self.own.evaluate(batch.rows, failed):
-                for i, place, each in zip(wanted, self.places, values, strict=True):
-                    found[i][part] = checked(each, place, part.stop - part.start, self.number if i else 1)
+                for (of, columns), place, each in zip(self.parts, self.places, values, strict=True):
+                    width = len(range(self.number)[columns])
+                    found[of][part, columns] = checked(each, place, part.stop - part.start, width)
         for i, each in enumerate((self.objective, self.measures)):
             if each is not None:
                 found[i] = each(batch).reshape(n, -1)
@@ -110,6 +116,14 @@ class Functions:
         for each in found:
             each[~known] = np.nan
         return found[0][:, 0], found[1]
+
+    def _named(self, functions: Sequence[Own]) -> list[str]:
+        """The names of measures that are the user's own. UserError if there are several functions, but not one for each measure."""
+        names = [name_of(each) for each in functions]
+        if len(names) > 1:
+            self._check_number(",".join(names), len(names))
+            return names
+        return names if self.number == 1 else [f"{names[0]} {i}" for i in range(self.number)]
 
     # -- built in ------------------------------------------------------------------------------------------------------
 
@@ -162,7 +176,7 @@ class Functions:
 
 
 def columns(kind: Any, batch: Batch) -> dict[str, np.ndarray]:
-    """What rows say by name: the columns of a table, or of numbers; and their conditions."""
+    """The columns of rows by name: the columns of a table, or of numbers; and their conditions."""
     return {
         **kind.known(kind.take(batch.rows)),
         **{name: values for name, values in batch.y.items() if values.ndim == 1},
@@ -176,12 +190,29 @@ def numbers(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64)
 
 
+def owned(given: Given) -> list[Own]:
+    """The user's own functions in an objective or in measures; [] if they are built in."""
+    if isinstance(given, str) and ".py:" in given:
+        file, _, names = given.rpartition(":")
+        return [Own.of(f"{file}:{name.strip()}") for name in names.split(",")]
+    if isinstance(given, str):
+        return []
+    return [Own.of(each) for each in ([given] if callable(given) else given)]
+
+
+def written(given: Given) -> str:
+    """An objective or measures as text."""
+    if isinstance(given, str):
+        return given
+    return ",".join(getattr(each, "__name__", type(each).__name__) for each in ([given] if callable(given) else given))
+
+
 def name_of(own: Own) -> str:
     return own.place.rpartition(":")[2]
 
 
 def checked(values: np.ndarray, place: str, rows: int, numbers: int) -> np.ndarray:
-    """What a function gave, as (rows, numbers). UserError for another shape."""
+    """Check the result of a function, and return it as (rows, numbers). UserError for another shape."""
     if values.shape not in [(rows, numbers), *([(rows,)] if numbers == 1 else [])]:
         wanted = f"({rows}, {numbers})" if numbers > 1 else f"({rows},)"
         raise UserError(

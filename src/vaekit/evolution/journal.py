@@ -69,7 +69,7 @@ class Journal:
         return self.next < len(self.known)
 
     def recall(self, batch: Batch) -> dict[str, Any]:
-        """What was found of the candidates. UserError if these are not the same."""
+        """The recorded results of the candidates. UserError if these are not the same."""
         found = self.known[self.next]
         if found["rows"] != checksum(batch):
             raise UserError(
@@ -107,3 +107,7 @@ def check_same(folder: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -
             raise UserError(
                 f"{folder} holds a search with {name}={before.get(name)!r}, not {value!r}: give the same, or another folder (-o)"
             )
+
+
+def checksum_of(file: str) -> str:
+    return f"{zlib.crc32(Path(file).read_bytes()):08x}"

@@ -44,6 +44,8 @@ class Actions(Kind):
     packer: ClassVar[str] = "vaekit.robots.datasets:pack_demonstrations"
     exports: ClassVar[Mapping[str, str]] = {"policy.onnx": "vaekit.deploy.policy:policy_bytes"}
     foreign: ClassVar[str] = "vaekit.robots.published:load_foreign"
+    exchangeable: ClassVar[bool] = False  # chunks of one episode are alike
+    varies: ClassVar[bool] = False
     mean_samples: ClassVar[bool] = True
     least_latent_dim: ClassVar[int] = 0  # a policy without a latent
     iw_samples: ClassVar[int] = (

@@ -1,0 +1,16 @@
+"""Draws robots-report.png, what z does in the report of a policy: python docs/images/robots-report.py"""
+
+import tempfile
+from pathlib import Path
+
+from shots import HERE, opened, shrink, vaekit
+
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    vaekit("demonstrate", "two-routes", "--episodes", 200, "-o", "two-routes", cwd=folder)
+    settings = ("--kind", "actions", "--size", "small", "--latent-dim", 4, "--epochs", 25)
+    vaekit("fit", "two-routes", *settings, "--out", "run", cwd=folder)
+    with opened(folder / "run" / "report.html", 1080, 700) as page:
+        section = page.locator("section").filter(has=page.locator("h2", has_text="What z does"))
+        section.screenshot(path=HERE / "robots-report.png")
+shrink(HERE / "robots-report.png")
