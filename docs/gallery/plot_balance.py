@@ -19,7 +19,9 @@ import vaekit
 X = load_digits().images / 16
 train, test = X[:1500], X[1500:]
 fixed = {"name": "normal", "scale": 1}
-settings = {f"beta {beta:g}": {"likelihood": fixed, "objective": {"name": "elbo", "beta": beta}} for beta in (1, 0.1, 0.01)}
+settings = {
+    f"beta {beta:g}": {"likelihood": fixed, "objective": {"name": "elbo", "beta": beta}} for beta in (1, 0.1, 0.01)
+}
 settings["learned scale"] = {}
 models = {
     name: vaekit.VAE(size="small", network="mlp", epochs=100, sampler="prior", random_state=0, **given).fit(train)

@@ -41,8 +41,10 @@ for name, found in results.items():
 # that say nothing use up what is free. The floor makes z say something, and so does the right scale, which needs no choice of nats.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-for (name, found), marker in zip(results.items(), "osD^"):
-    ax.semilogy(range(1, 17), np.sort(found["kl_per_unit"])[::-1], marker + "-", label=f"{name}: {found['kl']:.1f} nats")
+for (name, found), marker in zip(results.items(), "osD^", strict=True):
+    ax.semilogy(
+        range(1, 17), np.sort(found["kl_per_unit"])[::-1], marker + "-", label=f"{name}: {found['kl']:.1f} nats"
+    )
 ax.set(xlabel="latent unit, sorted", ylabel="KL of the unit, nats", xticks=(1, 4, 8, 12, 16), ylim=(1e-4, 5))
 ax.legend(loc="center left", bbox_to_anchor=(0, 0.33))
 plt.show()

@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 import vaekit
 
 digits = load_digits()
-X, X_test, y, y_test = train_test_split(digits.images, digits.target, test_size=300, random_state=0, stratify=digits.target)
+X, X_test, y, y_test = train_test_split(digits.images, digits.target, test_size=300, random_state=0)
 cvae = vaekit.CVAE(size="small", epochs=150, random_state=0).fit(X, y)
 
 # %%

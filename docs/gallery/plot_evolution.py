@@ -45,7 +45,7 @@ print(f"{archive.coverage:.0%} of the cells have a digit")
 
 figure, ax = plt.subplots(figsize=(6.2, 5.8), layout="constrained")
 canvas = np.full((cells[1], 10, cells[0], 10), np.nan)
-for picture, cell in zip(archive.rows, archive.cell):
+for picture, cell in zip(archive.rows, archive.cell, strict=True):
     column, row = np.unravel_index(cell, cells)
     canvas[row, :, column] = np.pad(picture, 1)[::-1]
 colours = plt.colormaps["gray_r"].with_extremes(bad="0.88")

@@ -41,9 +41,14 @@ for n in each:
 # Which rows have a label matters, so the classifiers learn from 20 draws of labelled rows. The model trains once for each number of
 # labels, on the first draw.
 
+
+def score_alone(classifier, rows):
+    return classifier.fit(X[rows].reshape(-1, 64) / 16, y[rows]).score(numbers, y_test)
+
+
 alone = {
-    name: [[other.fit(X[choose(n, i)].reshape(-1, 64) / 16, y[choose(n, i)]).score(numbers, y_test) for i in range(20)] for n in each]
-    for name, other in (("SVM", SVC()), ("logistic regression", LogisticRegression(max_iter=2000)))
+    name: [[score_alone(classifier, choose(n, draw)) for draw in range(20)] for n in each]
+    for name, classifier in (("SVM", SVC()), ("logistic regression", LogisticRegression(max_iter=2000)))
 }
 
 # %%
@@ -52,7 +57,7 @@ alone = {
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 labels = np.multiply(each, 10)
 ax.plot(labels, right, "o-", color="C1", label="all rows, few labels (vaekit, one run)")
-for (name, values), style, colour in zip(alone.items(), ("s--", "^:"), ("C0", "0.4")):
+for (name, values), style, colour in zip(alone.items(), ("s--", "^:"), ("C0", "0.4"), strict=True):
     ax.plot(labels, np.mean(values, axis=1), style, color=colour, label=f"labelled rows alone ({name})")
     ax.fill_between(labels, np.min(values, axis=1), np.max(values, axis=1), color=colour, alpha=0.15, linewidth=0)
     ax.plot(labels, [value[0] for value in values], style[0], color=colour, fillstyle="none")

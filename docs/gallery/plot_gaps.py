@@ -51,13 +51,13 @@ print(f"intervals with the true value: {inside.to_numpy()[gaps].mean():.1%} of {
 # texture, and the intervals show it.
 
 figure, axes = plt.subplots(3, 1, figsize=(6, 7), layout="constrained", sharex=True)
-for ax, column in zip(axes, ("mean radius", "mean smoothness", "mean texture")):
+for ax, column in zip(axes, ("mean radius", "mean smoothness", "mean texture"), strict=True):
     place = table.columns.get_loc(column)
     rows = np.flatnonzero(gaps[:, place])[:40]
     rows = rows[np.argsort(table[column].iloc[rows])]
-    ax.vlines(range(40), low[rows, place], high[rows, place], color="C0", alpha=0.5, linewidth=4, label="90 % of the draws")
+    ax.vlines(range(40), low[rows, place], high[rows, place], color="C0", alpha=0.5, linewidth=4, label="90 % of draws")
     ax.plot(range(40), table[column].iloc[rows], "_", color="black", markersize=9, label="true value")
-    ax.set(title=column, xticks=[], ylim=table[column].quantile([0, 1]) + [-1e-9, 1e-9])
+    ax.set(title=column, xticks=[], ylim=(table[column].min(), table[column].max()))
 axes[0].legend(loc="upper left")
 axes[2].set_xlabel("40 gaps, sorted by the true value")
 plt.show()

@@ -17,7 +17,8 @@ import vaekit
 
 rng = np.random.default_rng(0)
 X = rng.permutation(load_digits().images)
-detector = vaekit.AnomalyDetector(vaekit.VAE(size="small", epochs=100), method="exemplars", calibration=0.3).fit(X[:1200])
+vae = vaekit.VAE(size="small", epochs=100, sampler="prior")
+detector = vaekit.AnomalyDetector(vae, method="exemplars", calibration=0.3).fit(X[:1200])
 
 # %%
 # The other digits are new. Make some of them odd, in four ways.
@@ -36,8 +37,9 @@ p = {name: detector.p_values(rows) for name, rows in groups.items()}
 # half of a 5 is a good digit.
 
 figure, axes = plt.subplots(5, 2, figsize=(6, 6), width_ratios=(1, 1.3), layout="constrained")
-for (name, rows), (left, right) in zip(groups.items(), axes):
-    left.imshow(np.pad(rows[:6], ((0, 0), (1, 1), (1, 1))).swapaxes(0, 1).reshape(10, 60), cmap="gray_r", vmin=0, vmax=16)
+for (name, rows), (left, right) in zip(groups.items(), axes, strict=True):
+    strip = np.pad(rows[:6], ((0, 0), (1, 1), (1, 1))).swapaxes(0, 1).reshape(10, 60)
+    left.imshow(strip, cmap="gray_r", vmin=0, vmax=16)
     left.set(xticks=[], yticks=[])
     left.set_title(f"{name}, {len(rows)} digits", loc="left", fontsize=10)
     left.spines[:].set_visible(False)

@@ -42,7 +42,7 @@ top.imshow(np.pad(lines, ((0, 0), (0, 4), (0, 0))).reshape(96, 100), cmap="gray_
 top.set(xticks=[], yticks=np.arange(4) * 24 + 9.5, yticklabels=names.values())
 top.tick_params(length=0)
 top.spines[:].set_visible(False)
-for (name, values), style in zip(distances.items(), ("C1-", "C0-", "C0--", "k:")):
+for (name, values), style in zip(distances.items(), ("C1-", "C0-", "C0--", "k:"), strict=True):
     bottom.plot(np.sort(values), np.linspace(0, 1, len(values)), style, label=names[name])
 bottom.set(xlabel="distance to the nearest training digit", ylabel="share of pictures up to there", ylim=(0, 1))
 bottom.legend()

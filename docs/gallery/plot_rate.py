@@ -36,9 +36,9 @@ learned = measure()
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 ax.plot(*curve.T, "o-", label="fixed scale 1, beta given")
-for beta, (kl, error) in zip(betas, curve):
+for beta, (kl, error) in zip(betas, curve, strict=True):
     ax.annotate(f"{beta:g}", (kl, error), (5, 5), textcoords="offset points")
 ax.plot(*learned, "*", color="C1", markersize=16, label="learned scale")
-ax.set(xlabel="KL, nats", ylabel="root mean squared error")
+ax.set(xlim=(-2, 62), xlabel="KL, nats", ylabel="root mean squared error")
 ax.legend()
 plt.show()

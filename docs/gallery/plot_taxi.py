@@ -34,8 +34,8 @@ known = {
     "2015-01-01": "New Year",
     "2015-01-27": "blizzard",
 }
-order = score.sort_values()
-print(pd.DataFrame({"score": order, "known as": [known.get(f"{day:%Y-%m-%d}", "") for day in order.index]}).head(10).round(2))
+for day, value in score.sort_values().head(8).items():
+    print(f"{day:%Y-%m-%d} {value:7.2f}  {known.get(f'{day:%Y-%m-%d}', '')}")
 
 # %%
 # All five days that are known to be odd are among the seven with the lowest scores. The other two are 1 July, the first day of the
@@ -46,7 +46,8 @@ top.plot(score.index, score, color="0.6", linewidth=1)
 for day, name in known.items():
     day = pd.Timestamp(day)
     top.plot(day, score[day], "o", color="C1")
-    top.annotate(name, (day, score[day]), (-7, 0 if name == "Thanksgiving" else -10), textcoords="offset points", ha="right")
+    shift = (-7, 0 if name == "Thanksgiving" else -10)
+    top.annotate(name, (day, score[day]), shift, textcoords="offset points", ha="right")
 top.set(title="score of each day", ylabel="nats per hour")
 top.xaxis.set_major_formatter(DateFormatter("%b"))
 

@@ -17,10 +17,8 @@ from vaekit.robots.environments import demonstrate, make
 from vaekit.robots.environments.two_routes import GOAL, OBSTACLE, RADIUS
 
 demonstrations = demonstrate("two-routes", 120, 0)
-policies = {
-    units: vaekit.Policy(latent_dim=units, chunk_size=37, size="small", epochs=10, execute=10, random_state=0).fit(demonstrations)
-    for units in (4, 0)
-}
+settings = {"chunk_size": 37, "size": "small", "epochs": 10, "execute": 10, "random_state": 0}
+policies = {units: vaekit.Policy(latent_dim=units, **settings).fit(demonstrations) for units in (4, 0)}
 
 # %%
 # Let each policy act in 30 episodes that all begin at the same place. The latent is drawn once in each episode.
@@ -43,16 +41,16 @@ driven = {units: [drive(policy, episode) for episode in range(30)] for units, po
 # The policy with a latent takes both routes. The one without a latent takes the same route each time.
 
 shown = {"demonstrations": np.split(demonstrations.observations["state"], demonstrations.episode_ends[:-1])[:30]}
-shown |= {f"{units} latent units" if units else "no latent": [path for path, _ in paths] for units, paths in driven.items()}
 for units, paths in driven.items():
+    shown[f"{units} latent units" if units else "no latent"] = [path for path, _ in paths]
     print(f"{units} latent units: {sum(success for _, success in paths)} of 30 episodes reach the goal")
 
 figure, axes = plt.subplots(3, 1, figsize=(5, 9), layout="constrained", sharex=True)
-for ax, (name, paths) in zip(axes, shown.items()):
+for ax, (name, paths) in zip(axes, shown.items(), strict=True):
     ax.add_patch(plt.Circle(OBSTACLE, RADIUS, color="0.75"))
     ax.plot(*GOAL, "*", color="black", markersize=13, zorder=3)
     above = [np.interp(0, *path.T) > 0 for path in paths]
-    for path, is_above in zip(paths, above):
+    for path, is_above in zip(paths, above, strict=True):
         ax.plot(*path.T, color="C0" if is_above else "C1", linewidth=1, alpha=0.7)
     ax.set(title=f"{name}: {sum(above)} above, {len(above) - sum(above)} below", aspect="equal", xticks=[], yticks=[])
     ax.set(xlim=(-1, 1), ylim=(-0.72, 0.72))

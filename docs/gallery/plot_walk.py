@@ -52,7 +52,7 @@ for i, pair in enumerate((1, 3, 6, 8)):
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 ax = figure.add_subplot(grid[4])
-for (name, values), style in zip(log_p.items(), ("--", "-")):
+for (name, values), style in zip(log_p.items(), ("--", "-"), strict=True):
     low, middle, high = np.percentile(values, (25, 50, 75), axis=0)
     ax.plot(range(1, steps + 1), middle, style, label=name)
     ax.fill_between(range(1, steps + 1), low, high, alpha=0.2)

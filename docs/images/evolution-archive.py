@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shots import HERE, vaekit
 
-FUNCTIONS = '''
+FUNCTIONS = """
 import numpy as np
 
 def smooth(rows):
@@ -17,7 +17,7 @@ def looks(rows):
     columns = np.arange(8) - 3.5
     upper, lower = ((half @ columns).sum(1) / (half.sum((1, 2)) + 1e-9) for half in (ink[:, :4], ink[:, 4:]))
     return np.column_stack([ink.mean((1, 2)), upper - lower])
-'''
+"""
 
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)

@@ -10,17 +10,18 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from shots import HERE, opened, shrink, vaekit as command
+from shots import HERE, opened
+from shots import vaekit as command
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.image import imread  # noqa: E402
-from sklearn.datasets import load_digits  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.image import imread
+from sklearn.datasets import load_digits
 
-import vaekit  # noqa: E402
-from vaekit import bundled  # noqa: E402
-from vaekit.robots.environments import demonstrate, make  # noqa: E402
-from vaekit.robots.environments.two_routes import GOAL, OBSTACLE, RADIUS  # noqa: E402
+import vaekit
+from vaekit import bundled
+from vaekit.robots.environments import demonstrate, make
+from vaekit.robots.environments.two_routes import GOAL, OBSTACLE, RADIUS
 
 INK, MUTED, ACCENT, SECOND, SHADE = "#1d1e20", "#686b72", "#1f6f8b", "#d08a3c", "#dddbd4"
 
@@ -44,13 +45,15 @@ def table(left, right, folder):
     left.hist(real["age"], bins, density=True, color=SHADE, label="real")
     left.hist(new["age"], bins, density=True, histtype="step", color=ACCENT, linewidth=2.5, label="synthetic")
     left.set(title="age", yticks=[], xticks=(20, 40, 60, 80))
-    left.legend(frameon=False, loc="upper right", handlelength=1.2)
     rate = {"real": real, "synthetic": new}
-    shares = pd.DataFrame({name: (rows["income"] == ">50K").groupby(rows["education"]).mean() for name, rows in rate.items()})
+    shares = pd.DataFrame(
+        {name: (rows["income"] == ">50K").groupby(rows["education"]).mean() for name, rows in rate.items()}
+    )
     shares = shares.loc[real["education"].value_counts().index[:7]].sort_values("real")
     right.barh(shares.index, shares["real"], color=SHADE)
     right.plot(shares["synthetic"], shares.index, "o", color=ACCENT, markersize=9)
-    right.set(title="share with a high income", xlim=(0, 0.75), xticks=(0, 0.25, 0.5, 0.75))
+    right.legend(*left.get_legend_handles_labels(), frameon=False, loc="lower right", handlelength=1)
+    right.set(title="high income, share", xlim=(0, 0.75), xticks=(0, 0.25, 0.5, 0.75))
 
 
 def routes(axes):
@@ -70,8 +73,8 @@ def routes(axes):
         colour = ACCENT if environment.route > 0 else SECOND
         axes.plot(*np.array(environment.path).T, color=colour, linewidth=1.6, alpha=0.7)
     axes.plot(*environment.path[0], "o", color=INK, markersize=9, zorder=3)
-    axes.set(xlim=(-1, 1), ylim=(-0.7, 0.7), xticks=[], yticks=[])
-    axes.set_xlabel(f"40 episodes, one start: {above} above, {40 - above} below, {arrived} reach the goal")
+    axes.set(xlim=(-1, 1), ylim=(-0.68, 0.68), xticks=[], yticks=[], aspect="equal")
+    axes.set_xlabel(f"40 episodes: {above} above, {40 - above} below, {arrived} at the goal")
 
 
 def explorer(axes, folder):
@@ -88,11 +91,23 @@ def explorer(axes, folder):
     axes.set(xticks=[], yticks=[])
 
 
-plt.rcParams |= {"font.size": 19, "text.color": INK, "axes.labelcolor": MUTED, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED}
+plt.rcParams |= {
+    "font.size": 19,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+}
 plt.rcParams |= {"axes.edgecolor": SHADE, "xtick.color": SHADE, "ytick.color": SHADE, "axes.titlesize": 19}
 figure = plt.figure(figsize=(16, 12.4), layout="constrained")
+figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
 panels = figure.subfigures(2, 2, wspace=0.03, hspace=0.03, height_ratios=(1, 1))
-titles = ("New digits, a label at a time", "A table, real and synthetic", "A policy that knows two ways", "A page to explore the latent")
+titles = (
+    "New digits, a label at a time",
+    "A table, real and synthetic",
+    "A policy that knows two ways",
+    "A page to explore the latent",
+)
 for panel, title in zip(panels.flat, titles, strict=True):
     panel.suptitle(title, fontsize=25, fontweight="bold", x=0.02, ha="left")
 with tempfile.TemporaryDirectory() as name:
@@ -100,5 +115,4 @@ with tempfile.TemporaryDirectory() as name:
     table(*panels[0, 1].subplots(1, 2), Path(name))
     routes(panels[1, 0].subplots())
     explorer(panels[1, 1].subplots(), Path(name))
-figure.savefig(HERE / "results.png", dpi=100, facecolor="white")
-shrink(HERE / "results.png")
+figure.savefig(HERE / "results.png", dpi=100, facecolor="white", pil_kwargs={"optimize": True})

@@ -16,7 +16,9 @@ HERE = Path(__file__).parent
 
 def vaekit(*arguments: object, cwd: Path) -> None:
     """Run a command in a folder; relative places in PYTHONPATH stay what they are."""
-    path = os.pathsep.join(str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part)
+    path = os.pathsep.join(
+        str(Path(part).resolve()) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part
+    )
     command = [sys.executable, "-m", "vaekit", *map(str, arguments)]
     subprocess.run(command, cwd=cwd, env={**os.environ, "PYTHONPATH": path}, check=True)
 
@@ -40,4 +42,6 @@ def shrink(path: Path) -> None:
     from PIL import Image
 
     with Image.open(path) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
