@@ -77,7 +77,9 @@ html_title = "vaekit"
 html_static_path = ["static"]
 html_css_files = ["vaekit.css"]
 html_show_sourcelink = False
+html_favicon = "images/favicon.svg"
 html_theme_options = {
+    "logo": {"text": "vaekit", "image_light": "images/logo.svg", "image_dark": "images/logo-dark.svg"},
     "github_url": "https://github.com/vaekit/vaekit",
     "show_toc_level": 2,
     "navbar_align": "left",
