@@ -200,7 +200,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": package, "MPLBACKEND": "agg", "BROWSER": "true", "COLUMNS": "100"}
 
 
-def wait(address: str, seconds: float = 60) -> None:
+def wait(address: str, seconds: float = 180) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
