@@ -48,7 +48,7 @@ for day, name in known.items():
     top.plot(day, score[day], "o", color="C1")
     shift = (-7, 0 if name == "Thanksgiving" else -10)
     top.annotate(name, (day, score[day]), shift, textcoords="offset points", ha="right")
-top.set(title="score of each day", ylabel="nats per hour")
+top.set(title="score of each day", ylabel="nats per hour", ylim=(-20.5, None))
 top.xaxis.set_major_formatter(DateFormatter("%b"))
 
 week = hours["time"].between("2015-01-19", "2015-01-31 23:00")

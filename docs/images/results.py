@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from shots import HERE, opened
+from shots import HERE, opened, shrink
 from shots import vaekit as command
 
 matplotlib.use("Agg")
@@ -115,4 +115,5 @@ with tempfile.TemporaryDirectory() as name:
     table(*panels[0, 1].subplots(1, 2), Path(name))
     routes(panels[1, 0].subplots())
     explorer(panels[1, 1].subplots(), Path(name))
-figure.savefig(HERE / "results.png", dpi=100, facecolor="white", pil_kwargs={"optimize": True})
+figure.savefig(HERE / "results.png", dpi=100, facecolor="white")
+shrink(HERE / "results.png")

@@ -38,10 +38,10 @@ def opened(page: Path, width: int, height: int, scale: float = 1) -> Iterator[An
 
 
 def shrink(path: Path) -> None:
-    """Write a picture again with 256 colours, which takes a third of the bytes."""
+    """Write a picture again with 32 levels for each colour, which nobody sees, and which takes half of the bytes."""
+    import numpy as np
     from PIL import Image
 
     with Image.open(path) as image:
-        image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-            path, optimize=True
-        )
+        levels = np.rint(np.asarray(image.convert("RGB")) * (31 / 255))
+    Image.fromarray(np.rint(levels * (255 / 31)).astype(np.uint8)).save(path, optimize=True)
