@@ -2,6 +2,7 @@
 
     python docs/check.py                          # README.md and all pages of docs/
     python docs/check.py docs/tutorials/gaps.md   # these pages
+    FRESH/bin/python docs/check.py --installed docs/tutorials/ten-minutes.md   # with the package of another environment
 
 Blocks of ```sh run in bash, blocks of ```python share one interpreter for each page. A block of python or yaml whose first line is
 `# NAME.py` or `# NAME.yaml` is written to that file. Other blocks are not run. Comments in the page, which readers do not see, say more:
@@ -30,7 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(
-    r"^[ ]{0,3}<!-- check: (?P<order>.*?) ?-->[ ]*$|^(?P<fence>```+)(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[ ]*$",
+    r"^[ ]{0,3}<!-- check: (?P<order>.*?) ?-->[ ]*$|^(?P<fence>```+)(?P<language>[^\s`]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
 FILE = re.compile(r"# ([\w./-]+\.(?:py|ya?ml|toml|txt|csv))\s*\n")
@@ -194,11 +195,12 @@ def parts(text: str) -> Iterator[str | Block]:
 def environment() -> dict[str, str]:
     """Programs of this interpreter first, small pictures of progress, and the package of this tree."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    tree = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PATH": path, "PYTHONPATH": tree, "MPLBACKEND": "agg", "BROWSER": "true", "COLUMNS": "100"}
+    tree = [] if "--installed" in sys.argv else [str(ROOT / "src")]
+    package = os.pathsep.join(filter(None, [*tree, os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PATH": path, "PYTHONPATH": package, "MPLBACKEND": "agg", "BROWSER": "true", "COLUMNS": "100"}
 
 
-def wait(address: str, seconds: float = 60) -> None:
+def wait(address: str, seconds: float = 180) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
@@ -212,6 +214,7 @@ def wait(address: str, seconds: float = 60) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", type=Path)
+    parser.add_argument("--installed", action="store_true", help="of the package that is installed, not of this tree")
     parser.add_argument("--keep", type=Path, help="run in folders of this one, and keep them")
     options = parser.parse_args()
     pages = [p.resolve() for p in options.pages] or [

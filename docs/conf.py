@@ -24,6 +24,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "docstrings",  # docstrings.py beside this file: docstrings are plain text with `code`
     "pages",  # pages.py beside this file: what is made from the program and from benchmarks/results
 ]
 exclude_patterns = ["_build", "gallery/*.rst", "gallery/*.py", "images/*.py"]
@@ -38,7 +39,6 @@ myst_links_external_new_tab = False
 
 autodoc_typehints = "none"  # signatures and docstrings say it
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "inherited-members": False}
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 # Links to other projects need their inventories from the network. Without them the build works offline.
@@ -77,7 +77,9 @@ html_title = "vaekit"
 html_static_path = ["static"]
 html_css_files = ["vaekit.css"]
 html_show_sourcelink = False
+html_favicon = "images/favicon.svg"
 html_theme_options = {
+    "logo": {"text": "vaekit", "image_light": "images/logo.svg", "image_dark": "images/logo-dark.svg"},
     "github_url": "https://github.com/vaekit/vaekit",
     "show_toc_level": 2,
     "navbar_align": "left",

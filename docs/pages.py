@@ -114,10 +114,11 @@ def cli() -> str:
         "The same text as `vaekit VERB --help`. `--traceback` before a verb shows the traceback of a fault.",
     ]
     for name, command in sorted(program.commands.items()):
-        usage = " ".join(["vaekit", name, *command.collect_usage_pieces(typer.Context(command))])
+        context = typer.Context(command)
+        usage = " ".join(["vaekit", name, *command.collect_usage_pieces(context)])
         parts += [f"## vaekit {name}", command.help, f"```text\n{usage}\n```"]
         panels: dict[str, list[dict[str, str]]] = {}
-        for p in command.params:
+        for p in command.get_params(context):
             if p.name != "help":
                 panels.setdefault(getattr(p, "rich_help_panel", None) or "Options", []).append(row(p))
         for panel, rows in panels.items():

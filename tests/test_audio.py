@@ -102,7 +102,7 @@ def test_channels_are_mixed_and_other_rates_resampled(tmp_path: Path) -> None:
 def test_a_rate_that_no_sound_has_is_refused_before_memory_runs_out(tmp_path: Path) -> None:
     wavfile.write(tmp_path / "a.wav", 2_000_000_000, np.zeros(9, np.uint8))
     with pytest.raises(
-        UserError, match=r"a\.wav has 2000000000 samples a second, which cannot be brought to 1: give a rate"
+        UserError, match=r"a\.wav has 2000000000 samples per second, which cannot be converted to 1: give a rate"
     ):
         read_sound(tmp_path / "a.wav", 1)
 

@@ -27,6 +27,7 @@ LINES = {
     "evolution_robots.py gaits": "",
     "explorer.py page": "",
     "far_away.py auroc": "mnist",
+    "first_runs.py sets": "",
     "generation.py disentanglement --data sprites": "lpc_sprites",
     "imputation.py tables": "tabular",
     "many_scores.py engines": "",

@@ -230,7 +230,7 @@ def test_sounds(tmp_path):
     assert Manifest.read(tmp_path / "t").shape == [400]
     again = Audio.read(str(tmp_path / "s"), {}, conditions=["label"])
     np.testing.assert_array_equal(again.x[:], data.x)
-    assert "has 8000 samples a second, not 16000" in mistake(Audio.read, str(tmp_path / "s"), {"rate": 16000})
+    assert "has 8000 samples per second, not 16000" in mistake(Audio.read, str(tmp_path / "s"), {"rate": 16000})
     assert "holds no sounds" in mistake(Audio.read, str(vk.pack("digits", tmp_path / "d")), {})
 
 

@@ -28,6 +28,17 @@ def test_a_part_is_a_name_or_a_name_with_options():
     assert given == {"name": "flow", "transforms": 2}
 
 
+@pytest.mark.parametrize(
+    ("registry", "part"),
+    [(LIKELIHOODS, "likelihood"), (OBJECTIVES, "objective"), (PRIORS, "prior"), (POSTERIORS, "posterior")],
+)
+def test_a_part_that_a_user_registers_is_found_by_its_name(monkeypatch, registry, part):
+    usual = next(iter(registry.values())) if part != "likelihood" else registry["normal"]
+    monkeypatch.setitem(registry, "mine", usual)
+    vae = vk.VAE(2, size="small", epochs=1, sampler="prior", **{part: "mine"})
+    assert vae.fit(np.random.default_rng(0).normal(size=(16, 3))).sample(2).shape == (2, 3)
+
+
 @pytest.mark.parametrize(("what", "name"), EVERY)
 def test_every_option_has_a_default_that_is_accepted_and_a_line_of_its_own(what, name):
     factory = REGISTRIES[what][name]

@@ -149,7 +149,7 @@ class Stopping(io.TextIOWrapper):
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     command = ("tune", *DIGITS, "-o", tmp_path / "s", "--trials", 4)
     stopped = vaekit(*command, stderr=Stopping("trial 1: "), check=130)
-    assert stopped.stderr.splitlines()[-1] == "stopped after 2 of 4 trials; the same command goes on"
+    assert stopped.stderr.splitlines()[-1] == "stopped after 2 of 4 trials; the same command continues"
     assert {"best.yaml", "report.html"} <= {path.name for path in (tmp_path / "s").iterdir()}
 
 

@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "VAE": "estimators.vae",
-    "CVAE": "estimators.vae",
+    "CVAE": "estimators.cvae",
     "AnomalyDetector": "estimators.detector",
     "to_pyod": "estimators.detector",
     "SeriesVAE": "estimators.series",

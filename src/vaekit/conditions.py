@@ -54,7 +54,7 @@ class Conditions(Known):
         return cls(named)
 
     def pack(self, y: Mapping[str, Any], rows: int) -> dict[str, Tensor]:
-        """The same as `codes`, as tensors."""
+        """Turn conditions into tensors; as `codes` does with arrays."""
         return {name: torch.from_numpy(values) for name, values in self.codes(y, rows).items()}
 
     def learn(self, y: Mapping[str, np.ndarray], packed: Mapping[str, Tensor]) -> None:
@@ -82,7 +82,7 @@ class Conditions(Known):
 
     @property
     def population(self) -> Population | None:
-        """The same as tensors, for a model."""
+        """The conditions that training rows had together, as tensors for a model."""
         if self.seen is None:
             return None
         return Population(self.pack(self.seen.values, len(self.seen.counts)), torch.tensor(self.seen.counts))

@@ -14,7 +14,13 @@ OUT_OF_MEMORY = "can't allocate memory|out of memory|Storage size calculation ov
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: one line that says what was wrong, where, and what to do."""
+    """A mistake that the user can mend: one line that says what was wrong, where, and what to do.
+
+    Example:
+        >>> vaekit.VAE(latent_dim=2.5).fit(X)
+        Traceback (most recent call last):
+        vaekit.errors.UserError: ...
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).splitlines()))

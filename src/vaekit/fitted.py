@@ -94,8 +94,8 @@ class Fitted:
         return self
 
     def precise(self) -> Fitted:
-        """The same with a copy of the model in float64, for what magnifies the rounding of 32 bits: densities of little noise, and
-        what is sought in many small steps. Apple's GPUs have no float64: there it stays as it is."""
+        """A copy with the model in float64, for work that magnifies the rounding of 32 bits: densities of little noise, and what is sought
+        in many small steps. Apple's GPUs have no float64: there it stays as it is."""
         if self.device.type == "mps":
             return self
         return replace(self, model=copy.deepcopy(self.model).double().requires_grad_(False))
@@ -117,7 +117,7 @@ class Fitted:
         return Data(x, mask, self.pack_conditions(y, len(x)))
 
     def pack_conditions(self, y: Any, rows: int) -> dict[str, Tensor]:
-        """Conditions in any form, one for all rows or one a row -> name -> (rows, ...)."""
+        """Pack conditions in any form, one for all rows or one per row: name -> (rows, ...)."""
         return self.conditions.pack(self.conditions.name(y) if self.conditions.named else {}, rows)
 
     def chunks(self, data: Data, samples: int = 1, most: int = ROWS_AT_ONCE) -> Iterator[Data]:
@@ -132,7 +132,7 @@ class Fitted:
 
     @torch.no_grad()
     def encode_packed(self, data: Data) -> Tensor:
-        """The same of packed rows."""
+        """Encode packed rows."""
         chunks = self.chunks(data)
         return torch.cat([self.model.posterior(c.x, c.y, c.mask).mean.cpu() for c in chunks])
 
@@ -146,7 +146,7 @@ class Fitted:
 
     @inference()
     def decoded(self, Z: Any, y: Any = None, *, seed: int | None = None, **writing: Any) -> Tensor:
-        """The same in model units, (N, *event), on the CPU."""
+        """Decode codes to rows in model units, (N, *event), on the CPU."""
         z, width = torch.as_tensor(np.asarray(Z, dtype=np.float64)).to(self.dtype), self.model.latent_dim
         if z.ndim != 2 or z.shape[1] != width:
             raise UserError(f"latent codes have shape (N, {width}), got {tuple(z.shape)}")

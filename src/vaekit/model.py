@@ -36,9 +36,24 @@ Features = Tensor | Mapping[str, Tensor]
 
 @dataclass
 class Draw:
-    """k samples of z for each of B rows, and the three distributions they came from and lead to.
+    """k samples of z for each of B rows, and the three distributions that they came from and lead to.
 
-    What costs time is computed when it is first asked for.
+    What costs time is computed when it is first asked for. Log-probabilities are in nats.
+
+    Attributes:
+        x: (B, *event), the rows.
+        mask: (B, *event), True where a value is observed; None: all of x is.
+        z: (k, B, *latent), the samples.
+        posterior: q(z|x,y) over (B, *latent).
+        prior: p(z|y) over (B, *latent).
+        likelihood: p(x|z,y) over (k, B, *event).
+        decode: other latents of these rows (k, B, *latent) -> p(x|z,y).
+        penalty: a scalar that the model asks to be minimised beside any objective, such as the loss of a codebook.
+
+    Example:
+        >>> draw = vae.model_.draw(torch.zeros(8, 3), k=5)
+        >>> draw.z.shape, draw.log_px.shape, draw.kl.shape
+        (torch.Size([5, 8, 2]), torch.Size([5, 8]), torch.Size([8]))
     """
 
     x: Tensor  # (B, *event)
@@ -67,31 +82,43 @@ class Draw:
 
     @cached_property
     def log_weight(self) -> Tensor:
-        """log p(x|z,y) + log p(z|y) - log q(z|x,y), (k, B): the log of z's importance weight."""
+        """log p(x|z,y) + log p(z|y) - log q(z|x,y), (k, B): the log of the importance weight of z."""
         return self.log_px + self.log_pz - self.log_qz
 
     @cached_property
     def kl(self) -> Tensor:
-        """KL(q(z|x,y) || p(z|y)), (B,): in closed form where there is one, else the mean of log q - log p."""
+        """KL(q(z|x,y) || p(z|y)), (B,): in closed form where there is one, else the mean of log q - log p over the samples."""
         analytic = kl_divergence(self.posterior, self.prior)
         return (self.log_qz - self.log_pz).mean(0) if analytic is None else analytic
 
     @property
     def elbo(self) -> Tensor:
-        """The evidence lower bound, (B,)."""
+        """The evidence lower bound of each row, (B,)."""
         return self.log_px.mean(0) - self.kl
 
 
 class Model(nn.Module):
-    """What models of every latent structure share. Each adds `posterior`, `draw`, and the two steps that it is used by:
-    `_prior` and `_decode`."""
+    """Base of models of every latent structure. A subclass adds `posterior`, `draw`, and the two steps `_prior` and `_decode`.
+
+    Attributes:
+        latent_dim: length of z, flat.
+        likelihood: the `Likelihood` that turns the decoder's output into p(x|z,y).
+        condition: module that turns y into features; None: the model has no condition.
+
+    Example:
+        >>> model = vae.model_
+        >>> model.prior(n=4).sample(2).shape  # (k, B, latent_dim)
+        torch.Size([2, 4, 2])
+        >>> model.decode(torch.zeros(4, 2)).mean.shape
+        torch.Size([4, 3])
+    """
 
     latent_dim: int  # length of z, flat
     likelihood: Likelihood
     condition: nn.Module | None
 
     def prior(self, y: Given = None, n: int = 1) -> Distribution:
-        """p(z|y): a distribution over (B, latent_dim), B the rows of y, or `n` where nothing is known."""
+        """p(z|y): a distribution over (B, latent_dim). B is the number of rows of y, or `n` if y is None."""
         known = list(y.values()) if isinstance(y, Mapping) else [] if y is None else [y]
         rows = known[0].shape[0] if known else n  # not len(), which an export takes for a constant
         return self._prior(self._features(y, rows), rows)
@@ -99,9 +126,10 @@ class Model(nn.Module):
     def decode(self, z: Tensor, y: Given = None, guidance: float = 0.0) -> DataDistribution:
         """p(x|z,y) for z (B, latent_dim) or (k, B, latent_dim): a distribution over z's leading shape.
 
-        guidance: what y changes about the decoder's output is multiplied by 1 + guidance. Where that output is logits, or means
-            of one scale, this is p(x|z,y) (p(x|z,y) / p(x|z))^guidance, classifier-free guidance (Ho & Salimans 2022, arXiv
-            2207.12598).
+        Args:
+            guidance: what y changes about the decoder's output is multiplied by 1 + guidance. Where that output is logits, or means
+                with one scale, this is p(x|z,y) (p(x|z,y) / p(x|z))^guidance, classifier-free guidance (Ho & Salimans 2022, arXiv
+                2207.12598).
         """
         k_z = z if z.ndim == 3 else z.unsqueeze(0)
         h = self._decode(k_z, self._features(y, k_z.shape[1]))
@@ -116,14 +144,19 @@ class Model(nn.Module):
     def draw(
         self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
-        """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
+        """Encode x (B, *event), sample k latents per row by reparameterisation, and decode them.
+
+        Args:
+            mask: (B, *event), True where observed; None: all of x is.
+            noise: gives standard Normal numbers, `noise(k, B, *shape)`.
+        """
         raise NotImplementedError
 
     def learn(self, x: Tensor) -> None:
-        """Called once before training, with rows of the data x (B, *event)."""
+        """Learn from rows of the data x (B, *event), once before training. Does nothing unless a subclass has a use for it."""
 
     def forward(self, x: Tensor, y: Given = None, mask: Tensor | None = None) -> Tensor:
-        """The mean of the reconstruction of x, by way of the posterior mean: (B, *event)."""
+        """The mean of the reconstruction of x, by way of the posterior mean: (B, *event) -> (B, *event)."""
         return self.decode(self.posterior(x, y, mask).mean, y).mean
 
     def _features(self, y: Given, rows: int) -> Any:
@@ -144,13 +177,22 @@ class LatentModel(Model):
     Args:
         encoder: network, (B, *likelihood.input_shape) -> (B, posterior.features). With a condition it is called
             as `encoder(x, c)`, c the condition's features; without one as `encoder(x)`. One whose attribute `sees_mask`
-            is true is also handed `mask=`.
+            is true also gets `mask=`.
         decoder: network, (B, latent_dim) -> (B, *likelihood.param_shape), called in the same way.
         likelihood: head that turns the decoder's output into p(x|z,y).
         latent_dim: number of latent units.
         prior: p(z|y). Default: the standard Normal.
         posterior: head that turns the encoder's output into q(z|x,y). Default: a diagonal Normal.
-        condition: module that turns y into features c, such as `vaekit.nets.ConditionEmbedding`. None: y is nothing.
+        condition: module that turns y into features c, such as `vaekit.nets.ConditionEmbedding`. None: the model has no condition.
+
+    Source: Kingma & Welling 2014, arXiv 1312.6114.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import NormalLikelihood
+        >>> from vaekit.nets import MLP
+        >>> model = vaekit.LatentModel(MLP((3,), (4,)), MLP((2,), (3,)), NormalLikelihood((3,)), latent_dim=2)
+        >>> model.draw(torch.zeros(8, 3)).elbo.shape
+        torch.Size([8])
     """
 
     def __init__(
@@ -181,7 +223,7 @@ class LatentModel(Model):
     def draw(
         self, x: Tensor, y: Given = None, *, k: int = 1, mask: Tensor | None = None, noise: Noise = torch.randn
     ) -> Draw:
-        """Encode x (B, *event), sample k latents per row by reparameterisation, decode them."""
+        """Encode x (B, *event), sample k latents per row by reparameterisation, and decode them."""
         x, c = blank(x, mask), self._features(y, x.shape[0])
         posterior = self._posterior(x, c, mask)
         z = posterior.sample(k, noise)
@@ -201,7 +243,7 @@ class LatentModel(Model):
         return self.encode(self.likelihood.features(x), c, mask)
 
     def encode(self, features: Tensor, c: Features | None, mask: Tensor | None = None) -> Distribution:
-        """q(z) for what the encoder sees of x, (B, *likelihood.input_shape), of y, and of what is missing in x."""
+        """q(z) for what the encoder sees: features of x (B, *likelihood.input_shape), of y, and the mask of what is observed in x."""
         seen = {"mask": mask} if getattr(self.encoder, "sees_mask", False) else {}
         h = self.encoder(features, **seen) if c is None else self.encoder(features, c, **seen)
         return self.posterior_head(full_precision(h))

@@ -41,7 +41,7 @@ __all__ = ["curves", "latent", "reconstructions", "samples", "scores"]
 
 
 class Drawn(Figure):
-    """A figure that a notebook shows, and that pyplot knows nothing of: it is not shown twice, and not kept in memory."""
+    """A figure that a notebook shows, and that pyplot does not know: it is not shown twice, and not kept in memory."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -50,7 +50,18 @@ class Drawn(Figure):
 
 
 def curves(model: Any, *, figure: Figure | None = None) -> Figure:
-    """ELBO, reconstruction and KL by epoch, in nats; a dot marks the best epoch."""
+    """Draw ELBO, reconstruction and KL by epoch, in nats; a dot marks the best epoch.
+
+    Args:
+        model: a fitted estimator. figure: draw into this figure.
+
+    Raises:
+        UserError: the run directory has lost its metrics.csv.
+
+    Example:
+        >>> len(vaekit.plot.curves(vae).axes)
+        3
+    """
     model = fitted(model)
     found = Curves.of(model.history_, model.training().keep)
     if found is None:
@@ -65,11 +76,21 @@ def curves(model: Any, *, figure: Figure | None = None) -> Figure:
 
 
 def latent(model: Any, X: Any, y: Any = None, *, ax: Axes | None = None) -> Figure:
-    """The latent codes of rows X in a plane: the two units, or else two principal components.
+    """Draw the latent codes of rows X in a plane: the two units, or else two principal components.
 
     Args:
-        y: what the points are coloured by: labels or numbers (N,), or a dict of them by name, whose first one is used. The encoder
+        model: a fitted estimator.
+        X: rows (N, ...).
+        y: what colours the points: labels or numbers (N,), or a dict of them by name, whose first one is used. The encoder
             sees those that are conditions of the model.
+        ax: draw into these axes.
+
+    Raises:
+        UserError: the model has no latent codes, or y has another number of rows.
+
+    Example:
+        >>> vaekit.plot.latent(vae, X, {"size": y}).axes[0].get_title()
+        'size'
     """
     model = fitted(model)
     if not hasattr(model, "transform") or not model.model_.latent_dim:
@@ -107,10 +128,20 @@ def latent(model: Any, X: Any, y: Any = None, *, ax: Axes | None = None) -> Figu
 def samples(
     model: Any, n: int = 64, y: Any = None, *, X: Any = None, random_state: int | None = 0, figure: Figure | None = None
 ) -> Figure:
-    """New rows: a grid of pictures; of rows of numbers and tables the shares of values, a panel a column; of series windows.
+    """Draw new rows: a grid of pictures; for numbers and tables the shares of values, a panel per column; for series windows.
 
     Args:
-        n, y, random_state: as for `VAE.sample`. X: real rows to compare the shares of values with.
+        model: a fitted estimator.
+        n, y, random_state: as for `VAE.sample`.
+        X: real rows to compare the shares of values with.
+        figure: draw into this figure.
+
+    Raises:
+        UserError: the model draws no rows, or rows of its kind are not drawn.
+
+    Example:
+        >>> len(vaekit.plot.samples(vae, 20, X=X).axes) >= 3  # a panel for each column
+        True
     """
     model = fitted(model)
     if not hasattr(model, "sample"):
@@ -136,8 +167,21 @@ def samples(
 
 
 def reconstructions(model: Any, X: Any, y: Any = None, *, n: int = 16, figure: Figure | None = None) -> Figure:
-    """Rows X and what comes back by way of their codes: the first n pictures, each above its reconstruction; of rows of numbers and
-    tables the values against each other, a panel a column; of series both lines, a panel a channel."""
+    """Draw rows X and their reconstructions.
+
+    The first n pictures stand each above its reconstruction. For numbers and tables the values are drawn against each other, a panel per
+    column; for series both lines, a panel per channel.
+
+    Args:
+        model: a fitted estimator. X, y: rows and their conditions. n: number of pictures. figure: draw into this figure.
+
+    Raises:
+        UserError: the model reconstructs no rows, or rows of its kind are not drawn.
+
+    Example:
+        >>> len(vaekit.plot.reconstructions(vae, X).axes) >= 3
+        True
+    """
     model = fitted(model)
     if not hasattr(model, "reconstruct"):
         raise UserError(f"a {type(model).__name__} reconstructs no rows")
@@ -169,10 +213,18 @@ def reconstructions(model: Any, X: Any, y: Any = None, *, n: int = 16, figure: F
 
 
 def scores(scores: Any, p: Any = None, *, alpha: float = 0.05, ax: Axes | None = None) -> Figure:
-    """Scores of rows (N,), such as of `AnomalyDetector.score_samples`, as shares.
+    """Draw scores of rows (N,), such as those of `AnomalyDetector.score_samples`, as shares.
 
     Args:
         p: p-values (N,): the share of rows whose p-value is at most `alpha` is filled.
+        ax: draw into these axes.
+
+    Raises:
+        UserError: scores and p-values differ in number.
+
+    Example:
+        >>> vaekit.plot.scores(X[:, 0], np.linspace(0.01, 1, 40)).axes[0].get_xlabel()
+        'score; lower is odder'
     """
     values = np.asarray(scores, dtype=float).ravel()
     if p is not None and np.size(p) != len(values):
@@ -196,7 +248,7 @@ def scores(scores: Any, p: Any = None, *, alpha: float = 0.05, ax: Axes | None =
 
 
 def fitted(model: Any) -> Any:
-    """The fitted estimator; of a detector its first one."""
+    """The fitted estimator; for a detector its first one."""
     check_is_fitted(model)
     return model if hasattr(model, "fitted_") else model.model_
 
@@ -261,7 +313,7 @@ def pictures_of(of: Fitted, rows: Any) -> Any:
 
 
 def columns_of(of: Fitted, rows: Any) -> dict[str, np.ndarray] | None:
-    """The columns of numbers, (N,) each, by name; None for rows without columns. UserError if none is of numbers."""
+    """The columns of numbers, (N,) each, by name; None for rows without columns. UserError if no column holds numbers."""
     kind = of.kind
     taken = kind.take(rows)
     if named := kind.known(taken):

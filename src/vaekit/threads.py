@@ -15,7 +15,8 @@ AHEAD = 2  # tasks per core whose results may wait until they are taken: what th
 
 
 class OnAllCores:
-    """What a function makes of each item, in order. The first error is raised where the result of its task would be.
+    """The results of a function for each item, in order, computed on all cores. The first error is raised where the result of its task
+    would be.
 
     at_once: items of a task; several, where one takes less time than it takes to hand it over. waiting: the most tasks whose results
     may wait; None: two for each core. ahead: whether they are done while the caller does something else. If not, they are done when a

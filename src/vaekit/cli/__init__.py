@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaekit.cli import deploy, evaluate, evolve, fit, generate, hub, pack, predict, robots, score, serve, tune  # noqa: F401  they register their verbs
+from vaekit.cli import data, deploy, evaluate, evolve, fit, generate, hub, pack, predict, robots, score, serve, tune  # noqa: F401  they register their verbs
 from vaekit.cli.common import Log, app, say
 from vaekit.errors import Note, UserError, out_of_memory
 

@@ -55,7 +55,7 @@ def fetched(run: Path) -> Path:
 
 
 def results_folder(run: Path) -> Path:
-    """Where results go that the user names no file for: the run, or for a run on the Hub the current folder."""
+    """The folder of results for which the user names no file: the run, or for a run on the Hub the current folder."""
     from vaekit.runs.hub import is_borrowed
 
     return Path() if is_borrowed(run) else run

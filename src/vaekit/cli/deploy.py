@@ -13,7 +13,7 @@ from vaekit.cli.common import COUNT, PLACE, Run, app, given, say
 @app.command()
 def export(
     run: Run,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write, or of a policy alone a .onnx file.", show_default=False, **PLACE)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write. For a policy it may be a .onnx file.", show_default=False, **PLACE)],
     k: Annotated[int | None, typer.Option(help="Importance samples of the score, if it is log p(x). Default: 100 for loglik, 20 for texts; 8 for exemplars.", show_default=False, **COUNT)] = None,
     execute: Annotated[str | None, typer.Option(help="Policies: ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="Policies: episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
@@ -69,7 +69,7 @@ def export_html(run: Path, output: Path, others: dict[str, Any]) -> None:
 @app.command()
 def explore(
     run: Run,
-    port: Annotated[int, typer.Option(help="The port of 127.0.0.1 to listen on. 0: any that is free.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="The port of 127.0.0.1 to listen on. 0: any free one.", min=0, max=65535)] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:  # fmt: skip
     """Play with a run, or with an archive of `vaekit evolve`, in the browser: a map of its codes, what each place decodes to, and how far to trust it. `vaekit export RUN --html` writes the same page as one file."""

@@ -1,4 +1,4 @@
-"""How good a run is, and what it is."""
+"""Verbs that measure and describe a run."""
 
 from __future__ import annotations
 

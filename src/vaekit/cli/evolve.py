@@ -15,33 +15,33 @@ from vaekit.cli.common import COUNT, PLACE, SEED, Condition, Device, Run, app, o
 from vaekit.errors import UserError, note
 
 SEARCH, OWN = "Search", "Functions of your own"
-RANGE_HELP = "The least and the greatest value of each measure: LOW..HIGH, and a comma between measures, such as 0..1,-2..2. Default: those of the data, or of the first generation, and a tenth more."
+RANGE_HELP = "The range of each measure, LOW..HIGH, with commas between measures, such as 0..1,-2..2. Default: that of the data, or of the first generation, and a tenth more."
 
 
 @app.command()
 def evolve(
     run: Run,
-    objective: Annotated[str, typer.Option(metavar="TEXT", help="What is to be high: likelihood (log p(x)), column:NAME, -column:NAME (to be low), or FILE.py:NAME, a function of rows -> (n,).")] = "likelihood",
-    measures: Annotated[str, typer.Option(metavar="TEXT", help="What says which cell a row belongs to: latent (main axes of the codes), pca:2 (main axes of the rows), column:A,B, or FILE.py:NAME, a function of rows -> (n, m), or FILE.py:A,B, a function of rows -> (n,) for each measure.")] = "latent",
-    cells: Annotated[str, typer.Option(metavar="TEXT", help="How many cells there are along each measure.")] = "50x50",
+    objective: Annotated[str, typer.Option(metavar="TEXT", help="The quantity to make high: likelihood (log p(x)), column:NAME, -column:NAME (to make it low), or FILE.py:NAME, a function of rows -> (n,).")] = "likelihood",
+    measures: Annotated[str, typer.Option(metavar="TEXT", help="The measures, which decide the cell of a row: latent (main axes of the codes), pca:2 (main axes of the rows), column:A,B, FILE.py:NAME, a function of rows -> (n, m), or FILE.py:A,B, a function of rows -> (n,) for each measure.")] = "latent",
+    cells: Annotated[str, typer.Option(metavar="TEXT", help="Number of cells along each measure.")] = "50x50",
     range_: Annotated[str | None, typer.Option("--range", metavar="TEXT", help=RANGE_HELP, show_default=False)] = None,
-    budget: Annotated[int, typer.Option(help="How many rows are evaluated.", **COUNT)] = 10_000,
-    space: Annotated[str, option("What is varied: latent (codes, which are decoded), raw (rows, without the model), or mixed (both, as it pays). Default: mixed, and latent for texts.", panel=SEARCH)] = "auto",
+    budget: Annotated[int, typer.Option(help="Number of rows to evaluate.", **COUNT)] = 10_000,
+    space: Annotated[str, option("What to vary: latent (codes, which are decoded), raw (rows, without the model), or mixed (both; more of what succeeds). Default: mixed, and latent for texts.", panel=SEARCH)] = "auto",
     trust: Annotated[float, option("Rows with a p-value of belonging to the data below this do not enter the archive. Default: 0.", panel=SEARCH, min=0, max=1)] = 0.0,
     condition: Condition = None,
     batch_size: Annotated[int, option("Rows of a generation. Default: 100.", panel=SEARCH, **COUNT)] = 100,
-    refit: Annotated[int, option("Train the model again on its rows and the elites whenever this many rows were evaluated. Default: never.", panel=SEARCH, min=0)] = 0,
+    refit: Annotated[int, option("Train the model again on its rows and the elites each time that this many rows were evaluated. Default: never.", panel=SEARCH, min=0)] = 0,
     seed: Annotated[int, option("The same seed finds the same archive.", panel=SEARCH, **SEED)] = 0,
-    resume: Annotated[bool, option("Go on with the search that is in -o.", panel=SEARCH)] = False,
+    resume: Annotated[bool, option("Continue the search in -o.", panel=SEARCH)] = False,
     workers: Annotated[int, option("Processes that call your functions. Default: 1.", panel=OWN, min=1, max=1024)] = 1,
-    timeout: Annotated[float, option("Seconds that a call may take; then its process is ended, and its rows are tried one at a time. Default: 60.", panel=OWN, min=0.01)] = 60.0,
+    timeout: Annotated[float, option("The most seconds for a call. After them its process is ended, and its rows are tried one at a time. Default: 60.", panel=OWN, min=0.01)] = 60.0,
     device: Device = "auto",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to write. Default: RUN-evolved.", show_default=False, **PLACE)] = None,
 ) -> None:  # fmt: skip
-    """Find the best row for each cell of a grid, among rows that the model makes, and say of each how well it belongs to the data.
+    """Find the best row for each cell of a grid, among rows that the model makes, with a p-value of belonging to the data.
 
-    The measures say which cell a row belongs to. Each row that is found has a p-value: a row that comes from where the data come from
-    has one of 0.05 or less in at most one case of twenty. Needs pip install 'vaekit[evolve]'.
+    The measures decide the cell of a row. A row that comes from the same source as the data has a p-value of 0.05 or less in at most
+    one case of twenty. Needs pip install 'vaekit[evolve]'.
     """
     from vaekit.deploy.explorer.evolved import write_explorer
     from vaekit.deploy.report.evolved import write_evolved
@@ -85,7 +85,7 @@ def evolve(
     for line in lines(archive, folder):
         say(line)
     if archive.interrupted:
-        say("stopped before its end; the same command with --resume goes on")
+        say("stopped before its end; the same command with --resume continues")
         raise typer.Exit(130)
 
 
@@ -114,7 +114,7 @@ def parse_ranges(text: str) -> list[tuple[float, float]]:
 
 
 def lines(archive: Any, folder: Path) -> list[str]:
-    """What was found, in words."""
+    """Describe the result of a search, in lines."""
     import numpy as np
 
     last, cells = archive.history[-1], int(np.prod(archive.cells))

@@ -27,7 +27,7 @@ from vaekit.cli.common import (
 from vaekit.cli.many import Address, Engine, PartsOut, Workers, on_many
 from vaekit.errors import UserError
 
-Temperature = Annotated[float | None, typer.Option(help="Texts: draw each token, more varied with a higher number. Default: 0, the likeliest token each time.", show_default=False)]  # fmt: skip
+Temperature = Annotated[float | None, typer.Option(help="Texts: draw each token; a higher number gives more varied texts. Default: 0, the likeliest token each time.", show_default=False)]  # fmt: skip
 TopP = Annotated[float | None, typer.Option(help="Texts: draw each token from the likeliest ones, whose probabilities add up to this.", show_default=False)]  # fmt: skip
 RepetitionPenalty = Annotated[float | None, typer.Option(help="Texts: make tokens that the text already has less likely, for example with 1.2. Default: 1.", show_default=False)]  # fmt: skip
 MaxLength = Annotated[int | None, typer.Option(help="Texts: the most tokens of a text.", show_default=False)]  # fmt: skip
@@ -38,13 +38,13 @@ def sample(
     run: Run,
     n: Annotated[int, typer.Option("-n", help="Number of rows.", **COUNT)] = 64,
     condition: Condition = None,
-    temperature: Annotated[float, typer.Option(help="Spread of z, or in texts of each token: below 1 rows are more typical, above 1 more varied.")] = 1.0,
+    temperature: Annotated[float, typer.Option(help="Factor for the spread of z, or in texts of each token. Below 1 rows are more typical, above 1 more varied.")] = 1.0,
     top_p: TopP = None,
     repetition_penalty: RepetitionPenalty = None,
     max_length: MaxLength = None,
     guidance: Annotated[float, typer.Option(help="Strengthen the condition: with 1 its effect doubles, and rows vary less.")] = 0.0,
     where: Annotated[list[str] | None, typer.Option(help="Tables: a condition that all rows fulfil, such as 'sex=Female' or 'age>=40'; repeat it for several.", show_default=False)] = None,
-    sampler: Annotated[str | None, typer.Option(help="Where z is drawn from: prior, or gmm or flow, which are learned on the codes of the run's source when first used.", show_default=False)] = None,
+    sampler: Annotated[str | None, typer.Option(help="Where z comes from: prior, gmm or flow. gmm and flow are learned on the codes of the run's source at their first use.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same samples; use another one for more rows.", **SEED)] = 0,
     device: Device = "auto",
     workers: Workers = None,
@@ -180,7 +180,7 @@ def encode(
 def interpolate(
     run: Run,
     a: Annotated[
-        str, typer.Argument(metavar="A", help="A file, a row of a source, SOURCE\\[12], or for a model of texts a text.", show_default=False)
+        str, typer.Argument(metavar="A", help="A file, a row of a source such as SOURCE\\[12], or, for a model of texts, a text.", show_default=False)
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other end.", show_default=False)],
     steps: Annotated[int, typer.Option(help="Number of points, both ends included.", min=2, max=10_000)] = 9,

@@ -18,9 +18,9 @@ PartsOut = Annotated[
         "-o", "--output", help="The file to write; its ending decides the format. A name without an ending is a folder of parts: see --workers.", show_default=False, **PLACE,
     ),
 ]  # fmt: skip
-Workers = Annotated[int | None, typer.Option(help="Processes that write the parts of -o FOLDER, by onnxruntime on the CPU. The same command goes on with a folder that was begun. Default: one for each core.", min=1, max=1024, show_default=False, rich_help_panel=MANY)]  # fmt: skip
-Engine = Annotated[str | None, typer.Option(help="Who does the work on -o FOLDER instead: ray or spark. SOURCE is then of Parquet files, and all machines have to reach it.", show_default=False, rich_help_panel=MANY)]  # fmt: skip
-Address = Annotated[str | None, typer.Option(help="Of the cluster: as ray.init takes it, or the master of Spark. Default: this machine.", show_default=False, rich_help_panel=MANY)]  # fmt: skip
+Workers = Annotated[int | None, typer.Option(help="Processes that write the parts of -o FOLDER, with onnxruntime on the CPU. The same command continues a folder that it began. Default: one per core.", min=1, max=1024, show_default=False, rich_help_panel=MANY)]  # fmt: skip
+Engine = Annotated[str | None, typer.Option(help="Write -o FOLDER with ray or spark. SOURCE has to be Parquet files then, and all machines have to reach it.", show_default=False, rich_help_panel=MANY)]  # fmt: skip
+Address = Annotated[str | None, typer.Option(help="Address of the cluster: as ray.init takes it, or the master of Spark. Default: this machine.", show_default=False, rich_help_panel=MANY)]  # fmt: skip
 
 
 def on_many(

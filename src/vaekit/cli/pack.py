@@ -23,12 +23,12 @@ def pack(
     encoding: Annotated[str | None, typer.Option(help="The encoding of a .txt or .csv file. Default: UTF-8.", show_default=False)] = None,
     decimal: Annotated[str | None, typer.Option(help="The decimal separator of a .csv file, . or , , if its numbers do not show it.", show_default=False)] = None,
     rate: Annotated[int | None, typer.Option(help="Sounds: samples per second. Default: 16000.", show_default=False, **COUNT)] = None,
-    seconds: Annotated[float | None, typer.Option(help="Sounds: length to which clips are cut. Default: the longest.", show_default=False)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Sounds: cut clips to this length. Default: that of the longest.", show_default=False)] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at a file that cannot be read.")] = False,
     rows_per_shard: Annotated[int | None, typer.Option(help="Rows of a part. Default: as many as make about 256 MiB.", show_default=False, **COUNT)] = None,
     check: Annotated[bool, typer.Option("--check", help="Read all parts of the shards SOURCE, and compare them with the manifest.")] = False,
 ) -> None:  # fmt: skip
-    """Write SOURCE as a folder of shards, which `vaekit fit` can train on even if it is larger than the memory. After an interruption, the same command goes on where it was."""
+    """Write SOURCE as a folder of shards, which `vaekit fit` can train on even if it is larger than the memory. After an interruption, the same command continues where it stopped."""
     from functools import partial
 
     from vaekit.recipes.pack import check_shards
@@ -53,13 +53,13 @@ def pack(
     try:
         folder = write(source, output, kind=kind, rows_per_shard=rows_per_shard, **given(asked))
     except KeyboardInterrupt:
-        say("stopped; the same command goes on where it was")
+        say("stopped; the same command continues where it stopped")
         raise typer.Exit(130) from None
     say(described(folder))
 
 
 def described(folder: Path) -> str:
-    """What a folder holds, in words."""
+    """Describe the content of a folder."""
     from vaekit.sources.base import NOUNS
     from vaekit.sources.manifest import MANIFEST, Manifest
 

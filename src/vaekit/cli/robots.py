@@ -35,13 +35,13 @@ def demonstrate(
 @app.command()
 def rollout(
     run: Annotated[Path, typer.Argument(help="The run directory, hf://user/name, or a .onnx file of `vaekit export`.", **RUN)],
-    environment: Annotated[str, typer.Option("--env", help="Where to act; see `vaekit demonstrate --help`.", show_default=False)],
+    environment: Annotated[str, typer.Option("--env", help="The environment; see `vaekit demonstrate --help`.", show_default=False)],
     episodes: Annotated[int, typer.Option(help="Number of episodes.", **COUNT)] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the first episode; choose seeds that the demonstrations do not have.", **SEED)] = 1000,
     execute: Annotated[str | None, typer.Option(help="ensemble, or how many actions of each chunk to play. Default: the run's own.", show_default=False)] = None,
     z: Annotated[str | None, typer.Option(help="episode, chunk or mean. Default: the run's own.", show_default=False)] = None,
-    archive: Annotated[Path | None, typer.Option(help="Act with the z of an elite of this archive of `vaekit evolve`, throughout.", show_default=False, **PLACE)] = None,
-    at: Annotated[str | None, typer.Option(help="With --archive: the measures that the elite is nearest to, such as 0.3,0.5.", show_default=False)] = None,
+    archive: Annotated[Path | None, typer.Option(help="Act with the z of an elite of this archive of `vaekit evolve`, in all episodes.", show_default=False, **PLACE)] = None,
+    at: Annotated[str | None, typer.Option(help="With --archive: measures, such as 0.3,0.5. The elite nearest to them is taken.", show_default=False)] = None,
     task: Annotated[str | None, typer.Option(help="The task, in the words of the demonstrations, for a policy that sees the task.", show_default=False)] = None,
     monitor: Annotated[str | None, typer.Option(help="Count the alarms of a monitor (observation or disagreement), calibrated on 50 other episodes of the policy.", show_default=False)] = None,
     video: Annotated[Path | None, typer.Option(help="A folder to write a video of each episode to.", show_default=False, **PLACE)] = None,

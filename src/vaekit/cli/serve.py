@@ -13,16 +13,16 @@ from vaekit.cli.common import PLACE, app, fetched, say
 @app.command()
 def serve(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run directories, hf://user/name, or folders of `vaekit export`, which are served without PyTorch.", show_default=False)],
-    host: Annotated[str, typer.Option(help="The address to listen on. 0.0.0.0: all that this machine has.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on. 0: any that is free.", min=0, max=65535)] = 8000,
-    token_file: Annotated[Path | None, typer.Option(help="A file of tokens, one a line: requests have to bring one. Needed where others can reach the address.", show_default=False, **PLACE)] = None,
-    waiting: Annotated[int, typer.Option(help="Requests of one model that may be under way at once. The service answers further ones with 429.", min=1)] = 256,
-    deadline: Annotated[float, typer.Option(help="Seconds that a request may take.", min=0.01, max=86400)] = 30.0,
+    host: Annotated[str, typer.Option(help="The address to listen on. 0.0.0.0: all addresses of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on. 0: any free one.", min=0, max=65535)] = 8000,
+    token_file: Annotated[Path | None, typer.Option(help="A file with one token per line. Each request has to bring one. Needed if others can reach the address.", show_default=False, **PLACE)] = None,
+    waiting: Annotated[int, typer.Option(help="Requests of one model that may be under way at once. Further ones get the answer 429.", min=1)] = 256,
+    deadline: Annotated[float, typer.Option(help="The most seconds that a request may take.", min=0.01, max=86400)] = 30.0,
     body: Annotated[int, typer.Option(help="Largest body of a request, in MiB.", min=1)] = 16,
-    rows: Annotated[int, typer.Option(help="Most rows of a request, in or out.", min=2)] = 10_000,
+    rows: Annotated[int, typer.Option(help="The most rows of a request, in or out.", min=2)] = 10_000,
     device: Annotated[str, typer.Option(help="Where runs compute: cpu (by onnxruntime), or cuda, cuda:1, mps, auto (by PyTorch).")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of each model.", min=1, max=1024)] = 1,
-    drain: Annotated[float, typer.Option(help="Seconds after SIGTERM in which requests are still answered.", min=0, max=86400)] = 3.0,
+    drain: Annotated[float, typer.Option(help="Seconds after SIGTERM in which open requests are still answered.", min=0, max=86400)] = 3.0,
 ) -> None:  # fmt: skip
     """Serve runs over HTTP: sample, encode, decode, reconstruct, interpolate, score, impute, predict, act. http://HOST:PORT/openapi.json describes it; it also speaks the Open Inference Protocol."""
     from vaekit.errors import extra_needed

@@ -16,7 +16,7 @@ SEARCH = "Search"
 
 def tune(
     source: Annotated[list[str] | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)] = None,
-    out: Annotated[Path, option("The folder of the search. Processes that name the same folder search together; the same command again goes on.", "--out", "-o", panel=SEARCH, **PLACE)] = ...,  # type: ignore[assignment]
+    out: Annotated[Path, option("The folder of the search. Processes that name the same folder search together; the same command again continues it.", "--out", "-o", panel=SEARCH, **PLACE)] = ...,  # type: ignore[assignment]
     trials: Annotated[int, option("How many trials, of all processes together. Default: 50.", min=1, panel=SEARCH)] = 50,
     search: Annotated[list[str] | None, option("Search this setting, too, or in other values: NAME, NAME=low..high or NAME=a,b,c, such as latent_dim=4..32, posterior or prior.components=10..500; repeat it for several.", panel=SEARCH, metavar="TEXT")] = None,
     search_minutes: Annotated[float | None, option("Begin no trial after this many minutes.", min=0, panel=SEARCH)] = None,
@@ -39,7 +39,7 @@ def tune(
             say(text)
         say(f"look at {page}")
     if found.interrupted:
-        say(f"stopped after {found.ended} of {trials} trials; the same command goes on")
+        say(f"stopped after {found.ended} of {trials} trials; the same command continues")
         raise typer.Exit(130)
 
 

@@ -51,8 +51,8 @@ def export(
     Args:
         estimator: fitted. folder: new, empty, or of an earlier export.
         odd: the score to export, and scores of normal rows, see `vaekit.recipes.calibrate`. None: log p(x), without p-values.
-        only: graphs to write; none are named: all.
-        k: importance samples of log p(x), where there is no `odd`. None: as many as suit the kind of data.
+        only: names of the graphs to write; empty: all.
+        k: importance samples of log p(x), if there is no `odd`. None: as many as suit the kind of data.
         track: wraps the graphs, to show progress.
 
     Returns:
@@ -60,6 +60,12 @@ def export(
 
     Raises:
         UserError: a package is missing, the folder holds other files, or nothing could be exported.
+
+    Example:
+        >>> from vaekit.deploy.export import export
+        >>> notes = export(vae, "exported", only=["encoder"])
+        >>> vaekit.runtime.load("exported").encode(X).shape
+        (40, 2)
     """
     folder, fitted = Path(folder), estimator.fitted_
     check_folder(folder)

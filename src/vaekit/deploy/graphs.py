@@ -69,7 +69,7 @@ class Graph(nn.Module):
 
     @torch.no_grad()
     def inputs(self, rows: Given, seed: int = 0) -> dict[str, Tensor]:
-        """What it is called with for these rows, see `example`."""
+        """The inputs of the graph for these rows, see `example`."""
         known = {name: t for name, t in rows.items() if name in self.takes or name.startswith("y.")}
         n = rows["z"].shape[0]
         self.turns = {}
@@ -97,7 +97,7 @@ class Encoder(Graph):
 
 
 class Prior(Graph):
-    """Of the sampler that samples are drawn from: the model's own prior, or what was learned of the codes."""
+    """The graph of the sampler that samples are drawn from: the model's own prior, or what was learned of the codes."""
 
     name, takes, random = "prior", ("temperature",), ("noise",)
 
@@ -141,7 +141,7 @@ class Draw(Graph):
 
 
 class Scored(Graph):
-    """By one score, which has learned what it learns."""
+    """The graph of one score that has learned from its rows."""
 
     name, takes = "score", ("x", "mask")
 
@@ -196,7 +196,7 @@ class Complete(Graph):
 
 
 class Predict(Graph):
-    """Of a model of few labels."""
+    """The graph of predictions of a model with few labels."""
 
     name, takes = "predict", ("x", "mask")
 

@@ -70,12 +70,12 @@ def described(name: str, condition: Condition, conditions: Conditions) -> dict[s
 
 
 def seen(conditions: Conditions) -> dict[str, Any] | None:
-    """Which values conditions had together, and in how many training rows."""
+    """The values that conditions had together, and the number of training rows with each."""
     return {"values": conditions.seen.values, "counts": conditions.seen.counts} if conditions.seen else None
 
 
 def signature(graph: Graph, given: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What goes into a graph and comes out of it; a dimension that is free has a name. rows: how many fit into memory together."""
+    """The inputs and outputs of a graph; a dimension that is free has a name. rows: how many fit into memory together."""
     x = torch.zeros(1, *graph.kind.event_shape)
     rows = rows_at_once(graph.model, Data(x, None, {}), graph.samples)
     return {
@@ -91,7 +91,7 @@ def free(name: str, t: Tensor) -> dict[int, str]:
 
 
 def given_out(name: str) -> dict[int, str]:
-    """The same of an output."""
+    """Describe an output of a graph."""
     return {0: "draws", 1: "rows"} if name == "filled" else {0: "rows"}
 
 
@@ -100,5 +100,5 @@ def shape(t: Tensor, names: Mapping[int, str]) -> list[int | str]:
 
 
 def plain(value: Any) -> Any:
-    """What JSON does not know: numbers of NumPy, and dates."""
+    """Turn what JSON does not know into plain values: numbers of NumPy, and dates."""
     return value.item() if hasattr(value, "item") else str(value)

@@ -73,7 +73,7 @@ class Deployed(nn.Module):
         return (prior.mean, None) if noise is None else draw(prior, InTurn(noise), self.temperature, component)
 
     def numbers_drawn(self, c: Any, rows: int) -> int:
-        """How many random numbers the z of a row needs."""
+        """The number of random numbers that the z of a row needs."""
         turn = InTurn(torch.zeros(rows, 0))
         if self.rule != "mean" and self.model.latent_dim:
             self.model.prior_head(c, rows).sample(1, turn)
@@ -157,7 +157,7 @@ def example(policy: Policy, rows: int) -> dict[str, Tensor]:
 def check(
     policy: Policy, module: Deployed, session: Any, observations: Any, noise: Tensor | None, component: Tensor | None
 ) -> None:
-    """RuntimeError unless the file gives the actions that the policy gives."""
+    """Check that the file gives the same actions as the policy. RuntimeError if it does not."""
     seen = {name: values.numpy() for name, values in observations.items()}
     labels = {name: c for name, c in policy.conditions_.named.items() if isinstance(c, Label)}
     words = {name: np.asarray(c.classes, object)[seen[name]] for name, c in labels.items()}

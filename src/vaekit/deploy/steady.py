@@ -49,7 +49,7 @@ def steady(proto: Any) -> Any:
 
 
 class Nodes:
-    """What takes the place of a node. made: none, if the node may stay."""
+    """The nodes that take the place of a node. made: none, if the node may stay."""
 
     def __init__(self, node: Any, kind: Any):
         self.node, self.kind, self.made = node, kind, list[Any]()

@@ -77,7 +77,7 @@ class Named(nn.Module):
 
 
 def reason(e: BaseException) -> str:
-    """The first line that says something of an error that has another as its cause."""
+    """The first telling line of an error that has another one as its cause."""
     while e.__cause__ is not None:
         e = e.__cause__
     lines = [line.strip() for line in str(e).splitlines() if line.strip()]
@@ -85,7 +85,7 @@ def reason(e: BaseException) -> str:
 
 
 def differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How far what a graph gives is from what it should, by name: the largest difference, beside the size of the value and of all."""
+    """The distance of a graph's outputs from what they should be, by name: the largest difference, beside the size of the value and of all."""
     off = {}
     for name, wanted in expected.items():
         a, b = np.asarray(found[name], np.float64), np.asarray(wanted, np.float64)
@@ -142,7 +142,7 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
 
 def searchsorted(edges: Any, x: Any, **options: Any) -> Any:
-    """How many of the edges (C, K) are below each of x (C, N): (C, N)."""
+    """The number of edges (C, K) below each of x (C, N): (C, N)."""
     import onnxscript
 
     op: Any = onnxscript.opset18

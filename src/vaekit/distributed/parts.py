@@ -50,7 +50,7 @@ class Parts:
         return part * self.size, min((part + 1) * self.size, self.rows)
 
     def slices(self, part: int) -> int:
-        """How many times 1024 rows it has."""
+        """The number of slices of 1024 rows."""
         start, stop = self.span(part)
         return (stop - start) // SLICE
 
@@ -63,7 +63,7 @@ class Parts:
 
     @property
     def said(self) -> dict[str, Any]:
-        """What the manifest says."""
+        """The content of the manifest."""
         return {name: value for name, value in asdict(self).items() if name != "folder"} | {
             "rows_per_part": self.size,
             "parts": len(self),

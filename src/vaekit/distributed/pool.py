@@ -24,7 +24,7 @@ STARTING = -1  # what a worker is at before its first part
 
 
 class Worker:
-    """A process. What it says goes to `heard`, and None when it has ended. part: what it is at."""
+    """A process. Its messages go to `heard`, and None when it has ended. part: the part that it works on."""
 
     def __init__(self, about: str, heard: SimpleQueue[tuple[Worker, dict[str, Any] | None]]):
         self.part, self.said = STARTING, tempfile.TemporaryFile()  # noqa: SIM115  until `end`

@@ -85,7 +85,7 @@ class Used:
         return sources.read(source, conditions=self.conditions, columns=columns, optional_conditions=True)
 
     def found(self, source: str, folder: Path) -> tuple[str, list[str]]:
-        """Where rows lie as Parquet files, and which columns name them. Another source is read now, and becomes such a file."""
+        """The Parquet files that hold the rows, and the columns that name them. Another source is read now, and becomes such a file."""
         path = Path(source).expanduser()
         far = "://" in source and not source.startswith("hf://")
         parquet = path.suffix.lower() == ".parquet" if path.is_file() else any(path.glob("*.parquet"))
@@ -140,7 +140,7 @@ def use(
 
 
 def try_out(work: Work, rows: Rows | None, names: list[str]) -> None:
-    """Work on the first rows. UserError now for what the other rows would be told, too."""
+    """Work on the first rows, so that an error that all rows would meet is raised now."""
     if rows is None:
         next(work.sample(0, 1))
     else:
@@ -182,7 +182,7 @@ def use_engine(
     engine: str, address: str | None, run: Path, verb: str, source: str, out: str, *, score: str = "auto", k: int | None = None,
     calibrate: str | None = None, work: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
-    """The same by Ray or Spark, of a source and to a folder of Parquet files that all machines reach. They name the parts.
+    """Do the work with Ray or Spark, from a source and to a folder of Parquet files that all machines reach. They name the parts.
 
     Raises:
         UserError: as for `use`, or the engine is unknown, missing or too old.

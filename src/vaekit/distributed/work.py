@@ -29,7 +29,7 @@ GRAPHS = {
 
 
 class Work:
-    """What a model finds out about rows, as a function of Arrow tables.
+    """The work of a model on rows, as a function of Arrow tables.
 
     Args:
         folder: that `vaekit export` wrote. verb: one of `GRAPHS`. condition: of samples, NAME=VALUE or VALUE. temperature: of samples. seed: of
@@ -56,7 +56,7 @@ class Work:
         self.find: Callable[..., Any] = getattr(self, f"_{verb}", self.sample)
 
     def needs(self, schema: Any, names: Sequence[str]) -> list[str]:
-        """Which columns of a source it reads: those of rows and conditions, and `names`."""
+        """The columns of a source that it reads: those of rows and conditions, and `names`."""
         known = {*(self.form.fields or [X]), *self.conditions, *names}
         return [name for name in schema.names if self.keeps or name in known]
 
@@ -78,7 +78,7 @@ class Work:
         return self.verb == "impute" and bool(self.form.fields)
 
     def written(self, table: Any, names: Sequence[str], first: int) -> Any:
-        """What a part says of these rows. names: columns that name a row. first: the number of the first row."""
+        """The columns that a part holds about these rows. names: columns that name a row. first: the number of the first row."""
         import pyarrow as pa
 
         if self.keeps:
@@ -89,7 +89,7 @@ class Work:
         return pa.table(own | dict(zip(found.column_names, found.columns, strict=True)))
 
     def found(self, table: Any) -> Any:
-        """What is found out about the rows of a table alone. It has the same types for every table of one schema."""
+        """The results for the rows of a table alone. They have the same types for every table of one schema."""
         import pyarrow as pa
 
         if not len(table):  # whose types are those of any other

@@ -24,10 +24,18 @@ MEMORY_SPEED = 6.0  # the logit of the memory moves this much faster than a weig
 
 @dataclass
 class AutoregressiveNormal:
-    """Errors x - loc that are a stationary AR(1) process in each channel: standard deviation `scale`, and correlation
-    memory**d at a distance of d steps.
+    """Normal errors x - loc that are a stationary AR(1) process in each channel.
 
-    `loc` (*batch, channels, time), `scale`, `memory`, `log_unit` (channels, 1); `log_unit` as for `Normal`.
+    Their standard deviation is `scale`, and their correlation at a distance of d steps is memory**d.
+
+    Args:
+        loc: (*batch, channels, time). scale, memory, log_unit: (channels, 1); log_unit as for `Normal`.
+
+    Example:
+        >>> from vaekit.distributions import AutoregressiveNormal
+        >>> p = AutoregressiveNormal(torch.zeros(1, 1, 2), torch.ones(1, 1), torch.zeros(1, 1))
+        >>> p.log_prob(torch.zeros(1, 1, 2))  # without memory: independent Normals
+        tensor([-1.8379])
     """
 
     loc: Tensor
@@ -95,8 +103,18 @@ def last_seen(mask: Tensor) -> Tensor:
 
 
 class AutoregressiveLikelihood(NormalLikelihood):
-    """Like "normal", for windows of series (channels, time); it also learns the memory of each channel's errors. It does not
-    model a memory below 0, which means errors that alternate."""
+    """Normal errors with a memory, for windows of series (channels, time): it also learns the memory of each channel's errors.
+
+    It does not model a memory below 0, which means errors that alternate. The options are those of `NormalLikelihood`.
+
+    Raises:
+        UserError: an event is not (channels, time).
+
+    Example:
+        >>> from vaekit.distributions.autoregressive import AutoregressiveLikelihood
+        >>> AutoregressiveLikelihood((2, 16)).param_shape
+        (2, 16)
+    """
 
     def __init__(self, event_shape: tuple[int, ...], **options: Any):
         if len(event_shape) != 2:

@@ -13,7 +13,13 @@ Noise = Callable[..., Tensor]
 
 
 def normal_noise(generator: torch.Generator | None = None) -> Noise:
-    """Fresh standard Normal noise, from `generator` or from torch's global one."""
+    """Fresh standard Normal noise, from `generator` or from torch's global one.
+
+    Example:
+        >>> from vaekit.distributions import normal_noise
+        >>> normal_noise(torch.Generator().manual_seed(0))(5, 8, 2).shape
+        torch.Size([5, 8, 2])
+    """
     return lambda *shape: torch.randn(*shape, generator=generator)
 
 
@@ -23,7 +29,13 @@ def noise_like(x: Tensor) -> Noise:
 
 
 class Distribution(Protocol):
-    """A batch of distributions over events. Log-probabilities are in nats and summed over the event."""
+    """A batch of distributions over events. Log-probabilities are in nats and summed over the event.
+
+    Example:
+        >>> prior = vae.model_.prior(n=4)  # over (4, 2)
+        >>> prior.sample(5).shape, prior.log_prob(torch.zeros(4, 2)).shape
+        (torch.Size([5, 4, 2]), torch.Size([4]))
+    """
 
     @property
     def mean(self) -> Tensor:
@@ -36,17 +48,24 @@ class Distribution(Protocol):
         """k reparameterised samples -> (k, *batch, *event)."""
 
     def tempered(self, temperature: float) -> Distribution:
-        """The same distribution, its spread multiplied by `temperature` (0: its mean; 1: itself)."""
+        """The same distribution with its spread multiplied by `temperature` (0: its mean; 1: itself)."""
 
 
 class DataDistribution(Distribution, Protocol):
-    """A distribution over data, of which entries may be missing; a latent has no missing entries."""
+    """A distribution over data, in which entries may be missing. A latent has no missing entries.
+
+    Example:
+        >>> p = vae.model_.decode(torch.zeros(1, 2))
+        >>> seen = torch.tensor([[True, False, False]])
+        >>> p.sample_given(torch.ones(1, 3), seen)[0, 0].item()  # the known entry stays
+        1.0
+    """
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Log-probability of `x` (*batch, *event) -> (*batch). Entries where `mask` is False are left out."""
 
     def sample_given(self, x: Tensor, mask: Tensor, noise: Noise = torch.randn) -> Tensor:
-        """x (B, *event), and a draw given the rest where `mask` (B, *event) is False -> (*batch, *event)."""
+        """x (B, *event) with a draw, given the rest, where `mask` (B, *event) is False -> (*batch, *event)."""
 
 
 def sum_event(values: Tensor, event_ndim: int, mask: Tensor | None = None) -> Tensor:

@@ -45,12 +45,12 @@ class Sentences:
     word_dropout: Share = 0.0
 
     def log_prob(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Of codes x (*batch or what broadcasts to it, T) -> (*batch). What is behind a text's end does not count. A token that
-        is missing (mask False) is left out, and is hidden from the tokens behind it."""
+        """Log-probability of codes x (*batch or what broadcasts to it, T) -> (*batch). What is behind a text's end does not count. A token
+        that is missing (mask False) is left out, and is hidden from the tokens behind it."""
         return self.log_prob_tokens(x, mask).sum(-1)
 
     def log_prob_tokens(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Of each token given those before it: (*batch, S), S the length of the longest text; 0 where it does not count."""
+        """Log-probability of each token given those before it: (*batch, S), S the length of the longest text; 0 where it does not count."""
         batch, vocabulary = self.memory.shape[:-2], self.network.vocabulary
         codes, inside = hide_words(x.flatten(0, -2), None if mask is None else mask.flatten(0, -2), vocabulary)
         codes, inside = (t.unflatten(0, x.shape[:-1]).expand(*batch, -1).flatten(0, -2) for t in (codes, inside))
@@ -174,15 +174,22 @@ class CodeLogProb(torch.autograd.Function):
 
 
 class CausalLikelihood(Likelihood):
-    """Of texts, rows of codes: a causal transformer that sees the decoder's output, (2, width): a vector that is added to
-    every token, and one that is looked at in every layer.
+    """Texts as rows of codes: a causal transformer writes token after token, given z.
+
+    It sees the decoder's output, (2, width): a vector that is added to every token, and one that every layer looks at.
 
     Args:
         vocabulary: number of codes.
         width, heads, layers, dropout: of the transformer.
         unwritten: codes that are never written; they are scored as all others.
-        word_dropout: rate at which, in training, it is not shown a token that it goes on from, so that it needs z (Bowman et
+        word_dropout: rate at which training hides a token from the network that continues from it, so that it needs z (Bowman et
             al. 2016, arXiv 1511.06349).
+
+    Example:
+        >>> from vaekit.distributions.causal import CausalLikelihood
+        >>> head = CausalLikelihood((6,), vocabulary=20, width=8, heads=2, layers=1)
+        >>> head.param_shape, head(torch.zeros(1, 2, 8)).log_prob(torch.ones(1, 6)).shape
+        ((2, 8), torch.Size([1]))
     """
 
     real_valued = False

@@ -19,7 +19,7 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 @dataclass
 class Elementwise:
-    """Base: a distribution that says what each element's log-probability is needs no `log_prob` of its own."""
+    """Base of distributions of independent elements. A subclass gives the log-probability of each element."""
 
     event_ndim: int
 
@@ -38,10 +38,18 @@ class Elementwise:
 
 @dataclass
 class Normal(Elementwise):
-    """Independent Normals: `loc` (*batch, *event), `scale` broadcastable to it.
+    """Independent Normals.
 
-    `log_unit`, where given, is the log of how many of the data's own units one unit of x is: densities are per unit of
-    the data, whatever scale a model works in.
+    Args:
+        event_ndim: how many of the last dimensions are one event.
+        loc: (*batch, *event), the means. scale: standard deviations, broadcastable to loc.
+        log_unit: log of how many of the data's own units one unit of x is: densities are per unit of the data, whatever scale a
+            model works in.
+
+    Example:
+        >>> from vaekit.distributions import Normal
+        >>> Normal(1, torch.zeros(1, 2), torch.ones(2)).log_prob(torch.zeros(1, 2))  # -log 2 pi
+        tensor([-1.8379])
     """
 
     loc: Tensor
@@ -73,8 +81,18 @@ class Normal(Elementwise):
 
 @dataclass
 class Laplace(Elementwise):
-    """Independent Laplace distributions: `loc` (*batch, *event), `scale` (the mean absolute deviation), `log_unit` as for
-    `Normal`."""
+    """Independent Laplace distributions.
+
+    Args:
+        event_ndim: how many of the last dimensions are one event.
+        loc: (*batch, *event), the medians. scale: mean absolute deviations, broadcastable to loc.
+        log_unit: as for `Normal`.
+
+    Example:
+        >>> from vaekit.distributions import Laplace
+        >>> Laplace(1, torch.zeros(1, 2), torch.ones(2)).log_prob(torch.zeros(1, 2))  # -2 log 2
+        tensor([-1.3863])
+    """
 
     loc: Tensor
     scale: Tensor
@@ -98,8 +116,19 @@ class Laplace(Elementwise):
 
 @dataclass
 class Bernoulli(Elementwise):
-    """Independent Bernoullis by `logits` (*batch, *event). For x strictly between 0 and 1, log_prob is the negative
-    binary cross-entropy, which is a bound to train by and no normalised density."""
+    """Independent Bernoullis.
+
+    For x strictly between 0 and 1, `log_prob` is the negative binary cross-entropy: a bound to train by, not a normalised density.
+
+    Args:
+        event_ndim: how many of the last dimensions are one event.
+        logits: (*batch, *event).
+
+    Example:
+        >>> from vaekit.distributions import Bernoulli
+        >>> Bernoulli(1, torch.zeros(1, 2)).log_prob(torch.ones(1, 2))  # 2 log 1/2
+        tensor([-1.3863])
+    """
 
     logits: Tensor
 
@@ -120,8 +149,20 @@ class Bernoulli(Elementwise):
 
 @dataclass
 class ContinuousBernoulli(Elementwise):
-    """The density on [0, 1] that is proportional to the Bernoulli's formula (Loaiza-Ganem & Cunningham 2019, arXiv
-    1907.06845), by `logits` (*batch, *event); `log_unit` as for `Normal`."""
+    """The density on [0, 1] that is proportional to the Bernoulli's formula.
+
+    Args:
+        event_ndim: how many of the last dimensions are one event.
+        logits: (*batch, *event).
+        log_unit: as for `Normal`.
+
+    Source: Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845.
+
+    Example:
+        >>> from vaekit.distributions import ContinuousBernoulli
+        >>> ContinuousBernoulli(1, torch.zeros(1, 2)).mean  # uniform
+        tensor([[0.5000, 0.5000]])
+    """
 
     logits: Tensor
     log_unit: Tensor | float = 0.0
@@ -160,9 +201,25 @@ class ContinuousBernoulli(Elementwise):
 
 @dataclass
 class LogisticMixture(Elementwise):
-    """A mixture of K logistic densities, rounded to a grid (Salimans et al. 2017, arXiv 1701.05517): a probability of
-    each value `low`, `low + step`, ..., `high`. `logits`, `loc`, `log_scale` are (*batch, *event, K); `step`, `low`, `high`
-    broadcast to an event. Its first and last value have the tails too, so that all add to 1."""
+    """A mixture of K logistic densities, rounded to a grid: a probability of each value `low`, `low + step`, ..., `high`.
+
+    The first and the last value get the tails, so that all probabilities add up to 1.
+
+    Args:
+        event_ndim: how many of the last dimensions are one event.
+        logits, loc, log_scale: (*batch, *event, K).
+        step, low, high: broadcastable to an event.
+
+    Source: Salimans et al. 2017, arXiv 1701.05517.
+
+    Example:
+        >>> from vaekit.distributions import LogisticMixture
+        >>> one = torch.ones(1)
+        >>> p = LogisticMixture(1, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), torch.zeros(1, 1, 1), one, -one, one)
+        >>> total = sum(p.log_prob(torch.tensor([[x]])).exp() for x in (-1.0, 0.0, 1.0))
+        >>> round(total.item(), 4)
+        1.0
+    """
 
     logits: Tensor
     loc: Tensor
@@ -173,7 +230,7 @@ class LogisticMixture(Elementwise):
 
     @property
     def mean(self) -> Tensor:
-        """Of the mixture before it is rounded, kept within the range."""
+        """The mean of the mixture before it is rounded, kept within the range."""
         return (self.logits.softmax(-1) * self.loc).sum(-1).clamp(self.low, self.high)
 
     def log_prob_elements(self, x: Tensor) -> Tensor:
@@ -211,8 +268,17 @@ def log1mexp(x: Tensor) -> Tensor:
 
 @dataclass
 class Categorical(Elementwise):
-    """Independent categories 0..K-1 (as floats) by `logits` (*batch, *event, K). Its mean is the likeliest category:
-    an average of codes means nothing."""
+    """Independent categories 0..K-1, as floats. The mean is the likeliest category, since an average of codes means nothing.
+
+    Args:
+        event_ndim: how many of the last dimensions are one event.
+        logits: (*batch, *event, K).
+
+    Example:
+        >>> from vaekit.distributions import Categorical
+        >>> Categorical(1, torch.zeros(1, 1, 4)).log_prob(torch.ones(1, 1))  # log 1/4
+        tensor([-1.3863])
+    """
 
     logits: Tensor
 

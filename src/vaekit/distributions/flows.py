@@ -14,7 +14,19 @@ from vaekit.distributions.elementwise import Normal
 
 @dataclass
 class Flow:
-    """z = transform(u), u ~ base: a Normal pushed through an invertible map. (B, d) each."""
+    """A Normal pushed through an invertible map: z = transform(u), u ~ base, over (B, d).
+
+    Args:
+        base: the distribution of u.
+        transform: a transform of torch.distributions, u -> z.
+
+    Example:
+        >>> from torch.distributions import AffineTransform
+        >>> from vaekit.distributions import Flow, Normal
+        >>> base = Normal(1, torch.zeros(1, 2), torch.ones(2))
+        >>> Flow(base, AffineTransform(3.0, 2.0, event_dim=1)).mean
+        tensor([[3., 3.]])
+    """
 
     base: Normal
     transform: Any  # of torch.distributions; u -> z
@@ -22,7 +34,7 @@ class Flow:
 
     @property
     def mean(self) -> Tensor:
-        """Where the base's mean goes: the flow's centre, which is not its expectation."""
+        """The image of the base's mean: the flow's centre, which differs from its expectation."""
         with full_precision_flow(self.base.loc):
             return self.transform(self.base.mean)
 
@@ -46,7 +58,7 @@ class Flow:
 
 
 def full_precision_flow(x: Tensor) -> Any:
-    """A density is wrong by as much as its map is rounded: never in half precision."""
+    """A context without half precision: a density is wrong by as much as its map is rounded."""
     return torch.autocast(x.device.type, enabled=False)
 
 

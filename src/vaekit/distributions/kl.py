@@ -10,9 +10,14 @@ from vaekit.distributions.multivariate import MultivariateNormal
 
 
 def kl_per_unit(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) of each unit, (B, d) nats, where both factorise and a closed form exists; else None.
+    """KL(q || p) of each unit, (B, d) nats. None unless both factorise and a closed form exists.
 
     A distribution that is not a product of Normals but has a closed form offers `kl_per_unit(p)`.
+
+    Example:
+        >>> from vaekit.distributions import Normal, kl_per_unit
+        >>> kl_per_unit(Normal(1, torch.ones(1, 2), torch.ones(2)), Normal(1, torch.zeros(1, 2), torch.ones(2)))
+        tensor([[0.5000, 0.5000]])
     """
     if hasattr(q, "kl_per_unit"):
         return q.kl_per_unit(p)
@@ -23,7 +28,13 @@ def kl_per_unit(q: Distribution, p: Distribution) -> Tensor | None:
 
 
 def kl_divergence(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) in nats, (B,), where a closed form exists; else None."""
+    """KL(q || p) in nats, (B,). None if there is no closed form.
+
+    Example:
+        >>> from vaekit.distributions import Normal, kl_divergence
+        >>> kl_divergence(Normal(1, torch.ones(1, 2), torch.ones(2)), Normal(1, torch.zeros(1, 2), torch.ones(2)))
+        tensor([1.])
+    """
     units = kl_per_unit(q, p)
     if units is not None:
         return units.flatten(1).sum(-1)

@@ -35,7 +35,10 @@ Chunks = Iterable[tuple[Tensor, Tensor | None]]
 
 
 class Likelihood(nn.Module):
-    """Base of the likelihoods.
+    """Base of likelihoods: heads that turn the decoder's output into p(x|z,y).
+
+    A likelihood says which values it can explain (`support`), what the encoder sees of them (`features`), and how a decoder's output
+    becomes a distribution over them (`forward`). `LIKELIHOODS` names those that estimators find.
 
     Args:
         event_shape: the shape of one x, (columns,) or (channels, height, width).
@@ -44,6 +47,14 @@ class Likelihood(nn.Module):
         options: what the constructor needs beside the shape; plain values, for a run's config.
         input_shape: the shape of what the encoder sees of one x.
         param_shape: the shape of what the decoder must give for one x.
+
+    Example:
+        >>> from vaekit.distributions import Likelihood, Normal
+        >>> class UnitNormal(Likelihood):
+        ...     def forward(self, h):
+        ...         return Normal(len(self.event_shape), h, torch.ones(()))
+        >>> UnitNormal((2,))(torch.zeros(1, 2)).log_prob(torch.zeros(1, 2))
+        tensor([-1.8379])
     """
 
     real_valued = True  # an affine map of x is as good a dataset: the kind may standardise
@@ -58,11 +69,11 @@ class Likelihood(nn.Module):
 
     @classmethod
     def from_data(cls, chunks: Chunks, unit: Tensor, **options: Any) -> Likelihood:
-        """The likelihood for data that comes in `chunks`, one unit of which is `unit` of the data's own units."""
+        """Make the likelihood for data that comes in `chunks`. One unit of the data in the model is `unit` of the data's own units."""
         return cls(event_shape(chunks), **options)
 
     def values_per_row(self, shape: Sequence[int]) -> int:
-        """How many values are held while one x of this shape is scored."""
+        """The number of values that are held while one x of this shape is scored."""
         return math.prod(self.param_shape)
 
     def forward(self, h: Tensor) -> DataDistribution:
@@ -70,7 +81,7 @@ class Likelihood(nn.Module):
         raise NotImplementedError
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, *event) -> (B, *input_shape), what the encoder sees."""
+        """What the encoder sees of x: (B, *event) -> (B, *input_shape)."""
         return x
 
     def support(self, x: Tensor) -> Tensor:
@@ -81,7 +92,11 @@ class Likelihood(nn.Module):
     support_fix = "remove or mask the infinite values"
 
     def check(self, x: Tensor, mask: Tensor | None = None) -> None:
-        """Raises UserError naming the first value outside the support, where it is, and the fix."""
+        """Check that all values are in the support.
+
+        Raises:
+            UserError: names the first value outside the support, its place, and the fix.
+        """
         bad = ~self.support(x)
         if mask is not None:
             bad &= mask
@@ -95,8 +110,16 @@ class Likelihood(nn.Module):
 
 
 class BernoulliLikelihood(Likelihood):
-    """Binary cross-entropy. Values strictly between 0 and 1 are accepted as probabilities, as is usual with grey
-    pictures; the ELBO is then not that of a normalised density, so `binarize` for comparable numbers."""
+    """Binary cross-entropy, for 0 and 1.
+
+    Values strictly between 0 and 1 are accepted as probabilities, as is usual with grey pictures. The ELBO is then not that of a
+    normalised density, so use `binarize` for comparable numbers.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import BernoulliLikelihood
+        >>> BernoulliLikelihood((2,))(torch.zeros(1, 2)).log_prob(torch.ones(1, 2))  # 2 log 1/2
+        tensor([-1.3863])
+    """
 
     real_valued = False
     support_text = "values from 0 to 1"
@@ -110,8 +133,15 @@ class BernoulliLikelihood(Likelihood):
 
 
 class ContinuousBernoulliLikelihood(BernoulliLikelihood):
-    """Greys as what they are: a density on [0, 1], of the Bernoulli's form and with its missing constant (Loaiza-Ganem
-    & Cunningham 2019). Densities are in the data's own units."""
+    """A density of greys on [0, 1]: the Bernoulli's form with its missing constant. Densities are in the data's own units.
+
+    Source: Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import ContinuousBernoulliLikelihood
+        >>> ContinuousBernoulliLikelihood((1,))(torch.zeros(1, 1)).mean
+        tensor([[0.5000]])
+    """
 
     log_unit: Tensor
 
@@ -130,11 +160,14 @@ class ContinuousBernoulliLikelihood(BernoulliLikelihood):
 
 
 class ScaledLikelihood(Likelihood):
-    """A location from the decoder and one scale per column or channel, shared by all rows: learned when `scale` is
-    None (sigma-VAE's shared sigma, Rybkin et al. 2021, arXiv 2006.13202: it balances reconstruction and KL with no
-    weight to tune), else fixed at `scale` model units. `shared`: one scale for all columns or channels.
+    """Base of `NormalLikelihood` and `LaplaceLikelihood`: a location from the decoder and one scale per column or channel.
 
-    Densities are in the data's own units: `unit` says how many of them one model unit is.
+    All rows share the scale. Densities are in the data's own units.
+
+    Args:
+        scale: in model units. None: it is learned (sigma-VAE's shared sigma, Rybkin et al. 2021, arXiv 2006.13202: it balances
+            reconstruction and KL with no weight to tune).
+        shared: one scale for all columns or channels.
     """
 
     raw_scale: Tensor
@@ -165,7 +198,7 @@ class ScaledLikelihood(Likelihood):
 
     @property
     def scale(self) -> Tensor:
-        """(event[0], 1, ...), or (1, 1, ...) where it is shared, in model units."""
+        """(event[0], 1, ...), or (1, 1, ...) if it is shared, in model units."""
         if self.options["scale"] is not None:
             return self.raw_scale
         return (self.raw_scale * SCALE_SPEED).exp() + MIN_SCALE
@@ -175,19 +208,51 @@ class ScaledLikelihood(Likelihood):
 
 
 class NormalLikelihood(ScaledLikelihood):
+    """Normal errors: the decoder gives the mean. With a fixed scale this is squared error.
+
+    Args:
+        scale: standard deviation in model units. None: learned, one per column or channel (Rybkin et al. 2021, arXiv 2006.13202).
+        shared: one scale for all columns or channels.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import NormalLikelihood
+        >>> NormalLikelihood((2,), scale=1.0)(torch.zeros(1, 2)).log_prob(torch.zeros(1, 2))
+        tensor([-1.8379])
+    """
+
     distribution = Normal
 
 
 class LaplaceLikelihood(ScaledLikelihood):
+    """Laplace errors: the decoder gives the median. With a fixed scale this is absolute error.
+
+    Args:
+        scale: mean absolute deviation in model units. None: learned, one per column or channel.
+        shared: one scale for all columns or channels.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import LaplaceLikelihood
+        >>> LaplaceLikelihood((2,), scale=1.0)(torch.zeros(1, 2)).log_prob(torch.zeros(1, 2))
+        tensor([-1.3863])
+    """
+
     distribution = Laplace
 
 
 class LogisticLikelihood(Likelihood):
-    """A mixture of discretised logistics for each value (Salimans et al. 2017), for whole numbers such as the bytes of a
-    picture: its log-probabilities are of the values themselves.
+    """A mixture of discretised logistics for each value, for whole numbers such as the bytes of a picture.
+
+    Its log-probabilities are those of the values themselves.
 
     Args:
         components: logistics per value.
+
+    Source: Salimans et al. 2017, arXiv 1701.05517.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import LogisticLikelihood
+        >>> LogisticLikelihood((1, 8, 8), components=5).param_shape  # logits, means and scales
+        (15, 8, 8)
     """
 
     step: Tensor
@@ -242,8 +307,19 @@ class LogisticLikelihood(Likelihood):
 
 
 class CategoricalLikelihood(Likelihood):
-    """One of `categories` codes 0..K-1 for every element. The encoder sees one-hot codes; both networks have the codes
-    along the first dimension of an event: (K * event[0], *event[1:])."""
+    """Codes 0..K-1 for every element.
+
+    The encoder sees one-hot codes. Both networks have the codes along the first dimension of an event: (K * event[0], *event[1:]).
+
+    Args:
+        categories: K.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import CategoricalLikelihood
+        >>> head = CategoricalLikelihood((2,), categories=4)
+        >>> head.param_shape, head(torch.zeros(1, 8)).log_prob(torch.ones(1, 2))  # 2 log 1/4
+        ((8,), tensor([-2.7726]))
+    """
 
     real_valued = False
 

@@ -1,7 +1,7 @@
 """The likelihood of a table: each column by a distribution of its own.
 
-Of a number, normal scores (see `vaekit.kinds.table.columns`) by a mixture of Normals, and its spikes by a probability each; of a
-category a softmax. A column may be followed by others that say which cells are missing; those are categories too.
+A number has normal scores (see `vaekit.kinds.table.columns`) with a mixture of Normals, and a probability for each of its spikes. A
+category has a softmax. A column may be followed by others that say which cells are missing; those are categories too.
 """
 
 from __future__ import annotations
@@ -195,8 +195,10 @@ class Classes(nn.Module):
 
 @dataclass
 class Mixed(Elementwise):
-    """Independent columns, each of its own kind, by h (*batch, params). Its mean is the mean of numbers and the likeliest
-    category: an average of categories means nothing."""
+    """Independent columns, each with a distribution of its own, from h (*batch, params).
+
+    Its mean is the mean of numbers and the likeliest category: an average of categories means nothing.
+    """
 
     head: MixedLikelihood
     h: Tensor
@@ -211,8 +213,8 @@ class Mixed(Elementwise):
         return torch.cat([g.typical(h) for g, h in self.groups()], -1)[..., self.head.order]
 
     def shares(self, edges: Tensor) -> Tensor:
-        """How likely what is in each column, (*batch, D, W): each class, or the intervals of a number between edges of its normal scores
-        (W + 1,), the last of which go on without end. W is larger where a category has more classes."""
+        """The probability of each value of a column, (*batch, D, W): each class, or the intervals of a number between edges of its normal
+        scores (W + 1,), the last of which go on without end. W is larger where a category has more classes."""
         parts = [g.shares(h, edges) for g, h in self.groups()]
         most = max(p.shape[-1] for p in parts)
         return torch.cat([nn.functional.pad(p, (0, most - p.shape[-1])) for p in parts], -2)[..., self.head.order, :]
@@ -229,13 +231,20 @@ class Mixed(Elementwise):
 
 
 class MixedLikelihood(Likelihood):
-    """Each column of a table by its own distribution.
+    """A distribution of its own for each column of a table: mixtures of Normals for numbers, probabilities for categories.
 
     Args:
-        columns: of each entry of x what `to_likelihood` of its column says.
-        rows: of the table: a class that was never seen in them has probability 1 / (rows + 1).
+        columns: for each entry of x what `to_likelihood` of its column gives.
+        rows: number of rows of the table: a class that was never seen in them has probability 1 / (rows + 1).
         components: Normals in the mixture of each number.
-        least_scale: of each of them, in standard deviations of the column.
+        least_scale: the smallest scale of each of them, in standard deviations of the column.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"size": X[:, 0], "class": y})
+        >>> model = vaekit.VAE(2, size="small", epochs=1, sampler="prior").fit(table)
+        >>> type(model.model_.likelihood).__name__, list(model.sample(2).columns)
+        ('MixedLikelihood', ['size', 'class'])
     """
 
     order: Tensor

@@ -16,8 +16,19 @@ NEGLIGIBLE = -50.0  # log of a term beside the largest
 
 @dataclass
 class Mixture:
-    """K diagonal Normals over (B, d): `log_weights` (B, K) or (K,), normalised; `loc` and `scale` (B, K, d), or (K, d)
-    where all rows share them. `rows` is B."""
+    """A mixture of K diagonal Normals over (B, d).
+
+    Args:
+        log_weights: (B, K) or (K,), normalised.
+        loc, scale: (B, K, d), or (K, d) if all rows share them.
+        rows: B.
+
+    Example:
+        >>> from vaekit.distributions import Mixture
+        >>> p = Mixture(torch.tensor([0.5, 0.5]).log(), torch.tensor([[-1.0], [1.0]]), torch.ones(2, 1), rows=3)
+        >>> p.mean.tolist(), p.sample(4).shape
+        ([[0.0], [0.0], [0.0]], torch.Size([4, 3, 1]))
+    """
 
     log_weights: Tensor
     loc: Tensor
@@ -40,8 +51,10 @@ class Mixture:
 
     @cached_property
     def multiplied_out(self) -> tuple[Tensor, Tensor]:
-        """The log-density of a component as a sum over z^2 and z: factors (..., K, 2 d) and constants (..., K). So no (..., B, K, d) is
-        made. In float64, since its terms cancel."""
+        """The log-density of a component as a sum over z^2 and z: factors (..., K, 2 d) and constants (..., K), in float64.
+
+        This avoids a tensor (..., B, K, d). It needs float64, since its terms cancel.
+        """
         loc, scale = self.loc.double(), self.scale.double()
         precision = scale.pow(-2)
         constants = (0.5 * loc.square() * precision + scale.log() + HALF_LOG_2PI).sum(-1)
@@ -70,5 +83,5 @@ class Mixture:
         return loc + scale * noise(len(component), self.rows, self.loc.shape[-1]).to(loc)
 
     def tempered(self, temperature: float) -> Mixture:
-        """Every component's spread is multiplied; which component is drawn stays as it is."""
+        """The same mixture with the spread of every component multiplied. The weights stay as they are."""
         return replace(self, scale=self.scale * temperature)

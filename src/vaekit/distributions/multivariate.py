@@ -13,7 +13,16 @@ from vaekit.distributions.elementwise import HALF_LOG_2PI
 
 @dataclass
 class MultivariateNormal:
-    """N(loc, factor factor^T) over (B, d): `loc` (B, d), `factor` (B, d, d) lower triangular, positive on the diagonal."""
+    """A Normal with a full covariance over (B, d), N(loc, factor factor^T).
+
+    Args:
+        loc: (B, d). factor: (B, d, d), lower triangular and positive on the diagonal.
+
+    Example:
+        >>> from vaekit.distributions import MultivariateNormal
+        >>> MultivariateNormal(torch.zeros(1, 2), torch.eye(2)[None]).log_prob(torch.zeros(1, 2))
+        tensor([-1.8379])
+    """
 
     loc: Tensor
     factor: Tensor

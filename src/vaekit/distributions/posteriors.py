@@ -20,6 +20,15 @@ class NormalPosterior(nn.Module):
     """A Normal with a diagonal covariance: encoder output (B, 2 * latent_dim) -> location and scale.
 
     The scale is a softplus, not an exponential: it cannot overflow, and it is bounded away from 0.
+
+    Attributes:
+        features: size of the encoder's output.
+
+    Example:
+        >>> from vaekit.distributions import NormalPosterior
+        >>> q = NormalPosterior(2)(torch.zeros(1, 4))
+        >>> q.mean, q.scale.round(decimals=3)
+        (tensor([[0., 0.]]), tensor([[1., 1.]]))
     """
 
     def __init__(self, latent_dim: int):
@@ -32,8 +41,15 @@ class NormalPosterior(nn.Module):
 
 
 class LogVariancePosterior(NormalPosterior):
-    """The same by its log-variance, as Kingma & Welling (2014) and most published models have it: what loads their
-    weights. It can overflow, and nothing bounds it away from 0."""
+    """A diagonal Normal by its log-variance, as in Kingma & Welling (2014) and most published models: it can load their weights.
+
+    It can overflow, and nothing bounds it away from 0.
+
+    Example:
+        >>> from vaekit.distributions.posteriors import LogVariancePosterior
+        >>> LogVariancePosterior(2)(torch.zeros(1, 4)).scale
+        tensor([[1., 1.]])
+    """
 
     def forward(self, h: Tensor) -> Normal:
         loc, log_variance = h.chunk(2, dim=-1)
@@ -41,7 +57,13 @@ class LogVariancePosterior(NormalPosterior):
 
 
 class FullPosterior(nn.Module):
-    """A Normal with a full covariance, by its Cholesky factor: encoder output (B, d + d (d + 1) / 2)."""
+    """A Normal with a full covariance, by its Cholesky factor: encoder output (B, d + d (d + 1) / 2) for d latent units.
+
+    Example:
+        >>> from vaekit.distributions.posteriors import FullPosterior
+        >>> FullPosterior(2).features
+        5
+    """
 
     rows: Tensor
     columns: Tensor
@@ -65,13 +87,21 @@ class FullPosterior(nn.Module):
 
 
 class FlowPosterior(nn.Module):
-    """A diagonal Normal pushed through autoregressive affine maps that also see the encoder's output
-    (B, 2 * latent_dim + context). Draws cost one pass (IAF, Kingma et al. 2016, arXiv 1606.04934).
+    """Inverse autoregressive flow: a diagonal Normal pushed through autoregressive affine maps that also see the encoder's output.
+
+    The encoder's output is (B, 2 * latent_dim + context). A draw costs one pass.
 
     Args:
-        transforms: how many maps, each in the opposite order of the one before it.
+        transforms: number of maps, each in the opposite order of the one before it.
         hidden: widths of each map's network.
         context: features of the encoder that the maps see. None: as many as latent units.
+
+    Source: IAF, Kingma et al. 2016, arXiv 1606.04934.
+
+    Example:
+        >>> from vaekit.distributions.posteriors import FlowPosterior
+        >>> FlowPosterior(2, hidden=(8,))(torch.zeros(3, 6)).sample(5).shape
+        torch.Size([5, 3, 2])
     """
 
     inverse = False  # the map that is quick to compute leads from the base to z
@@ -97,8 +127,17 @@ class FlowPosterior(nn.Module):
 
 
 class MaskedFlowPosterior(FlowPosterior):
-    """The same maps the other way round: the density of any z costs one pass, a draw `latent_dim` of them (MAF,
-    Papamakarios et al. 2017, arXiv 1705.07057). Slower to train by; `iaf` is the usual choice."""
+    """Masked autoregressive flow: the same maps the other way round.
+
+    The density of any z costs one pass, a draw `latent_dim` of them. It trains more slowly; `iaf` is the usual choice.
+
+    Source: MAF, Papamakarios et al. 2017, arXiv 1705.07057.
+
+    Example:
+        >>> from vaekit.distributions.posteriors import MaskedFlowPosterior
+        >>> MaskedFlowPosterior(2, hidden=(8,))(torch.zeros(3, 6)).log_prob(torch.zeros(3, 2)).shape
+        torch.Size([3])
+    """
 
     inverse = True
 

@@ -24,10 +24,21 @@ HIDDEN = 64  # width of the network from a condition to a prior's numbers
 
 
 class Prior(nn.Module):
-    """p(z|y). `attach`, `learn` and `start_at` are called once each, and do nothing unless a subclass has a use for them."""
+    """Base of priors p(z|y). `attach`, `learn` and `start_at` are called once each, and do nothing unless a subclass needs them.
+
+    A prior is made as `prior(latent_dim, condition_features=0, **options)`; `PRIORS` names those that estimators find.
+
+    Example:
+        >>> from vaekit.distributions import Normal, Prior
+        >>> class WidePrior(Prior):
+        ...     def forward(self, condition, n):
+        ...         return Normal(1, torch.zeros(n, 2), torch.full((2,), 3.0))
+        >>> WidePrior()(None, 4).sample(5).shape
+        torch.Size([5, 4, 2])
+    """
 
     def forward(self, condition: Any, n: int) -> Distribution:
-        """Features of the condition (n, condition_features), None without one -> a distribution over (n, latent_dim)."""
+        """p(z|y) for features of the condition (n, condition_features), or None: a distribution over (n, latent_dim)."""
         raise NotImplementedError
 
     def attach(self, model: Any) -> None:
@@ -41,7 +52,13 @@ class Prior(nn.Module):
 
 
 class StandardNormalPrior(Prior):
-    """N(0, I), whatever the condition."""
+    """N(0, I) for every condition.
+
+    Example:
+        >>> from vaekit.distributions import StandardNormalPrior
+        >>> StandardNormalPrior(2)(None, 1).log_prob(torch.zeros(1, 2))
+        tensor([-1.8379])
+    """
 
     zero: Tensor
     one: Tensor
@@ -56,7 +73,19 @@ class StandardNormalPrior(Prior):
 
 
 class ConditionalNormalPrior(Prior):
-    """N(mu(y), sigma(y)^2) with mu and sigma learned from the condition; it starts as N(0, I)."""
+    """N(mu(y), sigma(y)^2) with mu and sigma learned from the condition; it starts as N(0, I).
+
+    Args:
+        hidden: width of the network from the condition.
+
+    Raises:
+        UserError: the model has no condition.
+
+    Example:
+        >>> from vaekit.distributions import ConditionalNormalPrior
+        >>> ConditionalNormalPrior(2, 4)(torch.ones(1, 4), 1).mean.tolist()
+        [[0.0, 0.0]]
+    """
 
     def __init__(self, latent_dim: int, condition_features: int = 0, *, hidden: int = HIDDEN):
         super().__init__()
@@ -71,11 +100,16 @@ class ConditionalNormalPrior(Prior):
 
 
 class MixturePrior(Prior):
-    """A mixture of diagonal Normals, all its numbers learned; with a condition, learned from it.
+    """A mixture of diagonal Normals with learned weights, means and scales; with a condition, learned from it.
 
     Args:
-        components: how many.
+        components: number of Normals.
         hidden: width of the network from the condition.
+
+    Example:
+        >>> from vaekit.distributions.priors import MixturePrior
+        >>> MixturePrior(2, components=5)(None, 4).sample(3).shape
+        torch.Size([3, 4, 2])
     """
 
     def __init__(self, latent_dim: int, condition_features: int = 0, *, components: int = 50, hidden: int = HIDDEN):
@@ -88,7 +122,7 @@ class MixturePrior(Prior):
             self.numbers = nn.Parameter(start)
 
     def start_at(self, codes: Tensor) -> None:
-        """Put the components on codes (n, latent_dim), chosen at random, each as wide as its share of their spread."""
+        """Put the components on codes (n, latent_dim) that are chosen at random, each as wide as its share of their spread."""
         loc = codes[torch.randint(len(codes), (self.components,)).to(codes.device)]
         spread = codes.std(0, correction=0).clamp_min(MIN_SCALE) * self.components ** (-1 / self.latent_dim)
         raw = torch.expm1(spread.clamp_max(20)).log() - SOFTPLUS_OF_ONE
@@ -105,13 +139,28 @@ class MixturePrior(Prior):
 
 
 class VampPrior(Prior):
-    """A mixture of the posteriors of learned pseudo-inputs (Tomczak & Welling 2018, arXiv 1705.07120).
+    """A mixture of the posteriors of learned pseudo-inputs.
 
-    Pseudo-inputs are in the space of what the encoder sees. With a condition, each has a learned condition of its own,
-    and the condition asked for decides their weights.
+    Pseudo-inputs are in the space of what the encoder sees. With a condition, each has a learned condition of its own, and y decides
+    their weights.
 
     Args:
-        components: the number of pseudo-inputs. Every step encodes all of them, so training slows with their number.
+        components: number of pseudo-inputs. Every step encodes all of them, so training slows with their number.
+        hidden: width of the network from the condition.
+
+    Raises:
+        UserError: the posterior is not "normal", or the data are tokens, which gradient descent cannot change.
+
+    Source: Tomczak & Welling 2018, arXiv 1705.07120.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import NormalLikelihood
+        >>> from vaekit.distributions.priors import VampPrior
+        >>> from vaekit.nets import MLP
+        >>> prior, likelihood = VampPrior(2, components=4), NormalLikelihood((3,))
+        >>> model = vaekit.LatentModel(MLP((3,), (4,)), MLP((2,), (3,)), likelihood, latent_dim=2, prior=prior)
+        >>> model.prior(n=5).loc.shape
+        torch.Size([4, 2])
     """
 
     def __init__(self, latent_dim: int, condition_features: int = 0, *, components: int = 128, hidden: int = HIDDEN):
@@ -153,8 +202,15 @@ class FlowPrior(Prior):
     """A Normal pushed through affine coupling layers, which also see the condition. It starts as N(0, I).
 
     Args:
-        transforms: how many layers.
+        transforms: number of layers.
         hidden: widths of each layer's network.
+
+    Source: RealNVP, Dinh et al. 2017, arXiv 1605.08803.
+
+    Example:
+        >>> from vaekit.distributions.priors import FlowPrior
+        >>> round(FlowPrior(2, transforms=2, hidden=(8,))(None, 1).log_prob(torch.zeros(1, 2)).item(), 4)
+        -1.8379
     """
 
     def __init__(
@@ -176,7 +232,7 @@ class FlowPrior(Prior):
 
 
 def numbers_from(condition_features: int, start: Tensor, hidden: int) -> nn.Sequential:
-    """A network from a condition to the numbers of a distribution, which are `start` whatever the condition at first."""
+    """A network from a condition to the numbers of a distribution. At first they are `start` for every condition."""
     last = nn.Linear(hidden, len(start))
     nn.init.zeros_(last.weight)
     with torch.no_grad():

@@ -66,7 +66,7 @@ class Learner(OnHub, Shown, BaseEstimator):
     `_assemble` and then `_train`.
 
     Attributes:
-        fitted_: all that training made, a `vaekit.fitted.Fitted`; the other attributes are its.
+        fitted_: all that training made, a `vaekit.fitted.Fitted`; the other attributes are parts of it.
     """
 
     latent_dim: Whole = setting(
@@ -75,9 +75,9 @@ class Learner(OnHub, Shown, BaseEstimator):
     )  # fmt: skip
     _: KW_ONLY
     kind: Part = setting(
-        "auto", "The kind of data. auto recognises all but series (measurements over time), audio and actions (of a robot: a policy).", DATA,
+        "auto", "The kind of data. auto recognises all kinds but series (measurements over time), audio and actions (demonstrations of a robot).", DATA,
     )  # fmt: skip
-    size: str = setting("base", "Size of the networks. published: as in the paper, for policies.", MODEL, search=Search(choices=("small", "base", "large")))  # fmt: skip
+    size: str = setting("base", "Size of the networks. published: that of the paper, for policies.", MODEL, search=Search(choices=("small", "base", "large")))  # fmt: skip
     likelihood: Part = setting(
         "auto", "The distribution of the data given z. auto: normal (with a learned scale), mixed (one distribution per column) for "
         "tables, autoregressive (errors depend on earlier ones) for series, causal (token by token) for texts.", MODEL,
@@ -99,7 +99,7 @@ class Learner(OnHub, Shown, BaseEstimator):
     epochs: Many | None = setting(
         None, "Passes over the data. Default: as many as 4000 steps take, at least 50 (20 for texts)."
     )
-    minutes: Positive | None = setting(None, "Train for this many minutes instead.")
+    minutes: Positive | None = setting(None, "Train for this many minutes, not for a number of epochs.")
     batch_size: Many | None = setting(
         None, "Rows per step, over all devices.", search=Search(choices=(32, 64, 128, 256, 512))
     )
@@ -136,7 +136,7 @@ class Learner(OnHub, Shown, BaseEstimator):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def build(self, kind: Any, conditions: Conditions, likelihood: Any) -> Any:
-        """Make the model for such rows and conditions, with fresh weights."""
+        """Make the model for this kind of rows and these conditions, with fresh weights."""
         raise NotImplementedError
 
     def _split(self, data: Rows) -> tuple[Tensor, Tensor]:
@@ -144,7 +144,7 @@ class Learner(OnHub, Shown, BaseEstimator):
         return split(len(data), self.validation, self.seed_)
 
     def training(self) -> Training:
-        """How a fitted estimator trains: as the user says, else as suits its kind of data, else with the defaults of `Training`."""
+        """The `Training` of a fitted estimator: from its own settings, else what suits its kind of data, else the defaults."""
         own = {
             "epochs": self.epochs, "minutes": self.minutes, "batch_size": self.batch_size, "device": self.device,
             "learning_rate": self.learning_rate, "patience": self.patience, "seed": self.seed_, **self._training_extras(),
@@ -159,7 +159,7 @@ class Learner(OnHub, Shown, BaseEstimator):
 
     @property
     def sampler_(self) -> str:
-        """What z of samples is drawn from: "prior", or what was learned of the codes."""
+        """Where the z of samples comes from: "prior", or a sampler that was learned on the codes."""
         return "prior"
 
     @property
@@ -309,38 +309,43 @@ class Learner(OnHub, Shown, BaseEstimator):
         return self.kind_.read_again(source, self.fitted_, named, also)
 
     def divide(self, data: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Which rows of the data that it was trained on it learned from, and which were held out."""
+        """Row numbers of the training data: those that it learned from, and those that were held out."""
         train, valid = split(len(data), self.validation, self.seed_)
         return train.numpy(), valid.numpy()
 
     def division(self, data: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The same of rows as the model counts them, such as windows of series."""
+        """Row numbers as of `divide`, for rows as the model counts them, such as windows of series."""
         return self.divide(data)
 
     def held_out(self, data: Any, limit: int | None = None) -> Any:
-        """The rows that were held out of the data that it was trained on, at most `limit`; of all rows, where none were."""
+        """The rows that were held out of the training data, at most `limit`; if none were held out, all rows."""
         train, valid = self.divide(data)
         return data[(valid if len(valid) else train)[:limit]]
 
     def learned_from(self, data: Any, limit: int) -> Any:
-        """Rows that it learned from, of the data that it was trained on: at most `limit`, chosen at random."""
+        """At most `limit` rows of the training data, chosen at random from those that were not held out."""
         train, _ = self.divide(data)
         some = np.random.default_rng(0).permutation(len(train))[:limit]
         return data[train[np.sort(some)]]
 
     @property
     def comparison(self) -> str | None:
-        """Of `vaekit.recipes.comparison.COMPARISONS`: the model that this one is compared with."""
+        """The model that this one is compared with: a name of `vaekit.recipes.comparison.COMPARISONS`, or None."""
         return self.kind_.comparison if self.latent_dim else None
 
     def compared(self, other: Any, results: Mapping[str, Any], X: Any, y: Mapping[str, Any]) -> dict[str, Any]:
-        """What to add to the results of `evaluate` on X and y: those of the other model, beside them."""
+        """Results of the other model on X and y, to add to those of `evaluate`."""
         return self.kind_.compared(results, other.score_samples(X, y, k=1))
 
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def to(self, device: str) -> Any:
-        """Move the model to a device: "cpu", "cuda", "cuda:1", "mps", or "auto": a GPU if there is one."""
+        """Move the model to a device: "cpu", "cuda", "cuda:1", "mps", or "auto": a GPU if there is one.
+
+        Example:
+            >>> vae.to("cpu").device
+            'cpu'
+        """
         check_is_fitted(self)
         self.device = device
         self.fitted_.to(device)
@@ -355,7 +360,18 @@ class Learner(OnHub, Shown, BaseEstimator):
         return int(np.random.SeedSequence([self.seed_, CALL, call]).generate_state(1)[0]) if call else self.seed_
 
     def save(self, run: str | Path) -> Path:
-        """Write the run directory, and remove what another model left there; `vaekit.load(run)` reads it back."""
+        """Write the run directory, and remove what another model left there. `vaekit.load(run)` reads it back.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UserError: the folder cannot be written.
+
+        Example:
+            >>> vaekit.load(vae.save("run")).transform(X).shape
+            (40, 2)
+        """
         check_is_fitted(self)
         self.fitted_.settings = {**self.get_params(deep=False), "random_state": self.seed_}
         return directory.save(Path(run), self.fitted_)

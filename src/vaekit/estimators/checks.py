@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "structure": STRUCTURES,
     "prior": PRIORS,
     "posterior": POSTERIORS,
-    "objective": {"auto": ELBO, **OBJECTIVES},
+    "objective": ChainMap(OBJECTIVES, {"auto": ELBO}),  # so that one that is registered later is found
     "sampler": {"auto": lambda: None, "prior": lambda: None, **SAMPLERS},
 }
 FLAT_ONLY = ("latent_dim", "size", "network", "prior", "posterior", "encoder", "decoder")

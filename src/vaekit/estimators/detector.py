@@ -33,9 +33,9 @@ NOISE = (0.3, 0.1, 0.03)  # standard deviations of a column
 class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
     """Finds rows that are not like the rows it was fitted to.
 
-    Data X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, texts, or windows of a
-    series, one per row. Fit it to normal rows only, if you can; a few anomalies among them hardly change the order of scores, but make
-    p-values larger than they should be.
+    X is what `vaekit.VAE` takes: (N, columns), NaN where a value is missing, pictures, tables, texts, or windows of a series, one per row.
+    Fit it to normal rows only, if you can. A few anomalies among them hardly change the order of scores, but make p-values larger than
+    they should be.
 
     Some rows are held out from all learning, for calibration: a row's p-value is the rank of its score among theirs. It holds
     whatever the model has learned, as long as normal rows come from the same process as the calibration rows.
@@ -43,15 +43,15 @@ class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
     Args:
         estimator: the `VAE` to learn with, which is cloned; it has the settings, as in AnomalyDetector(VAE(epochs=3)). None: a VAE
             with default arguments; for arrays of numbers three small VAEs that learn from all rows but the calibration rows, with
-            likelihoods of fixed scale, 0.3, 0.1 and 0.03 standard deviations of a column. The density is the mean of theirs: much
-            noise suits sparse rows, since a model that explains a column ever more exactly is surprised by each new row; little
+            likelihoods of fixed scale, 0.3, 0.1 and 0.03 standard deviations of a column. The density is the mean of theirs. Much
+            noise suits sparse rows, since a model that explains a column ever more exactly is surprised by each new row. Little
             noise finds what is odd within a dense region, such as a row just beside a thin sheet of others.
-        method: one of `vaekit.uses.scores.SCORES`, or "auto", see `vaekit.uses.scores.auto`: "path" for pictures, else "exemplars",
-            or "loglik" if posteriors are not Normal.
+        method: a score of `vaekit.uses.scores.SCORES`, or "auto": "path" for pictures, else "exemplars", or "loglik" if posteriors are not
+            Normal.
         contamination: share of the rows given to `fit` that `predict` calls anomalies.
         calibration: share of the rows to hold out; none if there are fewer than 10 rows. No p-value is below
             1 / (held-out rows + 1).
-        random_state: seed of everything random, the VAE's own included; None: a new one at each fit.
+        random_state: seed of everything random, the VAE's own included. None: a new one at each fit.
 
     Attributes:
         models_: the fitted `VAE`s, only one if `estimator` was given. model_: the first of them.
@@ -59,7 +59,12 @@ class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
         calibration_scores_: scores of the held-out rows, (n,); of half of them for method "path", which learns from the others.
         training_scores_: scores of all rows given to `fit`, (N,).
         offset_: the score that separates anomalies from normal rows in `predict`.
-        n_features_in_: columns of X (numbers only).
+        n_features_in_: number of columns of X (numbers only).
+
+    Example:
+        >>> detector = vaekit.AnomalyDetector(vaekit.VAE(2, size="small", epochs=1)).fit(X)
+        >>> detector.predict(X).shape, bool(detector.p_values(X).min() >= 1 / 9)  # 8 of 40 rows calibrate
+        ((40,), True)
     """
 
     def __init__(
@@ -80,7 +85,11 @@ class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
-        """Learn from rows X (N, ...), most of them normal. y is ignored."""
+        """Learn from rows X (N, ...), most of them normal. y is ignored.
+
+        Raises:
+            UserError: an unknown method, or a wrong setting or X.
+        """
         check_call(AnomalyDetector, **self.get_params(deep=False))
         methods = ["auto", *SCORES]
         if self.method not in methods:
@@ -107,18 +116,21 @@ class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """How normal each row is, (N,) float64; higher is more normal. "exemplars" and "loglik" are in nats."""
+        """Score how normal each row is, (N,) float64; higher is more normal. "exemplars" and "loglik" are in nats."""
         check_is_fitted(self)
         return self.calibration_.score_samples(self._checked(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """`score_samples` less `offset_`: below 0 for what `predict` calls an anomaly, (N,)."""
+        """`score_samples` minus `offset_`, (N,): below 0 for what `predict` calls an anomaly."""
         return self.score_samples(X) - self.offset_
 
     def p_values(self, X: Any) -> np.ndarray:
         """The split-conformal p-value of each row, (N,): at most a share a of normal rows gets a p-value of at most a.
 
         See `vaekit.uses.conformal`: it holds for rows that come as the calibration rows did, not for neighbours in time.
+
+        Raises:
+            UserError: no rows were held out, because `fit` had fewer than 10.
         """
         scores = self.score_samples(X)
         if not len(self.calibration_scores_):
@@ -144,8 +156,8 @@ class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
     def contributions(self, X: Any) -> np.ndarray:
         """The contribution of each column to how odd a row is, in nats, in the form of X: (N, ...), 0 for a missing value.
 
-        How surprising the value is given the reconstruction of the whole row, -E[log p(x_j|z)] over p(z|x), less the median of
-        that over calibration rows: about 0 is usual, above 0 is odd. It shows where the model cannot follow a row; a row whose
+        It is how surprising the value is given the reconstruction of the whole row, -E[log p(x_j|z)] over p(z|x), minus the median of
+        that over calibration rows: about 0 is usual, above 0 is odd. It shows where the model cannot follow a row. A row whose
         code is odd, but whose columns are all rebuilt well, has no contribution.
         """
         check_is_fitted(self)
@@ -154,8 +166,7 @@ class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def save(self, run: str | Path) -> Path:
-        """Write the first VAE's run directory and, in it, the others and what the detector knows; `AnomalyDetector.load(run)` reads
-        it back."""
+        """Write the first VAE's run directory and, in it, the others and what the detector knows. `AnomalyDetector.load(run)` reads it back."""
         check_is_fitted(self)
         folder, *_ = [model.save(Path(run) / MEMBER.format(i) if i else run) for i, model in enumerate(self.models_)]
         settings = {name: getattr(self, name) for name in ("method", "contamination", "calibration", "random_state")}
@@ -164,7 +175,14 @@ class AnomalyDetector(OnHub, Shown, OutlierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, run: str | Path, *, device: str = "auto") -> AnomalyDetector:
-        """Load the fitted detector from a run directory that `save` wrote, or hf://user/name. device: as for `vaekit.load`."""
+        """Load the fitted detector from a run directory that `save` wrote, or from hf://user/name.
+
+        Args:
+            device: as for `vaekit.load`.
+
+        Raises:
+            UserError: the run has no detector, or its files are damaged.
+        """
         place = folder_of(run)
         models = [load(folder, device=device) for folder in members(place)]
         if not (place / DETECTOR).exists():
@@ -232,9 +250,18 @@ def default(X: Any, method: str = "auto") -> list[VAE]:
 
 
 def to_pyod(detector: AnomalyDetector) -> Any:
-    """The detector as one of PyOD's: high scores and label 1 are anomalies. It is fitted if the detector is.
+    """The detector in the form of PyOD: high scores and label 1 are anomalies. It is fitted if the detector is.
 
-    A `pyod.models.base.BaseDetector`, with all its methods (`predict_proba`, `predict_confidence`, ...); `fit` fits a clone.
+    Returns:
+        A `pyod.models.base.BaseDetector`, with all its methods (`predict_proba`, `predict_confidence`, ...). Its `fit` fits a clone.
+
+    Raises:
+        UserError: the extra `pyod` is not installed.
+
+    Example:
+        >>> detector = vaekit.AnomalyDetector(vaekit.VAE(2, size="small", epochs=1)).fit(X)
+        >>> vaekit.to_pyod(detector).decision_function(X).shape
+        (40,)
     """
     try:
         from vaekit.uses.pyod import PyODDetector

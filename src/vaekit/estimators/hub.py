@@ -27,9 +27,10 @@ class OnHub:
         def save(self, run: str | Path) -> Path: ...
 
     def save_pretrained(self, folder: str | Path, *, licence: str | None = None) -> Path:
-        """Write the run directory, as `save` does, with a model card, README.md. A card of your own that is there is kept.
+        """Write the run directory as `save` does, with a model card (README.md). A card of your own that is there is kept.
 
-        licence: its identifier on the Hub, such as "apache-2.0".
+        Args:
+            licence: its identifier on the Hub, such as "apache-2.0".
         """
         folder = self.save(folder)
         write_card(folder, self.fitted_, licence=licence)

@@ -45,13 +45,13 @@ SUMMED = ("auto", "elbo", "iwae", "free_bits", "capacity", "kl_floor", "kl_targe
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SemiSupervised(VAE):
-    """What both estimators share; a subclass says how y becomes a condition, and what is predicted."""
+    """Base of both estimators of few labels. A subclass says how y becomes a condition, and what is predicted."""
 
-    consistency: float = setting(1.0, "Weight of predicting the same for rows that are close.", LABELS)
+    consistency: float = setting(1.0, "Weight of giving close rows the same prediction.", LABELS)
     generative: float = setting(0.0, "How much the classifier learns from the bound; 1: M2 as published.", LABELS)
     label_weight: float = setting(1.0, "Weight of the labels against the bound.", LABELS)
     calibrate: bool = setting(True, "Train a second classifier to calibrate the probabilities.", LABELS)
-    radius: float = setting(0.3, "What is close, as a share of the spread of the data.", LABELS)
+    radius: float = setting(0.3, "Distance up to which rows are close, as a share of the spread of the data.", LABELS)
 
     parts: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         **PARTS,
@@ -65,7 +65,11 @@ class SemiSupervised(VAE):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> Any:
-        """Train on X (N, ...) and y, one value per row. Most of them may be unknown."""
+        """Train on X (N, ...) and y, one value per row. Most of them may be unknown.
+
+        Raises:
+            UserError: y is None, or all of it is unknown.
+        """
         if y is None:
             raise UserError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give a value for at least some "
@@ -76,7 +80,7 @@ class SemiSupervised(VAE):
         return self.fit_rows(X, {"y": y})
 
     def fit_rows(self, X: Any, y: Mapping[str, Any], **options: Any) -> Any:
-        """As in `VAE`; y is one condition, the target, by its name."""
+        """Train as `VAE.fit_rows` does. y is one condition, the target, by its name."""
         if len(y) != 1:
             raise UserError(f"{type(self).__name__} predicts one target, got {', '.join(y) or 'none'}")
         ((name, values),) = y.items()
@@ -205,28 +209,34 @@ class SemiSupervised(VAE):
         return compare_with_alone(other, X, y[self.target_]) if self.target_ in y else {}
 
     def inverse_transform(self, Z: Any, y: Any = None, **options: Any) -> np.ndarray:
-        """Latent codes (N, latent_dim) and the target of each -> rows in the data's own form; see `VAE.inverse_transform`."""
+        """Decode latent codes (N, latent_dim), with the target of each, to rows in the form of X; see `VAE.inverse_transform`.
+
+        Raises:
+            UserError: y is None: a code alone does not determine a row.
+        """
         if y is None:
             raise UserError("a code alone does not determine a row: give y too, such as the result of `predict`")
         return super().inverse_transform(Z, y, **options)
 
     def reconstruct(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
-        """Reconstruct X from its latent codes; see `VAE.reconstruct`. y: predicted if it is left out or unknown."""
+        """Encode and decode X; see `VAE.reconstruct`. y is predicted if it is left out or unknown."""
         return super().reconstruct(X, self._known_or_predicted(X, y), **options)
 
     def impute(self, X: Any, y: Any = None, **options: Any) -> Any:
-        """Fill the gaps of X; see `VAE.impute`. y: predicted if it is left out."""
+        """Fill the gaps of X; see `VAE.impute`. y is predicted if it is left out."""
         return super().impute(X, self._known_or_predicted(X, y), **options)
 
     def interpolate(self, a: Any, b: Any, steps: int = 9, y: Any = None, **options: Any) -> np.ndarray:
-        """Walk from row a to row b through the latent space; see `VAE.interpolate`. y stays fixed along
-        the path; if it is left out, it is what is predicted for a."""
+        """Walk from row a to row b through the latent space; see `VAE.interpolate`.
+
+        y is the same along the way. If it is left out, it is what is predicted for a.
+        """
         if self.target_ not in self.conditions_.name(y):
             y = self.predict(self.kind_.ends(a, b))[0]
         return super().interpolate(a, b, steps, y, **options)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The share of right labels, or R2 for numbers; rows with an unknown y do not count."""
+        """The share of right labels, or R2 for numbers. Rows with an unknown y do not count."""
         rows, truth = self.kind_.take(self._rows(X)), self._marked(y)
         some = np.flatnonzero(are_known(truth, self.target_kind == "label"))
         if not len(some):
@@ -236,8 +246,10 @@ class SemiSupervised(VAE):
         )
 
     def evaluate(self, X: Any, y: Any = None, **options: Any) -> Results:
-        """As in `VAE`, for log p(x) where y is unknown and log p(x|y) where it is known. Also "known", the number of rows with a known
-        y, and for these "accuracy", the share of right labels, or "r2"."""
+        """Measure as `VAE.evaluate` does, for log p(x) where y is unknown and log p(x|y) where it is known.
+
+        Also "known", the number of rows with a known y, and for these "accuracy", the share of right labels, or "r2".
+        """
         label, rows = self.target_kind == "label", self.kind_.take(self._rows(X))
         nothing = np.full(len(rows) if label else (len(rows), self._condition.size), None)
         truth = self._marked(self.conditions_.name(y).get(self.target_, nothing))
@@ -255,30 +267,35 @@ class SemiSupervised(VAE):
 class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
     """A classifier that also learns from rows without a label, and a model of the rows, p(x, y) = p(y) p(x|y), to sample from.
 
-    y is (N,): labels of any kind, numbers or text. -1, None or NaN is an unknown label; so are "", "-1" and "nan" among words,
-    which a note counts. Where y is unknown it is summed out (M2 of Kingma et
-    al. 2014). The classifier q(y|x) learns from the labels, and to predict the same for rows near to each other: see
-    `vaekit.structures.semi_supervised.SemiSupervisedModel`. It takes all data that `VAE` takes.
-
-    M1+M2 is a pipeline: `make_pipeline(VAE(), SemiSupervisedVAE())`.
+    y is (N,): labels of any kind, numbers or text. Unknown is -1, None or NaN, and among words also "", "-1" and "nan", which a note
+    counts. Where y is unknown it is summed out (M2 of Kingma et al. 2014, arXiv 1406.5298). The classifier q(y|x) learns from the labels, and
+    to predict the same for rows near to each other: see `vaekit.structures.semi_supervised.SemiSupervisedModel`. It takes all data that
+    `VAE` takes. M1+M2 is a pipeline: `make_pipeline(VAE(), SemiSupervisedVAE())`.
 
     Args:
         consistency: weight of predicting the same for near rows; 0 leaves the labels, and what `generative` adds.
-        generative: how much the classifier learns from the bound. 1 is M2 as published, with `consistency=0`. By default it does not:
-            the classes that explain the pictures best need not be yours.
+        generative: how much the classifier learns from the bound. 1 is M2 as published, with `consistency=0`. The default is 0: the
+            classes that explain the pictures best need not be yours.
         label_weight: weight of the labels against the bound, which has many nats: for example 60 if `generative` is 1.
         radius: how far near rows may be, as a share of the spread of the rows.
         calibrate: make probabilities (for numbers, standard deviations) as sure as predictions are right. For that it trains
             classifiers on half of the labels, which takes a fifth of the training time for pictures, and a half to all of it for
             texts. See `vaekit.uses.temperature`.
         network: "auto" means MLPs also for pictures of at most 1024 values.
-        others: as for `VAE`. The last epoch's weights are kept; no labelled row is held out for validation.
+
+    The other arguments and attributes are those of `VAE`. The last epoch's weights are kept, and no labelled row is held out for
+    validation.
 
     Attributes:
         classes_: the labels, sorted.
         model_: the trained `SemiSupervisedClassifier`.
         temperature_: divides the classifier's outputs in `predict_proba`; 1 if they are not calibrated.
-        others: as for `VAE`.
+
+    Example:
+        >>> few = np.where(np.arange(40) < 10, y, None)  # 10 labels
+        >>> model = vaekit.SemiSupervisedVAE(2, size="small", epochs=1, calibrate=False, sampler="prior").fit(X, few)
+        >>> model.predict_proba(X).shape, model.classes_.tolist()
+        ((40, 2), ['high', 'low'])
     """
 
     target_kind: ClassVar[str] = "label"
@@ -309,7 +326,7 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         return np.array(self._condition.classes)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """q(y|x) at `temperature_`, (N, classes) float64."""
+        """The probability of each class, q(y|x) at `temperature_`: (N, classes) float64, in the order of `classes_`."""
         return (self._judged(X) / self.temperature_).softmax(1).numpy()
 
     def predict(self, X: Any) -> np.ndarray:
@@ -318,22 +335,27 @@ class SemiSupervisedVAE(ClassifierMixin, SemiSupervised):
         return self.classes_[self.predict_proba(X).argmax(1)]
 
     def predicted(self, X: Any) -> dict[str, np.ndarray]:
-        """Columns (N,) by name: the likeliest label, and "p(CLASS)", the probability of each class."""
+        """Predictions as columns (N,) by name: the likeliest label, and "p(CLASS)", the probability of each class."""
         p = self.predict_proba(X)
         return {self.target_: self.classes_[p.argmax(1)]} | {f"p({c})": p[:, i] for i, c in enumerate(self.classes_)}
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
-    """The same for numbers: y is (N,) or (N, size), NaN where unknown. q(y|x) is a Normal, p(y) the Normal of the known y.
+    """A regressor that also learns from rows without a number, and a model of the rows to sample from.
 
-    Args:
-        as for `SemiSupervisedVAE`.
+    y is (N,) or (N, size), NaN where it is unknown. q(y|x) is a Normal, and p(y) is the Normal of the known y. The arguments are those of
+    `SemiSupervisedVAE`.
 
     Attributes:
         model_: the trained `SemiSupervisedRegressor` of `vaekit.structures`.
         temperature_: multiplies the standard deviations of `predict`.
-        others: as for `VAE`.
+
+    Example:
+        >>> few = np.where(np.arange(40) < 10, X[:, 0], np.nan)  # 10 known numbers
+        >>> model = vaekit.SemiSupervisedRegressor(2, size="small", epochs=1, calibrate=False, sampler="prior").fit(X, few)
+        >>> [each.shape for each in model.predict(X, return_std=True)]
+        [(40,), (40,)]
     """
 
     target_kind: ClassVar[str] = "number"
@@ -361,7 +383,7 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
         return tags
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """The mean of q(y|x), (N,) or (N, size), in the units of y; with `return_std` its standard deviation as well."""
+        """The mean of q(y|x), (N,) or (N, size), in the units of y. With `return_std` also its standard deviation, of the same shape."""
         check_is_fitted(self)
         condition = self._condition
         q = self.model_.of(self._judged(X))
@@ -371,13 +393,13 @@ class SemiSupervisedRegressor(RegressorMixin, SemiSupervised):
         return (mean, deviation) if return_std else mean
 
     def predicted(self, X: Any) -> dict[str, np.ndarray]:
-        """Columns (N,) by name: each number of y, then "NAME sd", the standard deviation of each."""
+        """Predictions as columns (N,) by name: each number of y, then "NAME sd", its standard deviation."""
         mean, deviation = (values.reshape(len(values), -1).T for values in self.predict(X, return_std=True))
         names = [self.target_] if len(mean) == 1 else [f"{self.target_}{i}" for i in range(len(mean))]
         return dict(zip([*names, *(f"{name} sd" for name in names)], [*mean, *deviation], strict=True))
 
     def sample(self, n_samples: int = 1, y: Any = None, *, random_state: int | None = None, **options: Any) -> Any:
-        """Draw new rows with target y; if it is left out, with targets from the model's Normal p(y). See `VAE.sample`."""
+        """Draw new rows with the target y. If y is left out, targets are drawn from the model's Normal p(y). See `VAE.sample`."""
         check_is_fitted(self)
         seed = self._call_seed(random_state)
         if y is None:

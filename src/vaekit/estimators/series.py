@@ -29,22 +29,29 @@ from vaekit.uses import steps
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SeriesVAE(VAE):
-    """A VAE of all windows of one or several series.
+    """A VAE of all windows of one or several series: scores of time steps, gaps filled, new windows.
 
-    X is an array (T,) or (T, channels), NaN where a value is missing; a DataFrame of pandas or polars or an Arrow table, with
-    a column or index of time and columns of numbers, which is brought to equal steps (see `vaekit.sources.series`); or, for several series, a list
-    of these or an array (series, T, channels): no window reaches from one into the next.
+    X is an array (T,) or (T, channels), NaN where a value is missing; a DataFrame of pandas or polars or an Arrow table, with a column or
+    index of time and columns of numbers, which is brought to equal steps (see `vaekit.sources.series`); or, for several series, a list
+    of these or an array (series, T, channels). No window reaches from one series into the next.
 
     Args:
-        window: time steps of a window. Series may be shorter, as long as one of them is not.
+        window: time steps of a window. Series may be shorter, as long as one of them is longer.
         likelihood: "auto" is "autoregressive": Normal, with errors of neighbouring steps that are correlated as in the data. With
             the others, errors are independent.
-        latent_dim, size, ..., trainer: as for `VAE`. Networks are fully connected.
         validation: share of the windows to hold out for choosing the best epoch: one stretch of time that no training window
             overlaps, since neighbouring windows are near-copies of each other. If less than half of the windows would be left to
             learn from, none are held out.
+        latent_dim, size, ..., trainer: as for `VAE`. Networks are fully connected.
 
-    Attributes: as for `VAE`; `kind_` is `Series`.
+    Attributes:
+        kind_: a `vaekit.kinds.series.Series`. The others are those of `VAE`.
+
+    Example:
+        >>> wave = np.sin(np.arange(60) / 3)
+        >>> model = vaekit.SeriesVAE(window=8, epochs=1).fit(wave)
+        >>> model.score_samples(wave).shape, model.sample(2).shape
+        ((60,), (2, 8, 1))
     """
 
     latent_dim: int = 4
@@ -61,7 +68,11 @@ class SeriesVAE(VAE):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: None = None) -> SeriesVAE:
-        """Train on the windows of X. y is ignored."""
+        """Train on the windows of X. y is ignored.
+
+        Raises:
+            UserError: no series is longer than a window, or X is not a series.
+        """
         return self.fit_data(to_series(X))
 
     def fit_data(  # type: ignore[override]
@@ -74,7 +85,7 @@ class SeriesVAE(VAE):
         origin: Mapping[str, Any] | None = None,
         watchers: Sequence[Any] = (),
     ) -> SeriesVAE:
-        """Train on a TimeSeries that `read_series` returned. folder, resume, origin, watchers: as for `VAE.fit_rows`; condition_kinds is not used."""
+        """Train on a TimeSeries that `read_series` returned. The options are those of `VAE.fit_rows`; condition_kinds is not used."""
         check_settings(self)
         longest = max(map(len, data.values))
         if longest <= self.window:
@@ -106,13 +117,13 @@ class SeriesVAE(VAE):
         return TimeSeries([data.values[series][start : stop + self.kind_.window]], data.name, data.columns)
 
     def division(self, data: TimeSeries) -> tuple[np.ndarray, np.ndarray]:
-        """Windows that it learned from, and that were held out."""
+        """Numbers of the windows that it learned from, and of those that were held out."""
         ends = steps.stretches(data.values, self.kind_.window)
         learned, held_out = held_out_windows(ends, self.kind_.window, self.validation, self.seed_)
         return learned.numpy(), held_out.numpy()
 
     def rows_of(self, data: TimeSeries, index: np.ndarray) -> tuple[Data, dict[str, Any]]:
-        """See `VAE.rows_of`. Of a window it is known when it begins, and in which series."""
+        """See `VAE.rows_of`. For a window the begin is known, and which series it belongs to."""
         ends = steps.stretches(data.values, self.kind_.window)
         series = np.searchsorted(ends, index, side="right")
         known = {"step": (index - (ends - np.diff(ends, prepend=0))[series]).astype(float)}
@@ -120,7 +131,7 @@ class SeriesVAE(VAE):
         return self.packed(data)[torch.from_numpy(index)], {**known, **several}
 
     def learned_from(self, data: TimeSeries, limit: int) -> TimeSeries:
-        """All of `data`: what surrounds the stretch that was held out is no series by itself."""
+        """All of `data`: what surrounds the stretch that was held out is not one series."""
         return data
 
     def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> SeriesVAE:
@@ -140,8 +151,7 @@ class SeriesVAE(VAE):
     def score_samples(
         self, X: Any, y: Any = None, *, k: int | None = None, by: str = "window", track: Any = list
     ) -> Any:
-        """How likely each time step is, in nats; low means odd: (T,) float64, for several series a list of them, for a table
-        (rows,).
+        """Score how likely each time step is, in nats; low means odd.
 
         Args:
             k: importance samples per window; 32 by default.
@@ -150,8 +160,10 @@ class SeriesVAE(VAE):
                 which finds odd stretches; or "last", log p(step | the window - 1 steps before it), which finds single odd
                 steps.
 
-        A step whose values are all missing has no score (NaN), and neither has, with "past", a step before the first full window.
-        Neighbouring scores share data, so they are not exchangeable, and p-values from their ranks do not hold.
+        Returns:
+            (T,) float64; a list of them for several series; (rows,) for a table. NaN for a step whose values are all missing and, with
+            "past", for the steps before the first full window. Neighbouring scores share data, so they are not exchangeable, and
+            p-values from their ranks do not hold.
         """
         series = self._series(X)
         scores = steps.score_steps(self.fitted_, series.values, k=k, by=by, track=track)
@@ -165,25 +177,26 @@ class SeriesVAE(VAE):
         return float(np.nanmean(np.concatenate(scores) if isinstance(scores, list) else scores))
 
     def reconstruct(self, X: Any, y: Any = None, **options: Any) -> Any:
-        """Reconstruct X from the latent codes of its windows: the mean over the windows that hold a step, in the shape of X. For a
-        table (steps, channels), with the steps that had no row."""
+        """Encode and decode X by its windows: the mean over the windows that hold a step, in the shape of X.
+
+        For a table the result is (steps, channels), with the steps that had no row.
+        """
         series = self._series(X)
         return as_given(X, self.kind_.reconstruct(self.fitted_, series, **options))
 
     def impute(
         self, X: Any, y: Any = None, *, draws: int | None = None, random_state: Seed | None = None, track: Any = list
     ) -> Any:
-        """Fill the gaps of X, in the shape of X; for a table (steps, channels), with the steps that had no row. Known values
-        stay as they are.
+        """Fill the gaps of X, in the shape of X. Known values stay as they are.
 
-        A gap is filled from its beginning, half a window at a time, given the known and the filled values. Then known values are
-        hidden in gaps of the same lengths and filled, and the errors calibrate the spread of the draws (`calibrated_spread`). A
-        note names each channel whose gaps are filled no better than with its mean.
+        For a table the result is (steps, channels), with the steps that had no row. A gap is filled from its beginning, half a window
+        at a time, given the known and the filled values. Then known values are hidden in gaps of the same lengths and filled, and the errors calibrate
+        the spread of the draws (`calibrated_spread`). A note names each channel whose gaps are filled no better than with its mean.
 
         Args:
-            draws: None: the best guess, the mean of several draws. A number: a list of that many series, each a draw from what
-                the gaps may hold given the rest.
-            random_state: seed; None takes the estimator's.
+            draws: None: the best guess, the mean of several draws. A number: a list of that many series, each a draw given the
+                known values.
+            random_state: seed. None: the estimator's.
             track: wraps the list of pieces of work, to show progress.
         """
         check_call(SeriesVAE.impute, draws=draws, random_state=random_state)

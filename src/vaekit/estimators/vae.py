@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +10,21 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from vaekit.conditions import Conditions
 from vaekit.distributions import LIKELIHOODS
 from vaekit.errors import UserError, note
-from vaekit.estimators.base import Learner
 from vaekit.estimators.checks import PARTS, check_lengths, check_settings
+from vaekit.estimators.columned import Columned
 from vaekit.estimators.large import held, opened, streamed
 from vaekit.fitted import Chunks, Learned
-from vaekit.frame import Frame, is_frame
-from vaekit.kinds import Kind, chosen_kind, kinds
+from vaekit.kinds import Kind, kinds
 from vaekit.runs import directory
 from vaekit.settings.limits import Many, Seed, Share, Within, check_call
 from vaekit.settings.options import MODEL, Search, setting
 from vaekit.settings.parts import Part, check_options, choose
 from vaekit.show.notebook import Results
-from vaekit.sources.arrays import as_array
 from vaekit.sources.base import Dataset
 from vaekit.structures.build import STRUCTURES, NetFactory
 from vaekit.training import Data, Rows
@@ -39,64 +36,68 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
-    """A variational autoencoder.
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Columned):
+    """A variational autoencoder of numbers, pictures, tables, texts or sound.
 
-    Data X is (N, columns) for numbers, NaN where a value is missing; (N, H, W), (N, H, W, channels) or (N, channels, H, W) for
-    pictures, also as tensors and in lists; or a table of named columns of any kind: a DataFrame of pandas or polars, or an Arrow
-    table. Each column of a table has its own distribution, and rows come back as such a table, in the columns' own types, ranges
-    and rounding. Or X is a list of N texts: then the encoder and the causal decoder are transformers.
+    X is an array (N, columns), NaN where a value is missing; pictures (N, H, W), (N, H, W, channels) or (N, channels, H, W), also
+    as tensors and in lists; a table of named columns of any kind (a DataFrame of pandas or polars, or an Arrow table); or a list of N
+    texts. Each column of a table has its own distribution. Rows come back in the form, range, types and rounding of X. For texts the
+    networks are transformers.
 
-    A likelihood, prior, posterior or objective is a name, or a dict of its name and options, such as
-    `prior={"name": "mixture", "components": 100}`, `likelihood={"name": "normal", "scale": 1}` (a fixed scale, squared
-    error, instead of a learned one) or `objective={"name": "elbo", "beta": 4, "warmup": 0.3}`.
+    A part such as the prior is a name, or a dict of its name and options: `prior={"name": "mixture", "components": 100}`,
+    `likelihood={"name": "normal", "scale": 1}` (squared error), `objective={"name": "elbo", "beta": 4, "warmup": 0.3}`.
 
     Args:
-        latent_dim: number of latent units; 0, for texts only, makes a language model of the same size.
-        kind: the kind of data: "auto" recognises it, or a name of `vaekit.kinds` ("audio" has to be named). A dict adds what you say
-            about such data, with or without a name: `kind={"binarize": "dynamic"}` (pictures; or "threshold"),
-            `kind={"schema": {...}, "constraints": ["start <= end"]}` (tables, see `vaekit.kinds.table.Table.infer`),
-            `kind={"tokenizer": "word"}` (texts, see `vaekit.kinds.text.Text.infer`).
+        latent_dim: number of latent units. 0 (texts only) makes a language model of the same size.
+        kind: "auto" recognises the kind of data; or a name of `vaekit.kinds` ("audio" has to be named). A dict adds what you know about
+            such data, with or without the name: `{"binarize": "dynamic"}` (pictures; or "threshold"), `{"tokenizer": "word"}` (texts),
+            `{"schema": {...}, "constraints": ["start <= end"]}` (tables, see `vaekit.kinds.table.Table.infer`).
         size: "small", "base" or "large" networks.
         network: "auto" (convolutions for pictures, an MLP for numbers), "conv" or "mlp".
-        likelihood: "normal", "laplace", "bernoulli", "continuous_bernoulli", "logistic", "categorical", or "auto":
-            "bernoulli" if all values are 0 or 1, else "normal"; for tables "mixed", and for texts "causal". Tables of numbers
-            only may have another one, for all columns.
-        cell_dropout: share of rows in which training hides some cells, so that the model can infer a row from any part of it:
-            see `vaekit.training.Training`. None: a tenth for tables, else 0.
-        prior: "standard", "mixture", "vamp", "flow", or (CVAE) "conditional": a Normal p(z|y) learned from y.
+        likelihood: "auto", or a name of `vaekit.distributions.LIKELIHOODS`. "auto" is "bernoulli" if all values are 0 or 1, "mixed" for
+            tables, "causal" for texts, else "normal". A table of numbers only may have another one, for all columns.
+        cell_dropout: share of rows in which training hides some cells, so that the model can infer a row from any part of it. None: 0.1
+            for tables, else 0.
+        prior: "standard", "mixture", "vamp", "flow", or, in a CVAE, "conditional": a Normal p(z|y) that is learned from y.
         posterior: "normal" (diagonal), "full" (covariance), "iaf" or "maf" (flows).
-        structure: "flat" (one latent), "ladder" (a hierarchy of latents) or "vq" (quantised). The last two have their own networks,
-            priors and posteriors: leave those arguments at their defaults.
-        sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training;
-            "auto" is "gmm" for a flat model, if held-out rows show that it is better than the prior, and "prior" for the others,
-            which learn their prior in training.
-        objective: "elbo" or another of `vaekit.objectives.OBJECTIVES`; "auto" is "elbo", and for texts "kl_floor": without
-            it a decoder that sees the words before a word ignores z.
-        encoder, decoder: your own networks, as callables `(in_shape, out_shape, condition_features) -> nn.Module`.
-        epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`. None: as suits the data; tables
-            have batches of 512 rows, texts of 64, and both a learning rate of 0.002.
+        structure: "flat" (one latent), "ladder" (a hierarchy) or "vq" (quantised). The last two have their own networks, priors and
+            posteriors: leave those arguments at their defaults.
+        sampler: where `sample` draws z from: "prior", or "gmm" or "flow", which are learned on the codes after training. "auto": "gmm"
+            for a flat model if held-out rows show that it is better than the prior, else "prior".
+        objective: a name of `vaekit.objectives.OBJECTIVES`. "auto" is "elbo", and "kl_floor" for texts: without it a decoder that sees
+            the words before a word ignores z.
+        encoder, decoder: your own networks: functions `(in_shape, out_shape, condition_features) -> nn.Module`.
+        epochs, minutes, batch_size, learning_rate, patience: see `vaekit.training.Training`. None: what suits the data. Tables have batches
+            of 512 rows, texts of 64, and both a learning rate of 0.002.
         validation: share of the rows to hold out for choosing the best epoch.
-        random_state: seed of everything random; None: a new one at each fit.
-        device: where the model trains and is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps". Results
-            are NumPy arrays or tables, whatever the device.
-        trainer: further fields of `vaekit.training.Training` (precision, devices, ...), as a dict.
-        warm_start: `fit` continues from the fitted or loaded model: its weights, its scaling, its classes.
+        random_state: seed of everything random. None: a new one at each fit.
+        device: where the model trains and is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps". Results are NumPy
+            arrays or tables on every device.
+        trainer: a dict of further fields of `vaekit.training.Training`, such as precision or devices.
+        warm_start: `fit` continues from the fitted or loaded model, with its weights, scaling and classes.
 
     Attributes:
-        fitted_: everything that training made, a `vaekit.fitted.Fitted`. The others are parts of it.
-        model_: the trained `LatentModel`, or a `LadderVAE` or `QuantisedVAE`.
-        samplers_: the samplers that were learned on the codes after training, by name.
-        kind_, conditions_: what a row and its condition look like.
+        fitted_: everything that training made, a `vaekit.fitted.Fitted`. The other attributes are parts of it.
+        model_: the trained `LatentModel`, `LadderVAE` or `QuantisedVAE`.
+        samplers_: samplers that were learned on the codes after training, by name.
+        kind_: what a row looks like.
+        conditions_: what conditions look like.
         history_: metrics per epoch, a list of dicts.
         notes_: what you should know about how training went, one sentence each.
         interrupted_: whether Ctrl-C stopped a training run with a run directory.
-        n_features_in_: columns of X (numbers only).
+        n_features_in_: number of columns of X (numbers only).
+
+    Source: Kingma & Welling 2014, arXiv 1312.6114.
+
+    Example:
+        >>> vae = vaekit.VAE(latent_dim=2, size="small", epochs=1).fit(X)  # X (40, 3)
+        >>> vae.transform(X).shape, vae.sample(5).shape
+        ((40, 2), (5, 3))
     """
 
-    network: Literal["auto", "conv", "mlp"] = setting("auto", "Kind of the networks.", MODEL, search=Search(choices=("conv", "mlp"), usual=False))  # fmt: skip
+    network: Literal["auto", "conv", "mlp"] = setting("auto", "Type of the networks: convolutions or fully connected.", MODEL, search=Search(choices=("conv", "mlp"), usual=False))  # fmt: skip
     cell_dropout: Share | None = setting(None, "Share of rows in which training hides some cells.", MODEL, search=Search(0.0, 0.5, usual=False))  # fmt: skip
-    structure: Part = setting("flat", "ladder: a hierarchy of latents; vq: quantised latents.", MODEL, search=Search(usual=False))  # fmt: skip
+    structure: Part = setting("flat", "Structure of the latent. ladder: a hierarchy of latents; vq: quantised latents.", MODEL, search=Search(usual=False))  # fmt: skip
     sampler: Part = setting(
         "auto", "Where the z of samples comes from: gmm and flow are learned on the codes after training. auto: gmm, if it is "
         "better than the prior.", MODEL,
@@ -107,11 +108,19 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> VAE:
-        """Train on X (N, ...). y is ignored."""
+        """Train on X (N, ...). y is ignored.
+
+        Raises:
+            UserError: X, or a setting, cannot be right, or X has fewer than 2 rows. The message says what to do.
+
+        Example:
+            >>> vaekit.VAE(2, size="small", epochs=1).fit(X).n_features_in_
+            3
+        """
         return self.fit_rows(X, {})
 
     def fit_data(self, data: Dataset, **options: Any) -> VAE:
-        """Train on a Dataset that `vaekit.read` returned; options as for `fit_rows`."""
+        """Train on a Dataset that `vaekit.read` returned. The options are those of `fit_rows`."""
         return self.fit_rows(data.x, data.conditions, read_as=data.kind, columns=data.columns, **options)
 
     def fit_rows(
@@ -127,13 +136,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         origin: Mapping[str, Any] | None = None,
         watchers: Sequence[Any] = (),
     ) -> VAE:
-        """What `fit` and the command line share: learn the schema, build the model, train it.
+        """Learn the schema, build the model and train it. `fit` and the command line share this.
 
         Args:
             X: rows (N, ...). read_as: the kind of data that a source was read as.
-            y: conditions by name, one per row. condition_kinds: "label" or "number" by condition, where not to be guessed.
+            y: conditions by name, one per row. condition_kinds: "label" or "number" by condition, where it is not to be guessed.
             columns: names of the columns.
-            folder: the run directory to write to while training. resume: go on from what is there.
+            folder: the run directory to write to while training. resume: continue from what is there.
             origin: where the rows came from (source, resize), for the record.
             watchers: see `vaekit.training`.
         """
@@ -223,11 +232,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         )  # fmt: skip
 
     def fit_sampler(self, sampler: Part, X: Any, y: Any = None) -> VAE:
-        """Learn where the codes of X lie, for `sample(sampler=...)`: "gmm", a mixture, or "flow", both given y.
+        """Learn where the codes of X lie, for `sample(sampler=...)`.
 
         Args:
-            sampler: name, or dict of name and options: `{"name": "gmm", "components": 100}`.
-            X, y: what the model was trained on.
+            sampler: "gmm" (a mixture of Normals) or "flow", both given y; or a dict: `{"name": "gmm", "components": 100}`.
+            X, y: the rows that the model was trained on, and their conditions.
+
+        Example:
+            >>> vae.fit_sampler({"name": "gmm", "components": 2}, X).sample(5, sampler="gmm").shape
+            (5, 3)
         """
         name, options = choose("sampler", sampler, SAMPLERS)
         check_options("sampler", name, options, SAMPLERS[name])
@@ -260,31 +273,46 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def transform(self, X: Any, y: Any = None) -> np.ndarray:
-        """Latent codes, the posterior means: (N, ...) -> (N, latent_dim) float64. y: the condition, if there is one; the encoder
-        sees where it is unknown."""
+        """Encode rows: (N, ...) -> latent codes (N, latent_dim) float64, the posterior means.
+
+        y is the condition, if the model has one. Where it is unknown, the encoder sees that.
+
+        Example:
+            >>> vae.transform(X).shape
+            (40, 2)
+        """
         return self._fitted().encode(self._rows(X), self._given(y)).double().numpy()
 
     def inverse_transform(
         self, Z: Any, y: Any = None, *, random_state: int | None = None, **writing: Any
     ) -> np.ndarray:
-        """Decode latent codes (N, latent_dim) to rows in the data's own form: the decoder's means, for texts the likeliest tokens.
+        """Decode latent codes (N, latent_dim) to rows in the form of X: the decoder's means, for texts the likeliest tokens.
 
         Args:
-            y: condition, where there is one. Where it is unknown the decoder sees that, and rows may lie between the classes.
-            writing: texts only: temperature (0 is the default; above it tokens are drawn), top_p, repetition_penalty and
-                max_length, as for `sample`. random_state: seed of the draws; None takes the estimator's.
+            y: condition, if the model has one. Where it is unknown, the decoder sees that, and rows may lie between the classes.
+            random_state: seed of the draws of tokens. None: the estimator's.
+            writing: texts only: temperature (0 is the default; above it tokens are drawn), top_p, repetition_penalty, max_length.
+
+        Example:
+            >>> vae.inverse_transform(np.zeros((4, 2))).shape
+            (4, 3)
         """
         return self._as_given(self._fitted().decode(Z, y, seed=random_state, **writing))
 
     def reconstruct(
         self, X: Any, y: Any = None, *, to: Any = None, random_state: int | None = None, **writing: Any
     ) -> np.ndarray:
-        """Reconstruct X from its latent codes, in its own form: (N, ...) -> (N, ...).
+        """Encode and decode X: (N, ...) -> (N, ...) in the form of X.
 
         Args:
-            y: the condition of X, as for `transform` and `inverse_transform`. to: the condition to decode the codes with, in the
-                forms of y; None: y. So a row can be made one of another label that keeps its code.
+            y: the condition of X. to: the condition to decode with; None: y. It turns a row into one with another label and the same code.
             random_state, writing: as for `inverse_transform`.
+
+        Example:
+            >>> vae.reconstruct(X).shape
+            (40, 3)
+            >>> cvae.reconstruct(X, y, to="low").shape
+            (40, 3)
         """
         fitted, rows = self._fitted(), self._rows(X)
         found = fitted.kind.reconstruct(fitted, rows, self._given(y), to=to, seed=random_state, **writing)
@@ -304,25 +332,28 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         track: Any = list,
         **writing: Any,
     ) -> Any:
-        """Draw new rows, in the data's own form: (n_samples, ...).
+        """Draw new rows in the form of X: (n_samples, ...).
 
         Args:
-            y: conditions, one for all rows or one per row, or a dict of them by name. A condition that is left out or unknown is
-                drawn as the training rows had it, given what is known. In a table, conditions are columns of the result.
-            where: tables only: conditions on columns that all rows fulfil, such as "sex=Female" or ["age>=40", "sex!=Male"].
-            sampler: "prior", "gmm" or "flow"; None: the estimator's own. The others have to be learned first, by
-                `fit_sampler` or as the estimator's `sampler`.
-            temperature: factor for the spread of the distribution of z; in texts for that of each token.
-            guidance: strengthens y: rows show it more clearly and vary less. 0: not at all; 1: doubles the effect of y
-                (see `vaekit.model.Model.decode`).
-            mean: give the decoder's mean instead of a draw from p(x|z,y). Default: True for pictures, False for numbers.
-            random_state: seed. None: each call gives other rows, but the n-th call after training or loading always gives the same.
+            y: conditions, one for all rows, one per row, or a dict of them by name. A condition that is left out or unknown is drawn as the
+                training rows had it, given what is known. In a table, conditions are columns of the result.
+            where: tables only: what all rows fulfil, such as "sex=Female" or ["age>=40", "sex!=Male"].
+            sampler: "prior", "gmm" or "flow"; None: the estimator's. The others have to be learned first: see `fit_sampler`.
+            temperature: factor for the spread of z; for texts for that of each token.
+            guidance: strengthens y: rows show it more clearly and vary less. 0: not at all; 1 doubles the effect of y (see
+                `vaekit.model.Model.decode`).
+            mean: whether rows are the decoder's mean, not a draw from p(x|z,y). None: True for pictures, False for numbers.
+            random_state: seed. None: each call gives other rows, and the n-th call after training or loading always the same ones.
             track: wraps the pieces of work of a search for `where`, to show progress.
-            writing: texts only. top_p: draw each token from the likeliest ones, whose probabilities add up to this.
-                repetition_penalty: factor, 1 or more, for the log-probability of tokens that the text already has. max_length: the most
-                tokens of a text.
+            writing: texts only. top_p: draw each token from the likeliest ones, whose probabilities add up to this. repetition_penalty:
+                factor, 1 or more, for the log-probability of tokens that the text already has. max_length: the most tokens of a text.
 
-        Raises UserError if no row, or hardly any, can fulfil `where`.
+        Raises:
+            UserError: no row, or hardly any, can fulfil `where`; or guidance for a model that never saw hidden conditions.
+
+        Example:
+            >>> vae.sample(5).shape, cvae.sample(5, "high").shape
+            ((5, 3), (5, 3))
         """
         fitted = self._fitted()
         check_call(
@@ -342,17 +373,25 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def impute(
         self, X: Any, y: Any = None, *, draws: int | None = None, random_state: Seed | None = None, track: Any = list
     ) -> Any:
-        """Fill the gaps of X (cells that are NaN, None or empty; in texts a word in place of each `___`), in its own form. Cells
-        with a value keep it. A column that is empty throughout comes back in the type that it had in training.
+        """Fill the gaps of X, in the form of X. Cells with a value keep it.
+
+        Gaps are cells that are NaN, None or empty, and `___` in place of a word of a text. A column that is empty throughout comes back in
+        the type that it had in training.
 
         Args:
-            y: condition; if it is unknown, the networks see that, and do not average over it.
-            draws: None: the best guess of each cell: the mean of a number, the likeliest category, the likeliest text. A number: a list of that many tables, each a draw from what the gaps may hold given the rest (multiple
-                imputation). What you compute from each table then varies as much as the gaps leave open.
-            random_state: seed; None takes the estimator's.
+            y: condition. If it is unknown, the networks see that, and do not average over it.
+            draws: None: the best guess of each cell: the mean of a number, the likeliest category or text. A number: a list of that many
+                filled tables, each a draw given the known cells (multiple imputation). What you compute from each then varies as much as
+                the gaps leave open.
+            random_state: seed. None: the estimator's.
             track: wraps the list of pieces of work, to show progress.
 
-        Raises UserError if draws is below 1.
+        Raises:
+            UserError: draws is below 1, or rows of this kind have no gaps.
+
+        Example:
+            >>> vae.impute([[0.5, np.nan, 1.0]]).shape, len(vae.impute([[0.5, np.nan, 1.0]], draws=3))
+            ((1, 3), 3)
         """
         check_call(VAE.impute, draws=draws, random_state=random_state)
         fitted = self._fitted()
@@ -373,14 +412,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         path: str | None = None,
         **writing: Any,
     ) -> np.ndarray:
-        """Walk from row a to row b through the latent space, both ends included: (steps, ...).
+        """Walk from row a to row b through the latent space: (steps, ...), both ends included.
 
         Args:
-            steps: number of points, both ends included. y: condition, fixed along the path; if it is left out, it is unknown, as for
-                `transform`.
-            path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which the decoded rows change
-                least); see `vaekit.uses.interpolate`, whose `smoothness` measures the result.
+            steps: number of rows on the way, 2 or more. y: condition, the same along the way; left out, it is unknown.
+            path: "linear" (default), "spherical" (default for texts) or "geodesic" (along which the decoded rows change least). See
+                `vaekit.uses.interpolate`, whose `smoothness` measures the result.
             writing: as for `inverse_transform`.
+
+        Example:
+            >>> vae.interpolate(X[0], X[1], steps=5).shape
+            (5, 3)
         """
         check_call(VAE.interpolate, steps=steps)
         fitted = self._fitted()
@@ -388,18 +430,34 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return self._as_given(interpolate.between(fitted, ends, steps, y, path, **writing))
 
     def score_samples(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> np.ndarray:
-        """log p(x|y) of each row in nats, by k importance samples: (N,) float64, on average a little too low. It sums out what
-        is unknown about y, with p(y) of the training rows (see `vaekit.structures.marginal`): without y it is log p(x). k: by default
-        100, and 20 for texts."""
+        """Estimate log p(x|y) of each row in nats by k importance samples: (N,) float64, on average a little too low.
+
+        What is unknown about y is summed out with p(y) of the training rows, so without y it is log p(x). k: 100 by default, 20 for texts.
+
+        Example:
+            >>> vae.score_samples(X, k=5).shape
+            (40,)
+        """
         return likelihood.log_likelihood(self._fitted(), self._rows(X), self._given(y), k=k, track=track)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`: nats per row, higher is better."""
+        """Mean of `score_samples`: nats per row, higher is better.
+
+        Example:
+            >>> bool(vae.score(X) == vae.score_samples(X).mean())
+            True
+        """
         return float(self.score_samples(X, y).mean())
 
     def evaluate(self, X: Any, y: Any = None, *, k: int | None = None, track: Any = list) -> Results:
-        """Measure ELBO, IW-NLL, KL per unit, active units and a verdict; see `vaekit.evaluation.evaluate`, and
-        the kinds of texts and tables for what they add. k: importance samples; by default 500, and 20 for texts."""
+        """Measure ELBO, IW-NLL, KL per unit, active units and a verdict: a dict, see `vaekit.evaluation.evaluate`.
+
+        Texts and tables add measures of their own. k: importance samples; by default 500, and 20 for texts.
+
+        Example:
+            >>> vae.evaluate(X, k=5)["latent_units"]
+            2
+        """
         return Results(likelihood.evaluate(self._fitted(), self._rows(X), self._given(y), k=k, track=track))
 
     # -- between the user's form and tensors ---------------------------------------------------------------------------
@@ -416,41 +474,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         """Rows in the library that was used in `fit`, with its labels and types of columns."""
         return self.kind_.as_given(rows, self.fitted_.form, self.data_.get("own"))
 
-    def _new_rows(
-        self, X: Any, source: str = "auto", extra: Mapping[str, Any] | None = None
-    ) -> tuple[type[Kind], dict[str, Any], Any]:
-        """The kind of data of X; what its source (extra) and the user say about it; and checked rows to learn from."""
-        name, _ = choose("likelihood", self.likelihood, ["auto", *LIKELIHOODS])
-        found, options, X = chosen_kind(self.kind, X, name, source)
-        if found.counts_columns and not isinstance(X, Frame):
-            self._count_features(X, reset=True)
-        options = {**(extra or {}), **options}
-        return found, options, found.check(X, **options)
-
-    def _rows(self, X: Any) -> Any:
-        """Check rows against the model; if they have columns, as scikit-learn does."""
-        if isinstance(X, Frame) or not self.kind_.counts_columns:
-            return X
-        X = as_array(X)
-        self._count_features(X, reset=False)
-        return X
-
-    def _count_features(self, X: Any, *, reset: bool) -> None:
-        if not is_frame(X) and getattr(X, "ndim", 2) <= 2:
-            with warnings.catch_warnings():  # an array has no names: its columns are taken in their order
-                warnings.filterwarnings("ignore", "X does not have valid feature names")
-                validate_data(self, X, reset=reset, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset)
-        elif not reset:
-            _check_feature_names(self, X, reset=False)
-            _check_n_features(self, X, reset=False)
-
-    def count_columns(self) -> None:
-        """Set the number and the names of the columns, as scikit-learn calls them."""
-        if (columns := self.kind_.column_names) is not None:
-            self.n_features_in_, names = columns
-            if names:
-                self.feature_names_in_ = np.array(names, dtype=object)
-
     def packed(self, X: Any, y: Any) -> Data:
         return self._fitted().pack(self._rows(X), self._given(y))
 
@@ -463,38 +486,4 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
-        return tags
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class CVAE(VAE):
-    """A conditional variational autoencoder: every part also sees y, and knows what to do if y is unknown.
-
-    y is (N,) labels or numbers, (N, size) numbers, or a dict or DataFrame of several by name. Unknown is None for a
-    label and NaN for a number. Arguments as for `VAE`, and:
-
-    Args:
-        condition_dropout: probability with which training hides a condition, so that the model also works, and
-            samples, without it.
-    """
-
-    condition_dropout: Share = setting(0.1, "How often training hides a condition.", MODEL)
-
-    def fit(self, X: Any, y: Any = None) -> CVAE:
-        """Train on X (N, ...) with the condition y, one per row."""
-        if y is None:
-            raise UserError(
-                "CVAE requires y to be passed, but the target y is None: give a condition per row, or use VAE"
-            )
-        if not isinstance(y, Mapping) and not hasattr(y, "columns"):
-            y = {"y": y}
-        self.fit_rows(X, {str(name): np.asarray(y[name]) for name in y})
-        return self
-
-    def _training_extras(self) -> dict[str, Any]:
-        return {**super()._training_extras(), "condition_dropout": self.condition_dropout}
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
         return tags

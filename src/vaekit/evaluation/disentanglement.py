@@ -23,19 +23,27 @@ VOTES, VOTE_ROWS = 800, 64
 def disentanglement(
     codes: np.ndarray, factors: np.ndarray, names: Sequence[str] | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """All scores of codes (N, d) against factors (N, f); 1 is best.
+    """All scores of codes (N, d) against known factors (N, f): does each unit stand for one factor? 1 is best.
 
     Args:
-        codes: numbers. factors: whole numbers, or anything of few different values. names: of the f factors.
+        codes: numbers.
+        factors: whole numbers, or anything with few different values.
+        names: of the f factors.
         seed: of the rows that are held out and of the votes.
 
     Returns:
-        rows; mig; dci_disentanglement, dci_completeness, dci_informativeness; factor_vae and factor_vae_chance, what it
-        would be by guessing; sap; and factors: for each by name its mig, sap and informativeness. Of a lone factor
-        dci_disentanglement and factor_vae are None: there is nothing to take it apart from.
+        A dict with rows; mig (Chen et al. 2018); dci_disentanglement, dci_completeness, dci_informativeness (Eastwood & Williams 2018);
+        factor_vae (Kim & Mnih 2018) and factor_vae_chance, the score of guessing; sap (Kumar et al. 2018); and factors: mig, sap and
+        informativeness of each by name. For a single factor dci_disentanglement and factor_vae are None.
 
     Raises:
-        UserError: where shapes do not fit, codes are not finite, or a factor has only one value.
+        UserError: shapes do not fit, codes are not finite, or a factor has only one value or too many.
+
+    Example:
+        >>> from vaekit.evaluation import disentanglement
+        >>> factors = np.array([(a, b) for a in range(4) for b in range(4)] * 8)
+        >>> round(disentanglement(factors.astype(float), factors)["mig"], 3)  # a unit for each factor
+        1.0
     """
     codes, factors = check_factors(codes, factors)
     names = [f"factor {i}" for i in range(factors.shape[1])] if names is None else list(names)
@@ -78,7 +86,7 @@ def mutual_information(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def binned(codes: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Each unit of codes (N, d) cut into equally wide bins -> (N, d) whole numbers."""
+    """Cut each unit of codes (N, d) into equally wide bins -> (N, d) whole numbers."""
     low, high = codes.min(0), codes.max(0)
     share = (codes - low) / np.where(high > low, high - low, 1)
     return np.minimum((share * bins).astype(int), bins - 1)
@@ -87,7 +95,7 @@ def binned(codes: np.ndarray, bins: int = BINS) -> np.ndarray:
 def mig(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Mutual information gap of each factor (Chen et al. 2018, arXiv 1802.04942) -> (f,).
 
-    How much more the best unit knows of the factor than the second best, as a share of the factor's entropy.
+    It is how much more the best unit knows about the factor than the second best, as a share of the factor's entropy.
     """
     information = np.array([[mutual_information(u, v) for v in factors.T] for u in binned(codes).T])
     entropy = np.array([mutual_information(v, v) for v in factors.T])
@@ -95,17 +103,17 @@ def mig(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 
 def top_gap(scores: np.ndarray) -> np.ndarray:
-    """Best minus second best unit of scores (d, f), for each factor -> (f,). A lone unit's rival knows nothing."""
+    """Best minus second best unit of scores (d, f), for each factor -> (f,). With a single unit, the second best is 0."""
     ranked = np.sort(np.vstack([scores, np.zeros_like(scores[:1])]), axis=0)
     return ranked[-1] - ranked[-2]
 
 
 def dci_importance(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """How much each unit matters to a random forest that predicts each factor (Eastwood & Williams 2018).
+    """Measure how much each unit matters to a random forest that predicts each factor (Eastwood & Williams 2018).
 
     Returns:
-        importance (d, f), each column of sum 1 (or 0); informativeness (f,): the share of held-out rows whose factor
-        is recognised, where the paper has the error of that.
+        importance (d, f), each column with the sum 1 (or 0); informativeness (f,): the share of held-out rows whose factor
+        is recognised, where the paper has the error.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -133,7 +141,7 @@ def dci_completeness(importance: np.ndarray) -> float:
 
 
 def concentration(rows: np.ndarray) -> np.ndarray:
-    """1 - entropy / log(m) of each row of (n, m), scaled to a sum of 1 -> (n,). Of one entry: 1. Of zeros: 0."""
+    """1 - entropy / log(m) of each row of (n, m), scaled to a sum of 1 -> (n,). For one entry it is 1, for zeros 0."""
     if rows.shape[1] == 1:
         return (rows[:, 0] > 0).astype(float)
     total = rows.sum(1, keepdims=True)

@@ -28,9 +28,16 @@ DISTANCES_AT_ONCE = 1 << 23
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Frechet distance of the Gaussians fitted to a (N, D) and b (M, D) (Heusel et al. 2017, arXiv 1706.08500).
+    """Squared Fréchet distance of the Gaussians fitted to a (N, D) and b (M, D).
 
-    Compare only distances with the same N and M. 0 where the means and covariances agree. Needs the extra `metrics`.
+    Compare only distances with the same N and M. It is 0 if the means and covariances agree. Needs the extra `metrics`.
+
+    Source: Heusel et al. 2017, arXiv 1706.08500.
+
+    Example:
+        >>> from vaekit.evaluation import frechet_distance
+        >>> round(frechet_distance(X, X + [2.0, 0.0, 0.0]), 3)  # the covariances agree: 2 squared
+        4.0
     """
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
@@ -45,10 +52,17 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Unbiased squared MMD of a (N, D) and b (M, D) with the kernel (x·y / D + 1)³ (Binkowski et al. 2018).
+    """Unbiased squared MMD of a (N, D) and b (M, D) with the kernel (x·y / D + 1)³.
 
-    0 in expectation where the two come from the same distribution, so that it may be below 0. Of more than 2000 rows it
+    It is 0 in expectation if the two come from the same distribution, so it may be below 0. For more than 2000 rows it
     is the mean over 10 random subsets of 2000. Needs the extra `metrics`.
+
+    Source: Binkowski et al. 2018, arXiv 1801.01401.
+
+    Example:
+        >>> from vaekit.evaluation import kernel_distance
+        >>> kernel_distance(X, X) < kernel_distance(X, X + 3)
+        True
     """
     try:
         from torchmetrics.image.kid import KernelInceptionDistance
@@ -67,13 +81,27 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def precision_recall(real: np.ndarray, generated: np.ndarray, *, k: int = 3) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991) of features (N, D) and (M, D).
+    """Improved precision and recall of features (N, D) and (M, D).
 
     A set's manifold is the union of balls around its rows, each as wide as the distance to its k-th nearest neighbour.
+
+    Args:
+        real, generated: features of real and of generated rows.
+        k: number of neighbours.
 
     Returns:
         precision: share of the generated rows on the manifold of the real ones (are they plausible?).
         recall: share of the real rows on the manifold of the generated ones (is everything covered?).
+
+    Raises:
+        UserError: k does not suit the number of rows.
+
+    Source: Kynkaanniemi et al. 2019, arXiv 1904.06991.
+
+    Example:
+        >>> from vaekit.evaluation import precision_recall
+        >>> precision_recall(X, X), precision_recall(X, X + 100)
+        ((1.0, 1.0), (0.0, 0.0))
     """
     a, b = check_features(real, generated)
     if not 1 <= k < min(len(a), len(b)):
@@ -102,9 +130,9 @@ def parts(x: Tensor, others: int) -> tuple[Tensor, ...]:
 def compare(
     real: np.ndarray, generated: np.ndarray, features: Features, *, seed: int = 0, k: int = 3
 ) -> dict[str, Any]:
-    """All distances of generated rows from real ones, and what real rows score against other real rows.
+    """All distances of generated rows from real ones, and those of real rows from other real rows.
 
-    The real rows are cut at random into two halves; generated rows are compared with the one, the other half is compared
+    The real rows are cut at random into two halves. Generated rows are compared with one half, and the other half is compared
     with it too, for the floor. All are cut to the same number of rows n.
 
     Args:
@@ -114,8 +142,16 @@ def compare(
         k: neighbours of precision and recall.
 
     Returns:
-        rows: n. frechet, kernel, precision, recall. floor: the same four for real against real, which is the best that
-        can be asked for: the distances' least, and precision's and recall's most.
+        A dict with rows: n; frechet, kernel, precision, recall; and floor: the same four for real against real, the best that can be
+        asked for.
+
+    Raises:
+        UserError: there are too few rows.
+
+    Example:
+        >>> from vaekit.evaluation import compare
+        >>> sorted(compare(X, vae.sample(20), lambda rows: rows))
+        ['floor', 'frechet', 'kernel', 'precision', 'recall', 'rows']
     """
     n = min(len(real) // 2, len(generated))
     if n <= k:
@@ -141,7 +177,7 @@ def scores(real: np.ndarray, generated: np.ndarray, k: int) -> dict[str, float]:
 
 
 def identity(features: int) -> nn.Module:
-    """For torchmetrics, which expects a network: the features are there already."""
+    """A network that passes features on, for torchmetrics, which expects a network."""
     network = nn.Identity()
     network.num_features = features  # type: ignore[assignment]
     return network

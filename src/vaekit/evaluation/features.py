@@ -35,12 +35,19 @@ ROWS_AT_ONCE = UNIT_ROWS = 1024
 
 
 class FeatureNetwork(nn.Module):
-    """Pictures -> features, and from them one linear head per column of labels.
+    """A small classifier of pictures whose inner activations are features, with one linear head per column of labels.
 
     Attributes:
         images: what the pictures look like, and the values that become 0 and 1: one map for real and generated ones.
         labels: the classes of each column of labels.
-        accuracy: share of the held-out rows whose label is recognised, by column; None where none was held out.
+        accuracy: share of the held-out rows whose label is recognised, by column; None if no row was held out.
+
+    Example:
+        >>> from vaekit.evaluation import FeatureNetwork, train_features
+        >>> data = vaekit.read("digits[0:40]", conditions=["label"])
+        >>> path = train_features(data.x, data.conditions, epochs=1).save("digits.safetensors")
+        >>> FeatureNetwork.load(path).features(data.x).shape
+        (40, 64)
     """
 
     def __init__(self, images: Images, labels: Mapping[str, Label], features: int = FEATURES, width: int = WIDTH):
@@ -53,11 +60,11 @@ class FeatureNetwork(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(features, label.size) for label in labels.values())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) with values in 0..1 -> the penultimate activations (B, features)."""
+        """Compute the penultimate activations: (B, channels, H, W) with values in 0..1 -> (B, features)."""
         return F.silu(self.encoder(x))
 
     def logits(self, x: Tensor) -> list[Tensor]:
-        """(B, channels, H, W) -> (B, classes) for each column of labels."""
+        """Compute the classifier's outputs: (B, channels, H, W) -> (B, classes) for each column of labels."""
         h = self(x)
         return [head(h) for head in self.heads]
 
@@ -80,9 +87,9 @@ class FeatureNetwork(nn.Module):
 
     @inference()
     def features(self, pictures: np.ndarray) -> np.ndarray:
-        """Pictures (N, H, W) or (N, H, W, channels), in the form that was learned from -> (N, features) float32.
+        """Compute features: pictures (N, H, W) or (N, H, W, channels), in the form that was learned from -> (N, features) float32.
 
-        In units in which the variance of a feature over the rows learned from is 1, on average over the features.
+        Their unit: the variance of a feature over the rows learned from is 1, on average over the features.
         """
         chunks = self.pack(pictures).split(ROWS_AT_ONCE)
         return np.concatenate([(self(self.images.batch(x)) / self.unit).numpy() for x in chunks])
@@ -93,7 +100,7 @@ class FeatureNetwork(nn.Module):
         return digest(self.state_dict())
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file with everything that `load` needs, in one step."""
+        """Write a safetensors file with everything that `load` needs, whole or not at all."""
         described = {
             "images": asdict(self.images),
             "labels": {name: label.classes for name, label in self.labels.items()},
@@ -129,18 +136,27 @@ def train_features(
     validation: float = 0.1,
     track: Callable[[list[Any]], Iterable[Any]] = list,
 ) -> FeatureNetwork:
-    """Train a feature network, on the CPU: the same arguments give the same weights.
+    """Train a feature network, on the CPU. The same arguments give the same weights.
 
     Args:
         pictures: (N, H, W) or (N, H, W, channels), numbers of any type.
         labels: columns of labels by name, each (N,); None or NaN is unknown and not learned from.
         seed: of the weights, the order of the rows and the split.
-        epochs: passes over the data. None: 1000 steps' worth, half a minute for pictures of 28x28 on one core.
+        epochs: passes over the data. None: as many as 1000 steps take, half a minute for pictures of 28x28 on one core.
         validation: share of the rows held out for `accuracy`.
-        track: wraps the list of steps, to show how far it has come.
+        track: wraps the list of steps, to show progress.
+
+    Returns:
+        A `FeatureNetwork`.
 
     Raises:
-        UserError: for pictures of a wrong shape, and for labels that do not fit them or of fewer than 2 classes.
+        UserError: pictures have a wrong shape, or labels do not fit them or have fewer than 2 classes.
+
+    Example:
+        >>> from vaekit.evaluation import train_features
+        >>> data = vaekit.read("digits[0:40]", conditions=["label"])
+        >>> train_features(data.x, data.conditions, epochs=1).features(data.x[:5]).shape
+        (5, 64)
     """
     pictures = np.asarray(pictures)
     pictures = pictures.astype(np.uint8) if pictures.dtype.kind == "b" else pictures

@@ -18,9 +18,16 @@ NEAR_LIMIT = 1.0  # nats below log N: mutual information this near it is cut off
 
 
 def verdict(results: Mapping[str, Any], flat: bool = True) -> str:
-    """Say what the numbers of `evaluate` mean for posterior collapse and for the prior, and what to do.
+    """Say in words what the numbers of `evaluate` mean for posterior collapse and for the prior, and what to do.
 
-    flat: whether the user chooses the number of units.
+    Args:
+        results: what `evaluate` returned.
+        flat: whether the user chooses the number of units.
+
+    Example:
+        >>> from vaekit.evaluation import verdict
+        >>> verdict({"active_units": 0, "latent_units": 2, "kl": 0.0}).split(":")[0]
+        'The posterior has collapsed'
     """
     return " ".join([latent_verdict(results, flat), *prior_verdict(results)])
 

@@ -29,20 +29,31 @@ VALUES_AT_ONCE = 1 << 22
 def latent_health(
     model: nn.Module, data: Data | Streamed, *, to_batch: ToBatch = as_is, seed: int = 0, rows: int = ROWS
 ) -> dict[str, Any]:
-    """Information in the latent, in nats, from one z of each of at most `rows` rows chosen at random.
+    """Information in the latent, in nats, from one z of each of at most `rows` rows that are chosen at random.
 
     Args:
         model: anything with `draw`. data: packed rows. to_batch: packed rows -> what the model sees.
         seed: of the rows and of z.
 
     Returns:
-        mutual_information: I(x; z) under q. Of N rows it can never exceed log N, which is given as
-            mutual_information_limit: near it, it only says "at least", and marginal_kl "at most".
-        marginal_kl: KL(q(z) || p(z)); with a condition p(z) is the mean of all rows' priors, as q(z) is of posteriors.
-        marginal_kl_at_least: what the mean and covariance of q(z) alone contribute to it, which needs no such limit; for
-            priors that are the same Normal for every row.
-        shuffle_gap: mean of log p(x|z,y) - log p(x|z',y), z' being the z of another row: 0 where the decoder ignores z.
-        None for whatever has no closed form for this posterior or prior, or needs a second row.
+        A dict with
+
+        - mutual_information: I(x; z) under q. For N rows it never exceeds log N, which is mutual_information_limit. Near that limit it is
+          a lower bound, and marginal_kl an upper bound.
+        - marginal_kl: KL(q(z) || p(z)). With a condition p(z) is the mean of all rows' priors, as q(z) is of posteriors.
+        - marginal_kl_at_least: the part of it that the mean and covariance of q(z) contribute, which needs no such limit; for
+          priors that are the same Normal for every row.
+        - shuffle_gap: mean of log p(x|z,y) - log p(x|z',y), z' being the z of another row: 0 if the decoder ignores z.
+
+        A value is None if it has no closed form for this posterior or prior, or needs a second row.
+
+    Source: Hoffman & Johnson 2016, "ELBO surgery".
+
+    Example:
+        >>> from vaekit.evaluation import latent_health
+        >>> from vaekit.training import Data
+        >>> round(latent_health(vae.model_, Data(torch.zeros(8, 3)))["mutual_information_limit"], 4)  # log 8
+        2.0794
     """
     order = torch.randperm(len(data), generator=generator(seed, VALIDATION, 0, 0))[:rows]
     draws, gap, compared = [], 0.0, 0

@@ -45,7 +45,17 @@ Track = Callable[[Any], Iterable[Data]]
 
 
 def shared_noise(seed: int = 0) -> Noise:
-    """Standard Normal noise that is the same for every row, so that a row's score does not depend on its company."""
+    """Standard Normal noise that is the same for every row, so that a row's score does not depend on the rows beside it.
+
+    Returns:
+        A function `noise(k, B, *event)`.
+
+    Example:
+        >>> from vaekit.evaluation import shared_noise
+        >>> z = shared_noise()(5, 8, 2)
+        >>> z.shape, bool((z == z[:, :1]).all())
+        (torch.Size([5, 8, 2]), True)
+    """
     drawn: tuple[tuple[int, ...], ...] = ()
 
     def noise(k: int, rows: int, *shape: int) -> Tensor:
@@ -76,11 +86,10 @@ def importance_weighted(
     seed: int = 0,
     track: Track = list,
 ) -> Tensor:
-    """log p(x|y) of each row by k importance samples from the posterior (Burda et al. 2016, arXiv 1509.00519), what is unknown of y
-    summed out (see `vaekit.structures.marginal`).
+    """Estimate log p(x|y) of each row by k importance samples from the posterior. What is unknown about y is summed out.
 
-    A lower bound in expectation, tight as k grows. Each row has noise of its own, by what it holds: a score does not depend on the
-    rows beside it, and errors average out in the mean. Memory is bounded whatever k.
+    It is a lower bound in expectation, tight as k grows. Each row has noise of its own, which depends on its content: a score does not
+    depend on the rows beside it, and errors average out in the mean. Memory is bounded for every k.
 
     Args:
         model: anything with `draw`.
@@ -88,10 +97,21 @@ def importance_weighted(
         k: samples.
         to_batch: packed rows -> what the model sees.
         seed: of the noise.
-        track: wraps the pieces of work, which have a length, to show how far it has come.
+        track: wraps the pieces of work, which have a length, to show progress.
 
     Returns:
         (N,) float64, nats.
+
+    Raises:
+        UserError: k is below 1.
+
+    Source: Burda et al. 2016, arXiv 1509.00519.
+
+    Example:
+        >>> from vaekit.evaluation import importance_weighted
+        >>> from vaekit.training import Data
+        >>> importance_weighted(vae.model_, Data(torch.zeros(8, 3)), k=5).shape
+        torch.Size([8])
     """
     if k < 1:
         raise UserError(f"k is {k}: give at least 1")
@@ -124,15 +144,26 @@ def evaluate(
     seed: int = 0,
     track: Track = list,
 ) -> dict[str, Any]:
-    """Measure a model on `data`: means over its rows, in nats. The ELBO, its two parts and the IW-NLL sum out what is unknown about
-    y; the measures of the latent take the likeliest y instead.
+    """Measure a model on `data`: means over its rows, in nats.
+
+    The ELBO, its two parts and the IW-NLL sum out what is unknown about y. The measures of the latent take the likeliest y instead.
+
+    Args:
+        model: anything with `draw`. data: packed rows (N, *event). k: importance samples of the IW-NLL.
+        to_batch: packed rows -> what the model sees. seed: of the noise. track: wraps the pieces of work, to show progress.
 
     Returns:
-        elbo, reconstruction, kl; iw_nll (with `k` samples) and its standard error over rows; kl_per_unit, and
-        active_units: how many have a posterior mean whose variance over the data is above 0.01 (Burda et al. 2016), or
-        above 0.01 of z's own where a learned prior made that small; prior_components and how many of them are used, of a
-        mixture;
-        what `latent_health` says of at most 2000 of the rows; verdict: a sentence or two.
+        A dict with elbo, reconstruction, kl; iw_nll and its standard error over rows; kl_per_unit; active_units: the units whose
+        posterior mean has a variance over the data above 0.01 (Burda et al. 2016), or above 0.01 of z's own where a learned prior
+        made that small; prior_components, and prior_components_used, of a mixture; what `latent_health` measures on at most 2000 of the
+        rows; and verdict: a sentence or two.
+
+    Example:
+        >>> from vaekit.evaluation import evaluate
+        >>> from vaekit.training import Data
+        >>> found = evaluate(vae.model_, Data(torch.zeros(8, 3)), k=5)
+        >>> found["rows"], len(found["kl_per_unit"])
+        (8, 2)
     """
     elbo = reconstruction = 0.0
     kl, units, means, codes, shares = 0.0, [], [], [], []

@@ -8,11 +8,11 @@ from vaekit.errors import UserError
 
 
 def vus_pr(labels: np.ndarray, scores: np.ndarray, window: int = 100, *, thresholds: int = 250) -> float:
-    """The volume under the precision-recall surface, 0 to 1: the mean over ell = 0 .. window of the area under the
-    range-based precision-recall curve, where each labelled range has a margin of ell / 2 steps on both sides whose label
-    falls from 1, so that a detection just beside a range counts in part.
+    """VUS-PR, the volume under the precision-recall surface, 0 to 1: how well scores of time steps find labelled ranges.
 
-    As TSB-AD computes it (Liu and Paparrizos 2024), to which it agrees in every digit; O(window * T).
+    It is the mean over ell = 0 .. window of the area under the range-based precision-recall curve, where each labelled range has a
+    margin of ell / 2 steps on both sides whose label falls from 1, so that a detection just beside a range counts in part. The numbers
+    are those of TSB-AD (Liu and Paparrizos 2024) in every digit; O(window * T).
 
     Args:
         labels: (T,) 0 or 1. scores: (T,), high = anomalous.
@@ -20,7 +20,15 @@ def vus_pr(labels: np.ndarray, scores: np.ndarray, window: int = 100, *, thresho
         thresholds: points of each curve, at equal steps of the ranks of the scores.
 
     Raises:
-        UserError: the shapes differ, or all labels are the same.
+        UserError: the shapes differ, all labels are the same, or a score is not finite.
+
+    Source: Paparrizos et al. 2022, "Volume Under the Surface", VLDB.
+
+    Example:
+        >>> from vaekit.evaluation.vus import vus_pr
+        >>> labels = np.arange(50) // 10 == 2
+        >>> bool(vus_pr(labels, labels, window=0) > vus_pr(labels, ~labels, window=0))
+        True
     """
     labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=np.float64)
     if labels.ndim != 1 or labels.shape != scores.shape:

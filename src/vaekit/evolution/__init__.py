@@ -15,7 +15,7 @@ The archives and CMA-ES are those of pyribs (extra `evolve`).
 
 import importlib
 
-_HOME = {"Archive": "archive", "evolve": "search", "adapt": "adapt"}
+_HOME = {"Archive": "archive", "evolve": "search"}
 __all__ = list(_HOME)
 
 

@@ -12,14 +12,19 @@ from vaekit.errors import UserError
 
 @dataclass
 class Adapted:
-    """What `adapt` found.
+    """The result of `adapt`.
 
     Args:
         best: the entry of the repertoire that did best.
-        value: what it did.
+        value: its value in its trial.
         tried: (t,) the entries that were tried, in order.
-        values: (t,) what each did; NaN where the trial failed.
-        predicted: (n,) what every entry is now expected to do.
+        values: (t,) the value of each trial; NaN if it failed.
+        predicted: (n,) the values that are now expected of all entries.
+
+    Example:
+        >>> from vaekit.evolution.adapt import Adapted
+        >>> Adapted(1, 0.5, np.array([0, 1]), np.array([0.1, 0.5]), np.zeros(3)).best
+        1
     """
 
     best: int
@@ -44,27 +49,38 @@ def adapt(
 ) -> Adapted:
     """Find an entry of a repertoire that does well in the world as it is now: after damage, on another floor, with another load.
 
-    What the repertoire says is the prior mean, and a Gaussian process over the measures learns how far each trial departs from it:
+    The values of the repertoire are the prior mean, and a Gaussian process over the measures learns how far each trial departs from it:
     entries that behave alike are taken to fail alike. Each trial is of the entry with the highest mean + kappa deviations. No
     entry is tried twice. Nothing is drawn: the same trials give the same search. The defaults are the numbers of the paper's code
     (github.com/resibots/ITE), except for two. Its scale is 1 m/s. Its rho is 0.4, for a map of six measures: on one of two or four
     a single failure would speak for most of the map.
 
     Args:
-        objective: (n,) what each entry did when the repertoire was made; higher is better.
+        objective: (n,) the value of each entry when the repertoire was made; higher is better.
         measures: (n, m) how it behaved.
-        trial: what entry i does now. NaN says that it failed: it counts as the least that any entry did or was said to do.
+        trial: a function: number of an entry -> its value now. NaN means that it failed: it counts as the least of all known values.
         trials: the most trials.
         alpha: stop when the best value is at least this share of the highest mean. For objectives above 0. inf uses all trials, which
             finds more where trials are cheap.
-        kappa: how much uncertainty is worth.
+        kappa: the worth of uncertainty.
         rho: the length over which entries are alike, in shares of the range of a measure.
         noise: variance of a trial, in squared units of `scale`.
         scale: prior deviation from the repertoire, in units of the objective. Default: the objective's range over the repertoire.
         ranges: (m, 2) of the measures. Default: their range over the repertoire.
 
+    Returns:
+        An `Adapted`.
+
     Raises:
         UserError: arrays of different lengths, or not finite; no trials; or none of the trials gave a finite number.
+
+    Source: Cully, Clune, Tarapore & Mouret, Nature 2015.
+
+    Example:
+        >>> from vaekit.evolution.adapt import adapt
+        >>> now = np.array([0.0, 0.0, 0.8])  # the best entries of the repertoire fail now
+        >>> adapt(np.array([1.0, 0.9, 0.8]), np.array([[0.0], [0.1], [1.0]]), lambda i: now[i]).best
+        2
     """
     prior, points = np.asarray(objective, dtype=np.float64), np.asarray(measures, dtype=np.float64)
     if prior.ndim != 1 or points.ndim != 2 or len(prior) != len(points) or not len(prior):

@@ -30,17 +30,23 @@ class Archive:
         fitted: the model. x: the elites in model units, (n, *event); `rows` has them in their own form.
         z: their codes, (n, latent_dim). y: their conditions by name, each (n, ...).
         objective: (n,), high is good. measures: (n, m).
-        p_value: (n,), the conformal p-value of belonging to the data: if a row came from where the data come from, it would be at most a
-            with a probability of at most a. NaN where there are no rows of the data to compare with.
-        nearest: (n,), the distance to the nearest training row, divided by the median distance of a training row to its nearest other; 0 is a
-            copy. NaN where it is not known.
+        p_value: (n,), the conformal p-value of belonging to the data: for a row that came from where the data come from, it is at most a
+            with a probability of at most a. NaN if there are no rows of the data to compare with.
+        nearest: (n,), the distance to the nearest training row, divided by the median distance of a training row to its nearest other; 0
+            is a copy. NaN if it is not known.
         emitter: (n,), where each came from, see `vaekit.evolution.emitters`. evaluation: (n,), the number of the evaluation that found it.
         cell: (n,), the number of its cell, in C order over `cells`.
-        cells: how many there are along each measure. ranges: of the measures, (m, 2).
-        title, names: of the objective, and of the measures. trust: the p-value from which an elite is valid.
-        history: after each generation: evaluations, coverage, valid_coverage, qd_score, best; how many rows failed, lay outside the ranges or
-            were distrusted so far; and the share of each emitter. failed: rows that could not be evaluated, by the reason. settings: of the search.
+        cells: number of cells along each measure. ranges: low and high of each measure, (m, 2).
+        title: name of the objective. names: names of the measures. trust: the p-value from which an elite is valid.
+        history: after each generation: evaluations, coverage, valid_coverage, qd_score, best; how many rows failed, lay outside the
+            ranges or were distrusted so far; and the share of each emitter.
+        failed: number of rows that could not be evaluated, by the reason. settings: of the search.
         interrupted: whether it was stopped before its end.
+
+    Example:
+        >>> archive = vaekit.evolve(vae, cells=(4, 4), budget=40, batch_size=20)
+        >>> len(archive.best(3)), len(archive.near([0.0, 0.0], 2)), archive.coverage == len(archive) / 16
+        (3, 2, True)
     """
 
     fitted: Fitted
@@ -85,33 +91,33 @@ class Archive:
 
     @property
     def valid(self) -> np.ndarray:
-        """Which elites belong to the data, as far as their p-value says: (n,) bool."""
+        """(n,) bool: whether the p-value of each elite is at least `trust`, so that it is taken to belong to the data."""
         return self.p_value >= self.trust
 
     @property
     def coverage(self) -> float:
-        """The share of cells that have an elite."""
+        """The share of cells with an elite."""
         return len(self) / float(np.prod(self.cells))
 
     @property
     def valid_coverage(self) -> float:
-        """The share of cells that have a valid elite. NaN where no p-values are known."""
+        """The share of cells with a valid elite. NaN if no p-values are known."""
         known = len(self) and not np.isnan(self.p_value).all()
         return float(self.valid.sum() / np.prod(self.cells)) if known else np.nan
 
     @property
     def qd_score(self) -> float:
-        """The sum of the objective over all elites, above the lowest of the first generation, over all cells: 0 is nothing found."""
+        """The objective above the lowest of the first generation, summed over all elites and divided by the number of cells."""
         return float((self.objective - self.settings.get("floor", 0.0)).sum() / np.prod(self.cells))
 
     # -- choosing ------------------------------------------------------------------------------------------------------
 
     def best(self, n: int = 1) -> Archive:
-        """The n elites with the highest objective."""
+        """Pick the n elites with the highest objective."""
         return self[np.argsort(-self.objective, kind="stable")[:n]]
 
     def near(self, point: Sequence[float], n: int = 1) -> Archive:
-        """The n elites whose measures are nearest to a point (m,), in units of the ranges."""
+        """Pick the n elites whose measures are nearest to a point (m,), in units of the ranges."""
         wanted = np.asarray(point, dtype=np.float64)
         if wanted.shape != (len(self.names),):
             raise UserError(
@@ -121,11 +127,11 @@ class Archive:
         return self[np.argsort(away.sum(1), kind="stable")[:n]]
 
     def sample(self, n: int, seed: int = 0) -> Archive:
-        """n elites at random."""
+        """Pick n elites at random."""
         return self[np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)]
 
     def columns(self) -> dict[str, np.ndarray]:
-        """What is known of each elite, by name, each (n,)."""
+        """Columns (n,) by name: the cell, objective, measures, p-value, conditions and code of each elite."""
         places = {name: self.measures[:, i] for i, name in enumerate(self.names)}
         given = {name: values for name, values in self.y.items() if values.ndim == 1}
         codes = {f"z{i}": values for i, values in enumerate(self.z.T)}
@@ -133,7 +139,7 @@ class Archive:
         return {"cell": self.cell, self.title: self.objective, **places, **own, **given, **codes}
 
     def to_frame(self) -> Any:
-        """The same as a DataFrame of pandas."""
+        """The columns as a DataFrame of pandas."""
         import pandas as pd
 
         return pd.DataFrame(self.columns())
@@ -141,7 +147,10 @@ class Archive:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def write(self, folder: str | Path) -> Path:
-        """Write the archive: `archive.safetensors` holds it exactly, `archive.parquet` and the elites are for other programs."""
+        """Write the archive to a folder.
+
+        `archive.safetensors` holds it exactly. `archive.parquet` and the elites in a file of their own kind are for other programs.
+        """
         from vaekit.show.write import write_table
 
         folder = Path(folder)
@@ -161,7 +170,14 @@ class Archive:
 
     @classmethod
     def read(cls, folder: str | Path, fitted: Fitted | None = None) -> Archive:
-        """Read an archive. fitted: its model; None: the one that lies in the folder. UserError if it is of another model, or damaged."""
+        """Read an archive from a folder.
+
+        Args:
+            fitted: its model; None: the one in the folder.
+
+        Raises:
+            UserError: it is an archive of another model, or damaged.
+        """
         from vaekit.runs.load import load
 
         folder = Path(folder)
@@ -191,7 +207,7 @@ def rows_of(fitted: Fitted, x: Tensor, y: Mapping[str, np.ndarray]) -> Any:
 
 
 def listed(y: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
-    """Conditions by name, as they were."""
+    """Conditions by name, as they were before they were written."""
     found = {}
     for name, values in y.items():
         array = np.array(values)

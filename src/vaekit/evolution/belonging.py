@@ -23,7 +23,7 @@ ALIVE = 1e-3  # of the spread along the longest axis
 
 
 class Belonging:
-    """What rows that the model held out say of other rows.
+    """P-values of rows, from rows that the model held out.
 
     Args:
         fitted: the model. data: a `Dataset`, the rows that it was trained on. training, normal: numbers of the rows that it learned from, and of

@@ -30,7 +30,7 @@ SPACES: dict[str, Sequence[str]] = {
 
 
 class Shares:
-    """How a generation is shared among emitters: by how often their candidates entered the archive of late."""
+    """The shares of emitters in a generation: the more of their candidates entered the archive lately, the larger."""
 
     def __init__(self, names: Sequence[str]):
         self.tried = dict.fromkeys(names, 1.0)
@@ -94,7 +94,8 @@ class Strategies:
     def tell(
         self, z: np.ndarray, objective: np.ndarray, measures: np.ndarray, good: np.ndarray, own: np.ndarray
     ) -> None:
-        """What came of a generation: codes (n, d), the objective (n,), the measures (n, m), and which of them count, (n,) bool. own: which it asked for."""
+        """Learn the results of a generation: codes (n, d), the objective (n,), the measures (n, m), and which of them count, (n,) bool.
+        own: which it asked for."""
         value = np.full(len(z), np.nan)
         status = np.zeros(len(z), int)
         if good.any():

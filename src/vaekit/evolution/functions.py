@@ -80,11 +80,11 @@ class Functions:
         if own:
             self.title, self.objective = name_of(own[0]), None
         else:
-            self.title, self.objective = objective, self._objective(objective, reference, likelihood)
+            self.title, self.objective = str(objective), self._objective(str(objective), reference, likelihood)
         if own_measures:
             self.names, self.measures = self._named(own_measures), None
         else:
-            self.names, self.measures = self._measures(measures, reference)
+            self.names, self.measures = self._measures(str(measures), reference)
         several = len(own_measures) > 1
         # For each function: 0 for the objective and 1 for the measures, and which of these it gives.
         self.parts = [(0, slice(1))] * len(own)
@@ -176,7 +176,7 @@ class Functions:
 
 
 def columns(kind: Any, batch: Batch) -> dict[str, np.ndarray]:
-    """What rows say by name: the columns of a table, or of numbers; and their conditions."""
+    """The columns of rows by name: the columns of a table, or of numbers; and their conditions."""
     return {
         **kind.known(kind.take(batch.rows)),
         **{name: values for name, values in batch.y.items() if values.ndim == 1},
@@ -212,7 +212,7 @@ def name_of(own: Own) -> str:
 
 
 def checked(values: np.ndarray, place: str, rows: int, numbers: int) -> np.ndarray:
-    """What a function gave, as (rows, numbers). UserError for another shape."""
+    """Check the result of a function, and return it as (rows, numbers). UserError for another shape."""
     if values.shape not in [(rows, numbers), *([(rows,)] if numbers == 1 else [])]:
         wanted = f"({rows}, {numbers})" if numbers > 1 else f"({rows},)"
         raise UserError(

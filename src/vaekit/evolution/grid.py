@@ -67,7 +67,7 @@ class Grid:
         return entered
 
     def known(self) -> dict[str, np.ndarray]:
-        """What is stored of the elites, in the order of their cells."""
+        """The stored values of the elites, in the order of their cells."""
         found = self.store.data(["index", "objective", "measures", "p_value", "evaluation"], return_type="dict")
         order = np.argsort(found["index"])
         return {name: np.asarray(values)[order] for name, values in found.items()}

@@ -69,7 +69,7 @@ class Journal:
         return self.next < len(self.known)
 
     def recall(self, batch: Batch) -> dict[str, Any]:
-        """What was found of the candidates. UserError if these are not the same."""
+        """The recorded results of the candidates. UserError if these are not the same."""
         found = self.known[self.next]
         if found["rows"] != checksum(batch):
             raise UserError(

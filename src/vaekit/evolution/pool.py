@@ -92,13 +92,13 @@ class Here:
         self.functions = [each.load(modules) for each in functions]
 
     def __call__(self, rows: Any) -> list[np.ndarray]:
-        """What each function says of rows, which it may change: it has a copy."""
+        """The result of each function for rows. It may change them: it has a copy."""
         return [np.asarray(function(copy.deepcopy(rows)), dtype=np.float64) for function in self.functions]
 
     def close(self) -> None: ...
 
     def evaluate(self, rows: Any, failed: Counter[str]) -> list[tuple[slice, list[Any]]]:
-        """What the functions say of rows: pieces of them with their results. failed: how many rows failed, by the reason."""
+        """The results of the functions for rows: pieces of them with their results. failed: how many rows failed, by the reason."""
         found = []
         left = deque([slice(0, len(rows))])
         while left:
@@ -111,7 +111,7 @@ class Here:
 
 
 def one_by_one(part: slice, why: str, failed: Counter[str]) -> list[slice]:
-    """What to try after some rows failed together: each alone; a row that failed alone is given up."""
+    """The tries that follow when some rows failed together: each row alone; a row that failed alone is given up."""
     if part.stop - part.start == 1:
         failed[why] += 1
         return []

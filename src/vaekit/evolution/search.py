@@ -59,31 +59,47 @@ def evolve(
     resume: bool = False,
     track: Callable[[Iterator[int]], Iterable[int]] = iter,
 ) -> Archive:
-    """Search for the best row of each cell of a grid over measures.
+    """Search for the best row of each cell of a grid over measures, among rows that a model makes (MAP-Elites).
 
     Args:
         model: a fitted estimator.
-        objective: what is to be high: a function of rows (n, ...) in the data's own form -> (n,), FILE.py:NAME, "likelihood", "column:NAME" or
+        objective: a function of rows (n, ...) in the data's own form -> (n,), high is good; or FILE.py:NAME, "likelihood", "column:NAME" or
             "-column:NAME".
-        measures: what says which cell a row belongs to: a function -> (n, m), FILE.py:NAME, "latent", "pca:2" or "column:A,B".
-        X, y: the rows that the model was trained on, with their conditions. Those that it held out give p-values; measures learn from the others.
-        cells: how many along each measure. ranges: of the measures, (low, high) each; None: those of X, or of the first generation, and a tenth more.
-        budget: how many rows are evaluated.
-        space: "latent": codes are varied; "raw": rows, without the model; "mixed": both, as it pays; "auto": mixed, and latent for texts.
+        measures: a function of rows -> (n, m), which decides the cell of a row, or a list of functions -> (n,), one per measure; or
+            FILE.py:NAME, FILE.py:A,B, "latent", "pca:2" or "column:A,B".
+        X, y: the rows that the model was trained on, with their conditions. The held-out ones give p-values; measures learn from the
+            others.
+        cells: number of cells along each measure.
+        ranges: (low, high) of each measure; None: those of X, or of the first generation, and a tenth more.
+        budget: number of rows to evaluate.
+        space: "latent": codes are varied; "raw": rows, without the model; "mixed": both, as it pays; "auto": mixed, and latent for
+            texts.
         trust: rows with a p-value below it do not enter the archive.
         batch_size: rows of a generation.
         condition: of all rows, in any form; what is left out is drawn as the data have it.
         start: rows of the first generation; None: samples of the model.
-        refit: train the model again on X and the elites whenever this many rows were evaluated; 0: never.
-        workers: processes that call functions of your own, and are ended when they take longer than `timeout` seconds; 0: they are called here.
-        folder: where the journal is kept, for resume=True, which goes on to the same bits.
-        track: wraps the generations, which yield how many rows were evaluated, to show progress.
+        refit: train the model again on X and the elites each time that this many rows were evaluated; 0: never.
+        workers: processes that call functions of your own, and are ended if they take longer than `timeout` seconds; 0: they are called
+            here.
+        seed: of everything random.
+        folder: where the journal is kept, for resume=True, which continues to the same bits.
+        track: wraps the generations, which yield the number of evaluated rows, to show progress.
 
     Returns:
-        the archive. A row whose evaluation fails is counted in its history, and is left out.
+        An `Archive`. A row whose evaluation fails is counted in its history, and is left out.
 
     Raises:
-        UserError: an argument does not fit the model, nothing of the first generation could be evaluated, or a function gives another shape.
+        UserError: an argument does not fit the model, nothing of the first generation could be evaluated, or a function gives another
+            shape.
+
+    Source: Mouret & Clune 2015, arXiv 1504.04909.
+
+    Example:
+        >>> def size(rows):
+        ...     return (rows**2).sum(1)
+        >>> archive = vaekit.evolve(vae, size, "latent", cells=(4, 4), budget=40, batch_size=20)
+        >>> archive.z.shape[1], archive.rows.shape[1]
+        (2, 3)
     """
     search = Search(
         model, objective, measures, X=X, y=y, cells=tuple(cells), ranges=ranges, budget=budget, space=space, trust=trust,
@@ -94,7 +110,7 @@ def evolve(
 
 
 class Search:
-    """The arguments are those of `evolve`."""
+    """A search under way. The arguments are those of `evolve`."""
 
     def __init__(
         self, model: Any, objective: Given, measures: Given, *, X: Any, y: Any, cells: tuple[int, ...], ranges: Any, budget: int,
@@ -163,7 +179,7 @@ class Search:
         return self.archive(interrupted)
 
     def generations(self) -> Iterator[int]:
-        """Run them one after another, and yield how many rows were evaluated by then."""
+        """Run generations one after another, and yield the number of rows that were evaluated by then."""
         while self.done < self.budget:
             self.generation()
             yield self.done
@@ -199,7 +215,7 @@ class Search:
             self.train_again()
 
     def evaluated(self, batch: Batch, cut: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
-        """The objective, the measures and the p-values of rows, and how many failed for which reason."""
+        """The objective, the measures and the p-values of rows, and the number of failures by reason."""
         if self.journal.replaying:
             known = self.journal.recall(batch)
             return known["objective"], known["measures"], known["p_value"], known["failed"]
@@ -365,7 +381,7 @@ class Search:
     # -- the result ----------------------------------------------------------------------------------------------------
 
     def archive(self, interrupted: bool | None = None) -> Archive:
-        """What has been found so far. interrupted: at the end, where copies are looked for, too."""
+        """The archive so far. interrupted: at the end, where copies are looked for, too."""
         elites, known = self.grid.elites, self.grid.known()
         nearest = np.full(len(elites), np.nan)
         if interrupted is not None and self.data is not None and self.fitted.kind.varies:
@@ -396,7 +412,7 @@ def as_dataset(estimator: Any, X: Any, y: Any) -> Dataset | None:
 
 
 def belonging(estimator: Any, data: Dataset | None) -> Belonging | None:
-    """What says whether a row belongs to the data; None where nothing does."""
+    """The judge of whether a row belongs to the data; None if there is nothing to judge by."""
     if data is None:
         return None
     return Belonging(estimator.fitted_, data, *estimator.divide(data))
@@ -421,7 +437,7 @@ def trained_with(estimator: Any, data: Dataset, elites: Archive, seed: int) -> A
 
 
 def nearness(x: np.ndarray, training: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """The distance of rows (n, ...) to the nearest training row, beside the median distance of a training row to its nearest other."""
+    """The distance of rows (n, ...) to the nearest training row, divided by the median distance of a training row to its nearest other."""
     from sklearn.neighbors import NearestNeighbors
 
     rows, known = ((each / spread).reshape(len(each), spread.size) for each in (x, training))

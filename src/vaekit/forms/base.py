@@ -17,7 +17,7 @@ Packed = tuple[np.ndarray, np.ndarray | None]  # x (N, *event) and a mask, True 
 
 @dataclass
 class Form:
-    """How rows in people's form become what the model sees, x (N, *event), and back.
+    """The form of rows: how people's rows become what the model sees, x (N, *event), and back.
 
     This one is that of rows which have no other: they are in model units.
 
@@ -48,11 +48,11 @@ class Form:
         return nested(self.event, number(gaps))
 
     def rows_schema(self, gaps: bool) -> dict[str, Any]:
-        """The same of all rows that come together."""
+        """The JSON Schema of several rows together."""
         return {"type": "array", "items": self.schema(gaps), "minItems": 1}
 
     def listed(self, rows: Any) -> Any:
-        """Rows as what JSON holds; arrays of numbers may stay arrays."""
+        """Turn rows into what JSON can hold; arrays of numbers may stay arrays."""
         return rows
 
     def pack(self, X: Any) -> Packed:
@@ -75,7 +75,7 @@ class Form:
         raise UserError("such rows have no gaps to fill: use reconstruct, which rebuilds whole rows")
 
     def rebuilt(self, X: Any, rows: Any) -> Any:
-        """What X becomes if its packed rows were rebuilt as `rows`."""
+        """Put rows that were rebuilt from X into the form of X."""
         return rows
 
     def with_conditions(self, rows: Any, given: Mapping[str, Any]) -> Any:

@@ -56,11 +56,11 @@ class Column:
         raise NotImplementedError
 
     def read(self, given: np.ndarray) -> np.ndarray:
-        """What a person gives (N,) -> values (N,)."""
+        """Read cells as people give them, (N,), as values (N,)."""
         raise NotImplementedError
 
     def missing(self, values: np.ndarray) -> np.ndarray:
-        """Which values (N,) are missing."""
+        """Whether values are missing, (N,)."""
         raise NotImplementedError
 
     def pack(self, values: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ class Column:
         raise NotImplementedError
 
     def unpack(self, x: np.ndarray) -> np.ndarray:
-        """What the model gives (N,) float64 -> values (N,)."""
+        """Turn the model's numbers (N,) float64 into values (N,)."""
         raise NotImplementedError
 
     def restored(self, values: np.ndarray, missing: np.ndarray | None = None) -> np.ndarray:

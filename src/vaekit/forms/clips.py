@@ -19,7 +19,7 @@ class Clips(Form):
     """Clips (N, T), float32 between -1 and 1.
 
     Attributes:
-        rate: samples a second. samples: of a clip. frame: of the spectrogram, in samples; frames are a quarter of it apart.
+        rate: samples per second. samples: of a clip. frame: of the spectrogram, in samples; frames are a quarter of it apart.
         mean, scale: of the logarithm of magnitudes. floor: of full scale, what counts as silence.
     """
 

@@ -181,7 +181,7 @@ KINDS: dict[str, Any] = {"label": Label, "number": Number, "picture": Picture}
 
 @dataclass
 class Seen:
-    """Which conditions training rows had together: the values of some rows by name, and how many rows each stands for."""
+    """The conditions that training rows had together: the values of some rows by name, and how many rows each stands for."""
 
     values: dict[str, list[Any]]
     counts: list[int]
@@ -195,7 +195,7 @@ class Known:
     seen: Seen | None = None
 
     def codes(self, y: Mapping[str, Any], rows: int) -> dict[str, np.ndarray]:
-        """name -> one value for all rows, or one a row -> name -> what the model sees, (rows, ...).
+        """Turn conditions by name, one value for all rows or one per row, into what the model sees: name -> (rows, ...).
 
         A name left out is left out.
         """

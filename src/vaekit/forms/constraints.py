@@ -94,7 +94,7 @@ class Constraints:
         return found
 
     def seen(self, cells: Mapping[str, np.ndarray]) -> Numbers:
-        """What the model sees in the place of columns, by name, as values."""
+        """The values that the model sees in place of columns, by name."""
         return distances(self.rules, self.numbers(cells), self.grids)
 
     def completed(self, drawn: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]) -> Numbers:
@@ -120,8 +120,8 @@ def distance_step(rule: Rule, grids: Mapping[str, Grid]) -> float:
 
 
 def distances(rules: Sequence[Rule], v: Numbers, grids: Mapping[str, Any], *, learning: bool = False) -> Numbers:
-    """What the model sees in the place of the columns that rules are about, in units of the column. A distance is missing if a column
-    that it depends on is missing, and, while `learning`, if the rule does not hold."""
+    """The distances that the model sees in place of the columns that rules are about, in units of the column. A distance is missing if a
+    column that it depends on is missing, and, while `learning`, if the rule does not hold."""
     found = {}
     for rule in rules:
         own = grids[rule.name]

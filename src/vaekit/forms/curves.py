@@ -49,7 +49,7 @@ class Curves(Array):
         return self.values(x).swapaxes(-1, -2)
 
     def rebuilt(self, X: Any, rows: np.ndarray) -> np.ndarray:
-        """Of a series: of each step the mean over the windows that hold it, (T, channels)."""
+        """Rebuild a series: each step is the mean over the windows that hold it, (T, channels)."""
         given = np.shape(X)
         if len(given) != 2:
             return rows

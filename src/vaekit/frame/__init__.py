@@ -67,7 +67,7 @@ class Frame:
 
     @cached_property
     def row_groups(self) -> RowGroups | None:
-        """What is read of it at a time; None in memory."""
+        """The row groups, which are read one at a time; None in memory."""
         return RowGroups(self.dataset) if hasattr(self.dataset, "files") else None
 
     @property
@@ -77,11 +77,11 @@ class Frame:
 
     @property
     def groups(self) -> Sequence[int]:
-        """How many rows each of its row groups has; none in memory."""
+        """The number of rows of each row group; empty in memory."""
         return self.row_groups.rows if self.row_groups else ()
 
     def sample(self, seed: int) -> Frame:
-        """What a schema is learned from: all rows, piece by piece."""
+        """The rows that a schema is learned from: all of them, piece by piece."""
         return self
 
     @property

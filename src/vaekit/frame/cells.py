@@ -204,7 +204,7 @@ class Text:
         return self.said.get("kind") in ("real", "integer", "positive", "bounded") or is_number(self.said.get("type"))
 
     def number_format(self) -> str:
-        """How the column writes numbers: `POINT`, `COMMA`, "either" if no cell shows it, or "" if they are not numbers."""
+        """The way in which the column writes numbers: `POINT`, `COMMA`, "either" if no cell shows it, or "" if they are not numbers."""
         import pyarrow.compute as pc
 
         self.parts = pc.extract_regex(self.kept, NUMBER)

@@ -143,7 +143,7 @@ def parsed_values(cells: Any, format: str) -> Any:
 
 
 def parsed_cells(cells: Any, format: str) -> Any:
-    """Which cells fit the format, (N,) booleans."""
+    """Whether cells fit the format, (N,) booleans."""
     import pyarrow.compute as pc
 
     return pc.is_valid(parsed_values(cells, format))

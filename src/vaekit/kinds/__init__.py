@@ -33,7 +33,15 @@ KINDS = (
 
 @cache
 def kinds() -> dict[str, type[Kind]]:
-    """All kinds by name: vaekit's own, and those of installed packages. A note names a kind that fails to import or lacks a piece."""
+    """All kinds of data by name: vaekit's own, and those of installed packages.
+
+    A note names a kind that fails to import or lacks a piece.
+
+    Example:
+        >>> from vaekit.kinds import kinds
+        >>> sorted(kinds())
+        ['actions', 'audio', 'images', 'rows', 'series', 'table', 'text']
+    """
     found = {kind.name: kind for kind in map(resolve_name, KINDS)}
     for entry in entry_points(group="vaekit.kinds"):
         try:

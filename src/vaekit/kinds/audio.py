@@ -36,7 +36,7 @@ from vaekit.threads import OnAllCores
 from vaekit.training.data import generator
 
 ENDINGS = (".wav", ".flac")
-RATE = 16_000  # samples a second, unless the user says another
+RATE = 16_000  # samples per second, unless the user says another
 WINDOW = 0.032  # seconds of a frame of the spectrogram: a few periods of a voice
 LARGEST_FACTOR = 1_000_000  # of resampling, which takes memory for 20 times as many numbers
 FLOOR = 1e-4  # of full scale: what is 80 dB below counts as silence
@@ -47,7 +47,7 @@ class Audio(Kind):
     """Schema of clips.
 
     Attributes:
-        rate: samples a second. samples: of a clip.
+        rate: samples per second. samples: of a clip.
         frame: samples of a frame of the spectrogram; frames are a quarter of it apart.
         mean, scale: of the logarithm of magnitudes; the model sees (value - mean) / scale.
     """
@@ -123,10 +123,15 @@ class Audio(Kind):
     @classmethod
     def infer(
         cls, rows: np.ndarray, standardize: bool = True, columns: Any = None, *,
-        rate: Annotated[Many, Option(f"Audio: samples per second, which files are brought to. Default: {RATE}.", DATA)] = RATE,
-        seconds: Annotated[Positive | None, Option("Audio: length to which clips are cut. Default: the longest.", DATA)] = None,
+        rate: Annotated[Many, Option(f"Audio: samples per second; files are converted to it. Default: {RATE}.", DATA)] = RATE,
+        seconds: Annotated[Positive | None, Option("Audio: cut clips to this length. Default: that of the longest.", DATA)] = None,
     ) -> Audio:  # fmt: skip
-        """See `Kind.infer`. rate: samples a second: an array has it, and files are brought to it. seconds: longer clips are cut."""
+        """See `Kind.infer`.
+
+        Args:
+            rate: samples per second. Arrays have it, and files are brought to it.
+            seconds: longer clips are cut to this.
+        """
         if rows.shape[1] < 64:
             raise UserError(f"the clips have {rows.shape[1]} samples: give clips of at least 64")
         self = cls(rate, rows.shape[1], max(16, 2 ** int(np.log2(min(WINDOW * rate, rows.shape[1] / 2)))))
@@ -149,7 +154,7 @@ class Audio(Kind):
 
     @property
     def extent(self) -> str:
-        return f"{self.samples / self.rate:.3g} s at {self.rate} samples a second"
+        return f"{self.samples / self.rate:.3g} s at {self.rate} samples per second"
 
     def conform(self, rows: np.ndarray) -> np.ndarray:
         """Clips of the length of the training clips: longer ones are cut, shorter ones end in silence."""
@@ -288,13 +293,13 @@ def check_shards(folder: Path, rate: int | None) -> Manifest:
         raise UserError(f"{folder} holds no sounds: leave out --kind audio")
     if rate not in (None, found.extra["rate"]):
         raise UserError(
-            f"{folder} has {found.extra['rate']} samples a second, not {rate}: pack the sounds again with --rate {rate}"
+            f"{folder} has {found.extra['rate']} samples per second, not {rate}: pack the sounds again with --rate {rate}"
         )
     return found
 
 
 def attempt(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What a function returns, or the UserError that it raises."""
+    """Call a function, and return its result or the UserError that it raises."""
     try:
         return function(*args, **options)
     except UserError as error:
@@ -314,7 +319,7 @@ def no_sound(text: str) -> UserError:
 
 
 def sound_length(path: Path, wanted: int) -> int:
-    """How many samples `read_sound` gives, as the beginning of the file says."""
+    """The number of samples that `read_sound` gives, from the beginning of the file."""
     from scipy.io import wavfile
 
     with decoding(str(path), "a sound"):
@@ -335,7 +340,7 @@ def sound_length(path: Path, wanted: int) -> int:
 
 
 def read_sound(path: Path, wanted: int) -> np.ndarray:
-    """Samples (T,), `wanted` of them a second, all channels mixed. UserError for a file that is not there, or not a sound."""
+    """Read samples (T,), `wanted` of them per second, all channels mixed. UserError for a file that is not there, or not a sound."""
     from scipy.io import wavfile  # here, because all kinds are imported at each fit
 
     if not path.is_file():
@@ -352,7 +357,7 @@ def read_sound(path: Path, wanted: int) -> np.ndarray:
         clip, shared = as_float(samples), np.gcd(rate, wanted)
     if max(rate, wanted) // shared > LARGEST_FACTOR:
         raise UserError(
-            f"{path} has {rate} samples a second, which cannot be brought to {wanted}: give a rate near its own"
+            f"{path} has {rate} samples per second, which cannot be converted to {wanted}: give a rate near its own"
         )
     if rate == wanted:
         return clip

@@ -35,19 +35,21 @@ NEEDED = ("infer", "event_shape", "unit", "default_likelihood", "conform", "pack
 
 
 class Kind:
-    """Everything that is particular to one kind of data: it turns rows in the user's own form into tensors and back, says which
-    likelihood, networks and training suit them, and reads, writes and shows them.
+    """Everything particular to one kind of data: rows to tensors and back, what suits them, reading, writing, showing.
 
-    A dataclass of plain values, its schema, so that it is written to a run's config and read back. What most kinds share has a
-    default here. A new kind has to say: `name`, `infer`, `event_shape`, `unit`, `conform`, `pack`, `unpack`, `networks`,
-    `default_likelihood`.
+    A dataclass of plain values, its schema, which a run's config holds. A new kind has to give: `name`, `infer`, `event_shape`,
+    `unit`, `conform`, `pack`, `unpack`, `networks`, `default_likelihood`.
+
+    Example:
+        >>> vae.kind_.name, vae.kind_.event_shape
+        ('rows', (3,))
     """
 
     name: ClassVar[str]
     noun: ClassVar[str] = "rows"
-    """What its rows are called, in the plural."""
+    """The word for its rows, in the plural."""
     row: ClassVar[str] = "row"
-    """What one of them is called."""
+    """The word for one row."""
     report: ClassVar[str] = "vaekit.deploy.report.plain:PlainReport"
     """The class of its report, a `vaekit.show.report.Report`, by name, since drawing takes long to import."""
     estimator: ClassVar[str] = ""
@@ -68,17 +70,17 @@ class Kind:
     counts_columns: ClassVar[bool] = False
     """Whether scikit-learn checks the number of columns."""
     path: ClassVar[str] = "linear"
-    """Of `vaekit.uses.interpolate.PATHS`: how to go from row to row."""
+    """The path from row to row: a name of `vaekit.uses.interpolate.PATHS`."""
     iw_samples: ClassVar[int] = 500
     """The default number of importance samples for the NLL."""
     score_samples: ClassVar[int] = 100
     """The default number of importance samples for the score of a row."""
     objective: ClassVar[Part] = "elbo"
-    """What "auto" is."""
+    """The objective that "auto" is."""
     training: ClassVar[Mapping[str, Any]] = {}
-    """What is better than `Training` has it."""
+    """Fields of `Training` that are better for such data."""
     ranges: ClassVar[Mapping[str, Search]] = {}
-    """What `vaekit tune` tries for such data, by setting, where that differs from what the setting says."""
+    """Values that `vaekit tune` tries for such data, by setting, if they differ from those of the setting."""
     fills: ClassVar[bool] = False
     """Whether the gaps of a row are filled by `vaekit.structures.resample.complete`, row for row."""
     exchangeable: ClassVar[bool] = True
@@ -86,7 +88,7 @@ class Kind:
     numeric: ClassVar[bool] = True
     """Whether rows are arrays of numbers, whose differences say how far they are from each other."""
     endings: ClassVar[Sequence[str]] = (".csv", ".npy", ".npz", ".parquet")
-    """Of the files that rows are written to; the first is taken where the user names no file."""
+    """Endings of the files that rows are written to; the first is taken if the user names no file."""
     printed: ClassVar[bool] = False
     """Whether rows are printed where the user names no file."""
 
@@ -108,8 +110,7 @@ class Kind:
         return X
 
     def take(self, X: Any) -> Any:
-        """Turn what a user gives into rows that fit the training rows. UserError if they do not. Rows that are `Stored` stay so: each piece
-        of them comes here as it is read."""
+        """Turn what a user gives into rows that fit the training rows, or raise UserError. `Stored` rows come here as they are read."""
         return X if isinstance(X, Stored) else self.conform(self.check(X))
 
     @classmethod
@@ -140,13 +141,13 @@ class Kind:
     # -- sources -------------------------------------------------------------------------------------------------------
 
     source_kinds: ClassVar[tuple[str, ...]] = ("images", "rows", "table")
-    """What `vaekit.read` may take a source of such rows for."""
+    """Kinds that `vaekit.read` may take a source of such rows for."""
     give: ClassVar[str] = "give data like that it was trained on"
-    """What to do if a source holds another kind of data."""
+    """The advice if a source holds another kind of data."""
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How a source of such rows is read again: arguments of `vaekit.read`."""
+        """Arguments of `vaekit.read` with which a source of such rows is read again."""
         return {}
 
     @classmethod
@@ -210,12 +211,12 @@ class Kind:
 
     @classmethod
     def missing(cls) -> list[str]:
-        """What has no default and this kind does not give. An estimator of its own builds its model without the latter pieces."""
+        """The pieces without a default that this kind does not give. An estimator of its own builds its model without the latter pieces."""
         needed = NEEDED[:3] if cls.estimator else NEEDED
         return [piece for piece in needed if getattr_static(cls, piece) is getattr_static(Kind, piece)]
 
     def likelihood_options(self, size: str, latent_dim: int) -> dict[str, Any]:
-        """What the likelihood has to know about the data and about a model of this size."""
+        """Options of the likelihood that follow from the data and from the size of the model."""
         return {}
 
     @property
@@ -225,7 +226,7 @@ class Kind:
 
     @property
     def unit(self) -> Tensor:
-        """How many of the data's own units one model unit is, for each column or channel: (event_shape[0],)."""
+        """The size of one model unit in the data's own units, for each column or channel: (event_shape[0],)."""
         raise NotImplementedError
 
     def networks(self, size: str, network: str) -> tuple[Any, Any]:
@@ -237,13 +238,12 @@ class Kind:
         return network
 
     perturb: ClassVar[Callable[..., Any] | None] = None
-    """What a label does not depend on: rows (B, *event), mask, noise -> rows and mask; None: noise alone."""
+    """Changes that a label does not depend on: rows (B, *event), mask, noise -> rows and mask; None: noise alone."""
     perturb_radius: ClassVar[float] = 1.0
     """The part of a semi-supervised model's radius that such rows take; 0 for rows that cannot be moved a little."""
 
     def conform(self, rows: Any) -> Any:
-        """Bring rows into the form of the training rows (such as grey pictures for a model of colour). UserError if they do not fit
-        the schema."""
+        """Bring rows into the form of the training rows (such as grey pictures for a model of colour), or raise UserError."""
         raise NotImplementedError
 
     def pack(self, *args: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
@@ -258,7 +258,7 @@ class Kind:
         return x.to(dtype)
 
     def unpack(self, x: Tensor) -> Any:
-        """What the model gives, (N, *event) -> rows in the user's own form, range and type."""
+        """Turn what the model gives, (N, *event), into rows in the user's own form, range and type."""
         raise NotImplementedError
 
     def form(self) -> dict[str, Any]:
@@ -271,7 +271,7 @@ class Kind:
 
     @property
     def column_names(self) -> tuple[int, list[str] | None] | None:
-        """How many columns a row has, and their names where these are known; None for rows without columns."""
+        """The number of columns of a row, and their names if they are known; None for rows without columns."""
         return None
 
     def with_conditions(self, rows: Any, conditions: Mapping[str, Any]) -> Any:
@@ -295,7 +295,7 @@ class Kind:
         return temperature, {}
 
     def decoded(self, p: Any, noise: Any, **writing: Any) -> Tensor:
-        """What is shown of p(x|z), (N, *event): its mean."""
+        """The rows that are shown for p(x|z), (N, *event): its mean."""
         return self.written(p, **writing).mean
 
     def search(self, n: int, where: Any, conditions: Mapping[str, Any], draw: Any, track: Any = list) -> Any:
@@ -304,11 +304,11 @@ class Kind:
         raise UserError("where is for tables of named columns: leave it out")
 
     def sample_notes(self) -> list[str]:
-        """What the user should know about generated rows."""
+        """Notes for the user about generated rows."""
         return []
 
     def told(self, p: Any) -> dict[str, Tensor]:
-        """The same of p(x|z) as tensors alone, for a graph: "x" (N, *event), and what else there is to tell, by name."""
+        """Results of p(x|z) as tensors alone, for a graph: "x" (N, *event), and what else there is to tell, by name."""
         return {"x": p.mean}
 
     def drawn(self, p: Any, noise: Any, **writing: Any) -> Tensor:
@@ -357,11 +357,11 @@ class Kind:
     """Of `vaekit.recipes.comparison.COMPARISONS`: the model that a model of such rows is compared with."""
 
     def compared(self, results: Mapping[str, Any], log_p: np.ndarray) -> dict[str, Any]:
-        """What to add to the results of `evaluate`, by log p(x) (N,) of the same rows under that model."""
+        """Results to add to those of `evaluate`, by log p(x) (N,) of the same rows under that model."""
         raise NotImplementedError
 
     def open_to(self, mask: Tensor | None) -> Tensor | None:
-        """Which values of packed rows a model that fills their gaps takes as given, by their mask."""
+        """The mask of values of packed rows that a model takes as given when it fills their gaps."""
         return mask
 
     def center(self, draws: Tensor) -> Tensor:
@@ -380,7 +380,7 @@ class Kind:
         return between
 
     score: ClassVar[str] = "loglik"
-    """Of `vaekit.uses.scores.SCORES`: what "auto" is, see `vaekit.uses.scores.auto`."""
+    """The score that "auto" is: a name of `vaekit.uses.scores.SCORES`, see `vaekit.uses.scores.auto`."""
     calibration_rows: ClassVar[int] = 10_000
     """Normal rows that scores are calibrated on, at most: p-values of 0.0001 are small enough."""
 
@@ -430,7 +430,7 @@ class Kind:
         self.write(path, rows)
 
     def files(self) -> dict[str, str]:
-        """What a config has no room for: the text of files in a run's folder, by their names."""
+        """The text of further files in a run's folder, by their names, for which a config has no room."""
         return {}
 
     def read_files(self, folder: Path) -> None:
@@ -441,21 +441,21 @@ class Kind:
         return f"vaekit sample {run} -n 16 -o samples{self.endings[0]}", "rows = model.sample(16)"
 
     def reveals(self) -> list[str]:
-        """What the files of a run tell about the training rows beside the weights, a sentence each."""
+        """Sentences about what the files of a run tell about the training rows, beside the weights."""
         return ["config.yaml holds the names of columns, where they have names, and the range and scaling of values."]
 
     def privacy(self, found: Mapping[str, Any] | None) -> list[str]:
-        """What `Report.privacy` found, in sentences; None: there is no report of these weights."""
+        """Sentences about what `Report.privacy` found; None: there is no report of these weights."""
         return [f"vaekit has no check of whether a model of {self.noun} repeats what it learned from."]
 
     @property
     def in_words(self) -> str:
-        """What its rows are, in the plural, such as "pictures of 8×8 pixels, grey"."""
+        """A name for its rows, in the plural, such as "pictures of 8×8 pixels, grey"."""
         return self.noun
 
     @property
     def preview_rows(self) -> int:
-        """How many rows a preview shows side by side."""
+        """The number of rows that a preview shows side by side."""
         return 5
 
     def preview(self, rows: Any, label: str) -> Markup:
@@ -480,12 +480,12 @@ class Kind:
         return None
 
     def known(self, rows: Any) -> Mapping[str, np.ndarray]:
-        """What rows in the user's own form say by name, such as the columns of a table: (N,) each."""
+        """The named values of rows in the user's own form, such as the columns of a table: (N,) each."""
         return {}
 
     @property
     def extent(self) -> str:
-        """How large a row is, in words."""
+        """The size of a row, in words."""
         return f"{'x'.join(map(str, self.event_shape))} columns"
 
     def describe(self) -> list[str]:

@@ -127,7 +127,7 @@ class Images(Kind):
     perturb = staticmethod(jolted)
 
     def classifier_network(self, size: str, network: str) -> str:
-        """For few values MLPs do as well, and are many times faster."""
+        """ "mlp" for pictures of few values: MLPs do as well there, and are many times faster."""
         return "mlp" if network == "auto" and math.prod(self.event_shape) <= SMALL else network
 
     @property

@@ -77,7 +77,7 @@ def one_hot(codes: Tensor, size: int) -> Tensor:
 
 
 class ActionEncoder(nn.Module):
-    """The network of q(z|x,y): tokens [CLS, vectors of y, actions], of which CLS is read. It does not see pictures.
+    """The network of q(z|x,y). It sees tokens [CLS, vectors of y, actions], and CLS is read. It does not see pictures.
 
     Args:
         actions, chunk_size: numbers in an action, and actions in a chunk.

@@ -13,13 +13,19 @@ UNKNOWN = -1  # the code of an unknown label; an unknown number is NaN
 class ConditionEmbedding(nn.Module):
     """Turns named conditions into one feature vector per row.
 
+    Unknown labels have an embedding of their own, and a flag marks every unknown number, so both are learned.
+    `vaekit.structures.marginal` sums over what is unknown instead, with `population`.
+
     Args:
         classes: name -> number of classes, for each label. A label is an int64 tensor (B,) of codes, -1 for unknown.
         numbers: name -> size, for each numeric vector: a float tensor (B, size), NaN for unknown.
         width: features per condition.
 
-    Unknown labels have an embedding of their own, and a flag marks every unknown number, so both are learned. That is what
-    is encoded of rows whose condition is unknown; to sum over what it may be is what `vaekit.structures.marginal` does, with `population`.
+    Example:
+        >>> from vaekit.nets import ConditionEmbedding
+        >>> embed = ConditionEmbedding({"colour": 3}, {"size": 2}, width=8)
+        >>> embed({"colour": torch.tensor([0, -1]), "size": torch.zeros(2, 2)}, rows=2).shape
+        torch.Size([2, 16])
     """
 
     def __init__(
@@ -36,7 +42,7 @@ class ConditionEmbedding(nn.Module):
         self.population: nn.Module | None = None  # p(y)
 
     def forward(self, y: Tensor | Mapping[str, Tensor] | None, rows: int) -> Tensor:
-        """Conditions of B rows -> (B, features). A name left out, or y None, is unknown for every row."""
+        """Features of B rows, (B, features). A name that is left out, or y None, is unknown for every row."""
         named = self.named(y)
         dtype, device = self._like.dtype, self._like.device
         parts = []

@@ -65,13 +65,20 @@ class ResidualBlock(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """(B, channels, H, W) -> (B, *out_shape): residual blocks at every size from half the picture down.
+    """A residual convolutional network for pictures of any size: (B, channels, H, W) -> (B, *out_shape).
+
+    It has residual blocks at every size from half the picture down, and no normalisation layers.
 
     Args:
-        in_shape: (channels, H, W). out_shape: of the output, flattened inside.
+        in_shape: (channels, H, W). out_shape: shape of the output, flattened inside.
         condition_features: size of c, injected in every block; 0 for none.
         width: channels at the first size; doubled at each halving, at most 8 times.
         blocks: residual blocks per size.
+
+    Example:
+        >>> from vaekit.nets import ConvEncoder
+        >>> ConvEncoder((1, 8, 8), (4,), width=4)(torch.zeros(2, 1, 8, 8)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(
@@ -103,7 +110,15 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """(B, *in_shape) -> (B, channels, H, W): the encoder's sizes in the opposite order; arguments as for the encoder."""
+    """A residual convolutional network in the opposite order: (B, *in_shape) -> (B, channels, H, W).
+
+    The arguments are those of `ConvEncoder`, with out_shape (channels, H, W).
+
+    Example:
+        >>> from vaekit.nets import ConvDecoder
+        >>> ConvDecoder((2,), (1, 8, 8), width=4)(torch.zeros(3, 2)).shape
+        torch.Size([3, 1, 8, 8])
+    """
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class Rung(nn.Module):
 
 
 class TopDown(nn.Module):
-    """From a learned constant, which the condition shifts, down over all levels of z to (n, *out_shape).
+    """The way down from a learned constant, which the condition shifts, over all levels of z to (n, *out_shape).
 
     Args:
         out_shape: of the output. condition_features: size of c; 0 for none.

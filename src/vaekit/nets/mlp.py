@@ -26,6 +26,13 @@ class MLP(nn.Module):
         in_shape, out_shape: shapes of one row, flattened inside.
         condition_features: size of c; 0 for none.
         hidden: widths of the hidden layers.
+
+    Example:
+        >>> from vaekit.nets import MLP
+        >>> MLP((3,), (4,))(torch.zeros(2, 3)).shape
+        torch.Size([2, 4])
+        >>> MLP((3,), (4,), 5)(torch.zeros(2, 3), torch.zeros(2, 5)).shape  # with a condition
+        torch.Size([2, 4])
     """
 
     def __init__(

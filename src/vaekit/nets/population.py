@@ -87,7 +87,7 @@ class Population(nn.Module):
 
 
 def distinct(columns: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Of columns (T,) or (T, size): the first of each group of rows that are alike (G,), and each row's group (T,)."""
+    """Group rows of columns (T,) or (T, size) that are alike: the first row of each group (G,), and each row's group (T,)."""
     rows = torch.cat([c.double().reshape(len(c), -1) for c in columns], dim=1)
     groups, group = rows.unique(dim=0, return_inverse=True)
     places = torch.arange(len(rows), device=group.device)

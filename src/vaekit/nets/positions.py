@@ -30,11 +30,26 @@ def check_positive(**numbers: float) -> None:
 class PositionEmbeddingSine(nn.Module):
     """Sines and cosines of a pixel's row and column, each counted from 1 over the pixels that are not padding.
 
+    The numbers are those of DETR's published embedding.
+
     Args:
         num_features: features each for y and x, even. Channels are y's first, then x's; sine and cosine in turn.
         temperature: the longest period is nearly this times the shortest, 2 pi.
-        normalize: counts run up to `scale` whatever the size of the picture.
+        normalize: counts run up to `scale` for every size of the picture.
         scale: 2 pi if None; only with `normalize`.
+
+    Raises:
+        ValueError: num_features is odd or not positive, or scale is given without normalize.
+
+    Source: DETR, Carion et al. 2020, arXiv 2005.12872.
+
+    Example:
+        >>> from vaekit.nets import PositionEmbeddingSine
+        >>> mask = torch.zeros(2, 15, 20, dtype=torch.bool)  # (B, H, W), True where a pixel is padding
+        >>> PositionEmbeddingSine(128, normalize=True)(mask).shape
+        torch.Size([2, 256, 15, 20])
+        >>> PositionEmbeddingSine(2).grid(1, 1).flatten()  # sin 1, cos 1 for y, then for x
+        tensor([0.8415, 0.5403, 0.8415, 0.5403])
     """
 
     like: Tensor
@@ -53,16 +68,16 @@ class PositionEmbeddingSine(nn.Module):
         self.register_buffer("like", torch.empty(0), persistent=False)  # follows the module's device and precision
 
     def forward(self, mask: Tensor) -> Tensor:
-        """mask (B, H, W) bool, True = padding -> (B, 2 * num_features, H, W), on the mask's device.
+        """Embed pixels: mask (B, H, W) bool, True = padding -> (B, 2 * num_features, H, W), on the mask's device.
 
-        Computed anew for each mask: to look whether anything is masked would wait for the device, and would branch on
-        data in an exported graph. Who knows that nothing is masked calls `grid`.
+        It is computed anew for each mask: to look whether anything is masked would wait for the device, and would branch on
+        data in an exported graph. If you know that nothing is masked, call `grid`.
         """
         check_mask(mask)
         return embed(mask, self.num_features, self.temperature, self.scale).to(self.like.dtype)
 
     def grid(self, height: int, width: int) -> Tensor:
-        """(1, 2 * num_features, height, width), where nothing is masked. Kept from call to call: do not write to it."""
+        """The embedding if nothing is masked, (1, 2 * num_features, height, width). It is kept from call to call: do not write to it."""
         size = (height, width, self.num_features, self.temperature, self.scale, self.like.device, self.like.dtype)
         # What a tracer makes is not a tensor to keep.
         return empty_grid.__wrapped__(*size) if torch.compiler.is_compiling() else empty_grid(*size)
@@ -103,6 +118,16 @@ class PositionEmbeddingLearned(nn.Module):
     Args:
         num_features: features each for x and y. Channels are x's (columns) first, then y's (rows).
         max_size: the largest height and width.
+
+    Raises:
+        ValueError: a picture is larger than max_size.
+
+    Source: DETR, Carion et al. 2020, arXiv 2005.12872.
+
+    Example:
+        >>> from vaekit.nets import PositionEmbeddingLearned
+        >>> PositionEmbeddingLearned(4, max_size=50).grid(15, 20).shape
+        torch.Size([1, 8, 15, 20])
     """
 
     def __init__(self, num_features: int, max_size: int = 50):
@@ -113,13 +138,13 @@ class PositionEmbeddingLearned(nn.Module):
             nn.init.uniform_(table.weight)
 
     def forward(self, mask: Tensor) -> Tensor:
-        """mask (B, H, W) bool, of which only the shape counts -> (B, 2 * num_features, H, W)."""
+        """Embed pixels: mask (B, H, W) bool, of which only the shape counts -> (B, 2 * num_features, H, W)."""
         check_mask(mask)
         batch, height, width = mask.shape
         return self.grid(height, width).expand(batch, -1, -1, -1)
 
     def grid(self, height: int, width: int) -> Tensor:
-        """(1, 2 * num_features, height, width)."""
+        """The embedding of one picture, (1, 2 * num_features, height, width)."""
         max_size = self.row_embed.num_embeddings
         if max(height, width) > max_size:
             raise ValueError(

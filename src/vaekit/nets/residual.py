@@ -17,14 +17,22 @@ SIZES = {
 
 
 class ResidualMLP(nn.Module):
-    """Blocks h + W2 silu(W1 silu(h)), W2 zero at first (as in Goyal et al. 2017, arXiv 1706.02677): what it learns first is
-    nearly linear. A VAE of columns that begins with deep networks leaves latent units dead that this one uses.
+    """A fully connected residual network: blocks h + W2 silu(W1 silu(h)), with W2 zero at first.
+
+    So what it learns first is nearly linear (as in Goyal et al. 2017, arXiv 1706.02677). A VAE of columns that begins with deep networks
+    leaves latent units dead that this one uses.
 
     Args:
         in_shape, out_shape: shapes of one row, flattened inside.
         condition_features: size of c, which is added within every block; 0 for none.
-        width: of the hidden layers. blocks: how many there are.
-        columns: how many columns a row has, for an encoder that sees which of them are missing; else 0.
+        width: width of the hidden layers. blocks: number of blocks.
+        columns: number of columns of a row, for an encoder that sees which of them are missing; else 0.
+
+    Example:
+        >>> from vaekit.nets.residual import ResidualMLP
+        >>> seen = torch.tensor([[True, False, True]])
+        >>> ResidualMLP((3,), (4,), columns=3)(torch.zeros(1, 3), mask=seen).shape
+        torch.Size([1, 4])
     """
 
     def __init__(

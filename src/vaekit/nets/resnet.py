@@ -97,18 +97,25 @@ RESNETS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {  #
 
 
 class ResNet(nn.Module):
-    """Pictures (B, 3, H, W), as they are given -> (B, features, ceil(H / 32), ceil(W / 32)).
+    """A ResNet without its last layer: pictures (B, 3, H, W) -> features (B, features, ceil(H / 32), ceil(W / 32)).
 
     Weights for ImageNet expect pictures normalised by its mean and deviation; nothing is normalised here. Tensors are
-    named as torchvision's, without its last layer `fc`.
+    named as torchvision's.
 
     Args:
-        name: one of `RESNETS`.
+        name: "resnet18", "resnet34", "resnet50" or "resnet101".
         frozen: batch norms keep the statistics and weights they are given, so that small batches do not spoil them
             (as DETR and ACT). The convolutions learn either way.
 
     Attributes:
         features: channels of the output, 512 or 2048.
+
+    Source: He et al. 2015, arXiv 1512.03385.
+
+    Example:
+        >>> from vaekit.nets import ResNet
+        >>> ResNet("resnet18")(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 512, 2, 2])
     """
 
     def __init__(self, name: str = "resnet18", *, frozen: bool = True):
@@ -141,12 +148,14 @@ class ResNet(nn.Module):
     def load_weights(self, path: str | Path) -> None:
         """Take the weights of a .safetensors, .pth or .pt file with torchvision's names, after any common prefix.
 
-        What else the file holds (`fc`, the rest of a policy) is passed over. Raises UserError where the file cannot be
-        read, or lacks a tensor, or holds it in another shape.
+        The other tensors of the file (`fc`, the rest of a policy) are ignored.
+
+        Raises:
+            UserError: the file cannot be read, lacks a tensor, or holds it in another shape.
         """
         tensors, own = read_weights(Path(path)), self.state_dict()
         names = [name for name in own if not name.endswith("num_batches_tracked")]
-        # Of all that stands before a "conv1.weight", the network's own prefix is the one most names follow.
+        # Several prefixes may stand before a "conv1.weight". The network's own is the one that most names follow.
         prefixes = [key.removesuffix("conv1.weight") for key in tensors if key.endswith("conv1.weight")]
         prefix = max(prefixes, key=lambda p: sum(p + name in tensors for name in names), default="")
         missing = [name for name in names if prefix + name not in tensors]
@@ -170,7 +179,7 @@ def backbones(
     norm: Literal["auto", "frozen", "live"] = "auto",
     shared: bool = False,
 ) -> list[ResNet]:
-    """Fresh networks for so many cameras; what `weights` names is not read here.
+    """Make a fresh network for each camera. The file that `weights` names is not read here.
 
     Args:
         weights: the file whose weights they are going to have, "" for none.

@@ -27,7 +27,7 @@ ENCODER_LAYERS = {"small": 1, "base": 2, "large": 2}
 
 
 def hide_words(x: Tensor, mask: Tensor | None, vocabulary: int) -> tuple[Tensor, Tensor]:
-    """What networks see of texts.
+    """Hide tokens of texts from a network.
 
     Args:
         x: codes (B, T). mask: (B, T), False where a token is missing and behind a text's end; None: all is there.

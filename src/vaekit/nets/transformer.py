@@ -134,7 +134,7 @@ def add(x: Tensor, positions: Tensor | None) -> Tensor:
 
 
 class Layer(nn.Module):
-    """What the layers of encoder and decoder share: self-attention and a network of one hidden layer."""
+    """Base of the layers of encoder and decoder: self-attention and a network of one hidden layer."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float, activation: str, norm_first: bool):
         super().__init__()
@@ -204,13 +204,13 @@ class CausalLayer(Layer):
 
 
 class Transformer(nn.Module):
-    """Layers, one after another: what encoder and decoder share.
+    """Base of encoder and decoder: layers, one after another.
 
     Args:
-        width: features of a token, D. heads: a divisor of width. layers: how many.
-        hidden: features of the hidden layer after each attention; 4 * width if None.
+        width: features of a token, D. heads: a divisor of width. layers: number of layers.
+        hidden: features of the hidden layer after each attention; None: 4 * width.
         dropout: rate. activation: "relu" or "gelu".
-        norm_first: normalise the input of each branch (pre-norm) rather than its sum with the branch (post-norm).
+        norm_first: normalise the input of each branch (pre-norm), not its sum with the branch (post-norm).
     """
 
     layer: type[Layer]
@@ -234,7 +234,23 @@ class Transformer(nn.Module):
 
 
 class TransformerEncoder(Transformer):
-    """Layers of self-attention. With `norm_first` a LayerNorm ends them; without, each layer ends in its own."""
+    """Layers of self-attention: tokens (B, T, D) -> (B, T, D).
+
+    With `norm_first` a LayerNorm ends them; without, each layer ends in its own.
+
+    Args:
+        width: features of a token, D. heads: a divisor of width. layers: number of layers.
+        hidden: features of the hidden layer after each attention; None: 4 * width.
+        dropout: rate. activation: "relu" or "gelu".
+        norm_first: normalise the input of each branch (pre-norm), not its sum with the branch (post-norm).
+
+    Source: Vaswani et al. 2017, arXiv 1706.03762.
+
+    Example:
+        >>> from vaekit.nets import TransformerEncoder
+        >>> TransformerEncoder(8, heads=2, layers=1)(torch.zeros(3, 5, 8)).shape
+        torch.Size([3, 5, 8])
+    """
 
     layer = TransformerEncoderLayer
     always_norm = False
@@ -242,9 +258,9 @@ class TransformerEncoder(Transformer):
     def forward(
         self, x: Tensor, positions: Tensor | None = None, padding: Tensor | None = None, first: int | None = None
     ) -> Tensor:
-        """Tokens x (B, T, D), positions (B or 1, T, D), padding (B, T) bool, True = padding -> (B, T, D).
+        """Encode tokens x (B, T, D) with positions (B or 1, T, D) and padding (B, T) bool, True = padding -> (B, T, D).
 
-        first: how many tokens are wanted; the last layer computes only these -> (B, first, D).
+        first: the number of tokens that are wanted; the last layer computes only these -> (B, first, D).
         """
         mask = attended(x, padding)  # (B, 1, 1, T)
         for layer in self.layers[:-1]:
@@ -255,7 +271,15 @@ class TransformerEncoder(Transformer):
 
 
 class TransformerDecoder(Transformer):
-    """Layers of self-attention and of attention to a memory, ended by a LayerNorm."""
+    """Layers of self-attention and of attention to a memory, ended by a LayerNorm: tokens (B, S, D), memory (B, T, D) -> (B, S, D).
+
+    The arguments are those of `TransformerEncoder`.
+
+    Example:
+        >>> from vaekit.nets import TransformerDecoder
+        >>> TransformerDecoder(8, heads=2, layers=1)(torch.zeros(3, 4, 8), torch.zeros(3, 5, 8)).shape
+        torch.Size([3, 4, 8])
+    """
 
     layer = TransformerDecoderLayer
     always_norm = True
@@ -270,8 +294,9 @@ class TransformerDecoder(Transformer):
         memory_padding: Tensor | None = None,
         causal: bool = False,
     ) -> Tensor:
-        """Tokens x (B, S, D) look at memory (B, T, D) -> (B, S, D). x may be (1, S, D), tokens that all rows share: what
-        does not depend on the memory is then computed once.
+        """Let tokens x (B, S, D) look at memory (B, T, D) -> (B, S, D).
+
+        x may be (1, S, D), tokens that all rows share: what does not depend on the memory is then computed once.
 
         Args:
             positions: (B or 1, S, D), added to the queries of both attentions and the keys of the first.
@@ -288,8 +313,8 @@ class TransformerDecoder(Transformer):
 
 
 class CausalTransformer(Transformer):
-    """Layers in which tokens look at a memory and at the tokens before them. The memory is the same for every layer, which
-    makes keys and values of it as of tokens that stand before all others (Li et al. 2020, arXiv 2004.04092)."""
+    """Layers in which tokens look at a memory and at the tokens before them. Every layer makes keys and values of the same memory, as if it
+    were tokens before all others (Li et al. 2020, arXiv 2004.04092)."""
 
     layer = CausalLayer
     always_norm = True

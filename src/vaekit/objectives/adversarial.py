@@ -19,12 +19,25 @@ FEATURES = 64
 
 
 class VAEGAN(nn.Module, Objective):
-    """The ELBO, a discriminator between data and what the decoder makes of draws from the prior, and the distance of
-    reconstructions in the discriminator's features (Larsen et al. 2016, arXiv 1512.09300).
+    """The ELBO with an adversary, for sharper pictures.
+
+    A discriminator tells data from decoded draws of the prior. Its features also measure the distance of reconstructions.
 
     Args:
-        weight: of the decoder's reward for samples that pass, per element of x.
-        feature_weight: of half the squared distance in the discriminator's features, per element of x.
+        weight: weight of the decoder's reward for samples that pass, per element of x.
+        feature_weight: weight of half the squared distance in the discriminator's features, per element of x.
+
+    Raises:
+        UserError: the likelihood is "categorical" or "causal": decoded classes have no gradients.
+
+    Source: Larsen et al. 2016, arXiv 1512.09300.
+
+    Example:
+        >>> from vaekit.objectives.adversarial import VAEGAN
+        >>> objective = VAEGAN()
+        >>> objective.attach(vae.model_)
+        >>> sorted(objective(draw)[1])
+        ['adversary', 'feature_distance', 'kl', 'reconstruction']
     """
 
     def __init__(self, *, weight: float = 0.02, feature_weight: float = 0.1):

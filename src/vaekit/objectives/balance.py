@@ -20,12 +20,21 @@ MULTIPLIER_SPEED = 10.0  # the log of a multiplier moves this much faster than a
 
 @dataclass(frozen=True, kw_only=True)
 class FreeBits(Objective):
-    """A KL below `nats` per unit costs no less than that, so no unit is switched off to save it (Kingma et al. 2016,
-    arXiv 1606.04934). Where the KL has no closed form per unit, the floor is of their sum.
+    """The ELBO in which a KL below `nats` per unit costs no less than that, so no unit is switched off to save it.
+
+    If the KL has no closed form per unit, the floor is that of their sum.
 
     Args:
         nats: per unit, mean over the batch.
         warmup: share of the run over which the KL's weight grows from 0.
+
+    Source: Kingma et al. 2016, arXiv 1606.04934.
+
+    Example:
+        >>> from vaekit.objectives.balance import FreeBits
+        >>> loss, terms = FreeBits(nats=100.0)(draw)  # a floor that both units are under
+        >>> torch.allclose(loss, terms["reconstruction"] + 200)
+        True
     """
 
     nats: float = 0.25
@@ -44,12 +53,20 @@ class FreeBits(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity(Objective):
-    """Pulls the KL to a capacity that grows over the run (Burgess et al. 2018, arXiv 1804.03599).
+    """Pulls the KL to a capacity that grows over the run.
 
     Args:
         nats: capacity at the end.
         gamma: weight of the distance to it.
         warmup: share of the run over which it grows from 0.
+
+    Source: Burgess et al. 2018, arXiv 1804.03599.
+
+    Example:
+        >>> from vaekit.objectives.balance import Capacity
+        >>> loss, terms = Capacity(nats=25.0, gamma=30.0)(draw)
+        >>> torch.allclose(loss, terms["reconstruction"] + 30 * (terms["kl"] - 25).abs())
+        True
     """
 
     nats: float = 25.0
@@ -70,13 +87,20 @@ class Capacity(Objective):
 
 
 class KLTarget(nn.Module, Objective):
-    """Steers the KL's weight so that the KL comes to a target, by ControlVAE's PI controller (Shao et al. 2020, arXiv
-    2004.05988).
+    """Steers the KL's weight with ControlVAE's PI controller, so that the KL comes to a target.
 
     Args:
-        nats: the KL asked for.
+        nats: the target of the KL.
         proportional, integral: gains of the controller.
         warmup: share of the run over which the target grows from 0.
+
+    Source: Shao et al. 2020, arXiv 2004.05988.
+
+    Example:
+        >>> from vaekit.objectives.balance import KLTarget
+        >>> loss, terms = KLTarget(nats=20.0)(draw)
+        >>> torch.allclose(loss, terms["reconstruction"] + terms["beta"] * terms["kl"])
+        True
     """
 
     largest_weight = 100.0
@@ -106,7 +130,7 @@ class KLTarget(nn.Module, Objective):
 
 
 class KLFloor(KLTarget):
-    """The ELBO with a KL of at least `nats` over all units: the weight of the KL is 1, but less while the KL is below that.
+    """The ELBO with a KL of at least `nats` over all units: the weight of the KL is 1, and less while the KL is below the floor.
 
     Free bits ask for the same and get less: below their floor a KL is free of charge, and codes that say nothing use it up. Here
     every nat has its price, which falls until the model buys that many.
@@ -115,6 +139,12 @@ class KLFloor(KLTarget):
         nats: the least KL.
         proportional, integral: gains of the controller that steers the weight, which starts at 0.
         warmup: share of the run over which the floor grows from 0.
+
+    Example:
+        >>> from vaekit.objectives.balance import KLFloor
+        >>> loss, terms = KLFloor(nats=8.0)(draw)
+        >>> bool(0 <= terms["beta"] <= 1)
+        True
     """
 
     largest_weight = 1.0
@@ -131,11 +161,21 @@ class KLFloor(KLTarget):
 
 
 class GECO(nn.Module, Objective):
-    """The least KL at which the reconstruction reaches a target: a Lagrange multiplier instead of a weight (Rezende &
-    Viola 2018, arXiv 1810.00597).
+    """The least KL at which the reconstruction reaches a target: a Lagrange multiplier in place of a weight.
 
     Args:
-        target: reconstruction asked for, -log p(x|z) in nats a row: what "reconstruction" shows while training.
+        target: the reconstruction to reach, -log p(x|z) in nats per row: what "reconstruction" shows while training.
+
+    Raises:
+        UserError: target is None.
+
+    Source: Rezende & Viola 2018, arXiv 1810.00597.
+
+    Example:
+        >>> from vaekit.objectives.balance import GECO
+        >>> loss, terms = GECO(target=2.0)(draw)  # the multiplier starts at 1
+        >>> torch.allclose(loss, terms["kl"] + terms["reconstruction"] - 2)
+        True
     """
 
     def __init__(self, *, target: Number | None = None):

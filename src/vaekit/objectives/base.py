@@ -15,15 +15,26 @@ Terms = dict[str, Tensor]
 
 
 class Objective:
-    """Called as `objective(draw, progress) -> (loss, terms)`: `progress` is the share of the run that is done, 0..1;
-    `loss` is a scalar to minimise; `terms` are scalars to show. Sums over the event, means over the batch, nats.
+    """Base of objectives, which are called as `objective(draw, progress) -> (loss, terms)`.
 
-    In training `progress` is a tensor on the device, and a step may be captured and replayed: what depends on it is computed with
-    tensors, and a value that Python remembers from call to call is lost.
+    `progress` is the share of the run that is done, 0..1; `loss` is a scalar to minimise; `terms` are scalars to show. All are sums over
+    the event and means over the batch, in nats.
 
-    One with parameters of its own (an adversary, a multiplier) is an `nn.Module` too. There is one loss and one
+    In training `progress` is a tensor on the device, and a step may be captured and replayed. So compute what depends on it with
+    tensors: a value that Python remembers from call to call is lost.
+
+    An objective with parameters of its own (an adversary, a multiplier) is an `nn.Module` too. There is one loss and one
     optimiser: what an adversary learns from is detached from the model, and what the model learns from an adversary
-    is detached from that.
+    is detached from the adversary.
+
+    Example:
+        >>> from vaekit.objectives import Objective
+        >>> class Beta4(Objective):
+        ...     def __call__(self, draw, progress):
+        ...         kl = draw.kl.mean()
+        ...         return 4 * kl - draw.log_px.mean(), {"kl": kl.detach()}
+        >>> Beta4().validation(draw).shape  # the ELBO chooses the best epoch
+        torch.Size([8])
     """
 
     k = 1
@@ -33,19 +44,26 @@ class Objective:
         raise NotImplementedError
 
     def attach(self, model: Any) -> None:
-        """Called once with the model, before training."""
+        """Prepare for a model. Called once, before training."""
 
     def validation(self, draw: Draw) -> Tensor | None:
         """The score (B,) that chooses the best epoch; higher is better. None: the last epoch is kept."""
         return draw.elbo
 
     def notes(self, history: Sequence[Mapping[str, float]]) -> list[str]:
-        """What the user should know about how it went, one sentence each."""
+        """Notes for the user about how training went, one sentence each."""
         return []
 
 
 class Function(Objective):
-    """A bare function as an objective."""
+    """An objective made of a function `(draw, progress) -> (loss, terms)`.
+
+    Example:
+        >>> from vaekit.objectives import Function
+        >>> loss, terms = Function(lambda draw, progress: (-draw.elbo.mean(), {}))(draw, 1.0)
+        >>> loss.shape
+        torch.Size([])
+    """
 
     def __init__(self, function: Callable[[Draw, Any], tuple[Tensor, Terms]]):
         self.function = function

@@ -18,12 +18,19 @@ from vaekit.settings.limits import Share
 
 @dataclass(frozen=True, kw_only=True)
 class ELBO(Objective):
-    """The negative evidence lower bound (Kingma & Welling 2014, arXiv 1312.6114).
+    """The negative evidence lower bound.
 
     Args:
         beta: weight of the KL (Higgins et al. 2017); 1 is the bound itself.
         warmup: share of a cycle over which the weight grows from 0 to `beta`.
-        cycles: how often it does so (Fu et al. 2019, arXiv 1903.10145); 1 is a plain linear warm-up.
+        cycles: number of cycles (Fu et al. 2019, arXiv 1903.10145); 1 is a plain linear warm-up.
+
+    Source: Kingma & Welling 2014, arXiv 1312.6114.
+
+    Example:
+        >>> loss, terms = vaekit.ELBO(beta=4.0)(draw)
+        >>> torch.allclose(loss, terms["reconstruction"] + 4 * terms["kl"])
+        True
     """
 
     beta: float = 1.0
@@ -36,7 +43,7 @@ class ELBO(Objective):
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
 
     def weight(self, progress: Tensor | float) -> Tensor | float:
-        """The weight of the KL."""
+        """The weight of the KL at this share of the run, 0..1."""
         if not self.warmup:
             return self.beta
         cycle = self.cycles * torch.as_tensor(progress)
@@ -48,14 +55,23 @@ class ELBO(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class ACT(Objective):
-    """The loss of ACT as published (Zhao et al. 2023, arXiv 2304.13705): the absolute error averaged over the elements of
-    a chunk, plus the KL times `kl_weight`. An average over E elements makes that a beta of E * kl_weight of the ELBO with
-    a Laplace scale of 1: 14,000 at the published sizes, at which no latent stays alive. Here to compare with.
+    """The loss of ACT as published: the absolute error averaged over the elements of a chunk, plus the KL times `kl_weight`.
+
+    An average over E elements makes that a beta of E * kl_weight of the ELBO with a Laplace scale of 1: 14,000 at the published
+    sizes, at which no latent stays alive. It is here to compare with.
 
     Args:
-        kl_weight: of the KL, summed over units.
-        padding: whether elements that are missing count in the average, as 0: True in the original code and in LeRobot up
+        kl_weight: weight of the KL, which is summed over units.
+        padding: whether missing elements count in the average, as 0: True in the original code and in LeRobot up
             to 0.4, False in LeRobot from 0.6 on.
+
+    Source: Zhao et al. 2023, arXiv 2304.13705.
+
+    Example:
+        >>> from vaekit.objectives.bounds import ACT
+        >>> loss, terms = ACT(kl_weight=10.0)(draw)
+        >>> torch.allclose(loss, terms["l1"] + 10 * terms["kl"])
+        True
     """
 
     kl_weight: float = 10.0
@@ -73,7 +89,7 @@ class ACT(Objective):
         return error.mean() if self.padding else error.sum() / (len(error) * draw.mask.sum()).clamp_min(1)
 
     def beta(self, draw: Draw) -> float:
-        """The weight of the KL in the ELBO that this is a multiple of."""
+        """The weight of the KL in the ELBO that this loss is a multiple of."""
         return self.kl_weight * draw.x[0].numel()
 
     def validation(self, draw: Draw) -> None:
@@ -82,11 +98,23 @@ class ACT(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class IWAE(Objective):
-    """The importance-weighted bound (Burda et al. 2016, arXiv 1509.00519): nearer to log p(x) the more samples; a
-    better decoder, and a posterior that is looser than the ELBO's.
+    """The importance-weighted bound. With more samples it is nearer to log p(x).
+
+    It gives a better decoder, and a posterior that is looser than the ELBO's.
 
     Args:
         k: samples per row.
+
+    Raises:
+        UserError: k is below 1.
+
+    Source: Burda et al. 2016, arXiv 1509.00519.
+
+    Example:
+        >>> from vaekit.objectives.bounds import IWAE
+        >>> draw = vae.model_.draw(torch.zeros(8, 3), k=50)
+        >>> bool(IWAE(k=50)(draw)[0] <= vaekit.ELBO()(draw)[0])  # a tighter bound, a smaller loss
+        True
     """
 
     k: int = 8
@@ -103,8 +131,18 @@ class IWAE(Objective):
 
 
 class DReG(IWAE):
-    """The same bound with doubly reparameterised gradients (Tucker et al. 2019, arXiv 1810.04152), whose signal for the
-    encoder does not fade as k grows."""
+    """The importance-weighted bound with doubly reparameterised gradients.
+
+    The signal for the encoder does not fade as k grows. It needs posterior "normal".
+
+    Source: Tucker et al. 2019, arXiv 1810.04152.
+
+    Example:
+        >>> from vaekit.objectives.bounds import IWAE, DReG
+        >>> draw = vae.model_.draw(torch.zeros(8, 3), k=5)
+        >>> torch.allclose(DReG(k=5)(draw)[0], IWAE(k=5)(draw)[0])  # the same value, other gradients
+        True
+    """
 
     def attach(self, model: Any) -> None:
         require_normal_posterior(model, "dreg")
@@ -123,7 +161,7 @@ class DReG(IWAE):
 
 
 def importance_bound(log_weight: Tensor) -> Tensor:
-    """(k, B) -> (B,)."""
+    """log of the mean importance weight: (k, B) -> (B,)."""
     return log_weight.logsumexp(0) - math.log(len(log_weight))
 
 

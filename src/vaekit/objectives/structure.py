@@ -20,13 +20,22 @@ from vaekit.settings.limits import Share
 
 
 class BetaTC(Objective):
-    """The KL in three parts, mutual information, total correlation and the KL of each unit, with the weights alpha,
-    beta and gamma (beta-TCVAE, Chen et al. 2018, arXiv 1802.04942), with the batch's mixture of q(z|x) for q(z). It has
-    the gradient of their minibatch-weighted sampling, whose values are off by a constant, (units - 1) log rows.
+    """beta-TCVAE: the KL in three parts (mutual information, total correlation, KL of each unit), with a weight for each.
+
+    The batch's mixture of q(z|x) stands for q(z). It has the gradient of the paper's minibatch-weighted sampling, whose values are off
+    by a constant, (units - 1) log rows.
 
     Args:
-        alpha, beta, gamma: weights; all 1 is the ELBO.
+        alpha, beta, gamma: weights of the three parts; all 1 is the ELBO.
         warmup: share of the run over which beta grows from 1.
+
+    Source: Chen et al. 2018, arXiv 1802.04942.
+
+    Example:
+        >>> from vaekit.objectives.structure import BetaTC
+        >>> ones = BetaTC(alpha=1, beta=1, gamma=1)
+        >>> sorted(ones(draw)[1])
+        ['kl', 'reconstruction', 'total_correlation']
     """
 
     def __init__(self, *, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0, warmup: Share = 0.0):
@@ -61,12 +70,22 @@ def kl_parts(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class FactorVAE(nn.Module, Objective):
-    """The ELBO and gamma times the total correlation, as told by a discriminator between codes and codes whose units
-    were shuffled among rows (Kim & Mnih 2018, arXiv 1802.05983).
+    """The ELBO plus gamma times the total correlation, which a discriminator estimates.
+
+    It tells codes from codes whose units were shuffled among rows.
 
     Args:
         gamma: weight of the total correlation.
         hidden: widths of the discriminator.
+
+    Source: Kim & Mnih 2018, arXiv 1802.05983.
+
+    Example:
+        >>> from vaekit.objectives.structure import FactorVAE
+        >>> objective = FactorVAE(gamma=10.0, hidden=(8,))
+        >>> objective.attach(vae.model_)
+        >>> sorted(objective(draw)[1])
+        ['kl', 'reconstruction', 'total_correlation']
     """
 
     def __init__(self, *, gamma: float = 10.0, hidden: Sequence[int] = (256, 256, 256)):
@@ -91,12 +110,24 @@ class FactorVAE(nn.Module, Objective):
 
 
 class InfoVAE(Objective):
-    """Reconstruction, (1 - alpha) KL and (alpha + scale - 1) MMD between q(z) and the prior (Zhao et al. 2019, arXiv
-    1706.02262); alpha 1 is a Wasserstein autoencoder (Tolstikhin et al. 2018) with a random encoder.
+    """Reconstruction, (1 - alpha) KL and (alpha + scale - 1) MMD between q(z) and the prior.
+
+    alpha 1 is a Wasserstein autoencoder (Tolstikhin et al. 2018) with a random encoder.
 
     Args:
-        alpha: how much of the KL's mutual information is let off.
+        alpha: share of the KL's mutual information that costs nothing.
         scale: weight of the MMD, whose kernel is a sum of inverse multiquadrics.
+
+    Raises:
+        UserError: a batch has fewer than 2 rows.
+
+    Source: Zhao et al. 2019, arXiv 1706.02262.
+
+    Example:
+        >>> from vaekit.objectives.structure import InfoVAE
+        >>> loss, terms = InfoVAE(alpha=0.0, scale=100.0)(draw)
+        >>> torch.allclose(loss, terms["reconstruction"] + terms["kl"] + 99 * terms["mmd"])
+        True
     """
 
     def __init__(self, *, alpha: float = 0.0, scale: float = 100.0):
@@ -115,7 +146,7 @@ class InfoVAE(Objective):
 
 
 def mmd(a: Tensor, b: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy of samples a (n, d) and b (m, d), unbiased: 0 in expectation for equals."""
+    """Squared maximum mean discrepancy of samples a (n, d) and b (m, d), unbiased: 0 in expectation for the same distribution."""
     n, m = len(a), len(b)
     with torch.autocast(a.device.type, enabled=False):  # a small difference of large sums
         own = len(SCALES)  # of an entry on the diagonal, which an unbiased estimate leaves out

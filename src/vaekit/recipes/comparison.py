@@ -52,7 +52,7 @@ def labels_alone(folder: Path, estimator: Any, say: Any = print) -> Any:
 
 
 def language_model(folder: Path, estimator: Any, say: Any = print) -> Any:
-    """The same model of texts without z, trained on the same data, in its own run directory within `folder`: beside it, a latent
+    """A model of texts like this one but without z, trained on the same data, in its own run directory within `folder`: beside it, a latent
     that does not help shows. Its training is continued if it was interrupted. None if the run does not know its source."""
     if not estimator.data_.get("source"):
         return None

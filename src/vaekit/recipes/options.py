@@ -47,7 +47,7 @@ class Offered:
 
     @property
     def type(self) -> Any:
-        """What the command line reads: a number, a switch, several words or one."""
+        """The type that the command line reads: a number, a switch, several words or one."""
         if self.option.parse:
             return next(iter(get_type_hints(self.option.parse).values()))
         plain = [get_args(each)[0] if get_origin(each) is Annotated else each for each in parts(self.hint)]
@@ -134,7 +134,7 @@ def offered() -> Mapping[str, Offered]:
 
 
 def shown() -> list[dict[str, Any]]:
-    """What the command line shows of each option."""
+    """The parts of each option that the command line shows."""
     return [
         {
             "name": name,

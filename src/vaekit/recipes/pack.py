@@ -1,4 +1,4 @@
-"""From a source to a folder of shards, of which any size can be trained on."""
+"""From a source to a folder of shards, which can be trained on at any size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ELSEWHERE = "choose another folder, or remove it"
 
 @dataclass
 class Place:
-    """Where in a source a row lies: `skip` rows after the place `at`; what there is to tell about the source up to `at`."""
+    """The place of a row in a source: `skip` rows after the place `at`; and the notes about the source up to `at`."""
 
     at: int = 0
     skip: int = 0
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass
 class State:
-    """What a restart has to know. It is kept in the folder: a line on the source, then a line for each part.
+    """The state that a restart needs. It is kept in the folder: a line on the source, then a line for each part.
 
     Attributes:
         source: hash of the source and of what is asked for. shape, dtype: of an x, as in `Manifest`.
@@ -110,8 +110,8 @@ def pack(
 ) -> Path:
     """Write a source as a folder that is read piece by piece, so that it may be larger than the memory.
 
-    The folder holds parts in Parquet and a _manifest.json; it is a source like any other. All conditions that the source has come
-    along. A call that was interrupted goes on where it was if it is made again, and the folder is the same to the bit.
+    The folder holds parts in Parquet and a _manifest.json; it is a source like any other. All conditions of the source come along. If a
+    call was interrupted, the same call continues where it stopped, and the folder is the same to the bit.
 
     Args:
         source: as for `vaekit.read`; also a folder of Parquet files. "hf://name:split" is fetched row by row.
@@ -127,6 +127,11 @@ def pack(
     Raises:
         UserError: something is wrong with the source, the arguments or the folder; or the disk is full, and then the parts that are
             written are kept.
+
+    Example:
+        >>> folder = vaekit.pack("digits", "shards")
+        >>> len(vaekit.read(folder))
+        1797
     """
     folder = Path(folder).expanduser()
     check_place(folder)
@@ -247,7 +252,7 @@ def tell_space(pieces: Pieces, folder: Path, state: State) -> None:
 
 
 def write_parts(pieces: Pieces, folder: Path, state: State) -> Told:
-    """Write the parts that are missing. Returns what there is to tell about the source."""
+    """Write the parts that are missing. Returns the notes about the source."""
     place = state.parts[-1][1] if state.parts else Place()
     told = defaultdict(Names, {what: Names(*names) for what, names in place.told.items()})
     read = ((piece, piece.done) for piece in pieces.read(place.at, told))

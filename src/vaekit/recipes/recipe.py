@@ -72,12 +72,14 @@ class Recipe:
         DATA,
     )
     encoding: str | None = setting(None, "The encoding of a .txt or .csv file, such as latin-1. Default: UTF-8.", DATA)
-    decimal: str | None = setting(None, "The decimal separator of a .csv, . or , , if numbers do not show it.", DATA)
+    decimal: str | None = setting(
+        None, "The decimal separator of a .csv file, . or , , if its numbers do not show it.", DATA
+    )
     map: dict[str, str] | None = setting(
         None, "The names that SOURCE uses, NAME=KEY: --map state=observation.joints,action=actions. A KEY a+b "
         "joins two vectors.", POLICIES, parse=parse_map,
     )  # fmt: skip
-    fps: Positive | None = setting(None, "Frames per second, if SOURCE does not say. Default: 50.", POLICIES)
+    fps: Positive | None = setting(None, "Frames per second, if SOURCE does not give them. Default: 50.", POLICIES)
     trim: bool = setting(False, "Leave out the beginning of each episode, until the actions change.", POLICIES)
     strict: bool = setting(False, "Stop at a picture that cannot be read or an episode that cannot be used.", DATA)
     init: str | None = setting(
@@ -232,7 +234,7 @@ class Recipe:
 
     @property
     def about_data(self) -> dict[str, Any]:
-        """What `fit_data` should know about the data: the kinds of conditions that the user names, and where the data comes from."""
+        """Arguments of `fit_data` about the data: the kinds of conditions that the user names, and the origin of the data."""
         kinds = {name: kind for name, _, kind in (c.partition(":") for c in self.conditions) if kind}
         return {"condition_kinds": kinds, "origin": self.origin}
 
@@ -250,7 +252,7 @@ class Recipe:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where the data comes from, for the run's config."""
+        """The origin of the data, for the run's config."""
         source = self.source if isinstance(self.source, list) else str(self.source)
         labelled = LABELLED_BY if self.label_column else ()
         return {
@@ -320,12 +322,23 @@ def as_part(part: Any, default: Any) -> dict[str, Any]:
 
 
 def options_of_kinds() -> set[str]:
-    """What a user may say about data of some kind, such as "tokenizer"."""
+    """The options of all kinds of data, such as "tokenizer"."""
     return {option for kind in kinds().values() for option in options_of(kind.infer)}
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Settings by name, such as "act" for `vaekit.Policy`: ACT as published, or "m2" for `vaekit.SemiSupervisedVAE`."""
+    """Settings by name, such as "act" for `vaekit.Policy` (ACT as published) or "m2" for `vaekit.SemiSupervisedVAE`.
+
+    Returns:
+        Arguments of that estimator.
+
+    Raises:
+        UserError: there is no preset of that name.
+
+    Example:
+        >>> vaekit.preset("m2")
+        {'consistency': 0, 'generative': 1, 'label_weight': 60}
+    """
     folder = Path(__file__).parent / "presets"
     path = folder / f"{name}.yaml"
     if not path.is_file():

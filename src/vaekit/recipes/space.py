@@ -57,7 +57,7 @@ def rounded(value: Any) -> Any:
 
 
 class Space:
-    """What is searched for a recipe: `ranges` by the name of a setting, or of an option of a part, such as "prior.components".
+    """The space of a search for a recipe: `ranges` by the name of a setting, or of an option of a part, such as "prior.components".
 
     Args:
         recipe: what it says is fixed. kind: of the data.
@@ -138,7 +138,7 @@ class Space:
         return value
 
     def hint(self, name: str) -> Any:
-        """What values a setting, or an option of a part, may have. UserError if it cannot be searched."""
+        """The values that a setting, or an option of a part, may have. UserError if it cannot be searched."""
         part, _, key = name.partition(".")
         if part not in self.known or (key and part not in self.parts):
             raise UserError(f"--search {name}: this cannot be searched{near_matches(part, self.known)}")
@@ -182,7 +182,7 @@ class Space:
         return recipe
 
     def defaults(self) -> dict[str, Any]:
-        """What `vaekit fit` would take, of the settings that are searched, as far as it is in their ranges."""
+        """The defaults of `vaekit fit` for the settings that are searched, as far as they are in their ranges."""
         found = {}
         for name, each in self.ranges.items():
             own = (self.recipe.settings.get(name), settings_of(self.recipe.estimator).get(name))

@@ -1,4 +1,4 @@
-"""A search that goes on over many processes and machines: Optuna's study in a journal, a file that all of them append to."""
+"""A search that continues over many processes and machines: Optuna's study in a journal, a file that all of them append to."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Study:
         return self.tell(trial, value, attributes={"found": found})
 
     def pruned(self, trial: Any, **attributes: Any) -> bool:
-        """The same of a trial that was pruned, or refused for a `reason`."""
+        """Record a trial that was pruned, or refused for a `reason`."""
         return self.tell(trial, state=self.optuna.trial.TrialState.PRUNED, attributes=attributes)
 
     def tell(self, trial: Any, *args: Any, attributes: Mapping[str, Any] | None = None, **options: Any) -> bool:
@@ -161,7 +161,7 @@ class Study:
 
     @property
     def given_up(self) -> type[Exception]:
-        """What working on a trial raises that was given up meanwhile."""
+        """The error for work on a trial that was given up meanwhile."""
         return self.optuna.exceptions.UpdateFinishedTrialError
 
     @property

@@ -50,7 +50,7 @@ class Pruned(Exception):  # noqa: N818
 
 @dataclass
 class Tuned:
-    """What a search has found.
+    """The result of a search for settings.
 
     Attributes:
         study, space, folder: of the search. about: what it is of, in words.
@@ -70,12 +70,12 @@ class Tuned:
 
     @property
     def running(self) -> int:
-        """How many trials other processes work on."""
+        """The number of trials that other processes work on."""
         return sum(each.state == RUNNING for each in self.trials)
 
     @property
     def ended(self) -> int:
-        """How many trials have ended and count."""
+        """The number of trials that have ended and count."""
         return sum(each.state in (DONE, PRUNED, REFUSED) for each in self.trials)
 
     @property
@@ -87,7 +87,7 @@ class Tuned:
         )
 
     def lines(self, best: Path) -> list[str]:
-        """What was found, and what to do with it."""
+        """The result, and what to do with it, in lines."""
         assert self.best
         first, value = self.first, f"{nats(self.best.value)} nats"
         beside = f"; with the settings of `vaekit fit`: {nats(first.value)}" if first else ""
@@ -252,7 +252,7 @@ class Watch:
 
 
 class SearchBar:
-    """What a person sees while a trial trains: a bar on a terminal, a line every few seconds elsewhere. Use it as a context."""
+    """The progress of a trial for people: a bar on a terminal, a line every few seconds elsewhere. Use it as a context."""
 
     def __init__(self, trials: int):
         from rich.console import Console

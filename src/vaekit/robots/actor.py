@@ -18,14 +18,23 @@ from vaekit.robots.execution import Execution, execution
 
 
 class Actor(ABC):
-    """Base of everything that acts. A subclass sets the attributes, and implements `chunk_size_`, `inputs` and `plan`.
+    """Base of everything that acts in episodes. A subclass sets the attributes, and implements `chunk_size_`, `inputs` and `plan`.
 
     Attributes:
         z: the rule for z: "episode" (drawn once and held for an episode), "chunk" (drawn for every chunk), or "mean" of p(z|y).
         execute: how chunks become actions, see `vaekit.robots.execution.execution`.
         latent_dim: number of latent units.
-        seed_: the seed of z where `reset` gets none.
-        fixed_z: (latent_dim,) to use in every episode where `reset` gets none, such as the code of an elite; None: by the rule.
+        seed_: the seed of z if `reset` gets none.
+        fixed_z: (latent_dim,) to use in every episode for which `reset` gets none, such as the code of an elite; None: by the rule.
+
+    Example:
+        >>> from vaekit.robots.environments import demonstrate
+        >>> policy = vaekit.Policy(2, size="small", chunk_size=8, epochs=1).fit(demonstrate("two-routes", episodes=3))
+        >>> policy.reset(seed=0, z=[0.5, -1.0])  # an episode with this z
+        >>> policy.act({"state": [-0.9, 0.0]}).shape
+        (2,)
+        >>> policy.predict({"state": np.zeros((5, 2))}).shape  # chunks, outside of an episode
+        (5, 8, 2)
     """
 
     z: str
@@ -44,7 +53,7 @@ class Actor(ABC):
     @property
     @abstractmethod
     def inputs(self) -> Mapping[str, Input]:
-        """What it sees, by name."""
+        """The observations that it sees, by name."""
 
     @abstractmethod
     def plan(
@@ -55,7 +64,7 @@ class Actor(ABC):
         Args:
             z: (latent_dim,) or (N, latent_dim) to use; None: by the rule.
             seed: the seed of the z that are drawn.
-            held: the components of the decision before, which are kept while they are likely; None: nothing is held.
+            held: the components of the previous decision, which are kept while they are likely; None: nothing is held.
         """
 
     @property
@@ -68,6 +77,9 @@ class Actor(ABC):
         Args:
             seed: the seed of z. None: each episode has its own, which follows from `seed_`.
             z: (latent_dim,) to use throughout the episode, instead of `fixed_z` or of one that is drawn.
+
+        Raises:
+            UserError: z has another shape.
         """
         player = execution_of(self.execute, self.chunk_size_)
         z = self.fixed_z if z is None else z
@@ -92,10 +104,10 @@ class Actor(ABC):
         return self.episode.execution.wants_chunk()
 
     def act(self, observation: Mapping[str, Any]) -> np.ndarray:
-        """The action for now: observation by name, without a row axis -> (A,), in the robot's own units.
+        """The action for this step: observation by name, without a row axis -> (A,), in the robot's own units.
 
         Raises:
-            UserError: something that the policy was trained to see is missing, has another shape or type, is not finite, or is
+            UserError: an observation that the policy was trained to see is missing, has another shape or type, is not finite, or is
                 an unknown label.
         """
         episode = self.episode
@@ -117,7 +129,7 @@ class Actor(ABC):
     def predict(
         self, observations: Mapping[str, Any], *, z: Any = None, noise_seed: Sequence[int] | None = None
     ) -> np.ndarray:
-        """Chunks for N observations, each (N, ...) by name -> (N, chunk_size, A). Nothing is held between them.
+        """Predict chunks for N observations, each (N, ...) by name -> (N, chunk_size, A). Nothing is held between them.
 
         Args:
             z: (latent_dim,) or (N, latent_dim) to use; None: by the policy's rule.
@@ -138,7 +150,7 @@ class Episode:
 
 
 def execution_of(execute: str | int, chunk_size: int) -> Execution:
-    """How to execute chunks. UserError where `execute` is unknown, or plays more actions than a chunk has."""
+    """The execution of chunks that a setting names. UserError where `execute` is unknown, or plays more actions than a chunk has."""
     try:
         return execution(str(execute), chunk_size)
     except ValueError as e:
@@ -150,7 +162,7 @@ def execution_of(execute: str | int, chunk_size: int) -> Execution:
 
 @dataclass(frozen=True)
 class Input:
-    """What an observation of one name has to be.
+    """The form of an observation of one name.
 
     Args:
         dtype: "uint8" of a picture, "int64" of a label, "float32" of anything else, for which all numbers will do.
@@ -163,7 +175,7 @@ class Input:
     classes: Sequence[Any] = ()
 
     def check(self, name: str, values: np.ndarray) -> None:
-        """UserError unless values (N, *shape) are what they have to be. A label may be one for all N steps."""
+        """Check that values (N, *shape) have this form, or raise UserError. A label may be one for all N steps."""
         fits = values.dtype == np.uint8 if self.dtype == "uint8" else self.classes or values.dtype.kind in "biuf"
         if values.shape[1:] != self.shape or not fits:
             wanted = "uint8" if self.dtype == "uint8" else "labels" if self.classes else "numbers"
@@ -182,7 +194,7 @@ class Input:
 
 
 def check_observations(observations: Mapping[str, Any], inputs: Mapping[str, Input]) -> dict[str, np.ndarray]:
-    """The `inputs` among observations of N steps, (N, ...) by name; UserError for the first that is not what it has to be."""
+    """The `inputs` among observations of N steps, (N, ...) by name. UserError for the first that does not have its form."""
     found = {}
     for name, one in inputs.items():
         if name not in observations:

@@ -49,7 +49,7 @@ def chunks_of(kind: Actions, conditions: Conditions, demonstrations: Demonstrati
 
 
 def runs(lengths: np.ndarray, videos: Any, memory: int) -> list[int]:
-    """How many frames are read at a time: parts of episodes, whose frames follow each other.
+    """The frames that are read at a time: parts of episodes, whose frames follow each other.
 
     A part is as long as key frames are apart, so that about every second frame that is decoded is one that was asked for, or
     better; and not shorter than `LEAST`, since to open a file and to seek takes as long as some frames. Shorter parts would mix
@@ -96,5 +96,5 @@ class Filmed(Streamed):
         return (rows.to(self.device) for rows in read)
 
     def in_memory(self, seed: int, rows: Tensor | None = None) -> Data:
-        """What is in memory anyway: nothing that is learned before training comes from pictures."""
+        """The rows that are in memory anyway: nothing that is learned before training comes from pictures."""
         return self.rest if rows is None else self.rest[rows]

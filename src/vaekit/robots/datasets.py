@@ -43,26 +43,36 @@ def read_demonstrations(
     strict: bool = False,
     memory: str | int = Training.memory,
 ) -> Demonstrations:
-    """Read demonstrations.
+    """Read demonstrations from one or several sources.
 
-    source: a folder of LeRobot v3 or v2 (it has meta/info.json), a folder of HDF5 files, such as ACT's episode_N.hdf5, one such
-        file, also of robomimic or LIBERO, or an .npz file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n),
-        which become the state, or arrays named as in `Demonstrations.observations`; `fps` and `tasks` (T,), in words, are
-        optional. A trailing [3], [0:10], [0:12,14:50] or [!4,17] picks episodes. Several sources are joined by
-        `Demonstrations.join`.
-    cameras: True for all of them, False for none, or their names, with or without the prefix "images.".
-    resize: resize every picture to this (width, height).
-    also: vectors to read beside the state and the environment's state, such as "velocity" or "effort".
-    map: names here -> names in the source, as in {"state": "observation.joints", "action": "actions"}; "a+b" concatenates two
-        vectors. Everything else is found by its usual names.
-    fps: frames per second, for a source that does not give them.
-    trim: leave out the frames at the beginning of an episode before its actions change; see `Demonstrations.idle`.
-    strict: an episode that cannot be used (frames or a camera missing, a number that is NaN) is an error; otherwise it is left
-        out, and `notes` says so.
-    memory: such as "2GiB", or a number of bytes. The pictures of videos that take more than half of it stay in their files: a camera
-        is then a `vaekit.robots.reels.Video`, which decodes the frames that it is asked for, `video[frames]`.
+    Args:
+        source: a folder of LeRobot v3 or v2 (it has meta/info.json), a folder of HDF5 files, such as ACT's episode_N.hdf5, one such
+            file, also of robomimic or LIBERO, or an .npz file with `actions` (T, A), `episode_ends` (E,), and `observations` (T, n),
+            which become the state, or arrays named as in `Demonstrations.observations`; `fps` and `tasks` (T,), in words, are
+            optional. A trailing [3], [0:10], [0:12,14:50] or [!4,17] picks episodes. Several sources are joined by
+            `Demonstrations.join`.
+        cameras: True for all of them, False for none, or their names, with or without the prefix "images.".
+        resize: resize every picture to this (width, height), in pixels.
+        also: vectors to read beside the state and the environment's state, such as "velocity" or "effort".
+        map: names here -> names in the source, as in {"state": "observation.joints", "action": "actions"}; "a+b" concatenates two
+            vectors. Everything else is found by its usual names.
+        fps: frames per second, for a source that does not give them.
+        trim: leave out the frames at the beginning of an episode before its actions change; see `Demonstrations.idle`.
+        strict: an episode that cannot be used (frames or a camera missing, a number that is NaN) is an error; otherwise it is left
+            out, and `notes` says so.
+        memory: such as "2GiB", or a number of bytes. The pictures of videos that take more than half of it stay in their files: a camera
+            is then a `vaekit.robots.reels.Video`, which decodes the frames that it is asked for, `video[frames]`.
 
-    Raises UserError if something is wrong with the source or with these arguments.
+    Returns:
+        `Demonstrations`.
+
+    Raises:
+        UserError: something is wrong with the source or with these arguments.
+
+    Example:
+        >>> np.savez("shown.npz", actions=np.zeros((30, 2)), episode_ends=[10, 30], observations=np.zeros((30, 4)), fps=20.0)
+        >>> vaekit.read_demonstrations("shown.npz").episodes
+        2
     """
     memory = parse_bytes(memory) if isinstance(memory, str) else memory
     if not isinstance(source, str | os.PathLike):

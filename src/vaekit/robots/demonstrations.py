@@ -20,19 +20,26 @@ MUCH_IDLE = 0.05  # share of the frames
 
 @dataclass
 class Demonstrations:
-    """Episodes one after another, T frames in all.
+    """Episodes one after another, T frames in all: what a robot saw and did.
 
     Attributes:
         actions: (T, A) float, in the robot's own units.
         observations: by name, as LeRobot calls them without its prefix: vectors (T, n), such as "state", "environment_state"
             or "velocity", and cameras "images.NAME" (T, height, width, 3) uint8, which may be a `Video`; at least one.
         episode_ends: (E,) int64, rising: the frame after the last one of each episode; the last is T.
-        fps: frames a second.
+        fps: frames per second.
         name: a short name, for run folders.
         notes: what was left out, changed or guessed while reading.
         action_names: a name for each of the A numbers, if they are known.
         tasks: (T,) str, the task at each frame, if it is known. A policy may see it as the observation "task".
         numbers: (E,) of the episodes in their source, if some were left out.
+
+    Example:
+        >>> shown = vaekit.Demonstrations(np.zeros((30, 2)), {"state": np.zeros((30, 4))}, [10, 30], fps=20.0)
+        >>> shown.describe()
+        '2 episodes, 30 frames of 2 actions given state (4)'
+        >>> len(shown[1])  # the frames of one episode
+        20
     """
 
     actions: np.ndarray
@@ -76,12 +83,12 @@ class Demonstrations:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(E,), frames of each episode."""
+        """(E,), number of frames of each episode."""
         return self.episode_ends - self.episode_starts
 
     @property
     def offered(self) -> dict[str, Any]:
-        """All that a policy can see: the observations, and the task if it is known."""
+        """Everything that a policy can see: the observations, and the task if it is known."""
         return self.observations if self.tasks is None else {**self.observations, TASK: self.tasks}
 
     def number(self, episode: int) -> int:
@@ -110,10 +117,12 @@ class Demonstrations:
 
     @classmethod
     def join(cls, several: Sequence[Demonstrations]) -> Demonstrations:
-        """Several sets as one.
+        """Join several sets to one.
 
-        An observation that one of them lacks is left out, with a note. UserError if their frame rates, actions or shapes
-        differ.
+        An observation that one of them lacks is left out, with a note.
+
+        Raises:
+            UserError: their frame rates, actions or shapes differ, or they share no observation.
         """
         if not several:
             raise UserError("there are no demonstrations to join: give some")
@@ -140,7 +149,7 @@ class Demonstrations:
 
     @property
     def idle(self) -> np.ndarray:
-        """(E,), how many frames of each episode pass before its actions move by a hundredth of their range."""
+        """(E,), number of frames at the begin of each episode before its actions move by a hundredth of their range."""
         reach = 0.01 * np.ptp(self.actions, axis=0)
         found = []
         for start, end in zip(self.episode_starts, self.episode_ends, strict=True):
@@ -175,7 +184,11 @@ class Demonstrations:
         )
 
     def check(self, *, finite: bool = True) -> None:
-        """UserError for the first fault that keeps a policy from learning. finite: look at every number too."""
+        """Look for faults that keep a policy from learning. finite: look at every number too.
+
+        Raises:
+            UserError: names the first fault, and its place.
+        """
         if self.actions.ndim != 2 or not self.actions.size:
             raise UserError(f"{self.name}: actions have the shape {self.actions.shape}: give (frames, numbers)")
         self._check_ends()

@@ -17,12 +17,27 @@ import numpy as np
 
 
 class TemporalEnsemble:
-    """The weighted mean of all predictions for a step (ACT, Zhao et al. 2023, arXiv 2304.13705).
+    """Play the weighted mean of all predictions for a step. It wants a chunk at each step.
 
-    Prediction i, counted from the oldest that covers the step, weighs exp(-coefficient * i). It wants a chunk at each step.
+    Prediction i, counted from the oldest that covers the step, weighs exp(-coefficient * i).
 
     Args:
         coefficient: m; 0 for the plain mean, negative to trust new predictions more than old ones.
+
+    Raises:
+        ValueError: the coefficient is not a number from -700 to 700.
+
+    Source: ACT, Zhao et al. 2023, arXiv 2304.13705.
+
+    Example:
+        >>> from vaekit.robots.execution import TemporalEnsemble
+        >>> player = TemporalEnsemble(0.0)
+        >>> player.add(np.array([[0.0], [0.0]]))
+        >>> player.next()
+        array([0.])
+        >>> player.add(np.array([[1.0], [1.0]]))
+        >>> player.next()  # the mean of two predictions
+        array([0.5])
     """
 
     def __init__(self, coefficient: float = 0.01):
@@ -36,6 +51,7 @@ class TemporalEnsemble:
         self.mean: np.ndarray | None = None  # (S, A) or (S, B, A), from this step on
 
     def wants_chunk(self) -> bool:
+        """Whether a chunk has to be added before the next action: always."""
         return True
 
     def add(self, chunk: np.ndarray) -> None:
@@ -64,7 +80,21 @@ class TemporalEnsemble:
 
 
 class ExecuteK:
-    """Plays the first k actions of a chunk, then wants a new one; k = 1 is closed loop."""
+    """Play the first k actions of a chunk, then want a new one; k = 1 is closed loop.
+
+    Args:
+        k: 1 or more.
+
+    Raises:
+        ValueError: k is below 1, or above the length of a chunk.
+
+    Example:
+        >>> from vaekit.robots.execution import ExecuteK
+        >>> player = ExecuteK(2)
+        >>> player.add(np.array([[1.0], [2.0], [3.0]]))
+        >>> player.next(), player.next(), player.wants_chunk()
+        (array([1.]), array([2.]), True)
+    """
 
     def __init__(self, k: int):
         if k < 1:
@@ -77,6 +107,7 @@ class ExecuteK:
         self.actions: list[np.ndarray] = []  # still to be played
 
     def wants_chunk(self) -> bool:
+        """Whether a chunk has to be added before the next action."""
         return not self.actions
 
     def add(self, chunk: np.ndarray) -> None:
@@ -96,9 +127,15 @@ Execution = TemporalEnsemble | ExecuteK
 
 
 def execution(text: str, chunk_size: int | None = None) -> Execution:
-    """ "ensemble", "ensemble:0.05" (the coefficient) or "5" (actions to play of each chunk) -> how to execute.
+    """Make an execution from text: "ensemble", "ensemble:0.05" (the coefficient) or "5" (actions to play of each chunk).
 
-    Raises ValueError where the text is something else, or more actions than `chunk_size`.
+    Raises:
+        ValueError: the text is something else, or asks for more actions than `chunk_size`.
+
+    Example:
+        >>> from vaekit.robots.execution import execution
+        >>> execution("5", chunk_size=8).k
+        5
     """
     name, colon, number = text.strip().partition(":")
     try:

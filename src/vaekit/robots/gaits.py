@@ -55,7 +55,7 @@ WALKERS = {
 
 @dataclass(eq=False)
 class Gaits:
-    """A walker that tries genomes: rows of `size` numbers from 0 to 1; a number outside is cut to that.
+    """A walker that tries genomes: rows of `size` numbers from 0 to 1. A number outside is cut to that range.
 
     In an open loop each joint swings as offset + amplitude sin(2 pi (frequency t + phase)), in units of half its range, or of
     its torque. A genome is the amplitudes (0 to 1), then the phases (0 to 1 turns), then the offsets (-1 to 1), in the order
@@ -74,12 +74,21 @@ class Gaits:
 
     Attributes:
         size: numbers in a genome.
-        names: the measures: the share of the time that each foot is on the ground, and of Hopper the mean height.
+        names: the measures: the share of the time that each foot is on the ground, and for Hopper the mean height in metres.
         ranges: (m, 2), the range of each measure.
         parts: legs, by name, and the joints of each.
 
     Raises:
         UserError: an unknown walker, controller or part; steps or frequency that are not above 0; a simulator that is missing.
+
+    Source: the walkers of gymnasium, in MuJoCo.
+
+    Example:
+        >>> from vaekit.robots.gaits import Gaits
+        >>> gaits = Gaits("Hopper-v5", steps=5)
+        >>> rows = gaits.random(2)
+        >>> rows.shape, gaits.score(rows).shape, gaits.features(rows).shape
+        ((2, 9), (2,), (2, 2))
     """
 
     name: str = "Ant-v5"
@@ -139,7 +148,7 @@ class Gaits:
     # -- genomes -------------------------------------------------------------------------------------------------------
 
     def random(self, n: int, seed: int = 0) -> np.ndarray:
-        """(n, size) genomes, uniform."""
+        """Draw n genomes, uniform: (n, size)."""
         return np.random.default_rng(seed).random((n, self.size))
 
     def __call__(self, genomes: Any) -> dict[str, np.ndarray]:
@@ -163,11 +172,11 @@ class Gaits:
         return dict(zip(["speed", "survived", *self.names], found.T, strict=True))
 
     def score(self, genomes: Any) -> np.ndarray:
-        """(n,) speeds. A batch that `features` has just seen is not tried again, and the other way round."""
+        """The speed of each genome, (n,), in metres per second. A batch that `features` has just seen is not tried again, and vice versa."""
         return self(genomes)["speed"]
 
     def features(self, genomes: Any) -> np.ndarray:
-        """(n, m) measures."""
+        """The measures of each genome, (n, m)."""
         found = self(genomes)
         return np.stack([found[name] for name in self.names], axis=1)
 

@@ -30,7 +30,7 @@ STILL = 0.05  # actions that move less with z than this, in their own standard d
 
 @dataclass(frozen=True)
 class Setup:
-    """What a policy's verdict depends on beside what was measured.
+    """The settings of a policy that its verdict depends on.
 
     Args:
         objective, likelihood: that it is trained with.
@@ -62,7 +62,7 @@ class Setup:
 
 @torch.no_grad()
 def action_spread(model: LatentModel, data: Rows, *, samples: int = 16, seed: int = 0) -> dict[str, float]:
-    """How far actions move with z.
+    """Measure how far actions move with z.
 
     Args:
         data: of episodes, best those that the policy was not trained on; 512 of their frames are drawn at random.
@@ -92,7 +92,7 @@ def action_spread(model: LatentModel, data: Rows, *, samples: int = 16, seed: in
 
 
 def policy_verdict(results: Mapping[str, Any], setup: Setup) -> str:
-    """What the numbers of `Policy.evaluate` mean, and the remedy."""
+    """Say what the numbers of `Policy.evaluate` mean, and name a remedy."""
     return " ".join([*_latent(results, setup), *_rule(results, setup), *prior_verdict(results)])
 
 

@@ -45,7 +45,7 @@ BOOKKEEPING = {
 
 @dataclass
 class Episode:
-    """Where an episode is."""
+    """The place of an episode in the files."""
 
     number: int
     length: int
@@ -55,7 +55,7 @@ class Episode:
 
 
 class Layout:
-    """How a version of the format lays out its files.
+    """The layout of files in a version of the format.
 
     Args:
         asked: the folder.
@@ -85,7 +85,7 @@ class Layout:
         raise NotImplementedError
 
     def place(self, row: Mapping[str, Any]) -> Episode:
-        """Where an episode is, from its row. UserError if the row cannot be right."""
+        """The place of an episode, from its row. UserError if the row cannot be right."""
         raise NotImplementedError
 
     def path(self, template: str, **names: Any) -> Path:

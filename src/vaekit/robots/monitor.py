@@ -40,7 +40,7 @@ ROWS_AT_ONCE = 256
 
 
 class Detector(Protocol):
-    """What scores the steps of an episode.
+    """A score of the steps of an episode.
 
     Attributes:
         window: number of steps, the last ones, whose mean is the score of the episode so far; None: the sum of all steps.
@@ -90,8 +90,8 @@ class ObservationModel:
 
 
 class Disagreement:
-    """How much a chunk differs from the chunk of the step before where they overlap, summed over the episode, in standard
-    deviations of the actions. It needs nothing but the policy.
+    """The difference of a chunk from the chunk of the step before where they overlap, summed over the episode, in standard deviations of
+    the actions. It needs nothing but the policy.
 
     The distance is the root mean square between chunks for the same 16 draws of the noise of z ~ p(z|y). It bounds the
     Wasserstein distance between the two distributions of chunks. After statistical temporal action consistency (Agia
@@ -125,11 +125,10 @@ DETECTORS: dict[str, Any] = {"observation": ObservationModel, "disagreement": Di
 
 
 class Monitor:
-    """A detector, and the p-values of its scores: `fit` one, or `load` one.
+    """An alarm while the robot acts: a detector, and the p-values of its scores. `fit` one, or `load` one.
 
-    monitor.reset()
-    while running:
-        found = monitor.step(observe())  # {"score": 12.3, "p_value": 0.02, "alarm": True}
+    At most a share alpha of the episodes that are like the calibration episodes raise the alarm at any step (split conformal prediction,
+    Vovk et al. 2005). Before an episode call `reset`, and at each step `step`.
 
     Args:
         policy: the policy whose observations are watched.
@@ -138,6 +137,15 @@ class Monitor:
 
     Attributes:
         calibration: (n,) rising, the highest score of each calibration episode.
+
+    Example:
+        >>> from vaekit.robots.environments import demonstrate
+        >>> from vaekit.robots.monitor import Monitor
+        >>> shown = demonstrate("two-routes", episodes=6)
+        >>> policy = vaekit.Policy(2, size="small", chunk_size=8, epochs=1).fit(shown[:3])
+        >>> monitor = Monitor.fit(policy, shown[3:], "disagreement", alpha=0.25)
+        >>> sorted(monitor.step({"state": [-0.9, 0.0]}))
+        ['alarm', 'p_value', 'score']
     """
 
     def __init__(self, policy: Policy, detector: Detector, alpha: float = 0.05):
@@ -157,10 +165,12 @@ class Monitor:
         alpha: float = 0.05,
         seed: int = 0,
     ) -> Monitor:
-        """Learn from one half of the episodes and calibrate on the other ("observation"), or on all ("disagreement").
+        """Learn from one half of the episodes and calibrate on the other ("observation"), or calibrate on all ("disagreement").
 
         Args:
             demonstrations: for "disagreement", episodes that the policy was not trained on: it is surer on those it knows.
+            kind: "observation" (`ObservationModel`) or "disagreement" (`Disagreement`).
+            alpha: share of the episodes that may raise an alarm although nothing is wrong.
             seed: of the halves, and of the VAE.
 
         Raises:
@@ -177,8 +187,13 @@ class Monitor:
         return self.calibrate(observations_of(demonstrations[calibrated]))
 
     def calibrate(self, episodes: Iterable[Observations]) -> Monitor:
-        """Take these episodes as the usual ones, in place of any before, such as those that `record` returns. The detector must
-        not have learned from them. UserError if they are too few for alpha."""
+        """Take these episodes as the usual ones, in place of any before, such as those that `record` returns.
+
+        The detector must not have learned from them.
+
+        Raises:
+            UserError: they are too few for alpha.
+        """
         highest = [self.scores(episode).max() for episode in episodes]
         self._check_count(len(highest))
         self.calibration = np.sort(highest)
@@ -217,10 +232,13 @@ class Monitor:
         self._raw = np.empty(0)
 
     def step(self, observation: Mapping[str, Any]) -> dict[str, Any]:
-        """Score the observation of now, by name and without a row axis.
+        """Score the observation of this step, by name and without a row axis.
 
         Returns:
             score; p_value: of an episode with this score; alarm: whether the score is above the threshold.
+
+        Raises:
+            UserError: the monitor has not been calibrated, or an observation is missing or not finite.
         """
         if not len(self.calibration):
             raise UserError("the monitor has not been calibrated: call calibrate(episodes) first")
@@ -241,7 +259,7 @@ class Monitor:
     # -- keeping -------------------------------------------------------------------------------------------------------
 
     def save(self, folder: str | Path) -> Path:
-        """Write the calibration, and the run directory of the VAE if there is one; `Monitor.load` reads them back."""
+        """Write the calibration, and the run directory of the VAE if there is one. `Monitor.load` reads them back."""
         folder, detector = Path(folder), self.detector
         make_folder(folder)
         for model in detector.models:
@@ -302,7 +320,7 @@ class Monitored:
 
 
 def watched(policy: Acting, environment: Environment, kind: str, seed: int, episodes: int = 50) -> Monitored:
-    """A policy under a monitor that is fitted to its run's demonstrations and calibrated on rollouts from `seed` on."""
+    """Put a policy under a monitor that is fitted to its run's demonstrations and calibrated on rollouts from `seed` on."""
     source = policy.data_.get("source") if isinstance(policy, Policy) else None
     if not isinstance(policy, Policy) or not source:
         raise UserError("a monitor needs the demonstrations of the run: give a run that `vaekit fit` wrote")
@@ -338,9 +356,20 @@ def alarm_lines(found: Mapping[str, Any]) -> list[str]:
 def record(
     policy: Acting, environment: Environment, episodes: int, seed: int, *, successes: bool = True
 ) -> list[Observations]:
-    """The policy's observations in rollouts on the seeds `seed`, `seed` + 1, ..., to calibrate a monitor on.
+    """Record the policy's observations in rollouts on the seeds `seed`, `seed` + 1, ..., to calibrate a monitor on.
 
-    successes: keep only episodes that end in strict success, so that failures are unusual; these may be fewer than `episodes`.
+    Args:
+        successes: keep only episodes that end in strict success, so that failures are unusual; these may be fewer than `episodes`.
+
+    Returns:
+        A list of observations by name, each (T, ...).
+
+    Example:
+        >>> from vaekit.robots.environments import demonstrate, make
+        >>> from vaekit.robots.monitor import record
+        >>> policy = vaekit.Policy(2, size="small", chunk_size=8, epochs=1).fit(demonstrate("two-routes", episodes=3))
+        >>> len(record(policy, make("two-routes"), episodes=2, seed=0, successes=False))
+        2
     """
     kept: list[Observations] = []
     for i in range(seed, seed + episodes):

@@ -29,7 +29,7 @@ NAMED = 10  # the most fields that a note names
 
 
 def choose_fields(asked: Asked, fields: Mapping[str, str], usual: Collection[str]) -> dict[str, list[str]]:
-    """Which fields to read: our name -> fields, whose vectors are concatenated.
+    """Choose the fields to read: our name -> fields, whose vectors are concatenated.
 
     Args:
         fields: all fields of the source, and the kind of each.
@@ -63,7 +63,7 @@ def short(key: str) -> str:
 
 
 def vector_name(key: str) -> str:
-    """The same without dots, which the names of a network's parts must not have."""
+    """A name without dots, which the names of a network's parts must not have."""
     return short(key).replace(".", "_")
 
 

@@ -27,7 +27,7 @@ NOISE, COMPONENT, Z = "noise", "component", "z"  # inputs beside the observation
 
 
 class OnnxPolicy(Actor):
-    """A policy of `vaekit export`, with the same `reset`, `act` and `predict` as the policy that it was.
+    """An exported policy, with the same `reset`, `act` and `predict` as the policy that it was. It needs only NumPy and onnxruntime.
 
     z is drawn by the same rule, but from NumPy's random numbers. So with `z="mean"`, or a z given to `reset`, it acts as the
     policy does; otherwise it draws another z from the same distribution.
@@ -35,13 +35,19 @@ class OnnxPolicy(Actor):
     Args:
         path: the .onnx file.
         execute: how chunks become actions, as for `Policy`. None: as the file says.
-        threads: of the network.
+        threads: threads of the network.
 
     Attributes:
         about: what the file says about itself: chunk_size, fps, action_names, observations and so on.
 
     Raises:
         UserError: onnxruntime is not installed, the file does not exist or is not a policy, or `execute` is unknown.
+
+    Example:
+        >>> from vaekit.robots.onnx_policy import OnnxPolicy
+        >>> OnnxPolicy("no-such-file.onnx")
+        Traceback (most recent call last):
+        vaekit.errors.UserError: no-such-file.onnx does not exist: ...
     """
 
     def __init__(self, path: str | os.PathLike[str], *, execute: str | int | None = None, threads: int = 1):
@@ -96,7 +102,7 @@ class OnnxPolicy(Actor):
 
 @lru_cache(maxsize=8)
 def numbers(seed: tuple[int, ...], rows: int, n: int) -> np.ndarray:
-    """Standard Normal numbers (rows, n). Those of an episode are asked for at every decision, and drawing takes as long as a tenth of it."""
+    """Standard Normal numbers (rows, n). They are kept, since every decision of an episode uses them and drawing takes time."""
     return np.random.default_rng(seed).standard_normal((rows, n), dtype=np.float32)
 
 

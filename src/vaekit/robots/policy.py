@@ -69,13 +69,13 @@ class Policy(Learner, Actor):
 
     Args:
         latent_dim: number of latent units; with 0 it is the same network without a latent.
-        chunk_size: number of actions in a chunk. None: two seconds, but no more than the longest episode has. Steps after
+        chunk_size: number of actions in a chunk. None: two seconds of actions, but no more than the longest episode has. Steps after
             the end of an episode are masked.
         size: "small", "base", "large", or "published", the paper's; or a dict of the numbers that differ from "base":
             width, heads, hidden, layers, decoder_layers, posterior_layers, dropout, activation ("relu" or "gelu"), norm_first
             (pre-norm), and posterior_sees, names of the vectors that q(z|x,y) sees (None: all).
         observations: names of the observations that the policy sees, such as ["state", "images.top"]. None: all but "task", the
-            task in words. The policy sees it, as a label, where you name it.
+            task in words. The policy sees it, as a label, if you name it.
         likelihood: "auto" is a Laplace with one learned scale; {"name": "laplace", "scale": 1} is the plain absolute error.
         prior: "mixture", "conditional" (Normal) and "flow" are learned from the observation; "standard" is N(0, I).
         posterior, objective, epochs, minutes, batch_size, learning_rate, random_state, trainer: as for `vaekit.CVAE`.
@@ -89,8 +89,21 @@ class Policy(Learner, Actor):
             or "live" ones, which learn; "auto" freezes those of a file) and shared (one network for all cameras).
 
     Attributes:
-        model_: the trained `LatentModel`. kind_: `Actions`. conditions_: the schema of the observations.
-        history_, notes_, interrupted_: as for `vaekit.VAE`.
+        model_: the trained `LatentModel`.
+        kind_: the schema of the actions, an `Actions`.
+        conditions_: the schema of the observations.
+
+    history_, notes_ and interrupted_ are those of `vaekit.VAE`.
+
+    Source: ACT, Zhao et al. 2023, arXiv 2304.13705.
+
+    Example:
+        >>> from vaekit.robots.environments import demonstrate
+        >>> shown = demonstrate("two-routes", episodes=3)
+        >>> policy = vaekit.Policy(2, size="small", chunk_size=8, epochs=1).fit(shown)
+        >>> policy.reset(seed=0)
+        >>> policy.act({"state": [-0.9, 0.0]}).shape
+        (2,)
     """
 
     kind: Part = "actions"
@@ -104,11 +117,11 @@ class Policy(Learner, Actor):
     z: Literal["episode", "chunk", "mean"] = setting(
         "episode", "How z is chosen at use: drawn per episode or chunk, or the mean.", POLICIES
     )
-    temperature: float = setting(1.0, "Factor for the spread of the distribution that z is drawn from.", POLICIES)
+    temperature: float = setting(1.0, "Factor for the spread of the prior, which z is drawn from.", POLICIES)
     execute: str | int = setting("ensemble", "How many actions of each chunk to play, or ensemble.", POLICIES)
     backbone: Part = setting(
         "resnet18",
-        "The network of cameras; --backbone.weights FILE starts from ImageNet weights with torchvision's names.",
+        "The network for cameras. --backbone.weights FILE starts from ImageNet weights with torchvision's names.",
         POLICIES,
     )
 
@@ -127,7 +140,11 @@ class Policy(Learner, Actor):
     # -- learning ------------------------------------------------------------------------------------------------------
 
     def fit(self, demonstrations: Demonstrations, y: None = None) -> Policy:
-        """Learn from demonstrations. y is ignored: the demonstrations hold the observations."""
+        """Learn from demonstrations. y is ignored: the demonstrations hold the observations.
+
+        Raises:
+            UserError: the demonstrations have a fault, or lack an observation, or a setting cannot be right.
+        """
         return self.fit_data(demonstrations)
 
     def fit_data(
@@ -204,7 +221,7 @@ class Policy(Learner, Actor):
         return np.flatnonzero(~held), np.flatnonzero(held)
 
     def rows_of(self, data: Demonstrations, index: np.ndarray) -> tuple[View, dict[str, Any]]:
-        """See `VAE.rows_of`. Of a chunk it is known how far into its episode it begins, and the task."""
+        """See `VAE.rows_of`. For a chunk its place in the episode is known, and the task."""
         episode = np.searchsorted(data.episode_ends, index, side="right")
         known: dict[str, Any] = {"step of the episode": (index - data.episode_starts[episode]).astype(float)}
         if data.tasks is not None and TASK not in self.conditions_.named:
@@ -284,7 +301,7 @@ class Policy(Learner, Actor):
 
     @property
     def inputs(self) -> dict[str, Input]:
-        """What it sees, by name. Where the demonstrations' pictures were resized, a picture may have any size."""
+        """The observations that it sees, by name. If the demonstrations' pictures were resized, a picture may have any size."""
         return {name: as_input(c) for name, c in self.conditions_.named.items()}
 
     @torch.inference_mode()  # 7 % faster than no_grad
@@ -315,9 +332,11 @@ class Policy(Learner, Actor):
         return {name: values.to(self.fitted_.device) for name, values in packed.items()}
 
     def evaluate(self, demonstrations: Demonstrations, y: Any = None, *, k: int = 20, track: Any = list) -> Results:
-        """ELBO, KL, active units, how far z moves actions (`vaekit.robots.health`), and a verdict.
+        """Measure ELBO, KL, active units and how far z moves actions (`vaekit.robots.health`), and give a verdict: a dict.
 
-        demonstrations: best those that the policy was not trained on. y is ignored: they hold the observations.
+        Args:
+            demonstrations: best those that the policy was not trained on. y is ignored: they hold the observations.
+            k: importance samples.
         """
         check_is_fitted(self)
         data = self.data_of(demonstrations).to(self.fitted_.device)
@@ -328,13 +347,13 @@ class Policy(Learner, Actor):
 
     @property
     def setup(self) -> Setup:
-        """What a verdict on it depends on."""
+        """The settings that a verdict on it depends on."""
         likelihood, elements = self.model_.likelihood, math.prod(self.kind_.event_shape)
         return Setup(self._objective(), likelihood, elements, self.prior_name, self.z, str(self.execute))
 
 
 def as_input(condition: Condition) -> Input:
-    """What an observation has to be, to be seen as this condition."""
+    """The form that an observation has to have, to be seen as this condition."""
     if isinstance(condition, Picture):
         return Input("uint8", (condition.height, condition.width, 3))
     if isinstance(condition, Number):

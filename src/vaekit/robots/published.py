@@ -104,7 +104,7 @@ def is_published(path: Path) -> bool:
 
 
 def load_foreign(folder: Path) -> Policy | None:
-    """A folder of LeRobot, or a .ckpt of ACT, at 50 actions a second, which a note says; None for anything else."""
+    """Load a folder of LeRobot, or a .ckpt of ACT, at 50 actions per second, and note that rate. None for anything else."""
     if not is_published(folder):
         return None
     note(f"{folder} does not say how many actions a second it was trained for: {FPS:g} are taken")
@@ -121,26 +121,33 @@ def load_published(
     heads: int = 8,
     statistics: str | Path | None = None,
 ) -> Policy:
-    """A trained `Policy` from a checkpoint of ACT. It acts with z = 0, as published, and saves and loads like any other.
-
-    `path` is a LeRobot folder (config.json, model.safetensors, and the normalisers' policy_preprocessor.json and
-    policy_postprocessor.json, which older versions keep in the weights), or a checkpoint of the original code (or its
-    folder: policy_best.ckpt before policy_last.ckpt) with dataset_stats.pkl beside it. Observations have vaekit's names:
-    "state", "environment_state", "images.NAME"; LeRobot's have the prefix "observation.".
+    """Load a trained `Policy` from a checkpoint of ACT. It acts with z = 0, as published, and saves and loads like any other.
 
     The original's statistics are a pickle. It is not executed: only NumPy arrays of numbers are read from it, and anything
     else that it would call is refused. An .npz with the same names works too.
 
     Args:
+        path: a LeRobot folder (config.json, model.safetensors, and the normalisers' policy_preprocessor.json and
+            policy_postprocessor.json, which older versions keep in the weights), or a checkpoint of the original code (or its
+            folder: policy_best.ckpt before policy_last.ckpt) with dataset_stats.pkl beside it. Observations have vaekit's names:
+            "state", "environment_state", "images.NAME"; LeRobot's have the prefix "observation.".
         execute: how chunks become actions, as for `Policy`. None: as the checkpoint says; the original plays whole chunks.
-        fps: actions per second, which checkpoints do not say.
-        cameras, picture, heads: for a checkpoint of the original code, which does not say them: the cameras' names, their
+        fps: actions per second, which checkpoints do not give.
+        cameras, picture, heads: for a checkpoint of the original code, which does not give them: the cameras' names, their
             (height, width), and the number of attention heads.
         statistics: the original's dataset_stats.pkl, or an .npz with action_mean, action_std, qpos_mean and qpos_std.
+
+    Returns:
+        A fitted `Policy`.
 
     Raises:
         UserError: something is missing, has another shape, or belongs to a kind of ACT that is not supported, such as one
             with dilated convolutions in the backbone.
+
+    Example:
+        >>> vaekit.load_published("no-such-folder")
+        Traceback (most recent call last):
+        vaekit.errors.UserError: ...
     """
     path = Path(path)
     if not path.exists():
@@ -298,7 +305,7 @@ def kind_of(key: str) -> str:
 
 @dataclass
 class Normaliser:
-    """How LeRobot normalises values, by kind of feature, and its statistics."""
+    """LeRobot's normalisation of values, by kind of feature, and its statistics."""
 
     path: Path  # for messages
     files: bool  # whether the normalisers have their own files, as from version 0.4 on
@@ -429,7 +436,7 @@ def read_original(
 
 
 def resnet_of(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Which of `RESNETS` the original's cameras use, by the blocks of its third layer."""
+    """The name in `RESNETS` of the original's cameras, by the blocks of its third layer."""
     start = "backbones.0.0.body.layer3."
     names = [name.removeprefix(start) for name in tensors if name.startswith(start)]
     block = Bottleneck if "0.conv3.weight" in names else BasicBlock

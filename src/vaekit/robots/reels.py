@@ -120,7 +120,7 @@ class Held:
 
 
 class Video(Stored):
-    """What a camera saw, (T, height, width, 3) bytes: `video[frames]` decodes these frames and no others.
+    """The pictures of a camera, (T, height, width, 3) bytes, in their files: `video[frames]` decodes these frames and no others.
 
     Args:
         reels: where frames are. reel: the number of each frame's (T,). place: of each frame in it (T,).

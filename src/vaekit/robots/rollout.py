@@ -18,7 +18,7 @@ Z_95 = 1.959964  # of a Normal, two-sided
 
 
 class Acting(Protocol):
-    """What `rollout` can test: a `Policy`, its exported form, or anything else with these methods."""
+    """Anything that `rollout` can test: a `Policy`, its exported form, or anything else with these methods."""
 
     @property
     def deciding(self) -> bool:
@@ -30,7 +30,7 @@ class Acting(Protocol):
 
 
 def load_policy(run: Path, *, execute: str | None = None, z: str | None = None, device: str = "auto") -> Any:
-    """The policy of a run directory or of an exported .onnx file; execute and z replace what was saved.
+    """Load the policy of a run directory or of an exported .onnx file. execute and z replace what was saved.
 
     UserError if the run is not a policy, or if z is given for an .onnx file, whose rule for z is fixed.
     """
@@ -54,7 +54,7 @@ def load_policy(run: Path, *, execute: str | None = None, z: str | None = None, 
 
 
 def hold_elite(policy: Any, folder: Path, at: str) -> str:
-    """Let a policy act with the z of one elite in every episode: of those of an archive, the nearest to these measures.
+    """Make a policy act with the z of one elite in every episode: the elite of an archive whose measures are nearest to these.
 
     Args:
         folder: that `vaekit evolve` wrote for this policy.
@@ -91,18 +91,30 @@ def rollout(
     video: Path | None = None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, Any]:
-    """Run a policy on the seeds `seed`, `seed` + 1, ...
+    """Run a policy in an environment on the seeds `seed`, `seed` + 1, ...
 
     Args:
+        policy: a `Policy`, an `OnnxPolicy`, or anything else with `reset` and `act`.
+        environment: such as `vaekit.robots.environments.make` gives.
+        episodes: number of episodes, 1 or more.
         video: a folder to write an .mp4 of each episode to.
         track: wraps the range of episodes, to show progress.
 
     Returns:
-        episodes, seed; strict_success, and success as the environment itself counts it: shares of the episodes, each with
-        its Wilson interval at 95 %;
-        return_mean and return_std; steps_mean; decision_ms: median milliseconds from an observation to an action, where a
-        chunk was decided on, and decision_ms_p95; episodes_strict: whether each succeeded; routes: in environments that have
-        several.
+        A dict with episodes, seed; strict_success, and success as the environment itself counts it: shares of the episodes, each with
+        its Wilson interval at 95 %; return_mean and return_std; steps_mean; decision_ms: median milliseconds from an observation to an
+        action at which a chunk was decided on, and decision_ms_p95; episodes_strict: whether each succeeded; routes: in environments
+        that have several.
+
+    Raises:
+        UserError: episodes is below 1.
+
+    Example:
+        >>> from vaekit.robots.environments import demonstrate, make
+        >>> from vaekit.robots.rollout import rollout
+        >>> policy = vaekit.Policy(2, size="small", chunk_size=8, epochs=1).fit(demonstrate("two-routes", episodes=3))
+        >>> len(rollout(policy, make("two-routes"), episodes=2)["episodes_strict"])
+        2
     """
     if episodes < 1:
         raise UserError(f"episodes={episodes} has to be 1 or more")
@@ -149,7 +161,13 @@ def rollout(
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927), also for 0 and for n successes."""
+    """The 95 % interval of a share (Wilson 1927), also for 0 and for n successes.
+
+    Example:
+        >>> from vaekit.robots.rollout import wilson
+        >>> [round(each, 3) for each in wilson(8, 10)]
+        [0.49, 0.943]
+    """
     p, z = successes / n, Z_95
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)

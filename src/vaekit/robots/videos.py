@@ -38,8 +38,7 @@ class Shot:
 
 
 def find_pictures(asked: Asked, camera: str, shots: Sequence[Shot], fps: float) -> Video:
-    """The pictures of all shots, (T, height, width, 3) bytes, of which none is decoded. Episodes with missing pictures are left out of
-    `asked`."""
+    """The pictures of all shots, (T, height, width, 3) bytes, not decoded yet. Episodes with missing pictures are left out of `asked`."""
     av_package()  # raise here: a missing package is not an episode's fault
     search = _Search(asked, camera.removeprefix(CAMERA), fps, sum(shot.frames for shot in shots))
     files: dict[Path, list[Shot]] = {}

@@ -99,7 +99,7 @@ def in_words(fitted: Fitted) -> str:
 
 
 def usage(folder: Path, fitted: Fitted, address: str) -> list[str]:
-    """How to use it: three pieces that run as they are."""
+    """The section about its use: three pieces that run as they are."""
     kind, run = fitted.kind, shlex.quote(address)
     command, line = kind.first_steps(run)
     labels = {name: c for name, c in fitted.conditions.named.items() if isinstance(c, Label)}
@@ -124,7 +124,7 @@ def usage(folder: Path, fitted: Fitted, address: str) -> list[str]:
 
 
 def origin(fitted: Fitted) -> list[str]:
-    """What made it."""
+    """The section about what made it."""
     settings = section("Settings that are not the defaults", block([made_by(fitted)]))
     if not source_of(fitted.data):
         return [section("How it was made", "It was trained from Python."), settings]
@@ -146,7 +146,7 @@ def made_by(fitted: Fitted) -> str:
 
 
 def data(fitted: Fitted) -> list[str]:
-    """What it learned from."""
+    """The section about its training data."""
     kind, about = fitted.kind, fitted.data
     lines = [
         f"source  {shown_source(fitted) or 'given in Python'}", f"rows    {about['rows']:,}", f"row     {kind.extent}", *kind.describe()
@@ -170,7 +170,7 @@ def measured(results: Mapping[str, Any]) -> dict[str, float]:
 
 
 def calibrations(folder: Path, fitted: Fitted) -> list[str]:
-    """What it knows of normal rows."""
+    """The section about normal rows that it knows."""
     lines = [
         f"score {each['score']}: p-values from {each['scores']} rows ({' '.join(map(last, each['origin'].split()))})"
         for each in calibrated(folder, fitted)
@@ -186,7 +186,7 @@ def calibrations(folder: Path, fitted: Fitted) -> list[str]:
 
 
 def calibrated(folder: Path, fitted: Fitted) -> Iterable[dict[str, Any]]:
-    """What the calibrations of these weights say, with the number of scores and of codes in each."""
+    """The calibrations of these weights, with the number of scores and of codes in each."""
     own = model_hash(fitted)
     for path in sorted([*folder.glob(FILE.format("*")), *folder.glob(DETECTOR)]):
         with suppress(UserError, KeyError):
@@ -240,7 +240,7 @@ def reveals(folder: Path, fitted: Fitted) -> list[str]:
 
 
 def shown_source(fitted: Fitted) -> str:
-    """Where the rows came from, without folders of the machine."""
+    """The source of the rows, without folders of the machine."""
     source = fitted.data.get("source")
     return " and ".join(map(str, map(last, source if isinstance(source, list) else [source] * bool(source))))
 

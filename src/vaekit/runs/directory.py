@@ -237,7 +237,7 @@ def save_samplers(folder: Path, fitted: Fitted) -> None:
 
 
 def save_evaluation(folder: Path, results: Mapping[str, Any], fitted: Fitted, name: str = EVALUATION) -> dict[str, Any]:
-    """Keep what `evaluate` found in the file `name`, with a hash of the model. Returns what is kept."""
+    """Keep the results of `evaluate` in the file `name`, with a hash of the model. Returns what is kept."""
     kept = {**results, "hash": evaluation_hash(results, fitted)}
     write_text(folder / name, json.dumps(kept, indent=2) + "\n")
     return kept

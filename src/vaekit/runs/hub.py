@@ -140,7 +140,7 @@ def fetched(name: str, revision: str | None) -> Path:
 
 
 def in_cache(name: str, revision: str | None, why: Exception) -> Path:
-    """What an earlier call fetched. Raises `why` if that is not the whole run."""
+    """The folder that an earlier call fetched. Raises `why` if that is not the whole run."""
     hub = needed()
     try:
         folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=SHARED, local_files_only=True))
@@ -165,7 +165,7 @@ def check_run(name: str, revision: str | None, info: Any) -> None:
 
 
 def listed(files: Sequence[str]) -> str:
-    """What a repository holds, in words."""
+    """The content of a repository, in words."""
     pickles = [file for file in files if file.lower().endswith(PICKLES)]
     others = [file for file in files if file not in pickles and not file.startswith(".git")]
     parts = [f"{'pickles' if len(pickles) > 1 else 'a pickle'} ({first(pickles)})"] * bool(pickles)
@@ -258,7 +258,8 @@ def without_paths(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def machine_paths(data: dict[str, Any]) -> set[str]:
-    """What readers of a run can do without: the home of the user, the folder that training ran in, where the source lies."""
+    """Names of this machine that readers of a run do not need: the home of the user, the folder that training ran in, where the source
+    lies."""
     source = data.get("source")
     named = [str(Path.home()), data.get("folder"), *(source if isinstance(source, list) else [source])]
     return {each for each in named if isinstance(each, str) and Path(each).is_absolute() and each != "/"}
@@ -315,7 +316,7 @@ def said(name: str, revision: str | None) -> str:
 
 
 def reason(error: BaseException, name: str, revision: str | None) -> str:
-    """What went wrong, and what to do."""
+    """The reason of a failure, and what to do."""
     hub = needed()
     errors, constants, run = hub.errors, hub.constants, said(name, revision)
     chain = [*causes(error)]
@@ -348,7 +349,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def answered(hub: Any, error: Any, name: str) -> str:
-    """What the Hub means by the number of an answer."""
+    """The meaning of the status code of the Hub's answer."""
     status, own = error.response.status_code, " ".join((error.server_message or "").split())[:200]
     if status == 401:
         return f"the Hub refuses {token(hub)}: make a new one at {hub.constants.ENDPOINT}/settings/tokens, and log in with `hf auth login`"
@@ -360,5 +361,5 @@ def answered(hub: Any, error: Any, name: str) -> str:
 
 
 def token(hub: Any) -> str:
-    """Which token is used, without itself."""
+    """The place that the token comes from, without the token."""
     return f"the token in {'HF_TOKEN' if os.environ.get('HF_TOKEN') else hub.constants.HF_TOKEN_PATH}"

@@ -45,14 +45,20 @@ def load(
     Args:
         run: the directory; a run on the Hugging Face Hub, hf://user/name or hf://user/name@revision, whose commit is then in the
             attribute `hub_`; or a checkpoint of ACT, as `vaekit.load_published` takes it.
-        encoder, decoder: the factories it was trained with, where they were the user's own: code is never loaded from
-            a run.
+        encoder, decoder: the functions that made its networks, if you trained it with your own: code is never loaded from a run.
         device: where it is used: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
-        form: the library in which tables come back: "pandas", "polars" or "arrow". None: pandas.
+        form: the library in which tables come back: "pandas", "polars" or "arrow". None: that of the training data, else pandas.
+
+    Returns:
+        The estimator, such as a `VAE`, fitted.
 
     Raises:
-        UserError: the directory is missing something, was cut short, tampered with, or is of something else; or a run on the Hub
-            cannot be fetched.
+        UserError: a file of the directory is missing, cut short, changed, or belongs to something else; or the Hub cannot be reached.
+
+    Example:
+        >>> folder = vae.save("run")
+        >>> vaekit.load(folder).latent_dim
+        2
     """
     folder = hub.folder_of(run)
     if not (folder / CONFIG).exists():

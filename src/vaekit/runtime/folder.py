@@ -95,12 +95,12 @@ class Folder:
         return self._inputs[graph]
 
     def noise(self, graph: str, name: str = "noise") -> int:
-        """How many random numbers a graph needs for each row (or of `draws`, for each draw of a row)."""
+        """The number of random numbers that a graph needs per row (for `draws`, per draw of a row)."""
         noise = self.inputs(graph).get(name)
         return noise.shape[-1] if noise else 0
 
     def rows(self, graph: str) -> int:
-        """How many rows go through a graph at a time."""
+        """The number of rows that go through a graph at a time."""
         return min(ROWS, self.about["graphs"].get(graph, {}).get("rows", ROWS))
 
     def run(self, graph: str, given: Mapping[str, np.ndarray]) -> Outputs:

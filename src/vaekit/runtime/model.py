@@ -18,10 +18,19 @@ def load(folder: str | os.PathLike[str], *, threads: int = 1) -> Runtime:
     """Open an exported model.
 
     Args:
-        folder: that `vaekit export` wrote. threads: of its graphs.
+        folder: that `vaekit export RUN -o FOLDER` wrote.
+        threads: threads of its graphs.
+
+    Returns:
+        A `Runtime`.
 
     Raises:
-        UserError: there is no model in it, it is of a newer format, or it is damaged.
+        UserError: there is no model in it, it has a newer format, or it is damaged.
+
+    Example:
+        >>> vaekit.runtime.load("no-such-folder")
+        Traceback (most recent call last):
+        vaekit.errors.UserError: ...
     """
     return Runtime(Folder(folder, threads))
 
@@ -29,14 +38,22 @@ def load(folder: str | os.PathLike[str], *, threads: int = 1) -> Runtime:
 class Runtime:
     """An exported model: it samples, encodes, decodes, reconstructs, scores, fills gaps, predicts and acts.
 
-    Its random numbers are NumPy's, so it draws other rows than the estimator that it was, from the same distribution.
+    It needs only NumPy and onnxruntime. Its random numbers are NumPy's, so it draws other rows than the estimator that it was, from
+    the same distribution. A method raises UserError if the export left out its graph.
 
     Args:
-        folder: of the model.
+        folder: the folder of the model.
 
     Attributes:
-        tasks: what it does, step by step. about: what model.json says. latent_dim: number of latent units.
+        tasks: what it does, step by step. about: the content of model.json. latent_dim: number of latent units.
         notes: what the export left out, a sentence each.
+
+    Example:
+        >>> from vaekit.deploy.export import export
+        >>> notes = export(vae, "exported", only=["prior", "decoder", "draw"])
+        >>> model = vaekit.runtime.load("exported")
+        >>> model.sample(4).shape, model.decode(np.zeros((5, 2))).shape
+        ((4, 3), (5, 3))
     """
 
     def __init__(self, folder: Folder):
@@ -50,26 +67,26 @@ class Runtime:
     # -- rows and codes ------------------------------------------------------------------------------------------------
 
     def sample(self, n: int, y: Any = None, *, temperature: float = 1.0, seed: int = 0, first: int = 0) -> Any:
-        """n new rows.
+        """Draw n new rows.
 
         Args:
-            y: conditions, one for all rows or one a row; what is unknown is drawn as training rows had it.
-            temperature: multiplies the spread of z; in texts of each token, and 0 takes the likeliest.
-            seed: a row follows from it and from the row's number. first: the number of the first row, a multiple of 1024: rows that are
-                drawn in several calls are those that one call draws.
+            y: conditions, one for all rows or one per row; what is unknown is drawn as training rows had it.
+            temperature: multiplies the spread of z; for texts that of each token, and 0 takes the likeliest.
+            seed: a row follows from it and from the row's number.
+            first: the number of the first row, a multiple of 1024: rows that are drawn in several calls are those that one call draws.
         """
         return self._finish(self.tasks.sample(n, y, temperature=temperature, seed=seed, first=first))
 
     def encode(self, X: Any, y: Any = None) -> np.ndarray:
-        """The posterior means of rows X, (N, latent_dim)."""
+        """Encode rows X: their posterior means, (N, latent_dim)."""
         return self._finish(self.tasks.encode(X, y))
 
     def decode(self, Z: Any, y: Any = None) -> Any:
-        """Latent codes (N, latent_dim) -> rows: the decoder's means, or what is shown in their place."""
+        """Decode latent codes (N, latent_dim) to rows: the decoder's means, or what is shown in their place."""
         return self._finish(self.tasks.decode(Z, y))
 
     def reconstruct(self, X: Any, y: Any = None) -> Any:
-        """Rows by way of their latent codes."""
+        """Encode and decode rows."""
         return self._finish(self.tasks.reconstruct(X, y))
 
     def interpolate(self, X: Any, y: Any = None, *, steps: int = 9, path: str | None = None) -> Any:
@@ -95,22 +112,22 @@ class Runtime:
 
     @property
     def calibration(self) -> np.ndarray | None:
-        """Scores (n,) of rows known to be normal."""
+        """Scores (n,) of rows known to be normal; None if the model has none."""
         return self.tasks.calibration
 
     def impute(self, X: Any, y: Any = None, *, draws: int | None = None, seed: int = 0) -> Any:
         """Fill the gaps of rows.
 
         Args:
-            draws: how many sets of filled rows to draw from what the gaps may hold given the rest, for a list of them. None: one set
-                of best guesses, the mean of numbers and the commonest class.
+            draws: number of sets of filled rows to draw given the known cells, for a list of them. None: one set of best guesses,
+                the mean of numbers and the commonest class.
         """
         return self._finish(self.tasks.impute(X, y, draws=draws, seed=seed))
 
     # -- labels and actions --------------------------------------------------------------------------------------------
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, (N, classes), of a model that was trained with few labels."""
+        """The probability of each class, (N, classes). For a model that was trained with few labels."""
         return self._finish(self.tasks.predict_proba(X))
 
     def predict(self, X: Any) -> np.ndarray:

@@ -134,7 +134,7 @@ def add_operation(app: FastAPI, name: str, model: Model, operation: Operation, d
 
 
 def described(*statuses: int, ok: str = "") -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of answers: of success, and of these errors."""
+    """The OpenAPI description of answers: of success, and of these errors."""
     errors: dict[int | str, dict[str, Any]] = {
         status: {"description": TEXTS[status], "content": {JSON: {"schema": ERROR}}} for status in (401, *statuses)
     }
@@ -142,7 +142,7 @@ def described(*statuses: int, ok: str = "") -> dict[int | str, dict[str, Any]]:
 
 
 def in_query(request: Request) -> dict[str, Any]:
-    """What goes with a body that is a file: each parameter of the query is JSON, such as ?y={"label":3}&seed=1"""
+    """The parameters that go with a body that is a file: each parameter of the query is JSON, such as ?y={"label":3}&seed=1"""
     found = request.query_params.multi_items()
     try:
         given = {name: orjson.loads(text) for name, text in found}

@@ -21,7 +21,7 @@ TOGETHER = 256  # tasks that are moved forward at once: bounds memory
 
 
 class Full(Exception):  # noqa: N818
-    """As many tasks wait as may wait."""
+    """The error when as many tasks wait as may wait."""
 
 
 @dataclass(eq=False)
@@ -49,7 +49,7 @@ class Job:
 
     @property
     def rows(self) -> int:
-        """How many rows it asks about."""
+        """The number of rows that it asks about."""
         assert self.ask
         return max((len(values) for values in self.ask[1].values() if np.ndim(values)), default=1)
 

@@ -100,7 +100,7 @@ def read_wav(data: bytes, form: Any) -> np.ndarray:
     except Exception as e:  # the errors of its parser share no base
         raise UserError(f"the body is not a WAV file of 8, 16 or 32 bits, or is damaged ({str(e)[:80]})") from None
     if rate != form.rate:
-        raise UserError(f"the clip has {rate} samples a second, and the model's have {form.rate}: resample it")
+        raise UserError(f"the clip has {rate} samples per second, and the model's have {form.rate}: resample it")
     return samples
 
 

@@ -40,7 +40,7 @@ class Metrics:
         )
 
     def of(self, model: str, operation: str) -> Callable[[int, float], None]:
-        """What counts a request of this operation: its status, its seconds."""
+        """Make a function that counts a request of this operation, by its status and its seconds."""
         seconds = self.seconds.labels(model, operation)
         counters: dict[int, Any] = {}
 
@@ -53,7 +53,7 @@ class Metrics:
         return count
 
     def graphs(self, model: str) -> Callable[[int, float], None]:
-        """What counts a run of a graph: its requests, its seconds."""
+        """Make a function that counts a run of a graph, by its requests and its seconds."""
         together, computing = self.together.labels(model), self.computing.labels(model)
 
         def count(requests: int, took: float) -> None:
@@ -63,7 +63,7 @@ class Metrics:
         return count
 
     def drift(self, model: str) -> Callable[[Any], None]:
-        """What takes the p-values of rows that came in."""
+        """Make a function that takes the p-values of rows that came in."""
         odd, rated, recent = self.odd.labels(model), self.rated.labels(model), deque[bool](maxlen=RECENT)
         odd.set(float("nan"))
 

@@ -27,7 +27,7 @@ LOOKED_AT = 256  # rows at a time, at most
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may cost.
+    """Limits of the cost of a request.
 
     Attributes:
         waiting: requests of a model that may be under way. body: bytes of a request. rows: of a request, in or out.
@@ -62,7 +62,7 @@ class Model:
         self._looking: asyncio.Task[None] | None = None
 
     def about(self) -> dict[str, Any]:
-        """What a client may want to know."""
+        """Facts about the model for clients."""
         about = self.tasks.about
         kept = {
             name: about.get(name) for name in ("name", "noun", "vaekit", "latent_dim", "conditions", "score", "notes")

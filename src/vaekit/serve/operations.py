@@ -55,7 +55,7 @@ class Operation:
 
     @cached_property
     def _check_rest(self) -> Any:
-        """Of all but the field that is a file."""
+        """Checks all fields but the one that is a file."""
         body = self.body()
         body["properties"] = {name: schema for name, schema in body["properties"].items() if name != self.main}
         return jsonschema_rs.validator_for(
@@ -63,7 +63,7 @@ class Operation:
         )
 
     def check(self, given: Any, main: Any = None) -> dict[str, Any]:
-        """What was given, if it fits. UserError if it does not.
+        """Check what was given, and return it. UserError if it does not fit.
 
         main: the rows or codes, where they came as a file and not in what is given.
         """
@@ -79,13 +79,13 @@ class Operation:
 
     @staticmethod
     def count(rows: Any) -> int:
-        """How many rows these are."""
+        """The number of these rows."""
         if isinstance(rows, Mapping):
             return max(map(len, rows.values()), default=0)
         return len(rows) if isinstance(rows, list) or np.ndim(rows) else 0
 
     def asked(self, given: Given) -> int:
-        """How many rows a body is about."""
+        """The number of rows that a body is about."""
         return self.count(given[self.main]) if self.main else int(given.get("n", 1))
 
     # -- what goes in and comes out ------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class Operation:
         return {"type": "object", "properties": properties, "required": self.sure()}
 
     def condition(self) -> Schema:
-        """The JSON Schema of y: each condition is one value for all rows, or an array of one a row."""
+        """The JSON Schema of y: each condition is one value for all rows, or an array with one per row."""
         unknown = self.tasks.about.get("unknown", True) and not self.needs_y
         named = self.tasks.conditions.named
         one = {name: c.schema(unknown and not isinstance(c, Picture)) for name, c in named.items()}

@@ -33,7 +33,7 @@ class Refused(HTTPException):
 
 
 class Desk:
-    """Where requests come in: it bounds what they may cost, counts them, and words what goes wrong.
+    """The place where requests come in. It bounds their cost, counts them, and puts failures into words.
 
     Attributes:
         held: bytes of bodies that are in memory now.
@@ -102,5 +102,5 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 def listed(value: Any) -> Any:
-    """What orjson does not know: arrays of objects, and numbers of NumPy."""
+    """Turn what orjson does not know into lists: arrays of objects, and numbers of NumPy."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

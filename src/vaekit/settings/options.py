@@ -12,7 +12,7 @@ LABELS, POLICIES = "Few labels, with --label-column", "Policies, with --kind act
 
 @dataclass(frozen=True)
 class Search:
-    """What `vaekit tune` tries for a setting. Only a setting that leaves the bound of a row comparable may have it.
+    """The values that `vaekit tune` tries for a setting. Only a setting that leaves the bound of a row comparable may have it.
 
     Attributes:
         low, high: numbers from here to there. log: evenly in their logarithms.
@@ -29,7 +29,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Option:
-    """How a setting is offered on the command line.
+    """The form in which the command line offers a setting.
 
     Attributes:
         help: what it does; the choices and the default are added to it. panel: where it stands.

@@ -34,7 +34,7 @@ FALL, RISE = (66, 105, 208), (237, 115, 51)
 
 @dataclass(frozen=True)
 class Colours:
-    """What figures are drawn in."""
+    """The colours of figures."""
 
     ink: str
     muted: str
@@ -210,7 +210,7 @@ def draw_shares(
     dates: bool = False,
     bins: np.ndarray | None = None,
 ) -> None:
-    """The same into axes. bins: their edges; None: between all values but a few extremes."""
+    """Draw the shares of values into axes. bins: their edges; None: between all values but a few extremes."""
     if bins is None:
         bins = edges(np.concatenate([real, new]))
     axes.stairs(np.histogram(real, bins)[0] / max(1, len(real)), bins, fill=True, color=colours.muted, alpha=0.35)
@@ -232,7 +232,7 @@ def edges(values: np.ndarray, low: float = 0.005, high: float = 0.995) -> np.nda
 
 
 def draw_against(axes: Axes, real: np.ndarray, back: np.ndarray, colours: Colours = PAGE) -> None:
-    """What values (N,) were reconstructed as, against the values."""
+    """Draw reconstructions of values (N,) against the values."""
     low, high = view([real])
     axes.plot([low, high], [low, high], color=colours.muted, linewidth=0.8)
     axes.plot(real, back, ".", color=colours.accent, alpha=0.45, markersize=5, markeredgewidth=0)

@@ -40,8 +40,8 @@ STYLE = """<style>
 
 
 class Results(dict[str, Any]):
-    """What `evaluate` found: a dict, which is shown as a table with units. It has no names of its own beside a dict's: Jinja would
-    find them in place of the keys."""
+    """The results of `evaluate`: a dict that is shown as a table with units. It has no names of its own beside a dict's: Jinja would find
+    them in place of the keys."""
 
     def __repr__(self) -> str:
         rows = measured(self)
@@ -61,7 +61,7 @@ class Results(dict[str, Any]):
 
 
 def measured(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What is measured, the value, and its unit."""
+    """Rows of a name, a value and its unit."""
     found = []
     for name, value in results.items():
         if name in NATS:
@@ -117,7 +117,7 @@ def said(text: str | None, kind: str = "said") -> Any:
 
 
 def card(estimator: Any) -> str:
-    """A fitted estimator: what it is, of what data, how large, how well it learned, and what to know about that."""
+    """A summary of a fitted estimator: its kind, data, size, how well it learned, and notes about that."""
     from markupsafe import Markup
 
     from vaekit.show.curves import Curves

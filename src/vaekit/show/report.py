@@ -22,7 +22,7 @@ Group = tuple[str, dict[str, Any], np.ndarray]
 
 @dataclass
 class Report:
-    """What the page of a run shows: the base of all reports.
+    """The content of a run's page: the base of all reports.
 
     A subclass says in `contents` what is on the page. How that looks is a Jinja template in the folder of the subclass, which
     extends `page.html.j2`.
@@ -52,7 +52,7 @@ class Report:
     """How many training rows the report asks for."""
 
     def contents(self) -> dict[str, Any]:
-        """What the template shows, beyond what is on every page, by name."""
+        """The values that the template shows beyond those of every page, by name."""
         raise NotImplementedError
 
     def privacy(self, contents: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Report:
 
     @property
     def y(self) -> dict[str, np.ndarray]:
-        """What is known about the rows, which may be more than the model's conditions."""
+        """The known values of the rows, which may be more than the model's conditions."""
         return self.shown.conditions
 
     @cached_property
@@ -147,7 +147,7 @@ class Report:
         return self.estimator.transform(self.x, self.given())
 
     def spread(self) -> np.ndarray:
-        """How much each latent unit varies over the rows, which tells the active ones: (latent_dim,)."""
+        """The spread of each latent unit over the rows, which shows the active ones: (latent_dim,)."""
         return self.codes.var(0)
 
     def reconstructed(self, n: int) -> Any:
@@ -181,7 +181,7 @@ class Report:
         return {name: np.array([value] * n, dtype=object) for name, value in shared.items()}
 
     def traversed(self, steps: int) -> tuple[str | None, list[tuple[int, str, Any]]]:
-        """What the units with the most KL do: each goes from -3 to 3 deviations of the codes, the others stay at their mean.
+        """The rows along the units with the most KL: each goes from -3 to 3 deviations of the codes, the others stay at their mean.
 
         Returns the name of the group whose condition is held, and for each unit its number, its KL in words and `steps` rows.
         """

@@ -1,4 +1,4 @@
-"""How far work has come, while it goes on."""
+"""The progress of work while it runs."""
 
 from __future__ import annotations
 

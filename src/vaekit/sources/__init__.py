@@ -46,23 +46,34 @@ def read(
 ) -> Dataset:
     """Read a source into memory.
 
-    source: "digits", a folder of pictures, of Parquet files or of shards that `vaekit pack` wrote (these also as s3://bucket/folder, and
-        wherever else fsspec reads), a folder of MNIST's own files (only the training pictures), a file (a picture, .npy, .npz, .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .jsonl, .txt, .gz of lines) or "hf://name:split"; a trailing [12] or [10:20]
-        picks rows, the first being row 0, [0:5,10:] several of these, and [!12] all others.
-    conditions: names of labels or columns to condition on; they are taken out of x.
-    columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
-    resize: bring every picture to this (width, height).
-    strict: a picture that cannot be read is an error; otherwise it is skipped, and `notes` says so.
-    column: the column of a table whose texts are the data. "FILE.csv:COLUMN" says the same.
-    encoding: that of a .txt or .csv file, such as "latin-1". None: UTF-8.
-    metadata: a .csv file with conditions of the pictures in a folder. Its column file_name, or else its first column, names the
-        pictures. None: metadata.csv in the folder, if it exists.
-    schema: what you say about a table's columns, by name, as for `vaekit.VAE`: columns of text are read accordingly.
-    decimal: the decimal separator, "." or ",", of a .csv file whose numbers do not show it, such as 1,234.
-    optional_conditions: leave out conditions that the source does not have, and say so in `notes`; ignore a column or an encoding if
-        the source is neither a table nor a text file.
+    Args:
+        source: "digits", a folder of pictures, of Parquet files or of shards that `vaekit pack` wrote (these also as s3://bucket/folder,
+            and wherever else fsspec reads), a folder of MNIST's own files (only the training pictures), a file (a picture, .npy, .npz,
+            .npz:ARRAY, idx, .csv, .csv.gz, .parquet, .jsonl, .txt, .gz of lines) or "hf://name:split". A trailing [12] or [10:20] picks
+            rows, the first being row 0, [0:5,10:] several of these, and [!12] all others.
+        conditions: names of labels or columns to condition on; they are taken out of x.
+        columns: x must have exactly these columns, found by name; others are ignored. None: every remaining column.
+        resize: bring every picture to this (width, height), in pixels.
+        strict: a picture that cannot be read is an error; otherwise it is skipped, and `notes` says so.
+        column: the column of a table whose texts are the data. "FILE.csv:COLUMN" says the same.
+        encoding: that of a .txt or .csv file, such as "latin-1". None: UTF-8.
+        metadata: a .csv file with conditions of the pictures in a folder. Its column file_name, or else its first column, names the
+            pictures. None: metadata.csv in the folder, if it exists.
+        schema: what you say about a table's columns, by name, as for `vaekit.VAE`: columns of text are read accordingly.
+        decimal: the decimal separator, "." or ",", of a .csv file whose numbers do not show it, such as 1,234.
+        optional_conditions: leave out conditions that the source does not have, and say so in `notes`; ignore a column or an encoding
+            if the source is neither a table nor a text file.
 
-    Raises UserError, in one line, for whatever is wrong with the source or with the arguments.
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        UserError: something is wrong with the source or with the arguments.
+
+    Example:
+        >>> data = vaekit.read("digits[0:5]", conditions=["label"])
+        >>> data.x.shape, data.conditions["label"].tolist()
+        ((5, 8, 8), [0, 1, 2, 3, 4])
     """
     text = os.fspath(source)
     conditions = (conditions,) if isinstance(conditions, str) else tuple(conditions)

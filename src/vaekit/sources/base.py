@@ -26,7 +26,23 @@ Offers = Mapping[str, Callable[[], np.ndarray]]  # what a source could be condit
 
 @dataclass
 class Dataset:
-    """Pictures, rows of numbers, a table or texts, with the conditions that belong to them."""
+    """Pictures, rows of numbers, a table or texts, with the conditions that belong to them.
+
+    Attributes:
+        x: pictures (N, H, W) or (N, H, W, C); numbers (N, D) float, NaN where a value is missing; a table, a `Frame`; or texts (N,), each
+            a str. Pictures, numbers and texts may be `Stored`: they stay in their files.
+        kind: "images", "rows", "table", "text" or "audio".
+        name: a short name of the source, for run folders.
+        columns: names of the D columns of rows, if the source has them.
+        conditions: by name, each (N,) or (N, n).
+        notes: what you should know about the reading, a sentence each.
+        names: what names a row, such as the "file" of a picture; each (N,).
+
+    Example:
+        >>> data = vaekit.read("digits[0:5]")
+        >>> len(data), data.kind, data.describe()
+        (5, 'images', '5 pictures of 8x8')
+    """
 
     # pictures: (N, H, W) or (N, H, W, C); numbers: (N, D) float, NaN where a value is missing; a table: a `Frame`; texts: (N,)
     # objects, each a str; pictures, numbers and texts may be `Stored`
@@ -58,7 +74,7 @@ class Dataset:
         floats = self.x.dtype.kind == "f" and not isinstance(self.x, Stored)
         missing = int(np.isnan(self.x).sum()) if floats else 0
         gaps = f", {missing} of {self.x.size} values missing (the likelihood leaves them out)" if missing else ""
-        return f"{len(self)} {NOUNS.get(self.kind, 'rows')} of {shape}{given}{gaps}"
+        return f"{len(self)} {NOUNS.get(self.kind, 'rows')}{f' of {shape}' if shape else ''}{given}{gaps}"
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> Dataset:
         """Pick rows; an int gives a Dataset of one row. IndexError if a row is out of range."""
@@ -296,7 +312,7 @@ def shown(work: Any) -> Iterator[Any]:
 
 
 class Names:
-    """How many names there are, of which it keeps the first few."""
+    """A count of names, and the first few of them."""
 
     def __init__(self, count: int = 0, first: Sequence[str] = ()):
         self.count, self.first = count, list(first)

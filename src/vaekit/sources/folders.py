@@ -115,7 +115,7 @@ def described(ask: Ask, titles: Sequence[str], notes: list[str]) -> Offers:
 
 
 def table_ask(ask: Ask, path: Path) -> Ask:
-    """What is asked for, of the table beside the pictures."""
+    """The request for the table beside the pictures."""
     return replace(ask, path=path, text=str(path), column=None)
 
 

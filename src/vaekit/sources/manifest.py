@@ -41,7 +41,7 @@ class Shard:
     sha256: str
 
     def fault(self, folder: Path, whole: bool = True) -> str:
-        """What is wrong with the file; "" if nothing is. whole: read all of it, to compare its content too."""
+        """The fault of the file; "" if there is none. whole: read all of it, to compare its content too."""
         path = folder / self.file
         try:
             size = plain_file(path).stat().st_size
@@ -58,7 +58,7 @@ class Shard:
 
 @dataclass
 class Manifest:
-    """What is known about all rows of a folder of shards.
+    """The facts about all rows of a folder of shards.
 
     Attributes:
         kind: of `vaekit.sources.Dataset`. name: a short name of the source.

@@ -33,14 +33,19 @@ class TimeSeries:
     """Series in equal steps.
 
     Attributes:
-        values: one (T, channels) float64 for each series, NaN where missing.
+        values: one (T, channels) float64 for each series, NaN where a value is missing.
         name: a short name of the source, for run folders.
         columns: names of the channels, if the source has them.
-        times: of each step (T,), datetime64 in microseconds (UTC where the source gives zones) or numbers; None: the row.
+        times: the time of each step (T,), datetime64 in microseconds (UTC where the source gives zones) or numbers; None: the row number.
         time_column: the name of the column of time; "step" if there is none.
         format: how the source writes its times; "" as ISO 8601 has them.
         steps: the step at which each row of the table was placed, (rows,); None: every row is a step.
-        notes: what the user should know about the reading.
+        notes: what you should know about the reading, a sentence each.
+
+    Example:
+        >>> series = vaekit.read_series(np.zeros((3, 60, 2)))
+        >>> len(series.values), series.values[0].shape
+        (3, (60, 2))
     """
 
     values: list[np.ndarray]
@@ -64,7 +69,7 @@ class TimeSeries:
 
     @property
     def names(self) -> dict[str, np.ndarray]:
-        """What tells which step is which: its time (T,), by the name of the column; none where the row is the time."""
+        """What tells steps apart: their times (T,), by the name of the column. Empty if the row number is the time."""
         return {} if (times := self.written_times()) is None else {self.time_column: times}
 
     @property
@@ -72,7 +77,7 @@ class TimeSeries:
         return {}
 
     def written_times(self) -> np.ndarray | None:
-        """Return the time of each step as the source writes it, or as datetime64 if two steps would look alike."""
+        """The time of each step as the source writes it, or as datetime64 if two steps would look alike."""
         import pyarrow as pa
 
         if not self.format or self.times is None:
@@ -93,11 +98,21 @@ class TimeSeries:
 def read_series(source: Any, *, columns: Sequence[str] | None = None) -> TimeSeries:
     """Read series into memory, from a file, a DataFrame or an array.
 
-    source: .csv, .csv.gz or .parquet (a column of time and columns of numbers; without a column of time the row is the
-        time), or .npy of (T,), (T, channels) or (series, T, channels). A trailing [10:200] picks steps, the first being 0.
-    columns: the channels, by name; others are ignored. None: every column but that of time.
+    Args:
+        source: .csv, .csv.gz or .parquet (a column of time and columns of numbers; without a column of time the row number is the
+            time), or .npy of (T,), (T, channels) or (series, T, channels). A trailing [10:200] picks steps, the first being 0.
+            Or a DataFrame or an array.
+        columns: the channels, by name; others are ignored. None: every column but that of time.
 
-    Raises UserError, in one line, for whatever is wrong with the source.
+    Returns:
+        A `TimeSeries`.
+
+    Raises:
+        UserError: something is wrong with the source.
+
+    Example:
+        >>> vaekit.read_series(np.zeros((60, 2))).describe()
+        '60 steps of 2 channels'
     """
     if not isinstance(source, str | os.PathLike):
         return to_series(source, columns=columns)

@@ -118,7 +118,7 @@ class StoredNpy(Stored):
         return about.st_size, about.st_mtime_ns
 
     def _hash(self) -> str:
-        """Of the shape, and of some rows of each of a hundred groups: to read all of a large file takes minutes."""
+        """A hash of the shape, and of some rows of each of a hundred groups: to read all of a large file takes minutes."""
         found = hashlib.blake2b(f"{self.shape} {self.own}".encode(), digest_size=8)
         with self.path.open("rb") as file:
             for i in np.unique(np.linspace(0, len(self.groups) - 1, 100).astype(int)):

@@ -71,7 +71,7 @@ def csv_table(ask: Ask, schema: bool = True) -> tuple[Any, list[str]]:
 
 
 def progress(table: Any) -> Any:
-    """What goes through the columns of a table: with a progress bar if there are many cells."""
+    """Go through the columns of a table, with a progress bar if there are many cells."""
     return shown if table.num_columns * table.num_rows >= MANY else list
 
 
@@ -90,7 +90,7 @@ def without_margin(table: Any, header: list[str]) -> tuple[Any, list[str]]:
 
 
 def without_comments(text: str) -> tuple[str, int]:
-    """Drop the lines at the start that begin with # and are not the header. Also returns how many they are.
+    """Drop the lines at the start that begin with # and are not the header. Also returns their number.
 
     A header that begins with # has as many cells as the line below it.
     """
@@ -146,7 +146,7 @@ def read_parquet(ask: Ask) -> Dataset:
 
 
 def known_columns(table: Any, ask: Ask) -> dict[str, Any]:
-    """What the user said about the columns of a table, by name, for `read_cells`. A column of texts stays text."""
+    """The user's schema of the columns of a table, by name, for `read_cells`. A column of texts stays text."""
     if ask.column is None:
         return dict(ask.schema)
     if ask.every:

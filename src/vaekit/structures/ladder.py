@@ -77,14 +77,23 @@ class Levels:
 
 
 class LadderVAE(Model):
-    """z in levels, coarsest first and flattened into (k, B, latent_dim). It has the members of `vaekit.model.LatentModel`.
+    """A hierarchical VAE: z in levels, coarsest first, flattened into (k, B, latent_dim).
 
     Args:
         likelihood: of pictures (channels, H, W) or rows (columns,).
-        condition, condition_features: module that turns y into features, and how many; None and 0: y is nothing.
+        condition, condition_features: module that turns y into features, and their number; None and 0 without a condition.
         width: channels at half the picture's size; doubled at each halving, at most 8 times.
         blocks: levels of z at each size.
-        latent_channels: channels of z at each size: one number for all, or one a size, coarsest first.
+        latent_channels: channels of z at each size: one number for all, or one per size, coarsest first.
+
+    Source: Sonderby et al. 2016, arXiv 1602.02282; Child 2021, arXiv 2011.10650.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import BernoulliLikelihood
+        >>> from vaekit.structures import build_ladder
+        >>> model = build_ladder(BernoulliLikelihood((1, 8, 8)), width=4, latent_channels=2)
+        >>> model.draw(torch.zeros(2, 1, 8, 8)).elbo.shape, sum(model.units) == model.latent_dim
+        (torch.Size([2]), True)
     """
 
     def __init__(
@@ -190,7 +199,17 @@ def build_ladder(
     blocks: int = 1,
     latent_channels: int | Sequence[int] = 4,
 ) -> LadderVAE:
-    """A `LadderVAE` with fresh weights. UserError if the data is neither pictures nor rows, or an option is too small."""
+    """Make a `LadderVAE` with fresh weights. The arguments are those of the class.
+
+    Raises:
+        UserError: the data is neither pictures nor rows, or an option is too small.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import NormalLikelihood
+        >>> from vaekit.structures import build_ladder
+        >>> build_ladder(NormalLikelihood((3,)), width=8).prior(n=2).sample(1).shape[:2]
+        torch.Size([1, 2])
+    """
     if len(likelihood.event_shape) not in (1, 3):
         raise UserError(
             f"the ladder model takes pictures (channels, H, W) or rows (columns,), got {likelihood.event_shape}"

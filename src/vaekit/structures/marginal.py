@@ -44,13 +44,22 @@ def marginal(
     mask: Tensor | None = None,
     noise: Noise = torch.randn,
 ) -> Draw:
-    """Like `model.draw`, for evaluation: y is summed out where it is unknown.
+    """Draw as `model.draw` does, for evaluation: y is summed out where it is unknown.
 
-    What is given is a `Marginal`. Each value of y has k samples; `MOST` draws of y have k / `MOST` samples each. A model that
-    does not know p(y), or sums over y itself, draws as it is.
+    Each value of y has k samples; `MOST` draws of y have k / `MOST` samples each. A model that does not know p(y), or sums over y
+    itself, draws as it is.
 
     Args:
         model: anything with `draw`; p(y) is its condition's `population`.
+        x, y, k, mask, noise: as for `vaekit.model.Model.draw`.
+
+    Returns:
+        A `Marginal`, which is a `Draw`.
+
+    Example:
+        >>> from vaekit.structures.marginal import marginal
+        >>> marginal(cvae.model_, torch.zeros(8, 3)).elbo.shape  # y is unknown in all rows
+        torch.Size([8])
     """
     population = getattr(getattr(model, "condition", None), "population", None)
     if population is None:

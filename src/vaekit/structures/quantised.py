@@ -102,22 +102,30 @@ class CodePrior:
 
 
 class QuantisedVAE(Model):
-    """z is the code vectors of all places, flattened: (k, B, latent_dim), latent_dim = code_dim * positions. So
-    decoding needs no codebook, and paths between two z lead somewhere. It has the members of `vaekit.model.LatentModel`.
+    """A quantised VAE: z is the code vectors of all places, flattened: (k, B, latent_dim), latent_dim = code_dim * positions.
 
-    While it trains, `draw` also moves the codebook: each code to the moving average of the vectors it stands for, and
-    codes that went out of use to some of the encoder's outputs, chosen by torch's global generator. Over several
-    processes each draw sees its own share of the batch.
+    So decoding needs no codebook, and paths between two z lead somewhere. While the model trains, `draw` also moves the codebook: each code
+    to the moving average of the vectors that it stands for, and codes that went out of use to some of the encoder's outputs, chosen
+    by torch's global generator. Over several processes each draw sees its own share of the batch.
 
     Args:
         likelihood: of pictures (channels, H, W) or rows (columns,).
-        condition, condition_features: module that turns y into features, and how many; None and 0: y is nothing.
-        codes: how many code vectors there are.
+        condition, condition_features: module that turns y into features, and their number; None and 0 without a condition.
+        codes: number of code vectors.
         code_dim: numbers in each.
         side: pictures are halved until the map's sides are at most this; rows become this many vectors.
         width, blocks: of the encoder and the decoder, as for `vaekit.nets.ConvEncoder`.
         prior_channels: width of the network of p(codes|y).
         commitment: weight of the squared distance between the encoder's vectors and their codes, summed over a row.
+
+    Source: VQ-VAE, van den Oord et al. 2017, arXiv 1711.00937.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import NormalLikelihood
+        >>> from vaekit.structures import build_quantised
+        >>> model = build_quantised(NormalLikelihood((3,)), codes=4, code_dim=2, side=3, width=8, prior_channels=8)
+        >>> model.latent_dim  # 3 places, 2 numbers each
+        6
     """
 
     def __init__(
@@ -248,8 +256,17 @@ def build_quantised(
     prior_channels: int = 64,
     commitment: float = 0.25,
 ) -> QuantisedVAE:
-    """A `QuantisedVAE` with fresh weights. UserError if the data is neither pictures nor rows, an option is too small,
-    or the package vector-quantize-pytorch is missing."""
+    """Make a `QuantisedVAE` with fresh weights. The arguments are those of the class.
+
+    Raises:
+        UserError: the data is neither pictures nor rows, an option is too small, or the package vector-quantize-pytorch is missing.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import NormalLikelihood
+        >>> from vaekit.structures import build_quantised
+        >>> build_quantised(NormalLikelihood((3,)), code_dim=2, side=3, width=8).positions
+        3
+    """
     if len(likelihood.event_shape) not in (1, 3):
         raise UserError(
             f"the quantised model takes pictures (channels, H, W) or rows (columns,), got {likelihood.event_shape}"

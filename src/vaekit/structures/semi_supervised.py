@@ -38,7 +38,7 @@ JOLT = (
 
 
 class SemiSupervisedModel(LatentModel):
-    """A `LatentModel` and q(y|x), for one condition y, which is given by name: {target: (B, ...)}, -1 or NaN where it is unknown.
+    """A `LatentModel` and q(y|x), for one condition y. It comes by name: {target: (B, ...)}, -1 or NaN where it is unknown.
 
     `draw` gives a `vaekit.structures.marginal.Marginal` where y is unknown: its bounds are of log p(x) in the rows whose y is
     unknown, and of log p(x|y) in the others.
@@ -196,7 +196,7 @@ class SemiSupervisedModel(LatentModel):
         return self._loss(self.judge(x, mask), y)
 
     def own_loss(self, x: Tensor, mask: Tensor | None, noise: Noise) -> Tensor:
-        """What training adds to the bound for rows x (B, *event). If `generative` is 0, q(y|x) learns from this alone."""
+        """The loss that training adds to the bound for rows x (B, *event). If `generative` is 0, q(y|x) learns from this alone."""
         return self._learn(x, mask, self.judge(x, mask), noise)
 
     def fit_temperature(self, h: Tensor, y: Tensor) -> float:
@@ -257,7 +257,7 @@ class SemiSupervisedClassifier(SemiSupervisedModel):
             return self._every_class(draw, log_q, log_p, divergence, again)
         every = torch.arange(len(h), device=h.device)
         rows, classes, drawn = self._others(q.detach(), chosen, again)
-        # Of each pair of a row and a class: which they are, and the terms of its bound, (k, pairs) and (pairs,).
+        # Pairs of a row and a class: which they are, and the terms of the bound of each, (k, pairs) and (pairs,).
         pairs = [(every, chosen, draw.log_px, draw.kl, draw.log_weight)]
         for r, c in zip(rows.split(len(h)), classes.split(len(h)), strict=True):
             mask = None if draw.mask is None else draw.mask[r]

@@ -35,7 +35,7 @@ PURE = {"vaekit", "torch", "zuko"}  # packages whose modules count nothing in Py
 
 
 class Recorder(TorchDispatchMode):
-    """Within it each operation on tensors is run, and written down as a line of Python.
+    """A context that runs each operation on tensors and writes it down as a line of Python.
 
     Attributes:
         lines: such as `t3 = c2(t1, c0)`: `t` is what the step makes; `c` is an operation, or what is there before the step.
@@ -85,7 +85,7 @@ class Recorder(TorchDispatchMode):
         return torch.inference_mode()(scope["replay"])
 
     def differs(self, before: Recorder) -> str | None:
-        """How this recording of a step differs from the one before it; None if it does not."""
+        """The difference of this recording of a step from the one before it; None if it does not."""
         if len(before.lines) != len(self.lines):
             return f"one step has {len(before.lines)} operations, and the next one {len(self.lines)}"
         for old, new in zip(before.lines, self.lines, strict=True):

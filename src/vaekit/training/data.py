@@ -46,7 +46,7 @@ class Rows(Protocol):
 
     @property
     def seen(self) -> int:
-        """How many values the conditions of a row have."""
+        """The number of values of a row's conditions."""
 
     def __getitem__(self, index: Tensor | slice) -> Data:
         """Some rows, in memory."""
@@ -64,15 +64,26 @@ class Rows(Protocol):
         """The order of an epoch, in pieces of which two fit into memory: numbers of rows, at random."""
 
     def feed(self) -> Any:
-        """Where the steps of an epoch find their rows, see `Feed`."""
+        """The `Feed` from which the steps of an epoch take their rows."""
 
     def to(self, device: torch.device) -> Any:
-        """The same, for training on a device."""
+        """The rows on a device, for training there."""
 
 
 @dataclass
 class Data:
-    """Packed rows in memory: x (N, *event), mask (N, *event) or None, and conditions by name, each (N, ...)."""
+    """Packed rows in memory.
+
+    Attributes:
+        x: (N, *event). mask: (N, *event), True where observed; None: all of x is.
+        y: conditions by name, each (N, ...).
+
+    Example:
+        >>> from vaekit.training import Data
+        >>> data = Data(torch.zeros(8, 3))
+        >>> len(data), data.event, len(data[2:5])
+        (8, (3,), 3)
+    """
 
     x: Tensor
     mask: Tensor | None = None
@@ -102,7 +113,7 @@ class Data:
         return Data(self.x.to(device), mask, {k: v.to(device) for k, v in self.y.items()})
 
     def filled(self, rows: int) -> Data:
-        """As many rows as these, or this many: the last one is repeated."""
+        """Fill up to this many rows by repeating the last one."""
         return self if len(self) >= rows else self[torch.arange(rows, device=self.x.device).clamp_max(len(self) - 1)]
 
     def cut(self, length: int) -> Data:
@@ -141,7 +152,7 @@ class Data:
 
 
 class Feed:
-    """Where the steps of an epoch find their rows.
+    """The rows of an epoch, from which its steps take theirs.
 
     Attributes:
         held: rows in memory, which stay where they are: a captured step reads them.
@@ -155,7 +166,7 @@ class Feed:
         self.order = order.to(self.held.x.device)
 
     def at(self, start: int, rows: int) -> Tensor:
-        """Where in `held` the rows are whose turn it is from place `start` of the order on, (rows,)."""
+        """Places in `held` of the next rows, from place `start` of the order on: (rows,)."""
         return self.order[start : start + rows]
 
     def close(self) -> None:
@@ -192,7 +203,7 @@ class View:
         return {k: v[self.rows] for k, v in self.data.y.items()} if self._y is None else self._y
 
     def given(self, y: Mapping[str, Tensor]) -> View:
-        """The same rows with other conditions, of which `y` has one for each of them."""
+        """The rows with other conditions: `y` has one for each row."""
         return View(self.data, self.rows, y)
 
     def __getitem__(self, index: Tensor | slice) -> Data:
@@ -219,7 +230,7 @@ class View:
         return ViewFeed(self.data.feed(), self.rows)
 
     def to(self, device: torch.device) -> Any:
-        """On the CPU a view of all rows costs nothing; elsewhere these rows alone are copied."""
+        """The rows on a device. On the CPU a view of all rows costs nothing; elsewhere these rows alone are copied."""
         if self.data.streams:
             return View(self.data.to(device), self.rows, self._y)
         return self if device.type == "cpu" else self[slice(None)].to(device)
@@ -237,7 +248,7 @@ class ViewFeed:
 
 
 def rows_at_once(model: nn.Module, data: Any, k: int = 1, *, most: int | None = None) -> int:
-    """How many rows fit in memory at once: with k decoder outputs each, and with their conditions once; at most `most`."""
+    """The number of rows that fit in memory at once: with k decoder outputs each, and with their conditions once; at most `most`."""
     shape, likelihood = data.event, getattr(model, "likelihood", None)
     decoded = 0 if likelihood is None else likelihood.values_per_row(shape)  # type: ignore[operator]
     rows = VALUES_AT_ONCE // max(k * max(1, decoded, math.prod(shape)), data.seen)
@@ -245,7 +256,7 @@ def rows_at_once(model: nn.Module, data: Any, k: int = 1, *, most: int | None = 
 
 
 class ToBatch(Protocol):
-    """How packed rows become what a model sees; a kind's `batch`."""
+    """A function from packed rows to what a model sees; a kind's `batch`."""
 
     def __call__(self, x: Tensor, uniform: Callable[..., Tensor]) -> Tensor: ...
 
@@ -266,7 +277,7 @@ def fixed_uniform() -> Callable[..., Tensor]:
 
 
 class BatchNoise:
-    """The random numbers of one batch of `total` rows, of which this process has `rows`."""
+    """The random numbers of one batch of `total` rows; this process has its `rows`."""
 
     def __init__(self, gen: torch.Generator, total: int, rows: slice):
         self.generator, self.total, self.rows = gen, total, rows
@@ -307,7 +318,7 @@ def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
 
 
 def own_rows(order: Tensor, windows: Sequence[Tensor], batch: int, mine: slice) -> tuple[Tensor, list[int]]:
-    """What one process has of the order of an epoch: its rows of each whole batch, and where among them the windows end.
+    """The part of one process of the order of an epoch: its rows of each whole batch, and where among them the windows end.
 
     Args:
         order: of all rows. windows: the pieces that it consists of. batch: rows of a batch. mine: those of this process.
@@ -345,7 +356,7 @@ def row_lengths(data: Rows) -> Tensor:
 
 
 def batch_lengths(lengths: Tensor, order: Tensor, batch: int, most: int) -> list[int]:
-    """To what length the rows of each batch can be cut: a multiple of `LENGTHS_APART`, at most `most`.
+    """The length to which the rows of each batch can be cut: a multiple of `LENGTHS_APART`, at most `most`.
 
     Args:
         lengths: of each row (N,). order: of the rows (N,). batch: rows of a batch.

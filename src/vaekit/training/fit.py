@@ -51,24 +51,29 @@ class Training:
 
     Attributes:
         epochs: passes over the data; None: as many as give 4000 steps, at least `least_epochs`.
-        minutes: train for this long instead.
+        minutes: train for this many minutes instead.
         batch_size: rows per step, over all devices together.
         learning_rate: highest step size of Adam; it warms up over 2 % of the run and falls to 0 along a cosine.
         patience: stop when validation has not improved for this share of the run.
         keep: weights at the end: "best", of the best epoch on the validation rows, or "last".
         condition_dropout: probability with which training hides a condition.
-        cell_dropout: share of rows in which training hides cells: in each such row another share of the cells, uniform from 0 to 1,
+        cell_dropout: share of rows in which training hides cells. In each such row another share of the cells, uniform from 0 to 1,
             counts as missing, so that the encoder learns to work with any part of a row.
         like_lengths: make batches of rows of about the same length, which saves padding for texts.
         seed: seed for everything random.
         precision: Fabric's; "auto": bfloat16 autocast if the hardware computes in it, else 32 bits.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
         devices, nodes, strategy: Fabric's.
-        checkpoint_seconds: how often to write a checkpoint.
+        checkpoint_seconds: seconds between checkpoints.
         capture: record a step once and replay it, as one CUDA graph on a GPU. "auto": if all parts are vaekit's own; "always": also
             your own modules and functions, which then have to do the same at every call; "never".
-        memory: how much of rows that lie in files is held at a time, such as "2GiB". What takes less than half of it is held whole.
-        track: names of trackers that follow training, see `vaekit.training.trackers`: "tensorboard", "mlflow", "wandb".
+        memory: bytes of rows in files that are held at a time, such as "2GiB". What takes less than half of it is held whole.
+        track: names of trackers that follow training: "tensorboard", "mlflow", "wandb".
+
+    Example:
+        >>> from vaekit.training import Training
+        >>> Training(epochs=3).batch_size
+        128
     """
 
     epochs: Many | None = None
@@ -88,20 +93,38 @@ class Training:
     devices: int = setting(1, "Number of devices on each node.", DEVICES)
     nodes: int = setting(1, "Number of nodes, under torchrun.", DEVICES)
     strategy: str = setting("auto", "How several devices share the work: auto, ddp, fsdp, ...", DEVICES)
-    checkpoint_seconds: float = setting(30.0, "Write what --resume needs this often.")
+    checkpoint_seconds: float = setting(30.0, "Seconds between checkpoints, which --resume needs.")
     capture: Literal["auto", "always", "never"] = setting(
         "auto",
-        "Replay recorded steps; always: your networks, too.",
+        "Record training steps and replay them, which is faster. always: also steps with networks of your own.",
         DEVICES,
     )
-    memory: str = setting("2GiB", "Read larger files in pieces, within this memory.", DATA)
-    track: Sequence[str] = setting(list, "Also log to that tracker.")
+    memory: str = setting("2GiB", "Memory for rows in files. Larger files are read in pieces.", DATA)
+    track: Sequence[str] = setting(list, "Also log to this tracker; repeat it for several.")
     least_epochs: Many = 50
 
 
 @dataclass
 class State:
-    """Where a run stands: with the weights and Adam's moments, all that it needs to continue."""
+    """The state of a run: with the weights and Adam's moments, all that it needs to continue.
+
+    Attributes:
+        epoch: epochs done.
+        batch: batches of this epoch done.
+        step: steps done.
+        seconds: time that training took.
+        history: a row of metrics per epoch.
+        best_score: the objective's own score of the best epoch, on the validation rows.
+        best_epoch: its number.
+        best: its weights.
+        stopped_early: whether `patience` ended it.
+        interrupted: whether Ctrl-C ended it.
+
+    Example:
+        >>> from vaekit.training import State
+        >>> State().step
+        0
+    """
 
     epoch: int = 0
     batch: int = 0  # of this epoch, done
@@ -120,8 +143,10 @@ class State:
 
 
 class Watcher(Protocol):
-    """Sees a run go on: `step` each time that the terms are read: at every step on a CPU, about ten times a second
-    on a GPU; `epoch` behind each epoch."""
+    """Follows a run: `step` is called each time that the terms are read, `epoch` after each epoch.
+
+    The terms are read at every step on a CPU, and about ten times a second on a GPU.
+    """
 
     def step(self, state: State, progress: float, terms: dict[str, float]) -> None: ...
     def epoch(self, state: State, progress: float, row: dict[str, float]) -> None: ...
@@ -163,20 +188,35 @@ def fit(
     resume: bool = False,
     watchers: Sequence[Watcher] = (),
 ) -> State:
-    """Train `model` in place; at the end it has the weights of its best epoch by what the objective makes of the
-    validation rows, or of the last epoch where it does not say.
+    """Train `model` in place. At the end it has the weights of its best epoch, by the objective's score of the validation rows.
+
+    It has those of the last epoch if the objective gives no score, or if there are no validation rows.
 
     Args:
         fabric: what `launch` gave for the same options.
         model: anything with `draw`, such as a `LatentModel`.
-        train, valid: packed rows, see `vaekit.training.data`; an empty `valid` keeps the last epoch.
+        objective: an `Objective`, or a function `(draw, progress) -> (loss, terms)`.
+        train, valid: packed rows, such as `Data`.
         to_batch: packed rows -> what the model sees.
         folder: where checkpoints and `metrics.csv` go; None: nowhere.
-        run: which run they are of; a checkpoint of another one is refused.
-        resume: go on from the checkpoint in `folder`, where there is one.
+        run: the run that they belong to; a checkpoint of another one is refused.
+        resume: continue from the checkpoint in `folder`, if there is one.
+        watchers: objects with `step(state, progress, terms)` and `epoch(state, progress, row)`.
+
+    Returns:
+        The `State` at the end.
 
     Raises:
-        UserError: the loss stopped being a finite number; names the step and the tensor.
+        UserError: the loss is not a finite number any more; the message names the step and the tensor.
+
+    Example:
+        >>> from vaekit.distributions.likelihoods import NormalLikelihood
+        >>> from vaekit.nets import MLP
+        >>> from vaekit.training import Data, Training, fit, launch
+        >>> model = vaekit.LatentModel(MLP((3,), (4,)), MLP((2,), (3,)), NormalLikelihood((3,)), latent_dim=2)
+        >>> options, rows = Training(epochs=2, batch_size=4), Data(torch.randn(8, 3))
+        >>> fit(launch(options), model, vaekit.ELBO(), rows, rows[:0], options).step
+        4
     """
     device = fabric.device
     train, valid = train.to(device), valid.to(device)
@@ -348,7 +388,7 @@ def why_not(options: Training, fabric: Any, *parts: Any) -> str | None:
 
 
 def see_some(uniform: Tensor, share: float) -> Tensor:
-    """Which cells are seen, (B, cells) booleans, by uniform numbers (B, 2 + cells): of `share` of the rows not all."""
+    """Choose the cells that are seen, (B, cells) booleans, by uniform numbers (B, 2 + cells). In `share` of the rows some are hidden."""
     whole, rate, cell = uniform[:, :1] >= share, uniform[:, 1:2], uniform[:, 2:]
     return whole | (cell >= rate)
 

@@ -26,7 +26,7 @@ _one_at_a_time = threading.RLock()
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within this context torch's own generator starts at `seed`; after it, the generator is as before.
+    """A context in which torch's own generator starts at `seed`; after it, the generator is as before.
 
     The generator belongs to the whole process, and so does more that training sets. So one thread at a time may be within, and
     fits in several threads wait for each other. What the caller has set otherwise (no_grad, inference_mode, a default dtype) does
@@ -46,7 +46,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """Within this context new tensors have 32 bits, whatever default the process has."""
+    """A context in which new tensors have 32 bits, whatever default the process has."""
     preferred = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -56,8 +56,8 @@ def single_precision() -> Iterator[None]:
 
 
 class OwnDraws(TorchFunctionMode):
-    """Within it, and in this thread alone, modules take their first weights from a generator of its own: for those whose weights
-    come from a file, so that loading changes no random numbers of the process."""
+    """A context in which, in this thread alone, modules take their first weights from a generator of its own: for those whose weights come
+    from a file, so that loading changes no random numbers of the process."""
 
     drawing = frozenset(
         {
@@ -79,7 +79,7 @@ class OwnDraws(TorchFunctionMode):
 
 
 class Interrupt:
-    """Within it, the first of `SIGNALS` only sets `now`, for the loop to stop between two steps; the second one stops at once.
+    """A context in which the first of `SIGNALS` only sets `now`, for the loop to stop between two steps; the second one stops at once.
     Where nothing would be saved (`saves` False) signals are left alone, and so is one that is ignored, as nohup does."""
 
     def __init__(self, saves: bool) -> None:

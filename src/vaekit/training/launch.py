@@ -26,8 +26,16 @@ PATIENCE = timedelta(minutes=10)  # that processes wait for one that does nothin
 
 
 def launch(options: Training) -> Any:
-    """Lightning Fabric for these options, or for one device what it would do there: its import takes seconds. UserError if
-    this machine cannot do what the options say."""
+    """Make Lightning Fabric for these options. For one device it is a stand-in that does the same, since Fabric's import takes seconds.
+
+    Raises:
+        UserError: this machine cannot do what the options say.
+
+    Example:
+        >>> from vaekit.training import Training, launch
+        >>> launch(Training(device="cpu")).device
+        device(type='cpu')
+    """
     started = check_devices(options)
     keep_freed_memory()
     precision = options.precision
@@ -144,10 +152,12 @@ def computes_bfloat16(accelerator: str) -> bool:
 
 @contextmanager
 def together(fabric: Any, folder: Path | None) -> Iterator[None]:
-    """Around the training of processes that `launch` brought together, which ends for all of them at once. UserError if one of
-    them is lost.
+    """A context around the training of processes that `launch` brought together: it ends for all of them at once.
 
     folder: where the run's checkpoints are.
+
+    Raises:
+        UserError: one of the processes is lost.
     """
     try:
         yield
@@ -171,5 +181,5 @@ def is_lost(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What happened, without the place in PyTorch's source."""
+    """The first line of an error, without the place in PyTorch's source."""
     return str(error).splitlines()[0].rpartition("] ")[2].partition(". ")[0]

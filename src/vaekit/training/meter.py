@@ -14,7 +14,7 @@ MOST = 1000  # steps between two waits
 
 
 class Meter:
-    """What the steps of an epoch came to; it stays on the device until it is read.
+    """The sums over the steps of an epoch, which stay on the device until they are read.
 
     Attributes:
         stopped: 1 from the first step on whose loss is not finite, else 0.
@@ -56,8 +56,8 @@ class Meter:
 
 
 class Pace:
-    """How many steps pass from one wait for the device to the next: one on a CPU, which does not run ahead, unless processes wait for
-    each other.
+    """The number of steps from one wait for the device to the next: one on a CPU, which does not run ahead, unless processes wait for each
+    other.
 
     seconds: of training, before this process began. All processes of a training give the same, and so wait after the same steps.
     """

@@ -1,5 +1,8 @@
-"""Products of matrices of 32 bits on a CPU. PyTorch has them computed by MKL, which on processors of other makers than its own is half
-as fast as oneDNN; and oneDNN only where fewer bits would do. Where oneDNN has no use for fewer bits, it computes with all of them."""
+"""Products of matrices of 32 bits on a CPU.
+
+PyTorch computes them with MKL, which is half as fast as oneDNN on processors of other makers than its own. It takes oneDNN only where fewer
+bits would do. Where oneDNN has no use for fewer bits, it computes with all of them.
+"""
 
 from __future__ import annotations
 

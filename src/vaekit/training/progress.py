@@ -11,8 +11,8 @@ WIDE = 120  # columns of a terminal that shows the whole line
 
 
 class ProgressBar:
-    """A bar with time left, ELBO, reconstruction and KL (nats) on a terminal, of which a narrow one cuts the end; a line every
-    tenth of the run elsewhere. Use it as a context."""
+    """The progress of training: on a terminal a bar with time left, ELBO, reconstruction and KL (nats); elsewhere a line every tenth of the
+    run. Use it as a context."""
 
     def __init__(self, console: Any = None) -> None:
         from rich.console import Console

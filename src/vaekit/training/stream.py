@@ -85,7 +85,7 @@ class Streamed:
         return self.like.seen
 
     def to(self, device: torch.device) -> Streamed:
-        """The same, whose rows go to this device as they are read."""
+        """The stream, whose rows go to this device as they are read."""
         there = copy.copy(self)
         there.device = device
         return there

@@ -28,7 +28,7 @@ Row = tuple[float, Mapping[str, float]]  # when an epoch ended (seconds), and it
 
 @dataclass
 class About:
-    """What a tracker learns before training: the name of the run, its settings, vaekit's version, and the run's folder."""
+    """The facts that a tracker gets before training: the name of the run, its settings, vaekit's version, and the run's folder."""
 
     name: str
     settings: Mapping[str, Any]
@@ -38,7 +38,7 @@ class About:
 
 @dataclass
 class End:
-    """What a tracker learns at the end: `status`, what to know about training, what the run is to be found by, and the run's files."""
+    """The facts that a tracker gets at the end: `status`, notes about training, tags to find the run by, and the run's files."""
 
     status: str = FAILED
     notes: Sequence[str] = ()
@@ -47,7 +47,7 @@ class End:
 
 
 class Tracker:
-    """Where runs are tracked. All but `check` and `adopt` run in the thread of the tracker."""
+    """A service or file in which runs are tracked. All but `check` and `adopt` run in the thread of the tracker."""
 
     label: ClassVar[str]
     package: ClassVar[str]
@@ -265,7 +265,7 @@ def flat(settings: Mapping[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def few_retries() -> Iterator[None]:
-    """Within it MLflow soon says that a server is not there. Later it may be gone for a while."""
+    """A context in which MLflow reports soon that a server is not there. Outside it, a server may be gone for a while."""
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     if name in os.environ:
         yield

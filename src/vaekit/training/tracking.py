@@ -31,7 +31,7 @@ OPENING, CLOSING, LOST = (
 
 
 class Line(Thread):
-    """A tracker in a thread of its own. It goes on behind a fault, so that the run is closed if that is possible at all."""
+    """A tracker in a thread of its own. It continues after a fault, so that the run is closed if that is possible at all."""
 
     def __init__(self, tracker: Tracker, begin: Callable[[], str]):
         super().__init__(name=tracker.label, daemon=True)  # a server that does not answer must not hold the program
@@ -78,7 +78,7 @@ class Line(Thread):
         self.work.put(None)
 
     def close(self, last: Callable[[], object]) -> None:
-        """The same, and wait for it."""
+        """Close the line, and wait for it."""
         self.leave(last)
         try:
             self.join(1.0)

@@ -105,7 +105,7 @@ class Calibration:
     # -- using ---------------------------------------------------------------------------------------------------------
 
     def score_samples(self, X: Any, y: Any = None) -> np.ndarray:
-        """How normal each row is, (N,) float64; higher is more normal."""
+        """Score how normal each row is, (N,) float64; higher is more normal."""
         found = [part(fitted, X, y) for part, fitted in zip(self.parts, self.fitteds, strict=True)]
         return logsumexp(found, axis=0) - np.log(len(found))
 
@@ -156,7 +156,7 @@ class Calibration:
     def rebuilt(
         cls, fitteds: Sequence[Fitted], arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]
     ) -> Calibration:
-        """What `write` kept, as `kept` hands it over."""
+        """Rebuild it from what `write` kept, as `kept` hands it over."""
         self = cls(fitteds, about["score"], **about["options"])
         self.scores, self.usual, self.origin = arrays["scores"], arrays["usual"], about["origin"]
         self.trained = about["trained"]
@@ -166,8 +166,8 @@ class Calibration:
 
     @classmethod
     def find(cls, run: Path, fitteds: Sequence[Fitted], name: str, **options: Any) -> Calibration | None:
-        """What a run keeps of this score with these options, from `vaekit score` or a saved `AnomalyDetector`; None if there is
-        nothing, or it belongs to weights that the run had before."""
+        """The calibration that a run keeps of this score with these options, from `vaekit score` or a saved `AnomalyDetector`; None if
+        there is nothing, or it belongs to weights that the run had before."""
         wanted = new_score(name, fitteds[0], **options).name
         for path in (run / FILE.format(wanted), run / DETECTOR):
             with suppress(OtherModelError):

@@ -19,10 +19,10 @@ from vaekit.errors import UserError
 
 
 def p_values(scores: Any, calibration: Any) -> np.ndarray:
-    """The split-conformal p-value of each score (Vovk et al. 2005; Bates et al. 2023, arXiv 2104.08279), (N,) in (0, 1].
+    """The split-conformal p-value of each score, (N,) in (0, 1].
 
-    (1 + how many calibration scores are at least as odd) / (n + 1). For a normal row, P(p <= a) <= a; none is below
-    1 / (n + 1), so n calibration rows can tell nothing apart at a level below that.
+    It is (1 + the number of calibration scores that are at least as odd) / (n + 1). For a normal row, P(p <= a) <= a. None is below
+    1 / (n + 1), so n calibration rows cannot tell rows apart at a level below that.
 
     Args:
         scores: (N,), high for what is normal.
@@ -30,6 +30,13 @@ def p_values(scores: Any, calibration: Any) -> np.ndarray:
 
     Raises:
         UserError: no calibration scores, or a score that is NaN.
+
+    Source: Vovk et al. 2005; Bates et al. 2023, arXiv 2104.08279.
+
+    Example:
+        >>> from vaekit.uses.conformal import p_values
+        >>> p_values([-5.0, 0.5], [0.0, 1.0, 2.0])
+        array([0.25, 0.5 ])
     """
     scores, ranked = np.asarray(scores, dtype=np.float64), np.sort(np.asarray(calibration, dtype=np.float64))
     if scores.ndim != 1 or ranked.ndim != 1:
@@ -44,12 +51,21 @@ def p_values(scores: Any, calibration: Any) -> np.ndarray:
 def discoveries(p: Any, fdr: float = 0.1) -> np.ndarray:
     """Decide which rows are anomalies, (N,) bool: on average, at most a share `fdr` of them is normal.
 
-    Benjamini and Hochberg (1995). P-values that share their calibration rows depend on each other in a way that it allows
-    for (Bates et al. 2023, theorem 2).
+    P-values that share their calibration rows depend on each other in a way that the method allows for (Bates et al. 2023, theorem 2).
 
     Args:
         p: (N,), p-values of all the rows that are judged together.
         fdr: false-discovery rate, above 0 and below 1.
+
+    Raises:
+        UserError: fdr is out of its range.
+
+    Source: Benjamini and Hochberg 1995.
+
+    Example:
+        >>> from vaekit.uses.conformal import discoveries
+        >>> discoveries([0.001, 0.9], fdr=0.1)
+        array([ True, False])
     """
     from scipy.stats import false_discovery_control
 
@@ -60,7 +76,7 @@ def discoveries(p: Any, fdr: float = 0.1) -> np.ndarray:
 
 
 def fewest(rows: int, calibration: int, fdr: float) -> int:
-    """How many anomalies there have to be among rows that are judged together before `discoveries` can find any.
+    """The least number of anomalies among rows that are judged together with which `discoveries` finds any.
 
     No p-value is below 1 / (calibration + 1), and k discoveries need p-values of at most fdr k / rows.
     """

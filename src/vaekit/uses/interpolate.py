@@ -105,7 +105,7 @@ def between(fitted: Fitted, ends: Any, steps: int, y: Any = None, path: str | No
 
 
 def smoothness(points: Tensor) -> dict[str, float]:
-    """How a decoded path (steps, *event) gets from one end to the other; at least 2 steps.
+    """Measure how a decoded path (steps, *event) gets from one end to the other; at least 2 steps.
 
     Returns:
         length: sum of the Euclidean lengths of its steps, in the units of `points`.

@@ -105,7 +105,7 @@ def untrained(estimator: Any) -> Any:
 
 
 def compare_with_alone(other: Any, x: Any, truth: np.ndarray) -> dict[str, Any]:
-    """How well a classifier that learned from the labels alone predicts the known targets (N, ...) of rows x, measured as in
+    """Measure how well a classifier that learned from the labels alone predicts the known targets (N, ...) of rows x, measured as in
     `SemiSupervised.evaluate`. Empty if no target is known."""
     label = is_classifier(other)
     some = np.flatnonzero(are_known(truth, label))
@@ -160,7 +160,7 @@ def known_line(name: str, values: np.ndarray, kept: np.ndarray, label: bool) -> 
 
 
 def are_known(values: np.ndarray, label: bool) -> np.ndarray:
-    """Which rows of a target (N, ...) are known, (N,)."""
+    """Whether the rows of a target (N, ...) are known, (N,)."""
     if not label:
         return np.asarray(~np.isnan(values.astype(np.float64).reshape(len(values), -1)).any(1))
     return np.array([not unlabelled(v) for v in values.tolist()], bool)

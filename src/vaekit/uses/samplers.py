@@ -102,7 +102,7 @@ def fit_sampler(
 
     Args:
         build: (latent_dim, condition_features) -> one of `SAMPLERS`.
-        train, valid: packed rows. Of more than fit into memory it sees some.
+        train, valid: packed rows. If they do not fit into memory, it sees some of them.
         encode: rows -> q(z|x,y) by this model.
     """
     device = next(model.parameters()).device
@@ -156,8 +156,8 @@ def learn_sampler(
 def gain(
     model: LatentModel, sampler: nn.Module, data: Rows, encode: Callable[[Data], Distribution], seed: int
 ) -> tuple[float, float]:
-    """By how many nats per row the codes of held-out rows (at most 2000) are likelier under a sampler than under the model's prior,
-    and the standard error. NaN if there are fewer than 2 rows."""
+    """The gain of a sampler over the model's prior: mean log-density of the codes of held-out rows (at most 2000), in nats per row, and its
+    standard error. NaN if there are fewer than 2 rows."""
     some = data.few(COMPARED, seed) if len(data) > COMPARED else data
     codes, draws = codes_of(model, some, encode), normal_noise(generator(seed))
     if len(codes) < 2:

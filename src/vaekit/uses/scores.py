@@ -78,11 +78,11 @@ class Score:
         return by_chunks(fitted.precise() if self.precise else fitted, X, y, self.of, samples=self.samples)
 
     def fixed(self, samples: int) -> Score:
-        """The same with this number of samples, if it has none of its own: a graph has to know."""
+        """The score with this number of samples, if it has none of its own: a graph has to know."""
         return self
 
     def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
-        """The same of rows as the model sees them, x (B, *event), with the mask and y of `rows`: (B,). noise: for a score with `random`."""
+        """Score rows as the model sees them, x (B, *event), with the mask and y of `rows`: (B,). noise: for a score with `random`."""
         raise NotImplementedError
 
 
@@ -103,7 +103,7 @@ class LogLikelihood(Score):
         return LogLikelihood(k=self.k or samples)
 
     def of(self, model: Any, x: Tensor, rows: Data, noise: Noise | None = None) -> Tensor:
-        """Where all of y is known."""
+        """Score rows for which all of y is known."""
         assert self.k is not None
         assert noise is not None
         draw = model.draw(x, rows.y, k=self.k, mask=rows.mask, noise=noise)
@@ -202,7 +202,7 @@ class Path(Score):
         return -0.5 * distance(self.statistics(model, x, rows), self.learned)
 
     def statistics(self, model: Any, x: Tensor, rows: Data) -> Tensor:
-        """Of rows as the model sees them, (B, statistics)."""
+        """Statistics of rows as the model sees them, (B, statistics)."""
         if not x.is_floating_point():
             raise UserError('score "path" needs rows that are numbers, not tokens: try "loglik"')
         q = model.posterior(x, rows.y, rows.mask)
@@ -321,8 +321,8 @@ def new_score(name: str, fitted: Fitted, **options: Any) -> Score:
 
 
 def contributions(fitted: Fitted, X: Any, y: Any = None, *, k: int = 100) -> np.ndarray:
-    """How much each value contributes to how odd a row is: -E[log p(x_j|z,y)] in nats, (N, ...) in the form of X.
-    For a missing value it is 0, or in a table with missing values the surprise that it is missing.
+    """The contribution of each value to how odd a row is: -E[log p(x_j|z,y)] in nats, (N, ...) in the form of X. For a missing value it is
+    0, or in a table with missing values the surprise that it is missing.
 
     The mean is over p(z|x,y), by `k` samples from the posterior and their importance weights. It is a surprise given the rest
     of the row as far as z tells of it, in the column's own units: compare a column with itself in other rows, such as

@@ -79,5 +79,5 @@ def every_other(y: Tensor, seed: int) -> Tensor:
 
 
 def seen(y: Tensor, half: Tensor) -> Tensor:
-    """Which rows have a label that the chosen half has too, (N,)."""
+    """Whether rows have a label that the chosen half has too, (N,)."""
     return torch.ones_like(half) if y.is_floating_point() else torch.isin(y, y[half])

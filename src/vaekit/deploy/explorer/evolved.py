@@ -120,7 +120,7 @@ class Cells(Layout):
         return np.array([-ROOM * WIDE, (1 + ROOM) * WIDE, -ROOM, 1 + ROOM], np.float32)
 
     def about(self) -> dict[str, Any]:
-        """What `model.json` says of it."""
+        """The entry about it in `model.json`."""
         about = {"name": self.name, "axes": self.axes, "linear": False}
         return about | {"cells": list(self.cells), "size": [WIDE, 1.0], "over": self.over}
 
@@ -146,7 +146,7 @@ def cells_of(archive: Any, order: np.ndarray) -> list[Cells]:
 
 
 def colours_of(archive: Any, order: np.ndarray) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-    """What cells can be coloured by: the objective, the p-value, the measures, the emitter and the evaluation."""
+    """The quantities that can colour cells: the objective, the p-value, the measures, the emitter and the evaluation."""
     measures = dict(zip(archive.names, archive.measures.T, strict=True))
     given = {archive.title: archive.objective, "p-value": archive.p_value, **measures, "evaluation": archive.evaluation}
     about: list[dict[str, Any]] = []

@@ -48,7 +48,7 @@ def write_html(run: Path, estimator: Any, path: Path, data: Any = None) -> Scene
 
 
 def write_scene(shown: Scene, fitted: Fitted, path: Path, served: str) -> None:
-    """The same of any scene. served: the command that serves the page, for where it cannot be one file."""
+    """Write the page of any scene. served: the command that serves the page, for where it cannot be one file."""
     onnx = needed()
     protos, notes = {}, shown.model["notes"]
     for name, graph in track(list(shown.graphs.items()), what="export"):

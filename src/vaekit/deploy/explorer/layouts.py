@@ -53,7 +53,7 @@ class Layout:
         return np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
 
     def codes_at(self, places: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What places (P, 2) stand for: codes (P, latent_dim), and whether they stand for any, (P,).
+        """The codes that places (P, 2) stand for: codes (P, latent_dim), and whether they stand for any, (P,).
 
         A place of a bent map stands for the mean of the codes near it, the nearer the more (the page does the same), and for
         none if all are far.
@@ -68,7 +68,7 @@ class Layout:
         return z.astype(np.float32), away[:, 0] <= FAR * (self.extent[3] - self.extent[2])
 
     def tensors(self, i: int) -> dict[str, np.ndarray]:
-        """What the page gets of it, as the i-th layout."""
+        """The tensors that the page gets, as the i-th layout."""
         found = {f"layout.{i}": self.points, f"layout.{i}.extent": self.extent}
         if self.basis is not None and self.origin is not None:
             found |= {f"layout.{i}.basis": self.basis, f"layout.{i}.origin": self.origin}

@@ -15,7 +15,7 @@ def built(name: str) -> str:
 
 
 def policy() -> str:
-    """What the page allows itself, which it also says in its head."""
+    """The content security policy of the page, which also stands in its head."""
     found = re.search(r'"Content-Security-Policy" content="([^"]+)"', built("page.html"))
     assert found
     return found[1]

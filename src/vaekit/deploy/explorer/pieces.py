@@ -54,7 +54,7 @@ def weights(graph: Any) -> Iterator[Any]:
 
 
 def places(content: bytes, parts: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Where parts are in a content, in order and without overlaps."""
+    """The places of parts in a content, in order and without overlaps."""
     found = sorted((match.start(), part) for part in parts for match in re.finditer(re.escape(part), content))
     end = 0
     for start, part in found:

@@ -75,7 +75,7 @@ def codes_of(fitted: Fitted, rows: Rows) -> np.ndarray:
 
 
 def colours_of(fitted: Fitted, rows: Rows) -> tuple[list[dict[str, Any]], Tensors]:
-    """What is known of the rows, the model's conditions first: what each thing is, and its values."""
+    """The known quantities of the rows, the model's conditions first: a description of each, and its values."""
     about, tensors = [], {}
     for name, condition, values in known_values(fitted, rows):
         if isinstance(condition, Label):
@@ -136,5 +136,5 @@ def shown_of(fitted: Fitted, rows: Rows) -> tuple[dict[str, Tensor], list[str] |
 
 
 def half(*shape: int) -> Tensor:
-    """For pixels that are drawn each time they are seen: black or white, whichever is nearer."""
+    """Round pixels that are drawn each time they are seen: black or white, whichever is nearer."""
     return torch.full(shape, 0.5)

@@ -32,7 +32,7 @@ HALF = np.finfo(np.float16)
 
 @dataclass
 class Scene:
-    """What the page gets.
+    """The content of the page.
 
     Attributes:
         model: `model.json`. tensors, graphs: by name. some: gives a number of rows as inputs of the graphs, to try them with.
@@ -125,7 +125,7 @@ def read(estimator: Any) -> Any:
 
 @torch.no_grad()
 def signatures(made: dict[str, Graph], tried: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What goes into each graph and comes out of it. tried: rows as inputs."""
+    """The inputs and outputs of each graph. tried: rows as inputs."""
     given = {name: graph.inputs(tried) for name, graph in made.items()}
     return {name: signature(graph, given[name], graph(given[name])) for name, graph in made.items()}
 

@@ -74,7 +74,7 @@ def start_of(fitted: Fitted, first: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def place_scores(z: np.ndarray, weights: np.ndarray, graphs: dict[str, Graph], y: dict[str, Tensor]) -> np.ndarray:
-    """How little codes z (B, latent_dim) change when what they decode to is encoded again, (B,): the page computes the same.
+    """Score codes z (B, latent_dim) by how little they change when their decoded rows are encoded again, (B,). The page computes the same.
 
     Args:
         weights: of each unit, (latent_dim,): how much the codes of rows vary, since a unit that is switched off says nothing.

@@ -107,7 +107,7 @@ def from_here(folder: Path) -> str:
 
 
 def effort(fitted: Fitted) -> dict[str, Any]:
-    """How large the model is, and how long it was trained."""
+    """The size of the model, and the time that it was trained."""
     last = fitted.history[-1] if fitted.history else None
     return {
         "epochs": int(last["epoch"]) if last else None,

@@ -124,7 +124,7 @@ def over(archive: Any) -> str:
 
 
 def said(archive: Any) -> str:
-    """What lies across and upwards on a map."""
+    """The quantities across and upwards on a map, in words."""
     across = f"Across: {archive.names[0]}."
     return (
         f"{across} Upwards: {archive.names[1]}."
@@ -310,7 +310,7 @@ def shares(history: list[dict[str, Any]]) -> Any:
 
 
 def emitters(archive: Any) -> list[list[str]]:
-    """Of each emitter: its name, how many elites it found, their share, and what it does."""
+    """A row per emitter: its name, the number of its elites, their share, and what it does."""
     names, counts = np.unique(np.asarray(archive.emitter).astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [[names[i], f"{counts[i]:,}", f"{counts[i] / len(archive):.0%}", EMITTERS.get(names[i], "")] for i in order]

@@ -45,7 +45,7 @@ def interpolations(report: Report) -> list[tuple[str, Any]]:
         several = not ways and not isinstance(report.estimator.model_.likelihood, CategoricalLikelihood)
         for path in list(PATHS) if several else ["linear"]:
             back, said = walk(report, a, b, path)
-            named = f"{title} {path}: {said}".strip()
+            named = f"{title} {path}: {said}".strip(" :")
             ways.append((named, report.kind.preview(back, f"interpolation {named}")))
         if len(ways) == WAYS:
             break
@@ -53,13 +53,15 @@ def interpolations(report: Report) -> list[tuple[str, Any]]:
 
 
 def walk(report: Report, a: int, b: int, path: str) -> tuple[np.ndarray, str]:
-    """The rows on the path from row a to row b, and how smooth it is, in words."""
+    """The rows on the path from row a to row b, and how smooth it is, in words; "" for rows that are not numbers."""
     fitted, steps = report.estimator.fitted_.precise(), report.kind.preview_rows
     y = between(report, a, b, np.linspace(0, 1, steps))
     packed = {name: values.to(fitted.device) for name, values in fitted.pack_conditions(y, steps).items()}
     ends = torch.from_numpy(report.codes[[a, b]]).to(fitted.dtype)
     z = PATHS[path](ends[0], ends[1], steps, lambda z: fitted.model.decode(z.to(fitted.device), packed).mean.cpu())
     back = report.estimator.inverse_transform(z.double().numpy(), y)
+    if not report.kind.numeric:
+        return back, ""
     found = smoothness(torch.from_numpy(back.astype(float)))
     return back, f"detour {found['detour']:.2f}, evenness {found['evenness']:.2f}"
 

@@ -67,7 +67,7 @@ def path_of(folder: Path, name: str) -> str:
 
 
 def counts(found: Tuned) -> dict[str, int]:
-    """How many trials ended in which way."""
+    """The number of trials by the way in which they ended."""
     return {state: sum(each.state == state for each in found.trials) for state in (DONE, PRUNED, REFUSED)}
 
 

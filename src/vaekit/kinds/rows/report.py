@@ -61,7 +61,7 @@ class RowsReport(Report):
         }
 
     def traversals(self) -> dict[str, Any]:
-        """How each column changes as a unit goes from low to high: a panel a unit, the columns that change most."""
+        """Draw how each column changes as a unit goes from low to high: a panel per unit, with the columns that change most."""
         group, units = self.traversed(STEPS)
         scale = np.asarray(self.kind.scale)
         changes = np.stack([(rows - rows[STEPS // 2]) / scale for _, _, rows in units])  # (units, steps, columns)

@@ -92,7 +92,7 @@ def checked_spread(kind: Series, fill: Fill, series: Sequence[np.ndarray], rando
 
 
 def calibrated_spread(errors: np.ndarray, spreads: np.ndarray) -> float:
-    """What draws' distance from their mean is multiplied by for 90 % intervals that hold 90 % of the values.
+    """The factor for the draws' distance from their mean with which 90 % intervals hold 90 % of the values.
 
     Where the model was trained on those values, their errors are a little too small.
 

@@ -105,11 +105,11 @@ class Table(Kind):
         """Learn the schema from all pieces of `frame`.
 
         Args:
-            schema: what is not to be guessed of columns, by name: a kind ("real", "integer", "positive", "bounded", "date",
-                "binary", "categorical", "ordinal", or "drop" to leave the column out), or a dict of it and of classes, low,
-                high, step, format or missing.
-            constraints: what has to hold between columns in every row that is drawn or filled, such as "start <= end",
-                "low < high" or "total == price * quantity" (with +, -, * and /): see `vaekit.kinds.table.constraints`.
+            schema: kinds of columns that are not to be guessed, by name: "real", "integer", "positive", "bounded", "date", "binary",
+                "categorical", "ordinal", or "drop" to leave the column out; or a dict of the kind and of classes, low, high, step, format
+                or missing.
+            constraints: rules between columns that every drawn or filled row obeys, such as "start <= end", "low < high" or
+                "total == price * quantity" (with +, -, * and /): see `vaekit.kinds.table.constraints`.
         """
         for name, own in (schema or {}).items():
             if unknown := [k for k in own if k not in SAID] if isinstance(own, Mapping) else []:
@@ -280,12 +280,12 @@ class Table(Kind):
 
     @property
     def readings(self) -> dict[str, dict[str, str]]:
-        """What is known about columns, by name, so that other files are read in the same way: see `vaekit.frame.cells.read_cells`."""
+        """The known facts about columns, by name, so that other files are read in the same way: see `vaekit.frame.cells.read_cells`."""
         known = {name: {"type": c.type, "format": c.format} for name, c in self.schema.items()}
         return {**known, **{name: {"kind": DROP} for name in self.left_out}}
 
     def unpack(self, x: Tensor) -> Any:
-        """What the model gives, (N, D) -> an Arrow table; a cell is empty where the model says that it is missing."""
+        """Turn what the model gives, (N, D), into an Arrow table; a cell is empty where the model says that it is missing."""
         import pyarrow as pa
 
         cells = self.unpacked(x, {})
@@ -295,7 +295,7 @@ class Table(Kind):
         return pa.Table.from_arrays(list(cells.values()), schema=pa.schema(fields))
 
     def told(self, p: Any) -> dict[str, Tensor]:
-        """With the probabilities of what is in each column, for the intervals of `BINS`."""
+        """See `Kind.told`. Adds the probabilities of what is in each column, for the intervals of `BINS`."""
         return {"x": p.mean, "bins": p.shares(torch.tensor(BINS))[:, : len(self.schema)]}
 
     def form(self) -> dict[str, Any]:
@@ -355,11 +355,11 @@ class Table(Kind):
         return self.columns
 
     def pieces(self, rows: Frame, size: int) -> Iterator[Frame]:
-        """What lies in a file is not all in memory."""
+        """See `Kind.pieces`. Rows in a file are not all in memory at once."""
         return map(Frame.of, rows.pieces(size))
 
     def in_pieces(self, data: Any, do: Callable[[Any, Any, int], Any]) -> Iterator[Any]:
-        """With all columns of the source, those included that the model does not know."""
+        """See `Kind.in_pieces`. Rows have all columns of the source, also those that the model does not know."""
         start = 0
         for i, piece in enumerate(data.x.whole().pieces()):
             rows = slice(start, start := start + len(piece))
@@ -384,8 +384,8 @@ class Table(Kind):
         return {"gaps": filled_gaps(fitted, self.take(X).table(), fitted.conditions.name(y), seed=fitted.seed)}
 
     def unpacked(self, x: Tensor, known: Mapping[str, Any]) -> dict[str, Any]:
-        """What the model gives, (N, D) -> Arrow arrays by name, of which no cell is empty. known: canonical values of cells that
-        stay as they are, to which those of constraints are fitted."""
+        """Turn what the model gives, (N, D), into Arrow arrays by name without empty cells. known: canonical values of cells that stay as
+        they are, to which those of constraints are fitted."""
         values = x.double().cpu().numpy()
         drawn = {name: c.unpack(values[:, j]) for j, (name, c) in enumerate(self.seen.items())}
         ruled = self.constraints.completed(drawn, known, self.schema)

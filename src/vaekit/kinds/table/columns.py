@@ -193,7 +193,7 @@ def blanks(said: Mapping[str, Any]) -> list[Any]:
 
 
 class Summary:
-    """What is known about a column after looking at some pieces of the table.
+    """The facts about a column after looking at some pieces of the table.
 
     Args:
         name, type, format: of the column. rows: of the table. said: what the user says of it: kind, classes, low, high, step.

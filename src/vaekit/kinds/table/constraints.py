@@ -27,7 +27,7 @@ MOST_VIOLATED = 0.1  # share of the rows: if more of them violate a constraint, 
 
 @dataclass
 class Form(Grid):
-    """How a column holds numbers. type: Arrow's name of its type."""
+    """The way in which a column holds numbers. type: Arrow's name of its type."""
 
     type: str = ""
 
@@ -216,7 +216,7 @@ def clock(c: Column) -> str | None:
 
 
 def units_a_day(c: Column) -> int | None:
-    """How many units of the type a day has; None for numbers."""
+    """The number of units of the type in a day; None for numbers."""
     kind = type_named(c.type)
     if not is_time(kind):
         return None

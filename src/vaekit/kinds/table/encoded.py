@@ -53,7 +53,7 @@ class Encoded:
         return np.column_stack(columns).astype(np.float64) if columns else np.zeros((len(self), 1))
 
     def categorical(self, without: str | None = None) -> np.ndarray:
-        """Which of the `features` are codes."""
+        """Whether each of the `features` is a code."""
         kinds = [part is self.codes for part in (self.numbers, self.codes) for name in part if name != without]
         return np.array(kinds or [False])
 

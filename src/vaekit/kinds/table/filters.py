@@ -44,7 +44,7 @@ class Clause:
         return f"{self.column}{self.compare}{self.value}"
 
     def holds(self, table: Any) -> Any:
-        """Which rows of an Arrow table fulfil it, (N,) booleans; a missing cell fulfils nothing."""
+        """Whether rows of an Arrow table fulfil it, (N,) booleans; a missing cell fulfils nothing."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -133,7 +133,7 @@ def check(wanted: Sequence[Clause], columns: Mapping[str, Column], conditions: M
 
 
 def as_written(wanted: Sequence[Clause], columns: Mapping[str, Column]) -> list[Clause]:
-    """The same clauses, with times instead of text that is written as the column writes times."""
+    """The clauses with times in place of text that is written as the column writes times."""
     import pyarrow as pa
 
     found = []
@@ -147,7 +147,7 @@ def as_written(wanted: Sequence[Clause], columns: Mapping[str, Column]) -> list[
 
 
 def fulfilling(wanted: Sequence[Clause], table: Any) -> Any:
-    """Which rows of an Arrow table fulfil all of `wanted`, (N,) booleans."""
+    """Whether rows of an Arrow table fulfil all of `wanted`, (N,) booleans."""
     import pyarrow.compute as pc
 
     holds = wanted[0].holds(table)

@@ -18,7 +18,7 @@ FEWEST = 20  # cells of a column that say something
 
 
 def filled_gaps(fitted: Any, table: Any, y: Mapping[str, Any], *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """How far the model's best guesses of hidden cells are off, beside those of the mean and the commonest class.
+    """Measure how far the model's best guesses of hidden cells are off, beside those of the mean and the commonest class.
 
     A note names the columns whose guesses are worse than that: by more than two standard errors.
 

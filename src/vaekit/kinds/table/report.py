@@ -213,7 +213,7 @@ def efficacy(found: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def gaps(results: Mapping[str, Any]) -> list[list[Any]]:
-    """How well hidden cells of each column were guessed, as rows of a table."""
+    """Rows of a table about how well hidden cells of each column were guessed."""
     return [
         [name, each["cells"], f"{each['error']:.3f}", f"{each['usual']:.3f}", "worse" if each["worse"] else ""]
         for name, each in results.get("gaps", {}).items()

@@ -59,8 +59,8 @@ class TooFewRows(UserError):  # noqa: N818
 
 
 def column_shapes(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None) -> dict[str, float]:
-    """How similar each column is, 0..1: 1 - the Kolmogorov-Smirnov statistic of known numbers (KSComplement), or 1 - the total
-    variation of categories (TVComplement). NaN if a column of numbers has no value."""
+    """The similarity of each column, 0..1: 1 - the Kolmogorov-Smirnov statistic of known numbers (KSComplement), or 1 - the total variation
+    of categories (TVComplement). NaN if a column of numbers has no value."""
     a, b = encode(real, synthetic, kinds=kinds)
     found = {}
     for name in real.column_names:
@@ -87,7 +87,7 @@ def missing_values(real: pa.Table, synthetic: pa.Table) -> dict[str, float]:
 
 
 def pair_trends(real: pa.Table, synthetic: pa.Table, kinds: Kinds = None) -> dict[tuple[str, str], float]:
-    """How similar the relation of each pair of columns is, 0..1.
+    """The similarity of the relation of each pair of columns, 0..1.
 
     Two numbers: 1 - |r - r'| / 2 of Pearson's correlations (CorrelationSimilarity); a column that is constant has none,
     which counts as 0. Else 1 - the total variation of the contingency table (ContingencySimilarity), a number in 10 bins
@@ -143,8 +143,8 @@ def efficacy(
     each has fewer trees, so that there are at most 1000.
 
     Returns:
-        {"real": scores, "synthetic": scores}. Of a category: macro_f1, accuracy, and auc (of several classes: the mean of
-        each against the rest). Of a number: r2.
+        {"real": scores, "synthetic": scores}. For a category: macro_f1, accuracy, and auc (for several classes: the mean of
+        each against the rest). For a number: r2.
     """
     if target not in train.column_names:
         raise UserError(f"there is no column {target!r} to predict{near_matches(target, train.column_names)}")

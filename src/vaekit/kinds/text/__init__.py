@@ -118,10 +118,9 @@ class Text(Kind):
         """Learn the tokens from texts (N,).
 
         Args:
-            tokenizer: "bpe", "word", "char", a tokenizer of Hugging Face's library or its file (.json), or a dict of that as
-                "name" and of
+            tokenizer: "bpe", "word", "char", a tokenizer of Hugging Face's library or its file (.json); or a dict with that as "name", and:
                 vocabulary: the largest number of tokens; for words and characters, the most frequent ones.
-                longest: tokens of a text, its end included.
+                longest: the most tokens of a text, its end included.
         """
         name, options = choose("tokenizer", tokenizer_part(tokenizer), TOKENIZERS)
         given = check_texts(texts)
@@ -175,7 +174,7 @@ class Text(Kind):
         return [e.ids for e in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def unknown(self, texts: Iterable[str]) -> np.ndarray:
-        """How many tokens of each text the model does not know, (N,)."""
+        """The number of tokens of each text that the model does not know, (N,)."""
         return np.array([sum(i + 1 in self.unwritten for i in codes) for codes in self.encode(texts)])
 
     def pack(self, texts: Any, dtype: Any = None, jitter: Any = None) -> tuple[Tensor, Tensor]:
@@ -286,7 +285,7 @@ class Text(Kind):
         return f"{len(rebuilt)} reconstructions"
 
     def write_path(self, path: Path, ends: Sequence[Any], rows: Any) -> None:
-        """Where it is printed, each end stands beside its own reconstruction."""
+        """See `Kind.write_path`. If it is printed, each end stands beside its own reconstruction."""
         first, last = ends
         self.write(path, [first, *(f"-> {row}" for row in rows), last] if path == STDOUT else rows)
 

@@ -133,7 +133,7 @@ def draw_codes(p: Tensor, uniform: Tensor) -> Tensor:
 
 @dataclass
 class Gap:
-    """Which codes may fill a gap, (V,) bool each: first, as a start that needs another code after it (a space), and later."""
+    """The codes that may fill a gap, (V,) bool each: first, as a start that needs another code after it (a space), and later."""
 
     first: np.ndarray
     opening: np.ndarray

@@ -27,9 +27,8 @@ def sizes(kind: Any, texts: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rates(kind: Any, texts: Any, log_p: float) -> dict[str, float]:
-    """For texts (N,) whose mean log p(x) is `log_p` nats: how many words, tokens and characters they have, ends included;
-    nats_per_word, perplexity (its exponential) and bits_per_character. Numbers per word are left out if texts have no spaces, as
-    in Chinese."""
+    """Rates of texts (N,) whose mean log p(x) is `log_p` nats: the numbers of words, tokens and characters, ends included; nats_per_word,
+    perplexity (its exponential) and bits_per_character. Numbers per word are left out if texts have no spaces, as in Chinese."""
     words, characters = sizes(kind, texts)
     nats = -log_p / words.mean()
     of_words = {"words": int(words.sum()), "nats_per_word": nats, "perplexity": math.exp(min(nats, 700.0))}

@@ -150,8 +150,8 @@ def surprises(
 
 
 def copies(written: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict[str, Any]:
-    """How many samples are training texts word for word, beside held-out texts, which show how often that happens by chance; and
-    the training texts that are most similar to some samples."""
+    """Count samples that are training texts word for word, beside held-out texts, which show how often that happens by chance; and the
+    training texts that are most similar to some samples."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     known = {" ".join(text.split()) for text in train}

@@ -22,9 +22,20 @@ ENVIRONMENTS: dict[str, type[Environment]] = {
 
 
 def make(name: str, *, cameras: bool = False) -> Environment:
-    """The environment with this name or gymnasium id ("FetchPush-v4").
+    """Make the environment with this name or gymnasium id ("FetchPush-v4").
 
-    UserError if it does not exist, if its simulator is not installed, or if it does not work with the installed MuJoCo.
+    Args:
+        name: "two-routes" needs NumPy alone; the others, of Fetch and Aloha, need the extra `robots`.
+        cameras: whether observations hold pictures.
+
+    Raises:
+        UserError: there is no such environment, its simulator is not installed, or it does not work with the installed MuJoCo.
+
+    Example:
+        >>> from vaekit.robots.environments import make
+        >>> env = make("two-routes")
+        >>> env.reset(seed=0)["state"].shape, env.action_names
+        ((2,), ['vx', 'vy'])
     """
     by_id = {kind.gym_id: kind for kind in ENVIRONMENTS.values() if kind.gym_id}
     if name not in ENVIRONMENTS | by_id:
@@ -42,10 +53,23 @@ def demonstrate(
 ) -> Demonstrations:
     """Let the expert do the task on the seeds `seed`, `seed` + 1, ... and keep `episodes` strict successes.
 
-    Each observation is the one before its action. `track` may show progress: it wraps the range of episodes to collect.
-    `cameras` is used if `environment` is a name.
+    Each observation is the one before its action.
 
-    UserError for fewer than one episode, or if fewer than a tenth succeed after 30 tries.
+    Args:
+        environment: its name, or an `Environment`.
+        cameras: whether observations hold pictures, if `environment` is a name.
+        track: wraps the range of episodes to collect, to show progress.
+
+    Returns:
+        `Demonstrations`.
+
+    Raises:
+        UserError: fewer than one episode, or fewer than a tenth succeed after 30 tries.
+
+    Example:
+        >>> from vaekit.robots.environments import demonstrate
+        >>> demonstrate("two-routes", episodes=3).episodes
+        3
     """
     if episodes < 1:
         raise UserError(f"episodes={episodes} has to be 1 or more")

@@ -149,7 +149,7 @@ class Hands:
             yield np.concatenate([[*self._angles(arm, pose), pose[5]] for arm, pose in enumerate(self.poses)])
 
     def swing(self, steps: int, left: np.ndarray, right: np.ndarray) -> Iterator[np.ndarray]:
-        """The same along a line in joint angles, for the way from the start, where a wrist passes its straight pose.
+        """Move along a line in joint angles, for the way from the start, where a wrist passes its straight pose.
 
         There a line in space would turn the forearm round.
         """

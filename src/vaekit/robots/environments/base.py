@@ -34,6 +34,14 @@ class Environment(ABC):
         action_names: a name for each of them.
         cameras: whether observations hold pictures.
         extra: entries to add to every observation, such as {"task": ...} for a policy that sees its task.
+
+    Example:
+        >>> from vaekit.robots.environments import make
+        >>> env = make("two-routes")
+        >>> observation, expert = env.reset(seed=0), env.expert(seed=0)
+        >>> observation, reward, over = env.step(expert())
+        >>> env.steps, over
+        (1, False)
     """
 
     name: ClassVar[str]
@@ -54,7 +62,8 @@ class Environment(ABC):
     def reset(self, seed: int) -> Observation:
         """Start the episode that belongs to `seed`; the same seed gives the same episode.
 
-        UserError unless it is from 0 to 2^32 - 1.
+        Raises:
+            UserError: seed is not from 0 to 2^32 - 1.
         """
         if not 0 <= seed < 2**32:
             raise UserError(f"{self.name}: the seed is {seed}: give a whole number from 0 to 2^32 - 1")
@@ -63,9 +72,10 @@ class Environment(ABC):
         return {**self._observe(), **self.extra}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool]:
-        """Carry out an action (action_size,): the next observation, the reward, and whether the episode is over.
+        """Carry out an action (action_size,) and return the next observation, the reward, and whether the episode is over.
 
-        UserError if the action has another size or is not finite.
+        Raises:
+            UserError: the action has another size or is not finite.
         """
         action = np.asarray(action, dtype=np.float64)
         if action.shape != (self.action_size,):
@@ -91,7 +101,7 @@ class Environment(ABC):
     @property
     @abstractmethod
     def strict_success(self) -> bool:
-        """Whether the task is done at this moment; read it at the end of the episode."""
+        """Whether the task is done at this moment. Read it at the end of the episode."""
 
     @abstractmethod
     def frame(self) -> np.ndarray:

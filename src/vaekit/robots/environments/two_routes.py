@@ -62,7 +62,7 @@ class TwoRoutes(Environment):
 
     @property
     def strict_success(self) -> bool:
-        """The same as `success`."""
+        """Whether the point is at the goal, as for `success`."""
         return self.success
 
     def expert(self, seed: int) -> Expert:

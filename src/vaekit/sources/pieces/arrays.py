@@ -19,7 +19,7 @@ from vaekit.sources.pieces.base import PIECE, Piece, Pieces, arrow_values, ident
 
 
 class ArrayFile:
-    """An array in a file, of which blocks of rows are read one after another.
+    """An array in a file that is read in blocks of rows, one after another.
 
     Args:
         open: opens the file. path: of a .npy file, which can be mapped into memory.

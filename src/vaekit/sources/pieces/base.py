@@ -77,7 +77,7 @@ class Pieces:
         raise NotImplementedError
 
     def notes_of(self, told: Told, rows: int) -> list[str]:
-        """What to tell about a source, all rows of which are read."""
+        """The notes about a source after all its rows were read."""
         return []
 
     def nothing(self, told: Told) -> UserError:
@@ -99,7 +99,7 @@ class Pieces:
 
     @property
     def at_once(self) -> int:
-        """How many rows make a piece."""
+        """The number of rows of a piece."""
         return max(1, min(MOST_ROWS, PIECE // self.row_bytes))
 
 
