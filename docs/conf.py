@@ -57,6 +57,8 @@ intersphinx_mapping = (
 # -- gallery -----------------------------------------------------------------------------------------------------------
 
 warnings.filterwarnings("ignore", message="Matplotlib is currently using agg")
+# A note of a script is shown without the place of the file that it comes from.
+warnings.formatwarning = lambda message, category, *rest: f"{category.__name__}: {message}\n"
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "generated/gallery",

@@ -22,6 +22,7 @@ COPIED = {
     "SECURITY.md": "security",
     "benchmarks/README.md": "benchmarks/index",
 }
+CHECK = re.compile(r"^<!-- check: .*?-->[ ]*\n", re.MULTILINE | re.DOTALL)  # see check.py
 LINK = re.compile(r"(\]\(|<img src=\")([^)#\s:\"]+)(#[^)\s\"]*)?")
 
 
@@ -58,7 +59,7 @@ def toctree(pages: str, caption: str) -> str:
 def read(app: Any, name: str, source: list[str]) -> None:
     """Mend the links of a page that leave docs/: on GitHub they lead to files, on the site to the pages made of them."""
     if not name.startswith("generated/"):
-        source[0] = linked(source[0], f"docs/{name}.md")
+        source[0] = linked(CHECK.sub("", source[0]), f"docs/{name}.md")
 
 
 def linked(text: str, file: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -80,7 +81,15 @@ def tell(notes: Iterable[str]) -> None:
     for text in notes:
         for kept in _listeners.get():
             kept.append(text)
-        warnings.warn(text, Note, stacklevel=3)
+        warnings.warn(text, Note, stacklevel=outside())
+
+
+def outside() -> int:
+    """The stack level, as `tell` counts it, of the first line that is not vaekit's own: a warning shows the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "vaekit":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 @contextmanager

@@ -23,6 +23,7 @@ def score(
     fdr: Annotated[float | None, typer.Option(help="Decide which rows are anomalies. On average, at most this share of them is normal.", show_default=False)] = None,
     calibrate: Annotated[str | None, typer.Option(metavar="SOURCE", help="Normal rows that training did not see, for p-values. The run remembers them. Default: the rows that the run held out.", show_default=False)] = None,
     contributions: Annotated[bool, typer.Option("--contributions", help="Also write the contribution of each column: nats above its usual value.")] = False,
+    by: Annotated[str, typer.Option(help="Series: what scores a step. window: the windows that hold it; past: the window that ends there; last: the step itself, given the window before it.")] = "window",
     device: Device = "auto",
     workers: Workers = None,
     engine: Engine = None,
@@ -55,7 +56,9 @@ def score(
             raise UserError(
                 "steps of a series have only the score loglik, without p-values or contributions, because neighbouring steps are not exchangeable"
             )
-        return score_series(estimator, source, path, k)
+        return score_series(estimator, source, path, k, by)
+    if by != "window":
+        raise UserError(f"--by {by} is for series: leave it out")
     if contributions and not kind.value_names:
         raise UserError("--contributions is for tables: pictures and texts have no columns")
     data = estimator.read(source)
@@ -121,7 +124,7 @@ def about(odd: Any) -> str:
     return f"p-values from {n} calibration rows ({odd.origin}); the smallest possible one is {1 / (n + 1):.2g}"
 
 
-def score_series(estimator: Any, source: str, path: Path, k: int | None) -> None:
+def score_series(estimator: Any, source: str, path: Path, k: int | None, by: str) -> None:
     """Write log p of each step of series given those around it."""
     import numpy as np
 
@@ -129,7 +132,7 @@ def score_series(estimator: Any, source: str, path: Path, k: int | None) -> None
     from vaekit.uses.steps import score_steps
 
     data = estimator.read(source)
-    scores = score_steps(estimator.fitted_, data.values, k=k, track=partial(track, what="score"))
+    scores = score_steps(estimator.fitted_, data.values, k=k, by=by, track=partial(track, what="score"))
     columns = {**data.names, "score": np.concatenate(scores)}
     if data.steps is not None:  # the rows of the table are not its steps
         columns = {name: values[data.steps] for name, values in columns.items()}

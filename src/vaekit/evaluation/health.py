@@ -66,7 +66,7 @@ def latent_verdict(results: Mapping[str, Any], flat: bool) -> str:
             f"The latent is alive, but the prior does not fit it: {missed:.1f} of the {kl:.1f} nats are the distance of all "
             "codes together from the prior, so draws from the prior are poorer than reconstructions."
             + (
-                " Samples are better with a sampler that is learned on the codes (--sampler gmm or flow)."
+                " The sampler that is learned on the codes (gmm, the default) does not have this fault, and --sampler prior has."
                 if flat
                 else ""
             )

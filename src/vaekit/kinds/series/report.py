@@ -42,9 +42,17 @@ class SeriesReport(Report):
         return {
             "channels": len(names),
             "whole": whole(values, back, scores, places, names),
-            "odd": odd(values, back, places, names, self.kind),
+            "odd": odd(values, back, places, self.when(places), names, self.kind),
             "samples": samples(self.estimator, values, names),
         }
+
+    def when(self, places: list[int]) -> list[str]:
+        """The time of each of these steps of the series that is shown, as text; else "step" and its number."""
+        times, lengths = self.train.written_times(), [len(values) for values in self.train.values]
+        if times is None:
+            return [f"step {place}" for place in places]
+        start = sum(lengths[: int(np.argmax(lengths))])
+        return [str(times[start + place]).removesuffix(".000000").replace("T", " ") for place in places]
 
     def about(self) -> dict[str, Any]:
         return {**super().about(), "shown": f"{len(self.values):,} steps"}
@@ -103,10 +111,12 @@ def whole(values: np.ndarray, back: np.ndarray, scores: np.ndarray, places: list
     return panels
 
 
-def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str], kind: Any) -> list[Panel]:
-    """Draw two windows around each place, in the channel that differs most."""
+def odd(
+    values: np.ndarray, back: np.ndarray, places: list[int], when: list[str], names: list[str], kind: Any
+) -> list[Panel]:
+    """Draw two windows around each place, in the channel that differs most. when: the time of each place."""
     panels = []
-    for place in places:
+    for place, time in zip(places, when, strict=True):
         part = slice(max(0, place - kind.window), place + kind.window)
         error = np.nan_to_num(np.abs(values[part] - back[part])).max(0) / np.asarray(kind.scale)
         channel = int(error.argmax())
@@ -120,7 +130,7 @@ def odd(values: np.ndarray, back: np.ndarray, places: list[int], names: list[str
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(4))
 
-        title = f"step {place}" + (f", {names[channel]}" if len(names) > 1 else "")
+        title = time + (f", {names[channel]}" if len(names) > 1 else "")
         panels.append(Panel(title, svg(draw, f"{title}: measured and reconstructed", 3.3, 1.9)))
     return panels
 
