@@ -3,11 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from shots import HERE, opened, shrink, vaekit
+from shots import HERE, opened, vaekit
 
 with tempfile.TemporaryDirectory() as folder:
     run = Path(folder) / "digits"
     vaekit("fit", "digits", "--condition", "label", "--size", "small", "--out", run, cwd=Path(folder))
     with opened(run / "report.html", 1200, 1400) as page:
         page.screenshot(path=HERE / "report.png")
-shrink(HERE / "report.png")

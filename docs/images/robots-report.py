@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from shots import HERE, opened, shrink, vaekit
+from shots import HERE, opened, vaekit
 
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
@@ -12,5 +12,6 @@ with tempfile.TemporaryDirectory() as name:
     vaekit("fit", "two-routes", *settings, "--out", "run", cwd=folder)
     with opened(folder / "run" / "report.html", 1080, 700) as page:
         section = page.locator("section").filter(has=page.locator("h2", has_text="What z does"))
-        section.screenshot(path=HERE / "robots-report.png")
-shrink(HERE / "robots-report.png")
+        box = section.bounding_box()
+        clip = {"x": box["x"] - 32, "y": box["y"] + 8, "width": box["width"] + 64, "height": box["height"] - 16}
+        page.screenshot(path=HERE / "robots-report.png", full_page=True, clip=clip)
