@@ -22,7 +22,7 @@ import vaekit as vk
 from conftest import LinearGaussian, mistake, real, vaekit
 from vaekit.conditions import Conditions
 from vaekit.distributions import AutoregressiveNormal, normal_noise
-from vaekit.errors import Note
+from vaekit.errors import Note, kept_notes
 from vaekit.estimators.series import held_out_windows
 from vaekit.evaluation.vus import vus_pr
 from vaekit.fitted import Fitted
@@ -675,3 +675,13 @@ def test_times_in_parts_and_counts_are_no_channels_and_come_back_as_they_were(he
         found = read.names[column]
         assert str(found[-1]).replace("T", " ").replace(".000000", "").removesuffix(".0") == last
         assert not any("schema" in note for note in read.notes)
+
+
+@pytest.mark.parametrize(("skipped", "told"), [(slice(0), True), (slice(50, 55), True), (slice(0, None, 3), False)])
+def test_a_series_that_is_read_as_a_table_is_noticed(skipped, told):
+    """Times in equal steps are those of a series. Where many steps are missing, rows may be events."""
+    days = np.delete(np.arange("2020-01-01", "2021-01-01", dtype="M8[D]"), skipped)
+    table = pd.DataFrame({"value": np.arange(len(days)) % 7.0, "day": days})
+    with kept_notes() as notes:
+        vk.VAE(size="small", epochs=1, sampler="prior").fit(table)
+    assert any("column 'day' rise in equal steps" in note for note in notes) == told

@@ -39,11 +39,13 @@ from vaekit.show.track import track
 from vaekit.show.words import cell
 from vaekit.show.write import Names, write_pieces
 from vaekit.sources.arrays import as_array
+from vaekit.sources.series import times
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 SAID = ("kind", "classes", "low", "high", "step", "format", "missing")  # what a user may say of a column
+LEAST_STEPS = 50  # of a series that is taken for a table
 MANY = 1_000_000  # this many rows take a while to look at
 BINS = np.linspace(-4, 4, 41).tolist()  # edges, in normal scores, of the intervals that show what a number may be
 
@@ -136,6 +138,10 @@ class Table(Kind):
                 f"{next(iter(far))}: {{missing: {next(iter(far.values())).split()[0]}}}"
             )
         leave_out(named, {s.name for s in summaries if s.is_prose()}, alone=len(named) == len(summaries))
+        if clock := steady(frame, kept):
+            note(
+                f"the times in column {clock!r} rise in equal steps: if the rows are one series, fit it with --kind series"
+            )
         self = cls({s.name: s.column() for s in summaries if s.name not in named}, len(frame), left_out=named)
         cells = map(self.cells, pieces_of(frame))
         if constraints:
@@ -476,3 +482,15 @@ def restored(values: list[Any], c: Column) -> list[Any]:
 
     kind = value_type(type_named(c.type))
     return write_times(restore(pa.array(values), str(kind)), "").to_pylist() if is_time(kind) else values
+
+
+def steady(frame: Frame, names: Sequence[str]) -> str | None:
+    """Find a column of times that rise in equal steps, as those of a series do, with at most a tenth of the steps missing; else None."""
+    piece = next(iter(frame.pieces()))
+    for name in names:
+        found = times("", piece[name])
+        if found is not None and len(found) >= LEAST_STEPS and not np.isnat(found).any():
+            steps = np.diff(found).astype(np.int64)
+            if (steps > 0).all() and (steps == np.median(steps)).mean() > 0.9:
+                return name
+    return None
