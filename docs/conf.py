@@ -27,7 +27,7 @@ extensions = [
     "docstrings",  # docstrings.py beside this file: docstrings are plain text with `code`
     "pages",  # pages.py beside this file: what is made from the program and from benchmarks/results
 ]
-exclude_patterns = ["_build", "gallery/*.rst", "gallery/*.py", "images/*.py"]
+exclude_patterns = ["_build", "gallery/*.rst", "sg_execution_times.rst", "gallery/*.py", "images/*.py"]
 
 # -- Markdown ----------------------------------------------------------------------------------------------------------
 
