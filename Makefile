@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 UV := $(VENV)/bin/uv
 
-.PHONY: demo test test-gpu slow lint docs docs-check options page speed clean
+.PHONY: demo test test-gpu slow lint docs docs-check docs-links options page speed clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/vaekit fit digits --condition label --size small
@@ -29,6 +29,10 @@ GALLERY ?= 1
 docs: $(VENV)/installed-docs
 	$(VENV)/bin/python -m sphinx -b html -W --keep-going -n -q -D plot_gallery=$(GALLERY) docs docs/_build/html
 	@echo "Open docs/_build/html/index.html in a browser."
+
+# Links to other sites. Links within the site are checked by `make docs`.
+docs-links: $(VENV)/installed-docs
+	$(VENV)/bin/python -m sphinx -b linkcheck -q -D plot_gallery=0 docs docs/_build/links
 
 # Every command and block of code of the README and the pages, as a reader would run them, with small settings.
 docs-check: $(VENV)/installed-docs
