@@ -15,7 +15,7 @@ FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SO
 # Who stands on whom, from the ground floor up: imports point down this line only.
 FLOORS = (
     ("errors",), ("forms",), ("files",), ("threads",), ("settings",), ("frame",), ("nets",), ("distributions",), ("model",), ("objectives",), ("training",),
-    ("structures",), ("conditions",), ("show",), ("sources",), ("kinds",), ("fitted",), ("evaluation",), ("uses",), ("runs",),
+    ("structures",), ("conditions",), ("show",), ("bundled",), ("sources",), ("kinds",), ("fitted",), ("evaluation",), ("uses",), ("runs",),
     ("estimators",), ("evolution",), ("robots",), ("plot",), ("runtime",), ("recipes",), ("deploy",), ("distributed",), ("serve",), ("cli", "__main__"),
 )  # fmt: skip
 KINDS = {"images", "rows", "table", "text", "series", "actions", "audio"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -86,8 +86,9 @@ def tell(notes: Iterable[str]) -> None:
 
 def outside() -> int:
     """The stack level, as `tell` counts it, of the first line that is not vaekit's own: a warning shows the user's line."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "vaekit":
+    frame = inspect.currentframe()
+    level = 0
+    while frame and frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "vaekit":
         level, frame = level + 1, frame.f_back
     return level
 
