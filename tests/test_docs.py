@@ -2,17 +2,15 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
+import check
 import pytest
 import typer.main
 
 from vaekit.cli import app, dotted
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
-import check  # noqa: E402
 
 PAGES = [p for pattern in check.PAGES for p in ROOT.glob(pattern) if not {"generated", "_build"} & set(p.parts)]
 VERBS = typer.main.get_command(app).commands

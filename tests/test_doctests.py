@@ -8,10 +8,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import docstrings
 import pytest
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference" / "api"
-DIRECTIVE = re.compile(r"^\.\. auto(?:class|function|exception):: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)
 SETUP = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -19,9 +19,9 @@ def listed() -> dict[str, list[str]]:
     """The classes and functions of the pages, and the methods that a page names."""
     names = {}
     for page in sorted(PAGES.glob("*.md")):
-        for name, options in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
-            members = re.search(r":members: (.+)", options)
-            names[name] = members[1].split(", ") if members else []
+        for kind, name, members in docstrings.LISTED.findall(page.read_text(encoding="utf-8")):
+            if kind != "method":
+                names[name] = members.split(", ") if members else []
     return names
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ def evolve(
     cells: Annotated[str, typer.Option(metavar="TEXT", help="Number of cells along each measure.")] = "50x50",
     range_: Annotated[str | None, typer.Option("--range", metavar="TEXT", help=RANGE_HELP, show_default=False)] = None,
     budget: Annotated[int, typer.Option(help="Number of rows to evaluate.", **COUNT)] = 10_000,
-    space: Annotated[str, option("What to vary: latent (codes, which are decoded), raw (rows, without the model), or mixed (both; more of what succeeds). Default: mixed, and latent for texts.", panel=SEARCH)] = "auto",
+    space: Annotated[str, option("What to vary: latent (codes, which are decoded), raw (rows, without the model), or mixed (both; more of what succeeds). Default: mixed, and latent for texts and policies.", panel=SEARCH)] = "auto",
     trust: Annotated[float, option("Rows with a p-value of belonging to the data below this do not enter the archive. Default: 0.", panel=SEARCH, min=0, max=1)] = 0.0,
     condition: Condition = None,
     batch_size: Annotated[int, option("Rows of a generation. Default: 100.", panel=SEARCH, **COUNT)] = 100,
@@ -94,8 +94,11 @@ def check_place(folder: Path) -> None:
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
         raise UserError(f"{there} is a file: choose another folder (-o)")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"{there} cannot be written to: choose another folder (-o)")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"{there} cannot be written to ({error.strerror}): choose another folder (-o)") from error
 
 
 def parse_cells(text: str) -> tuple[int, ...]:

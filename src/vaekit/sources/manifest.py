@@ -41,7 +41,7 @@ class Shard:
     sha256: str
 
     def fault(self, folder: Path, whole: bool = True) -> str:
-        """The fault of the file; "" if there is none. whole: read all of it, to compare its content too."""
+        """Describe what is wrong with the file in a folder, or return "". whole: also compare its content, which reads all of it."""
         path = folder / self.file
         try:
             size = plain_file(path).stat().st_size
